@@ -1,0 +1,79 @@
+# Two commands do all the set-up: `make demo` and `make test`. Needs Python >= 3.11, git and make.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.installed
+LOCK   := requirements/all.txt
+
+export PIP_DISABLE_PIP_VERSION_CHECK = 1
+# numpy's BLAS threads spin: one is enough for everything here and keeps measurements honest.
+export OPENBLAS_NUM_THREADS = 1
+
+.DEFAULT_GOAL := help
+.PHONY: help install lock demo test test-full lint typecheck contracts format system-deps clean \
+        bench bench-ingest bench-tick bench-memory bench-detection docs
+
+help:  ## List the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
+
+install: $(STAMP)  ## Make .venv from the hashed lock file
+
+$(STAMP): $(LOCK) pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Sentinel needs Python 3.11 or newer; $(PYTHON) is older. Set PYTHON=..."; exit 1; }
+	@start=$$(date +%s); set -e; \
+	 test -x $(BIN)/python || $(PYTHON) -m venv $(VENV); \
+	 echo "Installing the locked dependencies into $(VENV) ..."; \
+	 $(BIN)/python -m pip install --quiet --require-hashes --only-binary :all: -r $(LOCK); \
+	 $(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --no-index -e .; \
+	 echo $$(( $$(date +%s) - start )) > $(STAMP); \
+	 echo "Installed in $$(cat $(STAMP)) s."
+
+lock:  ## Resolve the lock files anew (needs a package index; writes no index address)
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --all-extras pyproject.toml -o requirements/all.txt
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header pyproject.toml -o requirements/runtime.txt
+
+demo: install  ## Run the pipeline, break it, and see the page (under two minutes)
+	@$(BIN)/sentinel demo --install-seconds "$$(cat $(STAMP))" $(DEMO_ARGS)
+
+test: install lint typecheck contracts  ## Everything CI runs (under 15 minutes)
+	$(BIN)/python -m pytest -m "not full" $(TEST_ARGS)
+
+test-full: install  ## The long batteries (under 60 minutes)
+	$(BIN)/python -m pytest --timeout 1800 $(TEST_ARGS)
+
+lint: install
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+typecheck: install
+	$(BIN)/mypy
+
+contracts: install
+	$(BIN)/lint-imports --no-cache
+
+format: install  ## Rewrite the code in the house style
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+docs: install  ## Regenerate the generated documents
+	$(BIN)/python -m sentinel.app.docs
+
+bench: bench-ingest bench-tick bench-memory  ## The speed and memory figures, with the machine they were taken on
+
+bench-ingest: install
+	$(BIN)/python benchmarks/bench_ingest.py
+
+bench-tick: install
+	$(BIN)/python benchmarks/bench_tick.py
+
+bench-memory: install
+	$(BIN)/python benchmarks/bench_memory.py
+
+bench-detection: install  ## Score the previewed pages on labelled data: make bench-detection DATA=... SCORER=...
+	$(BIN)/python benchmarks/detection/score.py --data "$(DATA)" --scorer "$(SCORER)"
+
+system-deps:  ## Install Debian's Prometheus, Alertmanager and Chromium, when root and apt are there
+	@sh requirements/system-deps.sh
+
+clean:
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage*

@@ -1,0 +1,1 @@
+"""Reference systems that Sentinel watches; nothing in sentinel imports them."""
