@@ -1,0 +1,1 @@
+"""The pure core: decides without doing. No I/O, event loop, clock, randomness, environment or logging."""

@@ -1,0 +1,1 @@
+"""Verdict to incident to page."""

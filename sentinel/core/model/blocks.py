@@ -1,0 +1,156 @@
+"""Columns on the hot path: T consecutive windows of S series, and what was thought of them.
+
+Every core stage takes blocks: live has T = 1, replay up to a day. Any split of a history into blocks
+gives the same result to the last bit, so live, preview and replay are one code path.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+class Reason(IntEnum):
+    """Why a verdict is what it is; a column, because "unknown" is an answer of its own, not a zero.
+
+    SCORED is the only reason with a score. All others are "unknown", and why.
+    """
+
+    SCORED = 0
+    NO_HISTORY = 1
+    """The baseline has not seen enough of this series yet."""
+    MISSING = 2
+    """The window has no value, though the source is heard."""
+    BLIND = 3
+    """The source is not heard at all: neither zero nor late."""
+    TOO_FEW = 4
+    """Too few calls in the window for a ratio or a quantile to mean something."""
+    NO_SCALE = 5
+    """There is an expectation, but not yet a spread to judge by."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HistogramBlock:
+    """Sparse log-linear histograms of the cells of a block, in compressed rows.
+
+    Attributes:
+        row: int32[R], cell number t * S + s, ascending.
+        offset: int32[R + 1], where each row's buckets begin in `bucket` and `count`.
+        bucket: int16[K], bucket numbers, ascending within a row.
+        count: int64[K].
+    """
+
+    row: NDArray[np.int32]
+    offset: NDArray[np.int32]
+    bucket: NDArray[np.int16]
+    count: NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WindowBlock:
+    """T closed windows of S series; windows are half-open `[start_ns + t * step_ns, + step_ns)`.
+
+    Values are float32 because that is what is stored: what was decided on live can be decided again
+    from the store.
+
+    Attributes:
+        start_ns: start of the first window (Unix, a multiple of step_ns).
+        step_ns: width of a window.
+        series: int64[S], ids of the series, distinct, ascending.
+        kind: int8[S], `Kind` of each.
+        value: float32[T, S]; NaN where the window has none.
+        weight: float32[T, S]; calls behind the value, or points behind a gauge's; 0 where none.
+        heard: bool[T, S]; whether the series' source was heard in or after the window.
+        histograms: of the latency series' cells, where they were kept.
+    """
+
+    start_ns: int
+    step_ns: int
+    series: NDArray[np.int64]
+    kind: NDArray[np.int8]
+    value: NDArray[np.float32]
+    weight: NDArray[np.float32]
+    heard: NDArray[np.bool_]
+    histograms: HistogramBlock | None = None
+
+    def __post_init__(self) -> None:
+        shape = self.value.shape
+        if len(shape) != 2 or shape[1] != len(self.series) or self.kind.shape != self.series.shape:
+            msg = f"value has shape {shape} for {len(self.series)} series"
+            raise ValueError(msg)
+        if self.weight.shape != shape or self.heard.shape != shape:
+            msg = f"weight {self.weight.shape} and heard {self.heard.shape} do not match {shape}"
+            raise ValueError(msg)
+        if self.step_ns <= 0 or self.start_ns % self.step_ns:
+            msg = f"start {self.start_ns} is not a multiple of the step {self.step_ns}"
+            raise ValueError(msg)
+
+    @property
+    def window_count(self) -> int:
+        """T, the number of windows."""
+        return int(self.value.shape[0])
+
+    @property
+    def series_count(self) -> int:
+        """S, the number of series."""
+        return int(self.value.shape[1])
+
+    @property
+    def end_ns(self) -> int:
+        """End of the last window."""
+        return self.start_ns + self.window_count * self.step_ns
+
+    def windows(self, first: int, last: int) -> WindowBlock:
+        """The windows `[first, last)` as a block of their own; arrays are views, not copies."""
+        return WindowBlock(
+            start_ns=self.start_ns + first * self.step_ns,
+            step_ns=self.step_ns,
+            series=self.series,
+            kind=self.kind,
+            value=self.value[first:last],
+            weight=self.weight[first:last],
+            heard=self.heard[first:last],
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExpectationBlock:
+    """What the baseline expects for the windows of a block, before anything of them is seen.
+
+    Attributes:
+        start_ns, step_ns, series: as in the `WindowBlock` it belongs to.
+        expected: float64[T, S]; the profile, NaN where there is not enough history.
+        version: the fit it came from.
+    """
+
+    start_ns: int
+    step_ns: int
+    series: NDArray[np.int64]
+    expected: NDArray[np.float64]
+    version: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerdictBlock:
+    """What was thought of each window; `score >= 1` exactly when the value is outside the band.
+
+    Attributes:
+        start_ns, step_ns, series: as in the `WindowBlock` it belongs to.
+        score: float32[T, S]; higher is stranger, 1 is the cut, NaN where unknown.
+        expected, lower, upper: float32[T, S]; NaN where unknown.
+        direction: int8[T, S]; +1 above what was expected, -1 below, 0 unknown.
+        reason: int8[T, S]; a `Reason`.
+    """
+
+    start_ns: int
+    step_ns: int
+    series: NDArray[np.int64]
+    score: NDArray[np.float32]
+    expected: NDArray[np.float32]
+    lower: NDArray[np.float32]
+    upper: NDArray[np.float32]
+    direction: NDArray[np.int8]
+    reason: NDArray[np.int8]

@@ -1,0 +1,192 @@
+"""Objects begin at the transition: an incident, what belongs on its page, the page itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from sentinel.core.model.series import SeriesKey
+
+
+class IncidentKind(StrEnum):
+    """What opened an incident.
+
+    ANOMALY is outside the learned band; GUARD broke a static limit that holds from the first minute;
+    BLIND is a source that is no longer heard.
+    """
+
+    ANOMALY = "anomaly"
+    GUARD = "guard"
+    BLIND = "blind"
+
+
+class IncidentState(StrEnum):
+    """Open until every member has been quiet for the hold."""
+
+    OPEN = "open"
+    RESOLVED = "resolved"
+
+
+class Severity(StrEnum):
+    """Who must look: a person now, or a person in working hours."""
+
+    PAGE = "page"
+    TICKET = "ticket"
+
+
+class PageReason(StrEnum):
+    """Why a page goes out now."""
+
+    OPENED = "opened"
+    WORSENED = "worsened"
+    REMINDER = "reminder"
+    RESOLVED = "resolved"
+
+
+class PageStatus(StrEnum):
+    """Alertmanager's two states."""
+
+    FIRING = "firing"
+    RESOLVED = "resolved"
+
+
+class TransitionKind(StrEnum):
+    """What happened to an incident."""
+
+    OPENED = "opened"
+    JOINED = "joined"
+    WORSENED = "worsened"
+    REMINDED = "reminded"
+    RESOLVED = "resolved"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Member:
+    """One series' part in an incident.
+
+    Attributes:
+        series_id: the store's id of the series.
+        key: its name.
+        direction: +1 above what was expected, -1 below.
+        first_ns: start of its first anomalous window.
+        last_ns: start of its latest anomalous window.
+        peak_score: the highest score so far.
+        value, expected, lower, upper: of the window with the highest score; NaN where unknown.
+        weight: calls behind that value.
+        why: one clause on what makes it strange, such as "static guard: half of the calls fail".
+    """
+
+    series_id: int
+    key: SeriesKey
+    direction: int
+    first_ns: int
+    last_ns: int
+    peak_score: float
+    value: float
+    expected: float
+    lower: float
+    upper: float
+    weight: float = 0.0
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exemplar:
+    """A trace to look at: a call that failed or was slow while the incident was open."""
+
+    trace_id: str
+    key: SeriesKey
+    time_ns: int
+    duration_s: float
+    error: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogLine:
+    """A log line worth reading: new or of an error event, redacted."""
+
+    service: str
+    time_ns: int
+    severity: int
+    event: str
+    body: str
+    trace_id: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FirstMover:
+    """The stage that left its band first, and by how long; precedence, never cause."""
+
+    service: str
+    stage: str
+    route: str
+    signal: str
+    at_ns: int
+    lead_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Incident:
+    """Anomalies of one service, grouped from open to resolved.
+
+    Attributes:
+        incident_id: stable and derived from group and opening window, so that a replay makes the same.
+        group: the service.
+        kind, severity, state: see the enumerations.
+        opened_ns: start of the first anomalous window.
+        paged_ns: end of the window at which it opened, when the first page was due.
+        resolved_ns: when it resolved, or None.
+        members: every series that took part, strangest first.
+        first_mover: the stage that moved first, or None when there is no clear one.
+        exemplars: at most 3 traces.
+        log_lines: at most 3 lines.
+    """
+
+    incident_id: str
+    group: str
+    kind: IncidentKind
+    severity: Severity
+    state: IncidentState
+    opened_ns: int
+    paged_ns: int
+    resolved_ns: int | None = None
+    members: tuple[Member, ...] = ()
+    first_mover: FirstMover | None = None
+    exemplars: tuple[Exemplar, ...] = ()
+    log_lines: tuple[LogLine, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Transition:
+    """Something happened to an incident at the end of a window."""
+
+    kind: TransitionKind
+    at_ns: int
+    incident: Incident
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Page:
+    """One message that an incident opened, changed or resolved.
+
+    Attributes:
+        page_id: incident id and sequence, the receiver's key for removing duplicates.
+        incident_id: the incident it is about.
+        sequence: 0 for the first page of the incident.
+        reason: why it goes out now.
+        status: firing or resolved.
+        labels: identity only: the same for every page of an incident, nothing measured.
+        annotations: everything that may change.
+        starts_ns: true start of the incident; the same on every resend.
+        ends_ns: when it resolved, or None while firing.
+    """
+
+    page_id: str
+    incident_id: str
+    sequence: int
+    reason: PageReason
+    status: PageStatus
+    labels: dict[str, str]
+    annotations: dict[str, str] = field(default_factory=dict)
+    starts_ns: int
+    ends_ns: int | None = None

@@ -1,0 +1,190 @@
+"""What every receiver and scraper hands inwards: one batch of samples, already in our words.
+
+Calls (spans and requests) are columns, because there are many. Numbers, distributions and log records
+are objects, because there are few a batch.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import IntEnum, StrEnum
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sentinel.core.model.series import Scope
+
+
+class RejectReason(StrEnum):
+    """Why a sample was not kept; fit to be a metric label."""
+
+    NO_TIME = "no_time"
+    FUTURE = "future"
+    TOO_LATE = "too_late"
+    NOT_FINITE = "not_finite"
+    NEGATIVE = "negative"
+    BAD_ID = "bad_id"
+    BAD_SHAPE = "bad_shape"
+    NO_TEMPORALITY = "no_temporality"
+    OVERLAP = "overlap"
+    NO_VALUE = "no_value"
+    UNSUPPORTED = "unsupported"
+
+
+class Temporality(IntEnum):
+    """How a stream's numbers relate to time, with OTLP's values; GAUGE has none."""
+
+    GAUGE = 0
+    DELTA = 1
+    CUMULATIVE = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallExemplar:
+    """One call worth naming on a page.
+
+    Attributes:
+        scope_index: position in the batch's `scopes`.
+        trace_id: 32 lower-case hexadecimal digits.
+        end_ns: when the call ended.
+        duration_s: how long it took.
+        error: whether it failed.
+    """
+
+    scope_index: int
+    trace_id: str
+    end_ns: int
+    duration_s: float
+    error: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallColumns:
+    """n calls with an outcome and a duration, as columns.
+
+    Attributes:
+        scopes: the distinct places of this batch.
+        scope_index: int32[n], position in `scopes`.
+        end_ns: int64[n], when each call ended (Unix).
+        duration_s: float64[n], finite and >= 0.
+        error: bool[n].
+        exemplars: the slowest and the failed calls of each scope, a few at most.
+    """
+
+    scopes: tuple[Scope, ...]
+    scope_index: NDArray[np.int32]
+    end_ns: NDArray[np.int64]
+    duration_s: NDArray[np.float64]
+    error: NDArray[np.bool_]
+    exemplars: tuple[CallExemplar, ...] = ()
+
+
+class PointStream(tuple[object, ...]):
+    """Opaque, hashable identity of a metric stream (resource, scope, name, unit, type, attributes)."""
+
+    __slots__ = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NumberPoint:
+    """One number of one stream.
+
+    Attributes:
+        stream: identity that resets and overlaps are judged by.
+        scope: place the resulting series has.
+        signal: name of the resulting series' signal.
+        temporality: GAUGE is taken as it is; DELTA and CUMULATIVE become a rate a second.
+        monotonic: a falling cumulative value is a reset only when True.
+        start_ns: start of the interval the number covers, 0 when unknown.
+        time_ns: when the number was true.
+        value: the number; finite.
+    """
+
+    stream: PointStream
+    scope: Scope
+    signal: str
+    temporality: Temporality
+    monotonic: bool
+    start_ns: int
+    time_ns: int
+    value: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DistributionPoint:
+    """One histogram of one stream, its buckets already mapped to log-linear ones.
+
+    Attributes:
+        stream, scope, signal, temporality, start_ns, time_ns: as for `NumberPoint`.
+        bucket: int16[k], log-linear bucket numbers, ascending.
+        count: int64[k], observations in each.
+        total: sum of the observed values, or NaN when the sender gave none.
+        is_calls: True when the histogram measures the durations of calls, so that its count is
+            traffic and its values are latency; False for any other distribution.
+        error: True when the calls it counts failed.
+    """
+
+    stream: PointStream
+    scope: Scope
+    signal: str
+    temporality: Temporality
+    start_ns: int
+    time_ns: int
+    bucket: NDArray[np.int16]
+    count: NDArray[np.int64]
+    total: float
+    is_calls: bool
+    error: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogRecord:
+    """One log record.
+
+    Attributes:
+        service: who wrote it.
+        time_ns: when it was written.
+        severity: OTLP's severity number, 1-24, 0 when unset.
+        event: the event's name, or "" when the record has none.
+        body: the text, redacted and cut to a bound before it got here.
+        trace_id: 32 hexadecimal digits, or "".
+    """
+
+    service: str
+    time_ns: int
+    severity: int
+    event: str
+    body: str
+    trace_id: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SampleBatch:
+    """Everything one request or scrape brought.
+
+    Attributes:
+        calls: spans and requests, or None.
+        numbers: gauges and counters.
+        distributions: histograms.
+        logs: log records.
+        rejected: samples that could not be kept, by reason; the sender is told their number.
+        services: the services heard in this batch, also when it brought no sample of theirs.
+    """
+
+    calls: CallColumns | None = None
+    numbers: tuple[NumberPoint, ...] = ()
+    distributions: tuple[DistributionPoint, ...] = ()
+    logs: tuple[LogRecord, ...] = ()
+    rejected: dict[RejectReason, int] = field(default_factory=dict)
+    services: frozenset[str] = frozenset()
+
+    @property
+    def sample_count(self) -> int:
+        """How many samples were kept."""
+        calls = 0 if self.calls is None else len(self.calls.end_ns)
+        return calls + len(self.numbers) + len(self.distributions) + len(self.logs)
+
+    @property
+    def rejected_count(self) -> int:
+        """How many samples were not kept."""
+        return sum(self.rejected.values())

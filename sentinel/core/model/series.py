@@ -1,0 +1,68 @@
+"""What a series is called: service, stage and route say where, signal says what."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import NamedTuple
+
+OVERFLOW = "__overflow__"
+"""Label value of the series that takes what the cap on series would have dropped."""
+
+SIGNAL_TRAFFIC = "traffic"
+SIGNAL_ERRORS = "errors"
+SIGNAL_LATENCY = "latency"
+
+
+class Kind(IntEnum):
+    """How a series is judged; stored as a small integer column.
+
+    TRAFFIC is calls a second; ERRORS the share of calls that failed (0-1); LATENCY seconds at the
+    95th percentile; GAUGE any other number, as it is.
+    """
+
+    TRAFFIC = 0
+    ERRORS = 1
+    LATENCY = 2
+    GAUGE = 3
+
+
+class Scope(NamedTuple):
+    """A place in a pipeline: one route (endpoint or operation) of one stage of one service."""
+
+    service: str
+    stage: str
+    route: str
+
+
+class SeriesKey(NamedTuple):
+    """The identity of a series; `signal` is traffic, errors, latency or a gauge's name."""
+
+    service: str
+    stage: str
+    route: str
+    signal: str
+
+    @property
+    def scope(self) -> Scope:
+        """The place this series is measured at."""
+        return Scope(self.service, self.stage, self.route)
+
+    def __str__(self) -> str:
+        return f"{self.service} {self.stage} {self.route} {self.signal}"
+
+
+def kind_of_signal(signal: str) -> Kind:
+    """The kind a signal has unless configuration says otherwise.
+
+    >>> kind_of_signal("errors").name
+    'ERRORS'
+    >>> kind_of_signal("consumer_pending").name
+    'GAUGE'
+    """
+    if signal == SIGNAL_TRAFFIC:
+        return Kind.TRAFFIC
+    if signal == SIGNAL_ERRORS:
+        return Kind.ERRORS
+    if signal == SIGNAL_LATENCY:
+        return Kind.LATENCY
+    return Kind.GAUGE

@@ -1,0 +1,1 @@
+"""Wire shape to SampleBatch."""

@@ -1,0 +1,1 @@
+"""The one place that takes secrets out of text."""

@@ -1,0 +1,1 @@
+"""Window and expectation to verdict."""

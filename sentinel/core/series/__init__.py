@@ -1,0 +1,1 @@
+"""SampleBatch to WindowBlock."""

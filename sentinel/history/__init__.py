@@ -1,0 +1,1 @@
+"""Past data, read and written."""

@@ -1,0 +1,1 @@
+"""Data is given to us."""

@@ -1,0 +1,1 @@
+"""What every component stands on: lifecycle, tasks, queues, clock, back-off, metrics, logging, HTTP."""

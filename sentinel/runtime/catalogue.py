@@ -1,0 +1,179 @@
+"""The catalogue of self-metrics: every name Sentinel exposes about itself, with its labels and help.
+
+Dashboards, rules and docs/metrics.md are checked against it. Labels are bounded: component names, closed
+enumerations, configured destinations; never a route, a service or free text.
+"""
+
+from __future__ import annotations
+
+from sentinel.runtime.metrics import MetricSpec, MetricType
+
+_C, _G, _H = MetricType.COUNTER, MetricType.GAUGE, MetricType.HISTOGRAM
+_FAST_S = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0)
+
+
+def _metric(
+    kind: MetricType,
+    name: str,
+    text: str,
+    *labels: str,
+    buckets: tuple[float, ...] = (),
+) -> MetricSpec:
+    return MetricSpec(name=name, type=kind, help=text, labels=labels, buckets=buckets)
+
+
+CATALOGUE: tuple[MetricSpec, ...] = (
+    # process
+    _metric(_G, "sentinel_build_info", "Version of the running process; always 1.", "version"),
+    _metric(_G, "sentinel_start_time_seconds", "When the process started (Unix)."),
+    _metric(_G, "sentinel_component_health", "0 ok, 1 degraded, 2 failing.", "component"),
+    _metric(
+        _C,
+        "sentinel_task_crashes_total",
+        "Supervised tasks that crashed and were restarted.",
+        "component",
+        "task",
+    ),
+    _metric(
+        _G,
+        "sentinel_config_last_reload_success",
+        "1 when the last reload took effect, 0 when the last good configuration was kept.",
+    ),
+    _metric(
+        _G,
+        "sentinel_config_last_reload_success_timestamp_seconds",
+        "When a configuration last took effect (Unix).",
+    ),
+    # receivers: received, errors by reason, dropped by intent
+    _metric(
+        _C,
+        "sentinel_receiver_requests_total",
+        "Requests answered, by outcome.",
+        "receiver",
+        "signal",
+        "outcome",
+    ),
+    _metric(_C, "sentinel_receiver_samples_total", "Samples taken.", "receiver", "signal"),
+    _metric(
+        _C,
+        "sentinel_receiver_rejected_samples_total",
+        "Samples refused inside an otherwise good request.",
+        "receiver",
+        "signal",
+        "reason",
+    ),
+    _metric(
+        _C,
+        "sentinel_receiver_bytes_total",
+        "Bytes read from senders, before decompression.",
+        "receiver",
+        "signal",
+    ),
+    _metric(
+        _G, "sentinel_receiver_inflight_bytes", "Bytes of requests being worked on.", "receiver"
+    ),
+    # ingest and series
+    _metric(_G, "sentinel_ingest_queue_ratio", "Fill of the ingest queue, 0-1."),
+    _metric(
+        _C,
+        "sentinel_ingest_refused_batches_total",
+        "Batches turned away because the queue was full; senders were told to retry.",
+    ),
+    _metric(_C, "sentinel_ingest_batches_total", "Batches reduced to windows."),
+    _metric(
+        _H,
+        "sentinel_ingest_reduce_seconds",
+        "Time to reduce one round of batches.",
+        buckets=_FAST_S,
+    ),
+    _metric(_G, "sentinel_series", "Series now known, by kind.", "kind"),
+    _metric(
+        _C,
+        "sentinel_series_overflow_total",
+        "Samples that went to the overflow series because of the cap on series.",
+    ),
+    _metric(_C, "sentinel_series_expired_total", "Series forgotten because they were idle."),
+    _metric(
+        _C,
+        "sentinel_samples_late_total",
+        "Samples that came after their window had closed.",
+        "signal",
+    ),
+    _metric(
+        _C, "sentinel_samples_dropped_total", "Samples given up, by reason.", "signal", "reason"
+    ),
+    _metric(_C, "sentinel_counter_resets_total", "Resets seen in cumulative streams."),
+    _metric(_G, "sentinel_watermark_timestamp_seconds", "Windows up to here are closed (Unix)."),
+    # evaluation
+    _metric(_C, "sentinel_ticks_total", "Windows evaluated."),
+    _metric(
+        _H,
+        "sentinel_decide_seconds",
+        "Time to decide one window over all series.",
+        buckets=_FAST_S,
+    ),
+    _metric(
+        _G, "sentinel_evaluation_lag_seconds", "Now minus the end of the last evaluated window."
+    ),
+    _metric(_G, "sentinel_series_state", "Series by state of their verdict.", "state"),
+    _metric(_G, "sentinel_incidents_open", "Incidents now open.", "severity"),
+    _metric(_C, "sentinel_incidents_total", "Incidents opened.", "kind", "severity"),
+    _metric(_C, "sentinel_pages_total", "Pages decided, by reason.", "reason"),
+    _metric(
+        _C,
+        "sentinel_pages_withheld_total",
+        "Pages decided but not sent because the mode is shadow.",
+        "reason",
+    ),
+    # fit
+    _metric(_C, "sentinel_fits_total", "Fits, by result.", "result"),
+    _metric(_G, "sentinel_fit_duration_seconds", "How long the last fit took."),
+    _metric(_G, "sentinel_fit_version", "Version of the baseline in effect."),
+    _metric(
+        _G,
+        "sentinel_fit_effective_timestamp_seconds",
+        "Window boundary at which the baseline took effect (Unix).",
+    ),
+    # store
+    _metric(_G, "sentinel_store_bytes", "Size of the store on disk."),
+    _metric(_C, "sentinel_store_writes_total", "Transactions committed."),
+    _metric(
+        _C, "sentinel_store_errors_total", "Store operations that failed.", "operation", "reason"
+    ),
+    _metric(_C, "sentinel_store_dropped_windows_total", "Windows not kept, by reason.", "reason"),
+    _metric(
+        _C,
+        "sentinel_store_corrupt_chunks_total",
+        "Chunks set aside because they were damaged.",
+        "what",
+    ),
+    _metric(
+        _C,
+        "sentinel_store_retired_chunks_total",
+        "Chunks removed by retention or the ceiling on size.",
+        "step",
+    ),
+    # delivery
+    _metric(_G, "sentinel_outbox_entries", "Pages not yet delivered.", "destination"),
+    _metric(
+        _G,
+        "sentinel_outbox_oldest_seconds",
+        "Age of the oldest page not yet delivered.",
+        "destination",
+    ),
+    _metric(_C, "sentinel_sends_total", "Attempts to send, by result.", "destination", "result"),
+    _metric(_C, "sentinel_pages_delivered_total", "Pages a destination took.", "destination"),
+    _metric(
+        _C, "sentinel_pages_parked_total", "Pages a destination refused for good.", "destination"
+    ),
+    _metric(
+        _G,
+        "sentinel_heartbeat_timestamp_seconds",
+        "When the dead man's heartbeat was last sent (Unix).",
+        "destination",
+    ),
+    # web
+    _metric(
+        _C, "sentinel_http_requests_total", "Requests to Sentinel's own pages.", "route", "code"
+    ),
+)

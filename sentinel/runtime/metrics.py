@@ -1,0 +1,91 @@
+"""Self-metrics: declared as data in the catalogue, made once, asked for by name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.exposition import generate_latest as generate_text
+from prometheus_client.openmetrics.exposition import generate_latest as generate_openmetrics
+
+
+class MetricType(StrEnum):
+    """The types of Prometheus that are used here."""
+
+    COUNTER = "counter"
+    GAUGE = "gauge"
+    HISTOGRAM = "histogram"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MetricSpec:
+    """One self-metric: its full exposed name, its labels, and what it tells an operator."""
+
+    name: str
+    type: MetricType
+    help: str
+    labels: tuple[str, ...] = ()
+    buckets: tuple[float, ...] = ()
+
+
+class Metrics:
+    """Every self-metric of one process, in a registry of its own."""
+
+    def __init__(self, catalogue: Iterable[MetricSpec]) -> None:
+        self.registry = CollectorRegistry(auto_describe=True)
+        self._counters: dict[str, Counter] = {}
+        self._gauges: dict[str, Gauge] = {}
+        self._histograms: dict[str, Histogram] = {}
+        for spec in catalogue:
+            self._declare(spec)
+
+    def count(self, name: str, amount: float = 1.0, /, **labels: str) -> None:
+        """Add to a counter of the catalogue; KeyError when it is not in it."""
+        counter = self._counters[name]
+        (counter.labels(**labels) if labels else counter).inc(amount)
+
+    def set(self, name: str, value: float, /, **labels: str) -> None:
+        """Set a gauge of the catalogue."""
+        gauge = self._gauges[name]
+        (gauge.labels(**labels) if labels else gauge).set(value)
+
+    def observe(self, name: str, value: float, /, **labels: str) -> None:
+        """Add an observation to a histogram of the catalogue."""
+        histogram = self._histograms[name]
+        (histogram.labels(**labels) if labels else histogram).observe(value)
+
+    def value(self, name: str, /, **labels: str) -> float:
+        """The present value of a counter or gauge; 0 when it was never touched."""
+        sample_name = name
+        found = self.registry.get_sample_value(sample_name, labels)
+        return 0.0 if found is None else found
+
+    def task_crashed(self, *, owner: str, task: str) -> None:
+        """Count a supervised task that crashed."""
+        self.count("sentinel_task_crashes_total", component=owner, task=task)
+
+    def exposition(self, *, openmetrics: bool) -> bytes:
+        """All metrics, as OpenMetrics 1.0 or as text 0.0.4."""
+        if openmetrics:
+            return bytes(generate_openmetrics(self.registry))  # type: ignore[no-untyped-call]
+        return bytes(generate_text(self.registry))
+
+    def _declare(self, spec: MetricSpec) -> None:
+        if spec.type is MetricType.COUNTER:
+            self._counters[spec.name] = Counter(
+                spec.name, spec.help, spec.labels, registry=self.registry
+            )
+        elif spec.type is MetricType.GAUGE:
+            self._gauges[spec.name] = Gauge(
+                spec.name, spec.help, spec.labels, registry=self.registry
+            )
+        else:
+            self._histograms[spec.name] = Histogram(
+                spec.name,
+                spec.help,
+                spec.labels,
+                registry=self.registry,
+                buckets=spec.buckets or Histogram.DEFAULT_BUCKETS,
+            )

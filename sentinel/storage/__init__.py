@@ -1,0 +1,1 @@
+"""Where windows, baselines, incidents and pages are kept."""
