@@ -1,0 +1,1 @@
+"""How the ledger speaks to its servers: envelope, NATS JetStream, PostgreSQL, settings."""

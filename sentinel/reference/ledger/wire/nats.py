@@ -1,0 +1,289 @@
+"""The queue: stream, durable consumer, publish with de-duplication, dead letters.
+
+`LEDGER` is a work queue: an acknowledged message leaves it, so what it holds is the backlog, and
+`discard new` turns a full stream into back-pressure at the edge instead of loss. De-duplication by
+Nats-Msg-Id is only a window and ignores content; the database's key is the guarantee.
+
+The server is told to deliver without end. When to give a message up is the poster's judgement: a
+limit on the server would strand good transfers in the stream after a few restarts of a broken
+poster, where nobody would deliver them again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+import nats
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+from nats.errors import Error as NatsError
+from nats.js import JetStreamContext
+from nats.js.api import (
+    AckPolicy,
+    ConsumerConfig,
+    DiscardPolicy,
+    RetentionPolicy,
+    StorageType,
+    StreamConfig,
+)
+from nats.js.errors import APIError, NotFoundError
+
+from sentinel.reference.ledger.domain import LedgerError, UnavailableError
+from sentinel.reference.ledger.wire.config import NatsConfig
+
+STREAM: Final = "LEDGER"
+DEAD_STREAM: Final = "LEDGER_DEAD"
+CONSUMER: Final = "poster"
+SUBJECTS: Final = "ledger.transfers.>"
+DEAD_SUBJECTS: Final = "ledger.dead.>"
+_DEAD_BYTES_MAX: Final = 64 * 1024 * 1024
+_MESSAGE_BYTES_MAX: Final = 16 * 1024
+_INFO_TIMEOUT_S: Final = 2.0
+_STREAM_NAME_IN_USE: Final = 10058
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PublishResult:
+    """The stream's acknowledgement."""
+
+    sequence: int
+    duplicate: bool
+
+
+class Queue:
+    """A connection to the ledger's streams. Every call ends within its time limit.
+
+    Failures of the server are raised as UnavailableError; a reconnect is tried for ever in the
+    background, and meanwhile calls fail at once.
+    """
+
+    def __init__(self, config: NatsConfig, client: Client) -> None:
+        self._config = config
+        self._client = client
+        self._js: JetStreamContext = client.jetstream(timeout=config.publish_timeout_s)
+        self._subscription: JetStreamContext.PullSubscription | None = None
+
+    @classmethod
+    async def connect(
+        cls,
+        config: NatsConfig,
+        *,
+        name: str,
+        on_change: Callable[[str, str], None],
+    ) -> Queue:
+        """Connect and see to it that both streams exist.
+
+        Args:
+            config: address and limits.
+            name: the client's name, as the server shows it.
+            on_change: told "disconnected", "reconnected" or "error", with a detail.
+
+        Raises:
+            UnavailableError: no server answered within the time limit.
+        """
+
+        async def disconnected() -> None:
+            on_change("disconnected", "")
+
+        async def reconnected() -> None:
+            on_change("reconnected", "")
+
+        async def error(failure: Exception) -> None:
+            on_change("error", type(failure).__name__)
+
+        with _reaching("no NATS server answers"):
+            client = await nats.connect(
+                servers=[config.url],
+                name=name,
+                connect_timeout=int(max(config.connect_timeout_s, 1)),
+                allow_reconnect=True,
+                max_reconnect_attempts=-1,
+                reconnect_time_wait=1,
+                disconnected_cb=disconnected,
+                reconnected_cb=reconnected,
+                error_cb=error,
+            )
+        queue = cls(config, client)
+        await queue._ensure_streams()
+        return queue
+
+    @property
+    def connected(self) -> bool:
+        """Whether the connection is up right now."""
+        return bool(self._client.is_connected)
+
+    async def publish(
+        self, *, subject: str, payload: bytes, message_id: str, headers: dict[str, str]
+    ) -> PublishResult:
+        """Store a message and return once the stream has acknowledged it.
+
+        Raises:
+            UnavailableError: no acknowledgement in time, no connection, or the stream is full. The
+                message may have been stored all the same; publishing it again is harmless.
+        """
+        self._check_connected()
+        with _reaching("the queue did not take the message"):
+            ack = await self._js.publish(
+                subject, payload, headers={**headers, "Nats-Msg-Id": message_id}
+            )
+        return PublishResult(sequence=ack.seq, duplicate=bool(ack.duplicate))
+
+    async def find(self, *, stream: str, subject: str) -> bytes | None:
+        """Return the payload stored under `subject`, or None when the stream holds none.
+
+        Raises:
+            UnavailableError: the server did not answer.
+        """
+        self._check_connected()
+        with _reaching("the queue did not answer"):
+            try:
+                message = await self._js.get_last_msg(stream, subject)
+            except NotFoundError:
+                return None
+        return message.data
+
+    async def subscribe(self) -> None:
+        """Bind to the durable consumer, creating it when missing.
+
+        Raises:
+            UnavailableError: the server did not answer.
+        """
+        with _reaching("the consumer could not be bound"):
+            self._subscription = await self._js.pull_subscribe(
+                SUBJECTS,
+                durable=CONSUMER,
+                stream=STREAM,
+                config=ConsumerConfig(
+                    ack_policy=AckPolicy.EXPLICIT,
+                    ack_wait=self._config.ack_wait_s,
+                    max_deliver=-1,
+                    max_ack_pending=self._config.ack_pending_max,
+                ),
+            )
+
+    async def fetch(self, *, count_max: int, wait_s: float) -> list[Msg]:
+        """Return up to `count_max` messages, or none when none came within `wait_s`.
+
+        Raises:
+            UnavailableError: the server is away or the consumer is gone.
+        """
+        if self._subscription is None:
+            message = "fetch before subscribe"
+            raise LedgerError(message)
+        self._check_connected()
+        with _reaching("fetching failed"):
+            try:
+                return await self._subscription.fetch(count_max, timeout=wait_s)
+            except TimeoutError:
+                # nats-py says "empty" in three ways: an empty list, its own TimeoutError (which
+                # is asyncio's), and the builtin one.
+                return []
+
+    async def backlog(self) -> tuple[int, int]:
+        """Return the consumer's (not yet delivered, delivered but not acknowledged) messages.
+
+        Raises:
+            UnavailableError: the server did not answer.
+        """
+        with _reaching("the consumer's state is not known"):
+            info = await self._js.consumer_info(STREAM, CONSUMER, timeout=_INFO_TIMEOUT_S)
+        return (info.num_pending or 0, info.num_ack_pending or 0)
+
+    async def acknowledge(self, messages: list[Msg]) -> None:
+        """Acknowledge messages and wait until the server has got it.
+
+        A lost acknowledgement leads to redelivery, which the database's key absorbs.
+
+        Raises:
+            UnavailableError: the connection is gone.
+        """
+        with _reaching("acknowledging failed"):
+            for message in messages:
+                await message.ack()
+            await self._client.flush(timeout=2)
+
+    async def keep(self, messages: list[Msg]) -> None:
+        """Tell the server that work on these goes on, which restarts their `ack_wait`.
+
+        Raises:
+            UnavailableError: the connection is gone.
+        """
+        with _reaching("extending the messages' time failed"):
+            for message in messages:
+                await message.in_progress()
+
+    async def give_up(self, message: Msg, *, subject: str, reason: str) -> None:
+        """Keep a message on the dead-letter stream, then take it off the queue.
+
+        Raises:
+            UnavailableError: it could not be kept; it stays on the queue.
+        """
+        headers = {**(message.headers or {}), "Ledger-Reason": reason}
+        await self.publish(
+            subject=subject,
+            payload=message.data,
+            message_id=f"dead:{message.metadata.sequence.stream}",
+            headers=headers,
+        )
+        with _reaching("ending the message failed"):
+            await message.term()
+
+    async def close(self) -> None:
+        """Close the connection; harmless when it is closed."""
+        if not self._client.is_closed:
+            await self._client.close()
+
+    def _check_connected(self) -> None:
+        # While it reconnects the client would buffer a request and answer it much later.
+        if not self.connected:
+            message = "no connection to NATS"
+            raise UnavailableError(message, code="disconnected")
+
+    async def _ensure_streams(self) -> None:
+        streams = (
+            StreamConfig(
+                name=STREAM,
+                subjects=[SUBJECTS],
+                retention=RetentionPolicy.WORK_QUEUE,
+                discard=DiscardPolicy.NEW,
+                storage=StorageType.FILE,
+                max_bytes=self._config.stream_bytes_max,
+                max_msg_size=_MESSAGE_BYTES_MAX,
+                duplicate_window=self._config.duplicate_window_s,
+            ),
+            StreamConfig(
+                name=DEAD_STREAM,
+                subjects=[DEAD_SUBJECTS],
+                discard=DiscardPolicy.NEW,
+                storage=StorageType.FILE,
+                max_bytes=_DEAD_BYTES_MAX,
+            ),
+        )
+        for stream in streams:
+            with _reaching("the stream could not be made"):
+                try:
+                    await self._js.add_stream(stream)
+                except APIError as failure:
+                    # A stream that exists with other limits belongs to its operator.
+                    if failure.err_code != _STREAM_NAME_IN_USE:
+                        raise
+
+
+class _reaching:  # noqa: N801 - reads as a block: `with _reaching("..."):`
+    """Turns the client's and the socket's exceptions into UnavailableError."""
+
+    def __init__(self, what_failed: str) -> None:
+        self._what_failed = what_failed
+
+    def __enter__(self) -> None:
+        """Do nothing on entry."""
+
+    def __exit__(self, kind: object, failure: BaseException | None, trace: object) -> None:
+        if isinstance(failure, APIError):
+            text = f"{self._what_failed}: {failure.description or failure.err_code}"
+            raise UnavailableError(text, code=str(failure.err_code or "")) from failure
+        if isinstance(failure, (NatsError, OSError, TimeoutError)):
+            text = f"{self._what_failed}: {type(failure).__name__}"
+            raise UnavailableError(text, code=type(failure).__name__) from failure

@@ -1,0 +1,200 @@
+"""PostgreSQL through asyncpg: connections with time limits, migrations, errors by kind.
+
+This is the one file that imports asyncpg. Its exceptions leave here as UnavailableError (the same
+statement may succeed later) or PermanentError (it will not), with the SQLSTATE as `code`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, Final, Protocol
+from urllib.parse import urlsplit
+
+import asyncpg  # type: ignore[import-untyped]  # ships no types; the Protocols below stand for it
+
+from sentinel.reference.ledger.domain import LedgerError, PermanentError, UnavailableError
+from sentinel.reference.ledger.wire.config import PostgresConfig
+from sentinel.reference.ledger.wire.migrations import MIGRATIONS, SCHEMA
+
+# Classes of SQLSTATE that mean trouble with the server or its neighbours, not with the statement.
+_RETRYABLE_CLASSES: Final = frozenset({"08", "25", "40", "53", "55", "57", "58"})
+# Two posters met on one key: the retry sees the other's row. A missing table: not yet migrated.
+_RETRYABLE_STATES: Final = frozenset({"23505", "42P01", "3F000"})
+_MIGRATION_LOCK: Final = 0x6C656467  # "ledg"
+
+
+class Connection(Protocol):
+    """The part of asyncpg's connection that the ledger uses."""
+
+    async def fetch(self, query: str, *args: object) -> Sequence[Any]:
+        """Return all rows."""
+
+    async def fetchrow(self, query: str, *args: object) -> Any:
+        """Return the first row, or None."""
+
+    async def fetchval(self, query: str, *args: object) -> Any:
+        """Return the first column of the first row."""
+
+    async def execute(self, query: str, *args: object) -> str:
+        """Run a statement and return its command tag."""
+
+    def transaction(self) -> Any:
+        """Return a transaction block."""
+
+    async def close(self) -> None:
+        """Close the connection."""
+
+    def terminate(self) -> None:
+        """Drop the connection without a word to the server."""
+
+
+class Database:
+    """A pool of connections, each statement of which ends within the configured time."""
+
+    def __init__(self, config: PostgresConfig, pool: Any) -> None:
+        self._config = config
+        self._pool = pool
+        self.namespace = namespace(config.url)
+
+    @classmethod
+    async def connect(cls, config: PostgresConfig, *, application_name: str) -> Database:
+        """Open the pool.
+
+        Raises:
+            UnavailableError: the server does not answer in time or refuses.
+            PermanentError: the server refuses for a reason that stays, such as a wrong password.
+        """
+        with translated():
+            pool = await asyncpg.create_pool(
+                config.url,
+                min_size=1,
+                max_size=config.pool_size_max,
+                timeout=config.connect_timeout_s,
+                command_timeout=config.command_timeout_s,
+                server_settings=_settings(config, application_name),
+            )
+        return cls(config, pool)
+
+    @asynccontextmanager
+    async def acquire(self) -> AsyncIterator[Connection]:
+        """Lend a connection; waiting for one has its limit too.
+
+        Raises:
+            UnavailableError: no connection came free, or what was done with it timed out.
+            PermanentError: the server refused a statement.
+        """
+        with translated():
+            async with self._pool.acquire(timeout=self._config.acquire_timeout_s) as connection:
+                yield connection
+
+    def occupancy(self) -> tuple[int, int]:
+        """Return (idle, used) connections."""
+        idle = int(self._pool.get_idle_size())
+        return idle, int(self._pool.get_size()) - idle
+
+    async def close(self) -> None:
+        """Close the pool, giving statements in progress a moment."""
+        try:
+            await asyncio.wait_for(self._pool.close(), timeout=2.0)
+        except TimeoutError:
+            self._pool.terminate()
+
+
+@asynccontextmanager
+async def session(
+    config: PostgresConfig, *, application_name: str, settings: dict[str, str] | None = None
+) -> AsyncIterator[Connection]:
+    """Open one connection outside any pool; errors leave translated.
+
+    Raises:
+        UnavailableError: the server does not answer in time.
+        PermanentError: the server refused.
+    """
+    with translated():
+        connection: Connection = await asyncpg.connect(
+            config.url,
+            timeout=config.connect_timeout_s,
+            server_settings={**_settings(config, application_name), **(settings or {})},
+        )
+        try:
+            yield connection
+        finally:
+            try:
+                await asyncio.wait_for(connection.close(), timeout=2.0)
+            except TimeoutError:
+                connection.terminate()
+
+
+async def migrate(config: PostgresConfig) -> int:
+    """Bring the schema to this version and return it; several processes may try at once.
+
+    Raises:
+        LedgerError: the database was written by a newer version.
+        UnavailableError: the server does not answer in time.
+    """
+    async with (
+        session(config, application_name="ledger-migrate") as connection,
+        connection.transaction(),
+    ):
+        await connection.execute("select pg_advisory_xact_lock($1)", _MIGRATION_LOCK)
+        await connection.execute(f"create schema if not exists {SCHEMA}")
+        await connection.execute(
+            "create table if not exists ledger.schema_version ("
+            "version int primary key, applied_at timestamptz not null default now())"
+        )
+        current = await connection.fetchval(
+            "select coalesce(max(version), 0) from ledger.schema_version"
+        )
+        if current > len(MIGRATIONS):
+            message = (
+                f"the database's schema is version {current}, newer than {len(MIGRATIONS)}, "
+                "the newest this ledger knows; run the ledger that wrote it"
+            )
+            raise LedgerError(message)
+        for version, statement in enumerate(MIGRATIONS[current:], start=current + 1):
+            await connection.execute(statement)
+            await connection.execute(
+                "insert into ledger.schema_version (version) values ($1)", version
+            )
+    return len(MIGRATIONS)
+
+
+def namespace(url: str) -> str:
+    """Return `database|schema`, as the semantic conventions name a PostgreSQL namespace."""
+    return f"{urlsplit(url).path.lstrip('/') or 'postgres'}|{SCHEMA}"
+
+
+class translated:  # noqa: N801 - reads as a block: `with translated():`
+    """Turns asyncpg's and the socket's exceptions into the ledger's own."""
+
+    def __enter__(self) -> None:
+        """Do nothing on entry."""
+
+    def __exit__(self, kind: object, failure: BaseException | None, trace: object) -> None:
+        """Raise the ledger's exception in place of a library's."""
+        if isinstance(failure, asyncpg.PostgresError):
+            state = failure.sqlstate or ""
+            text = str(failure).partition("\n")[0]
+            if state[:2] in _RETRYABLE_CLASSES or state in _RETRYABLE_STATES:
+                raise UnavailableError(text, code=state) from failure
+            raise PermanentError(text, code=state) from failure
+        if isinstance(failure, TimeoutError):
+            message = "no answer from the database in time"
+            raise UnavailableError(message) from failure
+        if isinstance(failure, (OSError, asyncpg.InterfaceError)):
+            message = f"no connection to the database: {type(failure).__name__}"
+            raise UnavailableError(message) from failure
+
+
+def _settings(config: PostgresConfig, application_name: str) -> dict[str, str]:
+    return {
+        "application_name": application_name,
+        "statement_timeout": str(int(config.statement_timeout_s * 1000)),
+        "lock_timeout": str(int(config.lock_timeout_s * 1000)),
+        # A poster that hangs between statements must not hold its row locks for ever.
+        "idle_in_transaction_session_timeout": "10000",
+        "search_path": SCHEMA,
+        "timezone": "UTC",
+    }
