@@ -1,0 +1,89 @@
+"""The `sentinel` command: finds the command's own file, and turns the end of it into an exit code.
+
+Exit codes: 0 done, 1 the thing asked about is wrong, 2 usage, 3 could not tell (unreachable, unreadable).
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import sys
+from collections.abc import Callable, Sequence
+from typing import Protocol, cast
+
+# numpy's BLAS would start threads that spin; it reads this once, when it is first imported.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+from sentinel import __version__
+from sentinel.errors import ConfigError, RetryableError, SentinelError, StoreError
+
+COMMANDS = {
+    "run": "sentinel.cli.run",
+    "demo": "sentinel.cli.demo",
+    "preview": "sentinel.cli.preview",
+    "check": "sentinel.cli.check",
+    "config": "sentinel.cli.config",
+    "baseline": "sentinel.cli.baseline",
+    "incidents": "sentinel.cli.incidents",
+    "inject": "sentinel.cli.inject",
+}
+"""Every command and the file it lives in; a file is imported only when its command, or help, is asked for."""
+
+EXIT_WRONG = 1
+EXIT_USAGE = 2
+EXIT_UNKNOWN = 3
+
+
+class _CommandFile(Protocol):
+    def add_parser(
+        self, subparsers: argparse._SubParsersAction[argparse.ArgumentParser]
+    ) -> None: ...
+
+
+def build_parser(commands: Sequence[str] = tuple(COMMANDS)) -> argparse.ArgumentParser:
+    """The whole grammar, or that of some commands only."""
+    parser = argparse.ArgumentParser(
+        prog="sentinel",
+        description="Learns what is normal for a pipeline, and pages a person when it is not.",
+        epilog="Start with `sentinel demo`; then `sentinel check config` and `sentinel run`.",
+    )
+    parser.add_argument("--version", action="version", version=f"sentinel {__version__}")
+    subparsers = parser.add_subparsers(
+        title="commands", metavar="COMMAND", required=True, dest="command"
+    )
+    for name in commands:
+        command = cast(_CommandFile, importlib.import_module(COMMANDS[name]))
+        command.add_parser(subparsers)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; what went wrong becomes one clear line and an exit code."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    named = arguments[0] if arguments and arguments[0] in COMMANDS else None
+    parser = build_parser((named,) if named else tuple(COMMANDS))
+    args = parser.parse_args(arguments)
+    run = cast(Callable[[argparse.Namespace], int], args.run)
+    try:
+        return run(args)
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        # A reader that closes the pipe early (`sentinel preview | head`) is not an error of ours; what
+        # the interpreter would still flush has nowhere to go.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except ConfigError as error:
+        count = len(error.problems)
+        print(
+            f"The configuration has {count} fault{'s' if count > 1 else ''}:\n{error}",
+            file=sys.stderr,
+        )
+        return EXIT_WRONG
+    except (RetryableError, StoreError, OSError) as error:
+        print(f"sentinel {arguments[0]}: {error}", file=sys.stderr)
+        return EXIT_UNKNOWN
+    except SentinelError as error:
+        print(f"sentinel {arguments[0]}: {error}", file=sys.stderr)
+        return EXIT_WRONG
