@@ -1,0 +1,59 @@
+"""Rules for the whole run: one BLAS thread, no hidden skips, nothing left running."""
+
+from __future__ import annotations
+
+import os
+
+# numpy reads this once, when it is first imported, and its BLAS threads spin.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+import psutil  # type: ignore[import-untyped]  # it ships no types
+import pytest
+
+from tests.support.skips import forbidden_skips, in_ci
+
+_skips: dict[str, str] = {}
+_complaints: list[str] = []
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    if report.skipped and not hasattr(report, "wasxfail"):
+        _skips[report.nodeid] = _reason(report)
+
+
+def pytest_collectreport(report: pytest.CollectReport) -> None:
+    if report.skipped:
+        _skips[report.nodeid] = _reason(report)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Fail a run that left a process behind or, with CI=true, skipped what it may not."""
+    _complaints.extend(f"left running: {line}" for line in _children())
+    if in_ci():
+        _complaints.extend(f"skipped with CI=true: {line}" for line in forbidden_skips(_skips))
+    if _complaints and session.exitstatus == pytest.ExitCode.OK:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    for complaint in _complaints:
+        terminalreporter.write_line(f"ERROR {complaint}", red=True)
+
+
+def _reason(report: pytest.TestReport | pytest.CollectReport) -> str:
+    return report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+
+
+def _children() -> list[str]:
+    """Child processes that are still there, also as zombies nobody waited for."""
+    lines = []
+    for child in psutil.Process().children(recursive=True):
+        try:
+            command = " ".join(child.cmdline()) or child.name()
+        except psutil.Error:
+            continue
+        # The standard library's own janitor lives as long as the process that multiprocessing was used in.
+        if "multiprocessing.resource_tracker" not in command:
+            lines.append(f"pid {child.pid} {command}")
+    return lines

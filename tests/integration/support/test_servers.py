@@ -1,0 +1,30 @@
+"""Goal: the fixtures start the real thing and leave nothing behind. Method: start it, ask it, look for it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import psutil  # type: ignore[import-untyped]  # it ships no types
+import pytest
+
+from tests.support.servers import prometheus_server
+
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
+
+
+def test_prometheus_answers_and_is_gone_afterwards(tmp_path: Path) -> None:
+    with prometheus_server("global: {scrape_interval: 1s}\n", tmp_path / "prometheus") as server:
+        [sample] = server.query("vector(42)")
+        assert sample["value"][1] == "42"
+        with pytest.raises(AssertionError, match="parse error"):
+            server.query("sum(")
+    assert not server.is_ready()
+    assert psutil.Process().children() == []
+
+
+def test_a_server_that_ends_at_once_is_named_with_its_own_words(tmp_path: Path) -> None:
+    with (
+        pytest.raises(AssertionError, match="no_such_field"),
+        prometheus_server("no_such_field: 1\n", tmp_path / "prometheus"),
+    ):
+        pass
