@@ -1,0 +1,126 @@
+"""The demo's child processes: started with a time limit, stopped in reverse, never left behind.
+
+Each child leads a session of its own, so that Ctrl-C reaches only the demo, which then stops them in
+order; and the kernel ends a child when the demo itself is killed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ctypes
+import os
+import signal
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from sentinel.errors import SentinelError
+
+_PR_SET_PDEATHSIG = 1
+
+
+class ChildError(SentinelError):
+    """A child process ended or stayed silent when it should not have."""
+
+
+class Child:
+    """One child process and the file its output goes to."""
+
+    def __init__(self, name: str, process: asyncio.subprocess.Process, log_path: Path) -> None:
+        self.name = name
+        self.process = process
+        self.log_path = log_path
+
+    @property
+    def running(self) -> bool:
+        """Whether it has not ended yet."""
+        return self.process.returncode is None
+
+    def log_tail(self, lines: int = 8) -> str:
+        """The last lines it wrote, for an error message."""
+        text = self.log_path.read_text(errors="replace") if self.log_path.exists() else ""
+        return "\n".join(text.splitlines()[-lines:])
+
+    async def wait(self, *, timeout_s: float) -> int:
+        """Its exit code; `ChildError` when it runs longer."""
+        try:
+            return await asyncio.wait_for(self.process.wait(), timeout_s)
+        except TimeoutError:
+            msg = f"{self.name} still runs after {timeout_s:.0f} s\n{self.log_tail()}"
+            raise ChildError(msg) from None
+
+    async def stop(self, *, timeout_s: float = 10.0) -> None:
+        """SIGTERM, then SIGKILL to its whole session; idempotent."""
+        if self.running:
+            with contextlib.suppress(ProcessLookupError):
+                self.process.terminate()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self.process.wait(), timeout_s)
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        if self.running:
+            await self.process.wait()
+
+
+class Children:
+    """All children of one demo, stopped in reverse order of their start."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._children: list[Child] = []
+
+    async def start(
+        self, name: str, argv: Sequence[str], *, environment: Mapping[str, str] | None = None
+    ) -> Child:
+        """Start a child; what it prints goes to `<name>.log` in the demo's folder."""
+        log_path = self._directory / f"{name}.log"
+        with log_path.open("ab") as log:
+            process = await asyncio.create_subprocess_exec(
+                *argv,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env={**os.environ, "OPENBLAS_NUM_THREADS": "1", **(environment or {})},
+                start_new_session=True,
+                preexec_fn=_end_with_parent,  # noqa: PLW1509, RUF100  # one thread here; nothing is locked
+            )
+        child = Child(name, process, log_path)
+        self._children.append(child)
+        return child
+
+    async def run(
+        self,
+        name: str,
+        argv: Sequence[str],
+        *,
+        timeout_s: float,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        """Run a child to its end; `ChildError` with its last lines when it fails."""
+        child = await self.start(name, argv, environment=environment)
+        code = await child.wait(timeout_s=timeout_s)
+        if code != 0:
+            msg = f"{name} ended with code {code}\n{child.log_tail()}"
+            raise ChildError(msg)
+
+    async def stop_all(self) -> None:
+        """Stop every child, the last started first."""
+        while self._children:
+            await self._children.pop().stop()
+
+
+async def wait_for_file(path: Path, child: Child, *, timeout_s: float) -> str:
+    """The text of a file that a child writes when it is ready; `ChildError` when it ends or takes too long."""
+    deadline = asyncio.get_running_loop().time() + timeout_s
+    while asyncio.get_running_loop().time() < deadline:
+        if path.exists() and (text := path.read_text()).endswith("\n"):
+            return text
+        if not child.running:
+            break
+        await asyncio.sleep(0.05)
+    msg = f"{child.name} did not become ready within {timeout_s:.0f} s\n{child.log_tail()}"
+    raise ChildError(msg)
+
+
+def _end_with_parent() -> None:
+    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
