@@ -19,11 +19,9 @@ import time
 import urllib.request
 from pathlib import Path
 
+from machine import describe
 from opentelemetry.proto.collector.trace.v1 import trace_service_pb2
 from opentelemetry.proto.trace.v1 import trace_pb2
-
-sys.path.insert(0, str(Path(__file__).parent))
-from machine import describe  # noqa: E402  # found through the line above
 
 SPANS_PER_REQUEST = 1000
 
