@@ -173,7 +173,34 @@ CATALOGUE: tuple[MetricSpec, ...] = (
         "destination",
     ),
     # web
+    _metric(_C, "sentinel_http_requests_total", "HTTP requests answered.", "route", "code"),
+    _metric(_G, "sentinel_http_connections", "Connections now open.", "listener"),
     _metric(
-        _C, "sentinel_http_requests_total", "Requests to Sentinel's own pages.", "route", "code"
+        _C,
+        "sentinel_http_connections_closed_total",
+        "Connections closed before an answer: too many, or a head that came too slowly.",
+        "listener",
+        "reason",
+    ),
+    _metric(
+        _C,
+        "sentinel_access_refused_total",
+        "Requests refused for want of a token, a known one, or one for the right scope.",
+        "listener",
+        "reason",
+    ),
+    # tls
+    _metric(
+        _G,
+        "sentinel_tls_certificate_expiry_timestamp_seconds",
+        "When the certificate in use ends (Unix).",
+        "listener",
+    ),
+    _metric(
+        _C,
+        "sentinel_tls_reloads_total",
+        "Changes of the certificate files, taken or refused.",
+        "listener",
+        "result",
     ),
 )

@@ -1,0 +1,166 @@
+"""TLS for what listens: certificate and key from files, read again when they change, never a fall back to plain."""
+
+from __future__ import annotations
+
+import ssl
+from calendar import timegm
+from dataclasses import dataclass
+from pathlib import Path
+
+from sentinel.runtime.component import Surroundings
+from sentinel.runtime.settings import Duration, setting
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TlsConfig:
+    """Where the certificate and its key are; TLS 1.2 is the least that is spoken."""
+
+    cert_file: str = setting("", help="PEM file with the certificate and its chain.")
+    key_file: str = setting("", help="PEM file with the private key.")
+    client_ca_file: str = setting(
+        "", help="PEM file with authorities; when set, clients must show a certificate of theirs."
+    )
+    reload_interval: Duration = setting(
+        Duration(10.0), help="How often the files are looked at for a change."
+    )
+
+    def __post_init__(self) -> None:
+        if not self.cert_file or not self.key_file:
+            msg = "TLS needs both cert_file and key_file"
+            raise ValueError(msg)
+        if not 0.1 <= self.reload_interval <= 86_400:
+            msg = "reload_interval must be between 100ms and 1d"
+            raise ValueError(msg)
+
+
+class ServerTls:
+    """A live TLS context that follows its files.
+
+    A change is tried on a context of its own first: loading a certificate without its key into the live
+    one would break every handshake from then on. A bad change is counted and the last good pair stays.
+    """
+
+    def __init__(self, config: TlsConfig, surroundings: Surroundings, *, listener: str) -> None:
+        self._config = config
+        self._surroundings = surroundings
+        self._listener = listener
+        self._seen = self._marks()
+        self.context = self._load()
+        self._note_expiry()
+
+    def read_pair(self) -> tuple[bytes, bytes]:
+        """Key and certificate chain as PEM, for servers that do not take a context."""
+        return Path(self._config.key_file).read_bytes(), Path(self._config.cert_file).read_bytes()
+
+    async def follow(self) -> None:
+        """Look at the files for ever and take every good change."""
+        while True:
+            await self._surroundings.clock.sleep(self._config.reload_interval)
+            self.reload_if_changed()
+
+    def reload_if_changed(self) -> bool:
+        """Take the files anew when they changed; True when a new pair is in use."""
+        marks = self._marks()
+        if marks == self._seen or None in marks:
+            return False
+        self._seen = marks
+        try:
+            self._load()
+            self.context.load_cert_chain(self._config.cert_file, self._config.key_file)
+        except (OSError, ssl.SSLError) as error:
+            self._surroundings.metrics.count(
+                "sentinel_tls_reloads_total", listener=self._listener, result="kept_old"
+            )
+            self._surroundings.logger.error(  # noqa: TRY400  # the reason is enough
+                "Changed TLS files cannot be used, the last good ones stay",
+                extra={"listener": self._listener, "reason": str(error)},
+            )
+            return False
+        self._note_expiry()
+        self._surroundings.metrics.count(
+            "sentinel_tls_reloads_total", listener=self._listener, result="taken"
+        )
+        self._surroundings.logger.info("TLS files reloaded", extra={"listener": self._listener})
+        return True
+
+    def _load(self) -> ssl.SSLContext:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        context.load_cert_chain(self._config.cert_file, self._config.key_file)
+        if self._config.client_ca_file:
+            context.load_verify_locations(cafile=self._config.client_ca_file)
+            context.verify_mode = ssl.CERT_REQUIRED
+        return context
+
+    def _marks(self) -> tuple[tuple[int, int, int] | None, ...]:
+        return tuple(_mark(Path(name)) for name in (self._config.cert_file, self._config.key_file))
+
+    def _note_expiry(self) -> None:
+        try:
+            expires_s = certificate_expiry_s(Path(self._config.cert_file).read_text("ascii"))
+        except (OSError, ValueError) as error:
+            self._surroundings.logger.warning(
+                "Expiry of the TLS certificate cannot be read",
+                extra={"listener": self._listener, "reason": str(error)},
+            )
+            return
+        self._surroundings.metrics.set(
+            "sentinel_tls_certificate_expiry_timestamp_seconds",
+            expires_s,
+            listener=self._listener,
+        )
+
+
+def _mark(path: Path) -> tuple[int, int, int] | None:
+    # Secrets in Kubernetes change by swapping a link, so the inode is part of the mark.
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_mtime_ns, status.st_ino, status.st_size
+
+
+def certificate_expiry_s(pem: str) -> int:
+    """When the first certificate of a PEM text ends (Unix seconds); ValueError when it cannot be read.
+
+    The standard library shows a certificate's dates only after a handshake; X.509 keeps them at a fixed
+    place: Certificate > TBSCertificate > [version], serial, algorithm, issuer, validity > notAfter.
+    """
+    end = pem.find("-----END CERTIFICATE-----")
+    begin = pem.find("-----BEGIN CERTIFICATE-----")
+    if begin < 0 or end < 0:
+        msg = "no certificate in the PEM text"
+        raise ValueError(msg)
+    der = ssl.PEM_cert_to_DER_cert(pem[begin : end + len("-----END CERTIFICATE-----")] + "\n")
+    _, body, _ = _element(der, 0)
+    _, position, _ = _element(der, body)
+    tag, _, after = _element(der, position)
+    if tag == 0xA0:
+        position = after
+    for _ in range(3):
+        _, _, position = _element(der, position)
+    _, position, _ = _element(der, position)
+    _, _, position = _element(der, position)
+    tag, start, after = _element(der, position)
+    text = der[start:after].decode("ascii")
+    if tag == 0x17:  # UTCTime has two digits of the year; X.509 reads 50-99 as 1950-1999
+        text = ("19" if text[:2] >= "50" else "20") + text
+    parts = [text[:4], *(text[at : at + 2] for at in range(4, 14, 2))]
+    return timegm((*(int(part) for part in parts), 0, 0, 0))
+
+
+def _element(der: bytes, position: int) -> tuple[int, int, int]:
+    """Tag, start of the content and end of the element at `position`."""
+    try:
+        tag, length, start = der[position], der[position + 1], position + 2
+    except IndexError:
+        msg = "the certificate ends too early"
+        raise ValueError(msg) from None
+    if length & 0x80:
+        size = length & 0x7F
+        length = int.from_bytes(der[start : start + size], "big")
+        start += size
+    if start + length > len(der):
+        msg = "the certificate ends too early"
+        raise ValueError(msg)
+    return tag, start, start + length
