@@ -2,6 +2,7 @@
 
     SentinelError
     ├── ConfigError                  the configuration is wrong; carries every problem found
+    │   └── ConfigUnreadableError    a file of it cannot be read, so nothing can be said about it
     ├── InputError                   what was given to us is wrong: the same input fails again
     │   ├── MalformedInputError      cannot be decoded, or breaks a rule of its format
     │   ├── InputTooLargeError       over a limit; carries size and limit
@@ -27,6 +28,7 @@ from dataclasses import dataclass
 __all__ = [
     "ConfigError",
     "ConfigProblem",
+    "ConfigUnreadableError",
     "InputError",
     "InputTooLargeError",
     "MalformedInputError",
@@ -75,6 +77,10 @@ class ConfigError(SentinelError):
     def __init__(self, problems: list[ConfigProblem]) -> None:
         self.problems = tuple(problems)
         super().__init__("\n".join(str(problem) for problem in problems))
+
+
+class ConfigUnreadableError(ConfigError):
+    """A file of the configuration cannot be read; what it says is not known."""
 
 
 class InputError(SentinelError):

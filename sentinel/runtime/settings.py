@@ -15,7 +15,7 @@ Duration = NewType("Duration", float)
 """Seconds; written with a unit: `250ms`, `10s`, `5m`, `2h`, `7d`, `4w`."""
 
 ByteSize = NewType("ByteSize", int)
-"""Bytes; written as a number or with a unit: `64KiB`, `4MiB`, `2GiB`."""
+"""Bytes; written with a unit: `512B`, `64KiB`, `4MiB`, `2GiB`."""
 
 Ratio = NewType("Ratio", float)
 """A share, 0-1."""

@@ -1,0 +1,98 @@
+"""The configuration in effect, as plain data that the loader would read back as the same values."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import yaml
+
+from sentinel.runtime.config_loader import join
+from sentinel.runtime.config_text import Origin
+from sentinel.runtime.config_types import (
+    Choice,
+    Hidden,
+    Many,
+    Maybe,
+    Named,
+    Scalar,
+    Section,
+    Shape,
+    setting_fields,
+)
+
+SECRET_SHOWN = "***"  # noqa: S105  # what stands in place of a secret
+
+
+def plain(config: object) -> dict[str, Any]:
+    """Nested mappings, lists and YAML scalars, in the order of the classes; secrets are `***`."""
+    return {
+        one.name: _plain_value(one.shape, getattr(config, one.name))
+        for one in setting_fields(type(config))
+    }
+
+
+def plain_value(shape: Shape, value: object) -> object:
+    """One value as `plain` gives it."""
+    return _plain_value(shape, value)
+
+
+def _plain_value(shape: Shape, value: Any) -> Any:
+    if value is None:
+        return None
+    match shape:
+        case Maybe(inner=inner):
+            return _plain_value(inner, value)
+        case Section():
+            return plain(value)
+        case Many(item=item):
+            return [_plain_value(item, one) for one in value]
+        case Named(value=inner):
+            return {key: _plain_value(inner, one) for key, one in value.items()}
+        case Hidden():
+            return SECRET_SHOWN
+        case Choice():
+            return value.value
+        case Scalar(type=kind):
+            return kind.show(value)
+
+
+def effective_digest(config: object) -> str:
+    """Of the values in effect without the secrets; equal for configurations that decide alike, and fit to be shown."""
+    text = json.dumps(plain(config), sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def to_yaml(config: object, *, origins: Mapping[str, Origin] | None = None) -> str:
+    """YAML text of the configuration; with `origins`, each line says where its value was written."""
+    if origins is None:
+        return yaml.safe_dump(plain(config), sort_keys=False, allow_unicode=True, width=2**20)
+    rows = list(_lines(plain(config), "", 0))
+    width = min(max((len(text) for text, _ in rows), default=0), 60)
+    return "".join(
+        f"{text:<{width}}  # {origins.get(path, Origin())}\n" if path else f"{text}\n"
+        for text, path in rows
+    )
+
+
+def _lines(values: Mapping[str, Any], path: str, depth: int) -> Iterator[tuple[str, str]]:
+    """Lines of YAML with the path of the setting that each shows; "" for the head of a section."""
+    for key, value in values.items():
+        where = join(path, key)
+        head = "  " * depth + _flow(key)
+        if isinstance(value, Mapping) and value:
+            yield f"{head}:", ""
+            yield from _lines(value, where, depth + 1)
+        else:
+            yield f"{head}: {_flow(value)}", where
+
+
+def _flow(value: object) -> str:
+    """A value on one line; JSON is YAML, and its escapes keep every value on its line."""
+    if isinstance(value, str):
+        text: str = yaml.safe_dump(value, width=2**20, default_flow_style=True)
+        text = text.removesuffix("\n").removesuffix("\n...")
+        return text if "\n" not in text else json.dumps(value)
+    return json.dumps(value)
