@@ -214,6 +214,17 @@ class Queue:
             for message in messages:
                 await message.in_progress()
 
+    async def hand_back(self, messages: list[Msg], *, delay_s: float) -> None:
+        """Have the server deliver these again, after `delay_s`.
+
+        Raises:
+            UnavailableError: the connection is gone.
+        """
+        with _reaching("handing messages back failed"):
+            for message in messages:
+                await message.nak(delay=delay_s)
+            await self._client.flush(timeout=2)
+
     async def give_up(self, message: Msg, *, subject: str, reason: str) -> None:
         """Keep a message on the dead-letter stream, then take it off the queue.
 

@@ -1,0 +1,286 @@
+"""HTTP: `POST /v1/transfers`, `GET /v1/transactions/{id}`, `GET /v1/accounts/{id}/balance`.
+
+A transfer is answered 202 once the queue has acknowledged it, never before, and the answer names
+the transaction's id and where to ask what became of it. The same key again answers the same id.
+The same key with another body is answered 409 while the first is still known to queue or database
+and the stream's window recognises it; where it slips through, nothing is posted for it and its
+status URL, which carries its own fingerprint, answers `conflict`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+import uuid
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import orjson
+from aiohttp import web
+
+from sentinel.reference.ledger.domain import (
+    InvalidTransferError,
+    LedgerError,
+    PermanentError,
+    Transfer,
+    UnavailableError,
+    check_tenant,
+    fingerprint,
+    is_account_id,
+    parse_transfer,
+)
+from sentinel.reference.ledger.edge.burst import Burst, read_burst
+from sentinel.reference.ledger.edge.reads import Reads
+from sentinel.reference.ledger.telemetry import Event, Telemetry
+from sentinel.reference.ledger.wire.envelope import Envelope, encode_envelope, transfer_subject
+from sentinel.reference.ledger.wire.nats import Queue
+
+_Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+_RETRY_AFTER: Final = {"Retry-After": "1"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EdgeConfig:
+    """Address and limits of the HTTP edge."""
+
+    host: str = "127.0.0.1"
+    port: int = 0
+    body_bytes_max: int = 8 * 1024
+    body_timeout_s: float = 5.0
+    inflight_count_max: int = 512
+    stop_timeout_s: float = 3.0
+    burst_file: Path | None = None
+    burst_poll_s: float = 0.2
+
+
+class Edge:
+    """The HTTP server; `start` returns its address, `stop` lets requests in flight finish."""
+
+    def __init__(
+        self, config: EdgeConfig, *, queue: Queue, reads: Reads, telemetry: Telemetry
+    ) -> None:
+        self._config = config
+        self._queue = queue
+        self._reads = reads
+        self._telemetry = telemetry
+        self._inflight_count = 0
+        self._burst: Burst | None = None
+        self._burst_task: asyncio.Task[None] | None = None
+        self._runner: web.AppRunner | None = None
+
+    async def start(self) -> str:
+        """Listen, and return the base URL."""
+        app = web.Application(
+            middlewares=[self._observe], client_max_size=self._config.body_bytes_max
+        )
+        app.router.add_post("/v1/transfers", self._post_transfer)
+        app.router.add_get("/v1/transactions/{id}", self._get_transaction)
+        app.router.add_get("/v1/accounts/{id}/balance", self._get_balance)
+        app.router.add_get("/healthz", self._get_health)
+        self._runner = web.AppRunner(
+            app, access_log=None, shutdown_timeout=self._config.stop_timeout_s
+        )
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, self._config.host, self._config.port)
+        await site.start()
+        if self._config.burst_file is not None:
+            self._burst_task = asyncio.create_task(
+                self._watch_burst(self._config.burst_file), name="edge-burst"
+            )
+        host, port = self._runner.addresses[0][:2]
+        return f"http://{host}:{port}"
+
+    async def stop(self) -> None:
+        """Stop listening and let requests in flight finish, within `stop_timeout_s`."""
+        if self._burst_task is not None:
+            self._burst_task.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._burst_task
+            self._burst_task = None
+        if self._runner is not None:
+            await self._runner.cleanup()
+            self._runner = None
+
+    @web.middleware
+    async def _observe(self, request: web.Request, handler: _Handler) -> web.StreamResponse:
+        """Trace, measure and bound every request, and turn exceptions into answers."""
+        resource = request.match_info.route.resource
+        route = resource.canonical if resource is not None else ""
+        if route == "/healthz":
+            return await handler(request)
+        with self._telemetry.request(
+            method=request.method, route=route, path=request.path, headers=request.headers
+        ) as span:
+            response: web.StreamResponse
+            if self._inflight_count >= self._config.inflight_count_max:
+                self._telemetry.request_refused()
+                response = _error(503, "overloaded", "Too many requests are in flight.")
+            else:
+                self._inflight_count += 1
+                try:
+                    response = await self._answer(request, handler)
+                finally:
+                    self._inflight_count -= 1
+            span.status = response.status
+            return response
+
+    async def _answer(self, request: web.Request, handler: _Handler) -> web.StreamResponse:
+        try:
+            return await handler(request)
+        except InvalidTransferError as error:
+            return _error(400, error.code, error.message, field=error.field)
+        except UnavailableError as error:
+            if request.method == "POST":
+                event, what = Event.EDGE_PUBLISH_FAILED, "Accepting a transfer failed"
+            else:
+                event, what = Event.EDGE_READ_FAILED, "A read failed"
+            self._telemetry.error(event, f"{what}: {error}", error_code=error.code)
+            return _error(503, "unavailable", f"{what}; try again.")
+        except web.HTTPRequestEntityTooLarge:
+            limit = self._config.body_bytes_max
+            return _error(413, "body_too_large", f"The body is larger than {limit} bytes.")
+        except web.HTTPException as error:
+            return _error(error.status, "http_error", error.reason)
+        except (LedgerError, OSError, ValueError) as error:
+            self._telemetry.error(
+                Event.EDGE_REQUEST_FAILED, f"A request failed: {type(error).__name__}: {error}"
+            )
+            return _error(500, "internal", "The request failed.")
+
+    async def _post_transfer(self, request: web.Request) -> web.Response:
+        tenant = request.headers.get("X-Tenant", "")
+        key = request.headers.get("Idempotency-Key", "")
+        body = await self._json_body(request)
+        transfer = parse_transfer(tenant=tenant, idempotency_key=key, body=body)
+        burst = self._burst
+        if (
+            burst is not None
+            and time.time_ns() < burst.until_ns
+            and random.random() < burst.error_ratio  # noqa: S311 - a share, not a secret
+        ):
+            self._telemetry.error(
+                Event.EDGE_REQUEST_FAILED, "A request failed: injected by the error burst"
+            )
+            return _error(500, "internal", "The request failed.")
+        return await self._accept(transfer)
+
+    async def _accept(self, transfer: Transfer) -> web.Response:
+        transaction_id = transfer.transaction_id
+        mark = fingerprint(transfer)
+        message_id = f"{transfer.tenant}:{transfer.idempotency_key}"
+        payload = encode_envelope(Envelope(transfer=transfer, accepted_ns=time.time_ns()))
+        with self._telemetry.publish(message_id=str(transaction_id)) as headers:
+            result = await self._queue.publish(
+                subject=transfer_subject(transaction_id),
+                payload=payload,
+                message_id=message_id,
+                headers=headers,
+            )
+        if result.duplicate and await self._conflicts(transfer, mark):
+            return _error(
+                409,
+                "idempotency_key_reused",
+                "This Idempotency-Key was used before for another transfer.",
+                field="Idempotency-Key",
+            )
+        return _json(
+            202,
+            {
+                "transaction_id": str(transaction_id),
+                "status_url": f"/v1/transactions/{transaction_id}?request={mark}",
+            },
+            {"Idempotent-Replay": "true"} if result.duplicate else {},
+        )
+
+    async def _conflicts(self, transfer: Transfer, mark: str) -> bool:
+        """Say whether the first use of the key is known to have been another transfer.
+
+        The replay was accepted either way, so trouble with this look-up does not fail it: its
+        status URL will tell.
+        """
+        try:
+            found = await self._reads.transaction(
+                tenant=transfer.tenant, transaction_id=transfer.transaction_id
+            )
+        except (UnavailableError, PermanentError):
+            return False
+        return found is not None and found[1] != mark
+
+    async def _get_transaction(self, request: web.Request) -> web.Response:
+        tenant = request.headers.get("X-Tenant", "")
+        check_tenant(tenant)
+        try:
+            transaction_id = uuid.UUID(request.match_info["id"])
+        except ValueError:
+            return _error(400, "invalid_id", "A transaction's id is a UUID.", field="id")
+        found = await self._reads.transaction(tenant=tenant, transaction_id=transaction_id)
+        if found is None:
+            return _error(404, "unknown_transaction", "No such transaction.")
+        state, mark = found
+        asked_for = request.query.get("request")
+        if asked_for is not None and asked_for != mark:
+            return _json(
+                200,
+                {
+                    "transaction_id": str(transaction_id),
+                    "state": "conflict",
+                    "reason": "idempotency_key_reused",
+                },
+            )
+        return _json(200, state)
+
+    async def _get_balance(self, request: web.Request) -> web.Response:
+        tenant = request.headers.get("X-Tenant", "")
+        check_tenant(tenant)
+        account_id = request.match_info["id"]
+        if not is_account_id(account_id):
+            return _error(400, "invalid_id", "This cannot name an account.", field="id")
+        balance = await self._reads.balance(tenant=tenant, account_id=account_id)
+        if balance is None:
+            return _error(404, "unknown_account", "No transfer has named this account yet.")
+        return _json(200, balance)
+
+    async def _get_health(self, _: web.Request) -> web.Response:
+        connected = self._queue.connected
+        return _json(
+            200 if connected else 503, {"status": "ok" if connected else "nats disconnected"}
+        )
+
+    async def _json_body(self, request: web.Request) -> object:
+        if request.content_type != "application/json":
+            raise web.HTTPUnsupportedMediaType(reason="The body must be application/json.")
+        try:
+            raw = await asyncio.wait_for(request.read(), timeout=self._config.body_timeout_s)
+        except TimeoutError:
+            raise web.HTTPRequestTimeout(reason="The body did not arrive in time.") from None
+        try:
+            return orjson.loads(raw)
+        except orjson.JSONDecodeError:
+            raise InvalidTransferError(
+                code="invalid_json", field="", message="The body is not JSON."
+            ) from None
+
+    async def _watch_burst(self, path: Path) -> None:
+        while True:
+            self._burst = read_burst(path)
+            await asyncio.sleep(self._config.burst_poll_s)
+
+
+def _json(status: int, body: object, headers: dict[str, str] | None = None) -> web.Response:
+    return web.Response(
+        status=status,
+        body=orjson.dumps(body),
+        content_type="application/json",
+        headers=headers,
+    )
+
+
+def _error(status: int, code: str, message: str, *, field: str = "") -> web.Response:
+    detail = {"code": code, "message": message}
+    if field:
+        detail["field"] = field
+    return _json(status, {"error": detail}, dict(_RETRY_AFTER) if status == 503 else None)

@@ -1,0 +1,141 @@
+"""One process of the ledger: the edge or the poster, until it is told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Awaitable, Callable
+from typing import Final, TypeVar
+
+import orjson
+
+from sentinel.reference.ledger.domain import UnavailableError
+from sentinel.reference.ledger.edge import Edge, EdgeConfig
+from sentinel.reference.ledger.edge.reads import Reads
+from sentinel.reference.ledger.posting import Poster, PosterConfig
+from sentinel.reference.ledger.telemetry import (
+    EDGE_SERVICE,
+    POSTER_SERVICE,
+    Event,
+    Telemetry,
+    start_telemetry,
+)
+from sentinel.reference.ledger.wire.config import NatsConfig, PostgresConfig
+from sentinel.reference.ledger.wire.nats import Queue
+from sentinel.reference.ledger.wire.postgres import Database, migrate
+
+_T = TypeVar("_T")
+_CONNECT_PATIENCE_S: Final = 10.0
+_CONNECT_PAUSE_S: Final = 0.2
+
+
+async def run_edge(edge_config: EdgeConfig, nats: NatsConfig, postgres: PostgresConfig) -> None:
+    """Serve HTTP until SIGTERM or SIGINT.
+
+    Raises:
+        UnavailableError: a server was not there at the start.
+    """
+    telemetry = start_telemetry(EDGE_SERVICE)
+    stop = stop_on_signals()
+    try:
+        queue = await connect_queue(nats, telemetry)
+        try:
+            accounts = await _patiently(
+                lambda: Database.connect(postgres, application_name="edge")
+            )
+            transactions = await Database.connect(postgres, application_name="edge")
+            try:
+                reads = Reads(
+                    accounts=accounts, transactions=transactions, queue=queue, telemetry=telemetry
+                )
+                edge = Edge(edge_config, queue=queue, reads=reads, telemetry=telemetry)
+                url = await edge.start()
+                try:
+                    telemetry.info(Event.EDGE_STARTED, "The edge is listening", url=url)
+                    say({"event": "ready", "role": "edge", "url": url, "pid": os.getpid()})
+                    await stop.wait()
+                finally:
+                    await edge.stop()
+                    telemetry.info(Event.EDGE_STOPPED, "The edge has stopped")
+            finally:
+                await asyncio.gather(accounts.close(), transactions.close())
+        finally:
+            await queue.close()
+    finally:
+        telemetry.stop()
+
+
+async def run_poster(
+    poster_config: PosterConfig, nats: NatsConfig, postgres: PostgresConfig
+) -> None:
+    """Post transfers until SIGTERM or SIGINT, bringing the schema up to date first.
+
+    Raises:
+        UnavailableError: a server was not there at the start.
+        LedgerError: the database was written by a newer version.
+    """
+    telemetry = start_telemetry(POSTER_SERVICE)
+    stop = stop_on_signals()
+    try:
+        await _patiently(lambda: migrate(postgres))
+        queue = await connect_queue(nats, telemetry)
+        try:
+            await queue.subscribe()
+            database = await Database.connect(postgres, application_name="poster")
+            try:
+                poster = Poster(poster_config, queue=queue, database=database, telemetry=telemetry)
+                telemetry.info(Event.POSTING_STARTED, "The poster is waiting for transfers")
+                say({"event": "ready", "role": "poster", "pid": os.getpid()})
+                await poster.run(stop)
+                telemetry.info(Event.POSTING_STOPPED, "The poster has stopped")
+            finally:
+                await database.close()
+        finally:
+            await queue.close()
+    finally:
+        telemetry.stop()
+
+
+async def connect_queue(nats: NatsConfig, telemetry: Telemetry) -> Queue:
+    """Connect to NATS, reporting later losses of the connection as log events."""
+
+    def on_change(what: str, detail: str) -> None:
+        if what == "disconnected":
+            telemetry.warning(Event.NATS_DISCONNECTED, "The connection to NATS was lost")
+        elif what == "reconnected":
+            telemetry.info(Event.NATS_RECONNECTED, "The connection to NATS is back")
+        else:
+            telemetry.warning(Event.NATS_ERROR, f"NATS reported an error: {detail}")
+
+    name = telemetry.service
+    return await _patiently(lambda: Queue.connect(nats, name=name, on_change=on_change))
+
+
+def stop_on_signals() -> asyncio.Event:
+    """Return an event that SIGTERM and SIGINT set."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    return stop
+
+
+def say(document: dict[str, object]) -> None:
+    """Print one JSON line for whoever started this process."""
+    sys.stdout.write(orjson.dumps(document).decode() + "\n")
+    sys.stdout.flush()
+
+
+async def _patiently(attempt: Callable[[], Awaitable[_T]]) -> _T:
+    """Retry while a server is unavailable: at the start it may come up a moment later."""
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + _CONNECT_PATIENCE_S
+    while True:
+        try:
+            return await attempt()
+        except UnavailableError:
+            if loop.time() >= deadline:
+                raise
+        await asyncio.sleep(_CONNECT_PAUSE_S)

@@ -1,0 +1,54 @@
+"""What a running ledger tells the other commands: a small file only its owner can read."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import orjson
+
+from sentinel.reference.ledger.domain import LedgerError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunState:
+    """Addresses, files and process ids of one `sentinel-ledger up`."""
+
+    edge_url: str
+    nats_url: str
+    nats_monitor_url: str
+    postgres_url_file: str
+    burst_file: str
+    pids: dict[str, int]
+
+
+def write_state(path: Path, state: RunState) -> None:
+    """Write the file in one step, readable by its owner only."""
+    write_private(path, orjson.dumps(asdict(state)))
+
+
+def read_state(path: Path) -> RunState:
+    """Return the state of a running ledger.
+
+    Raises:
+        LedgerError: the file cannot be read or is not a ledger's state.
+    """
+    try:
+        return RunState(**orjson.loads(path.read_bytes()))
+    except OSError as error:
+        message = f"cannot read the ledger's state in {path}: {error.strerror}"
+        raise LedgerError(message) from error
+    except (orjson.JSONDecodeError, TypeError) as error:
+        message = f"{path} does not hold the state of a running ledger"
+        raise LedgerError(message) from error
+
+
+def write_private(path: Path, content: bytes) -> None:
+    """Replace `path` in one step by a file that only its owner can read."""
+    draft = path.with_name(f"{path.name}.new")
+    draft.unlink(missing_ok=True)
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(content)
+    draft.replace(path)

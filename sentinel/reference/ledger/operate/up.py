@@ -1,0 +1,215 @@
+"""`sentinel-ledger up`: servers, edge and poster as children of one process that stops them all.
+
+A server that dies takes the run down: nothing sensible can follow. An edge or poster that dies is
+started again with back-off, the edge on the port it had, as an orchestrator would.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from contextlib import AsyncExitStack
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Final
+
+from sentinel.reference.ledger.domain import LedgerError, UnavailableError
+from sentinel.reference.ledger.operate.children import Child, start_child
+from sentinel.reference.ledger.operate.servers import start_nats, start_postgres
+from sentinel.reference.ledger.operate.single import say, stop_on_signals
+from sentinel.reference.ledger.operate.state import RunState, write_private, write_state
+
+_READY_TIMEOUT_S: Final = 20.0
+_EDGE_STOP_S: Final = 8.0
+_POSTER_STOP_S: Final = 8.0
+_SERVER_STOP_S: Final = 5.0
+_RESTART_FIRST_S: Final = 0.5
+_RESTART_MAX_S: Final = 10.0
+_STEADY_S: Final = 30.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UpConfig:
+    """What to start and where; a server whose URL is given is used, not started."""
+
+    folder: Path | None = None
+    state_file: Path | None = None
+    nats_url: str | None = None
+    nats_monitor_url: str | None = None
+    postgres_url: str | None = None
+    port: int = 0
+
+
+@dataclass(slots=True)
+class _Run:
+    """Addresses and children of the run."""
+
+    folder: Path
+    state_file: Path | None
+    nats_url: str = ""
+    nats_monitor_url: str = ""
+    postgres_url_file: Path = Path()
+    edge_url: str = ""
+    edge_port: int = 0
+    children: dict[str, Child] = field(default_factory=dict)
+
+    @property
+    def burst_file(self) -> Path:
+        return self.folder / "burst.json"
+
+    @property
+    def state(self) -> RunState:
+        return RunState(
+            edge_url=self.edge_url,
+            nats_url=self.nats_url,
+            nats_monitor_url=self.nats_monitor_url,
+            postgres_url_file=str(self.postgres_url_file),
+            burst_file=str(self.burst_file),
+            pids={name: child.pid for name, child in self.children.items()},
+        )
+
+    def publish_state(self) -> None:
+        if self.state_file is not None:
+            write_state(self.state_file, self.state)
+
+
+async def run_up(config: UpConfig) -> int:
+    """Start everything, report readiness on stdout, and stop everything on SIGTERM or SIGINT.
+
+    Returns:
+        0 when it was told to stop, 1 when a server died.
+
+    Raises:
+        LedgerError: something could not be started; what was started has been stopped.
+    """
+    stop = stop_on_signals()
+    began = time.monotonic()
+    async with AsyncExitStack() as stack:
+        folder = _folder(config, stack)
+        run = _Run(folder=folder, state_file=config.state_file, edge_port=config.port)
+        starting = asyncio.create_task(_start(run, config, stack), name="up-start")
+        stopping = asyncio.create_task(stop.wait(), name="up-stop")
+        await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        if not starting.done():
+            starting.cancel()
+            await asyncio.wait({starting})
+            return 0
+        stopping.cancel()
+        starting.result()
+        if run.state_file is not None:
+            stack.callback(run.state_file.unlink, missing_ok=True)
+        run.publish_state()
+        say({"event": "ready", **asdict(run.state), "start_s": round(time.monotonic() - began, 2)})
+        return await _supervise(run, stop)
+
+
+def _folder(config: UpConfig, stack: AsyncExitStack) -> Path:
+    if config.folder is not None:
+        config.folder.mkdir(parents=True, exist_ok=True)
+        return config.folder.resolve()
+    folder = Path(tempfile.mkdtemp(prefix="sentinel-ledger-"))
+    # PostgreSQL's user must be able to pass through, though not to look around.
+    folder.chmod(0o711)
+    stack.callback(shutil.rmtree, folder, ignore_errors=True)
+    return folder
+
+
+async def _start(run: _Run, config: UpConfig, stack: AsyncExitStack) -> None:
+    """Start servers, then processes; each is put on the stack as soon as it runs."""
+    await asyncio.gather(_provide_nats(run, config, stack), _provide_postgres(run, config, stack))
+    for role, timeout_s in (("poster", _POSTER_STOP_S), ("edge", _EDGE_STOP_S)):
+        stack.push_async_callback(_stop_role, run, role, timeout_s)
+    await asyncio.gather(_start_role(run, "poster"), _start_role(run, "edge"))
+
+
+async def _provide_nats(run: _Run, config: UpConfig, stack: AsyncExitStack) -> None:
+    if config.nats_url is not None:
+        run.nats_url, run.nats_monitor_url = config.nats_url, config.nats_monitor_url or ""
+        return
+    server = await start_nats(run.folder / "nats")
+    stack.push_async_callback(server.stop, timeout_s=_SERVER_STOP_S)
+    run.children["nats"] = server.child
+    run.nats_url, run.nats_monitor_url = server.url, server.monitor_url
+
+
+async def _provide_postgres(run: _Run, config: UpConfig, stack: AsyncExitStack) -> None:
+    if config.postgres_url is not None:
+        run.postgres_url_file = run.folder / "postgres.url"
+        write_private(run.postgres_url_file, config.postgres_url.encode())
+        return
+    server = await start_postgres(run.folder / "postgres")
+    stack.push_async_callback(server.stop, timeout_s=_SERVER_STOP_S)
+    run.children["postgres"] = server.child
+    run.postgres_url_file = server.url_file
+
+
+async def _start_role(run: _Run, role: str) -> None:
+    write_private(run.folder / "nats.url", run.nats_url.encode())
+    command: list[str | Path] = [sys.executable, "-m", "sentinel.reference.ledger", role]
+    command += ["--nats-url-file", run.folder / "nats.url"]
+    command += ["--postgres-url-file", run.postgres_url_file]
+    if role == "edge":
+        command += ["--port", str(run.edge_port), "--burst-file", run.burst_file]
+    child = await start_child(role, command, capture=True)
+    run.children[role] = child
+    ready = await child.ready_line(timeout_s=_READY_TIMEOUT_S)
+    if role == "edge":
+        run.edge_url = str(ready["url"])
+        run.edge_port = int(run.edge_url.rpartition(":")[2])
+
+
+async def _stop_role(run: _Run, role: str, timeout_s: float) -> None:
+    child = run.children.get(role)
+    if child is not None:
+        await child.stop(with_signal=signal.SIGTERM, timeout_s=timeout_s)
+
+
+async def _supervise(run: _Run, stop: asyncio.Event) -> int:
+    """Watch the children until `stop`, starting edge and poster again when they die."""
+    watchers = {
+        asyncio.create_task(_keep_running(run, role), name=f"up-{role}")
+        for role in ("edge", "poster")
+    }
+    for server in run.children.keys() & {"nats", "postgres"}:
+        watchers.add(asyncio.create_task(_watch_server(run.children[server]), name=f"up-{server}"))
+    stopping = asyncio.create_task(stop.wait(), name="up-stop")
+    try:
+        done, _ = await asyncio.wait({stopping, *watchers}, return_when=asyncio.FIRST_COMPLETED)
+        if stopping in done:
+            return 0
+        for task in done:
+            task.result()
+        return 1
+    finally:
+        for task in (*watchers, stopping):
+            task.cancel()
+        await asyncio.wait({*watchers, stopping})
+
+
+async def _watch_server(child: Child) -> None:
+    code = await child.wait()
+    say({"event": "exited", "name": child.name, "code": code})
+
+
+async def _keep_running(run: _Run, role: str) -> None:
+    pause_s = _RESTART_FIRST_S
+    while True:
+        began = time.monotonic()
+        code = await run.children[role].wait()
+        say({"event": "exited", "name": role, "code": code})
+        if time.monotonic() - began > _STEADY_S:
+            pause_s = _RESTART_FIRST_S
+        await asyncio.sleep(pause_s)
+        pause_s = min(2 * pause_s, _RESTART_MAX_S)
+        try:
+            await _start_role(run, role)
+        except (UnavailableError, LedgerError) as error:
+            say({"event": "restart_failed", "name": role, "reason": str(error)})
+            await _stop_role(run, role, 1.0)
+            continue
+        run.publish_state()
+        say({"event": "restarted", "name": role, "pid": run.children[role].pid})

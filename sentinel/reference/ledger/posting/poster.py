@@ -1,0 +1,238 @@
+"""The poster's loop: fetch, apply, commit, and only then acknowledge.
+
+A crash between commit and acknowledgement leads to redelivery, which the database's key absorbs; a
+crash before the commit leaves nothing behind. So every accepted transfer is applied exactly once.
+
+What goes wrong is sorted by kind. A database that is away or blocked says nothing about the
+messages: the batch is kept and tried again for as long as it takes, and no number of deliveries
+gives it up, or an outage with a few restarts would cost good transfers. A message that the database
+refuses for good is found by halving the batch, handed back, and after `deliveries_max` deliveries
+given up to the dead-letter stream; one that cannot be decoded goes there at once, since no retry
+can help it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+
+from nats.aio.msg import Msg
+
+from sentinel.reference.ledger.domain import (
+    Decision,
+    LedgerError,
+    Outcome,
+    PermanentError,
+    UnavailableError,
+)
+from sentinel.reference.ledger.posting.apply import apply_batch
+from sentinel.reference.ledger.telemetry import Event, Telemetry
+from sentinel.reference.ledger.wire.envelope import Envelope, dead_subject, decode_envelope
+from sentinel.reference.ledger.wire.nats import Queue
+from sentinel.reference.ledger.wire.postgres import Database
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PosterConfig:
+    """Sizes and times of the poster's loop."""
+
+    batch_count_max: int = 200
+    fetch_wait_s: float = 1.0
+    deliveries_max: int = 5
+    back_off_first_s: float = 0.2
+    back_off_max_s: float = 2.0
+    backlog_interval_s: float = 5.0
+
+    def __post_init__(self) -> None:
+        """Refuse sizes and times that cannot work."""
+        if min(self.batch_count_max, self.deliveries_max) < 1:
+            message = "batch_count_max and deliveries_max must be at least 1"
+            raise LedgerError(message)
+        if not 0 < self.back_off_first_s <= self.back_off_max_s:
+            message = "back_off_first_s must be above 0 and not above back_off_max_s"
+            raise LedgerError(message)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Item:
+    """A message and what it says."""
+
+    message: Msg
+    envelope: Envelope
+
+
+class Poster:
+    """Applies the queue's transfers to the database until told to stop."""
+
+    def __init__(
+        self, config: PosterConfig, *, queue: Queue, database: Database, telemetry: Telemetry
+    ) -> None:
+        self._config = config
+        self._queue = queue
+        self._database = database
+        self._telemetry = telemetry
+        self._backlog: tuple[int, int] | None = None
+        telemetry.observe_consumer(lambda: self._backlog)
+        telemetry.observe_pool("poster", database.occupancy)
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Post until `stop` is set; a batch in progress gets one more attempt at most."""
+        watcher = asyncio.create_task(self._watch_backlog(), name="poster-backlog")
+        try:
+            failures_count = 0
+            while not stop.is_set():
+                try:
+                    messages = await self._queue.fetch(
+                        count_max=self._config.batch_count_max, wait_s=self._config.fetch_wait_s
+                    )
+                    items = await self._readable(messages)
+                except UnavailableError as error:
+                    self._telemetry.warning(
+                        Event.POSTING_FETCH_FAILED, f"Fetching transfers failed: {error}"
+                    )
+                    failures_count += 1
+                    await self._back_off(failures_count, stop)
+                    continue
+                failures_count = 0
+                if items:
+                    await self._post(items, stop)
+        finally:
+            watcher.cancel()
+            with suppress(asyncio.CancelledError):
+                await watcher
+
+    async def _readable(self, messages: Sequence[Msg]) -> list[_Item]:
+        """Decode messages; those that are beyond help go to the dead-letter stream."""
+        items: list[_Item] = []
+        for message in messages:
+            try:
+                envelope = decode_envelope(message.data)
+            except PermanentError as error:
+                await self._give_up(message, reason=error.code)
+                continue
+            items.append(_Item(message=message, envelope=envelope))
+        return items
+
+    async def _post(self, items: Sequence[_Item], stop: asyncio.Event) -> None:
+        """Apply a batch, again and again while the database is the problem."""
+        failures_count = 0
+        while True:
+            try:
+                await self._attempt(items)
+            except UnavailableError:
+                failures_count += 1
+                if stop.is_set():
+                    await self._hand_back(items, delay_s=0.0)
+                    return
+                with suppress(UnavailableError):  # a lost connection only means redelivery
+                    await self._queue.keep([item.message for item in items])
+                await self._back_off(failures_count, stop)
+            except PermanentError as error:
+                if len(items) == 1:
+                    await self._refused(items[0], error)
+                    return
+                middle = len(items) // 2
+                await self._post(items[:middle], stop)
+                await self._post(items[middle:], stop)
+                return
+            else:
+                if failures_count:
+                    self._telemetry.info(
+                        Event.POSTING_BATCH_RECOVERED,
+                        "Posting works again",
+                        failed_attempts_count=failures_count,
+                        transfers_count=len(items),
+                    )
+                return
+
+    async def _attempt(self, items: Sequence[_Item]) -> None:
+        """Apply a batch once, inside its messages' spans, and acknowledge it."""
+        envelopes = [item.envelope for item in items]
+        described = [
+            (item.message.headers or {}, item.message.metadata.num_delivered) for item in items
+        ]
+        with self._telemetry.process(described) as spans:
+            try:
+                with spans.commit(self._database.namespace):
+                    async with self._database.acquire() as connection:
+                        decisions = await apply_batch(connection, envelopes)
+            except (UnavailableError, PermanentError) as error:
+                self._telemetry.error(
+                    Event.POSTING_BATCH_FAILED,
+                    f"Posting a batch failed: {error}",
+                    span=spans.spans[0],
+                    transfers_count=len(items),
+                    error_code=error.code,
+                )
+                raise
+            committed_ns = time.time_ns()
+            for index, decision in enumerate(decisions):
+                spans.outcome(index, decision.outcome)
+            self._count(decisions, envelopes, committed_ns)
+            try:
+                await self._queue.acknowledge([item.message for item in items])
+            except UnavailableError as error:
+                # Committed all the same; what is delivered again will be found decided.
+                self._telemetry.warning(Event.NATS_ERROR, f"Acknowledging a batch failed: {error}")
+
+    def _count(
+        self, decisions: Sequence[Decision], envelopes: Sequence[Envelope], committed_ns: int
+    ) -> None:
+        for decision, envelope in zip(decisions, envelopes, strict=True):
+            match decision.outcome:
+                case Outcome.POSTED:
+                    self._telemetry.transfer_posted((committed_ns - envelope.accepted_ns) / 1e9)
+                case Outcome.REJECTED:
+                    self._telemetry.transfer_rejected(decision.reason or "")
+                case Outcome.REPLAYED | Outcome.CONFLICT:
+                    self._telemetry.transfer_repeated(decision.outcome)
+            if decision.outcome is Outcome.CONFLICT:
+                self._telemetry.warning(
+                    Event.POSTING_CONFLICT,
+                    "An idempotency key was used again for another transfer, which is not posted",
+                    transaction_id=str(decision.transfer.transaction_id),
+                )
+
+    async def _refused(self, item: _Item, error: PermanentError) -> None:
+        """Hand one message back, or give it up when it has been refused often enough."""
+        if item.message.metadata.num_delivered < self._config.deliveries_max:
+            await self._hand_back([item], delay_s=self._config.back_off_max_s)
+            return
+        with suppress(UnavailableError):  # not kept, so not ended: it will be delivered again
+            await self._give_up(item.message, reason=error.code)
+
+    async def _give_up(self, message: Msg, *, reason: str) -> None:
+        # The subject's last token is the transaction's id, also where the payload is unreadable.
+        transaction_id = message.subject.rpartition(".")[2]
+        await self._queue.give_up(message, subject=dead_subject(transaction_id), reason=reason)
+        self._telemetry.dead_lettered(reason)
+        self._telemetry.error(
+            Event.POSTING_DEAD_LETTERED,
+            "A message was given up and kept on the dead-letter stream",
+            transaction_id=transaction_id,
+            reason=reason,
+            deliveries_count=message.metadata.num_delivered,
+        )
+
+    async def _hand_back(self, items: Sequence[_Item], *, delay_s: float) -> None:
+        with suppress(UnavailableError):  # the server delivers them again anyway, later
+            await self._queue.hand_back([item.message for item in items], delay_s=delay_s)
+
+    async def _back_off(self, failures_count: int, stop: asyncio.Event) -> None:
+        wait_s = min(
+            self._config.back_off_first_s * 2 ** min(failures_count - 1, 10),
+            self._config.back_off_max_s,
+        )
+        with suppress(TimeoutError):
+            await asyncio.wait_for(stop.wait(), timeout=wait_s)
+
+    async def _watch_backlog(self) -> None:
+        while True:
+            try:
+                self._backlog = await self._queue.backlog()
+            except UnavailableError:
+                self._backlog = None  # not known is not zero
+            await asyncio.sleep(self._config.backlog_interval_s)
