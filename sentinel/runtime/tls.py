@@ -46,11 +46,19 @@ class ServerTls:
         self._listener = listener
         self._seen = self._marks()
         self.context = self._load()
+        self._pair = self._read_pair()
         self._note_expiry()
 
-    def read_pair(self) -> tuple[bytes, bytes]:
-        """Key and certificate chain as PEM, for servers that do not take a context."""
-        return Path(self._config.key_file).read_bytes(), Path(self._config.cert_file).read_bytes()
+    @property
+    def pair(self) -> tuple[bytes, bytes]:
+        """Key and certificate chain in use, as PEM, for servers that do not take a context."""
+        return self._pair
+
+    def read_client_authorities(self) -> bytes | None:
+        """The authorities clients' certificates must come from, as PEM; None when none is asked for."""
+        if not self._config.client_ca_file:
+            return None
+        return Path(self._config.client_ca_file).read_bytes()
 
     async def follow(self) -> None:
         """Look at the files for ever and take every good change."""
@@ -67,6 +75,7 @@ class ServerTls:
         try:
             self._load()
             self.context.load_cert_chain(self._config.cert_file, self._config.key_file)
+            self._pair = self._read_pair()
         except (OSError, ssl.SSLError) as error:
             self._surroundings.metrics.count(
                 "sentinel_tls_reloads_total", listener=self._listener, result="kept_old"
@@ -91,6 +100,9 @@ class ServerTls:
             context.load_verify_locations(cafile=self._config.client_ca_file)
             context.verify_mode = ssl.CERT_REQUIRED
         return context
+
+    def _read_pair(self) -> tuple[bytes, bytes]:
+        return Path(self._config.key_file).read_bytes(), Path(self._config.cert_file).read_bytes()
 
     def _marks(self) -> tuple[tuple[int, int, int] | None, ...]:
         return tuple(_mark(Path(name)) for name in (self._config.cert_file, self._config.key_file))

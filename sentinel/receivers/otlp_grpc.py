@@ -1,0 +1,262 @@
+"""OTLP over gRPC: the three export methods with raw bytes, so that no generated code stands between.
+
+gRPC itself refuses messages over the limit, also compressed ones, before they are inflated whole. A busy
+answer is UNAVAILABLE with RetryInfo: a bare RESOURCE_EXHAUSTED would make senders drop their batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from sentinel.errors import InputError, InputTooLargeError, OverloadedError
+from sentinel.ports import SampleSink
+from sentinel.runtime.auth import AccessDecision, AccessScope, TokenTable
+from sentinel.runtime.component import Health, HealthRecord, Surroundings
+from sentinel.runtime.intake import Decoder, Intake, IntakeLimitsConfig, describe_rejected
+from sentinel.runtime.listen import ListenConfig, bind_address, refuse_exposed
+from sentinel.runtime.otlp_reply import OtlpEncoding, OtlpSignal, encode_status, encode_success
+from sentinel.runtime.settings import ByteSize, Duration, setting
+from sentinel.runtime.tasks import TaskGroup
+from sentinel.runtime.tls import ServerTls
+
+if TYPE_CHECKING:
+    import grpc
+
+_SERVICES = {
+    "opentelemetry.proto.collector.trace.v1.TraceService": OtlpSignal.TRACES,
+    "opentelemetry.proto.collector.metrics.v1.MetricsService": OtlpSignal.METRICS,
+    "opentelemetry.proto.collector.logs.v1.LogsService": OtlpSignal.LOGS,
+}
+_UNAVAILABLE = 14
+
+Export = Callable[[OtlpSignal, bytes, "grpc.aio.ServicerContext[bytes, bytes]"], Awaitable[bytes]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OtlpGrpcListenConfig(ListenConfig):
+    """Where OTLP over gRPC is listened for."""
+
+    port: int = setting(4317, help="TCP port; 0 takes a free one.", restart=True)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OtlpGrpcConfig:
+    """The receiver of OTLP over gRPC."""
+
+    enabled: bool = setting(True, help="Whether to listen.", restart=True)  # noqa: FBT003  # a default
+    listen: OtlpGrpcListenConfig = setting(
+        OtlpGrpcListenConfig(), help="Where to listen.", restart=True
+    )
+    message_max: ByteSize = setting(
+        ByteSize(4 * 2**20), help="Largest message, after decompression.", restart=True
+    )
+    stream_count_max: int = setting(
+        100, help="Most calls at once on one connection.", restart=True
+    )
+    idle_timeout: Duration = setting(
+        Duration(300.0), help="How long a connection may stay without a call.", restart=True
+    )
+    ping_interval_min: Duration = setting(
+        Duration(10.0), help="Senders that ping more often are disconnected.", restart=True
+    )
+    drain_timeout: Duration = setting(
+        Duration(5.0), help="How long stopping waits for calls being answered.", restart=True
+    )
+    intake: IntakeLimitsConfig = setting(
+        IntakeLimitsConfig(), help="Bounds of all calls together.", restart=True
+    )
+
+    def __post_init__(self) -> None:
+        refuse_exposed(self.listen, scopes=[AccessScope.INGEST])
+        for name in (
+            "message_max",
+            "stream_count_max",
+            "idle_timeout",
+            "ping_interval_min",
+            "drain_timeout",
+        ):
+            if getattr(self, name) <= 0:
+                msg = f"{name} must be above 0"
+                raise ValueError(msg)
+
+
+class OtlpGrpcReceiver:
+    """Answers the export methods of the trace, metrics and logs services."""
+
+    def __init__(
+        self,
+        config: OtlpGrpcConfig,
+        sink: SampleSink,
+        surroundings: Surroundings,
+        *,
+        make_decoder: Callable[[], Decoder],
+    ) -> None:
+        self._config = config
+        self._surroundings = surroundings
+        self._health = HealthRecord(surroundings.clock)
+        self._intake = Intake(self.name, config.intake, make_decoder, sink, surroundings)
+        self._tokens = TokenTable(config.listen.tokens)
+        self._tasks = TaskGroup(
+            self.name, metrics=surroundings.metrics, logger=surroundings.logger
+        )
+        self._server: grpc.aio.Server | None = None
+        self._port = 0
+
+    @property
+    def name(self) -> str:
+        """Unique name of the component."""
+        return "receivers.otlp_grpc"
+
+    @property
+    def port(self) -> int:
+        """The port that is listened on; 0 while it is not."""
+        return self._port
+
+    async def start(self) -> None:
+        """Listen; OSError when the address cannot be bound."""
+        # Imported here: it costs 20 MB, which only those pay who listen for gRPC.
+        import grpc.aio
+
+        config = self._config
+        server = grpc.aio.server(
+            handlers=[
+                _handler(service, signal, self._export) for service, signal in _SERVICES.items()
+            ],
+            options=[
+                ("grpc.max_receive_message_length", config.message_max),
+                ("grpc.max_concurrent_streams", config.stream_count_max),
+                ("grpc.max_metadata_size", 16 * 1024),
+                ("grpc.max_connection_idle_ms", round(config.idle_timeout * 1000)),
+                (
+                    "grpc.http2.min_ping_interval_without_data_ms",
+                    round(config.ping_interval_min * 1000),
+                ),
+                ("grpc.http2.max_ping_strikes", 2),
+                ("grpc.keepalive_permit_without_calls", 1),
+                # Two processes on one port would each get a part of the telemetry.
+                ("grpc.so_reuseport", 0),
+            ],
+        )
+        address = bind_address(config.listen.address)
+        target = f"{f'[{address}]' if ':' in address else address}:{config.listen.port}"
+        try:
+            if config.listen.tls is None:
+                self._port = server.add_insecure_port(target)
+            else:
+                self._port = server.add_secure_port(target, self._credentials())
+        except RuntimeError as error:
+            msg = f"cannot listen on {target}: {error}"
+            raise OSError(msg) from None
+        await server.start()
+        self._server = server
+        self._health.ok(f"Listening on {address}:{self._port}")
+
+    async def stop(self) -> None:
+        """Turn new calls away, answer the ones begun, close."""
+        self._intake.close()
+        server, self._server = self._server, None
+        if server is not None:
+            await server.stop(self._config.drain_timeout)
+        await self._tasks.close()
+        self._port = 0
+        self._health.failing("Stopped")
+
+    def health(self) -> Health:
+        """The present state."""
+        return self._health.current
+
+    async def _export(
+        self,
+        signal: OtlpSignal,
+        body: bytes,
+        context: grpc.aio.ServicerContext[bytes, bytes],
+    ) -> bytes:
+        import grpc  # loaded already, see start
+
+        decision = self._tokens.decide(AccessScope.INGEST, _authorization(context))
+        if decision is not AccessDecision.ALLOWED:
+            self._surroundings.metrics.count(
+                "sentinel_access_refused_total", listener=self.name, reason=decision.value
+            )
+            self._count(signal, "access_refused")
+            if decision is AccessDecision.WRONG_SCOPE:
+                await context.abort(
+                    grpc.StatusCode.PERMISSION_DENIED, "the token is not for sending telemetry"
+                )
+            await context.abort(grpc.StatusCode.UNAUTHENTICATED, "a bearer token is needed")
+        try:
+            with self._intake.admit(len(body)):
+                batch = await self._intake.take(
+                    signal, OtlpEncoding.PROTOBUF, body, wire_bytes=len(body)
+                )
+        except OverloadedError as error:
+            self._count(signal, "unavailable")
+            status = encode_status(
+                OtlpEncoding.PROTOBUF,
+                code=_UNAVAILABLE,
+                message=str(error),
+                retry_after_s=error.retry_after_s,
+            )
+            await context.abort(
+                grpc.StatusCode.UNAVAILABLE,
+                str(error),
+                trailing_metadata=(("grpc-status-details-bin", status),),
+            )
+        except InputTooLargeError as error:
+            self._count(signal, "too_large")
+            await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, str(error))
+        except InputError as error:
+            self._count(signal, "invalid_argument")
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
+        self._count(signal, "accepted")
+        return encode_success(
+            signal,
+            OtlpEncoding.PROTOBUF,
+            rejected_count=batch.rejected_count,
+            message=describe_rejected(batch),
+        )
+
+    def _count(self, signal: OtlpSignal, outcome: str) -> None:
+        self._surroundings.metrics.count(
+            "sentinel_receiver_requests_total",
+            receiver=self.name,
+            signal=signal.value,
+            outcome=outcome,
+        )
+
+    def _credentials(self) -> grpc.ServerCredentials:
+        import grpc  # loaded already, see start
+
+        config = self._config.listen.tls
+        assert config is not None
+        tls = ServerTls(config, self._surroundings, listener=self.name)
+        self._tasks.spawn("tls", tls.follow)
+        authorities = tls.read_client_authorities()
+
+        def current() -> Any:  # the stubs have no name for what the call makes
+            return grpc.ssl_server_certificate_configuration([tls.pair], authorities)
+
+        return grpc.dynamic_ssl_server_credentials(
+            current(), current, require_client_authentication=authorities is not None
+        )
+
+
+def _authorization(context: grpc.aio.ServicerContext[bytes, bytes]) -> str | None:
+    for key, value in context.invocation_metadata() or ():
+        if key == "authorization" and isinstance(value, str):
+            return value
+    return None
+
+
+def _handler(service: str, signal: OtlpSignal, export: Export) -> grpc.GenericRpcHandler[Any, Any]:
+    """The one method of an OTLP service; without serializers gRPC hands over and takes bytes."""
+    import grpc
+
+    async def handle(body: bytes, context: grpc.aio.ServicerContext[bytes, bytes]) -> bytes:
+        return await export(signal, body, context)
+
+    # The stubs know handlers that are not coroutines only.
+    method: Any = grpc.unary_unary_rpc_method_handler(handle)  # type: ignore[arg-type]
+    return grpc.method_handlers_generic_handler(service, {"Export": method})

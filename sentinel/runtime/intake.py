@@ -1,0 +1,237 @@
+"""From a request's bytes to the sink: admission before the body is read, decoding, and the counting of both.
+
+What OTLP over HTTP and over gRPC share. Everything that can go wrong leaves as an exception of
+`sentinel.errors`, so that each transport only says it in its own words.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Protocol
+
+from sentinel.core.model import SampleBatch
+from sentinel.errors import MalformedInputError, OverloadedError
+from sentinel.ports import Admission, SampleSink
+from sentinel.runtime.component import Surroundings
+from sentinel.runtime.otlp_reply import OtlpEncoding, OtlpSignal
+from sentinel.runtime.settings import ByteSize, Duration, setting
+
+# Above these sizes decoding takes longer than the loop may be held (about 20 ms), so a thread does it.
+_INLINE_PROTOBUF_BYTES = 1024 * 1024
+_INLINE_JSON_BYTES = 192 * 1024
+_SHED_S = 0.25
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IntakeLimitsConfig:
+    """How much may be worked on at once."""
+
+    request_count_max: int = setting(64, help="Most requests worked on at once.")
+    inflight_max: ByteSize = setting(
+        ByteSize(64 * 2**20), help="Most bytes of requests worked on at once."
+    )
+    retry_after: Duration = setting(
+        Duration(1.0), help="When a sender that is turned away should come back."
+    )
+    decode_timeout: Duration = setting(
+        Duration(20.0), help="Longest time a large request may wait to be decoded."
+    )
+
+    def __post_init__(self) -> None:
+        for name in ("request_count_max", "inflight_max", "retry_after", "decode_timeout"):
+            if getattr(self, name) <= 0:
+                msg = f"{name} must be above 0"
+                raise ValueError(msg)
+
+
+class Decoder(Protocol):
+    """Turns a body into a batch; raises `InputError` and nothing else. Used by one thread at a time."""
+
+    def decode(
+        self, signal: OtlpSignal, encoding: OtlpEncoding, body: bytes, *, now_ns: int
+    ) -> SampleBatch:
+        """The batch of one request."""
+        ...
+
+
+class Intake:
+    """Admits, decodes and hands on, for one receiver."""
+
+    def __init__(
+        self,
+        receiver: str,
+        limits: IntakeLimitsConfig,
+        make_decoder: Callable[[], Decoder],
+        sink: SampleSink,
+        surroundings: Surroundings,
+    ) -> None:
+        self._receiver = receiver
+        self._limits = limits
+        self._make_decoder = make_decoder
+        self._decoder = make_decoder()
+        # Decoders hold caches that must not be used by two threads; the thread has its own.
+        self._thread_decoder: Decoder | None = None
+        self._executor: ThreadPoolExecutor | None = None
+        self._sink = sink
+        self._surroundings = surroundings
+        self._request_count = 0
+        self._inflight_bytes = 0
+        self._full_until_s = float("-inf")
+        self._closed = False
+
+    @property
+    def retry_after_s(self) -> float:
+        """When a sender that is turned away should come back."""
+        return self._limits.retry_after
+
+    @property
+    def request_count(self) -> int:
+        """Requests worked on now."""
+        return self._request_count
+
+    def admit(self, size_bytes: int) -> Place:
+        """Room for a request of this size, to be used as a context manager.
+
+        Raises:
+            OverloadedError: a bound is reached, or the sink was full a moment ago.
+        """
+        if self._closed:
+            msg = "shutting down"
+            raise self._overloaded(msg)
+        if self._request_count >= self._limits.request_count_max:
+            msg = "too many requests at once"
+            raise self._overloaded(msg)
+        if self._surroundings.clock.monotonic_s() < self._full_until_s:
+            msg = "the queue is full"
+            raise self._overloaded(msg)
+        place = Place(self)
+        place.grow(size_bytes)
+        self._request_count += 1
+        return place
+
+    async def take(
+        self,
+        signal: OtlpSignal,
+        encoding: OtlpEncoding,
+        body: bytes,
+        *,
+        wire_bytes: int,
+    ) -> SampleBatch:
+        """Decode a body and hand its batch on; the batch tells what of it was rejected.
+
+        Raises:
+            InputError: the body cannot be used; sending it again fails again.
+            OverloadedError: nothing of it was kept; it may be sent again.
+        """
+        metrics = self._surroundings.metrics
+        labels = {"receiver": self._receiver, "signal": signal.value}
+        metrics.count("sentinel_receiver_bytes_total", wire_bytes, **labels)
+        inline_max = (
+            _INLINE_JSON_BYTES if encoding is OtlpEncoding.JSON else _INLINE_PROTOBUF_BYTES
+        )
+        now_ns = self._surroundings.clock.now_ns()
+        if len(body) <= inline_max:
+            batch = self._decoder.decode(signal, encoding, body, now_ns=now_ns)
+        else:
+            batch = await self._decode_aside(signal, encoding, body, now_ns)
+        admission = self._sink.accept(batch, size_bytes=len(body))
+        if admission is Admission.RETRY_LATER:
+            # For a moment the next ones are turned away before they cost a decoding.
+            self._full_until_s = self._surroundings.clock.monotonic_s() + _SHED_S
+            msg = "the queue is full"
+            raise self._overloaded(msg)
+        if admission is Admission.REFUSED:
+            msg = "the batch cannot be taken"
+            raise MalformedInputError(msg)
+        metrics.count("sentinel_receiver_samples_total", batch.sample_count, **labels)
+        for reason, count in batch.rejected.items():
+            metrics.count(
+                "sentinel_receiver_rejected_samples_total", count, reason=reason.value, **labels
+            )
+        return batch
+
+    def close(self) -> None:
+        """Admit nothing more and let go of the thread; idempotent."""
+        self._closed = True
+        executor, self._executor = self._executor, None
+        if executor is not None:
+            executor.shutdown(wait=False, cancel_futures=True)
+
+    async def _decode_aside(
+        self, signal: OtlpSignal, encoding: OtlpEncoding, body: bytes, now_ns: int
+    ) -> SampleBatch:
+        if self._executor is None or self._thread_decoder is None:
+            self._executor = ThreadPoolExecutor(1, thread_name_prefix=f"{self._receiver}.decode")
+            self._thread_decoder = self._make_decoder()
+        decoder = self._thread_decoder
+        decoding = asyncio.get_running_loop().run_in_executor(
+            self._executor, lambda: decoder.decode(signal, encoding, body, now_ns=now_ns)
+        )
+        try:
+            return await asyncio.wait_for(decoding, self._limits.decode_timeout)
+        except TimeoutError:
+            msg = "decoding is behind"
+            raise self._overloaded(msg) from None
+
+    def _overloaded(self, message: str) -> OverloadedError:
+        return OverloadedError(message, retry_after_s=self._limits.retry_after)
+
+    def _reserve(self, size_bytes: int) -> None:
+        total = self._inflight_bytes + size_bytes
+        if total > self._limits.inflight_max:
+            msg = "too many bytes at once"
+            raise self._overloaded(msg)
+        self._note_inflight(total)
+
+    def _release(self, size_bytes: int) -> None:
+        self._request_count -= 1
+        self._note_inflight(self._inflight_bytes - size_bytes)
+
+    def _note_inflight(self, total_bytes: int) -> None:
+        self._inflight_bytes = total_bytes
+        self._surroundings.metrics.set(
+            "sentinel_receiver_inflight_bytes", total_bytes, receiver=self._receiver
+        )
+
+
+class Place:
+    """Room that a request holds until it is answered."""
+
+    def __init__(self, intake: Intake) -> None:
+        self._intake = intake
+        self._size_bytes = 0
+
+    def grow(self, size_bytes: int) -> None:
+        """Hold at least this much; OverloadedError when there is no room for it."""
+        if size_bytes > self._size_bytes:
+            self._intake._reserve(size_bytes - self._size_bytes)  # noqa: SLF001  # one block, two classes
+            self._size_bytes = size_bytes
+
+    def __enter__(self) -> Place:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._intake._release(self._size_bytes)  # noqa: SLF001  # one block, two classes
+
+
+def describe_rejected(batch: SampleBatch) -> str:
+    """What a sender is told about the samples that were not kept; "" when all were.
+
+    >>> from sentinel.core.model import RejectReason
+    >>> describe_rejected(SampleBatch(rejected={RejectReason.BAD_ID: 2, RejectReason.NO_TIME: 1}))
+    'not kept: 2 bad_id, 1 no_time'
+    """
+    if not batch.rejected:
+        return ""
+    return "not kept: " + ", ".join(
+        f"{count} {reason}" for reason, count in sorted(batch.rejected.items())
+    )
