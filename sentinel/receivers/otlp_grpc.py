@@ -257,6 +257,5 @@ def _handler(service: str, signal: OtlpSignal, export: Export) -> grpc.GenericRp
     async def handle(body: bytes, context: grpc.aio.ServicerContext[bytes, bytes]) -> bytes:
         return await export(signal, body, context)
 
-    # The stubs know handlers that are not coroutines only.
-    method: Any = grpc.unary_unary_rpc_method_handler(handle)  # type: ignore[arg-type]
+    method = grpc.unary_unary_rpc_method_handler(handle)
     return grpc.method_handlers_generic_handler(service, {"Export": method})

@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import Protocol
 
 from sentinel.core.model import SampleBatch
-from sentinel.errors import MalformedInputError, OverloadedError
+from sentinel.errors import InputError, MalformedInputError, OverloadedError
 from sentinel.ports import Admission, SampleSink
 from sentinel.runtime.component import Surroundings
 from sentinel.runtime.otlp_reply import OtlpEncoding, OtlpSignal
@@ -135,7 +135,7 @@ class Intake:
         )
         now_ns = self._surroundings.clock.now_ns()
         if len(body) <= inline_max:
-            batch = self._decoder.decode(signal, encoding, body, now_ns=now_ns)
+            batch = self._decode(self._decoder, signal, encoding, body, now_ns)
         else:
             batch = await self._decode_aside(signal, encoding, body, now_ns)
         admission = self._sink.accept(batch, size_bytes=len(body))
@@ -161,6 +161,26 @@ class Intake:
         if executor is not None:
             executor.shutdown(wait=False, cancel_futures=True)
 
+    def _decode(
+        self,
+        decoder: Decoder,
+        signal: OtlpSignal,
+        encoding: OtlpEncoding,
+        body: bytes,
+        now_ns: int,
+    ) -> SampleBatch:
+        try:
+            return decoder.decode(signal, encoding, body, now_ns=now_ns)
+        except InputError:
+            raise
+        except Exception as error:
+            # A fault of ours that this body found. Were it answered as ours, the sender would bring it back.
+            self._surroundings.logger.exception(
+                "A request broke the decoder", extra={"receiver": self._receiver}
+            )
+            msg = "the request cannot be decoded"
+            raise MalformedInputError(msg) from error
+
     async def _decode_aside(
         self, signal: OtlpSignal, encoding: OtlpEncoding, body: bytes, now_ns: int
     ) -> SampleBatch:
@@ -169,7 +189,7 @@ class Intake:
             self._thread_decoder = self._make_decoder()
         decoder = self._thread_decoder
         decoding = asyncio.get_running_loop().run_in_executor(
-            self._executor, lambda: decoder.decode(signal, encoding, body, now_ns=now_ns)
+            self._executor, lambda: self._decode(decoder, signal, encoding, body, now_ns)
         )
         try:
             return await asyncio.wait_for(decoding, self._limits.decode_timeout)
