@@ -1,0 +1,166 @@
+"""What is usual at this time of day: the median of the same instant on earlier days and weeks.
+
+For a bin t of the history's grid (5 minutes by default) the profile is the median of the smoothed
+history at t - {1, 2, 3, 4, 7, 14, 21, 28} days, of those that exist. Half of the lags are the last
+days, half are the last weeks, so neither one odd day nor one odd week moves it. The smoothing is a
+running median of three bins, left out for bins wider than 5 minutes. It looks one bin ahead, which is
+causal because no lag is shorter than a day.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sentinel.core.model import ExpectationBlock, WindowBlock
+from sentinel.core.stats.ordering import median_of_rows
+from sentinel.core.stats.packing import pack_arrays, unpack_arrays
+
+BIN_NS = 300_000_000_000
+DAY_NS = 86_400_000_000_000
+LAG_DAYS = (1, 2, 3, 4, 7, 14, 21, 28)
+HORIZON_NS = 26 * 3_600_000_000_000
+"""How far ahead a fit reaches: a day, and two hours in which a failing refit is not felt."""
+
+_FORMAT = 1
+_TILE_CELLS = 200_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Profile:
+    """The expectation of some series for the next day.
+
+    Attributes:
+        version: number of the fit it came from.
+        start_ns: start of the first bin.
+        step_ns: width of a bin.
+        series: int64[S], ids, ascending.
+        grid: float32[B, S], the usual value at the centre of each bin; NaN where nothing is known.
+    """
+
+    version: int
+    start_ns: int
+    step_ns: int
+    series: NDArray[np.int64]
+    grid: NDArray[np.float32]
+
+    @property
+    def end_ns(self) -> int:
+        """End of the last bin."""
+        return self.start_ns + self.grid.shape[0] * self.step_ns
+
+    def expectation(self, block: WindowBlock) -> ExpectationBlock:
+        """The usual value at the centre of each window of the block, linear between bin centres.
+
+        Where one of the two bins is unknown the other stands alone. Windows outside the grid and
+        series that the profile does not hold are NaN.
+        """
+        place, known = self._places(block.series)
+        # Positions are in half-steps of both grids, so that they stay whole numbers and exact.
+        centre_ns = block.start_ns + np.arange(block.window_count, dtype=np.int64) * block.step_ns
+        twice_ns = 2 * (centre_ns - self.start_ns) + block.step_ns - self.step_ns
+        left = twice_ns // (2 * self.step_ns)
+        share = ((twice_ns - left * 2 * self.step_ns) / (2 * self.step_ns))[:, None]
+        first, second = self._row(left, place), self._row(left + 1, place)
+        second = np.where(share == 0.0, first, second)
+        mixed = (1.0 - share) * first + share * second
+        alone = np.where(np.isnan(first), second, first)
+        expected = np.where(np.isnan(mixed), alone, mixed)
+        if not known.all():
+            expected[:, ~known] = np.nan
+        return ExpectationBlock(
+            start_ns=block.start_ns,
+            step_ns=block.step_ns,
+            series=block.series,
+            expected=expected,
+            version=self.version,
+        )
+
+    def to_bytes(self) -> bytes:
+        """The profile as bytes that `from_bytes` reads."""
+        facts = {
+            "format": _FORMAT,
+            "version": self.version,
+            "start_ns": self.start_ns,
+            "step_ns": self.step_ns,
+        }
+        return pack_arrays({"series": self.series, "grid": self.grid}, facts)
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Profile:
+        """A profile from bytes; ValueError when they are damaged or of another format."""
+        arrays, facts = unpack_arrays(data)
+        if facts.get("format") != _FORMAT:
+            msg = f"a profile of format {facts.get('format')} cannot be read"
+            raise ValueError(msg)
+        return cls(
+            version=int(facts["version"]),
+            start_ns=int(facts["start_ns"]),
+            step_ns=int(facts["step_ns"]),
+            series=arrays["series"].astype(np.int64),
+            grid=arrays["grid"].astype(np.float32),
+        )
+
+    def _places(self, series: NDArray[np.int64]) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
+        if len(self.series) == 0:
+            return np.zeros(len(series), np.intp), np.zeros(len(series), np.bool_)
+        place = np.minimum(np.searchsorted(self.series, series), len(self.series) - 1)
+        return place, self.series[place] == series
+
+    def _row(self, row: NDArray[np.int64], place: NDArray[np.intp]) -> NDArray[np.float64]:
+        values = np.full((len(row), len(place)), np.nan)
+        inside = np.flatnonzero((row >= 0) & (row < self.grid.shape[0]))
+        if inside.size and len(self.series):
+            values[inside] = self.grid[row[inside]][:, place]
+        return values
+
+
+def fit_profile(history: WindowBlock, *, at_ns: int, version: int, horizon_ns: int = HORIZON_NS) -> Profile:
+    """The profile for `[at_ns, at_ns + horizon_ns)` from the windows of `history` that ended by `at_ns`.
+
+    Args:
+        history: windows of the past on one grid; 28 days of them are used.
+        at_ns: the instant up to which the past is known; rounded down to the history's grid.
+        version: number given to the profile.
+        horizon_ns: how far ahead it reaches.
+    """
+    step_ns = history.step_ns
+    start_ns = at_ns - at_ns % step_ns
+    known = int(np.clip((start_ns - history.start_ns) // step_ns, 0, history.window_count))
+    bin_count = -(-horizon_ns // step_ns)
+    series_count = history.series_count
+    grid = np.full((bin_count, series_count), np.nan, np.float32)
+    width = max(1, _TILE_CELLS // bin_count)
+    for first in range(0, series_count, width):
+        tile = slice(first, first + width)
+        past = smoothed(history.value[:known, tile], step_ns=step_ns)
+        grid[:, tile] = _lag_median(
+            past, offset=(start_ns - history.start_ns) // step_ns, bin_count=bin_count, step_ns=step_ns
+        )
+    return Profile(
+        version=version, start_ns=start_ns, step_ns=step_ns, series=history.series, grid=grid
+    )
+
+
+def smoothed(value: NDArray[np.float32], *, step_ns: int) -> NDArray[np.float32]:
+    """The centred running median of three down axis 0; wider steps than 5 minutes are left as they are."""
+    if step_ns > BIN_NS or value.shape[0] < 2:
+        return value
+    edge = np.full((1, value.shape[1]), np.nan, np.float32)
+    rows = np.stack([np.concatenate([edge, value[:-1]]), value, np.concatenate([value[1:], edge])])
+    return np.asarray(median_of_rows(rows)[0], dtype=np.float32)
+
+
+def _lag_median(
+    past: NDArray[np.float32], *, offset: int, bin_count: int, step_ns: int
+) -> NDArray[np.float32]:
+    """Medians over the lags for the bins `offset ... offset + bin_count` counted from past's first row."""
+    rows = np.full((len(LAG_DAYS), bin_count, past.shape[1]), np.nan, np.float32)
+    for row, days in zip(rows, LAG_DAYS, strict=True):
+        first = offset - days * DAY_NS // step_ns
+        low, high = max(first, 0), min(first + bin_count, past.shape[0])
+        if low < high:
+            row[low - first : high - first] = past[low:high]
+    return np.asarray(median_of_rows(rows)[0], dtype=np.float32)

@@ -1,0 +1,174 @@
+"""The constants of the detector, and what each kind of series demands before it is called strange.
+
+One set of constants serves every series; none was chosen for a series or a data set of its own.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from sentinel.core.model import Kind
+
+HOUR_NS = 3_600_000_000_000
+DAY_NS = 24 * HOUR_NS
+
+
+class Sensitivity(StrEnum):
+    """A named scaling of the cut, where no budget of pages is given."""
+
+    QUIET = "quiet"
+    NORMAL = "normal"
+    HIGH = "high"
+
+    @property
+    def cut_scale(self) -> float:
+        """What every threshold is multiplied by."""
+        return {"quiet": 1.55, "normal": 1.0, "high": 0.75}[self.value]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KindRule:
+    """What a window of this kind must show besides being unusual for its series.
+
+    Attributes:
+        high_only: only values above what is expected can be strange.
+        deviation_min: smallest distance from the expected value, in the value's own unit.
+        deviation_ratio_min: the same as a share of the expected value.
+        weight_min: fewer calls than this and the window says nothing.
+        excess_calls_min: the distance must be worth at least this many calls of the window; for ratios.
+        counted: the value is a count a second, whose spread is never below that of counting.
+    """
+
+    high_only: bool = False
+    deviation_min: float = 0.0
+    deviation_ratio_min: float = 0.0
+    weight_min: float = 0.0
+    excess_calls_min: float = 0.0
+    counted: bool = False
+
+    def __post_init__(self) -> None:
+        numbers = (
+            self.deviation_min,
+            self.deviation_ratio_min,
+            self.weight_min,
+            self.excess_calls_min,
+        )
+        if not all(math.isfinite(number) and number >= 0 for number in numbers):
+            msg = "deviations, weights and calls of a kind's rule must be finite and not negative"
+            raise ValueError(msg)
+
+
+KIND_RULES: dict[Kind, KindRule] = {
+    Kind.TRAFFIC: KindRule(deviation_ratio_min=0.3, counted=True),
+    Kind.ERRORS: KindRule(
+        high_only=True, deviation_min=0.02, weight_min=5.0, excess_calls_min=3.0
+    ),
+    Kind.LATENCY: KindRule(
+        high_only=True, deviation_min=0.005, deviation_ratio_min=0.3, weight_min=5.0
+    ),
+    Kind.GAUGE: KindRule(),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScoringSettings:
+    """Every constant of scoring and learning.
+
+    Attributes:
+        cut_scale: what every threshold is multiplied by; see `Sensitivity`.
+        rules: what each kind demands.
+        freeze_s: how long a series' learning may stand still for an open incident; after that what
+            is seen is learnt, because a change this old is how things are now.
+        level_half_life_s: half-life of the recent level.
+        level_clip: a residual moves the level by no more than this many scales.
+        memory_days: day blocks that a scale remembers.
+        block_power: power of the mean over day blocks; small, so that one giant incident cannot hide
+            the next weeks, and not zero, so that heavy daily tails count.
+        hour_share: share of the spread that may depend on the hour of day.
+        hour_clip: a deviation counts for its hour with no more than this many scales.
+        floor_mean_ratio, floor_spread_ratio: lowest scale, of the mean magnitude and of the spread of
+            the value itself over two months.
+        sparse_exponent: series that are mostly zero judge a burst by this power of their active share.
+        cut_hour, cut_minute: base threshold at a step of an hour and of a minute.
+        shoulder_count: own peaks a week that a threshold may have just above it.
+        quiet_weeks: weeks without peaks that every series is taken to have had.
+        single_ratio: how much larger an excess of one window alone must be, for steps up to 5 minutes.
+        borrowed_windows: windows after which a scale borrowed from coarser history may be used.
+    """
+
+    cut_scale: float = 1.0
+    rules: dict[Kind, KindRule] = field(default_factory=lambda: dict(KIND_RULES))
+    freeze_s: float = 86_400.0
+    level_half_life_s: float = 3600.0
+    level_clip: float = 6.0
+    memory_days: int = 14
+    block_power: float = 0.2
+    hour_share: float = 0.7
+    hour_clip: float = 4.0
+    floor_mean_ratio: float = 0.002
+    floor_spread_ratio: float = 0.04
+    sparse_exponent: float = 0.25
+    cut_hour: float = 3.9
+    cut_minute: float = 4.25
+    shoulder_count: float = 1.25
+    quiet_weeks: float = 0.7
+    single_ratio: float = 1.2
+    borrowed_windows: int = 6
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.cut_scale) and self.cut_scale > 0):
+            msg = "the scaling of the cut must be above 0"
+            raise ValueError(msg)
+        if self.freeze_s < 0:
+            msg = "the time that learning may stand still cannot be negative"
+            raise ValueError(msg)
+        if self.borrowed_windows < 2:
+            msg = "a borrowed scale needs at least 2 windows to be checked against"
+            raise ValueError(msg)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grid:
+    """What follows from the width of a window alone."""
+
+    step_ns: int
+
+    @property
+    def step_s(self) -> float:
+        """Width of a window in seconds."""
+        return self.step_ns / 1e9
+
+    @property
+    def per_day(self) -> float:
+        """Windows a day."""
+        return DAY_NS / self.step_ns
+
+    @property
+    def recent_count(self) -> int:
+        """Windows whose median is the recent level that a jump is measured from."""
+        return 10 if self.step_s <= 60 else 5
+
+    @property
+    def hold_windows(self) -> int:
+        """Windows of quiet after which an excursion is over: 30 minutes, at least 3."""
+        return max(3, math.ceil(1800 / self.step_s))
+
+    @property
+    def warm_windows(self) -> float:
+        """Residuals before a first scale: 6 hours of them, at least 20."""
+        return min(max(20.0, self.per_day // 4), 7 * self.per_day)
+
+    def level_gain(self, half_life_s: float) -> float:
+        """Weight of a new residual in the level."""
+        return 1 - 0.5 ** (self.step_s / half_life_s) if self.step_s < 3600 else 0.3
+
+    def base_cut(self, settings: ScoringSettings) -> float:
+        """Base threshold: more windows a week need a higher one for the same peace."""
+        slope = (settings.cut_minute - settings.cut_hour) / math.log(60.0)
+        return settings.cut_hour + slope * math.log(3600.0 / self.step_s)
+
+    def single_ratio(self, settings: ScoringSettings) -> float:
+        """How much larger an excess of one window alone must be."""
+        return settings.single_ratio if self.step_s <= 300 else 1.0

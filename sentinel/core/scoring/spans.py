@@ -1,0 +1,64 @@
+"""Which windows may be scored at once: those of one hour, in pieces that memory can hold."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from sentinel.core.model import WindowBlock
+from sentinel.core.scoring.hours import end_hour
+from sentinel.core.scoring.settings import HOUR_NS, ScoringSettings
+from sentinel.core.scoring.state import DetectorState, hour_of, with_series
+
+_CELLS_MAX = 500_000
+_HOURS_MAX = 24 * 400
+"""After a gap longer than all that is remembered, more ended hours change nothing."""
+
+
+def prepared(
+    state: DetectorState, block: WindowBlock, *, settings: ScoringSettings
+) -> DetectorState:
+    """The state for the block's series, brought to the hour of its first window.
+
+    Windows between the last one learnt and the block's first count as missing.
+
+    Raises:
+        ValueError: the block is on another grid, or begins before windows already learnt.
+    """
+    if block.step_ns != state.step_ns:
+        msg = f"windows of {block.step_ns} ns cannot follow windows of {state.step_ns} ns"
+        raise ValueError(msg)
+    if block.start_ns < state.next_ns:
+        msg = f"the window at {block.start_ns} was learnt already; next is {state.next_ns}"
+        raise ValueError(msg)
+    state = with_series(state, block.series, base_cut=state.grid.base_cut(settings))
+    if state.next_ns == 0:
+        state.hour = hour_of(block.start_ns)
+    elif block.start_ns > state.next_ns:
+        _skip(state, (block.start_ns - state.next_ns) // state.step_ns)
+    state.hour = max(state.hour, hour_of(block.start_ns) - _HOURS_MAX)
+    while state.hour < hour_of(block.start_ns):
+        end_hour(state, settings)
+    state.next_ns = block.start_ns
+    return state
+
+
+def span(state: DetectorState, block: WindowBlock, first: int) -> int:
+    """How many windows of the block from `first` on may be scored at once.
+
+    While a scale is borrowed it changes with every window, so windows are scored singly.
+    """
+    if bool((state.borrowed >= 0).any()):
+        return 1
+    start_ns = block.start_ns + first * block.step_ns
+    to_hour_end = -(-(HOUR_NS - start_ns % HOUR_NS) // block.step_ns)
+    by_memory = max(1, _CELLS_MAX // max(1, block.series_count))
+    return min(to_hour_end, by_memory, block.window_count - first)
+
+
+def _skip(state: DetectorState, window_count: int) -> None:
+    """Missing windows leave residuals and a last statistic unknown; timers run on by themselves."""
+    state.previous[:] = np.nan
+    width = state.recent.shape[0]
+    lost = min(window_count, width)
+    state.recent[: width - lost] = state.recent[lost:]
+    state.recent[width - lost :] = np.nan

@@ -1,0 +1,271 @@
+"""What the detector remembers: columns, one row a series.
+
+About 1.3 KB a series. `score` reads it, `learn` changes it in place, `hour_end` renews what varies
+slowly. A caller that must be able to step back keeps `to_bytes()`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sentinel.core.scoring.settings import HOUR_NS, Grid
+from sentinel.core.stats.packing import pack_arrays, unpack_arrays
+
+VIEWS = 2
+SIDES = 2
+HOURS = 24
+BIN_COUNT = 60
+MEMORY_DAYS = 14
+
+_FORMAT = 1
+_Floats = NDArray[np.float64]
+_Halves = NDArray[np.float32]
+_Longs = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hourly:
+    """What scoring needs of the state and stays the same until the hour ends.
+
+    Attributes:
+        kind: int8[S], the kinds that the rules below belong to.
+        ratio: float64[3, 2, S], spread of the hour before, this hour and the hour after against the
+            mean over all hours, for each view.
+        scale: float64[2, S], spread of each view with what is borrowed widened; NaN where not ready.
+        floor: float64[S], what is added to every scale.
+        gain: float64[S], below 1 for series that are mostly zero.
+        need: float64[2, S], the cut of each side.
+        high_only: bool[S].
+        deviation_min, deviation_ratio_min, weight_min, excess_calls_min: float64[S], see `KindRule`.
+        count_noise: float64[S], variance of counting for a value of 1; 0 for what is not counted.
+        thawed: bool[S], series whose learning stood still for too long.
+    """
+
+    kind: NDArray[np.int8]
+    ratio: _Floats
+    scale: _Floats
+    floor: _Floats
+    gain: _Floats
+    need: _Floats
+    high_only: NDArray[np.bool_]
+    deviation_min: _Floats
+    deviation_ratio_min: _Floats
+    weight_min: _Floats
+    excess_calls_min: _Floats
+    count_noise: _Floats
+    thawed: NDArray[np.bool_]
+
+
+@dataclass(slots=True, kw_only=True)
+class DetectorState:
+    """Everything learned about S series on one grid. The last axis of every array is the series.
+
+    Two views compare a window with what is expected: view 0 with the profile corrected by the recent
+    level, view 1 with the profile's move since the last windows. Side 0 is above, side 1 below.
+
+    Attributes:
+        step_ns: width of a window.
+        next_ns: start of the window that comes next, 0 before the first.
+        hour: number of the hour (since 1970, UTC) that the hour sums belong to.
+        series: ids, ascending.
+        level: recent level of the residual (value - profile); NaN before the first.
+        recent: the last residuals, newest last; NaN where missing.
+        previous: statistic of the last window; NaN where missing.
+        scale: spread of each view, time of day taken out; NaN before there is one.
+        widening: what a scale borrowed from coarser history is multiplied by, 1 for an own scale.
+        borrowed: windows seen since a scale was borrowed, -1 for an own scale.
+        day_square, day_filled: mean squares of the last days, newest at (filled - 1) % 14.
+        block_square, block_count: sums of the present day.
+        run_square, run_count: sums since the beginning.
+        hour_abs, hour_abs_count: mean absolute deviation of each hour of day and its windows.
+        all_abs, all_abs_count: mean absolute deviation over all hours and its windows.
+        now_abs, now_abs_count: sums of the present hour.
+        mean, magnitude, variance, active, seen: running moments of the value, the share of windows
+            that are not zero, and the windows behind them.
+        now_shift, now_shift_square, now_magnitude, now_active, now_seen: sums of the present hour;
+            shifts are from `mean`.
+        peaks: histogram of the peaks of own excursions, decayed.
+        weeks: decayed weeks behind `peaks`.
+        peak, last_over: highest statistic of the open excursion, and the number of its latest window
+            (-1 when none is open).
+        cut: own threshold of each side.
+        frozen_from: number of the window since which learning stands still, -1 when it does not.
+        hourly: what follows from the columns for the present hour; made again when it is None.
+    """
+
+    step_ns: int
+    next_ns: int
+    hour: int
+    series: _Longs
+    level: _Floats
+    recent: _Halves
+    previous: _Floats
+    scale: _Floats
+    widening: _Floats
+    borrowed: _Longs
+    day_square: _Halves
+    day_filled: _Longs
+    block_square: _Floats
+    block_count: _Floats
+    run_square: _Floats
+    run_count: _Floats
+    hour_abs: _Halves
+    hour_abs_count: _Halves
+    all_abs: _Floats
+    all_abs_count: _Floats
+    now_abs: _Floats
+    now_abs_count: _Floats
+    mean: _Floats
+    magnitude: _Floats
+    variance: _Floats
+    active: _Floats
+    seen: _Floats
+    now_shift: _Floats
+    now_shift_square: _Floats
+    now_magnitude: _Floats
+    now_active: _Floats
+    now_seen: _Floats
+    peaks: _Halves
+    weeks: _Floats
+    peak: _Floats
+    last_over: _Longs
+    cut: _Floats
+    frozen_from: _Longs
+    hourly: Hourly | None = field(default=None, compare=False, repr=False)
+
+    @property
+    def series_count(self) -> int:
+        """How many series are known."""
+        return len(self.series)
+
+    @property
+    def grid(self) -> Grid:
+        """What follows from the step."""
+        return Grid(step_ns=self.step_ns)
+
+    def ready(self) -> NDArray[np.bool_]:
+        """Series whose spread is known, so that a window of theirs can be judged."""
+        return np.isfinite(self.scale[0]) & np.isfinite(self.level)
+
+    def to_bytes(self) -> bytes:
+        """The state as bytes that `from_bytes` reads; the same state gives the same bytes."""
+        facts = {
+            "format": _FORMAT,
+            "step_ns": self.step_ns,
+            "next_ns": self.next_ns,
+            "hour": self.hour,
+        }
+        return pack_arrays({name: getattr(self, name) for name in COLUMNS}, facts)
+
+
+_NOT_COLUMNS = {"step_ns", "next_ns", "hour", "hourly"}
+COLUMNS = tuple(entry.name for entry in fields(DetectorState) if entry.name not in _NOT_COLUMNS)
+
+
+def new_state(series: _Longs, *, step_ns: int, base_cut: float) -> DetectorState:
+    """A state that knows nothing of these series."""
+    count = len(series)
+    grid = Grid(step_ns=step_ns)
+
+    def zeros(*shape: int) -> _Floats:
+        return np.zeros((*shape, count))
+
+    def halves(*shape: int) -> _Halves:
+        return np.zeros((*shape, count), np.float32)
+
+    return DetectorState(
+        step_ns=step_ns,
+        next_ns=0,
+        hour=0,
+        series=series.astype(np.int64),
+        level=np.full(count, np.nan),
+        recent=np.full((grid.recent_count, count), np.nan, np.float32),
+        previous=np.full(count, np.nan),
+        scale=np.full((VIEWS, count), np.nan),
+        widening=np.ones((VIEWS, count)),
+        borrowed=np.full(count, -1, np.int64),
+        day_square=halves(VIEWS, MEMORY_DAYS),
+        day_filled=np.zeros(count, np.int64),
+        block_square=zeros(VIEWS),
+        block_count=zeros(),
+        run_square=zeros(VIEWS),
+        run_count=zeros(),
+        hour_abs=halves(VIEWS, HOURS),
+        hour_abs_count=halves(HOURS),
+        all_abs=zeros(VIEWS),
+        all_abs_count=zeros(),
+        now_abs=zeros(VIEWS),
+        now_abs_count=zeros(),
+        mean=zeros(),
+        magnitude=zeros(),
+        variance=zeros(),
+        active=np.ones(count),
+        seen=zeros(),
+        now_shift=zeros(),
+        now_shift_square=zeros(),
+        now_magnitude=zeros(),
+        now_active=zeros(),
+        now_seen=zeros(),
+        peaks=halves(SIDES, BIN_COUNT),
+        weeks=zeros(),
+        peak=zeros(SIDES),
+        last_over=np.full((SIDES, count), -1, np.int64),
+        cut=np.full((SIDES, count), base_cut),
+        frozen_from=np.full(count, -1, np.int64),
+    )
+
+
+def state_from_bytes(data: bytes) -> DetectorState:
+    """A state from bytes; ValueError when they are damaged or of another format."""
+    arrays, facts = unpack_arrays(data)
+    if facts.get("format") != _FORMAT or set(arrays) != set(COLUMNS):
+        msg = f"a detector state of format {facts.get('format')} cannot be read"
+        raise ValueError(msg)
+    columns: dict[str, Any] = dict(arrays)
+    return DetectorState(
+        step_ns=int(facts["step_ns"]),
+        next_ns=int(facts["next_ns"]),
+        hour=int(facts["hour"]),
+        **columns,
+    )
+
+
+def with_series(state: DetectorState, series: _Longs, *, base_cut: float) -> DetectorState:
+    """The state for exactly these series: known ones kept, new ones empty, others forgotten."""
+    if np.array_equal(state.series, series):
+        return state
+    wider = new_state(series, step_ns=state.step_ns, base_cut=base_cut)
+    wider.next_ns, wider.hour = state.next_ns, state.hour
+    _, old, new = np.intersect1d(state.series, series, assume_unique=True, return_indices=True)
+    _copy_rows(state, old, wider, new)
+    return wider
+
+
+def adopt_rows(
+    state: DetectorState, primed: DetectorState, wanted: NDArray[np.bool_]
+) -> DetectorState:
+    """The state with rows of `primed` in place of its own for the `wanted` series that it holds."""
+    candidates = np.flatnonzero(wanted)
+    _, mine, theirs = np.intersect1d(
+        state.series[candidates], primed.series, assume_unique=True, return_indices=True
+    )
+    _copy_rows(primed, theirs, state, candidates[mine])
+    return state
+
+
+def hour_of(time_ns: int) -> int:
+    """Number of the UTC hour of an instant."""
+    return time_ns // HOUR_NS
+
+
+def _copy_rows(
+    source: DetectorState, rows: NDArray[np.intp], target: DetectorState, places: NDArray[np.intp]
+) -> None:
+    for name in COLUMNS:
+        if name != "series":
+            getattr(target, name)[..., places] = getattr(source, name)[..., rows]
+    target.hourly = None

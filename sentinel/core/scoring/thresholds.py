@@ -1,0 +1,94 @@
+"""A threshold of its own for each series and side.
+
+A threshold is good where few of the series' own peaks lie just above it. Noise has a dense shoulder, and the
+threshold climbs over it; incidents lie beyond a gap, so it stays below them however often they come. A rule
+on how many peaks lie above, instead of just above, would raise the threshold over the incidents too.
+
+Peaks are counted also while learning stands still for an open incident. Were they not, every peak above
+the threshold would go uncounted, for it is what opens incidents, and the threshold could never climb.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sentinel.core.scoring.settings import Grid, ScoringSettings
+from sentinel.core.scoring.state import BIN_COUNT, SIDES, DetectorState
+
+PEAK_MIN = 2.5
+"""An excursion is what reaches this statistic; lower ones say nothing about a threshold."""
+
+_BIN_RATIO = 1.08
+_SHOULDER_RATIO = 1.25
+_EDGES = PEAK_MIN * _BIN_RATIO ** np.arange(BIN_COUNT)
+_SHOULDER_BINS = max(1, round(math.log(_SHOULDER_RATIO) / math.log(_BIN_RATIO)))
+
+
+def own_cuts(
+    peaks: NDArray[np.float32],
+    weeks: NDArray[np.float64],
+    *,
+    grid: Grid,
+    settings: ScoringSettings,
+) -> NDArray[np.float64]:
+    """The smallest level from the base upwards with a thin enough shoulder, float64[2, S]."""
+    base = grid.base_cut(settings)
+    first = max(0, math.floor(math.log(base / PEAK_MIN) / math.log(_BIN_RATIO) + 1e-9))
+    below = np.zeros((SIDES, BIN_COUNT + _SHOULDER_BINS + 1, peaks.shape[-1]), np.float32)
+    np.cumsum(peaks, axis=1, out=below[:, 1 : BIN_COUNT + 1])
+    below[:, BIN_COUNT + 1 :] = below[:, BIN_COUNT : BIN_COUNT + 1]
+    shoulder = below[:, first + _SHOULDER_BINS :] - below[:, first:-_SHOULDER_BINS]
+    thin = shoulder[:, : BIN_COUNT - first] <= settings.shoulder_count * (weeks + settings.quiet_weeks)
+    thin[:, -1] = True
+    level = first + np.argmax(thin, axis=1)
+    return np.where(level == first, base, _EDGES[level])
+
+
+def note_excursions(
+    state: DetectorState, statistic: NDArray[np.float64], *, first_window: int
+) -> None:
+    """Follow the excursions of both sides through consecutive windows of one hour.
+
+    Args:
+        state: its `peak`, `last_over` and `peaks` are changed.
+        statistic: float64[T, S], NaN where unknown.
+        first_window: number of the first window.
+    """
+    hold = state.grid.hold_windows
+    for side in range(SIDES):
+        signed = statistic if side == 0 else -statistic
+        row, place = np.nonzero(signed >= PEAK_MIN)
+        if row.size == 0:
+            continue
+        starts = np.flatnonzero(np.diff(row, prepend=-1))
+        for begin, end in zip(starts, np.append(starts[1:], len(row)), strict=True):
+            window = first_window + int(row[begin])
+            here = place[begin:end]
+            value = signed[row[begin], here]
+            last = state.last_over[side, here]
+            over = (last >= 0) & (window - last > hold)
+            if over.any():
+                _count_peaks(state, side, here[over])
+            going_on = (last >= 0) & ~over
+            state.peak[side, here] = np.where(
+                going_on, np.maximum(state.peak[side, here], value), value
+            )
+            state.last_over[side, here] = window
+
+
+def close_excursions(state: DetectorState, *, window: int, hold_windows: int) -> None:
+    """Count the peaks of the excursions that were over before `window`."""
+    for side in range(SIDES):
+        last = state.last_over[side]
+        over = np.flatnonzero((last >= 0) & (window - last > hold_windows))
+        if over.size:
+            _count_peaks(state, side, over)
+            state.last_over[side, over] = -1
+
+
+def _count_peaks(state: DetectorState, side: int, place: NDArray[np.intp]) -> None:
+    level = np.searchsorted(_EDGES, state.peak[side, place], side="right") - 1
+    state.peaks[side, np.clip(level, 0, BIN_COUNT - 1), place] += 1

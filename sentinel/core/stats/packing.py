@@ -1,0 +1,72 @@
+"""Arrays as bytes and back, without executing anything that the bytes say.
+
+Layout: a magic word, the length of a JSON header, the CRC-32 of everything after it, the header, the
+arrays one after the other in little-endian order. The header lists name, type and shape of each.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+import zlib
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+_MAGIC = b"SNTA"
+_PREFIX = struct.Struct("<4sII")
+_TYPES = {"f4", "f8", "i1", "i2", "i4", "i8", "b1"}
+
+
+def pack_arrays(arrays: Mapping[str, NDArray[np.generic]], facts: Mapping[str, int | float | str]) -> bytes:
+    """Arrays and a few facts beside them as bytes; the same input gives the same bytes."""
+    header: dict[str, object] = {"facts": dict(facts), "arrays": []}
+    listed: list[list[object]] = []
+    bodies: list[bytes] = []
+    for name, array in arrays.items():
+        code = array.dtype.str.lstrip("<|=")
+        if code not in _TYPES:
+            msg = f"array {name} has type {array.dtype}, which is not packed"
+            raise ValueError(msg)
+        listed.append([name, code, list(array.shape)])
+        bodies.append(np.ascontiguousarray(array).astype(f"<{code}", copy=False).tobytes())
+    header["arrays"] = listed
+    head = json.dumps(header, separators=(",", ":")).encode()
+    body = head + b"".join(bodies)
+    return _PREFIX.pack(_MAGIC, len(head), zlib.crc32(body)) + body
+
+
+def unpack_arrays(
+    data: bytes,
+) -> tuple[dict[str, NDArray[np.generic]], dict[str, int | float | str]]:
+    """What `pack_arrays` was given; ValueError when the bytes are not what it wrote."""
+    if len(data) < _PREFIX.size:
+        msg = f"{len(data)} bytes are too few for packed arrays"
+        raise ValueError(msg)
+    magic, head_bytes, checksum = _PREFIX.unpack_from(data)
+    body = memoryview(data)[_PREFIX.size :]
+    if magic != _MAGIC:
+        msg = "these are not packed arrays"
+        raise ValueError(msg)
+    if zlib.crc32(body) != checksum or head_bytes > len(body):
+        msg = "packed arrays do not match their checksum"
+        raise ValueError(msg)
+    header = json.loads(bytes(body[:head_bytes]))
+    arrays: dict[str, NDArray[np.generic]] = {}
+    at = head_bytes
+    for name, code, shape in header["arrays"]:
+        if code not in _TYPES:
+            msg = f"array {name} has the unknown type {code}"
+            raise ValueError(msg)
+        dtype = np.dtype(f"<{code}")
+        size = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
+        if at + size > len(body):
+            msg = f"array {name} is cut short"
+            raise ValueError(msg)
+        arrays[name] = np.frombuffer(body[at : at + size], dtype=dtype).reshape(shape).copy()
+        at += size
+    if at != len(body):
+        msg = f"{len(body) - at} bytes follow the packed arrays"
+        raise ValueError(msg)
+    return arrays, dict(header["facts"])
