@@ -40,3 +40,8 @@ def write_burst(path: Path, burst: Burst) -> None:
     draft.touch(mode=0o600)
     draft.write_bytes(orjson.dumps({"error_ratio": burst.error_ratio, "until_ns": burst.until_ns}))
     draft.replace(path)
+
+
+def lift_burst(path: Path) -> None:
+    """End the burst; harmless when there is none."""
+    path.unlink(missing_ok=True)

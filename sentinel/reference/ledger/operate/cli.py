@@ -9,8 +9,10 @@ import argparse
 import asyncio
 import os
 import sys
+import time
 from pathlib import Path
-from typing import Final
+from typing import Final, cast
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from sentinel.reference.ledger.domain import LedgerError, UnavailableError
 from sentinel.reference.ledger.wire.config import (
@@ -22,8 +24,8 @@ from sentinel.reference.ledger.wire.config import (
 )
 
 EXIT_WRONG: Final = 1
-EXIT_USAGE: Final = 2
 EXIT_UNREACHABLE: Final = 3
+_UNITS_S: Final = {"s": 1, "m": 60, "h": 3600}
 
 
 def run(arguments: list[str]) -> int:
@@ -49,6 +51,9 @@ def _parser() -> argparse.ArgumentParser:
     _add_up(commands)
     _add_edge(commands)
     _add_poster(commands)
+    _add_load(commands)
+    _add_history(commands)
+    _add_fault(commands)
     return parser
 
 
@@ -78,6 +83,52 @@ def _add_poster(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     parser = commands.add_parser("poster", help="run the poster only; it migrates the database")
     _add_servers(parser)
     parser.set_defaults(command=_poster)
+
+
+def _add_load(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser("load", help="offer open-loop load to an edge")
+    where = parser.add_mutually_exclusive_group(required=True)
+    where.add_argument("--url", help="the edge's address")
+    where.add_argument("--state", type=Path, help="state file of `up`, which holds it")
+    parser.add_argument("--rate", type=float, required=True, help="requests a second at the start")
+    how_long = parser.add_mutually_exclusive_group(required=True)
+    how_long.add_argument("--seconds", type=float)
+    how_long.add_argument("--forever", action="store_true", help="until SIGTERM or SIGINT")
+    parser.add_argument(
+        "--shape",
+        choices=("flat", "day"),
+        default="flat",
+        help="day: follow the day, the week and the month's end from now on",
+    )
+    parser.add_argument("--zone", default="UTC", help="IANA time zone of the shape")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--tenant", default="demo")
+    parser.add_argument("--accounts", type=int, default=50, help="number of accounts")
+    parser.set_defaults(command=_load)
+
+
+def _add_history(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser("history", help="write simulated history")
+    parser.add_argument("--weeks", type=float, default=6.0)
+    parser.add_argument("--step", type=_duration_s, default=300, help="window, as 10s, 5m or 1h")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--end", type=float, help="Unix seconds of the end (default: now)")
+    parser.add_argument("--rate", type=float, default=20.0, help="requests a second at the end")
+    parser.add_argument("--levels", type=Path, help="JSON list of levels at the end")
+    parser.add_argument("--zone", default="UTC", help="IANA time zone of the shape")
+    parser.add_argument("--format", choices=("csv", "openmetrics"), default="csv")
+    parser.add_argument("-o", "--output", type=Path, help="file (default: stdout)")
+    parser.set_defaults(command=_history)
+
+
+def _add_fault(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser("fault", help="break a running ledger, and record when and how")
+    parser.add_argument("fault", choices=("lock", "stall", "errors"))
+    parser.add_argument("--state", type=Path, required=True, help="state file of `up`")
+    parser.add_argument("--seconds", type=float, required=True)
+    parser.add_argument("--record", type=Path, help="append the truth to this NDJSON file")
+    parser.add_argument("--ratio", type=float, default=0.5, help="errors: share of the writes")
+    parser.set_defaults(command=_fault)
 
 
 def _add_servers(parser: argparse.ArgumentParser) -> None:
@@ -120,6 +171,91 @@ def _poster(options: argparse.Namespace) -> int:
 
     asyncio.run(run_poster(PosterConfig(), *_required_servers(options)))
     return 0
+
+
+def _load(options: argparse.Namespace) -> int:
+    from sentinel.reference.ledger.operate.load import Load, LoadConfig
+    from sentinel.reference.ledger.operate.single import say, stop_on_signals
+    from sentinel.reference.ledger.operate.state import read_state
+
+    config = LoadConfig(
+        url=options.url or read_state(options.state).edge_url,
+        rate=options.rate,
+        seconds=options.seconds,
+        shape=options.shape,
+        zone=_zone(options.zone),
+        seed=options.seed,
+        tenant=options.tenant,
+        accounts_count=options.accounts,
+    )
+
+    async def offer() -> dict[str, object]:
+        return await Load(config).run(stop_on_signals())
+
+    summary = asyncio.run(offer())
+    say(summary)
+    answered = any(status.isdigit() for status in cast("dict[str, int]", summary["status_counts"]))
+    return 0 if answered or not summary["sent_count"] else EXIT_UNREACHABLE
+
+
+def _history(options: argparse.Namespace) -> int:
+    from sentinel.reference.ledger.operate.history import HistoryConfig, write_history
+
+    config = HistoryConfig(
+        end_s=time.time() if options.end is None else options.end,
+        weeks=options.weeks,
+        step_s=options.step,
+        seed=options.seed,
+        rate=options.rate,
+        zone=_zone(options.zone),
+        levels_file=options.levels,
+    )
+    if options.output is None:
+        write_history(config, form=options.format, out=sys.stdout)
+        return 0
+    try:
+        with options.output.open("w", encoding="utf-8", newline="") as file:
+            write_history(config, form=options.format, out=file)
+    except OSError as error:
+        message = f"cannot write {options.output}: {error.strerror}"
+        raise LedgerError(message) from error
+    return 0
+
+
+def _fault(options: argparse.Namespace) -> int:
+    from sentinel.reference.ledger.operate.fault import FaultConfig, run_fault
+    from sentinel.reference.ledger.operate.single import stop_on_signals
+
+    config = FaultConfig(
+        fault=options.fault,
+        state_file=options.state,
+        seconds=options.seconds,
+        record_file=options.record,
+        error_ratio=options.ratio,
+    )
+
+    async def hold() -> None:
+        await run_fault(config, stop_on_signals())
+
+    asyncio.run(hold())
+    return 0
+
+
+def _duration_s(text: str) -> int:
+    number, unit = (text[:-1], text[-1:]) if text[-1:] in _UNITS_S else (text, "s")
+    if not number.isdigit() or int(number) == 0:
+        message = f"{text!r} is no duration such as 10s, 5m or 1h"
+        raise argparse.ArgumentTypeError(message)
+    return int(number) * _UNITS_S[unit]
+
+
+def _zone(name: str) -> str:
+    try:
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+        message = f"unknown time zone {name!r}"
+        raise LedgerError(message) from error
+    return name
 
 
 def _required_servers(options: argparse.Namespace) -> tuple[NatsConfig, PostgresConfig]:

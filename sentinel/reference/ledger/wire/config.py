@@ -68,9 +68,18 @@ def resolve_url(
             raise LedgerError(message)
         return argument
     if file is not None:
-        try:
-            return file.read_text(encoding="utf-8").strip()
-        except OSError as error:
-            message = f"cannot read {file}: {error.strerror}"
-            raise LedgerError(message) from error
+        return read_url(file)
     return environ.get(variable) or None
+
+
+def read_url(file: Path) -> str:
+    """Return the URL in a file.
+
+    Raises:
+        LedgerError: the file cannot be read.
+    """
+    try:
+        return file.read_text(encoding="utf-8").strip()
+    except OSError as error:
+        message = f"cannot read {file}: {error.strerror}"
+        raise LedgerError(message) from error

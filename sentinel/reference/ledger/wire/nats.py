@@ -15,7 +15,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-import nats
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
@@ -85,7 +84,8 @@ class Queue:
         """
 
         async def disconnected() -> None:
-            on_change("disconnected", "")
+            if not client.is_closed:  # closing it ourselves is no loss
+                on_change("disconnected", "")
 
         async def reconnected() -> None:
             on_change("reconnected", "")
@@ -93,8 +93,9 @@ class Queue:
         async def error(failure: Exception) -> None:
             on_change("error", type(failure).__name__)
 
+        client = Client()
         with _reaching("no NATS server answers"):
-            client = await nats.connect(
+            await client.connect(
                 servers=[config.url],
                 name=name,
                 connect_timeout=int(max(config.connect_timeout_s, 1)),

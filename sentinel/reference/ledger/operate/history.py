@@ -1,0 +1,156 @@
+"""`sentinel-ledger history`: simulated history as CSV or OpenMetrics.
+
+A row's timestamp is the start of its window. CSV is sorted by time; OpenMetrics, whose rules ask
+that a family's samples stand together, by series and then by time.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TextIO
+
+import numpy as np
+import orjson
+from numpy.typing import NDArray
+
+from sentinel.reference.ledger.domain import LedgerError
+from sentinel.reference.ledger.domain.history import (
+    SimulatedSeries,
+    routes_at_rate,
+    simulate,
+    with_levels,
+)
+from sentinel.reference.ledger.operate.load import local_s
+
+CSV_HEADER = "timestamp,service,stage,route,signal,value,weight"
+_HOUR_S = 3600
+_WINDOWS_COUNT_MAX = 2_000_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HistoryConfig:
+    """How much history, how fine, ending when, and at which levels."""
+
+    end_s: float
+    weeks: float = 6.0
+    step_s: int = 300
+    seed: int = 1
+    rate: float = 20.0
+    zone: str = "UTC"
+    levels_file: Path | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse spans that hold no window, or more than fit in memory."""
+        if self.step_s < 1 or not 1 <= self.windows_count <= _WINDOWS_COUNT_MAX:
+            message = f"weeks and step must make 1 to {_WINDOWS_COUNT_MAX} windows"
+            raise LedgerError(message)
+        if not self.rate >= 0:
+            message = "the rate must not be negative"
+            raise LedgerError(message)
+
+    @property
+    def windows_count(self) -> int:
+        """Number of windows."""
+        return int(self.weeks * 7 * 86_400 // self.step_s)
+
+
+def write_history(config: HistoryConfig, *, form: str, out: TextIO) -> int:
+    """Simulate and write the history; returns the number of samples.
+
+    Raises:
+        LedgerError: the levels' file makes no sense.
+    """
+    last = int(config.end_s // config.step_s) * config.step_s
+    starts = last - config.step_s * np.arange(config.windows_count, 0, -1, dtype=np.int64)
+    routes = routes_at_rate(config.rate)
+    if config.levels_file is not None:
+        try:
+            routes = with_levels(routes, _read_levels(config.levels_file))
+        except ValueError as error:
+            message = f"{config.levels_file}: {error}"
+            raise LedgerError(message) from error
+    series = simulate(
+        routes, local_s=_local(starts, config.zone), step_s=config.step_s, seed=config.seed
+    )
+    lines = _csv_lines(starts, series) if form == "csv" else _openmetrics_lines(starts, series)
+    for line in lines:
+        out.write(line)
+    return len(series) * config.windows_count
+
+
+def _local(starts: NDArray[np.int64], zone: str) -> NDArray[np.float64]:
+    """Return wall clocks; a zone's offset changes on the hour, so one look an hour is enough."""
+    hours, place = np.unique(starts // _HOUR_S, return_inverse=True)
+    offsets = np.array([local_s(h * _HOUR_S, zone) - h * _HOUR_S for h in hours.tolist()])
+    return np.asarray(starts + offsets[place], dtype=np.float64)
+
+
+def _read_levels(path: Path) -> dict[tuple[str, str, str, str], float]:
+    """Read the levels the shape should have at the end."""
+    try:
+        document = orjson.loads(path.read_bytes())
+        return {
+            (str(row["service"]), str(row["stage"]), str(row["route"]), str(row["signal"])): float(
+                row["value"]
+            )
+            for row in document
+        }
+    except OSError as error:
+        message = f"cannot read {path}: {error.strerror}"
+        raise LedgerError(message) from error
+    except (KeyError, TypeError, AttributeError) as error:
+        message = "must be a list of {service, stage, route, signal, value}"
+        raise ValueError(message) from error
+
+
+def _csv_lines(starts: NDArray[np.int64], series: Sequence[SimulatedSeries]) -> Iterator[str]:
+    yield f"{CSV_HEADER}\n"
+    columns = []
+    for one in series:
+        labels = io.StringIO()
+        csv.writer(labels, lineterminator="").writerow(
+            [one.service, one.stage, one.route, one.signal]
+        )
+        prefix = labels.getvalue()
+        columns.append(
+            [
+                f",{prefix},{value:.6g},{weight}\n"
+                for value, weight in zip(one.values.tolist(), one.weights.tolist(), strict=True)
+            ]
+        )
+    for start, rows in zip(starts.tolist(), zip(*columns, strict=True), strict=True):
+        stamp = str(start)
+        yield "".join([stamp + row for row in rows])
+
+
+def _openmetrics_lines(
+    starts: NDArray[np.int64], series: Sequence[SimulatedSeries]
+) -> Iterator[str]:
+    stamps = starts.tolist()
+    for family, help_text in (
+        ("sentinel_value", "Simulated value of a series."),
+        ("sentinel_weight", "Requests behind the value."),
+    ):
+        yield f"# TYPE {family} gauge\n# HELP {family} {help_text}\n"
+        for one in series:
+            labels = ",".join(
+                f'{name}="{_escaped(getattr(one, name))}"'
+                for name in ("service", "stage", "route", "signal")
+            )
+            values = one.values if family == "sentinel_value" else one.weights
+            prefix = f"{family}{{{labels}}}"
+            yield "".join(
+                [
+                    f"{prefix} {value:.6g} {stamp}\n"
+                    for value, stamp in zip(values.tolist(), stamps, strict=True)
+                ]
+            )
+    yield "# EOF\n"
+
+
+def _escaped(text: str) -> str:
+    return text.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")
