@@ -169,6 +169,7 @@ class SampleBatch:
         logs: log records.
         rejected: samples that could not be kept, by reason; the sender is told their number.
         services: the services heard in this batch, also when it brought no sample of theirs.
+        fingerprint: the same for a batch that was sent again because its answer was lost, or b"" when unknown.
     """
 
     calls: CallColumns | None = None
@@ -177,6 +178,7 @@ class SampleBatch:
     logs: tuple[LogRecord, ...] = ()
     rejected: dict[RejectReason, int] = field(default_factory=dict)
     services: frozenset[str] = frozenset()
+    fingerprint: bytes = b""
 
     @property
     def sample_count(self) -> int:

@@ -1,0 +1,150 @@
+"""Which place a span was at, and whether it failed.
+
+| kind | condition | stage | route |
+|---|---|---|---|
+| SERVER | | edge | `{method} {http.route}`, else the span's name, else `other` |
+| PRODUCER | | queue | `{operation name} {destination}` |
+| CONSUMER | | consumer | `{operation name} {destination}` |
+| CLIENT | names a database system | database | db.query.summary, else `{operation} {collection}`, else the name |
+| CLIENT | messaging operation receive or settle | consumer | `{operation name} {destination}` |
+| CLIENT | otherwise | client | `{method} {server.address}`, else the name |
+| INTERNAL | | none | makes no series: it is part of a call, not one |
+
+Both the stable semantic conventions and the names before them are read; instrumentations still in use send only the
+old ones. A span's own name is a fallback, and ids are taken out of it (`labels.without_ids`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from sentinel.core.model import Scope
+from sentinel.core.normalise.labels import OTHER, label_of, looks_like_raw_path, without_ids
+
+SERVER, CLIENT, PRODUCER, CONSUMER = 2, 3, 4, 5
+
+STAGE_EDGE = "edge"
+STAGE_QUEUE = "queue"
+STAGE_CONSUMER = "consumer"
+STAGE_DATABASE = "database"
+STAGE_CLIENT = "client"
+
+_METHOD = ("http.request.method", "http.method")
+_ROUTE = ("http.route",)
+_STATUS_CODE = ("http.response.status_code", "http.status_code")
+_DATABASE = ("db.system.name", "db.system")
+_QUERY_SUMMARY = ("db.query.summary",)
+_DB_OPERATION = ("db.operation.name", "db.operation")
+_COLLECTION = ("db.collection.name", "db.sql.table")
+_OPERATION_NAME = ("messaging.operation.name", "messaging.operation")
+_OPERATION_TYPE = ("messaging.operation.type", "messaging.operation")
+_DESTINATION_TEMPLATE = ("messaging.destination.template",)
+_DESTINATION = ("messaging.destination.name", "messaging.destination")
+_SERVER_ADDRESS = ("server.address", "net.peer.name", "http.host")
+
+_MESSAGING = (*_OPERATION_NAME, *_OPERATION_TYPE, *_DESTINATION_TEMPLATE, *_DESTINATION)
+
+ATTRIBUTES_BY_KIND: Mapping[int, frozenset[str]] = {
+    SERVER: frozenset((*_METHOD, *_ROUTE, *_STATUS_CODE)),
+    CLIENT: frozenset(
+        (
+            *_METHOD,
+            *_SERVER_ADDRESS,
+            *_DATABASE,
+            *_QUERY_SUMMARY,
+            *_DB_OPERATION,
+            *_COLLECTION,
+            *_MESSAGING,
+        )
+    ),
+    PRODUCER: frozenset(_MESSAGING),
+    CONSUMER: frozenset(_MESSAGING),
+}
+"""The attributes that decide anything, by kind of span; no other is looked at."""
+
+SERVER_COMPLETE = (_METHOD, _ROUTE, _STATUS_CODE)
+"""A SERVER span with one of each is decided by them alone, the first name of each before the second."""
+
+ATTRIBUTES = frozenset().union(*ATTRIBUTES_BY_KIND.values())
+
+_FAILED_HTTP_STATUS = 500
+
+
+def scope_of(service: str, kind: int, name: str, attributes: Mapping[str, str]) -> Scope | None:
+    """The place a span was at, or None when its kind makes no series.
+
+    >>> scope_of("pay", 2, "GET", {"http.route": "/v1/x", "http.request.method": "GET"})
+    Scope(service='pay', stage='edge', route='GET /v1/x')
+    >>> scope_of("pay", 3, "q", {"db.system": "postgresql", "db.operation": "INSERT", "db.sql.table": "posting"})
+    Scope(service='pay', stage='database', route='INSERT posting')
+    """
+    if kind == SERVER:
+        return Scope(service, STAGE_EDGE, _server_route(name, attributes))
+    if kind == PRODUCER:
+        return Scope(service, STAGE_QUEUE, _messaging_route(name, attributes))
+    if kind == CONSUMER:
+        return Scope(service, STAGE_CONSUMER, _messaging_route(name, attributes))
+    if kind == CLIENT:
+        if _first(attributes, _DATABASE):
+            return Scope(service, STAGE_DATABASE, _database_route(name, attributes))
+        if _first(attributes, _OPERATION_TYPE) in ("receive", "settle"):
+            return Scope(service, STAGE_CONSUMER, _messaging_route(name, attributes))
+        return Scope(service, STAGE_CLIENT, _client_route(name, attributes))
+    return None
+
+
+def has_failed(kind: int, *, status_is_error: bool, attributes: Mapping[str, str]) -> bool:
+    """Whether a call counts as failed: its status says so, or it is a SERVER span that answered 5xx.
+
+    The second rule is for senders that set the code but never the status.
+    """
+    if status_is_error:
+        return True
+    code = _first(attributes, _STATUS_CODE) if kind == SERVER else ""
+    return code.isascii() and code.isdigit() and int(code[:4]) >= _FAILED_HTTP_STATUS
+
+
+def _first(attributes: Mapping[str, str], names: tuple[str, ...]) -> str:
+    for name in names:
+        value = attributes.get(name)
+        if value:
+            return value
+    return ""
+
+
+def _fallback(name: str) -> str:
+    return label_of(without_ids(name)) or OTHER
+
+
+def _server_route(name: str, attributes: Mapping[str, str]) -> str:
+    route = _first(attributes, _ROUTE)
+    if route:
+        return label_of(f"{_first(attributes, _METHOD)} {route}")
+    return OTHER if looks_like_raw_path(name) else _fallback(name)
+
+
+def _client_route(name: str, attributes: Mapping[str, str]) -> str:
+    method, address = _first(attributes, _METHOD), _first(attributes, _SERVER_ADDRESS)
+    if method and address:
+        return label_of(f"{method} {address}")
+    return OTHER if looks_like_raw_path(name) else _fallback(name)
+
+
+def _messaging_route(name: str, attributes: Mapping[str, str]) -> str:
+    operation = _first(attributes, _OPERATION_NAME)
+    destination = _first(attributes, _DESTINATION_TEMPLATE) or without_ids(
+        _first(attributes, _DESTINATION)
+    )
+    if operation and destination:
+        return label_of(f"{operation} {destination}")
+    return _fallback(name)
+
+
+def _database_route(name: str, attributes: Mapping[str, str]) -> str:
+    summary = _first(attributes, _QUERY_SUMMARY)
+    if summary:
+        return _fallback(summary)
+    operation, collection = _first(attributes, _DB_OPERATION), _first(attributes, _COLLECTION)
+    if operation and collection:
+        return _fallback(f"{operation} {collection}")
+    return _fallback(name)
