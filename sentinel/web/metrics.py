@@ -1,0 +1,162 @@
+"""Pages for Prometheus: `/metrics` about Sentinel itself, `/metrics/series` with the latest verdicts.
+
+The series page of ten thousand series is six megabytes. Names do not change from scrape to scrape, so they
+are escaped once and kept, and the page is written in slices between which others may work.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+
+import numpy as np
+from aiohttp import hdrs, web
+from numpy.typing import NDArray
+
+from sentinel.core.model import SeriesKey
+from sentinel.runtime.metrics import Metrics
+from sentinel.web.scope import SeriesScope
+from sentinel.web.sources import LatestVerdicts, VerdictSource
+
+_TEXT = "text/plain; version=0.0.4; charset=utf-8"
+_OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
+_SLICE_LINES = 500
+_ESCAPES = str.maketrans({"\\": "\\\\", '"': '\\"', "\n": "\\n"})
+
+SERIES_METRICS = {
+    "sentinel_value": "Measured value of the last evaluated window.",
+    "sentinel_expected": "Value that was expected for that window.",
+    "sentinel_lower": "Lower end of the band of ordinary values.",
+    "sentinel_upper": "Upper end of the band of ordinary values.",
+    "sentinel_score": "Strangeness; 1 is the edge of the band.",
+}
+"""Name and help of the verdict metrics, in the order of the page."""
+
+
+class MetricsPages:
+    """`/metrics` and `/metrics/series`, as text 0.0.4 or OpenMetrics 1.0, whichever is asked for."""
+
+    def __init__(self, metrics: Metrics, source: VerdictSource, scope: SeriesScope) -> None:
+        self._metrics = metrics
+        self._source = source
+        self._scope = scope
+        self._labels = LabelCache()
+
+    async def own(self, request: web.BaseRequest) -> web.Response:
+        """Sentinel's own metrics."""
+        openmetrics = wants_openmetrics(request.headers.get(hdrs.ACCEPT, ""))
+        body = self._metrics.exposition(openmetrics=openmetrics)
+        return web.Response(body=body, headers=_content_type(openmetrics=openmetrics))
+
+    async def series(self, request: web.BaseRequest) -> web.Response:
+        """The latest verdicts; an empty page before the first window."""
+        openmetrics = wants_openmetrics(request.headers.get(hdrs.ACCEPT, ""))
+        latest = self._source.latest_verdicts()
+        body = self._write(latest, end=b"# EOF\n" if openmetrics else b"")
+        return web.Response(body=body, headers=_content_type(openmetrics=openmetrics))
+
+    async def _write(self, latest: LatestVerdicts | None, *, end: bytes) -> AsyncIterator[bytes]:
+        if latest is not None:
+            chosen = self._scope.choose(latest)
+            labels = self._labels.of([latest.keys[position] for position in chosen])
+            for (name, text), column in zip(
+                SERIES_METRICS.items(), verdict_columns(latest), strict=True
+            ):
+                yield f"# HELP {name} {text}\n# TYPE {name} gauge\n".encode()
+                values = column[chosen]
+                for start in range(0, len(values), _SLICE_LINES):
+                    stop = start + _SLICE_LINES
+                    yield _lines(name, labels[start:stop], values[start:stop])
+                    await asyncio.sleep(0)
+        yield end
+
+
+def verdict_columns(latest: LatestVerdicts) -> tuple[NDArray[np.float32], ...]:
+    """Value, expected, lower, upper and score of a window, in the order of `SERIES_METRICS`."""
+    verdicts = latest.verdicts
+    columns = (
+        latest.block.value,
+        verdicts.expected,
+        verdicts.lower,
+        verdicts.upper,
+        verdicts.score,
+    )
+    return tuple(column[0] for column in columns)
+
+
+class LabelCache:
+    """The label part of each series' lines, escaped once; holds no more than twice what the last page showed."""
+
+    def __init__(self) -> None:
+        self._known: dict[SeriesKey, str] = {}
+
+    def of(self, keys: Sequence[SeriesKey]) -> list[str]:
+        """The label part of each key, in order."""
+        known = self._known
+        found = []
+        for key in keys:
+            labels = known.get(key)
+            if labels is None:
+                labels = known[key] = _labels(key)
+            found.append(labels)
+        if len(known) > 2 * len(keys) + _SLICE_LINES:
+            self._known = dict(zip(keys, found, strict=True))
+        return found
+
+
+def wants_openmetrics(accept: str) -> bool:
+    """Whether an Accept header prefers OpenMetrics 1.0 to text.
+
+    >>> wants_openmetrics("application/openmetrics-text;version=1.0.0;q=0.6,text/plain;q=0.3")
+    True
+    >>> wants_openmetrics("*/*")
+    False
+    """
+    openmetrics = text = 0.0
+    for entry in accept.split(","):
+        media, *parameters = (part.strip().lower() for part in entry.split(";"))
+        named = dict(part.partition("=")[::2] for part in parameters)
+        weight = _weight(named.get("q", "1"))
+        if media == "application/openmetrics-text" and named.get("version", "1.0.0") == "1.0.0":
+            openmetrics = max(openmetrics, weight)
+        elif media in {"text/plain", "text/*", "*/*"}:
+            text = max(text, weight)
+    return openmetrics > 0.0 and openmetrics >= text
+
+
+def _weight(text: str) -> float:
+    try:
+        weight = float(text)
+    except ValueError:
+        return 0.0
+    return weight if 0.0 <= weight <= 1.0 else 0.0
+
+
+def _content_type(*, openmetrics: bool) -> dict[str, str]:
+    return {hdrs.CONTENT_TYPE: _OPENMETRICS if openmetrics else _TEXT}
+
+
+def _labels(key: SeriesKey) -> str:
+    service, stage, route, signal = (_escape(part) for part in key)
+    return f'{{service="{service}",route="{route}",stage="{stage}",signal="{signal}"}}'
+
+
+def _escape(value: str) -> str:
+    # A lone surrogate cannot be sent; it stands for a byte that was not text to begin with.
+    return value.translate(_ESCAPES).encode("utf-8", "replace").decode()
+
+
+def _lines(name: str, labels: Sequence[str], values: NDArray[np.float32]) -> bytes:
+    known = ~np.isnan(values)
+    # Nine digits give a float32 back exactly.
+    lines = [
+        f"{name}{labels[at]} {_number(value)}\n"
+        for at, value in zip(np.flatnonzero(known).tolist(), values[known].tolist(), strict=True)
+    ]
+    return "".join(lines).encode()
+
+
+def _number(value: float) -> str:
+    if value in {float("inf"), float("-inf")}:
+        return "+Inf" if value > 0 else "-Inf"
+    return f"{value:.9g}"

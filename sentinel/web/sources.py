@@ -1,0 +1,82 @@
+"""What the pages read, as protocols; whoever wires the program hands them in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from sentinel.core.model import Incident, SeriesKey, VerdictBlock, WindowBlock
+from sentinel.runtime.component import Health
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LatestVerdicts:
+    """The last evaluated window; never changed after it was made, so a page can be written in slices.
+
+    Attributes:
+        block: the closed window (T = 1).
+        verdicts: what was thought of it; the same series in the same order.
+        keys: the name of each series, in that order.
+    """
+
+    block: WindowBlock
+    verdicts: VerdictBlock
+    keys: tuple[SeriesKey, ...]
+
+    def __post_init__(self) -> None:
+        if not self.block.series_count == len(self.keys) == len(self.verdicts.series):
+            msg = "block, verdicts and keys must have the same series"
+            raise ValueError(msg)
+        if self.block.window_count != 1:
+            msg = f"one window is shown, not {self.block.window_count}"
+            raise ValueError(msg)
+
+
+class VerdictSource(Protocol):
+    """Where the last evaluated window is found; asking costs nothing."""
+
+    def latest_verdicts(self) -> LatestVerdicts | None:
+        """The last evaluated window, or None before the first."""
+        ...
+
+
+class IncidentSource(Protocol):
+    """Where incidents are found; does not block the event loop."""
+
+    async def incidents(self, *, limit: int, open_only: bool) -> list[Incident]:
+        """Newest first."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Status:
+    """How the process is.
+
+    Attributes:
+        version: of the program.
+        mode: `live` or `shadow`.
+        started_ns: when it started.
+        ready: whether state is loaded and receivers are up.
+        waiting_for: what is missing when not ready, one clause each.
+        components: health by component name.
+        watermark_ns: windows up to here are closed, or None before the first.
+        fit_version: the baseline in effect, or None.
+    """
+
+    version: str
+    mode: str
+    started_ns: int
+    ready: bool
+    waiting_for: tuple[str, ...] = ()
+    components: Mapping[str, Health]
+    watermark_ns: int | None = None
+    fit_version: int | None = None
+
+
+class StatusSource(Protocol):
+    """Where the state of the process is found; asking costs nothing."""
+
+    def status(self) -> Status:
+        """The present state."""
+        ...
