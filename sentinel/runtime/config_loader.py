@@ -152,22 +152,22 @@ class _Binder:
     origins: dict[str, Origin] = field(default_factory=dict)
     secrets: dict[Path, bytes] = field(default_factory=dict)
 
-    def bind(self, shape: Shape, node: Node, path: str) -> object:
-        """The value of a node, or `_INVALID` once its faults are noted."""
+    def bind(self, shape: Shape, node: Node, path: str, base: object = None) -> object:
+        """The value of a node, or `_INVALID` once its faults are noted; `base` is the setting's default."""
         if isinstance(node, TextNode) and node.style is Style.BROKEN:
             return _INVALID
         if isinstance(shape, Maybe):
             if _says_null(node):
                 self.origins[path] = node.origin
                 return None
-            return self.bind(shape.inner, node, path)
+            return self.bind(shape.inner, node, path, base)
         if isinstance(node, TextNode) and node.style is Style.ENVIRONMENT:
             if not isinstance(shape, (Scalar, Choice, Hidden)):
-                return self._bind_environment_text(shape, node, path)
+                return self._bind_environment_text(shape, node, path, base)
         elif _says_null(node):
             return self._refuse(node, path, "cannot be null: write a value or remove the line")
         if isinstance(shape, Section):
-            return self._bind_section(shape, node, path)
+            return self._bind_section(shape, node, path, base)
         if isinstance(shape, Named):
             return self._bind_named(shape, node, path)
         if isinstance(shape, Many):
@@ -191,7 +191,9 @@ class _Binder:
         self.problems.append(node.origin.problem(path, message))
         return _INVALID
 
-    def _bind_environment_text(self, shape: Shape, node: TextNode, path: str) -> object:
+    def _bind_environment_text(
+        self, shape: Shape, node: TextNode, path: str, base: object
+    ) -> object:
         """Lists, and sections as a whole, are written in a variable as YAML, such as `[a, b]`."""
         variable = node.origin.variable
         data = node.text.encode("utf-8", "surrogateescape")
@@ -199,7 +201,7 @@ class _Binder:
         self.problems += faults
         if parsed is None:
             return _INVALID if faults else self._refuse(node, path, "has no value")
-        return self.bind(shape, parsed, path)
+        return self.bind(shape, parsed, path, base)
 
     def _bind_choice(self, shape: Choice, node: TextNode, path: str) -> object:
         try:
@@ -240,17 +242,19 @@ class _Binder:
         bad = any(isinstance(one, _Invalid) for one in values.values())
         return _INVALID if bad else values
 
-    def _bind_section(self, shape: Section, node: Node, path: str) -> object:
+    def _bind_section(self, shape: Section, node: Node, path: str, base: object) -> object:
         if isinstance(node, TextNode) and node.is_empty:
             node = MapNode(origin=node.origin)
         if not isinstance(node, MapNode):
             return self._refuse(node, path, "must be a section: settings on lines of their own")
-        settings = setting_fields(shape.cls)
+        settings = setting_fields(shape.cls, base)
         values: dict[str, object] = {}
         for setting in settings:
-            value = self._bind_setting(setting, node, path)
-            if value is not None:
-                values[setting.name] = value.value
+            bound = self._bind_setting(setting, node, path)
+            if bound is not None:
+                values[setting.name] = bound.value
+            elif isinstance(base, shape.cls):
+                values[setting.name] = setting.default
         self._refuse_unknown(settings, node, path)
         if any(isinstance(one, _Invalid) for one in values.values()):
             return _INVALID
@@ -271,7 +275,8 @@ class _Binder:
                 return _Bound(value=self._refuse(secret.value, where, message))
             return _Bound(value=self._bind_secret_files(setting, secret, join(path, secret_key)))
         if entry is not None:
-            return _Bound(value=self.bind(setting.shape, entry.value, where))
+            value = self.bind(setting.shape, entry.value, where, setting.default)
+            return _Bound(value=value)
         if setting.is_required:
             key = secret_key or setting.name
             return _Bound(value=self._refuse(node, join(path, key), "must be given"))
@@ -333,6 +338,10 @@ class _Binder:
             message = f"unknown setting {shown(key)}"
             if near := nearest(key, known):
                 message += f": did you mean {near}?"
+            elif place := _place_of(key, settings):
+                message += (
+                    f": did you mean {path}.{place}?" if path else f": did you mean {place}?"
+                )
             elif len(known) <= _NAMES_LISTED_MAX:
                 message += f": known here are {', '.join(known)}"
             self.problems.append(entry.origin.problem(join(path, key), message))
@@ -353,6 +362,20 @@ class _Bound:
     """A value that was bound, so that null and "not given" differ."""
 
     value: object
+
+
+def _place_of(key: str, settings: list[SettingField]) -> str | None:
+    """Where below these settings one with just this name is, for a value that was written a level too high."""
+    for setting in settings:
+        shape = setting.shape.inner if isinstance(setting.shape, Maybe) else setting.shape
+        if not isinstance(shape, Section):
+            continue
+        inner = setting_fields(shape.cls)
+        if any(one.name == key for one in inner):
+            return f"{setting.name}.{key}"
+        if place := _place_of(key, inner):
+            return f"{setting.name}.{place}"
+    return None
 
 
 def _says_null(node: Node) -> bool:

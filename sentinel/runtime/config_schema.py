@@ -28,10 +28,10 @@ def json_schema(cls: type[Any], *, title: str) -> dict[str, Any]:
     }
 
 
-def _section_schema(cls: type[Any]) -> dict[str, Any]:
+def _section_schema(cls: type[Any], base: object = None) -> dict[str, Any]:
     properties: dict[str, Any] = {}
     required: list[str] = []
-    for setting in setting_fields(cls):
+    for setting in setting_fields(cls, base):
         key = setting.secret_key or setting.name
         properties[key] = _setting_schema(setting)
         if setting.is_required:
@@ -53,19 +53,19 @@ def _setting_schema(setting: SettingField) -> dict[str, Any]:
         many = {"anyOf": [one, {"type": "array", "items": one}]}
         schema: dict[str, Any] = many if isinstance(inner, Many) else one
         return {"description": f"{setting.help} The path of a file that holds it.", **schema}
-    schema = {"description": setting.help, **_shape_schema(setting.shape)}
+    schema = {"description": setting.help, **_shape_schema(setting.shape, setting.default)}
     if not setting.is_required and not isinstance(setting.shape, Section):
         schema["default"] = plain_value(setting.shape, setting.default)
     return schema
 
 
-def _shape_schema(shape: Shape) -> dict[str, Any]:
+def _shape_schema(shape: Shape, default: object = None) -> dict[str, Any]:
     match shape:
         case Maybe(inner=inner):
-            return {"anyOf": [_shape_schema(inner), {"type": "null"}]}
+            return {"anyOf": [_shape_schema(inner, default), {"type": "null"}]}
         case Section(cls=cls):
             # A section of which every line is commented out is an empty value, and means the defaults.
-            return {**_section_schema(cls), "type": ["object", "null"]}
+            return {**_section_schema(cls, default), "type": ["object", "null"]}
         case Many(item=item):
             return {"type": "array", "items": _shape_schema(item)}
         case Named(value=value):

@@ -363,14 +363,18 @@ class SettingField:
         return f"{self.name}_file" if isinstance(holds, Hidden) else None
 
 
-def setting_fields(cls: type[Any]) -> list[SettingField]:
-    """The settings of a config class, in their order."""
+def setting_fields(cls: type[Any], base: object = None) -> list[SettingField]:
+    """The settings of a config class, in their order.
+
+    A section may be given defaults of its own where it is used; `base` is that default, and its values count
+    for what is left unset in the section.
+    """
     hints = typing.get_type_hints(cls)
     return [
         SettingField(
             name=one.name,
             shape=shape_of(hints[one.name], where=f"{cls.__name__}.{one.name}"),
-            default=_default_of(one),
+            default=getattr(base, one.name) if isinstance(base, cls) else _default_of(one),
             help=str(one.metadata.get("help", "")),
             restart=bool(one.metadata.get("restart", False)),
         )

@@ -1,0 +1,64 @@
+"""The whole configuration: every section in one tree, whose defaults run without a file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from sentinel.app.sections import IncidentsConfig, ScoringConfig
+from sentinel.core.scoring.settings import Sensitivity
+from sentinel.receivers.otlp_grpc import OtlpGrpcConfig
+from sentinel.receivers.otlp_http import OtlpHttpConfig
+from sentinel.runtime.config_loader import Loaded, load
+from sentinel.runtime.logging import LoggingConfig
+from sentinel.runtime.settings import Zone, setting
+from sentinel.storage.sqlite.config import StoreConfig
+
+
+class Mode(StrEnum):
+    """Live sends pages; shadow decides and records the same, and sends nothing."""
+
+    LIVE = "live"
+    SHADOW = "shadow"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReceiversConfig:
+    """What telemetry is given to Sentinel through."""
+
+    otlp_http: OtlpHttpConfig = setting(OtlpHttpConfig(), help="OTLP over HTTP.")
+    otlp_grpc: OtlpGrpcConfig = setting(OtlpGrpcConfig(), help="OTLP over gRPC.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SentinelConfig:
+    """Everything a user may set."""
+
+    mode: Mode = setting(
+        Mode.LIVE,
+        help="`live` sends pages; `shadow` decides and records the same, and sends none.",
+    )
+    sensitivity: Sensitivity = setting(
+        Sensitivity.NORMAL,
+        help="How strange a window must be: `quiet` pages least, `high` most.",
+    )
+    zone: Zone = setting(Zone("UTC"), help="Times on pages are shown in this zone, beside UTC.")
+    receivers: ReceiversConfig = setting(ReceiversConfig(), help="What telemetry comes in by.")
+    store: StoreConfig = setting(StoreConfig(), help="Where everything is kept.")
+    scoring: ScoringConfig = setting(ScoringConfig(), help="What must be seen before a page.")
+    incidents: IncidentsConfig = setting(IncidentsConfig(), help="How pages follow on anomalies.")
+    logging: LoggingConfig = setting(LoggingConfig(), help="Logs on standard error.")
+
+
+def load_config(
+    path: Path | None, *, environment: Mapping[str, str] | None = None
+) -> Loaded[SentinelConfig]:
+    """The configuration of a file or folder with its overrides, or the defaults when there is no path.
+
+    Raises:
+        ConfigUnreadableError: a file cannot be read.
+        ConfigError: anything else is wrong; every fault is in it.
+    """
+    return load(SentinelConfig, path, environment=environment)
