@@ -1,0 +1,257 @@
+"""Goal: the pages say what is so, to those who may know, in the form that was asked for.
+
+Method: the web component on a free port of loopback, asked with aiohttp's client.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+
+import aiohttp
+import pytest
+from prometheus_client.openmetrics.parser import (
+    text_string_to_metric_families as parse_openmetrics,
+)
+from prometheus_client.parser import text_string_to_metric_families as parse_text
+
+from sentinel.core.model import (
+    Incident,
+    IncidentKind,
+    IncidentState,
+    Member,
+    SeriesKey,
+    Severity,
+)
+from sentinel.runtime.auth import TokensConfig
+from sentinel.runtime.listen import ListenConfig
+from sentinel.runtime.settings import Secret
+from sentinel.web import WebConfig, WebListenConfig
+from tests.support.fetch import fetch
+from tests.support.verdicts import make_latest, many_keys
+from tests.support.web_pages import Pages, serve_pages
+
+HOSTILE = 'a"b\\c\nd}<script>{\u2028é'
+
+
+async def test_probes_answer_get_and_head() -> None:
+    pages = Pages()
+    pages.ready = False
+    async with serve_pages(pages) as server, aiohttp.ClientSession() as client:
+        async with client.get(f"{server.url}/-/healthy") as response:
+            assert (response.status, await response.json()) == (200, {"status": "ok"})
+        async with client.get(f"{server.url}/-/ready") as response:
+            assert response.status == 503
+            content = await response.json()
+        assert content["waiting_for"] == ["the store is opening"]
+        assert content["components"]["pipeline.ingest"]["sentence"] == "Queue is 90 % full"
+        pages.ready = True
+        async with client.head(f"{server.url}/-/ready") as response:
+            assert (response.status, await response.read()) == (200, b"")
+
+
+async def test_every_response_is_guarded_against_browsers() -> None:
+    async with serve_pages(Pages()) as server, aiohttp.ClientSession() as client:
+        for path in ("/metrics", "/metrics/series", "/api/v1/status", "/nothing"):
+            async with client.get(f"{server.url}{path}") as response:
+                assert response.headers["X-Content-Type-Options"] == "nosniff"
+                assert response.headers["Cache-Control"] == "no-store"
+                assert "default-src 'none'" in response.headers["Content-Security-Policy"]
+
+
+async def test_a_foreign_host_header_is_refused() -> None:
+    """A name on the Internet that resolves to 127.0.0.1 must not let a web page read verdicts."""
+    async with serve_pages(Pages()) as server, aiohttp.ClientSession() as client:
+        for host, status in (("evil.example", 421), ("localhost:1", 200), ("[::1]:9640", 200)):
+            async with client.get(
+                f"{server.url}/api/v1/status", headers={"Host": host}
+            ) as response:
+                assert response.status == status, host
+
+
+async def test_wrong_method_and_unknown_path_are_json_errors() -> None:
+    async with serve_pages(Pages()) as server, aiohttp.ClientSession() as client:
+        async with client.post(f"{server.url}/api/v1/series") as response:
+            assert response.status == 405
+            assert response.headers["Allow"] == "GET, HEAD"
+        async with client.get(f"{server.url}/api/v1/serieses") as response:
+            assert response.status == 404
+            assert (await response.json())["error"]["status"] == 404
+
+
+@pytest.mark.parametrize("openmetrics", [False, True])
+async def test_series_page_parses_and_escapes(*, openmetrics: bool) -> None:
+    pages = Pages()
+    key = SeriesKey(HOSTILE, "edge", HOSTILE, "latency")
+    pages.latest = make_latest([key, *many_keys(2)], [0.1, math.nan, 3.0], [1.5, math.nan, 0.25])
+    accept = "application/openmetrics-text;version=1.0.0" if openmetrics else "text/plain"
+    async with serve_pages(pages) as server:
+        reply = await fetch(f"{server.url}/metrics/series", headers={"Accept": accept})
+    assert reply.headers["Content-Type"].startswith(accept.partition(";")[0])
+    parse = parse_openmetrics if openmetrics else parse_text
+    families = {family.name: family for family in parse(reply.text)}
+    assert set(families) == {
+        f"sentinel_{name}" for name in ("value", "expected", "lower", "upper", "score")
+    }
+    values = {
+        sample.labels["route"]: sample.value for sample in families["sentinel_value"].samples
+    }
+    # The value without a number is left out, not written as NaN.
+    assert values == {HOSTILE: pytest.approx(0.1), "GET /r/1": 3.0}
+    labels = families["sentinel_score"].samples[0].labels
+    assert labels == {"service": HOSTILE, "stage": "edge", "route": HOSTILE, "signal": "latency"}
+
+
+async def test_series_page_shows_asked_routes_and_the_strangest_others() -> None:
+    pages = Pages()
+    keys = many_keys(1000)
+    pages.latest = make_latest(keys, [1.0] * 1000, [number / 1000 for number in range(1000)])
+    config = WebConfig(
+        listen=WebListenConfig(port=0),
+        series_routes=("api edge GET /r/7",),
+        series_strangest_count=3,
+    )
+    async with serve_pages(pages, config) as server:
+        reply = await fetch(f"{server.url}/metrics/series")
+    scores = next(family for family in parse_text(reply.text) if family.name == "sentinel_score")
+    routes = [sample.labels["route"] for sample in scores.samples]
+    assert routes == ["GET /r/7", "GET /r/997", "GET /r/998", "GET /r/999"]
+
+
+async def test_ten_thousand_series_do_not_hold_the_loop() -> None:
+    """While the page is written, other work gets its turn between slices."""
+    pages = Pages()
+    keys = many_keys(10_000)
+    pages.latest = make_latest(keys, [1.0] * 10_000, [0.5] * 10_000)
+    config = WebConfig(listen=WebListenConfig(port=0), series_routes=("*",))
+    turns = 0
+    done = asyncio.Event()
+
+    async def take_turns() -> None:
+        nonlocal turns
+        while not done.is_set():
+            turns += 1
+            await asyncio.sleep(0)
+
+    async with serve_pages(pages, config) as server, aiohttp.ClientSession() as client:
+        other = asyncio.create_task(take_turns())
+        async with client.get(f"{server.url}/metrics/series") as response:
+            text = await response.text()
+        done.set()
+        await other
+    assert text.count("\nsentinel_upper{") == 10_000
+    assert turns > 100
+
+
+async def test_api_lists_the_strangest_first_and_filters() -> None:
+    pages = Pages()
+    keys = [*many_keys(3), SeriesKey("bank", "database", "<b>", "errors")]
+    pages.latest = make_latest(keys, [1.0, 2.0, 3.0, 0.5], [0.1, math.nan, 2.0, math.inf])
+    async with serve_pages(pages) as server, aiohttp.ClientSession() as client:
+        async with client.get(f"{server.url}/api/v1/series?limit=2") as response:
+            raw = await response.text()
+            content = await response.json()
+        assert content["total"] == 4
+        assert [row["route"] for row in content["series"]] == ["<b>", "GET /r/2"]
+        assert content["series"][0]["score"] is None  # infinity is not JSON
+        assert "<" not in raw
+        async with client.get(
+            f"{server.url}/api/v1/series?service=api&route=GET%20/r/1"
+        ) as response:
+            content = await response.json()
+        assert [(row["score"], row["reason"]) for row in content["series"]] == [
+            (None, "no_history")
+        ]
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "limit=0",
+        "limit=10001",
+        "limit=x",
+        "limit=٣",
+        "limit=1&limit=2",
+        "services=api",
+        "route=" + "x" * 513,
+    ],
+)
+async def test_a_wrong_query_is_told_so(query: str) -> None:
+    async with serve_pages(Pages()) as server:
+        reply = await fetch(f"{server.url}/api/v1/series?{query}")
+    assert reply.status == 400
+    assert "parameter" in reply.json()["error"]["message"]
+
+
+async def test_api_shows_incidents_and_status() -> None:
+    pages = Pages()
+    key = SeriesKey("api", "edge", "POST /v1/transfers", "errors")
+    member = Member(
+        series_id=1, key=key, direction=1, first_ns=10**9, last_ns=2 * 10**9, peak_score=3.5,
+        value=0.5, expected=math.nan, lower=math.nan, upper=math.nan, why="half of the calls fail",
+    )  # fmt: skip
+    pages.found = [
+        Incident(
+            incident_id="i1",
+            group="api",
+            kind=IncidentKind.GUARD,
+            severity=Severity.PAGE,
+            state=IncidentState.OPEN,
+            opened_ns=10**9,
+            paged_ns=2 * 10**9,
+            members=(member,),
+        )
+    ]
+    async with serve_pages(pages) as server, aiohttp.ClientSession() as client:
+        async with client.get(f"{server.url}/api/v1/incidents?state=open") as response:
+            content = await response.json()
+        assert content["incidents"][0]["members"][0]["expected"] is None
+        assert content["incidents"][0]["opened"] == "1970-01-01T00:00:01.000Z"
+        async with client.get(f"{server.url}/api/v1/status") as response:
+            status = await response.json()
+    assert (status["version"], status["uptime_s"], status["fit_version"]) == ("1.2.3", 90.0, 4)
+
+
+async def test_tokens_guard_everything_but_probes() -> None:
+    tokens = TokensConfig(
+        read=Secret("read-token-0123456789"), ingest=Secret("ingest-token-0123456789")
+    )
+    config = WebConfig(listen=WebListenConfig(port=0, tokens=tokens))
+    async with serve_pages(Pages(), config) as server, aiohttp.ClientSession() as client:
+        expected = {
+            "/-/healthy": (200, 200, 200),
+            "/-/ready": (200, 200, 200),
+            "/metrics": (200, 200, 200),
+            "/metrics/series": (401, 403, 200),
+            "/api/v1/series": (401, 403, 200),
+            "/api/v1/incidents": (401, 403, 200),
+            "/api/v1/status": (401, 403, 200),
+        }
+        for path, statuses in expected.items():
+            found = []
+            for token in (None, "ingest-token-0123456789", "read-token-0123456789"):
+                headers = {"Authorization": f"Bearer {token}"} if token else {}
+                async with client.get(f"{server.url}{path}", headers=headers) as response:
+                    found.append(response.status)
+            assert tuple(found) == statuses, path
+
+
+async def test_probe_listener_shows_no_more_than_it_must() -> None:
+    config = WebConfig(listen=WebListenConfig(port=0), probes=ListenConfig(address="0.0.0.0"))
+    async with serve_pages(Pages(), config) as server, aiohttp.ClientSession() as client:
+        base = f"http://127.0.0.1:{server.probes_port}"
+        async with client.get(f"{base}/-/ready", headers={"Host": "10.1.2.3"}) as response:
+            content = await response.json()
+        assert content == {
+            "ready": True,
+            "components": {
+                "pipeline.ingest": {"status": "degraded", "since": "1970-01-01T00:00:01.000Z"}
+            },
+        }
+        async with client.get(f"{base}/api/v1/series") as response:
+            assert response.status == 404
+
+
+def test_an_exposed_listener_without_tls_and_token_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"needs tls and tokens\.read"):
+        WebConfig(listen=WebListenConfig(address="0.0.0.0"))

@@ -1,0 +1,63 @@
+"""A running web component whose sources are plain values."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from sentinel.core.model import Incident
+from sentinel.runtime.component import Health, HealthStatus, Surroundings
+from sentinel.web import LatestVerdicts, Status, WebConfig, WebListenConfig, WebServer
+from tests.support.surroundings import make_surroundings
+
+
+class Pages:
+    """The sources; a test sets what they give."""
+
+    def __init__(self) -> None:
+        self.latest: LatestVerdicts | None = None
+        self.found: list[Incident] = []
+        self.ready = True
+
+    def latest_verdicts(self) -> LatestVerdicts | None:
+        """What the test set."""
+        return self.latest
+
+    async def incidents(self, *, limit: int, open_only: bool) -> list[Incident]:
+        """What the test set, up to the limit."""
+        return self.found[:limit]
+
+    def status(self) -> Status:
+        """A process with one component."""
+        health = Health(
+            status=HealthStatus.DEGRADED, sentence="Queue is 90 % full", since_ns=10**9
+        )
+        return Status(
+            version="1.2.3",
+            mode="live",
+            started_ns=1_790_000_000 * 10**9 - 90 * 10**9,
+            ready=self.ready,
+            waiting_for=() if self.ready else ("the store is opening",),
+            components={"pipeline.ingest": health},
+            watermark_ns=1_790_000_000 * 10**9,
+            fit_version=4,
+        )
+
+
+@asynccontextmanager
+async def serve_pages(
+    pages: Pages, config: WebConfig | None = None, surroundings: Surroundings | None = None
+) -> AsyncIterator[WebServer]:
+    """Serve on a free port of loopback."""
+    server = WebServer(
+        config or WebConfig(listen=WebListenConfig(port=0)),
+        surroundings or make_surroundings(),
+        verdicts=pages,
+        incidents=pages,
+        status=pages,
+    )
+    await server.start()
+    try:
+        yield server
+    finally:
+        await server.stop()
