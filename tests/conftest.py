@@ -9,8 +9,13 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import psutil  # type: ignore[import-untyped]  # it ships no types
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.support.skips import forbidden_skips, in_ci
+
+# No test asserts a time, so neither does hypothesis: machines that run tests are shared.
+settings.register_profile("sentinel", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("sentinel")
 
 _skips: dict[str, str] = {}
 _complaints: list[str] = []

@@ -1,0 +1,239 @@
+"""Kubernetes manifests: read strictly, the sidecar put into every pod template, written back.
+
+Documents that hold no pod (a Service, a ConfigMap) pass through as they are. Nothing is guessed: a key given twice,
+an anchor, a tag or a document that is not an object is a problem with its file and document number.
+"""
+
+from __future__ import annotations
+
+import copy
+import re
+from collections.abc import Hashable
+from dataclasses import dataclass
+from typing import Any
+
+import yaml
+
+from sentinel.admission.json_patch import Operation, difference
+from sentinel.admission.patch import EXPLANATIONS, Outcome, patch_pod
+from sentinel.admission.sidecar import SidecarConfig
+from sentinel.errors import MalformedInputError
+
+SIZE_BYTES_MAX = 4 * 1024 * 1024
+_DEPTH_MAX = 64
+
+_TEMPLATE_PATHS: dict[str, tuple[str, ...]] = {
+    "Pod": (),
+    "Deployment": ("spec", "template"),
+    "StatefulSet": ("spec", "template"),
+    "DaemonSet": ("spec", "template"),
+    "ReplicaSet": ("spec", "template"),
+    "Job": ("spec", "template"),
+    "CronJob": ("spec", "jobTemplate", "spec", "template"),
+}
+"""Where each kind keeps its pod; kinds that are not here hold none."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InjectedDocument:
+    """One document after injection.
+
+    Attributes:
+        document: the object as it should be.
+        operations: JSON Patch from the document that was read.
+        injected_count: pods and templates in it that have the sidecar now.
+        problems: sentences for pods that were refused; with any of them nothing should be written.
+        warnings: sentences for a person, who need do nothing.
+    """
+
+    document: dict[str, Any]
+    operations: tuple[Operation, ...]
+    injected_count: int
+    problems: tuple[str, ...]
+    warnings: tuple[str, ...]
+
+
+def read_documents(text: str) -> list[tuple[int, dict[str, Any]]]:
+    """The objects of a multi-document YAML or JSON text, each with its number; empty documents are left out.
+
+    Raises:
+        MalformedInputError: naming the document, counted from 1, and the line.
+    """
+    documents: list[tuple[int, dict[str, Any]]] = []
+    number = 0
+    try:
+        loader = _StrictLoader(text)
+        while loader.check_data():  # type: ignore[no-untyped-call]
+            number += 1
+            document = loader.get_data()
+            if document is None:
+                continue
+            if not isinstance(document, dict) or not isinstance(document.get("kind"), str):
+                msg = f"document {number}: not an object with a kind"
+                raise MalformedInputError(msg)
+            documents.append((number, document))
+    except yaml.YAMLError as error:
+        msg = f"document {max(number, 1)}: {_in_one_line(error)}"
+        raise MalformedInputError(msg) from error
+    except ValueError as error:
+        msg = f"document {max(number, 1)}: {error}"
+        raise MalformedInputError(msg) from error
+    return documents
+
+
+def write_documents(documents: list[dict[str, Any]]) -> str:
+    """The objects as YAML, in the order of their keys."""
+    return yaml.dump_all(documents, Dumper=_PlainDumper, sort_keys=False, width=1_000)
+
+
+def inject_document(document: dict[str, Any], config: SidecarConfig) -> InjectedDocument:
+    """Put the sidecar into every pod and pod template of a document, also inside a List; the input is not changed."""
+    after = copy.deepcopy(document)
+    problems: list[str] = []
+    warnings: list[str] = []
+    injected_count = 0
+    for item in _objects(after, problems):
+        name = _name(item)
+        try:
+            injection = _inject_object(item, config)
+        except MalformedInputError as error:
+            problems.append(f"{name}: {error}")
+            continue
+        if injection is None:
+            continue
+        outcome, remarks = injection
+        warnings.extend(f"{name}: {remark}" for remark in remarks)
+        if outcome is Outcome.INJECTED:
+            injected_count += 1
+        elif outcome is Outcome.OPTED_OUT:
+            warnings.append(f"{name}: {EXPLANATIONS[outcome]}")
+        else:
+            problems.append(f"{name}: {EXPLANATIONS[outcome]}")
+    return InjectedDocument(
+        document=after,
+        operations=tuple(difference(document, after)),
+        injected_count=injected_count,
+        problems=tuple(problems),
+        warnings=tuple(warnings),
+    )
+
+
+def _inject_object(
+    item: dict[str, Any], config: SidecarConfig
+) -> tuple[Outcome, tuple[str, ...]] | None:
+    """Inject in place; None when the kind holds no pod."""
+    path = _TEMPLATE_PATHS.get(item["kind"])
+    if path is None:
+        return None
+    holder: dict[str, Any] = {"pod": item}
+    key = "pod"
+    for name in path:
+        holder, key = holder[key], name
+        if not isinstance(holder.get(key), dict):
+            msg = f"{'.'.join(path)} is missing or is not an object"
+            raise MalformedInputError(msg)
+    injection = patch_pod(holder[key], config)
+    # An object that is itself the pod is changed in place, because the list it may stand in holds it.
+    target = holder[key]
+    if injection.pod is not target:
+        target.clear()
+        target.update(injection.pod)
+    return injection.outcome, injection.warnings
+
+
+def _objects(document: dict[str, Any], problems: list[str]) -> list[dict[str, Any]]:
+    """The document itself, or the items of a List of any kind."""
+    if not document["kind"].endswith("List") or "items" not in document:
+        return [document]
+    items = document["items"]
+    if not isinstance(items, list):
+        problems.append(f"{document['kind']}: items is not a list")
+        return []
+    objects = []
+    for index, item in enumerate(items):
+        if isinstance(item, dict) and isinstance(item.get("kind"), str):
+            objects.append(item)
+        else:
+            problems.append(f"{document['kind']}: items[{index}] is not an object with a kind")
+    return objects
+
+
+def _name(item: dict[str, Any]) -> str:
+    metadata = item.get("metadata")
+    known = metadata if isinstance(metadata, dict) else {}
+    return f"{item['kind']} {known.get('name') or known.get('generateName') or '(no name)'}"
+
+
+def _in_one_line(error: yaml.YAMLError) -> str:
+    if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
+        return f"line {error.problem_mark.line + 1}: {error.problem}"
+    return " ".join(str(error).split())
+
+
+class _StrictLoader(yaml.SafeLoader):
+    """Plain data only: no key twice, no anchor, no tag, no date, no bottomless nesting."""
+
+    _depth = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        event = self.peek_event()  # type: ignore[no-untyped-call]
+        if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None) is not None:
+            raise yaml.composer.ComposerError(
+                None, None, "anchors and aliases are not taken", event.start_mark
+            )
+        self._depth += 1
+        if self._depth > _DEPTH_MAX:
+            raise yaml.composer.ComposerError(
+                None, None, f"nested deeper than {_DEPTH_MAX}", event.start_mark
+            )
+        node = super().compose_node(parent, index)
+        self._depth -= 1
+        return node
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:  # noqa: FBT001, FBT002  # PyYAML's signature
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode) or key.tag != "tag:yaml.org,2002:str":
+                problem = "a key is not text"
+            elif key.value in seen:
+                problem = f"key {key.value!r} is there twice"
+            else:
+                seen.add(key.value)
+                continue
+            raise yaml.constructor.ConstructorError(None, None, problem, key.start_mark)
+        return super().construct_mapping(node, deep)
+
+
+def _plain_resolvers() -> dict[str, list[tuple[str, re.Pattern[str]]]]:
+    """The implicit types Kubernetes' readers know: no date, no `<<`, and `1:30` is text, not ninety."""
+    ours = {
+        "tag:yaml.org,2002:int": r"[-+]?(0b[01]+|0x[0-9a-fA-F]+|0[0-7]*|[1-9][0-9]*)\Z",
+        "tag:yaml.org,2002:float": r"[-+]?(\.[0-9]+|[0-9]+\.[0-9]*)([eE][-+]?[0-9]+)?\Z",
+    }
+    dropped = {"tag:yaml.org,2002:timestamp", "tag:yaml.org,2002:merge", *ours}
+    resolvers = {
+        first: [(tag, pattern) for tag, pattern in pairs if tag not in dropped]
+        for first, pairs in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+    for first in "-+.0123456789":
+        resolvers[first] = [(tag, re.compile(pattern)) for tag, pattern in ours.items()]
+    return resolvers
+
+
+_StrictLoader.yaml_implicit_resolvers = _plain_resolvers()
+
+
+class _PlainDumper(yaml.SafeDumper):
+    """Writes what is in two places twice: Kubernetes' readers need not know aliases."""
+
+    def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002, ANN401, RUF100  # PyYAML's signature
+        return True
+
+
+__all__ = [
+    "SIZE_BYTES_MAX",
+    "InjectedDocument",
+    "inject_document",
+    "read_documents",
+    "write_documents",
+]

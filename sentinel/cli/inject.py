@@ -1,0 +1,149 @@
+"""`sentinel inject`: manifests in, the same manifests with Sentinel as a native sidecar out.
+
+All or nothing: when one pod of the input cannot be injected nothing is printed, so that no half-injected release is
+applied by a pipe.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from sentinel.admission.manifests import (
+    SIZE_BYTES_MAX,
+    InjectedDocument,
+    inject_document,
+    read_documents,
+    write_documents,
+)
+from sentinel.admission.sidecar import Profile, SidecarConfig
+from sentinel.errors import MalformedInputError
+
+EXIT_DONE, EXIT_WRONG, EXIT_USAGE, EXIT_UNREADABLE = 0, 1, 2, 3
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Declare the command."""
+    parser = subparsers.add_parser(
+        "inject",
+        help="put the sidecar into Kubernetes manifests",
+        description=(
+            "Reads Pods, Deployments, StatefulSets, DaemonSets, ReplicaSets, Jobs, CronJobs and Lists of them, and "
+            "prints them with Sentinel as a native sidecar (Kubernetes 1.29 or newer). Other objects pass through."
+        ),
+        epilog="Example: sentinel inject -f pod.yaml --config-map sentinel | kubectl apply -f -",
+    )
+    defaults = SidecarConfig()
+    parser.add_argument(
+        "-f",
+        "--filename",
+        action="append",
+        required=True,
+        metavar="FILE",
+        help="manifest to read; - is standard input; may be given again",
+    )
+    parser.add_argument(
+        "--image", default=defaults.image, help="image of the sidecar (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--config-map",
+        metavar="NAME",
+        help="ConfigMap with the configuration, in the pod's namespace (default: built-in defaults)",
+    )
+    parser.add_argument(
+        "--profile",
+        choices=[str(profile) for profile in Profile],
+        default=str(defaults.profile),
+        help="size of pods that name none by annotation (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--allow-host-network", action="store_true", help="inject pods with hostNetwork too"
+    )
+    parser.add_argument(
+        "-o",
+        "--output",
+        choices=["yaml", "json", "patch"],
+        default="yaml",
+        help="yaml; json (a List when there are several documents); patch (a JSON Patch a line, one a document)",
+    )
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Inject, print, and say by the exit code how it went."""
+    try:
+        config = SidecarConfig(
+            image=arguments.image,
+            config_map=arguments.config_map,
+            profile=Profile(arguments.profile),
+            allow_host_network=arguments.allow_host_network,
+        )
+    except ValueError as error:
+        _complain(str(error))
+        return EXIT_USAGE
+    injected: list[InjectedDocument] = []
+    problems = 0
+    for filename in arguments.filename:
+        try:
+            documents = read_documents(_read(filename))
+        except OSError as error:
+            _complain(f"{filename}: cannot be read: {error.strerror or error}")
+            return EXIT_UNREADABLE
+        except MalformedInputError as error:
+            _complain(f"{filename}: {error}")
+            problems += 1
+            continue
+        for number, document in documents:
+            result = inject_document(document, config)
+            injected.append(result)
+            problems += len(result.problems)
+            for sentence in result.problems:
+                _complain(f"{filename}: document {number}: {sentence}")
+            for sentence in result.warnings:
+                _complain(f"{filename}: document {number}: warning: {sentence}")
+    if problems:
+        _complain("nothing was written")
+        return EXIT_WRONG
+    if not any(result.injected_count for result in injected):
+        _complain("no pod to inject was found, nothing was written")
+        return EXIT_WRONG
+    sys.stdout.write(_output(injected, arguments.output))
+    return EXIT_DONE
+
+
+def _read(filename: str) -> str:
+    """The text of a file or of standard input, up to a bound."""
+    if filename == "-":
+        data = sys.stdin.buffer.read(SIZE_BYTES_MAX + 1)
+    else:
+        with Path(filename).open("rb") as file:
+            data = file.read(SIZE_BYTES_MAX + 1)
+    if len(data) > SIZE_BYTES_MAX:
+        msg = f"larger than {SIZE_BYTES_MAX} bytes"
+        raise MalformedInputError(msg)
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        msg = f"not UTF-8 at byte {error.start}"
+        raise MalformedInputError(msg) from error
+
+
+def _output(injected: list[InjectedDocument], kind: str) -> str:
+    if kind == "patch":
+        return "".join(f"{json.dumps(list(result.operations))}\n" for result in injected)
+    documents: list[dict[str, Any]] = [result.document for result in injected]
+    if kind == "yaml":
+        return write_documents(documents)
+    whole = (
+        documents[0]
+        if len(documents) == 1
+        else {"apiVersion": "v1", "kind": "List", "items": documents}
+    )
+    return json.dumps(whole, indent=2) + "\n"
+
+
+def _complain(sentence: str) -> None:
+    print(f"sentinel inject: {sentence}", file=sys.stderr)

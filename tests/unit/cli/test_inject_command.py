@@ -1,0 +1,219 @@
+"""Goal: `sentinel inject` handles every workload kind and tells every fault with its file and document.
+
+Method: the command's own parser and function, on files; Kubernetes' schemas check what comes out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import kubernetes_validate  # type: ignore[import-untyped]  # it ships no types
+import pytest
+import yaml
+
+from sentinel.cli import inject
+from tests.support.json_patch import apply_patch
+
+ROOT = Path(__file__).parents[3]
+TEMPLATE: dict[str, Any] = {
+    "metadata": {"labels": {"app": "a"}},
+    "spec": {"containers": [{"name": "app", "image": "app:1"}]},
+}
+
+
+def workload(kind: str) -> dict[str, Any]:
+    if kind == "Pod":
+        return {"apiVersion": "v1", "kind": "Pod", **TEMPLATE}
+    metadata = {"name": "payments"}
+    selector = {"matchLabels": {"app": "a"}}
+    if kind in ("Deployment", "StatefulSet", "DaemonSet", "ReplicaSet"):
+        spec: dict[str, Any] = {"selector": selector, "template": TEMPLATE}
+        if kind == "StatefulSet":
+            spec["serviceName"] = "payments"
+        return {"apiVersion": "apps/v1", "kind": kind, "metadata": metadata, "spec": spec}
+    never = {**TEMPLATE, "spec": {**TEMPLATE["spec"], "restartPolicy": "Never"}}
+    job = {"template": never}
+    if kind == "CronJob":
+        job = {"schedule": "0 1 * * *", "jobTemplate": {"spec": {"template": never}}}  # type: ignore[dict-item]
+    return {"apiVersion": "batch/v1", "kind": kind, "metadata": metadata, "spec": job}
+
+
+def run(*argv: str) -> int:
+    parser = argparse.ArgumentParser()
+    inject.add_parser(parser.add_subparsers())
+    arguments = parser.parse_args(["inject", *argv])
+    code = arguments.run(arguments)
+    assert isinstance(code, int)
+    return code
+
+
+def write(path: Path, *documents: object) -> str:
+    # Through JSON, so that parts that documents share are written out and not as anchors.
+    path.write_text(
+        yaml.safe_dump_all(json.loads(json.dumps(documents)), sort_keys=False), encoding="utf-8"
+    )
+    return str(path)
+
+
+@pytest.mark.parametrize(
+    "kind",
+    ["Pod", "Deployment", "StatefulSet", "DaemonSet", "ReplicaSet", "Job", "CronJob"],
+)
+def test_every_kind_is_injected_and_stays_valid(
+    kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("-f", write(tmp_path / "in.yaml", workload(kind)), "--config-map", "sentinel") == 0
+    out = capsys.readouterr().out
+    document = yaml.safe_load(out)
+    kubernetes_validate.validate(document, "1.33", strict=True)
+    assert "restartPolicy: Always" in out
+    assert run("-f", write(tmp_path / "again.yaml", document), "--config-map", "sentinel") == 0
+    assert capsys.readouterr().out == out
+
+
+def test_the_shipped_example_is_injected(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("-f", str(ROOT / "deploy/pod.yaml")) == 0
+    document = yaml.safe_load(capsys.readouterr().out)
+    kubernetes_validate.validate(document, "1.33", strict=True)
+
+
+def test_several_documents_and_lists_keep_their_order_and_the_rest(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    service = {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": "s"},
+        "spec": {"ports": [{"port": 80}]},
+    }
+    whole = {"apiVersion": "v1", "kind": "List", "items": [workload("Pod"), workload("Job")]}
+    path = write(tmp_path / "in.yaml", service, None, whole, workload("Deployment"))
+    assert run("-f", path) == 0
+    documents = list(yaml.safe_load_all(capsys.readouterr().out))
+    assert [document["kind"] for document in documents] == ["Service", "List", "Deployment"]
+    assert documents[0] == service
+    specs = [
+        documents[1]["items"][0]["spec"],
+        documents[1]["items"][1]["spec"]["template"]["spec"],
+    ]
+    assert all(spec["initContainers"][0]["name"] == "sentinel" for spec in specs)
+    assert run("-f", path, "-o", "json") == 0
+    assert [item["kind"] for item in json.loads(capsys.readouterr().out)["items"]] == [
+        "Service",
+        "List",
+        "Deployment",
+    ]
+
+
+def test_a_patch_is_a_line_for_each_document(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    documents = [workload("CronJob"), workload("Pod")]
+    path = write(tmp_path / "in.yaml", *documents)
+    assert run("-f", path, "-o", "patch") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert run("-f", path) == 0
+    expected = list(yaml.safe_load_all(capsys.readouterr().out))
+    patched = [
+        apply_patch(document, json.loads(line))
+        for document, line in zip(documents, lines, strict=True)
+    ]
+    assert patched == expected
+
+
+def test_standard_input(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = yaml.safe_dump(workload("Pod")).encode()
+    monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BytesIO(text)))
+    assert run("-f", "-", "--image", "mirror/sentinel:9") == 0
+    assert "mirror/sentinel:9" in capsys.readouterr().out
+
+
+def test_what_kubectl_reads_as_text_stays_text(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """YAML 1.1 makes ninety of 1:30 and a date of 2026-01-01; both would have broken the manifest in silence."""
+    path = tmp_path / "in.yaml"
+    path.write_text(
+        "kind: Pod\nmetadata: {annotations: {window: 1:30, day: 2026-01-01, key: '0644'}}\n"
+        "spec: {containers: [{name: a, args: [08:15, 0x1f, '1e3', ~, '']}]}\n"
+    )
+    assert run("-f", str(path)) == 0
+    document = yaml.safe_load(capsys.readouterr().out)
+    annotations = document["metadata"]["annotations"]
+    assert annotations["window"] == "1:30"
+    assert annotations["day"] == "2026-01-01"
+    assert annotations["key"] == "0644"
+    assert document["spec"]["containers"][0]["args"] == ["08:15", 31, "1e3", None, ""]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("kind: Pod\nkind: Pod\n", "document 1: line 2: key 'kind' is there twice"),
+        ("kind: A\n---\nkind: Pod\nspec: &a {}\n", "document 2: line 4: anchors and aliases"),
+        ("kind: Pod\nspec: !!python/object:os.system {}\n", "document 1: line 2: could not"),
+        ("- 1\n", "document 1: not an object with a kind"),
+        ("a: 1\n", "document 1: not an object with a kind"),
+        ("kind: Pod\n1: 2\n", "document 1: line 2: a key is not text"),
+        ("kind: [\n", "document 1: line"),
+        ("kind: " + "[" * 100, "nested deeper than 64"),
+        ("kind: Pod\nspec: \x00", "document 1: "),
+        ("kind: Pod\nspec: {containers: []}\n", "document 1: Pod (no name): spec.containers"),
+        ("kind: Deployment\nmetadata: {name: x}\n", "Deployment x: spec.template is missing"),
+        ("kind: CronJob\nspec: {jobTemplate: 3}\n", "spec.jobTemplate.spec.template is missing"),
+        ("kind: List\nitems: 3\n", "items is not a list"),
+        ("kind: List\nitems: [3]\n", "items[0] is not an object with a kind"),
+        ("kind: Service\n", "no pod to inject was found"),
+        ("", "no pod to inject was found"),
+        (
+            "kind: Pod\nmetadata: {name: x}\nspec: {hostNetwork: true, containers: [{name: a}]}\n",
+            "Pod x: refused, because with hostNetwork",
+        ),
+    ],
+)
+def test_faults_are_told_with_file_and_document_and_nothing_is_written(
+    text: str, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "in.yaml"
+    path.write_text(text)
+    good = write(tmp_path / "good.yaml", workload("Pod"))
+    whole = [str(path)] if "no pod" in message else [str(path), good]
+    assert run(*(argument for name in whole for argument in ("-f", name))) == 1
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert message in captured.err
+    if "no pod" not in message:
+        assert f"{path}: " in captured.err
+
+
+def test_an_opted_out_pod_passes_with_a_word(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pod = workload("Pod")
+    pod["metadata"] = {"name": "quiet", "annotations": {"sentinel.dev/inject": "false"}}
+    assert run("-f", write(tmp_path / "in.yaml", pod, workload("Job"))) == 0
+    captured = capsys.readouterr()
+    assert next(iter(yaml.safe_load_all(captured.out))) == pod
+    assert "document 1: warning: Pod quiet: left alone" in captured.err
+
+
+def test_unreadable_and_misused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("-f", str(tmp_path / "absent.yaml")) == 3
+    assert run("-f", write(tmp_path / "in.yaml", workload("Pod")), "--image", "a b") == 2
+    (tmp_path / "bytes.yaml").write_bytes(b"kind: \xff")
+    assert run("-f", str(tmp_path / "bytes.yaml")) == 1
+    (tmp_path / "big.yaml").write_bytes(b"#" * (4 * 1024 * 1024 + 1))
+    assert run("-f", str(tmp_path / "big.yaml")) == 1
+    err = capsys.readouterr().err
+    assert "No such file" in err
+    assert "image must be" in err
+    assert "not UTF-8 at byte 6" in err
+    assert "larger than 4194304 bytes" in err
