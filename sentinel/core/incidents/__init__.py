@@ -1,1 +1,24 @@
-"""Verdict to incident to page."""
+"""Verdicts become incidents, incidents become pages: `track` does it, everything else is what it stands on."""
+
+from sentinel.core.incidents.identity import alert_labels, incident_id_of, page_id_of
+from sentinel.core.incidents.rendering import ANNOTATIONS_BYTES_MAX, page_of, primary
+from sentinel.core.incidents.settings import GuardSettings, IncidentSettings
+from sentinel.core.incidents.state import TrackerState, from_bytes, to_bytes
+from sentinel.core.incidents.track import Attach, Tracked, track
+
+__all__ = [
+    "ANNOTATIONS_BYTES_MAX",
+    "Attach",
+    "GuardSettings",
+    "IncidentSettings",
+    "Tracked",
+    "TrackerState",
+    "alert_labels",
+    "from_bytes",
+    "incident_id_of",
+    "page_id_of",
+    "page_of",
+    "primary",
+    "to_bytes",
+    "track",
+]

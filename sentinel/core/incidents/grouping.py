@@ -1,0 +1,167 @@
+"""Which incident a sighting belongs to: one page a service, however many of its series are strange.
+
+    what is sighted                        goes to
+    a member of an open incident           that incident
+    anything, a page is open               the open page of the service, whichever kind opened it
+    a symptom, no page is open             a new page: anomaly, or guard when only guards tripped
+    only gauges, a ticket is open          the open ticket of the service
+    only gauges, nothing is open           a new incident of the gauges' severity
+
+Severity is part of an alert's identity and never changes, so a ticket does not become a page: the symptom
+opens a page beside it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+from sentinel.core.incidents.hysteresis import Sighting, joined, seen_again
+from sentinel.core.incidents.identity import incident_id_of
+from sentinel.core.incidents.settings import IncidentSettings
+from sentinel.core.model import Incident, IncidentKind, IncidentState, Member, Severity
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenIncident:
+    """An open incident and all that decides what happens to it next.
+
+    Attributes:
+        incident: identity and evidence; its `members` are those of when it was last published.
+        members: by series id, every one; never changed in place.
+        active_until_ns: end of the latest window in which something was strange, or its source blind.
+        sequence: of its next page; 0 until it has paged.
+        last_page_ns: when it last paged.
+        paged_peak_score, paged_stages: what the latest page has told.
+        next_reminder_ns, reminder_gap_ns: when the next reminder is due, and the wait it had.
+    """
+
+    incident: Incident
+    members: dict[int, Member] = field(default_factory=dict)
+    active_until_ns: int
+    sequence: int = 0
+    last_page_ns: int = 0
+    paged_peak_score: float = 0.0
+    paged_stages: frozenset[str] = frozenset()
+    next_reminder_ns: int = 0
+    reminder_gap_ns: int = 0
+
+    @property
+    def peak_score(self) -> float:
+        """The highest score of any member."""
+        return max((member.peak_score for member in self.members.values()), default=0.0)
+
+    @property
+    def stages(self) -> frozenset[str]:
+        """The stages that take part."""
+        return frozenset(member.key.stage for member in self.members.values())
+
+
+def published(entry: OpenIncident, *, members_max: int) -> Incident:
+    """The incident as others see it: its strangest members first, a bounded number of them."""
+    ranked = sorted(
+        entry.members.values(),
+        key=lambda member: (-member.peak_score, member.first_ns, member.series_id),
+    )
+    return replace(entry.incident, members=tuple(ranked[:members_max]))
+
+
+def placed(
+    entries: Sequence[OpenIncident],
+    sightings: Sequence[Sighting],
+    *,
+    service: str,
+    end_ns: int,
+    settings: IncidentSettings,
+) -> tuple[list[OpenIncident], list[int], list[int]]:
+    """Put one service's sightings of one window where they belong.
+
+    Returns:
+        The service's open incidents, positions of those that opened, positions of those that were joined
+        by a series they did not have.
+    """
+    result = list(entries)
+    homes: dict[int, list[Sighting]] = {}
+    strangers: list[Sighting] = []
+    for sighting in sightings:
+        home = next(
+            (at for at, entry in enumerate(result) if sighting.series_id in entry.members), None
+        )
+        if home is None:
+            strangers.append(sighting)
+        else:
+            homes.setdefault(home, []).append(sighting)
+    opened: list[int] = []
+    grown: list[int] = []
+    if strangers:
+        symptom = any(sighting.symptom for sighting in strangers)
+        severity = Severity.PAGE if symptom else settings.gauge_severity
+        home = _open_for(result, severity)
+        if home is None:
+            result.append(_opened(strangers, service=service, severity=severity, end_ns=end_ns))
+            opened.append(len(result) - 1)
+        else:
+            homes.setdefault(home, []).extend(strangers)
+            grown.append(home)
+    for at, seen in homes.items():
+        result[at] = _with(result[at], seen, end_ns=end_ns)
+    return result, opened, grown
+
+
+def _open_for(entries: Sequence[OpenIncident], severity: Severity) -> int | None:
+    # Blind incidents are about the source, not about what it measures: nothing joins them.
+    candidates = {
+        entry.incident.severity: at
+        for at, entry in enumerate(entries)
+        if entry.incident.kind is not IncidentKind.BLIND
+    }
+    if Severity.PAGE in candidates:
+        return candidates[Severity.PAGE]
+    return candidates.get(severity)
+
+
+def _opened(
+    sightings: Sequence[Sighting], *, service: str, severity: Severity, end_ns: int
+) -> OpenIncident:
+    guarded = all(sighting.why for sighting in sightings)
+    kind = IncidentKind.GUARD if guarded else IncidentKind.ANOMALY
+    opened_ns = min(sighting.first_ns for sighting in sightings)
+    incident = Incident(
+        incident_id=incident_id_of(group=service, kind=kind, severity=severity, at_ns=end_ns),
+        group=service,
+        kind=kind,
+        severity=severity,
+        state=IncidentState.OPEN,
+        opened_ns=opened_ns,
+        paged_ns=end_ns,
+    )
+    return _with(OpenIncident(incident=incident, active_until_ns=end_ns), sightings, end_ns=end_ns)
+
+
+def _with(entry: OpenIncident, sightings: Sequence[Sighting], *, end_ns: int) -> OpenIncident:
+    members = dict(entry.members)
+    for sighting in sightings:
+        known = members.get(sighting.series_id)
+        members[sighting.series_id] = (
+            joined(sighting) if known is None else seen_again(known, sighting)
+        )
+    return replace(entry, members=members, active_until_ns=end_ns)
+
+
+def blinded(service: str, *, first_ns: int, end_ns: int) -> OpenIncident:
+    """The ticket that a source is no longer heard."""
+    incident = Incident(
+        incident_id=incident_id_of(
+            group=service,
+            kind=IncidentKind.BLIND,
+            severity=Severity.TICKET,
+            at_ns=end_ns,
+        ),
+        group=service,
+        kind=IncidentKind.BLIND,
+        severity=Severity.TICKET,
+        state=IncidentState.OPEN,
+        opened_ns=first_ns,
+        paged_ns=end_ns,
+    )
+    return OpenIncident(incident=incident, active_until_ns=end_ns)

@@ -1,0 +1,79 @@
+"""What one series does in an incident: it joins, gets stranger, goes quiet.
+
+An excursion opens at score >= 1 (or at a guard) and stays open until it was quiet for the hold, so that a
+value that crosses its band to and fro is one incident and one page.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+from sentinel.core.model import Member, SeriesKey
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sighting:
+    """One series that is anomalous in one window, or under a guard.
+
+    Attributes:
+        series_id, key: which series.
+        symptom: whether users feel it: traffic, errors, latency or a guard.
+        start_ns: start of the window.
+        first_ns: start of the first window it was wrong in; earlier than `start_ns` for a guard's run.
+        direction: +1 above what was expected, -1 below.
+        score: the verdict's, or 1 where only a guard tripped.
+        value, expected, lower, upper, weight: of the window; NaN where unknown.
+        why: the guard's clause, or "".
+    """
+
+    series_id: int
+    key: SeriesKey
+    symptom: bool
+    start_ns: int
+    first_ns: int
+    direction: int
+    score: float
+    value: float
+    expected: float
+    lower: float
+    upper: float
+    weight: float
+    why: str = ""
+
+
+def joined(sighting: Sighting) -> Member:
+    """The member that a first sighting makes."""
+    return Member(
+        series_id=sighting.series_id,
+        key=sighting.key,
+        direction=sighting.direction,
+        first_ns=sighting.first_ns,
+        last_ns=sighting.start_ns,
+        peak_score=sighting.score,
+        value=sighting.value,
+        expected=sighting.expected,
+        lower=sighting.lower,
+        upper=sighting.upper,
+        weight=sighting.weight,
+        why=sighting.why,
+    )
+
+
+def seen_again(member: Member, sighting: Sighting) -> Member:
+    """The member after another sighting; the window with the highest score is the one a page shows."""
+    last_ns = max(member.last_ns, sighting.start_ns)
+    why = member.why or sighting.why
+    if sighting.score <= member.peak_score:
+        return replace(member, last_ns=last_ns, why=why)
+    return replace(joined(sighting), first_ns=member.first_ns, last_ns=last_ns, why=why)
+
+
+def is_quiet(*, active_until_ns: int, end_ns: int, hold_ns: int) -> bool:
+    """Whether nothing was strange for the hold."""
+    return end_ns - active_until_ns >= hold_ns
+
+
+def guard_score(score: float) -> float:
+    """The score of a sighting that a guard made: the verdict's where there is one, and never below the cut."""
+    return 1.0 if math.isnan(score) else max(1.0, score)

@@ -1,0 +1,76 @@
+"""Which column is what: names, services and limits of a block's series, worked out once per set of series."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sentinel.core.incidents.settings import GuardSettings
+from sentinel.core.model import OVERFLOW, Kind, SeriesKey
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Layout:
+    """Everything about a set of series that does not change from window to window.
+
+    Attributes:
+        series: int64[S], ids, ascending.
+        keys: the name of each column.
+        kind: int8[S].
+        services: the distinct services, sorted.
+        service_of: int64[S], position in `services`.
+        by_service: int64[S], columns ordered by service.
+        service_start: int64[K], where each service's run begins in `by_service`.
+        watched: bool[K], whether silence of the service means that it is blind.
+        limit: float32[S], the guard's limit on errors and latency, infinite elsewhere.
+        traffic: int64[...], the columns of traffic.
+    """
+
+    series: NDArray[np.int64]
+    keys: tuple[SeriesKey, ...]
+    kind: NDArray[np.int8]
+    services: tuple[str, ...]
+    service_of: NDArray[np.int64]
+    by_service: NDArray[np.int64]
+    service_start: NDArray[np.int64]
+    watched: NDArray[np.bool_]
+    limit: NDArray[np.float32]
+    traffic: NDArray[np.int64]
+
+    def heard_services(self, heard: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Whether any series of each service was heard."""
+        if heard.all():
+            return np.ones(len(self.services), dtype=np.bool_)
+        return np.logical_or.reduceat(heard[self.by_service], self.service_start)
+
+
+def layout_of(
+    series: NDArray[np.int64],
+    kind: NDArray[np.int8],
+    keys: Mapping[int, SeriesKey],
+    guards: GuardSettings,
+) -> Layout:
+    """The layout of these series; a KeyError means that a series has no name."""
+    names = tuple(keys[int(series_id)] for series_id in series)
+    services = tuple(sorted({name.service for name in names}))
+    position = {service: index for index, service in enumerate(services)}
+    service_of = np.array([position[name.service] for name in names], dtype=np.int64)
+    by_service = np.argsort(service_of, kind="stable").astype(np.int64)
+    limit = np.full(len(series), np.inf, dtype=np.float32)
+    limit[kind == Kind.ERRORS] = guards.error_ratio
+    limit[kind == Kind.LATENCY] = guards.latency_s
+    return Layout(
+        series=series,
+        keys=names,
+        kind=kind,
+        services=services,
+        service_of=service_of,
+        by_service=by_service,
+        service_start=np.searchsorted(service_of[by_service], np.arange(len(services))),
+        watched=np.array([service != OVERFLOW for service in services], dtype=np.bool_),
+        limit=limit,
+        traffic=np.flatnonzero(kind == Kind.TRAFFIC).astype(np.int64),
+    )

@@ -1,0 +1,275 @@
+"""The words of a page: what, since when, how far from expected, what moved first, what to type next.
+
+Everything is text, cleaned and bounded; nothing in here is identity. The line order is the order in which a
+person on a phone needs it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from sentinel.core.incidents.identity import alert_labels, page_id_of
+from sentinel.core.incidents.settings import IncidentSettings
+from sentinel.core.incidents.text import clock_time, cut_bytes, lines, one_line, quantity, span
+from sentinel.core.model import (
+    SIGNAL_ERRORS,
+    SIGNAL_LATENCY,
+    SIGNAL_TRAFFIC,
+    Exemplar,
+    Incident,
+    IncidentKind,
+    LogLine,
+    Member,
+    Page,
+    PageReason,
+    PageStatus,
+)
+
+SUMMARY_CHARACTERS_MAX = 300
+ANNOTATIONS_BYTES_MAX = 8 * 1024
+_LINE_CHARACTERS_MAX = 400
+_LISTED_MEMBERS_MAX = 3
+_SEVERITY_WORDS = ((21, "FATAL"), (17, "ERROR"), (13, "WARN"), (9, "INFO"), (1, "DEBUG"))
+
+
+def page_of(
+    incident: Incident,
+    *,
+    reason: PageReason,
+    sequence: int,
+    member_count: int,
+    settings: IncidentSettings,
+    note: str = "",
+) -> Page:
+    """The page about an incident as it is now.
+
+    Args:
+        incident: with its evidence; resolved exactly when the reason is RESOLVED.
+        reason: why it goes out now.
+        sequence: 0 for the incident's first page.
+        member_count: all series that take part, also those the incident does not list.
+        settings: zone and next steps.
+        note: one more line on top of the description.
+    """
+    resolved = reason is PageReason.RESOLVED
+    return Page(
+        page_id=page_id_of(incident.incident_id, sequence),
+        incident_id=incident.incident_id,
+        sequence=sequence,
+        reason=reason,
+        status=PageStatus.RESOLVED if resolved else PageStatus.FIRING,
+        labels=alert_labels(incident),
+        annotations=bounded(
+            {
+                "summary": _summary(incident, reason, settings),
+                "description": _description(incident, member_count, settings, note),
+                "reason": reason.value,
+                "incident": incident.incident_id,
+                "since": _time(incident.opened_ns, settings),
+                **_measured(incident),
+                **_evidence(incident, settings),
+                "next": "\n".join(_next_steps(incident, settings)),
+            }
+        ),
+        starts_ns=incident.opened_ns,
+        ends_ns=incident.resolved_ns if resolved else None,
+    )
+
+
+def bounded(annotations: dict[str, str]) -> dict[str, str]:
+    """The annotations cleaned, without empty ones, and together no larger than a page may be.
+
+    The summary is never cut by the common bound; what comes last gives way first.
+    """
+    kept: dict[str, str] = {}
+    left_bytes = ANNOTATIONS_BYTES_MAX
+    for name, text in annotations.items():
+        if name == "summary":
+            cleaned = one_line(text, characters_max=SUMMARY_CHARACTERS_MAX)
+        else:
+            cleaned = lines(text, characters_max=4 * 1024)
+        cleaned = cut_bytes(cleaned, max(0, left_bytes - len(name)))
+        if cleaned and left_bytes > len(name) + 8:
+            kept[name] = cleaned
+            left_bytes -= len(name) + len(cleaned.encode("utf-8"))
+    return kept
+
+
+def primary(incident: Incident) -> Member | None:
+    """The member a person should read first: what users feel at the edge, then whatever is strangest."""
+    symptoms = {SIGNAL_TRAFFIC, SIGNAL_ERRORS, SIGNAL_LATENCY}
+    return min(
+        incident.members,
+        key=lambda member: (
+            member.key.signal not in symptoms,
+            member.key.stage != "edge",
+            -member.peak_score,
+        ),
+        default=None,
+    )
+
+
+def _summary(incident: Incident, reason: PageReason, settings: IncidentSettings) -> str:
+    since = _time(incident.opened_ns, settings)
+    service = one_line(incident.group, characters_max=60)
+    if incident.kind is IncidentKind.BLIND:
+        if incident.resolved_ns is not None:
+            return f"{service}: the blind ticket closes; nothing was heard from {since} on"
+        return f"{service}: blind, nothing is heard from it since {since}"
+    member = primary(incident)
+    what = "something is unusual" if member is None else _symptom(member)
+    if incident.resolved_ns is not None:
+        lasted = span((incident.resolved_ns - incident.opened_ns) / 1e9)
+        return f"{service}: back to normal after {lasted} ({what}, since {since})"
+    prefix = {PageReason.WORSENED: "worse: ", PageReason.REMINDER: "still: "}.get(reason, "")
+    measured = "" if member is None else f": {_against(member)}"
+    return f"{service}: {prefix}{what}{measured}, since {since}"
+
+
+def _symptom(member: Member) -> str:
+    signal, place = member.key.signal, _place(member)
+    high = member.direction >= 0
+    if signal == SIGNAL_ERRORS:
+        return f"calls fail at {place}" if high else f"unusually few errors at {place}"
+    if signal == SIGNAL_LATENCY:
+        return f"{place} is slow" if high else f"{place} is unusually fast"
+    if signal == SIGNAL_TRAFFIC:
+        if high:
+            return f"more calls than usual at {place}"
+        return (
+            f"no calls at {place}" if member.value == 0.0 else f"fewer calls than usual at {place}"
+        )
+    name = one_line(signal, characters_max=60)
+    return f"{name} of {place} is {'high' if high else 'low'}"
+
+
+def _place(member: Member) -> str:
+    return one_line(f"{member.key.stage} {member.key.route}", characters_max=100)
+
+
+def _against(member: Member) -> str:
+    value = quantity(member.value, member.key)
+    if math.isnan(member.expected):
+        return f"{value} ({member.why})" if member.why else value
+    return f"{value}, expected {quantity(member.expected, member.key)}{_band(member)}"
+
+
+def _band(member: Member) -> str:
+    if math.isnan(member.lower) or math.isnan(member.upper):
+        return ""
+    # A band may reach below zero because it is symmetric round the expectation; people read a share or a rate.
+    lower = max(0.0, member.lower) if member.value >= 0.0 else member.lower
+    if math.isinf(member.lower) and math.isinf(member.upper):
+        return ""
+    if math.isinf(member.upper):
+        return f" (band from {quantity(lower, member.key)})"
+    if math.isinf(member.lower):
+        return f" (band up to {quantity(member.upper, member.key)})"
+    return f" (band {quantity(lower, member.key)} to {quantity(member.upper, member.key)})"
+
+
+def _description(
+    incident: Incident, member_count: int, settings: IncidentSettings, note: str
+) -> str:
+    parts = [note] if note else []
+    if incident.kind is IncidentKind.BLIND:
+        parts.append(
+            "Neither zero nor late: the source sends nothing. Nothing else is said about it while it is blind, "
+            "and its open incidents stay open."
+        )
+        return "\n".join(parts)
+    main = primary(incident)
+    others = [member for member in incident.members if member is not main]
+    if main is not None and main.why and not math.isnan(main.expected):
+        parts.append(main.why[:1].upper() + main.why[1:])
+    parts.extend(
+        f"Also: {_symptom(member)}: {_against(member)}" for member in others[:_LISTED_MEMBERS_MAX]
+    )
+    more = member_count - 1 - min(len(others), _LISTED_MEMBERS_MAX)
+    if more > 0:
+        parts.append(f"And {more} more series.")
+    parts.append(_moved_first(incident, settings))
+    parts.extend(f"Trace: {_trace(exemplar)}" for exemplar in incident.exemplars[:1])
+    parts.extend(f"Log: {_log_line(line)}" for line in incident.log_lines[:1])
+    return "\n".join(part for part in parts if part)
+
+
+def _moved_first(incident: Incident, settings: IncidentSettings) -> str:
+    mover = incident.first_mover
+    if mover is not None:
+        where = one_line(f"{mover.service} {mover.stage} {mover.route}", characters_max=140)
+        return (
+            f"Moved first: {where} ({mover.signal}) at {_time(mover.at_ns, settings)}, "
+            f"{span(mover.lead_s)} before the next stage. That is precedence, not yet cause."
+        )
+    stages = {member.key.stage for member in incident.members}
+    if len(stages) == 1:
+        return (
+            f"Only the {one_line(stages.pop(), characters_max=60)} stage has left its band so far."
+        )
+    return "No clear first mover."
+
+
+def _measured(incident: Incident) -> dict[str, str]:
+    member = primary(incident)
+    if member is None:
+        return {}
+    expected = "" if math.isnan(member.expected) else quantity(member.expected, member.key)
+    return {
+        "value": quantity(member.value, member.key),
+        "expected": f"{expected}{_band(member)}" if expected else "",
+        "score": f"{member.peak_score:.2f}",
+    }
+
+
+def _evidence(incident: Incident, settings: IncidentSettings) -> dict[str, str]:
+    return {
+        "first_mover": "" if not incident.members else _moved_first(incident, settings),
+        "traces": "\n".join(_trace(exemplar) for exemplar in incident.exemplars),
+        "logs": "\n".join(_log_line(line) for line in incident.log_lines),
+    }
+
+
+def _trace(exemplar: Exemplar) -> str:
+    outcome = "failed" if exemplar.error else "slow"
+    where = one_line(
+        f"{exemplar.key.service} {exemplar.key.stage} {exemplar.key.route}", characters_max=140
+    )
+    return f"{one_line(exemplar.trace_id, characters_max=32)} ({outcome}, {span_of_call(exemplar.duration_s)}, {where})"
+
+
+def span_of_call(duration_s: float) -> str:
+    """How long a call took, for people."""
+    return f"{duration_s * 1000:.0f} ms" if duration_s < 1.0 else f"{duration_s:.2f} s"
+
+
+def _log_line(line: LogLine) -> str:
+    word = next((word for least, word in _SEVERITY_WORDS if line.severity >= least), "LOG")
+    event = f"{line.event}: " if line.event else ""
+    return one_line(
+        f"[{word}] {line.service} {event}{line.body}", characters_max=_LINE_CHARACTERS_MAX
+    )
+
+
+def _next_steps(incident: Incident, settings: IncidentSettings) -> list[str]:
+    found: Sequence[str] = [exemplar.trace_id for exemplar in incident.exemplars]
+    known = {
+        "{incident_id}": incident.incident_id,
+        "{service}": one_line(incident.group, characters_max=200),
+        "{trace_id}": found[0] if found else "",
+    }
+    steps: list[str] = []
+    for step in settings.next_steps:
+        filled = step
+        missing = False
+        for placeholder, text in known.items():
+            missing = missing or (placeholder in step and not text)
+            filled = filled.replace(placeholder, text)
+        if not missing:
+            steps.append(filled)
+    return steps
+
+
+def _time(at_ns: int, settings: IncidentSettings) -> str:
+    return clock_time(at_ns, zone_name=settings.zone_name, zone_offsets=settings.zone_offsets)

@@ -1,0 +1,120 @@
+"""Every number that decides about incidents and pages, in one place."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from sentinel.core.model import Severity
+
+SECOND_NS = 1_000_000_000
+MINUTE_NS = 60 * SECOND_NS
+HOUR_NS = 60 * MINUTE_NS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GuardSettings:
+    """Static limits that hold from the first minute, whatever the baseline thinks.
+
+    Attributes:
+        enabled: False leaves every decision to the baseline, as a replay of plain series does.
+        error_ratio: this share of failed calls or more, ...
+        error_failed_count: ... with so many failed calls in the run of windows, ...
+        error_window_count: ... for so many windows in a row.
+        latency_s: a 95th percentile of this or more, ...
+        latency_call_count: ... with so many calls in the run of windows, ...
+        latency_window_count: ... for so many windows in a row.
+        stopped_rate_per_s: traffic that was at least this, ...
+        stopped_after_ns: ... for this long, ...
+        stopped_window_count: ... and then was zero for so many windows while its source is heard.
+        blind_after_ns: a source that is not heard for this long, ...
+        blind_heard_ns: ... after it had been heard this long, is blind.
+        forget_after_ns: a source not heard for this long is no longer watched.
+    """
+
+    enabled: bool = True
+    error_ratio: float = 0.5
+    error_failed_count: float = 10.0
+    error_window_count: int = 2
+    latency_s: float = 5.0
+    latency_call_count: float = 10.0
+    latency_window_count: int = 3
+    stopped_rate_per_s: float = 1.0
+    stopped_after_ns: int = 5 * MINUTE_NS
+    stopped_window_count: int = 6
+    blind_after_ns: int = MINUTE_NS
+    blind_heard_ns: int = 5 * MINUTE_NS
+    forget_after_ns: int = 24 * HOUR_NS
+
+    def __post_init__(self) -> None:
+        if not 0.0 < self.error_ratio <= 1.0:
+            msg = f"error_ratio must be above 0 and at most 1, not {self.error_ratio}"
+            raise ValueError(msg)
+        if min(self.error_window_count, self.latency_window_count, self.stopped_window_count) < 1:
+            msg = "a guard needs at least one window"
+            raise ValueError(msg)
+        if self.latency_s <= 0 or self.stopped_rate_per_s <= 0 or self.blind_after_ns <= 0:
+            msg = "latency_s, stopped_rate_per_s and blind_after_ns must be above 0"
+            raise ValueError(msg)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IncidentSettings:
+    """When an incident ends, when it pages again, and how a page reads.
+
+    Attributes:
+        hold_ns, hold_window_count: an incident resolves when all of it was quiet for the longer of both.
+        blind_clear_ns: a blind source is heard again when it was heard this long.
+        gauge_severity: severity of an incident made of gauges only; traffic, errors and latency are what
+            users feel and always page.
+        confirm_drops: a fall of traffic opens an incident only when the source is heard in the next
+            window too, so that a source that died inside a window is blind and not "low".
+        worsen_score_ratio: a score this many times the last paged one pages again; 0 turns it off.
+        worsen_stages: whether a new stage pages again.
+        worsen_gap_ns: at most one such page in this time.
+        reminder_ns, reminder_window_count: first reminder after the longer of both.
+        reminder_growth: each later reminder waits this many times longer.
+        page_count_max_per_minute: more pages than this in a minute are held and listed on one summary page.
+        members_max: at most so many series are listed on an incident, strangest first.
+        zone_name: name of the zone times are shown in beside UTC, "" for UTC only.
+        zone_offsets: (from this instant, offset from UTC in seconds), ascending.
+        next_steps: what to type next; `{incident_id}`, `{service}` and `{trace_id}` are filled in, and a line
+            whose placeholder has nothing to say is left out.
+        guards: the static limits.
+    """
+
+    hold_ns: int = 30 * MINUTE_NS
+    hold_window_count: int = 3
+    blind_clear_ns: int = MINUTE_NS
+    gauge_severity: Severity = Severity.TICKET
+    confirm_drops: bool = True
+    worsen_score_ratio: float = 2.0
+    worsen_stages: bool = True
+    worsen_gap_ns: int = 5 * MINUTE_NS
+    reminder_ns: int = 4 * HOUR_NS
+    reminder_window_count: int = 12
+    reminder_growth: int = 3
+    page_count_max_per_minute: int = 10
+    members_max: int = 50
+    zone_name: str = ""
+    zone_offsets: tuple[tuple[int, int], ...] = ()
+    next_steps: tuple[str, ...] = ("curl -s http://127.0.0.1:9640/api/v1/incidents",)
+    guards: GuardSettings = field(default_factory=GuardSettings)
+
+    def __post_init__(self) -> None:
+        if self.hold_ns < 0 or self.hold_window_count < 1:
+            msg = "the hold must be at least one window"
+            raise ValueError(msg)
+        if self.reminder_growth < 1 or self.reminder_window_count < 1:
+            msg = "reminders must not come faster and faster"
+            raise ValueError(msg)
+        if self.page_count_max_per_minute < 1 or self.members_max < 1:
+            msg = "page_count_max_per_minute and members_max must be at least 1"
+            raise ValueError(msg)
+
+    def hold_of(self, step_ns: int) -> int:
+        """How long everything must be quiet before an incident resolves."""
+        return max(self.hold_ns, self.hold_window_count * step_ns)
+
+    def first_reminder_of(self, step_ns: int) -> int:
+        """How long after the first page the first reminder is due."""
+        return max(self.reminder_ns, self.reminder_window_count * step_ns)

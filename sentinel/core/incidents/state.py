@@ -1,0 +1,328 @@
+"""What the incident half of a decision remembers between windows, and how it is written down.
+
+The bytes are the same for the same state, so that snapshots can be compared; floats are hexadecimal, so that
+not a bit is lost. What can be worked out from the series of the next block (the layout) is not kept.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sentinel.core.incidents.grouping import OpenIncident
+from sentinel.core.incidents.guards import GuardState, no_runs
+from sentinel.core.incidents.hysteresis import Sighting
+from sentinel.core.incidents.layout import Layout
+from sentinel.core.incidents.storm import Storm
+from sentinel.core.model import (
+    Exemplar,
+    FirstMover,
+    Incident,
+    IncidentKind,
+    IncidentState,
+    LogLine,
+    Member,
+    SeriesKey,
+    Severity,
+)
+
+_FORMAT = 1
+_SERIES_RUNS = (
+    "over_count",
+    "over_calls",
+    "over_first_ns",
+    "busy_count",
+    "zero_count",
+    "zero_first_ns",
+)
+_SERVICE_RUNS = ("heard_count", "unheard_count")
+
+
+def _no_series() -> NDArray[np.int64]:
+    return np.zeros(0, dtype=np.int64)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrackerState:
+    """State between two windows; a fresh one is `TrackerState()`.
+
+    Attributes:
+        series: int64[S], the columns that `guards` is about.
+        services: the rows that the service half of `guards` is about.
+        guards: runs of windows.
+        entries: open incidents, oldest first.
+        pending: falls of traffic that wait for the next window to show that the source lives.
+        storm: the cap on pages.
+        layout: of the last block; worked out again when it is None.
+    """
+
+    series: NDArray[np.int64] = field(default_factory=_no_series)
+    services: tuple[str, ...] = ()
+    guards: GuardState = field(default_factory=lambda: no_runs(0, 0))
+    entries: tuple[OpenIncident, ...] = ()
+    pending: tuple[Sighting, ...] = ()
+    storm: Storm = field(default_factory=Storm)
+    layout: Layout | None = None
+
+    def open_incidents(self) -> tuple[Incident, ...]:
+        """The incidents that are open, oldest first, with every member."""
+        return tuple(
+            replace(entry.incident, members=tuple(entry.members.values()))
+            for entry in self.entries
+        )
+
+
+def aligned(state: TrackerState, layout: Layout) -> TrackerState:
+    """The state with its rows in the order of a layout; series and services it has not met start afresh."""
+    guards = no_runs(len(layout.series), len(layout.services))
+    rows = {
+        name: _moved(getattr(state.guards, name), state.series, layout.series)
+        for name in _SERIES_RUNS
+    }
+    old = {service: at for at, service in enumerate(state.services)}
+    at_new = [at for at, service in enumerate(layout.services) if service in old]
+    at_old = [old[layout.services[at]] for at in at_new]
+    for name in _SERVICE_RUNS:
+        row = getattr(guards, name).copy()
+        row[at_new] = getattr(state.guards, name)[at_old]
+        rows[name] = row
+    return replace(
+        state,
+        series=layout.series,
+        services=layout.services,
+        guards=GuardState(**rows),
+        layout=layout,
+    )
+
+
+def _moved(row: NDArray[Any], old: NDArray[np.int64], new: NDArray[np.int64]) -> NDArray[Any]:
+    result = np.zeros(len(new), dtype=row.dtype)
+    if len(old):
+        at = np.minimum(np.searchsorted(old, new), len(old) - 1)
+        known = old[at] == new
+        result[known] = row[at[known]]
+    return result
+
+
+def to_bytes(state: TrackerState) -> bytes:
+    """The state as bytes that `from_bytes` reads."""
+    guards = state.guards
+    document = {
+        "format": _FORMAT,
+        "series": state.series.tolist(),
+        "services": list(state.services),
+        "guards": {
+            name: (
+                [number.hex() for number in getattr(guards, name).tolist()]
+                if name == "over_calls"
+                else getattr(guards, name).tolist()
+            )
+            for name in (*_SERIES_RUNS, *_SERVICE_RUNS)
+        },
+        "entries": [_entry_out(entry) for entry in state.entries],
+        "pending": [_sighting_out(sighting) for sighting in state.pending],
+        "storm": {
+            "recent_ns": list(state.storm.recent_ns),
+            "opened_ns": state.storm.opened_ns,
+            "sequence": state.storm.sequence,
+            "told_ns": state.storm.told_ns,
+            "told": sorted(state.storm.told),
+        },
+    }
+    return json.dumps(document, sort_keys=True, separators=(",", ":")).encode()
+
+
+def from_bytes(payload: bytes) -> TrackerState:
+    """The state that was written.
+
+    Raises:
+        ValueError: the bytes are not such a state, or of another format.
+    """
+    try:
+        document = json.loads(payload)
+        if document["format"] != _FORMAT:
+            msg = f"incident state has format {document['format']}, expected {_FORMAT}"
+            raise ValueError(msg)
+        rows: dict[str, NDArray[Any]] = {
+            name: (
+                np.array([float.fromhex(text) for text in row], dtype=np.float64)
+                if name == "over_calls"
+                else np.array(row, dtype=np.int64)
+            )
+            for name, row in document["guards"].items()
+        }
+        storm = document["storm"]
+        return TrackerState(
+            series=np.array(document["series"], dtype=np.int64),
+            services=tuple(document["services"]),
+            guards=GuardState(**rows),
+            entries=tuple(_entry_in(entry) for entry in document["entries"]),
+            pending=tuple(_sighting_in(sighting) for sighting in document["pending"]),
+            storm=Storm(
+                recent_ns=tuple(storm["recent_ns"]),
+                opened_ns=storm["opened_ns"],
+                sequence=storm["sequence"],
+                told_ns=storm["told_ns"],
+                told=frozenset(storm["told"]),
+            ),
+        )
+    except (KeyError, TypeError, AttributeError) as error:
+        msg = f"incident state is damaged: {error!r}"
+        raise ValueError(msg) from error
+
+
+def _entry_out(entry: OpenIncident) -> dict[str, Any]:
+    incident = entry.incident
+    mover = incident.first_mover
+    return {
+        "incident_id": incident.incident_id,
+        "group": incident.group,
+        "kind": incident.kind.value,
+        "severity": incident.severity.value,
+        "opened_ns": incident.opened_ns,
+        "paged_ns": incident.paged_ns,
+        "mover": None
+        if mover is None
+        else [
+            mover.service,
+            mover.stage,
+            mover.route,
+            mover.signal,
+            mover.at_ns,
+            mover.lead_s.hex(),
+        ],
+        "exemplars": [
+            [item.trace_id, list(item.key), item.time_ns, item.duration_s.hex(), item.error]
+            for item in incident.exemplars
+        ],
+        "log_lines": [
+            [item.service, item.time_ns, item.severity, item.event, item.body, item.trace_id]
+            for item in incident.log_lines
+        ],
+        "members": [_member_out(member) for member in entry.members.values()],
+        "active_until_ns": entry.active_until_ns,
+        "sequence": entry.sequence,
+        "last_page_ns": entry.last_page_ns,
+        "paged_peak_score": float(entry.paged_peak_score).hex(),
+        "paged_stages": sorted(entry.paged_stages),
+        "next_reminder_ns": entry.next_reminder_ns,
+        "reminder_gap_ns": entry.reminder_gap_ns,
+    }
+
+
+def _entry_in(document: dict[str, Any]) -> OpenIncident:
+    mover = document["mover"]
+    members = [_member_in(member) for member in document["members"]]
+    incident = Incident(
+        incident_id=document["incident_id"],
+        group=document["group"],
+        kind=IncidentKind(document["kind"]),
+        severity=Severity(document["severity"]),
+        state=IncidentState.OPEN,
+        opened_ns=document["opened_ns"],
+        paged_ns=document["paged_ns"],
+        first_mover=None
+        if mover is None
+        else FirstMover(
+            service=mover[0],
+            stage=mover[1],
+            route=mover[2],
+            signal=mover[3],
+            at_ns=mover[4],
+            lead_s=float.fromhex(mover[5]),
+        ),
+        exemplars=tuple(
+            Exemplar(
+                trace_id=item[0],
+                key=SeriesKey(*item[1]),
+                time_ns=item[2],
+                duration_s=float.fromhex(item[3]),
+                error=item[4],
+            )
+            for item in document["exemplars"]
+        ),
+        log_lines=tuple(
+            LogLine(
+                service=item[0],
+                time_ns=item[1],
+                severity=item[2],
+                event=item[3],
+                body=item[4],
+                trace_id=item[5],
+            )
+            for item in document["log_lines"]
+        ),
+    )
+    return OpenIncident(
+        incident=incident,
+        members={member.series_id: member for member in members},
+        active_until_ns=document["active_until_ns"],
+        sequence=document["sequence"],
+        last_page_ns=document["last_page_ns"],
+        paged_peak_score=float.fromhex(document["paged_peak_score"]),
+        paged_stages=frozenset(document["paged_stages"]),
+        next_reminder_ns=document["next_reminder_ns"],
+        reminder_gap_ns=document["reminder_gap_ns"],
+    )
+
+
+_MEMBER_FLOATS = ("peak_score", "value", "expected", "lower", "upper", "weight")
+
+
+def _member_out(member: Member) -> dict[str, Any]:
+    return {
+        "series_id": member.series_id,
+        "key": list(member.key),
+        "direction": member.direction,
+        "first_ns": member.first_ns,
+        "last_ns": member.last_ns,
+        "why": member.why,
+        **{name: float(getattr(member, name)).hex() for name in _MEMBER_FLOATS},
+    }
+
+
+def _member_in(document: dict[str, Any]) -> Member:
+    floats = {name: float.fromhex(document[name]) for name in _MEMBER_FLOATS}
+    return Member(
+        series_id=document["series_id"],
+        key=SeriesKey(*document["key"]),
+        direction=document["direction"],
+        first_ns=document["first_ns"],
+        last_ns=document["last_ns"],
+        why=document["why"],
+        **floats,
+    )
+
+
+_SIGHTING_FLOATS = ("score", "value", "expected", "lower", "upper", "weight")
+
+
+def _sighting_out(sighting: Sighting) -> dict[str, Any]:
+    return {
+        "series_id": sighting.series_id,
+        "key": list(sighting.key),
+        "symptom": sighting.symptom,
+        "start_ns": sighting.start_ns,
+        "first_ns": sighting.first_ns,
+        "direction": sighting.direction,
+        "why": sighting.why,
+        **{name: float(getattr(sighting, name)).hex() for name in _SIGHTING_FLOATS},
+    }
+
+
+def _sighting_in(document: dict[str, Any]) -> Sighting:
+    floats = {name: float.fromhex(document[name]) for name in _SIGHTING_FLOATS}
+    return Sighting(
+        series_id=document["series_id"],
+        key=SeriesKey(*document["key"]),
+        symptom=document["symptom"],
+        start_ns=document["start_ns"],
+        first_ns=document["first_ns"],
+        direction=document["direction"],
+        why=document["why"],
+        **floats,
+    )
