@@ -28,7 +28,7 @@ from sentinel.runtime.listen import ListenConfig
 from sentinel.runtime.settings import Secret
 from sentinel.web import WebConfig, WebListenConfig
 from tests.support.fetch import fetch
-from tests.support.verdicts import make_latest, many_keys
+from tests.support.latest_verdicts import make_latest, many_keys
 from tests.support.web_pages import Pages, serve_pages
 
 HOSTILE = 'a"b\\c\nd}<script>{\u2028é'
