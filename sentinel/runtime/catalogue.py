@@ -102,7 +102,7 @@ CATALOGUE: tuple[MetricSpec, ...] = (
     _metric(
         _C, "sentinel_samples_dropped_total", "Samples given up, by reason.", "signal", "reason"
     ),
-    _metric(_C, "sentinel_counter_resets_total", "Resets seen in cumulative streams."),
+    _metric(_C, "sentinel_stream_resets_total", "Resets seen in cumulative streams."),
     _metric(_G, "sentinel_watermark_timestamp_seconds", "Windows up to here are closed (Unix)."),
     # evaluation
     _metric(_C, "sentinel_ticks_total", "Windows evaluated."),
