@@ -160,20 +160,20 @@ def _stopped(
 ) -> tuple[GuardState, list[Trip]]:
     at = layout.traffic
     traffic = value[at]
-    busy_before, zero_before = state.busy_count[at], state.zero_count[at]
+    before = state.busy_count[at]
+    busy = np.where(traffic >= settings.stopped_rate_per_s, before + 1, 0)
+    # Zero traffic keeps the run that arms the guard, a window without a value keeps any run.
+    zero = (traffic == 0.0) & (before * step_ns >= settings.stopped_after_ns)
     missing = np.isnan(traffic)
-    zero = (traffic == 0.0) & (busy_before * step_ns >= settings.stopped_after_ns)
-    busy = np.where(
-        traffic >= settings.stopped_rate_per_s,
-        busy_before + 1,
-        np.where(zero | missing, busy_before, 0),
-    )
-    zero_count = np.where(zero, zero_before + 1, np.where(missing, zero_before, 0))
-    busy_count, zeros = state.busy_count.copy(), state.zero_count
+    kept = np.flatnonzero(zero | missing)
+    busy[kept] = before[kept]
+    busy_count = state.busy_count.copy()
     busy_count[at] = busy
-    first_ns = state.zero_first_ns
+    zeros, first_ns = state.zero_count, state.zero_first_ns
     trips: list[Trip] = []
-    if zero.any() or zero_before.any():
+    if zero.any() or zeros.any():
+        zero_before = zeros[at]
+        zero_count = np.where(zero, zero_before + 1, np.where(missing, zero_before, 0))
         zeros, first_ns = zeros.copy(), first_ns.copy()
         zeros[at] = zero_count
         first_ns[at] = np.where(zero & (zero_before == 0), start_ns, first_ns[at])

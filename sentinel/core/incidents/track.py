@@ -102,7 +102,9 @@ def track(
         idle = not (state.entries or state.pending or state.storm.raging or strange_row[at])
         if idle and not settings.guards.enabled:
             continue
-        window = _Window(block=block, verdicts=verdicts, at=at, layout=layout)
+        window = _Window(
+            block=block, verdicts=verdicts, at=at, layout=layout, strange=bool(strange_row[at])
+        )
         state = _step(state, window, settings, attach, transitions, pages)
     return Tracked(
         state=state,
@@ -118,6 +120,7 @@ class _Window:
     verdicts: VerdictBlock
     at: int
     layout: Layout
+    strange: bool
 
     @property
     def step_ns(self) -> int:
@@ -175,10 +178,10 @@ def _step(
             settings=settings.guards,
         )
         state = replace(state, guards=guards)
-    strange = np.flatnonzero(window.verdicts.score[at] >= 1.0)
-    quiet = not (len(strange) or trips or blind.any() or state.entries or state.pending)
+    quiet = not (window.strange or trips or blind.any() or state.entries or state.pending)
     if quiet and not state.storm.raging:
         return state
+    strange = np.flatnonzero(window.verdicts.score[at] >= 1.0)
     sightings, pending = _sightings(state, window, strange, trips, settings)
     entries, opened, grown, active = _placed(state, window, sightings, blind, settings)
     state = replace(state, entries=entries, pending=pending)
