@@ -15,6 +15,7 @@ from sentinel.runtime.config_loader import Loaded, load
 from sentinel.runtime.logging import LoggingConfig
 from sentinel.runtime.settings import Zone, setting
 from sentinel.storage.sqlite.config import StoreConfig
+from sentinel.web.server import WebConfig
 
 
 class Mode(StrEnum):
@@ -49,6 +50,7 @@ class SentinelConfig:
     store: StoreConfig = setting(StoreConfig(), help="Where everything is kept.")
     scoring: ScoringConfig = setting(ScoringConfig(), help="What must be seen before a page.")
     incidents: IncidentsConfig = setting(IncidentsConfig(), help="How pages follow on anomalies.")
+    web: WebConfig = setting(WebConfig(), help="Pages for people, tools and probes.")
     logging: LoggingConfig = setting(LoggingConfig(), help="Logs on standard error.")
 
 

@@ -1,0 +1,168 @@
+"""`sentinel check config|ready`: is the configuration right, is the running sidecar ready.
+
+`check config` loads with the code that starts the sidecar, so what it accepts is what starts.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from sentinel.app.config import SentinelConfig, load_config
+from sentinel.errors import ConfigError, ConfigUnreadableError
+from sentinel.runtime.config_loader import Loaded
+from sentinel.runtime.config_render import effective_digest
+from sentinel.runtime.logging import escape
+
+_FINE, _WRONG, _USAGE, _UNKNOWN = 0, 1, 2, 3
+_DEFAULT_URL = "http://127.0.0.1:9640"
+_REPLY_BYTES_MAX = 256 * 1024
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add `check` and what can be checked."""
+    parser = subparsers.add_parser("check", help="check the configuration, or a running sidecar")
+    what = parser.add_subparsers(title="what to check", metavar="WHAT", required=True)
+
+    config = what.add_parser(
+        "config",
+        help="check a configuration as the start would, all faults at once",
+        description="Exit codes: 0 right, 1 faults, 2 usage, 3 cannot be read.",
+    )
+    config.add_argument(
+        "path", nargs="?", type=Path, help="YAML file, or a folder of them; absent, the defaults"
+    )
+    config.add_argument("-o", "--output", choices=("table", "json"), default="table")
+    config.set_defaults(run=run_config)
+
+    ready = what.add_parser(
+        "ready",
+        help="ask a running sidecar whether it is ready",
+        description="Exit codes: 0 ready, 1 not ready, 2 usage, 3 not reachable.",
+    )
+    ready.add_argument("--url", default=_DEFAULT_URL, help="its address (default: %(default)s)")
+    ready.add_argument(
+        "--timeout", type=float, default=5.0, metavar="SECONDS", help="longest wait (default: 5)"
+    )
+    ready.add_argument("-o", "--output", choices=("table", "json"), default="table")
+    ready.set_defaults(run=run_ready)
+
+
+def run_config(args: argparse.Namespace) -> int:
+    """Check the configuration at `args.path`."""
+    try:
+        loaded = load_config(args.path, environment=os.environ)
+    except ConfigError as error:
+        code = _UNKNOWN if isinstance(error, ConfigUnreadableError) else _WRONG
+        if args.output == "json":
+            faults = [asdict(problem) for problem in error.problems]
+            print(json.dumps({"ok": False, "faults": faults, "warnings": []}, indent=2))
+        else:
+            for problem in error.problems:
+                print(escape(str(problem)))
+            count = len(error.problems)
+            print(f"{count} fault{'s' if count > 1 else ''}.")
+        return code
+    if args.output == "json":
+        print(json.dumps(_accepted(loaded), indent=2))
+        return _FINE
+    for warning in loaded.warnings:
+        print(f"warning: {escape(str(warning))}")
+    where = ", ".join(str(file) for file in loaded.files) or "no file, the defaults"
+    count = len(loaded.origins)
+    print(
+        f"The configuration is right: {escape(where)};"
+        f" {count} setting{'' if count == 1 else 's'} given, mode {loaded.config.mode}."
+    )
+    return _FINE
+
+
+def _accepted(loaded: Loaded[SentinelConfig]) -> dict[str, Any]:
+    return {
+        "ok": True,
+        "faults": [],
+        "warnings": [asdict(problem) for problem in loaded.warnings],
+        "files": [str(file) for file in loaded.files],
+        "digest": effective_digest(loaded.config),
+    }
+
+
+def run_ready(args: argparse.Namespace) -> int:
+    """Ask the sidecar at `args.url`."""
+    parts = urlsplit(args.url)
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.username:
+        print(
+            "sentinel check ready: --url must be http(s)://HOST:PORT, without a user",
+            file=sys.stderr,
+        )
+        return _USAGE
+    if not 0 < args.timeout <= 600:
+        print(
+            "sentinel check ready: --timeout must be above 0 and at most 600 seconds",
+            file=sys.stderr,
+        )
+        return _USAGE
+    url = f"{args.url.rstrip('/')}/-/ready"
+    try:
+        status, text = asyncio.run(_ask(url, timeout_s=args.timeout))
+    except (OSError, TimeoutError, ValueError) as error:
+        print(
+            f"{url} cannot be reached: {escape(str(error)) or 'no answer in time'}",
+            file=sys.stderr,
+        )
+        return _UNKNOWN
+    if status not in (200, 503):
+        print(f"{url} answered {status}, as a sidecar does not", file=sys.stderr)
+        return _UNKNOWN
+    ready = status == 200
+    detail = _detail(text)
+    if args.output == "json":
+        print(json.dumps({"ready": ready, "detail": detail}, indent=2))
+    else:
+        print("Ready." if ready else "Not ready.")
+        for line in _component_lines(detail):
+            print(line)
+    return _FINE if ready else _WRONG
+
+
+async def _ask(url: str, *, timeout_s: float) -> tuple[int, str]:
+    # Imported here: `check config` needs no client, and it is what people wait for in an editor.
+    import aiohttp
+
+    timeout = aiohttp.ClientTimeout(total=timeout_s)
+    try:
+        async with (
+            aiohttp.ClientSession(timeout=timeout, trust_env=False) as session,
+            session.get(url, allow_redirects=False) as reply,
+        ):
+            body = await reply.content.read(_REPLY_BYTES_MAX)
+            return reply.status, body.decode("utf-8", "replace")
+    except aiohttp.ClientError as error:
+        raise OSError(str(error)) from error
+
+
+def _detail(text: str) -> object:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return text.strip()
+
+
+def _component_lines(detail: object) -> list[str]:
+    """A line a component, where the reply lists them."""
+    components = detail.get("components") if isinstance(detail, Mapping) else None
+    if not isinstance(components, Mapping):
+        return []
+    return [
+        escape(f"{name}: {health.get('status', '?')}: {health.get('sentence', '')}")
+        for name, health in components.items()
+        if isinstance(health, Mapping)
+    ]
