@@ -34,9 +34,9 @@ def text_of(raw: bytes) -> str:
 
 
 def label_of(text: str) -> str:
-    """Text as a label: one line, without secrets, at most `LABEL_CHARS_MAX` characters.
+    r"""Text as a label: one line, without secrets, at most `LABEL_CHARS_MAX` characters.
 
-    >>> label_of("GET  /v1/transactions/{id}\\n")
+    >>> label_of("GET  /v1/transactions/{id}\n")
     'GET /v1/transactions/{id}'
     """
     # Cut before redacting as well: redaction is linear but not free, and nothing beyond the cut is shown.

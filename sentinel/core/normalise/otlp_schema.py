@@ -55,7 +55,10 @@ _MESSAGES: dict[str, tuple[tuple[str, int, str] | tuple[str, int, str, str], ...
     ),
     # metrics
     "MetricsRequest": (("resource_metrics", 1, "*message", "ResourceMetrics"),),
-    "ResourceMetrics": (("resource", 1, "bytes"), ("scope_metrics", 2, "*message", "ScopeMetrics")),
+    "ResourceMetrics": (
+        ("resource", 1, "bytes"),
+        ("scope_metrics", 2, "*message", "ScopeMetrics"),
+    ),
     "ScopeMetrics": (("scope", 1, "bytes"), ("metrics", 2, "*message", "Metric")),
     "Metric": (
         ("name", 1, "bytes"),

@@ -74,7 +74,9 @@ def _hint_of(attributes: Sequence[bytes]) -> _Hint | None:
         position = next(
             (
                 (index, start)
-                for start in (b"\n" + bytes([len(name)]) + name.encode() + b"\x12" for name in names)
+                for start in (
+                    b"\n" + bytes([len(name)]) + name.encode() + b"\x12" for name in names
+                )
                 for index, attribute in enumerate(attributes)
                 if attribute.startswith(start)
             ),
@@ -218,7 +220,12 @@ class TracesDecoder:
         return len(self._class_scope) - 1
 
     def _batch(
-        self, spans: list[Any], classes: NDArray[np.int32], services: frozenset[str], *, now_ns: int
+        self,
+        spans: list[Any],
+        classes: NDArray[np.int32],
+        services: frozenset[str],
+        *,
+        now_ns: int,
     ) -> SampleBatch:
         trace_ids = [span.trace_id for span in spans]
         span_ids = [span.span_id for span in spans]
@@ -308,7 +315,8 @@ def _is_error(status: bytes) -> bool:
 def _valid_ids(ids: list[bytes], length: int) -> NDArray[np.bool_]:
     """Which ids have the right length and are not all zeros."""
     if {len(each) for each in ids} == {length}:
-        return np.frombuffer(b"".join(ids), np.uint64).reshape(len(ids), -1).any(axis=1)
+        words = np.frombuffer(b"".join(ids), np.uint64).reshape(len(ids), -1)
+        return np.asarray(words.any(axis=1), np.bool_)
     zeros = bytes(length)
     return np.array([len(each) == length and each != zeros for each in ids], np.bool_)
 

@@ -1,1 +1,21 @@
 """SampleBatch to WindowBlock."""
+
+from sentinel.core.series.aggregator import (
+    OVERFLOW_POINTS,
+    OVERFLOW_SCOPE,
+    Aggregator,
+    SeriesSettings,
+)
+from sentinel.core.series.counts import SeriesCounts
+from sentinel.core.series.windows import ClosedWindow, ClosedWindows, to_block
+
+__all__ = [
+    "OVERFLOW_POINTS",
+    "OVERFLOW_SCOPE",
+    "Aggregator",
+    "ClosedWindow",
+    "ClosedWindows",
+    "SeriesCounts",
+    "SeriesSettings",
+    "to_block",
+]

@@ -43,8 +43,8 @@ Counts = NDArray[np.int64]
 def bucket_of(values: ArrayLike) -> Buckets:
     """The bucket number of each value; values are finite and >= 0."""
     bits = np.ascontiguousarray(values, dtype=np.float64).view(np.int64) >> _SHIFT
-    bits -= _FIRST
-    return np.clip(bits, 0, BUCKET_COUNT - 1).astype(np.int16)
+    number: Buckets = np.clip(bits - _FIRST, 0, BUCKET_COUNT - 1).astype(np.int16)
+    return number
 
 
 def bounds_of(bucket: ArrayLike) -> NDArray[np.float64]:
@@ -70,9 +70,7 @@ def counted(bucket: Buckets) -> tuple[Buckets, Counts]:
     return distinct, count.astype(np.int64)
 
 
-def sum_by_key(
-    key: NDArray[np.int64], count: Counts
-) -> tuple[NDArray[np.int64], Counts]:
+def sum_by_key(key: NDArray[np.int64], count: Counts) -> tuple[NDArray[np.int64], Counts]:
     """Distinct keys, ascending, with the sum of the counts of each.
 
     The key may hold more than the bucket, such as whose histogram it is; this is the exact merge of many
@@ -147,6 +145,22 @@ def quantiles_by_row(
     at = np.searchsorted(running[1:], before[filled] + rank, side="left")
     result[filled] = midpoint_of(bucket[at])
     return result
+
+
+def rows_in_order(
+    offset: NDArray[np.integer], order: NDArray[np.integer]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Compressed rows in another order: the new offsets, and where each entry comes from.
+
+    >>> offset, source = rows_in_order(np.array([0, 2, 3]), np.array([1, 0]))
+    >>> offset.tolist(), source.tolist()
+    ([0, 1, 3], [2, 0, 1])
+    """
+    length = np.diff(offset)[order]
+    moved = np.concatenate(([0], np.cumsum(length))).astype(np.int64)
+    # Rows change places as wholes: entry j of new row r was entry offset[order[r]] + j.
+    source = np.arange(moved[-1]) + np.repeat(offset[:-1][order] - moved[:-1], length)
+    return moved, source.astype(np.int64)
 
 
 def quantile(bucket: Buckets, count: Counts, q: float) -> float:

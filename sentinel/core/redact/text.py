@@ -1,0 +1,3 @@
+"""placeholder"""
+def redact(text: str) -> str:
+    return text

@@ -1,0 +1,636 @@
+"""Batches in, closed windows out: the whole reduction, without a clock or a socket.
+
+A window is open until the watermark passes its end; then it is summed and never changes. Each live place (service,
+stage, route) of calls gives traffic, errors and latency; each metric stream and each kind of log line gives a gauge.
+
+- A series is live from its first data until it was idle for `idle_ns`, at most `series_count_max` at once. What comes
+  after the cap is counted on the overflow series, exactly; a series that is known is never put out for one that is not.
+- A live place without calls has traffic 0 when its service was heard in or after the window, and no value when not:
+  "nothing happened" and "nobody told us" are different answers.
+- When many windows fall due at once, time jumped (a suspended machine, a wrong clock). Then only windows with data are
+  reported, and silence in them proves nothing; the rest is skipped and counted.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sentinel.core.model import (
+    OVERFLOW,
+    SIGNAL_ERRORS,
+    SIGNAL_LATENCY,
+    SIGNAL_TRAFFIC,
+    CallColumns,
+    CallExemplar,
+    DistributionPoint,
+    Exemplar,
+    Kind,
+    LogRecord,
+    NumberPoint,
+    RejectReason,
+    SampleBatch,
+    Scope,
+    SeriesKey,
+    Temporality,
+)
+from sentinel.core.series.calls import CallCounts, CallSums, key_of, sums_of
+from sentinel.core.series.counts import (
+    SIGNAL_CALLS,
+    SIGNAL_LOGS,
+    SIGNAL_METRICS,
+    SeriesCounts,
+)
+from sentinel.core.series.logs import STAGE_LOGS, LogWindow, NewLines, log_key
+from sentinel.core.series.slots import Slots
+from sentinel.core.series.streams import Increase, Streams
+from sentinel.core.series.watermark import Watermark
+from sentinel.core.series.windows import ClosedWindow, ClosedWindows
+from sentinel.core.stats import log_linear
+
+OVERFLOW_SCOPE = Scope(OVERFLOW, OVERFLOW, OVERFLOW)
+OVERFLOW_POINTS = SeriesKey(OVERFLOW, OVERFLOW, OVERFLOW, "points")
+"""Gauges over the cap cannot be added up; this series counts their points a second instead."""
+
+LATENCY_QUANTILE = 0.95
+_HOUR_NS = 3600 * 10**9
+_FUTURE_MAX_NS = 300 * 10**9
+_FINGERPRINTS_MAX = 1024
+_SERIES_PER_SCOPE = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SeriesSettings:
+    """How samples become windows.
+
+    Attributes:
+        window_ns: width of a window; an hour is a multiple of it.
+        lateness_ns: how long a closed window's end is waited past.
+        series_count_max: most live series, the overflow series not counted.
+        idle_ns: a series without data for this long is forgotten; at least an hour.
+        burst_window_count: more windows than this falling due at once mean that time jumped.
+        pending_point_count_max: most metric points held for open windows.
+    """
+
+    window_ns: int = 10 * 10**9
+    lateness_ns: int = 5 * 10**9
+    series_count_max: int = 10_000
+    idle_ns: int = 24 * _HOUR_NS
+    burst_window_count: int = 6
+    pending_point_count_max: int = 200_000
+
+    def __post_init__(self) -> None:
+        if self.window_ns <= 0 or _HOUR_NS % self.window_ns:
+            msg = "the window must be positive and divide an hour"
+            raise ValueError(msg)
+        if self.lateness_ns < 0:
+            msg = "the lateness must not be negative"
+            raise ValueError(msg)
+        if self.series_count_max < _SERIES_PER_SCOPE:
+            msg = f"the cap on series must be at least {_SERIES_PER_SCOPE}"
+            raise ValueError(msg)
+        if self.idle_ns < _HOUR_NS:
+            msg = "a series must be idle for at least an hour before it is forgotten"
+            raise ValueError(msg)
+
+
+class _OpenWindow:
+    """What has come for one window so far."""
+
+    __slots__ = ("calls", "distributions", "exemplars", "logs", "numbers")
+
+    def __init__(self) -> None:
+        self.calls = CallCounts()
+        self.exemplars: dict[tuple[int, bool], CallExemplar] = {}
+        self.numbers: list[NumberPoint] = []
+        self.distributions: list[DistributionPoint] = []
+        self.logs = LogWindow()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Layout:
+    """The order of series in a window; kept from window to window while the set is the same."""
+
+    version: tuple[int, int]
+    scopes: NDArray[np.intp]
+    gauges: NDArray[np.intp]
+    keys: tuple[SeriesKey, ...]
+    kind: NDArray[np.int8]
+    counted: NDArray[np.bool_]
+
+
+class Aggregator:
+    """Reduces batches to windows; one thread at a time."""
+
+    def __init__(self, settings: SeriesSettings, *, start_ns: int | None = None) -> None:
+        """Make an empty aggregator.
+
+        Args:
+            settings: see `SeriesSettings`.
+            start_ns: samples before the first window boundary from here on are late. By default the first call
+                decides, because the window that is running when we begin was seen only in part.
+        """
+        self._settings = settings
+        self._mark = Watermark(lateness_ns=settings.lateness_ns)
+        self._next: int | None = None if start_ns is None else self._boundary(start_ns)
+        self._open: dict[int, _OpenWindow] = {}
+        self._pending_point_count = 0
+        self._scopes: Slots[Scope] = Slots()
+        self._gauges: Slots[SeriesKey] = Slots()
+        self._services: Slots[str] = Slots()
+        self._streams = Streams(stream_count_max=2 * settings.series_count_max)
+        self._new_lines = NewLines()
+        self._fingerprints: deque[bytes] = deque(maxlen=_FINGERPRINTS_MAX)
+        self._fingerprint_set: set[bytes] = set()
+        self._layout: _Layout | None = None
+        self._hour = CallCounts()
+        self._hour_start_ns: int | None = None
+        self._counts = SeriesCounts()
+
+    @property
+    def watermark_ns(self) -> int:
+        """Windows that end by here are closed."""
+        return self._mark.value_ns
+
+    @property
+    def clock_distrusted(self) -> bool:
+        """Whether the receive clock has stepped forward and nothing has confirmed it yet."""
+        return self._mark.clock_distrusted
+
+    @property
+    def series_count(self) -> int:
+        """How many series are live."""
+        return _SERIES_PER_SCOPE * len(self._scopes) + len(self._gauges)
+
+    def take_counts(self) -> SeriesCounts:
+        """What was given up or noticed since the last call."""
+        counts, self._counts = self._counts, SeriesCounts()
+        return counts
+
+    def remember(self, keys: Iterable[SeriesKey], *, last_ns: int) -> None:
+        """Take series for live that were so before a restart, so that their silence is noticed."""
+        for key in keys:
+            if key.signal in (SIGNAL_TRAFFIC, SIGNAL_ERRORS, SIGNAL_LATENCY):
+                self._scopes.mark(np.array([self._scope_slot(key.scope)]), last_ns)
+            else:
+                self._gauges.mark(np.array([self._gauge_slot(key)]), last_ns)
+
+    def add(self, batch: SampleBatch, now_ns: int) -> None:
+        """Take in a batch that was received at `now_ns`."""
+        self._begin(now_ns)
+        if self._is_repeat(batch.fingerprint):
+            return
+        newest_ns = 0
+        if batch.calls is not None and len(batch.calls.end_ns):
+            newest_ns = int(batch.calls.end_ns.max())
+            self._add_calls(batch.calls, now_ns)
+        for number in batch.numbers:
+            newest_ns = max(newest_ns, number.time_ns)
+            if (window := self._window_for(number.time_ns, now_ns, SIGNAL_METRICS)) is not None:
+                self._hold(window.numbers, number)
+        for distribution in batch.distributions:
+            newest_ns = max(newest_ns, distribution.time_ns)
+            if (
+                window := self._window_for(distribution.time_ns, now_ns, SIGNAL_METRICS)
+            ) is not None:
+                self._hold(window.distributions, distribution)
+        for record in batch.logs:
+            newest_ns = max(newest_ns, record.time_ns)
+            if (window := self._window_for(record.time_ns, now_ns, SIGNAL_LOGS)) is not None:
+                self._add_log(record, window)
+        for service in batch.services:
+            self._hear(service, now_ns)
+        if newest_ns <= now_ns + _FUTURE_MAX_NS:
+            self._mark.advance(now_ns, event_ns=newest_ns)
+
+    def close(self, now_ns: int) -> ClosedWindows:
+        """Close every window the watermark has passed; call it every second or so, also when nothing comes."""
+        due = self._begin(now_ns)
+        watermark_ns = self._mark.advance(now_ns)
+        target = watermark_ns // self._settings.window_ns
+        burst = target - due > self._settings.burst_window_count
+        indices: Iterable[int] = range(due, target)
+        skipped = 0
+        if burst:
+            indices = sorted(index for index in self._open if index < target)
+            skipped = target - due - len(indices)
+            self._counts.skipped_windows += skipped
+        windows: list[ClosedWindow] = []
+        hours: list[ClosedWindow] = []
+        for index in indices:
+            start_ns = index * self._settings.window_ns
+            hours += self._turn_hour(start_ns)
+            windows.append(self._close_window(index, start_ns, silence_known=not burst))
+        if target > due:
+            self._next = target
+        return ClosedWindows(
+            windows=tuple(windows),
+            hours=tuple(hours),
+            watermark_ns=watermark_ns,
+            skipped_count=skipped,
+        )
+
+    # Taking in.
+
+    def _boundary(self, at_ns: int) -> int:
+        return -(-at_ns // self._settings.window_ns)
+
+    def _begin(self, now_ns: int) -> int:
+        if self._next is None:
+            self._next = self._boundary(now_ns)
+        return self._next
+
+    def _is_repeat(self, fingerprint: bytes) -> bool:
+        if not fingerprint:
+            return False
+        if fingerprint in self._fingerprint_set:
+            self._counts.duplicate_batches += 1
+            return True
+        if len(self._fingerprints) == _FINGERPRINTS_MAX:
+            self._fingerprint_set.discard(self._fingerprints[0])
+        self._fingerprints.append(fingerprint)
+        self._fingerprint_set.add(fingerprint)
+        return False
+
+    def _add_calls(self, calls: CallColumns, now_ns: int) -> None:
+        slot_of_scope = np.array([self._scope_slot(scope) for scope in calls.scopes], np.int64)
+        slot = slot_of_scope[calls.scope_index]
+        self._note_overflow(slot, now_ns)
+        key = key_of(slot, log_linear.bucket_of(calls.duration_s), calls.error)
+        index = calls.end_ns // self._settings.window_ns
+        for each in np.unique(index) if index.min() != index.max() else index[:1]:
+            rows = index == each
+            window = self._window_for(
+                int(each) * self._settings.window_ns,
+                now_ns,
+                SIGNAL_CALLS,
+                count=int(np.count_nonzero(rows)),
+            )
+            if window is not None:
+                window.calls.add(key[rows])
+        for exemplar in calls.exemplars:
+            window = self._open.get(exemplar.end_ns // self._settings.window_ns)
+            if window is not None:
+                name = (int(slot_of_scope[exemplar.scope_index]), exemplar.error)
+                kept = window.exemplars.get(name)
+                if kept is None or _slower(exemplar, kept):
+                    window.exemplars[name] = exemplar
+
+    def _add_log(self, record: LogRecord, window: _OpenWindow) -> None:
+        key = log_key(record)
+        counts = window.logs.counts
+        # An open window must not hold more new names than can become series.
+        if key not in counts and self._gauges.find(key) is None and len(counts) >= self._room():
+            key = OVERFLOW_POINTS
+        counts[key] += 1
+        self._new_lines.note(record, window.logs)
+
+    def _window_for(
+        self, time_ns: int, now_ns: int, signal: str, *, count: int = 1
+    ) -> _OpenWindow | None:
+        """The open window an instant belongs to; None, and counted, when it is closed or too far ahead."""
+        index = time_ns // self._settings.window_ns
+        if self._next is not None and index < self._next:
+            self._counts.late[signal] += count
+            return None
+        if time_ns > now_ns + _FUTURE_MAX_NS:
+            self._counts.dropped[signal, RejectReason.FUTURE] += count
+            return None
+        window = self._open.get(index)
+        if window is None:
+            window = self._open[index] = _OpenWindow()
+        return window
+
+    def _hold(
+        self,
+        held: list[NumberPoint] | list[DistributionPoint],
+        point: NumberPoint | DistributionPoint,
+    ) -> None:
+        if self._pending_point_count >= self._settings.pending_point_count_max:
+            self._counts.dropped[SIGNAL_METRICS, RejectReason.UNSUPPORTED] += 1
+            return
+        self._pending_point_count += 1
+        held.append(point)  # type: ignore[arg-type]
+
+    # Names.
+
+    def _room(self) -> int:
+        return max(0, self._settings.series_count_max - self.series_count)
+
+    def _scope_slot(self, scope: Scope) -> int:
+        slot = self._scopes.find(scope)
+        if slot is not None:
+            return slot
+        if scope != OVERFLOW_SCOPE and self._room() < _SERIES_PER_SCOPE:
+            return self._scope_slot(OVERFLOW_SCOPE)
+        return self._scopes.take(scope, group=self._services.take(scope.service))
+
+    def _gauge_slot(self, key: SeriesKey) -> int:
+        slot = self._gauges.find(key)
+        if slot is not None:
+            return slot
+        if key != OVERFLOW_POINTS and not self._room():
+            return self._gauge_slot(OVERFLOW_POINTS)
+        return self._gauges.take(key, group=self._services.take(key.service))
+
+    def _note_overflow(self, slot: NDArray[np.int64], now_ns: int) -> None:
+        overflow = self._scopes.find(OVERFLOW_SCOPE)
+        if overflow is not None and (count := int(np.count_nonzero(slot == overflow))):
+            self._counts.overflow += count
+            self._hear(OVERFLOW, now_ns)
+
+    def _hear(self, service: str, now_ns: int) -> None:
+        slot = self._services.find(service)
+        if slot is None:
+            if len(self._services) >= self._settings.series_count_max:
+                return
+            slot = self._services.take(service)
+        self._services.last_ns[slot] = max(int(self._services.last_ns[slot]), now_ns)
+
+    # Closing.
+
+    def _close_window(self, index: int, start_ns: int, *, silence_known: bool) -> ClosedWindow:
+        window = self._open.pop(index, None) or _OpenWindow()
+        self._pending_point_count -= len(window.numbers) + len(window.distributions)
+        gauges = self._gauge_values(window)
+        key, count = window.calls.totals()
+        self._hour.add(key, count)
+        sums = sums_of(key, count, width=self._scopes.width)
+        self._scopes.mark(np.flatnonzero(sums.calls), start_ns)
+        self._gauges.mark(np.array(list(gauges), np.intp), start_ns)
+        layout = self._layout_now()
+        value, weight, heard = self._columns(
+            layout, sums, gauges, start_ns=start_ns, silence_known=silence_known
+        )
+        column = np.zeros(self._scopes.width, np.int64)
+        column[layout.scopes] = np.arange(len(layout.scopes)) * _SERIES_PER_SCOPE + 2
+        return ClosedWindow(
+            start_ns=start_ns,
+            step_ns=self._settings.window_ns,
+            keys=layout.keys,
+            kind=layout.kind,
+            value=self._narrowed(value, weight),
+            weight=weight.astype(np.float32),
+            heard=heard,
+            histograms=sums.histograms(column) if len(sums.slot) else None,
+            exemplars=self._exemplars(window),
+            logs=tuple(sorted(window.logs.lines, key=lambda line: line.time_ns)),
+        )
+
+    def _columns(
+        self,
+        layout: _Layout,
+        sums: CallSums,
+        gauges: dict[int, tuple[float, float]],
+        *,
+        start_ns: int,
+        silence_known: bool,
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.bool_]]:
+        """Value, weight and heard of every series, in the layout's order."""
+        window_s = self._settings.window_ns / 1e9
+        split = _SERIES_PER_SCOPE * len(layout.scopes)
+        value = np.full(len(layout.keys), np.nan)
+        weight = np.zeros(len(layout.keys))
+        heard = np.zeros(len(layout.keys), np.bool_)
+
+        calls = sums.calls[layout.scopes]
+        failed = sums.failed[layout.scopes]
+        any_calls = calls > 0
+        scope_heard = any_calls | (
+            self._heard(self._scopes, layout.scopes, start_ns) & silence_known
+        )
+        value[0:split:_SERIES_PER_SCOPE] = np.where(scope_heard, calls / window_s, np.nan)
+        value[1:split:_SERIES_PER_SCOPE] = np.divide(
+            failed, calls, out=np.full(len(calls), np.nan), where=any_calls
+        )
+        value[2:split:_SERIES_PER_SCOPE] = sums.quantile(LATENCY_QUANTILE)[layout.scopes]
+        weight[:split] = np.repeat(calls, _SERIES_PER_SCOPE)
+        heard[:split] = np.repeat(scope_heard, _SERIES_PER_SCOPE)
+
+        width = self._gauges.width
+        of_slot = np.full(width, np.nan)
+        points = np.zeros(width)
+        for slot, (gauge, point_count) in gauges.items():
+            of_slot[slot] = gauge
+            points[slot] = point_count
+        weight[split:] = points[layout.gauges]
+        gauge_heard = (weight[split:] > 0) | (
+            self._heard(self._gauges, layout.gauges, start_ns) & silence_known
+        )
+        # What counts things is 0 when nothing came; what reads a level has no value then.
+        quiet = layout.counted & gauge_heard & (weight[split:] == 0)
+        value[split:] = np.where(quiet, 0.0, of_slot[layout.gauges])
+        heard[split:] = gauge_heard
+        return value, weight, heard
+
+    def _heard(
+        self, slots: Slots[Scope] | Slots[SeriesKey], live: NDArray[np.intp], start_ns: int
+    ) -> NDArray[np.bool_]:
+        return self._services.last_ns[slots.group[live]] >= start_ns
+
+    def _narrowed(
+        self, value: NDArray[np.float64], weight: NDArray[np.float64]
+    ) -> NDArray[np.float32]:
+        """Values as they are stored; what float32 cannot hold becomes no value, and is counted."""
+        with np.errstate(over="ignore"):
+            narrow = value.astype(np.float32)
+        wrong = np.isinf(narrow)
+        if wrong.any():
+            self._counts.dropped[SIGNAL_METRICS, RejectReason.NOT_FINITE] += int(wrong.sum())
+            narrow[wrong] = np.nan
+            weight[wrong] = 0.0
+        return narrow
+
+    def _gauge_values(self, window: _OpenWindow) -> dict[int, tuple[float, float]]:
+        """Value and weight of each gauge that got points, by slot; call distributions go to the window's calls."""
+        gauges = _Gauges()
+        for number in self._streams.increases(window.numbers, self._counts):
+            gauges.add(SeriesKey(*number.point.scope, number.point.signal), number)
+        for distribution in self._streams.increases(window.distributions, self._counts):
+            point = distribution.point
+            if point.is_calls:
+                self._count_calls(window, distribution)
+            else:
+                gauges.add(SeriesKey(*point.scope, f"{point.signal}:rate"), distribution)
+                gauges.add_histogram(SeriesKey(*point.scope, f"{point.signal}:p95"), distribution)
+        window_s = self._settings.window_ns / 1e9
+        values = gauges.values()
+        values.update(
+            (key, (count / window_s, float(count)))
+            for key, count in window.logs.counts.items()
+            if key != OVERFLOW_POINTS
+        )
+        by_slot: dict[int, tuple[float, float]] = {}
+        over = window.logs.counts[OVERFLOW_POINTS]
+        # Sorted, so that which names are beyond the cap does not depend on the order of arrival.
+        for key in sorted(values):
+            slot = self._gauge_slot(key)
+            if self._gauges.names[slot] == OVERFLOW_POINTS:
+                over += int(values[key][1])
+            else:
+                by_slot[slot] = values[key]
+        if over:
+            self._counts.overflow += over
+            by_slot[self._gauge_slot(OVERFLOW_POINTS)] = (over / window_s, float(over))
+        return by_slot
+
+    def _count_calls(self, window: _OpenWindow, increase: Increase[DistributionPoint]) -> None:
+        if increase.histogram is None:
+            return
+        bucket, count = increase.histogram
+        slot = np.full(len(bucket), self._scope_slot(increase.point.scope), np.int64)
+        failed = np.full(len(bucket), increase.point.error)
+        window.calls.add(key_of(slot, bucket, failed), count)
+
+    def _exemplars(self, window: _OpenWindow) -> tuple[Exemplar, ...]:
+        found: list[Exemplar] = []
+        for (slot, error), call in window.exemplars.items():
+            scope = self._scopes.names[slot]
+            if scope is not None:
+                found.append(
+                    Exemplar(
+                        trace_id=call.trace_id,
+                        key=SeriesKey(*scope, SIGNAL_ERRORS if error else SIGNAL_LATENCY),
+                        time_ns=call.end_ns,
+                        duration_s=call.duration_s,
+                        error=error,
+                    )
+                )
+        return tuple(found)
+
+    def _layout_now(self) -> _Layout:
+        """The live series; the last layout itself when they are the same."""
+        version = (self._scopes.version, self._gauges.version)
+        scopes = np.flatnonzero(self._scopes.born[: self._scopes.width])
+        gauges = np.flatnonzero(self._gauges.born[: self._gauges.width])
+        last = self._layout
+        if (
+            last is not None
+            and last.version == version
+            and np.array_equal(last.scopes, scopes)
+            and np.array_equal(last.gauges, gauges)
+        ):
+            return last
+        names = [self._scopes.names[slot] for slot in scopes]
+        gauge_keys = [key for slot in gauges if (key := self._gauges.names[slot]) is not None]
+        call_keys = [
+            SeriesKey(*scope, signal)
+            for scope in names
+            if scope is not None
+            for signal in (SIGNAL_TRAFFIC, SIGNAL_ERRORS, SIGNAL_LATENCY)
+        ]
+        kinds = [Kind.TRAFFIC, Kind.ERRORS, Kind.LATENCY] * len(scopes)
+        kinds += [Kind.GAUGE] * len(gauges)
+        self._layout = _Layout(
+            version=version,
+            scopes=scopes,
+            gauges=gauges,
+            keys=tuple(call_keys + gauge_keys),
+            kind=np.array(kinds, np.int8),
+            counted=np.array(
+                [key.stage in (STAGE_LOGS, OVERFLOW) for key in gauge_keys], np.bool_
+            ),
+        )
+        return self._layout
+
+    def _turn_hour(self, start_ns: int) -> list[ClosedWindow]:
+        """The hour that ended before the window that starts at `start_ns`, if one did; idle series go with it."""
+        hour_ns = start_ns - start_ns % _HOUR_NS
+        ended_ns, self._hour_start_ns = self._hour_start_ns, hour_ns
+        if ended_ns is None or ended_ns == hour_ns:
+            return []
+        key, count = self._hour.totals()
+        self._hour = CallCounts()
+        hour = self._hour_window(key, count, start_ns=ended_ns)
+        self._forget_idle(start_ns - self._settings.idle_ns)
+        return [hour] if hour is not None else []
+
+    def _hour_window(
+        self, key: NDArray[np.int64], count: NDArray[np.int64], *, start_ns: int
+    ) -> ClosedWindow | None:
+        sums = sums_of(key, count, width=self._scopes.width)
+        if not len(sums.slot):
+            return None
+        column = np.zeros(self._scopes.width, np.int64)
+        column[sums.slot] = np.arange(len(sums.slot))
+        # Slots are released only after their hour was turned, so each still has its name here.
+        names = [name for slot in sums.slot if (name := self._scopes.names[slot]) is not None]
+        return ClosedWindow(
+            start_ns=start_ns,
+            step_ns=_HOUR_NS,
+            keys=tuple([SeriesKey(*scope, SIGNAL_LATENCY) for scope in names]),
+            kind=np.full(len(names), Kind.LATENCY, np.int8),
+            value=sums.quantile(LATENCY_QUANTILE)[sums.slot].astype(np.float32),
+            weight=sums.calls[sums.slot].astype(np.float32),
+            heard=np.ones(len(names), np.bool_),
+            histograms=sums.histograms(column),
+        )
+
+    def _forget_idle(self, before_ns: int) -> None:
+        scopes, gauges = self._scopes.idle_since(before_ns), self._gauges.idle_since(before_ns)
+        self._scopes.release(scopes)
+        self._gauges.release(gauges)
+        self._counts.expired += _SERIES_PER_SCOPE * len(scopes) + len(gauges)
+        self._streams.forget_idle(before_ns)
+        services = {scope.service for scope in self._scopes.names if scope is not None}
+        services |= {key.service for key in self._gauges.names if key is not None}
+        self._services.release(
+            [
+                slot
+                for slot, service in enumerate(self._services.names)
+                if service is not None
+                and service not in services
+                and self._services.last_ns[slot] < before_ns
+            ]
+        )
+
+
+class _Gauges:
+    """The gauges of one window: rates of several streams of a name add up, levels are averaged."""
+
+    def __init__(self) -> None:
+        self._rates: dict[SeriesKey, list[float]] = {}
+        self._levels: dict[SeriesKey, list[float]] = {}
+        self._histograms: dict[SeriesKey, list[tuple[log_linear.Buckets, log_linear.Counts]]] = {}
+        self._points: dict[SeriesKey, int] = {}
+
+    def add(
+        self, key: SeriesKey, increase: Increase[NumberPoint] | Increase[DistributionPoint]
+    ) -> None:
+        """Take one stream's number into account; a gain over no known time is none."""
+        if increase.point.temporality is Temporality.GAUGE:
+            self._levels.setdefault(key, []).append(increase.value)
+        elif increase.interval_s > 0:
+            self._rates.setdefault(key, []).append(increase.value / increase.interval_s)
+        else:
+            return
+        self._points[key] = self._points.get(key, 0) + increase.point_count
+
+    def add_histogram(self, key: SeriesKey, increase: Increase[DistributionPoint]) -> None:
+        """Take one stream's distribution into account."""
+        if increase.histogram is not None and len(increase.histogram[0]):
+            self._histograms.setdefault(key, []).append(increase.histogram)
+            self._points[key] = self._points.get(key, 0) + increase.point_count
+
+    def values(self) -> dict[SeriesKey, tuple[float, float]]:
+        """Value and number of points of each; fsum, because its result does not depend on the order."""
+        found = {
+            key: (math.fsum(levels) / len(levels), float(self._points[key]))
+            for key, levels in self._levels.items()
+        }
+        for key, rates in self._rates.items():
+            found[key] = (math.fsum(rates), float(self._points[key]))
+        for key, histograms in self._histograms.items():
+            quantile = log_linear.quantile(*log_linear.merge(*histograms), LATENCY_QUANTILE)
+            found[key] = (quantile, float(self._points[key]))
+        return found
+
+
+def _slower(call: CallExemplar, other: CallExemplar) -> bool:
+    # The trace id breaks ties, so that the choice does not depend on the order of arrival.
+    return (call.duration_s, call.trace_id) > (other.duration_s, other.trace_id)

@@ -1,0 +1,111 @@
+"""Closed windows, by the names of their series; the shell turns names into ids."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sentinel.core.model import (
+    Exemplar,
+    HistogramBlock,
+    Kind,
+    LogLine,
+    SeriesKey,
+    WindowBlock,
+)
+from sentinel.core.stats import log_linear
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClosedWindow:
+    """One window of every live series.
+
+    Attributes:
+        start_ns: its start (Unix, a multiple of step_ns).
+        step_ns: its width.
+        keys: the series; the same tuple object as in the window before when the set did not change.
+        kind: int8[S], `Kind` of each.
+        value, weight: float32[S], as in `WindowBlock`.
+        heard: bool[S].
+        histograms: of the latency series, rows by position in `keys`; None when no calls came.
+        exemplars: the slowest and the failed calls of each place, a few each.
+        logs: error lines not seen in the last hour, a few at most.
+    """
+
+    start_ns: int
+    step_ns: int
+    keys: tuple[SeriesKey, ...]
+    kind: NDArray[np.int8]
+    value: NDArray[np.float32]
+    weight: NDArray[np.float32]
+    heard: NDArray[np.bool_]
+    histograms: HistogramBlock | None = None
+    exemplars: tuple[Exemplar, ...] = ()
+    logs: tuple[LogLine, ...] = ()
+
+    @property
+    def end_ns(self) -> int:
+        """Its end."""
+        return self.start_ns + self.step_ns
+
+    def named(self) -> list[tuple[SeriesKey, Kind]]:
+        """The series as `SeriesStore.register` takes them."""
+        return [(key, Kind(int(kind))) for key, kind in zip(self.keys, self.kind, strict=True)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClosedWindows:
+    """What one call of `Aggregator.close` closed, in order of time.
+
+    Attributes:
+        windows: the windows.
+        hours: finished hours of the latency series, with merged histograms; value is the p95 of the hour.
+        watermark_ns: where time stands.
+        skipped_count: windows that were passed over unreported, because time jumped (see `Aggregator.close`).
+    """
+
+    windows: tuple[ClosedWindow, ...] = ()
+    hours: tuple[ClosedWindow, ...] = ()
+    watermark_ns: int = 0
+    skipped_count: int = 0
+
+
+def to_block(window: ClosedWindow, ids: Mapping[SeriesKey, int]) -> WindowBlock:
+    """The window as a block of one, its series in ascending order of their ids.
+
+    Raises:
+        KeyError: a series of the window has no id.
+    """
+    unordered = np.fromiter((ids[key] for key in window.keys), np.int64, len(window.keys))
+    order = np.argsort(unordered, kind="stable")
+    return WindowBlock(
+        start_ns=window.start_ns,
+        step_ns=window.step_ns,
+        series=unordered[order],
+        kind=window.kind[order],
+        value=window.value[order][np.newaxis],
+        weight=window.weight[order][np.newaxis],
+        heard=window.heard[order][np.newaxis],
+        histograms=_reordered(window.histograms, order),
+    )
+
+
+def _reordered(
+    histograms: HistogramBlock | None, order: NDArray[np.intp]
+) -> HistogramBlock | None:
+    if histograms is None:
+        return None
+    position = np.empty(len(order), np.int32)
+    position[order] = np.arange(len(order), dtype=np.int32)
+    row = position[histograms.row]
+    by_row = np.argsort(row, kind="stable")
+    offset, source = log_linear.rows_in_order(histograms.offset, by_row)
+    return HistogramBlock(
+        row=row[by_row],
+        offset=offset.astype(np.int32),
+        bucket=histograms.bucket[source],
+        count=histograms.count[source],
+    )
