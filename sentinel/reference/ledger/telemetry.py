@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import socket
 import sys
 import threading
@@ -47,6 +48,7 @@ POSTER_SERVICE: Final = "ledger-poster"
 DESTINATION: Final = "ledger.transfers"
 
 _SCOPE: Final = "ledger"
+_SQLSTATE: Final = re.compile(r"[0-9A-Z]{5}")
 _HTTP_BOUNDS_S: Final = (
     0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0,
 )  # fmt: skip
@@ -495,8 +497,8 @@ def _error_type(failure: BaseException) -> str:
 
 def _db_error_attributes(failure: BaseException) -> dict[str, str]:
     kind = _error_type(failure)
-    if kind == type(failure).__name__:
-        return {"error.type": kind}
+    if not _SQLSTATE.fullmatch(kind):
+        return {"error.type": kind}  # the server did not answer, so it gave no code
     return {"error.type": kind, "db.response.status_code": kind}
 
 

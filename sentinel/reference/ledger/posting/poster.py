@@ -18,6 +18,7 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import Final
 
 from nats.aio.msg import Msg
 
@@ -33,6 +34,8 @@ from sentinel.reference.ledger.telemetry import Event, Telemetry
 from sentinel.reference.ledger.wire.envelope import Envelope, dead_subject, decode_envelope
 from sentinel.reference.ledger.wire.nats import Queue
 from sentinel.reference.ledger.wire.postgres import Database
+
+_TOP_UP_WAIT_S: Final = 0.1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,6 +133,7 @@ class Poster:
                 with suppress(UnavailableError):  # a lost connection only means redelivery
                     await self._queue.keep([item.message for item in items])
                 await self._back_off(failures_count, stop)
+                items = [*items, *await self._waiting(self._config.batch_count_max - len(items))]
             except PermanentError as error:
                 if len(items) == 1:
                     await self._refused(items[0], error)
@@ -147,6 +151,16 @@ class Poster:
                         transfers_count=len(items),
                     )
                 return
+
+    async def _waiting(self, room_count: int) -> list[_Item]:
+        """Return what came meanwhile: one retry for all is the shortest way out of an outage."""
+        if room_count < 1:
+            return []
+        try:
+            messages = await self._queue.fetch(count_max=room_count, wait_s=_TOP_UP_WAIT_S)
+            return await self._readable(messages)
+        except UnavailableError:
+            return []
 
     async def _attempt(self, items: Sequence[_Item]) -> None:
         """Apply a batch once, inside its messages' spans, and acknowledge it."""

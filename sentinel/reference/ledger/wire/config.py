@@ -40,7 +40,8 @@ class PostgresConfig:
     connect_timeout_s: float = 5.0
     acquire_timeout_s: float = 1.0
     statement_timeout_s: float = 2.0
-    lock_timeout_s: float = 2.0
+    # Below the statement's limit, so that a blocked statement's error names the lock.
+    lock_timeout_s: float = 1.5
 
     @property
     def command_timeout_s(self) -> float:

@@ -86,8 +86,15 @@ class Database:
             PermanentError: the server refused a statement.
         """
         with translated():
-            async with self._pool.acquire(timeout=self._config.acquire_timeout_s) as connection:
+            try:
+                connection = await self._pool.acquire(timeout=self._config.acquire_timeout_s)
+            except TimeoutError:
+                message = "no database connection came free in time"
+                raise UnavailableError(message, code="pool_exhausted") from None
+            try:
                 yield connection
+            finally:
+                await self._pool.release(connection, timeout=self._config.acquire_timeout_s)
 
     def occupancy(self) -> tuple[int, int]:
         """Return (idle, used) connections."""
@@ -182,10 +189,10 @@ class translated:  # noqa: N801 - reads as a block: `with translated():`
             raise PermanentError(text, code=state) from failure
         if isinstance(failure, TimeoutError):
             message = "no answer from the database in time"
-            raise UnavailableError(message) from failure
+            raise UnavailableError(message, code="timeout") from failure
         if isinstance(failure, (OSError, asyncpg.InterfaceError)):
             message = f"no connection to the database: {type(failure).__name__}"
-            raise UnavailableError(message) from failure
+            raise UnavailableError(message, code="disconnected") from failure
 
 
 def _settings(config: PostgresConfig, application_name: str) -> dict[str, str]:
