@@ -1,1 +1,1 @@
-"""Pages and data out."""
+"""Data and pages out, one file a kind of destination."""

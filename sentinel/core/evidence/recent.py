@@ -1,0 +1,132 @@
+"""The last few minutes' traces and error lines, a bounded number, and which of them belong on a page."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from sentinel.core.evidence.first_mover import first_mover
+from sentinel.core.model import (
+    SIGNAL_ERRORS,
+    Exemplar,
+    Incident,
+    IncidentKind,
+    LogLine,
+    Scope,
+)
+
+_SECOND_NS = 1_000_000_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvidenceSettings:
+    """How much is remembered and shown.
+
+    Attributes:
+        scopes_max: places whose traces are remembered; the one that was silent longest gives way.
+        traces_per_scope_max: newest traces of a place, of failed and of slow calls each.
+        services_max, lines_per_service_max: the same for log lines.
+        before_ns: what happened this long before the incident opened still belongs to it.
+        shown_max: traces and lines on a page, of each.
+    """
+
+    scopes_max: int = 2000
+    traces_per_scope_max: int = 4
+    services_max: int = 500
+    lines_per_service_max: int = 32
+    before_ns: int = 60 * _SECOND_NS
+    shown_max: int = 3
+
+
+class RecentEvidence:
+    """Remembers what may be needed as evidence; bounded, and the same for the same calls in the same order."""
+
+    def __init__(self, settings: EvidenceSettings | None = None) -> None:
+        self._settings = settings or EvidenceSettings()
+        self._traces: dict[tuple[Scope, bool], deque[Exemplar]] = {}
+        self._lines: dict[str, deque[LogLine]] = {}
+        self.dropped_count = 0
+        """Places and services whose evidence gave way to that of others."""
+
+    def remember(self, exemplars: Iterable[Exemplar], lines: Iterable[LogLine]) -> None:
+        """Take a window's traces and new error lines."""
+        for exemplar in exemplars:
+            name = (exemplar.key.scope, exemplar.error)
+            ring = self._traces.pop(name, None)
+            if ring is None:
+                ring = deque(maxlen=self._settings.traces_per_scope_max)
+            ring.append(exemplar)
+            # Put back at the end: the first key is the place that was silent longest.
+            self._traces[name] = ring
+            if len(self._traces) > 2 * self._settings.scopes_max:
+                del self._traces[next(iter(self._traces))]
+                self.dropped_count += 1
+        for line in lines:
+            kept = self._lines.pop(line.service, None)
+            if kept is None:
+                kept = deque(maxlen=self._settings.lines_per_service_max)
+            kept.append(line)
+            self._lines[line.service] = kept
+            if len(self._lines) > self._settings.services_max:
+                del self._lines[next(iter(self._lines))]
+                self.dropped_count += 1
+
+    def attach(
+        self, incident: Incident, open_incidents: Sequence[Incident], *, at_ns: int, step_ns: int
+    ) -> Incident:
+        """The incident with first mover, traces and log lines as known at `at_ns`.
+
+        What an earlier page found stays when nothing newer is found: the rings are short and an incident is not.
+        """
+        if incident.kind is IncidentKind.BLIND:
+            return incident
+        mover = first_mover(incident, open_incidents, step_ns=step_ns) or incident.first_mover
+        incident = replace(incident, first_mover=mover)
+        since_ns = incident.opened_ns - self._settings.before_ns
+        traces = self._traces_for(incident, since_ns=since_ns, until_ns=at_ns)
+        lines = self._lines_for(incident, since_ns=since_ns, until_ns=at_ns)
+        return replace(
+            incident,
+            exemplars=traces or incident.exemplars,
+            log_lines=lines or incident.log_lines,
+        )
+
+    def _traces_for(
+        self, incident: Incident, *, since_ns: int, until_ns: int
+    ) -> tuple[Exemplar, ...]:
+        """Traces of the strangest places first; failed calls before slow ones where errors are what is strange."""
+        found: dict[str, Exemplar] = {}
+        members = sorted(
+            incident.members, key=lambda member: (-member.peak_score, member.series_id)
+        )
+        for member in members:
+            failed_first = member.key.signal == SIGNAL_ERRORS
+            for error in (failed_first, not failed_first):
+                ring = self._traces.get((member.key.scope, error), ())
+                fitting = [item for item in ring if since_ns <= item.time_ns <= until_ns]
+                fitting.sort(key=lambda item: (-item.duration_s, item.trace_id))
+                for item in fitting:
+                    found.setdefault(item.trace_id, item)
+            if len(found) >= self._settings.shown_max:
+                break
+        return tuple(found.values())[: self._settings.shown_max]
+
+    def _lines_for(
+        self, incident: Incident, *, since_ns: int, until_ns: int
+    ) -> tuple[LogLine, ...]:
+        """Worst severity first, then newest; one line an event, so that a loop does not fill the page."""
+        services = [incident.group]
+        if incident.first_mover is not None and incident.first_mover.service not in services:
+            services.append(incident.first_mover.service)
+        fitting = [
+            line
+            for service in services
+            for line in self._lines.get(service, ())
+            if since_ns <= line.time_ns <= until_ns
+        ]
+        fitting.sort(key=lambda line: (-line.severity, -line.time_ns, line.body))
+        chosen: dict[tuple[str, str], LogLine] = {}
+        for line in fitting:
+            chosen.setdefault((line.service, line.event or line.body), line)
+        return tuple(chosen.values())[: self._settings.shown_max]

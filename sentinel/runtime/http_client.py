@@ -1,0 +1,211 @@
+"""Posting to another system: bounded in time and bytes, no redirects, no proxy from the environment.
+
+What senders share. Every way an attempt can end is one `Reply`; nothing here decides whether to try again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from urllib.parse import urlsplit
+
+import aiohttp
+
+from sentinel.runtime.settings import Secret, setting
+
+CONNECT_TIMEOUT_S = 5.0
+TOTAL_TIMEOUT_S = 10.0
+REPLY_BYTES_MAX = 64 * 1024
+_RETRY_AFTER_MAX_S = 300.0
+_DETAIL_CHARACTERS_MAX = 200
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClientConfig:
+    """How to prove who we are, and whom to trust."""
+
+    bearer_token: Secret | None = setting(None, help="Sent as `Authorization: Bearer`.")
+    basic_username: str = setting("", help="User name for basic authentication.")
+    basic_password: Secret | None = setting(None, help="Its password.")
+    ca_file: str = setting(
+        "", help="PEM file of the authority to trust; empty for the system's own."
+    )
+    cert_file: str = setting("", help="PEM file of our own certificate, for mutual TLS.")
+    key_file: str = setting("", help="PEM file of its key.")
+
+    def __post_init__(self) -> None:
+        if self.bearer_token is not None and self.basic_username:
+            msg = "give a bearer_token or a basic_username, not both"
+            raise ValueError(msg)
+        if bool(self.basic_username) != (self.basic_password is not None):
+            msg = "basic_username and basic_password belong together"
+            raise ValueError(msg)
+        if bool(self.cert_file) != bool(self.key_file):
+            msg = "cert_file and key_file belong together"
+            raise ValueError(msg)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reply:
+    """How one attempt ended.
+
+    Attributes:
+        status: of the answer, or 0 when there was none.
+        text: what the other side said, bounded; or what went wrong, without credentials.
+        retry_after_s: its wish, or None.
+    """
+
+    status: int
+    text: str = ""
+    retry_after_s: float | None = None
+
+    @property
+    def ok(self) -> bool:
+        """Whether it was taken: 2xx and nothing else. A redirect is a failure; following it loses the body."""
+        return 200 <= self.status < 300
+
+    @property
+    def detail(self) -> str:
+        """What went wrong, in one short line for a person."""
+        text = " ".join(self.text.split())[:_DETAIL_CHARACTERS_MAX]
+        return f"status {self.status}: {text}" if self.status else text
+
+
+def checked_url(url: str) -> str:
+    """The URL, if a page may be posted to it.
+
+    Raises:
+        ValueError: it is not an absolute http(s) URL, or carries credentials.
+    """
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError as error:
+        msg = f"not a URL: {error}"
+        raise ValueError(msg) from None
+    if parts.username is not None or parts.password is not None:
+        msg = "a URL must not carry credentials; use basic_username and basic_password_file"
+        raise ValueError(msg)
+    if parts.scheme not in {"http", "https"} or not parts.hostname or port == 0:
+        msg = "a URL must be absolute and start with http:// or https://"
+        raise ValueError(msg)
+    if parts.fragment:
+        msg = "a URL must not have a fragment"
+        raise ValueError(msg)
+    return url
+
+
+def place_of(url: str) -> str:
+    """Host and port, for names and messages; never a path, which may be a secret of its own.
+
+    >>> place_of("https://hooks.example.com/T0/B0/secret")
+    'hooks.example.com:443'
+    """
+    parts = urlsplit(url)
+    port = parts.port or (443 if parts.scheme == "https" else 80)
+    host = parts.hostname or ""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def instant(at_ns: int) -> str:
+    """RFC 3339 in UTC, to the microsecond.
+
+    >>> instant(1_500_000_000)
+    '1970-01-01T00:00:01.500000Z'
+    """
+    whole = datetime.fromtimestamp(at_ns // 1_000_000_000, tz=UTC)
+    return whole.strftime("%Y-%m-%dT%H:%M:%S") + f".{at_ns % 1_000_000_000 // 1000:06d}Z"
+
+
+class HttpClient:
+    """One destination's client; its session is made on first use and again after `close`."""
+
+    def __init__(self, config: ClientConfig) -> None:
+        self._config = config
+        self._session: aiohttp.ClientSession | None = None
+
+    async def post(self, url: str, body: bytes, headers: dict[str, str]) -> Reply:
+        """Post once; never raises for a failed attempt, and ends within the time limit."""
+        try:
+            session = self._ready_session()
+            async with asyncio.timeout(TOTAL_TIMEOUT_S):
+                async with session.post(
+                    url, data=body, headers=headers, allow_redirects=False
+                ) as response:
+                    text = await _bounded_text(response)
+                    return Reply(
+                        status=response.status,
+                        text=text,
+                        retry_after_s=_retry_after_s(response.headers),
+                    )
+        except TimeoutError:
+            return Reply(status=0, text=f"no answer from {place_of(url)} in time")
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            # The class and the place say enough; an error's own text may quote the URL.
+            return Reply(status=0, text=f"{type(error).__name__} at {place_of(url)}")
+
+    async def close(self) -> None:
+        """Release connections; idempotent."""
+        if self._session is not None:
+            session, self._session = self._session, None
+            await session.close()
+
+    def _ready_session(self) -> aiohttp.ClientSession:
+        if self._session is None:
+            headers = {"User-Agent": "sentinel"}
+            if self._config.bearer_token is not None:
+                headers["Authorization"] = f"Bearer {self._config.bearer_token.reveal()}"
+            auth = None
+            if self._config.basic_password is not None:
+                auth = aiohttp.BasicAuth(
+                    self._config.basic_username, self._config.basic_password.reveal(), "utf-8"
+                )
+            self._session = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(ssl=self._tls(), limit=4),
+                timeout=aiohttp.ClientTimeout(
+                    total=TOTAL_TIMEOUT_S, sock_connect=CONNECT_TIMEOUT_S
+                ),
+                headers=headers,
+                auth=auth,
+                trust_env=False,
+                # A reply is only ever quoted in a message; inflating it would let a bomb in.
+                auto_decompress=False,
+                cookie_jar=aiohttp.DummyCookieJar(),
+            )
+        return self._session
+
+    def _tls(self) -> ssl.SSLContext | bool:
+        if not self._config.ca_file and not self._config.cert_file:
+            return True
+        context = ssl.create_default_context(cafile=self._config.ca_file or None)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        if self._config.cert_file:
+            context.load_cert_chain(self._config.cert_file, self._config.key_file)
+        return context
+
+
+async def _bounded_text(response: aiohttp.ClientResponse) -> str:
+    read = bytearray()
+    async for chunk in response.content.iter_chunked(8192):
+        read += chunk
+        if len(read) >= REPLY_BYTES_MAX:
+            # The rest is not read, so the connection cannot be used again.
+            response.close()
+            break
+    return bytes(read[:REPLY_BYTES_MAX]).decode("utf-8", "replace")
+
+
+def _retry_after_s(headers: Mapping[str, str]) -> float | None:
+    wish = headers.get("Retry-After", "").strip()
+    if wish.isascii() and wish.isdigit():
+        return min(float(wish[:9]), _RETRY_AFTER_MAX_S)
+    try:
+        # A date is meant by the other side's clock, which it tells in the same reply.
+        wait = parsedate_to_datetime(wish) - parsedate_to_datetime(headers.get("Date", ""))
+    except (TypeError, ValueError):
+        return None
+    return min(max(0.0, wait.total_seconds()), _RETRY_AFTER_MAX_S)
