@@ -81,6 +81,21 @@ CATALOGUE: tuple[MetricSpec, ...] = (
     ),
     _metric(_C, "sentinel_ingest_batches_total", "Batches reduced to windows."),
     _metric(
+        _C,
+        "sentinel_ingest_faulty_batches_total",
+        "Batches given up because reducing them failed; a fault of Sentinel.",
+    ),
+    _metric(
+        _C,
+        "sentinel_windows_lost_total",
+        "Closed windows given up because deciding on them failed.",
+    ),
+    _metric(
+        _C,
+        "sentinel_windows_skipped_total",
+        "Windows passed over unreported because the clock jumped.",
+    ),
+    _metric(
         _H,
         "sentinel_ingest_reduce_seconds",
         "Time to reduce one round of batches.",
@@ -103,6 +118,12 @@ CATALOGUE: tuple[MetricSpec, ...] = (
         _C, "sentinel_samples_dropped_total", "Samples given up, by reason.", "signal", "reason"
     ),
     _metric(_C, "sentinel_stream_resets_total", "Resets seen in cumulative streams."),
+    _metric(_C, "sentinel_duplicate_points_total", "Metric points that had been seen before."),
+    _metric(
+        _C,
+        "sentinel_duplicate_batches_total",
+        "Whole batches that had been seen before, sent again because an answer was lost.",
+    ),
     _metric(_G, "sentinel_watermark_timestamp_seconds", "Windows up to here are closed (Unix)."),
     # evaluation
     _metric(_C, "sentinel_ticks_total", "Windows evaluated."),

@@ -1,0 +1,254 @@
+"""From batches to closed windows: a bounded queue, one task, and a tick that lets silence close windows too.
+
+Accepting never waits. While the next stage is slow the queue fills, and once it is full senders are told to
+come back: what is accepted is reduced, what is not accepted stays with the sender.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from sentinel.core.model import Kind, SampleBatch
+from sentinel.core.series import Aggregator, ClosedWindows, SeriesSettings
+from sentinel.ports import Admission
+from sentinel.runtime.component import Health, HealthRecord, Surroundings
+from sentinel.runtime.queue import BoundedQueue
+from sentinel.runtime.settings import ByteSize, Duration, setting
+from sentinel.runtime.tasks import TaskGroup
+
+WindowStage = Callable[[ClosedWindows], Awaitable[None]]
+"""What closed windows are handed to, one call at a time and in order.
+
+It owns its failures: windows for which it raises are counted as lost and are not handed on again, because
+deciding on a window twice would be worse than not at all.
+"""
+
+_DEGRADED_RATIO = 0.8
+_BATCHES_A_TURN = 16
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IngestConfig:
+    """How samples become windows, and how many may wait for it."""
+
+    window: Duration = setting(
+        Duration(10.0), help="Width of a window; an hour is a multiple of it.", restart=True
+    )
+    lateness: Duration = setting(
+        Duration(5.0),
+        help="How long samples of a window that has ended are waited for.",
+        restart=True,
+    )
+    series_count_max: int = setting(
+        10_000,
+        help="Most live series; what comes after is counted on one overflow series.",
+        restart=True,
+    )
+    idle: Duration = setting(
+        Duration(86_400.0), help="A series without data for this long is forgotten.", restart=True
+    )
+    queue_count_max: int = setting(2000, help="Most batches waiting.", restart=True)
+    queue_max: ByteSize = setting(
+        ByteSize(32 * 2**20), help="Most bytes waiting, as they came in.", restart=True
+    )
+    tick: Duration = setting(
+        Duration(0.5), help="How often windows are looked at when nothing comes.", restart=True
+    )
+    stage_timeout: Duration = setting(
+        Duration(120.0), help="Longest time deciding on closed windows may take.", restart=True
+    )
+    drain_timeout: Duration = setting(
+        Duration(10.0), help="How long stopping waits for what is queued.", restart=True
+    )
+
+    def __post_init__(self) -> None:
+        for name in ("queue_count_max", "queue_max", "tick", "stage_timeout", "drain_timeout"):
+            if getattr(self, name) <= 0:
+                msg = f"{name} must be above 0"
+                raise ValueError(msg)
+        if self.tick > self.window:
+            msg = "tick must not be longer than the window"
+            raise ValueError(msg)
+        self.series_settings()
+
+    def series_settings(self) -> SeriesSettings:
+        """The same for the core; ValueError when it cannot work."""
+        return SeriesSettings(
+            window_ns=round(self.window * 1e9),
+            lateness_ns=round(self.lateness * 1e9),
+            series_count_max=self.series_count_max,
+            idle_ns=round(self.idle * 1e9),
+        )
+
+
+class Ingest:
+    """The `SampleSink` of the program."""
+
+    def __init__(
+        self,
+        config: IngestConfig,
+        aggregator: Aggregator,
+        next_stage: WindowStage,
+        surroundings: Surroundings,
+    ) -> None:
+        self._config = config
+        self._aggregator = aggregator
+        self._next_stage = next_stage
+        self._surroundings = surroundings
+        self._health = HealthRecord(surroundings.clock)
+        self._queue: BoundedQueue[tuple[SampleBatch, int]] = BoundedQueue(
+            item_count_max=config.queue_count_max, size_bytes_max=config.queue_max
+        )
+        self._tasks = TaskGroup(
+            self.name, metrics=surroundings.metrics, logger=surroundings.logger
+        )
+        self._wake = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._accepting = False
+        self._lost_reason = ""
+
+    @property
+    def name(self) -> str:
+        """Unique name of the component."""
+        return "pipeline.ingest"
+
+    @property
+    def watermark_ns(self) -> int:
+        """Windows that end by here are closed."""
+        return self._aggregator.watermark_ns
+
+    def accept(self, batch: SampleBatch, *, size_bytes: int) -> Admission:
+        """Queue a batch, or tell its sender to come back; never waits."""
+        received_ns = self._surroundings.clock.now_ns()
+        if not self._accepting or not self._queue.offer(
+            (batch, received_ns), size_bytes=size_bytes
+        ):
+            self._surroundings.metrics.count("sentinel_ingest_refused_batches_total")
+            return Admission.RETRY_LATER
+        self._wake.set()
+        return Admission.ACCEPTED
+
+    async def start(self) -> None:
+        """Accept from now on."""
+        self._accepting = True
+        self._idle.clear()
+        self._tasks.spawn("reduce", self._reduce)
+        self._tasks.spawn("tick", self._tick)
+        self._health.ok("Reducing")
+
+    async def stop(self) -> None:
+        """Accept nothing more, reduce what is queued, hand on the windows that are complete.
+
+        A window that is still open is left out: half of it would look like a fall of traffic.
+        """
+        if not self._accepting:
+            return
+        self._accepting = False
+        self._wake.set()
+        # The round that runs is let end: cancelled, it would lose windows that are being decided on.
+        try:
+            await asyncio.wait_for(self._idle.wait(), self._config.drain_timeout)
+        except TimeoutError:
+            self._surroundings.logger.warning("Queued samples were not reduced in time")
+        await self._tasks.close()
+        self._health.failing("Stopped")
+
+    def health(self) -> Health:
+        """The present state."""
+        if self._accepting:
+            self._judge()
+        return self._health.current
+
+    async def _tick(self) -> None:
+        while self._accepting:
+            await self._surroundings.clock.sleep(self._config.tick)
+            self._wake.set()
+
+    async def _reduce(self) -> None:
+        while self._accepting:
+            # The tick task sets it at the latest.
+            await self._wake.wait()
+            self._wake.clear()
+            await self._round()
+        await self._round()
+        self._idle.set()
+
+    async def _round(self) -> None:
+        clock, metrics = self._surroundings.clock, self._surroundings.metrics
+        metrics.set("sentinel_ingest_queue_ratio", self._queue.fill_ratio)
+        batches = self._queue.take_all()
+        started_s = clock.monotonic_s()
+        for number, (batch, received_ns) in enumerate(batches, start=1):
+            self._add(batch, received_ns)
+            if number % _BATCHES_A_TURN == 0:
+                await asyncio.sleep(0)
+        closed = self._aggregator.close(clock.now_ns())
+        if batches:
+            metrics.count("sentinel_ingest_batches_total", len(batches))
+            metrics.observe("sentinel_ingest_reduce_seconds", clock.monotonic_s() - started_s)
+        metrics.set("sentinel_watermark_timestamp_seconds", closed.watermark_ns / 1e9)
+        self._report()
+        if closed.windows or closed.hours:
+            await self._hand_on(closed)
+
+    def _add(self, batch: SampleBatch, received_ns: int) -> None:
+        try:
+            self._aggregator.add(batch, received_ns)
+        except Exception:
+            # A fault of ours that this batch found; the others must not pay for it.
+            self._surroundings.metrics.count("sentinel_ingest_faulty_batches_total")
+            self._surroundings.logger.exception("A batch could not be reduced")
+
+    async def _hand_on(self, closed: ClosedWindows) -> None:
+        if closed.windows:
+            kinds = np.bincount(closed.windows[-1].kind, minlength=len(Kind))
+            for kind in Kind:
+                self._surroundings.metrics.set(
+                    "sentinel_series", int(kinds[kind]), kind=kind.name.lower()
+                )
+        try:
+            await asyncio.wait_for(self._next_stage(closed), self._config.stage_timeout)
+        except Exception as error:
+            self._lost_reason = f"{type(error).__name__} while deciding on a window"
+            self._surroundings.metrics.count("sentinel_windows_lost_total", len(closed.windows))
+            self._surroundings.logger.exception(
+                "Windows were lost", extra={"window_count": len(closed.windows)}
+            )
+        else:
+            self._lost_reason = ""
+
+    def _report(self) -> None:
+        counts, metrics = self._aggregator.take_counts(), self._surroundings.metrics
+        for signal, count in counts.late.items():
+            metrics.count("sentinel_samples_late_total", count, signal=signal)
+        for (signal, reason), count in counts.dropped.items():
+            metrics.count(
+                "sentinel_samples_dropped_total", count, signal=signal, reason=reason.value
+            )
+        for name, count in (
+            ("sentinel_series_overflow_total", counts.overflow),
+            ("sentinel_series_expired_total", counts.expired),
+            ("sentinel_stream_resets_total", counts.resets),
+            ("sentinel_duplicate_points_total", counts.duplicates),
+            ("sentinel_duplicate_batches_total", counts.duplicate_batches),
+            ("sentinel_windows_skipped_total", counts.skipped_windows),
+        ):
+            if count:
+                metrics.count(name, count)
+
+    def _judge(self) -> None:
+        failing = self._tasks.failing
+        if failing:
+            self._health.failing(f"Crashed and restarting: {', '.join(sorted(failing))}")
+        elif self._lost_reason:
+            self._health.failing(self._lost_reason)
+        elif self._queue.fill_ratio > _DEGRADED_RATIO:
+            self._health.degraded(f"The queue is {self._queue.fill_ratio:.0%} full")
+        elif self._aggregator.clock_distrusted:
+            self._health.degraded("The clock has jumped; windows wait until it is confirmed")
+        else:
+            self._health.ok("Reducing")

@@ -1,0 +1,181 @@
+"""Goal: every accepted batch ends in a window, silence closes windows too, and a full queue says so.
+
+Method: the real aggregator behind the component, a manual clock, and a next stage the test holds open.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import numpy as np
+import pytest
+
+from sentinel.core.model import CallColumns, SampleBatch, Scope
+from sentinel.core.series import Aggregator, ClosedWindow, ClosedWindows
+from sentinel.pipeline.ingest import Ingest, IngestConfig
+from sentinel.ports import Admission
+from sentinel.runtime.component import HealthStatus, Surroundings
+from tests.support.clock import ManualClock
+from tests.support.surroundings import make_surroundings
+
+START_NS = 1_790_000_000 * 10**9
+SCOPE = Scope("api", "edge", "GET /x")
+
+
+class Stage:
+    """The next stage: keeps windows, waits or fails when told to."""
+
+    def __init__(self) -> None:
+        self.windows: list[ClosedWindow] = []
+        self.open = asyncio.Event()
+        self.open.set()
+        self.faults = 0
+
+    async def take(self, closed: ClosedWindows) -> None:
+        """As `WindowStage`."""
+        await self.open.wait()
+        if self.faults:
+            self.faults -= 1
+            msg = "cannot decide"
+            raise RuntimeError(msg)
+        self.windows += closed.windows
+
+    def traffic(self) -> list[float]:
+        """Calls a second of each window, in order."""
+        found = []
+        for window in self.windows:
+            for key, value in zip(window.keys, window.value.tolist(), strict=True):
+                if key == (*SCOPE, "traffic"):
+                    found.append(value)
+        return found
+
+
+def calls_at(time_ns: int, count: int) -> SampleBatch:
+    return SampleBatch(
+        calls=CallColumns(
+            scopes=(SCOPE,),
+            scope_index=np.zeros(count, np.int32),
+            end_ns=np.full(count, time_ns, np.int64),
+            duration_s=np.full(count, 0.01),
+            error=np.zeros(count, np.bool_),
+        ),
+        services=frozenset({"api"}),
+    )
+
+
+@asynccontextmanager
+async def running(
+    stage: Stage, config: IngestConfig | None = None
+) -> AsyncIterator[tuple[Ingest, ManualClock, Surroundings]]:
+    clock = ManualClock(START_NS)
+    surroundings = make_surroundings(clock)
+    config = config or IngestConfig()
+    aggregator = Aggregator(config.series_settings(), start_ns=START_NS)
+    ingest = Ingest(config, aggregator, stage.take, surroundings)
+    await ingest.start()
+    try:
+        yield ingest, clock, surroundings
+    finally:
+        stage.open.set()
+        await ingest.stop()
+
+
+async def test_batches_become_windows_and_silence_closes_them() -> None:
+    stage = Stage()
+    async with running(stage) as (ingest, clock, surroundings):
+        for _ in range(10):
+            batch = calls_at(clock.now_ns(), 20)
+            assert ingest.accept(batch, size_bytes=100) is Admission.ACCEPTED
+            await clock.advance(1)
+        assert stage.traffic() == []
+        # Nothing comes any more; the clock alone closes the window, and then one nobody told us about.
+        await clock.advance(16)
+        assert stage.traffic() == [20.0, pytest.approx(np.nan, nan_ok=True)]
+        assert ingest.watermark_ns >= START_NS + 20 * 10**9
+        assert surroundings.metrics.value("sentinel_ingest_batches_total") == 10
+        assert surroundings.metrics.value("sentinel_series", kind="traffic") == 1
+
+
+async def test_a_slow_stage_does_not_stop_accepting_until_the_bound() -> None:
+    stage = Stage()
+    config = IngestConfig(queue_count_max=10)
+    async with running(stage, config) as (ingest, clock, surroundings):
+        ingest.accept(calls_at(START_NS, 1), size_bytes=1)
+        stage.open.clear()
+        await clock.advance(15)
+        held_ns = clock.now_ns()
+        answers = [ingest.accept(calls_at(held_ns, 10), size_bytes=1) for _ in range(12)]
+        assert answers == [Admission.ACCEPTED] * 10 + [Admission.RETRY_LATER] * 2
+        assert ingest.health().status is HealthStatus.DEGRADED
+        assert surroundings.metrics.value("sentinel_ingest_refused_batches_total") == 2
+        stage.open.set()
+        await clock.advance(10)
+        # What was accepted while the stage was held is all there.
+        assert stage.traffic() == [pytest.approx(0.1), 10.0]
+        assert ingest.health().status is HealthStatus.OK
+
+
+async def test_windows_the_stage_fails_on_are_counted_and_the_next_ones_go_on() -> None:
+    stage = Stage()
+    stage.faults = 1
+    async with running(stage) as (ingest, clock, surroundings):
+        ingest.accept(calls_at(START_NS, 10), size_bytes=1)
+        await clock.advance(15)
+        assert surroundings.metrics.value("sentinel_windows_lost_total") == 1
+        assert ingest.health().status is HealthStatus.FAILING
+        ingest.accept(calls_at(clock.now_ns(), 30), size_bytes=1)
+        await clock.advance(10)
+        assert stage.traffic() == [3.0]
+        assert ingest.health().status is HealthStatus.OK
+
+
+async def test_a_batch_that_breaks_the_reduction_takes_no_other_with_it() -> None:
+    stage = Stage()
+    async with running(stage) as (ingest, clock, surroundings):
+        good = calls_at(START_NS, 10)
+        assert good.calls is not None
+        broken = SampleBatch(
+            calls=CallColumns(
+                scopes=(SCOPE,),
+                scope_index=np.array([7], np.int32),  # outside of `scopes`
+                end_ns=np.array([START_NS]),
+                duration_s=np.array([0.1]),
+                error=np.array([False]),
+            )
+        )
+        for batch in (good, broken, good):
+            ingest.accept(batch, size_bytes=1)
+        await clock.advance(15)
+        assert surroundings.metrics.value("sentinel_ingest_faulty_batches_total") == 1
+        assert stage.traffic() == [2.0]
+
+
+async def test_stopping_reduces_what_is_queued_and_leaves_open_windows_out() -> None:
+    stage = Stage()
+    async with running(stage) as (ingest, clock, _):
+        ingest.accept(calls_at(START_NS, 10), size_bytes=1)
+        await clock.advance(14)
+        # A sender whose clock is ahead closes the first window; the second stays open.
+        ingest.accept(calls_at(START_NS + 15 * 10**9, 10), size_bytes=1)
+        await ingest.stop()
+        assert stage.traffic() == [1.0]
+        assert ingest.accept(calls_at(START_NS, 1), size_bytes=1) is Admission.RETRY_LATER
+        await ingest.stop()
+
+
+async def test_stop_without_start_does_nothing() -> None:
+    stage = Stage()
+    config = IngestConfig()
+    ingest = Ingest(config, Aggregator(config.series_settings()), stage.take, make_surroundings())
+    await ingest.stop()
+    assert stage.windows == []
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("window", 7.0), ("tick", 0.0), ("queue_count_max", 0), ("tick", 11.0)]
+)
+def test_config_refuses_what_cannot_work(field: str, value: float) -> None:
+    with pytest.raises(ValueError, match=r"must|hour"):
+        IngestConfig(**{field: value})  # type: ignore[arg-type]
