@@ -1,0 +1,140 @@
+"""Reading a store beside the process that writes it, such as from the child that fits baselines."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from sentinel.core.model import WindowBlock
+from sentinel.errors import StoreCorruptError, StoreError
+from sentinel.ports import SeriesRow, Snapshot
+from sentinel.storage.sqlite.baselines import SnapshotKind, read_snapshot, snapshot_ids
+from sentinel.storage.sqlite.chunks import ChunkTable
+from sentinel.storage.sqlite.connection import DATABASE_NAME, connect_read_only, store_error
+from sentinel.storage.sqlite.migrations import version_of
+from sentinel.storage.sqlite.schema import SCHEMA_VERSION
+from sentinel.storage.sqlite.series import read_series
+
+
+class StoreReader:
+    """A view of a store that takes no lock and changes nothing; damaged chunks are skipped.
+
+    Attributes:
+        damaged_count: chunks and snapshots that were skipped so far.
+    """
+
+    def __init__(self, directory: str | Path) -> None:
+        """Open the store in `directory`.
+
+        Raises:
+            StoreError: there is none, or it has another schema version than this program.
+        """
+        path = Path(directory) / DATABASE_NAME
+        self.damaged_count = 0
+        if not path.exists():
+            msg = f"there is no store in {directory}"
+            raise StoreError(msg)
+        try:
+            self._connection = connect_read_only(path)
+        except sqlite3.Error as error:
+            raise store_error(error, operation="opening the store") from error
+        try:
+            _check_version(self._connection, path)
+            self._rows = read_series(self._connection)
+            self._chunks = ChunkTable(
+                self._connection, named=[row.series_id for row in self._rows]
+            )
+        except sqlite3.Error as error:
+            self.close()
+            raise store_error(error, operation="opening the store") from error
+        except BaseException:
+            self.close()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go; idempotent."""
+        self._connection.close()
+
+    def series(self) -> list[SeriesRow]:
+        """Every series that was registered when the reader was opened, by id."""
+        return self._rows
+
+    def windows(
+        self, *, step_ns: int, start_ns: int, end_ns: int, series: Sequence[int] | None = None
+    ) -> Iterator[WindowBlock]:
+        """See `sentinel.ports.SeriesStore.windows`."""
+        try:
+            for span_start_ns in self._chunks.spans(
+                step_ns=step_ns, start_ns=start_ns, end_ns=end_ns
+            ):
+                # One read transaction a span: the writer may pack its chunks at any moment.
+                self._connection.execute("BEGIN")
+                try:
+                    blocks = self._chunks.read_span(
+                        step_ns=step_ns,
+                        span_start_ns=span_start_ns,
+                        start_ns=start_ns,
+                        end_ns=end_ns,
+                        series=series,
+                        on_damage=self._skip,
+                    )
+                finally:
+                    self._connection.execute("COMMIT")
+                yield from blocks
+        except sqlite3.Error as error:
+            raise store_error(error, operation="windows") from error
+
+    def history_span(self) -> list[tuple[int, int, int]]:
+        """Of each resolution: step, start of the first window, end of the last."""
+        try:
+            return self._connection.execute(
+                "SELECT step_ns, min(start_ns), max(end_ns) FROM chunks GROUP BY step_ns ORDER BY 1"
+            ).fetchall()
+        except sqlite3.Error as error:
+            raise store_error(error, operation="history") from error
+
+    def fits(self, *, limit: int = 2) -> list[Snapshot]:
+        """See `sentinel.ports.BaselineStore.fits`."""
+        return self._snapshots(SnapshotKind.FIT, limit)
+
+    def states(self, *, limit: int = 2) -> list[Snapshot]:
+        """See `sentinel.ports.BaselineStore.states`."""
+        return self._snapshots(SnapshotKind.STATE, limit)
+
+    def _snapshots(self, what: SnapshotKind, limit: int) -> list[Snapshot]:
+        found: list[Snapshot] = []
+        try:
+            for number in snapshot_ids(self._connection, what):
+                if len(found) == limit:
+                    break
+                try:
+                    found.append(read_snapshot(self._connection, what, number))
+                except StoreCorruptError:
+                    self.damaged_count += 1
+        except sqlite3.Error as error:
+            raise store_error(error, operation=what) from error
+        return found
+
+    def _skip(self, _chunk_id: int, _reason: str) -> None:
+        self.damaged_count += 1
+
+
+def _check_version(connection: sqlite3.Connection, path: Path) -> None:
+    found = version_of(connection, path)
+    if found != SCHEMA_VERSION:
+        msg = f"{path} has schema version {found}, and this program reads {SCHEMA_VERSION}"
+        raise StoreError(msg)

@@ -1,0 +1,117 @@
+"""One open database: the connection and what is held in memory about it."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+from sentinel.core.model import WindowBlock
+from sentinel.errors import StoreCorruptError
+from sentinel.storage.sqlite.chunks import ChunkTable, OnDamage
+from sentinel.storage.sqlite.connection import connect, looks_sound, store_error
+from sentinel.storage.sqlite.migrations import migrate
+from sentinel.storage.sqlite.series import SeriesNames
+from sentinel.storage.windows import roll_up, roll_up_steps
+
+_ROLLED_UP_AT_ONCE_NS = 86_400_000_000_000
+
+
+class Session:
+    """From opening the file to closing it, or to the failure that ends it."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self.connection = connection
+        self.names = SeriesNames(connection)
+        self.chunks = ChunkTable(connection, named=self.names.ids())
+        self.rolled_up_until_ns: dict[int, int] = dict(
+            connection.execute("SELECT step_ns, until_ns FROM roll_ups")
+        )
+
+    def forget(self) -> None:
+        """Read again what is held in memory, after a transaction that did not end well."""
+        self.names.reload()
+        self.chunks.forget_layouts()
+
+    def close(self) -> None:
+        """End the session."""
+        self.connection.close()
+
+    def due_roll_ups(self, block: WindowBlock) -> list[tuple[int, int, int]]:
+        """What `block` made complete: (step, since, until) of each coarser resolution.
+
+        It reaches back over gaps and restarts, at most a day. Time that went back (a clock set
+        right, then a restart) is rolled up again.
+        """
+        due = []
+        for step_ns in roll_up_steps(block.step_ns):
+            since_ns = self.rolled_up_until_ns.get(step_ns)
+            if since_ns is None:
+                (oldest_ns,) = self.connection.execute(
+                    "SELECT min(start_ns) FROM chunks WHERE step_ns = ?", (block.step_ns,)
+                ).fetchone()
+                since_ns = (oldest_ns or block.start_ns) // step_ns * step_ns
+            if since_ns > block.start_ns:
+                since_ns = block.start_ns // step_ns * step_ns
+            until_ns = block.end_ns // step_ns * step_ns
+            since_ns = max(since_ns, until_ns - _ROLLED_UP_AT_ONCE_NS)
+            if until_ns > since_ns:
+                due.append((step_ns, since_ns, until_ns))
+        return due
+
+    def put_roll_ups(
+        self, *, fine_ns: int, step_ns: int, since_ns: int, until_ns: int, on_damage: OnDamage
+    ) -> None:
+        """Make the coarse windows that begin in `[since_ns, until_ns)`; inside a transaction."""
+        for start_ns in range(since_ns, until_ns, step_ns):
+            end_ns = start_ns + step_ns
+            inside = [
+                block
+                for span_start_ns in self.chunks.spans(
+                    step_ns=fine_ns, start_ns=start_ns, end_ns=end_ns
+                )
+                for block in self.chunks.read_span(
+                    step_ns=fine_ns,
+                    span_start_ns=span_start_ns,
+                    start_ns=start_ns,
+                    end_ns=end_ns,
+                    series=None,
+                    on_damage=on_damage,
+                )
+            ]
+            if inside:
+                coarse = roll_up(inside, start_ns=start_ns, step_ns=step_ns)
+                self.chunks.put(coarse, on_damage=on_damage)
+        self.connection.execute(
+            "INSERT OR REPLACE INTO roll_ups (step_ns, until_ns) VALUES (?, ?)",
+            (step_ns, until_ns),
+        )
+
+
+def open_session(path: Path) -> Session:
+    """Open, check and migrate the database; an empty one is made when there is none.
+
+    Raises:
+        StoreCorruptError: it is damaged and must be rebuilt.
+        StoreTooNewError: it was written by a newer program.
+        StoreError: it cannot be opened.
+    """
+    connection: sqlite3.Connection | None = None
+    try:
+        connection = connect(path)
+        _check(connection, path)
+        migrate(connection, path)
+        return Session(connection)
+    except sqlite3.Error as error:
+        if connection is not None:
+            connection.close()
+        raise store_error(error, operation="opening the store") from error
+    except BaseException:
+        if connection is not None:
+            connection.close()
+        raise
+
+
+def _check(connection: sqlite3.Connection, path: Path) -> None:
+    if not looks_sound(connection):
+        msg = f"{path} is damaged"
+        raise StoreCorruptError(msg)
