@@ -47,7 +47,7 @@ class Teller:
         value = "-" if row["value"] is None else f"{row['value']:.1f}"
         self._write(
             f"{self._clock()}       {place:<58.58} {value:>6}/s, expected"
-            f" {row['expected']:.1f} ({max(0.0, row['lower']):.1f} to {row['upper']:.1f})"
+            f" {row['expected']:.1f} ({max(0.0, row['lower'] or 0.0):.1f} to {row['upper']:.1f})"
         )
 
     def page(self, alert: ReceivedAlert) -> None:
