@@ -47,18 +47,31 @@ class _Sizes:
     cpu_request: str
     memory_request: str
     memory_limit: str
+    store_max: str
     store_limit: str
 
 
 _SIZES = {
     Profile.SMALL: _Sizes(
-        cpu_request="25m", memory_request="96Mi", memory_limit="192Mi", store_limit="512Mi"
+        cpu_request="25m",
+        memory_request="96Mi",
+        memory_limit="192Mi",
+        store_max="384MiB",
+        store_limit="512Mi",
     ),
     Profile.STANDARD: _Sizes(
-        cpu_request="50m", memory_request="128Mi", memory_limit="256Mi", store_limit="2Gi"
+        cpu_request="50m",
+        memory_request="128Mi",
+        memory_limit="256Mi",
+        store_max="1536MiB",
+        store_limit="2Gi",
     ),
     Profile.LARGE: _Sizes(
-        cpu_request="250m", memory_request="256Mi", memory_limit="512Mi", store_limit="8Gi"
+        cpu_request="250m",
+        memory_request="256Mi",
+        memory_limit="512Mi",
+        store_max="6GiB",
+        store_limit="8Gi",
     ),
 }
 
@@ -115,7 +128,7 @@ def container(config: SidecarConfig, profile: Profile, *, guaranteed: bool) -> d
         "image": config.image,
         "restartPolicy": "Always",
         "args": arguments,
-        "env": _environment(),
+        "env": _environment(_SIZES[profile]),
         "ports": [{"name": _PROBE_PORT_NAME, "containerPort": _PROBE_PORT, "protocol": "TCP"}],
         "resources": _resources(_SIZES[profile], guaranteed=guaranteed),
         # No startup or readiness probe: either would let the monitor keep the application from its traffic.
@@ -156,7 +169,7 @@ def volumes(config: SidecarConfig, profile: Profile) -> list[dict[str, Any]]:
     return made
 
 
-def _environment() -> list[dict[str, Any]]:
+def _environment(sizes: _Sizes) -> list[dict[str, Any]]:
     def field(name: str, path: str) -> dict[str, Any]:
         return {"name": name, "valueFrom": {"fieldRef": {"fieldPath": path}}}
 
@@ -164,7 +177,14 @@ def _environment() -> list[dict[str, Any]]:
         field("POD_NAME", "metadata.name"),
         field("POD_NAMESPACE", "metadata.namespace"),
         field("NODE_NAME", "spec.nodeName"),
+        field("POD_IP", "status.podIP"),
+        # The kubelet and Prometheus come from outside the pod. This listener has health and self-metrics only;
+        # everything that carries telemetry stays on loopback.
+        {"name": "SENTINEL_WEB__PROBES__ADDRESS", "value": "$(POD_IP)"},
+        {"name": "SENTINEL_WEB__PROBES__PORT", "value": str(_PROBE_PORT)},
         {"name": "SENTINEL_STORE__DIRECTORY", "value": f"{_STORE_DIRECTORY}/store"},
+        # Below the volume's limit, with room for the write-ahead log: over that limit the whole pod is evicted.
+        {"name": "SENTINEL_STORE__MAX_BYTES", "value": sizes.store_max},
     ]
 
 

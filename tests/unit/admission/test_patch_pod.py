@@ -16,6 +16,7 @@ import pytest
 
 from sentinel.admission.patch import PROFILE, STATUS, Outcome, patch_pod
 from sentinel.admission.sidecar import Profile, SidecarConfig
+from sentinel.app.config import load_config
 from sentinel.errors import MalformedInputError
 from tests.support.json_patch import apply_patch
 
@@ -184,6 +185,27 @@ def test_a_pod_that_is_not_injected_stays_as_it_was(pod: dict[str, Any], outcome
 def test_host_network_can_be_allowed() -> None:
     config = SidecarConfig(allow_host_network=True)
     assert patch_pod(make_pod(hostNetwork=True), config).outcome is Outcome.INJECTED
+
+
+@pytest.mark.parametrize("profile", list(Profile))
+def test_the_sidecars_variables_are_settings_that_the_program_takes(profile: Profile) -> None:
+    """An unknown override stops the start; a store as large as its volume would have the pod evicted."""
+    pod = patch_pod(annotated(profile=profile), CONFIG).pod
+    values = {
+        variable["name"]: variable["value"].replace("$(POD_IP)", "10.1.2.3")
+        for variable in sidecar_of(pod)["env"]
+        if variable["name"].startswith("SENTINEL_")
+    }
+    config = load_config(None, environment=values).config
+    assert config.web.probes is not None
+    assert config.web.probes.address == "10.1.2.3"
+    assert config.web.probes.port == sidecar_of(pod)["ports"][0]["containerPort"]
+    assert config.web.listen.is_loopback
+    [store] = [volume for volume in pod["spec"]["volumes"] if volume["name"] == "sentinel-store"]
+    number, unit = re.fullmatch(r"(\d+)(Mi|Gi)", store["emptyDir"]["sizeLimit"]).groups()  # type: ignore[union-attr]
+    limit_bytes = int(number) * {"Mi": 2**20, "Gi": 2**30}[unit]
+    assert config.store.max_bytes <= 0.8 * limit_bytes
+    assert str(config.store.directory).startswith("/var/lib/sentinel/")
 
 
 def test_a_volume_of_the_application_that_only_sounds_like_ours_stays() -> None:
