@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -9,11 +10,15 @@ from pathlib import Path
 
 from sentinel.app.sections import IncidentsConfig, ScoringConfig
 from sentinel.core.scoring.settings import Sensitivity
+from sentinel.errors import ConfigProblem
+from sentinel.pipeline.ingest import IngestConfig
 from sentinel.receivers.otlp_grpc import OtlpGrpcConfig
 from sentinel.receivers.otlp_http import OtlpHttpConfig
 from sentinel.runtime.config_loader import Loaded, load
 from sentinel.runtime.logging import LoggingConfig
 from sentinel.runtime.settings import Zone, setting
+from sentinel.senders.alertmanager import AlertmanagerConfig
+from sentinel.senders.webhook import WebhookConfig
 from sentinel.storage.sqlite.config import StoreConfig
 from sentinel.web.server import WebConfig
 
@@ -34,6 +39,32 @@ class ReceiversConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SendersConfig:
+    """Where pages go."""
+
+    alertmanager: AlertmanagerConfig = setting(
+        AlertmanagerConfig(), help="The instances of an Alertmanager cluster."
+    )
+    webhooks: tuple[WebhookConfig, ...] = setting(
+        (), help="Receivers of pages in Alertmanager's payload, each with a name of its own."
+    )
+
+    def __post_init__(self) -> None:
+        names = [webhook.name for webhook in self.webhooks]
+        if len(set(names)) != len(names):
+            msg = "webhooks must have different names"
+            raise ValueError(msg)
+        if not all(webhook.url for webhook in self.webhooks):
+            msg = "webhooks must each have a url"
+            raise ValueError(msg)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether pages have nowhere to go."""
+        return not self.alertmanager.urls and not self.webhooks
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SentinelConfig:
     """Everything a user may set."""
 
@@ -47,9 +78,11 @@ class SentinelConfig:
     )
     zone: Zone = setting(Zone("UTC"), help="Times on pages are shown in this zone, beside UTC.")
     receivers: ReceiversConfig = setting(ReceiversConfig(), help="What telemetry comes in by.")
+    series: IngestConfig = setting(IngestConfig(), help="How telemetry becomes series of windows.")
     store: StoreConfig = setting(StoreConfig(), help="Where everything is kept.")
     scoring: ScoringConfig = setting(ScoringConfig(), help="What must be seen before a page.")
     incidents: IncidentsConfig = setting(IncidentsConfig(), help="How pages follow on anomalies.")
+    senders: SendersConfig = setting(SendersConfig(), help="Where pages go.")
     web: WebConfig = setting(WebConfig(), help="Pages for people, tools and probes.")
     logging: LoggingConfig = setting(LoggingConfig(), help="Logs on standard error.")
 
@@ -63,4 +96,9 @@ def load_config(
         ConfigUnreadableError: a file cannot be read.
         ConfigError: anything else is wrong; every fault is in it.
     """
-    return load(SentinelConfig, path, environment=environment)
+    loaded = load(SentinelConfig, path, environment=environment)
+    if loaded.config.mode is Mode.LIVE and loaded.config.senders.is_empty:
+        message = "no destination is given: incidents are recorded and shown, and nobody is paged"
+        warning = ConfigProblem(path="senders", message=message)
+        loaded = dataclasses.replace(loaded, warnings=(*loaded.warnings, warning))
+    return loaded
