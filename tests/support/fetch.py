@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -37,6 +38,8 @@ async def fetch(
     timeout = aiohttp.ClientTimeout(total=15)
     async with (
         aiohttp.ClientSession(timeout=timeout) as client,
-        client.request(method, url, headers=headers, data=body) as response,
+        client.request(
+            method, url, headers=headers, data=None if body is None else io.BytesIO(body)
+        ) as response,
     ):
         return Reply(response.status, response.headers.copy(), await response.read())
