@@ -27,6 +27,7 @@ from sentinel.runtime.http_client import ClientConfig, HttpClient, checked_url, 
 from sentinel.runtime.settings import Secret, setting
 
 _TRY_AGAIN = frozenset({408, 425, 429})
+_GONE = frozenset({0, 429, 503})
 _WRONG_ADDRESS = frozenset({401, 403, 404, 407})
 _SLOWLY_S = 60.0
 _NOT_ENDED = "0001-01-01T00:00:00Z"
@@ -84,13 +85,13 @@ class WebhookSender:
         return False
 
     async def send(self, pages: Sequence[Page], *, now_ns: int) -> list[SendOutcome]:
-        """Try once each; after one that found nobody, the rest of this round is not tried."""
+        """Try once each; when nobody answers or all must wait, the rest of this round is not tried."""
         outcomes: list[SendOutcome] = []
         gone: SendOutcome | None = None
         for page in pages:
             if gone is None:
-                outcome = await self._post(page, now_ns=now_ns)
-                gone = outcome if outcome.result is SendResult.RETRY else None
+                outcome, is_gone = await self._post(page, now_ns=now_ns)
+                gone = outcome if is_gone else None
             else:
                 outcome = SendOutcome(
                     page_id=page.page_id,
@@ -105,7 +106,8 @@ class WebhookSender:
         """Release connections; idempotent."""
         await self._client.close()
 
-    async def _post(self, page: Page, *, now_ns: int) -> SendOutcome:
+    async def _post(self, page: Page, *, now_ns: int) -> tuple[SendOutcome, bool]:
+        """The outcome, and whether trying other pages now is in vain."""
         body = orjson.dumps(payload_of(page, self._config, now_ns=now_ns))
         headers = {"Content-Type": "application/json", "Idempotency-Key": page.page_id}
         if self._config.hmac_secret is not None:
@@ -116,18 +118,19 @@ class WebhookSender:
             )
         reply = await self._client.post(self._config.url, body, headers)
         if reply.ok:
-            return SendOutcome(page_id=page.page_id, result=SendResult.DELIVERED)
+            return SendOutcome(page_id=page.page_id, result=SendResult.DELIVERED), False
         result, retry_after_s = SendResult.REFUSED, None
         if reply.status == 0 or reply.status in _TRY_AGAIN or reply.status >= 500:
             result, retry_after_s = SendResult.RETRY, reply.retry_after_s
         elif reply.status in _WRONG_ADDRESS or reply.status < 400:
             result, retry_after_s = SendResult.RETRY, max(reply.retry_after_s or 0.0, _SLOWLY_S)
-        return SendOutcome(
+        outcome = SendOutcome(
             page_id=page.page_id,
             result=result,
             detail=reply.detail,
             retry_after_s=retry_after_s,
         )
+        return outcome, reply.status in _GONE
 
 
 def payload_of(page: Page, config: WebhookConfig, *, now_ns: int) -> dict[str, Any]:

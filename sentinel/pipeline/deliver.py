@@ -1,0 +1,184 @@
+"""Takes pages from the outbox to where they must be, one task a destination, for as long as it takes.
+
+The outbox is the truth: every page is durable in it before the first attempt, and every answer is stored before
+the next. So a page is sent at least once, and again after a crash between an answer and its storing; receivers
+tell by the page's id. `delivery_plan` decides what is due, `delivery_lane` does it, and this is the component round them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+from sentinel.core.model import Page
+from sentinel.pipeline.delivery_lane import Destination, Lane, RunBlocking
+from sentinel.pipeline.delivery_plan import DeliveryRules
+from sentinel.ports import Outbox
+from sentinel.runtime.backoff import Backoff
+from sentinel.runtime.component import Health, HealthRecord, Surroundings
+from sentinel.runtime.settings import Duration, setting
+from sentinel.runtime.tasks import TaskGroup
+
+_SECOND_NS = 1_000_000_000
+_FORGETTING_RETRY_MAX_S = 30.0
+_FLUSH_S = 5.0
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeliverConfig:
+    """How pages get where they must be."""
+
+    retry_first: Duration = setting(
+        Duration(1.0), help="Wait after the first failed attempt; it doubles each time."
+    )
+    retry_max: Duration = setting(
+        Duration(300.0),
+        help="Longest wait between attempts, of which there is no limit; 30s at most for an Alertmanager.",
+    )
+    settle: Duration = setting(
+        Duration(45.0),
+        help="How long an Alertmanager must have had a page before it is told that it resolved: longer than its group_wait.",
+    )
+    resolved_for: Duration = setting(
+        Duration(900.0), help="How long an Alertmanager is told again that an incident resolved."
+    )
+    parked_for: Duration = setting(
+        Duration(86_400.0), help="How long a page that was refused for good shows in health."
+    )
+    instance: str = setting(
+        "", help="Label `instance` of the heartbeat, to tell several sidecars apart."
+    )
+
+    def __post_init__(self) -> None:
+        if not 0.01 <= self.retry_first <= self.retry_max <= 3600.0:
+            msg = "retry_first must be at least 10ms and not above retry_max, which is at most 1h"
+            raise ValueError(msg)
+        if self.settle < 0 or self.resolved_for < 0 or self.parked_for < 0:
+            msg = "settle, resolved_for and parked_for must not be negative"
+            raise ValueError(msg)
+
+
+async def run_here(call: Callable[[], Result], /) -> Result:
+    """Runs a call of the store at once; right for a store in memory."""
+    return call()
+
+
+class Deliver:
+    """Delivers pages; with `shadow`, they are recorded and never sent."""
+
+    def __init__(
+        self,
+        config: DeliverConfig,
+        outbox: Outbox,
+        senders: Sequence[Destination],
+        *,
+        surroundings: Surroundings,
+        shadow: bool = False,
+        run_blocking: RunBlocking = run_here,
+    ) -> None:
+        names = [sender.name for sender in senders]
+        if len(set(names)) != len(names):
+            msg = f"two destinations have the same name: {', '.join(sorted(names))}"
+            raise ValueError(msg)
+        self._outbox = outbox
+        self._senders = tuple(senders)
+        self._surroundings = surroundings
+        self._shadow = shadow
+        self._run_blocking = run_blocking
+        self._tasks = TaskGroup(
+            self.name, metrics=surroundings.metrics, logger=surroundings.logger
+        )
+        self._health = HealthRecord(surroundings.clock)
+        self._lanes = [
+            Lane(
+                sender,
+                outbox,
+                _rules_of(config, sender),
+                instance=config.instance,
+                surroundings=surroundings,
+                run_blocking=run_blocking,
+            )
+            for sender in senders
+        ]
+        self._started = False
+
+    @property
+    def name(self) -> str:
+        """Name of the component."""
+        return "pipeline.deliver"
+
+    async def start(self) -> None:
+        """Tell the outbox who must get every page from now on, and begin to deliver what it holds."""
+        names = [] if self._shadow else [sender.name for sender in self._senders]
+        await self._run_blocking(lambda: self._outbox.set_destinations(names))
+        self._started = True
+        if not self._shadow:
+            for lane in self._lanes:
+                self._tasks.spawn(lane.name, lane.run)
+
+    async def stop(self) -> None:
+        """Try once more what is due, then release; what is left stays in the outbox."""
+        running = self._started and not self._shadow
+        self._started = False
+        await self._tasks.close()
+        if running:
+            flushes = [lane.flush(within_s=_FLUSH_S) for lane in self._lanes]
+            for lane, ended in zip(
+                self._lanes, await asyncio.gather(*flushes, return_exceptions=True), strict=True
+            ):
+                if isinstance(ended, BaseException):
+                    self._surroundings.logger.warning(
+                        "Last attempt to deliver failed; the pages stay in the outbox",
+                        extra={"destination": lane.name, "reason": type(ended).__name__},
+                    )
+        for sender in self._senders:
+            await sender.close()
+
+    def health(self) -> Health:
+        """Failing when no destination takes pages, degraded when one does not or a page was refused."""
+        if not self._started:
+            self._health.failing("Not started")
+        elif self._shadow:
+            self._health.ok("Shadow mode: pages are recorded and not sent")
+        elif not self._lanes:
+            self._health.degraded("No destination is configured: pages are only recorded")
+        else:
+            troubles = [lane.trouble for lane in self._lanes if lane.trouble]
+            stuck = [lane for lane in self._lanes if lane.is_failing]
+            if len(stuck) == len(self._lanes):
+                self._health.failing("; ".join(troubles))
+            elif troubles:
+                self._health.degraded("; ".join(troubles))
+            else:
+                self._health.ok(f"{len(self._lanes)} destinations take pages")
+        return self._health.current
+
+    def pages_stored(self, pages: Iterable[Page]) -> None:
+        """Say that these pages are in the store now; call it after every tick that has pages."""
+        if self._shadow:
+            for page in pages:
+                self._surroundings.metrics.count(
+                    "sentinel_pages_withheld_total", reason=page.reason.value
+                )
+            return
+        for lane in self._lanes:
+            lane.wake()
+
+
+def _rules_of(config: DeliverConfig, sender: Destination) -> DeliveryRules:
+    retry_max_s = config.retry_max
+    if sender.wants_resend:
+        # An Alertmanager is ours and near; a page should be there within half a minute of its return.
+        retry_max_s = Duration(min(retry_max_s, _FORGETTING_RETRY_MAX_S))
+    return DeliveryRules(
+        forgets=sender.wants_resend,
+        resend_ns=round(sender.resend_s * _SECOND_NS),
+        settle_ns=round(config.settle * _SECOND_NS),
+        resolved_for_ns=round(config.resolved_for * _SECOND_NS),
+        parked_for_ns=round(config.parked_for * _SECOND_NS),
+        backoff=Backoff(first_s=min(config.retry_first, retry_max_s), limit_s=retry_max_s),
+    )

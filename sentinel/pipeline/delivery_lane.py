@@ -1,0 +1,284 @@
+"""One destination's own task: read its entries, send what is due, store the answers, count.
+
+A destination that is dead, slow or refuses touches nobody else: it has its own task, its own entries, its own
+back-off.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Protocol, TypeVar
+
+from sentinel.core.model import Page, PageReason, PageStatus
+from sentinel.errors import StoreError
+from sentinel.pipeline.delivery_plan import (
+    PARKED,
+    PENDING,
+    DeliveryRules,
+    after_send,
+    brought_forward,
+    overtaken,
+    plan,
+)
+from sentinel.ports import Outbox, OutboxEntry, Sender, SendOutcome, SendResult
+from sentinel.runtime.component import Surroundings
+
+_SECOND_NS = 1_000_000_000
+_POLL_S = 0.25
+_REREAD_NS = 10 * _SECOND_NS
+_ENTRIES_MAX = 10_000
+_SEND_MAX = 256
+_HEARTBEAT = "heartbeat"
+
+Result = TypeVar("Result")
+
+
+class RunBlocking(Protocol):
+    """Runs a blocking call of the store where the store wants it run."""
+
+    def __call__(self, call: Callable[[], Result], /) -> Awaitable[Result]:
+        """The call's result."""
+        ...
+
+
+class Destination(Sender, Protocol):
+    """A sender, and what delivery must know of it."""
+
+    @property
+    def resend_s(self) -> float:
+        """How often a firing page is sent again, where `wants_resend`."""
+        ...
+
+    @property
+    def heartbeat(self) -> bool:
+        """Whether it gets the heartbeat."""
+        ...
+
+    async def close(self) -> None:
+        """Release connections; idempotent."""
+        ...
+
+
+class Lane:
+    """One destination's task; a dead one never slows another."""
+
+    def __init__(
+        self,
+        sender: Destination,
+        outbox: Outbox,
+        rules: DeliveryRules,
+        *,
+        instance: str,
+        surroundings: Surroundings,
+        run_blocking: RunBlocking,
+    ) -> None:
+        self._sender = sender
+        self._outbox = outbox
+        self._clock = surroundings.clock
+        self._metrics = surroundings.metrics
+        self._logger = surroundings.logger
+        self._run_blocking = run_blocking
+        self._rules = rules
+        self._instance = instance
+        self._began_ns = surroundings.clock.now_ns()
+        self._awake = True
+        self._next_due_ns: int | None = None
+        self._read_ns = 0
+        self._heartbeat_due_ns: int | None = 0 if sender.heartbeat else None
+        self._seen_ns: dict[int, int] = {}
+        self._failure = ""
+        self._store_failure = ""
+        self._parked: list[OutboxEntry] = []
+        self._pending_count = 0
+
+    @property
+    def name(self) -> str:
+        """The destination's."""
+        return self._sender.name
+
+    @property
+    def is_failing(self) -> bool:
+        """Whether the last attempt did not reach the destination."""
+        return bool(self._failure or self._store_failure)
+
+    @property
+    def trouble(self) -> str:
+        """A sentence on what is wrong, or ""."""
+        if self._store_failure:
+            return f"{self.name}: the outbox cannot be used ({self._store_failure})"
+        if self._failure:
+            waiting = f"{self._pending_count} pages wait"
+            return f"{self.name} does not take pages ({self._failure}); {waiting}"
+        if self._parked:
+            return f"{self.name} refused {len(self._parked)} pages for good"
+        return ""
+
+    def wake(self) -> None:
+        """Look into the outbox soon."""
+        self._awake = True
+
+    async def run(self) -> None:
+        """Deliver for ever."""
+        while True:
+            if self._is_time():
+                await self._round()
+            await self._clock.sleep(_POLL_S)
+
+    async def flush(self, *, within_s: float) -> None:
+        """One more round, for what is due."""
+        async with asyncio.timeout(within_s):
+            await self._round(with_heartbeat=False)
+
+    def _is_time(self) -> bool:
+        now_ns = self._clock.now_ns()
+        waits = (self._next_due_ns, self._heartbeat_due_ns)
+        # A clock that was set back must not make anything wait for longer than the reread.
+        due = any(at_ns is not None and at_ns <= now_ns for at_ns in waits)
+        return self._awake or due or not 0 <= now_ns - self._read_ns < _REREAD_NS
+
+    async def _round(self, *, with_heartbeat: bool = True) -> None:
+        self._awake = False
+        now_ns = self._clock.now_ns()
+        self._read_ns = now_ns
+        try:
+            entries = await self._run_blocking(
+                lambda: self._outbox.entries(destination=self.name, limit=_ENTRIES_MAX)
+            )
+            todo = plan(entries, self._rules, now_ns=now_ns, send_max=_SEND_MAX)
+            if todo.changed:
+                await self._run_blocking(lambda: self._outbox.update(todo.changed))
+            heartbeat = self._heartbeat_pages(now_ns) if with_heartbeat else []
+            answered, sent = await self._send(todo.send, heartbeat, now_ns=now_ns)
+            changed = self._changes(entries, sent, answered=answered, now_ns=now_ns)
+            for entry in todo.changed:
+                changed.pop(entry.entry_id, None)
+            if changed:
+                await self._run_blocking(lambda: self._outbox.update(tuple(changed.values())))
+                # What was sent changes what is due: the next page of an incident, or the resolved one.
+                self._awake = True
+        except StoreError as error:
+            self._store_failure = str(error)
+            self._logger.error(  # noqa: TRY400  # the store has logged where and why
+                "Outbox cannot be used; delivery goes on when it can",
+                extra={"destination": self.name},
+            )
+            self._next_due_ns = now_ns + _SECOND_NS
+            return
+        self._store_failure = ""
+        self._next_due_ns = todo.next_due_ns
+        after = {entry.entry_id: entry for entry in (*entries, *todo.changed)}
+        self._account(after | changed)
+
+    def _changes(
+        self,
+        entries: Sequence[OutboxEntry],
+        sent: Sequence[OutboxEntry],
+        *,
+        answered: bool,
+        now_ns: int,
+    ) -> dict[int, OutboxEntry]:
+        """Every entry that this round changed; what is done stays done."""
+        changed = {entry.entry_id: entry for entry in sent}
+        if answered:
+            for entry in brought_forward(entries, sent, now_ns=now_ns):
+                changed[entry.entry_id] = entry
+        for entry in overtaken(entries, sent, self._rules):
+            changed[entry.entry_id] = entry
+        return changed
+
+    async def _send(
+        self, entries: Sequence[OutboxEntry], heartbeat: Sequence[Page], *, now_ns: int
+    ) -> tuple[bool, list[OutboxEntry]]:
+        """Try once; whether the destination answered, and the entries after it."""
+        pages = [*heartbeat, *(entry.page for entry in entries)]
+        if not pages:
+            return False, []
+        outcomes = await self._sender.send(pages, now_ns=now_ns)
+        self._note(outcomes)
+        for outcome in outcomes[: len(heartbeat)]:
+            if outcome.result is SendResult.DELIVERED:
+                self._metrics.set(
+                    "sentinel_heartbeat_timestamp_seconds",
+                    now_ns / _SECOND_NS,
+                    destination=self.name,
+                )
+        now_ns = self._clock.now_ns()
+        after: list[OutboxEntry] = []
+        for entry, outcome in zip(entries, outcomes[len(heartbeat) :], strict=True):
+            changed = after_send(entry, outcome, self._rules, now_ns=now_ns)
+            if changed.state == PARKED:
+                self._metrics.count("sentinel_pages_parked_total", destination=self.name)
+                self._logger.error(
+                    "Page was refused for good",
+                    extra={
+                        "destination": self.name,
+                        "page": entry.page.page_id,
+                        "reason": outcome.detail,
+                    },
+                )
+            elif entry.delivered_ns is None and changed.delivered_ns is not None:
+                self._metrics.count("sentinel_pages_delivered_total", destination=self.name)
+            after.append(changed)
+        return not self._failure, after
+
+    def _note(self, outcomes: Sequence[SendOutcome]) -> None:
+        for outcome in outcomes:
+            self._metrics.count(
+                "sentinel_sends_total", destination=self.name, result=outcome.result.value
+            )
+        failed = [outcome for outcome in outcomes if outcome.result is SendResult.RETRY]
+        if len(failed) == len(outcomes):
+            if not self._failure:
+                self._logger.warning(
+                    "Destination does not take pages; they wait in the outbox",
+                    extra={"destination": self.name, "reason": failed[0].detail},
+                )
+            self._failure = failed[0].detail or "no reason given"
+        else:
+            if self._failure:
+                self._logger.info(
+                    "Destination takes pages again", extra={"destination": self.name}
+                )
+            self._failure = ""
+
+    def _heartbeat_pages(self, now_ns: int) -> list[Page]:
+        due_ns = self._heartbeat_due_ns
+        every_ns = self._rules.resend_ns
+        if due_ns is None or now_ns < due_ns <= now_ns + every_ns:
+            return []
+        self._heartbeat_due_ns = now_ns + every_ns
+        labels = {"alertname": "SentinelHeartbeat", "service": "sentinel", "severity": "none"}
+        if self._instance:
+            labels["instance"] = self._instance
+        return [
+            Page(
+                page_id=_HEARTBEAT,
+                incident_id=_HEARTBEAT,
+                sequence=0,
+                reason=PageReason.REMINDER,
+                status=PageStatus.FIRING,
+                labels=labels,
+                annotations={
+                    "summary": "Sentinel is alive; page when this alert stops, for then nobody watches"
+                },
+                starts_ns=min(self._began_ns, now_ns),
+            )
+        ]
+
+    def _account(self, entries: dict[int, OutboxEntry]) -> None:
+        now_ns = self._clock.now_ns()
+        pending = [entry for entry in entries.values() if entry.state == PENDING]
+        self._parked = [entry for entry in entries.values() if entry.state == PARKED]
+        self._pending_count = len(pending)
+        self._seen_ns = {
+            entry.entry_id: min(self._seen_ns.get(entry.entry_id, now_ns), now_ns)
+            for entry in pending
+        }
+        oldest_ns = min(self._seen_ns.values(), default=now_ns)
+        self._metrics.set("sentinel_outbox_entries", len(pending), destination=self.name)
+        self._metrics.set(
+            "sentinel_outbox_oldest_seconds",
+            (now_ns - oldest_ns) / _SECOND_NS,
+            destination=self.name,
+        )

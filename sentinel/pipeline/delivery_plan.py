@@ -1,0 +1,240 @@
+"""What to send to one destination now, decided from its outbox entries alone, so that a restart decides the same.
+
+A destination that forgets (Alertmanager) is told again and again; one that keeps (a webhook) is told once, in order.
+
+    keeps:    pending --taken--> done             pages of an incident strictly one after another
+              pending --refused--> parked --a day--> done
+
+    forgets:  firing   pending --taken--> delivered --resend--> delivered ... --its resolved is taken--> done
+              resolved pending --firing seen long enough, taken--> delivered --resend for a while--> done
+              either   pending --refused--> parked --a day--> done
+
+"Seen long enough" is the heart of it. Alertmanager waits before it notifies, and an alert that it first hears of
+as resolved never pages. So the resolved page of an incident waits until its firing page was there for `settle`;
+an incident that came and went while Alertmanager was down still pages, and then resolves.
+
+Alertmanager knows an alert by its labels only. When two incidents with the same labels are waiting, the newer
+takes the place of the older as soon as it was taken: they are one alert to the person who is paged.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from sentinel.core.model import PageStatus
+from sentinel.ports import OutboxEntry, SendOutcome, SendResult
+from sentinel.runtime.backoff import Backoff
+
+PENDING, DELIVERED, PARKED, DONE = "pending", "delivered", "parked", "done"
+_SECOND_NS = 1_000_000_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeliveryRules:
+    """How one destination is served.
+
+    Attributes:
+        forgets: whether it must be told again.
+        resend_ns: how often.
+        settle_ns: how long a firing page must have been there before its resolved page may follow.
+        resolved_for_ns: how long a resolved page is told again.
+        parked_for_ns: how long a refused page stays in sight before it is only history.
+        backoff: after failed attempts.
+    """
+
+    forgets: bool
+    resend_ns: int
+    settle_ns: int
+    resolved_for_ns: int
+    parked_for_ns: int
+    backoff: Backoff
+
+    @property
+    def horizon_ns(self) -> int:
+        """The farthest into the future anything may be due; beyond it, the clock was set back."""
+        waits = (self.resend_ns, self.parked_for_ns, round(self.backoff.limit_s * _SECOND_NS))
+        return max(waits) + self.settle_ns
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What to do now.
+
+    Attributes:
+        send: entries whose pages go out now, in order.
+        changed: entries whose state changes without being sent.
+        next_due_ns: when there is something to do again, or None when nothing waits.
+    """
+
+    send: tuple[OutboxEntry, ...]
+    changed: tuple[OutboxEntry, ...]
+    next_due_ns: int | None
+
+
+def plan(
+    entries: Sequence[OutboxEntry], rules: DeliveryRules, *, now_ns: int, send_max: int
+) -> Plan:
+    """Decide for all entries of one destination that are not done, oldest first."""
+    work = _Work(rules=rules, now_ns=now_ns)
+    live: list[OutboxEntry] = []
+    for entry in entries:
+        if entry.state == PARKED:
+            work.keep_parked(entry)
+        else:
+            live.append(entry)
+    if rules.forgets:
+        for alert in _grouped(live, _identity):
+            _plan_alert(alert, work)
+    else:
+        for incident in _grouped(live, lambda entry: entry.page.incident_id):
+            work.send_when_due(incident[0])
+    send = sorted(work.send, key=lambda entry: entry.entry_id)
+    due = now_ns if len(send) > send_max else work.next_due_ns
+    return Plan(send=tuple(send[:send_max]), changed=tuple(work.changed), next_due_ns=due)
+
+
+def after_send(
+    entry: OutboxEntry, outcome: SendOutcome, rules: DeliveryRules, *, now_ns: int
+) -> OutboxEntry:
+    """The entry after one attempt."""
+    if outcome.result is SendResult.RETRY:
+        attempts = entry.attempts + 1
+        wait_s = rules.backoff.wait_s(attempts, retry_after_s=outcome.retry_after_s)
+        return replace(entry, attempts=attempts, due_ns=now_ns + round(wait_s * _SECOND_NS))
+    if outcome.result is SendResult.REFUSED:
+        return replace(
+            entry,
+            attempts=entry.attempts + 1,
+            state=PARKED,
+            due_ns=now_ns + rules.parked_for_ns,
+        )
+    first_ns = now_ns if entry.delivered_ns is None else entry.delivered_ns
+    if not rules.forgets:
+        return replace(entry, state=DONE, delivered_ns=first_ns, due_ns=now_ns)
+    return replace(
+        entry,
+        attempts=0,
+        state=DELIVERED,
+        delivered_ns=first_ns,
+        due_ns=now_ns + rules.resend_ns,
+    )
+
+
+def overtaken(
+    entries: Iterable[OutboxEntry], sent: Iterable[OutboxEntry], rules: DeliveryRules
+) -> list[OutboxEntry]:
+    """Entries that are done because of what was just taken: older pages of the same alert.
+
+    Args:
+        entries: all of the destination, as they were before the attempt.
+        sent: those that were sent, as they are after it.
+        rules: of the destination.
+    """
+    if not rules.forgets:
+        return []
+    newest = {_identity(entry): entry for entry in sent if entry.state == DELIVERED}
+    return [
+        replace(entry, state=DONE)
+        for entry in entries
+        if entry.state in (PENDING, DELIVERED)
+        and (taken := newest.get(_identity(entry))) is not None
+        and entry.entry_id < taken.entry_id
+    ]
+
+
+def brought_forward(
+    entries: Iterable[OutboxEntry], sent: Iterable[OutboxEntry], *, now_ns: int
+) -> list[OutboxEntry]:
+    """Entries that wait after failures and need not any more, because the destination has just taken a page."""
+    tried = {entry.entry_id for entry in sent}
+    return [
+        replace(entry, due_ns=now_ns)
+        for entry in entries
+        if entry.state == PENDING
+        and entry.attempts > 0
+        and entry.due_ns > now_ns
+        and entry.entry_id not in tried
+    ]
+
+
+class _Work:
+    """What a plan collects."""
+
+    def __init__(self, *, rules: DeliveryRules, now_ns: int) -> None:
+        self.rules = rules
+        self.now_ns = now_ns
+        self.send: list[OutboxEntry] = []
+        self.changed: list[OutboxEntry] = []
+        self.next_due_ns: int | None = None
+
+    def wait_until(self, at_ns: int) -> None:
+        if self.next_due_ns is None or at_ns < self.next_due_ns:
+            self.next_due_ns = at_ns
+
+    def is_due(self, at_ns: int) -> bool:
+        return at_ns <= self.now_ns or at_ns > self.now_ns + self.rules.horizon_ns
+
+    def send_when_due(self, entry: OutboxEntry) -> None:
+        if self.is_due(entry.due_ns):
+            self.send.append(entry)
+        else:
+            self.wait_until(entry.due_ns)
+
+    def finish(self, entry: OutboxEntry) -> None:
+        self.changed.append(replace(entry, state=DONE))
+
+    def keep_parked(self, entry: OutboxEntry) -> None:
+        if self.is_due(entry.due_ns):
+            self.finish(entry)
+        else:
+            self.wait_until(entry.due_ns)
+
+
+def _plan_alert(entries: Sequence[OutboxEntry], work: _Work) -> None:
+    """All live entries with the same labels: only the newest incident among them is told."""
+    newest_id = entries[-1].page.incident_id
+    newest = [entry for entry in entries if entry.page.incident_id == newest_id]
+    firing = [entry for entry in newest if entry.page.status is PageStatus.FIRING]
+    resolved = [entry for entry in newest if entry.page.status is PageStatus.RESOLVED]
+    if not firing:
+        for entry in resolved:
+            _plan_resolved_alone(entry, work)
+        return
+    latest = firing[-1]
+    delivered = [entry.delivered_ns for entry in firing if entry.delivered_ns is not None]
+    if not resolved or not delivered:
+        work.send_when_due(latest)
+        return
+    seen_for_ns = work.now_ns - min(delivered)
+    # Seen in the future: the clock was set back. Waiting for it to catch up could take for ever.
+    if seen_for_ns < 0 or seen_for_ns >= work.rules.settle_ns:
+        work.send_when_due(resolved[-1])
+    else:
+        work.wait_until(min(delivered) + work.rules.settle_ns)
+        work.send_when_due(latest)
+
+
+def _plan_resolved_alone(entry: OutboxEntry, work: _Work) -> None:
+    if entry.state == PENDING or entry.delivered_ns is None:
+        # Its firing page was refused, or was stored before this destination was there: nothing to take back.
+        work.finish(entry)
+        return
+    told_ns = work.now_ns - entry.delivered_ns
+    if told_ns < 0 or told_ns >= work.rules.resolved_for_ns:
+        work.finish(entry)
+    else:
+        work.send_when_due(entry)
+
+
+def _identity(entry: OutboxEntry) -> tuple[tuple[str, str], ...]:
+    return tuple(sorted(entry.page.labels.items()))
+
+
+def _grouped(
+    entries: Iterable[OutboxEntry], key: Callable[[OutboxEntry], Hashable]
+) -> list[list[OutboxEntry]]:
+    groups: dict[Hashable, list[OutboxEntry]] = {}
+    for entry in entries:
+        groups.setdefault(key(entry), []).append(entry)
+    return list(groups.values())
