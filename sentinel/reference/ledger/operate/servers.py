@@ -15,6 +15,7 @@ import shutil
 import signal
 import socket
 import stat
+import tempfile
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, distribution
@@ -59,6 +60,21 @@ class PostgresServer:
     async def stop(self, *, timeout_s: float) -> None:
         """Stop the server without waiting for its clients."""
         await self.child.stop(with_signal=signal.SIGINT, timeout_s=timeout_s)
+
+
+def temporary_folder() -> Path:
+    """Make a fresh folder that PostgreSQL's user can pass through, though not look around in.
+
+    Some people's own temporary folder is closed to others; then the machine's is used.
+    """
+    owner = _unprivileged_owner()
+    for base in (Path(tempfile.gettempdir()), Path("/tmp"), Path("/var/tmp")):  # noqa: S108 - mkdtemp
+        if owner is None or all(_may_enter(part, owner) for part in (base, *base.parents)):
+            folder = Path(tempfile.mkdtemp(prefix="sentinel-ledger-", dir=base))
+            folder.chmod(0o700 if owner is None else 0o711)
+            return folder
+    message = "no temporary folder that PostgreSQL's user can enter; give --dir"
+    raise LedgerError(message)
 
 
 async def start_nats(folder: Path, *, port: int = -1, monitor_port: int = -1) -> NatsServer:

@@ -10,7 +10,6 @@ import asyncio
 import shutil
 import signal
 import sys
-import tempfile
 import time
 from contextlib import AsyncExitStack
 from dataclasses import asdict, dataclass, field
@@ -19,7 +18,7 @@ from typing import Final
 
 from sentinel.reference.ledger.domain import LedgerError, UnavailableError
 from sentinel.reference.ledger.operate.children import Child, start_child
-from sentinel.reference.ledger.operate.servers import start_nats, start_postgres
+from sentinel.reference.ledger.operate.servers import start_nats, start_postgres, temporary_folder
 from sentinel.reference.ledger.operate.single import say, stop_on_signals
 from sentinel.reference.ledger.operate.state import RunState, write_private, write_state
 
@@ -111,9 +110,7 @@ def _folder(config: UpConfig, stack: AsyncExitStack) -> Path:
     if config.folder is not None:
         config.folder.mkdir(parents=True, exist_ok=True)
         return config.folder.resolve()
-    folder = Path(tempfile.mkdtemp(prefix="sentinel-ledger-"))
-    # PostgreSQL's user must be able to pass through, though not to look around.
-    folder.chmod(0o711)
+    folder = temporary_folder()
     stack.callback(shutil.rmtree, folder, ignore_errors=True)
     return folder
 

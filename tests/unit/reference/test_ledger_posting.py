@@ -1,0 +1,121 @@
+"""Goal: the posting rules decide as documented, one case each.
+
+Method: transfers as values against balances as values.
+"""
+
+from __future__ import annotations
+
+from sentinel.reference.ledger.domain import (
+    Account,
+    Decision,
+    Outcome,
+    RejectReason,
+    Transfer,
+    fingerprint,
+    post_transfers,
+)
+from sentinel.reference.ledger.domain.posting import BALANCE_MINOR_MAX
+
+
+def transfer(
+    key: str, debit: str, credit: str, amount: int = 100, currency: str = "EUR"
+) -> Transfer:
+    return Transfer(
+        tenant="shop",
+        idempotency_key=key,
+        debit_account=debit,
+        credit_account=credit,
+        amount_minor=amount,
+        currency=currency,
+    )
+
+
+def account(name: str, balance: int, currency: str = "EUR") -> Account:
+    return Account(
+        tenant="shop",
+        account_id=name,
+        currency=currency,
+        balance_minor=balance,
+        allow_negative=False,
+        version=3,
+    )
+
+
+def decide(*transfers: Transfer, accounts: tuple[Account, ...] = ()) -> list[Decision]:
+    return post_transfers(transfers, accounts={one.key: one for one in accounts}, decided={})[0]
+
+
+def test_a_posted_transfer_makes_two_entries_that_sum_to_zero() -> None:
+    decisions, changed = post_transfers(
+        [transfer("k", "external:bank", "alice", 250)], accounts={}, decided={}
+    )
+    assert decisions[0].outcome is Outcome.POSTED
+    debit, credit = decisions[0].entries
+    assert (debit.amount_minor, credit.amount_minor) == (-250, 250)
+    assert (debit.balance_after_minor, credit.balance_after_minor) == (-250, 250)
+    assert (debit.account_version, credit.account_version) == (1, 1)
+    assert changed["shop", "alice"].balance_minor == 250
+    assert changed["shop", "external:bank"].balance_minor == -250
+
+
+def test_an_ordinary_account_cannot_go_below_zero() -> None:
+    decisions = decide(
+        transfer("k1", "alice", "bob", 101), accounts=(account("alice", 100), account("bob", 0))
+    )
+    assert decisions[0].outcome is Outcome.REJECTED
+    assert decisions[0].reason is RejectReason.INSUFFICIENT_FUNDS
+    assert decisions[0].entries == ()
+
+
+def test_an_ordinary_account_can_be_emptied() -> None:
+    decisions = decide(transfer("k1", "alice", "bob", 100), accounts=(account("alice", 100),))
+    assert decisions[0].outcome is Outcome.POSTED
+
+
+def test_money_that_came_earlier_in_the_batch_can_be_spent() -> None:
+    decisions = decide(
+        transfer("k1", "external:bank", "alice", 100), transfer("k2", "alice", "bob", 100)
+    )
+    assert [decision.outcome for decision in decisions] == [Outcome.POSTED, Outcome.POSTED]
+
+
+def test_an_account_keeps_the_currency_it_was_opened_with() -> None:
+    decisions = decide(
+        transfer("k1", "external:bank", "alice", currency="USD"),
+        accounts=(account("alice", 0, "EUR"),),
+    )
+    assert decisions[0].reason is RejectReason.CURRENCY_MISMATCH
+
+
+def test_a_balance_stops_before_the_database_overflows() -> None:
+    decisions = decide(
+        transfer("k1", "external:bank", "alice", 1),
+        accounts=(account("alice", BALANCE_MINOR_MAX),),
+    )
+    assert decisions[0].reason is RejectReason.BALANCE_LIMIT
+
+
+def test_a_key_is_decided_once_in_a_batch_and_across_batches() -> None:
+    first = transfer("k", "external:bank", "alice", 100)
+    other = transfer("k", "external:bank", "alice", 999)
+    decisions = decide(first, first, other)
+    assert [one.outcome for one in decisions] == [
+        Outcome.POSTED,
+        Outcome.REPLAYED,
+        Outcome.CONFLICT,
+    ]
+    later, changed = post_transfers(
+        [first, other], accounts={}, decided={first.transaction_id: fingerprint(first)}
+    )
+    assert [one.outcome for one in later] == [Outcome.REPLAYED, Outcome.CONFLICT]
+    assert changed == {}
+
+
+def test_a_rejected_key_stays_rejected() -> None:
+    poor = transfer("k", "alice", "bob", 100)
+    decisions = decide(poor, transfer("k2", "external:bank", "alice", 500), poor)
+    assert [one.outcome for one in decisions] == [
+        Outcome.REJECTED,
+        Outcome.POSTED,
+        Outcome.REPLAYED,
+    ]

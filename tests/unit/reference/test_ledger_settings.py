@@ -1,0 +1,188 @@
+"""Goal: no secret in arguments, clear usage errors, bounded log lines, telemetry that cannot harm.
+
+Method: the small parts one by one; the endpoint that is away is a port nobody listens on.
+"""
+
+from __future__ import annotations
+
+import socket
+import time
+from pathlib import Path
+
+import orjson
+import pytest
+from opentelemetry.sdk._logs import LoggerProvider
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.trace import TracerProvider
+
+from sentinel.reference.ledger.domain import LedgerError
+from sentinel.reference.ledger.edge.burst import Burst, lift_burst, read_burst, write_burst
+from sentinel.reference.ledger.operate.cli import run
+from sentinel.reference.ledger.operate.fault import EXPECTED, FaultConfig
+from sentinel.reference.ledger.operate.load import Load, LoadConfig
+from sentinel.reference.ledger.operate.state import RunState, read_state, write_state
+from sentinel.reference.ledger.telemetry import Event, Telemetry, start_telemetry
+from sentinel.reference.ledger.wire.config import resolve_url
+
+
+def test_a_password_is_refused_as_an_argument_and_read_from_a_file(tmp_path: Path) -> None:
+    with pytest.raises(LedgerError, match="may not be an argument"):
+        resolve_url(argument="postgresql://u:secret@h/d", file=None, variable="V", environ={})
+    file = tmp_path / "url"
+    file.write_text("postgresql://u:secret@h/d\n")
+    assert (
+        resolve_url(argument=None, file=file, variable="V", environ={})
+        == "postgresql://u:secret@h/d"
+    )
+    assert resolve_url(argument=None, file=None, variable="V", environ={"V": "x"}) == "x"
+    assert resolve_url(argument=None, file=None, variable="V", environ={}) is None
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["fly"],
+        ["load", "--rate", "5"],
+        ["fault", "flood", "--state", "x", "--seconds", "1"],
+        ["history", "--step", "5 parsecs"],
+    ],
+)
+def test_wrong_usage_ends_with_two(arguments: list[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        run(arguments)
+    assert caught.value.code == 2
+
+
+def test_a_missing_state_file_is_a_clear_error(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code = run(["fault", "lock", "--state", str(tmp_path / "none"), "--seconds", "1"])
+    assert code == 1
+    assert "cannot read the ledger's state" in capsys.readouterr().err
+
+
+def test_history_refuses_an_unknown_zone(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["history", "--zone", "Mars/Olympus"]) == 1
+    assert "unknown time zone" in capsys.readouterr().err
+
+
+def test_the_state_file_is_private_and_comes_back(tmp_path: Path) -> None:
+    state = RunState(
+        edge_url="http://127.0.0.1:1",
+        nats_url="nats://127.0.0.1:2",
+        nats_monitor_url="",
+        postgres_url_file="/x",
+        burst_file="/y",
+        pids={"poster": 1},
+    )
+    file = tmp_path / "state.json"
+    write_state(file, state)
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert read_state(file) == state
+    file.write_text("{}")
+    with pytest.raises(LedgerError, match="does not hold"):
+        read_state(file)
+
+
+def test_a_burst_file_that_makes_no_sense_is_no_burst(tmp_path: Path) -> None:
+    file = tmp_path / "burst.json"
+    assert read_burst(file) is None
+    write_burst(file, Burst(error_ratio=0.25, until_ns=77))
+    assert read_burst(file) == Burst(error_ratio=0.25, until_ns=77)
+    for text in ("", "[]", '{"error_ratio": 2, "until_ns": 1}', '{"error_ratio": "x"}'):
+        file.write_text(text)
+        assert read_burst(file) is None
+    lift_burst(file)
+    lift_burst(file)
+    assert not file.exists()
+
+
+def test_every_fault_says_what_it_should_move() -> None:
+    for signals in EXPECTED.values():
+        assert signals
+        assert {one.direction for one in signals} <= {"up", "down"}
+        assert {one.signal for one in signals} <= {"traffic", "errors", "latency"}
+
+
+@pytest.mark.parametrize(("seconds", "ratio"), [(0.0, 0.5), (1.0, 0.0), (1.0, 1.5)])
+def test_a_fault_that_would_never_show_is_refused(seconds: float, ratio: float) -> None:
+    with pytest.raises(LedgerError):
+        FaultConfig(fault="errors", state_file=Path("x"), seconds=seconds, error_ratio=ratio)
+
+
+@pytest.mark.parametrize(("rate", "accounts_count"), [(0.0, 50), (1e6, 50), (10.0, 1)])
+def test_a_load_that_cannot_be_offered_is_refused(rate: float, accounts_count: int) -> None:
+    with pytest.raises(LedgerError):
+        LoadConfig(url="http://x", rate=rate, accounts_count=accounts_count)
+
+
+def test_load_on_a_day_follows_the_day(monkeypatch: pytest.MonkeyPatch) -> None:
+    load = Load(LoadConfig(url="http://x", rate=10.0, shape="day"))
+    four_in_the_morning = 1_768_363_200.0
+    assert load._rate_at(four_in_the_morning, 0.0) == pytest.approx(10.0)
+    assert load._rate_at(four_in_the_morning, 8 * 3600.0) > 50.0
+
+
+def silent_telemetry() -> Telemetry:
+    return Telemetry(
+        service="test",
+        tracers=TracerProvider(shutdown_on_exit=False),
+        meters=MeterProvider(shutdown_on_exit=False),
+        loggers=LoggerProvider(shutdown_on_exit=False),
+    )
+
+
+def test_a_flood_of_one_event_is_held_back_and_counted(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 1000.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    telemetry = silent_telemetry()
+    for _ in range(50):
+        telemetry.error(Event.EDGE_READ_FAILED, "A read failed")
+    now = 1001.0
+    telemetry.error(Event.EDGE_READ_FAILED, "A read failed")
+    lines = [orjson.loads(line) for line in capsys.readouterr().err.splitlines()]
+    assert len(lines) == 6
+    assert lines[-1]["suppressed_count"] == 45
+
+
+def test_a_log_line_carries_the_trace_it_belongs_to(capsys: pytest.CaptureFixture[str]) -> None:
+    telemetry = silent_telemetry()
+    parent = {"Traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"}
+    with telemetry.request(method="GET", route="/x", path="/x", headers=parent) as request:
+        request.status = 503
+        telemetry.error(Event.EDGE_READ_FAILED, "A read failed", error_code="57014")
+    line = orjson.loads(capsys.readouterr().err)
+    assert line["trace_id"] == "0af7651916cd43dd8448eb211c80319c"
+    assert line["event"] == "edge.read_failed"
+    assert line["level"] == "ERROR"
+
+
+@pytest.mark.parametrize("protocol", ["http/protobuf", "grpc"])
+def test_an_endpoint_that_is_away_costs_telemetry_only(protocol: str) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # bound but not listening: every connection is refused
+        telemetry = start_telemetry(
+            "test",
+            {
+                "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{taken.getsockname()[1]}",
+                "OTEL_EXPORTER_OTLP_PROTOCOL": protocol,
+            },
+        )
+        for _ in range(100):
+            with telemetry.query("SELECT", "accounts", "ledger|ledger"):
+                pass
+        telemetry.stop(timeout_s=0.5)
+
+
+def test_an_unknown_protocol_stops_the_start() -> None:
+    with pytest.raises(LedgerError, match="http/protobuf or grpc"):
+        start_telemetry(
+            "test",
+            {
+                "OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:1",
+                "OTEL_EXPORTER_OTLP_PROTOCOL": "smoke",
+            },
+        )
