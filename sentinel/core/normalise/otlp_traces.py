@@ -22,16 +22,14 @@ from sentinel.core.model import CallColumns, CallExemplar, RejectReason, SampleB
 from sentinel.core.normalise import span_rules
 from sentinel.core.normalise.labels import text_of
 from sentinel.core.normalise.otlp_schema import Status, TracesRequest
-from sentinel.core.normalise.otlp_values import attributes_of, service_of
+from sentinel.core.normalise.otlp_values import ResourceNames, attributes_of
 from sentinel.errors import MalformedInputError
 
 FUTURE_MAX_NS = 300 * 10**9
 """A sample stamped further ahead of the receive clock is refused: its clock is wrong."""
 
 _CLASSES_MAX = 8192
-_SERVICES_MAX = 1024
 _KEY_BYTES_MAX = 1024
-_RESOURCE_BYTES_MAX = 8192
 _EXEMPLARS_MAX = 256
 _NO_SERIES = -1
 _STATUS_ERROR = 2
@@ -93,7 +91,7 @@ class TracesDecoder:
     """Decodes trace requests; holds bounded caches, so one is kept for the life of a receiver."""
 
     def __init__(self) -> None:
-        self._services: dict[bytes, str] = {}
+        self._resources = ResourceNames()
         self._scopes: list[Scope] = []
         self._scope_number: dict[Scope, int] = {}
         # A class is a distinct (place, failed); the tables find it by the bytes that decide it.
@@ -127,7 +125,7 @@ class TracesDecoder:
         classes: list[int] = []
         services: set[str] = set()
         for resource_spans in request.resource_spans:
-            service = self._service(resource_spans.resource)
+            service = self._resources.service(resource_spans.resource)
             services.add(service)
             for scope_spans in resource_spans.scope_spans:
                 group = list(scope_spans.spans)
@@ -141,16 +139,6 @@ class TracesDecoder:
         if not spans:
             return SampleBatch(services=frozenset(services))
         return self._batch(spans, np.array(classes, np.int32), frozenset(services), now_ns=now_ns)
-
-    def _service(self, resource: bytes) -> str:
-        service = self._services.get(resource)
-        if service is None:
-            service = service_of(resource)
-            if len(self._services) >= _SERVICES_MAX:
-                self._services.clear()
-            if len(resource) <= _RESOURCE_BYTES_MAX:
-                self._services[resource] = service
-        return service
 
     def _forget_classes(self) -> None:
         self._scopes.clear()

@@ -21,6 +21,9 @@ from sentinel.core.normalise.otlp_schema import (
 )
 from sentinel.errors import MalformedInputError
 
+_RESOURCES_MAX = 1024
+_RESOURCE_BYTES_MAX = 8192
+
 DEPTH_MAX = 32
 """Values nested deeper are refused: nobody logs like that, and a decoder must not recurse as a sender pleases."""
 
@@ -67,6 +70,24 @@ def service_of(resource: bytes) -> str:
         if pair.key == b"service.name":
             return label_of(scalar_text(pair.value) or "") or UNKNOWN_SERVICE
     return UNKNOWN_SERVICE
+
+
+class ResourceNames:
+    """Encoded resources to their service, remembered; bounded in number and in size."""
+
+    def __init__(self) -> None:
+        self._known: dict[bytes, str] = {}
+
+    def service(self, resource: bytes) -> str:
+        """As `service_of`."""
+        service = self._known.get(resource)
+        if service is None:
+            service = service_of(resource)
+            if len(self._known) >= _RESOURCES_MAX:
+                self._known.clear()
+            if len(resource) <= _RESOURCE_BYTES_MAX:
+                self._known[resource] = service
+        return service
 
 
 def scalar_text(value: bytes) -> str | None:
