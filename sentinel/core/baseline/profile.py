@@ -49,7 +49,7 @@ class Profile:
     @property
     def end_ns(self) -> int:
         """End of the last bin."""
-        return self.start_ns + self.grid.shape[0] * self.step_ns
+        return self.start_ns + len(self.grid) * self.step_ns
 
     def expectation(self, block: WindowBlock) -> ExpectationBlock:
         """The usual value at the centre of each window of the block, linear between bin centres.
@@ -117,7 +117,9 @@ class Profile:
         return values
 
 
-def fit_profile(history: WindowBlock, *, at_ns: int, version: int, horizon_ns: int = HORIZON_NS) -> Profile:
+def fit_profile(
+    history: WindowBlock, *, at_ns: int, version: int, horizon_ns: int = HORIZON_NS
+) -> Profile:
     """The profile for `[at_ns, at_ns + horizon_ns)` from the windows of `history` that ended by `at_ns`.
 
     Args:
@@ -129,16 +131,16 @@ def fit_profile(history: WindowBlock, *, at_ns: int, version: int, horizon_ns: i
     step_ns = history.step_ns
     start_ns = at_ns - at_ns % step_ns
     known = int(np.clip((start_ns - history.start_ns) // step_ns, 0, history.window_count))
+    oldest = max(0, (start_ns - LAG_DAYS[-1] * DAY_NS - history.start_ns) // step_ns - 1)
+    offset = (start_ns - history.start_ns) // step_ns - oldest
     bin_count = -(-horizon_ns // step_ns)
     series_count = history.series_count
     grid = np.full((bin_count, series_count), np.nan, np.float32)
     width = max(1, _TILE_CELLS // bin_count)
     for first in range(0, series_count, width):
         tile = slice(first, first + width)
-        past = smoothed(history.value[:known, tile], step_ns=step_ns)
-        grid[:, tile] = _lag_median(
-            past, offset=(start_ns - history.start_ns) // step_ns, bin_count=bin_count, step_ns=step_ns
-        )
+        past = smoothed(history.value[oldest:known, tile], step_ns=step_ns)
+        grid[:, tile] = _lag_median(past, offset=offset, bin_count=bin_count, step_ns=step_ns)
     return Profile(
         version=version, start_ns=start_ns, step_ns=step_ns, series=history.series, grid=grid
     )

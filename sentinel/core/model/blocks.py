@@ -132,6 +132,16 @@ class ExpectationBlock:
     expected: NDArray[np.float64]
     version: int
 
+    def windows(self, first: int, last: int) -> ExpectationBlock:
+        """The windows `[first, last)` as a block of their own; the array is a view, not a copy."""
+        return ExpectationBlock(
+            start_ns=self.start_ns + first * self.step_ns,
+            step_ns=self.step_ns,
+            series=self.series,
+            expected=self.expected[first:last],
+            version=self.version,
+        )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VerdictBlock:
@@ -154,3 +164,17 @@ class VerdictBlock:
     upper: NDArray[np.float32]
     direction: NDArray[np.int8]
     reason: NDArray[np.int8]
+
+    def windows(self, first: int, last: int) -> VerdictBlock:
+        """The windows `[first, last)` as a block of their own; arrays are views, not copies."""
+        return VerdictBlock(
+            start_ns=self.start_ns + first * self.step_ns,
+            step_ns=self.step_ns,
+            series=self.series,
+            score=self.score[first:last],
+            expected=self.expected[first:last],
+            lower=self.lower[first:last],
+            upper=self.upper[first:last],
+            direction=self.direction[first:last],
+            reason=self.reason[first:last],
+        )

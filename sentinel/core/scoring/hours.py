@@ -88,9 +88,7 @@ _RULE_FIELDS = (
 )
 
 
-def _by_kind(
-    settings: ScoringSettings, kind: NDArray[np.int8], field: str
-) -> NDArray[np.float64]:
+def _by_kind(settings: ScoringSettings, kind: NDArray[np.int8], field: str) -> NDArray[np.float64]:
     table = np.zeros(max(Kind) + 1)
     for member in Kind:
         table[member] = float(getattr(settings.rules.get(member, KindRule()), field))
@@ -123,9 +121,13 @@ def _fold_hour_of_day(state: DetectorState, hour: int) -> None:
     safe = np.maximum(count, 1.0)
     here = state.hour_abs_count[hour] + count
     per_day = state.grid.per_day
-    weight = np.maximum(1 - 0.5 ** (count / (_HOUR_DAYS * per_day / HOURS)), count / np.maximum(here, 1.0))
+    weight = np.maximum(
+        1 - 0.5 ** (count / (_HOUR_DAYS * per_day / HOURS)), count / np.maximum(here, 1.0)
+    )
     total = state.all_abs_count + count
-    weight_all = np.maximum(1 - 0.5 ** (count / (_HOUR_DAYS * per_day)), count / np.maximum(total, 1.0))
+    weight_all = np.maximum(
+        1 - 0.5 ** (count / (_HOUR_DAYS * per_day)), count / np.maximum(total, 1.0)
+    )
     for view in range(VIEWS):
         found = state.now_abs[view] / safe
         mean = state.hour_abs[view, hour]
@@ -162,9 +164,7 @@ def _end_day(state: DetectorState, settings: ScoringSettings) -> None:
     state.block_count[:] = 0.0
 
 
-def _renew_scale(
-    state: DetectorState, place: NDArray[np.intp], settings: ScoringSettings
-) -> None:
+def _renew_scale(state: DetectorState, place: NDArray[np.intp], settings: ScoringSettings) -> None:
     """Power mean over the last days: a giant incident cannot hide the next weeks."""
     days = np.minimum(state.day_filled[place], MEMORY_DAYS)
     held = np.arange(MEMORY_DAYS)[:, None] < days
@@ -179,7 +179,9 @@ def _hour_ratios(state: DetectorState) -> NDArray[np.float64]:
     """Mean absolute deviation of three hours of day against all hours, shrunk to 1 by two days of windows."""
     prior = _PRIOR_DAYS * state.grid.per_day / HOURS
     ratios = np.ones((3, VIEWS, state.series_count))
-    for row, hour in enumerate(((state.hour - 1) % HOURS, state.hour % HOURS, (state.hour + 1) % HOURS)):
+    for row, hour in enumerate(
+        ((state.hour - 1) % HOURS, state.hour % HOURS, (state.hour + 1) % HOURS)
+    ):
         count = state.hour_abs_count[hour].astype(np.float64)
         for view in range(VIEWS):
             overall = state.all_abs[view]

@@ -1,8 +1,11 @@
 """What a window teaches, after it was scored.
 
-Series with an open incident learn nothing of it but their peaks (see `thresholds`): their level and spreads stand
-still, for a bounded time. Sums are made strictly one window after the other, so that any split of the
-same windows gives the same bits.
+While a series' incident is open its level stands still (for a bounded time), so that a long outage does not become
+what is expected. Its spread goes on learning, but a window never counts for more than `spread_clip` scales.
+Leaving those windows out altogether was measured and is worse: a spread made of calm windows only is too
+small, and the series pages ever more often for its ordinary noise.
+
+Sums are made strictly one window after the other, so that any split of the same windows gives the same bits.
 """
 
 from __future__ import annotations
@@ -42,23 +45,24 @@ def learn(
         msg = "windows are learnt from right after they were scored"
         raise ValueError(msg)
     _note_freezing(state, open_incident, first_window)
-    learning = ~scored.frozen
     take = slice(0, window_count)
     deviation, ratio = scored.deviation[:, take], scored.ratio[:, take]
-    usable = np.isfinite(deviation[0]) & learning
+    usable = np.isfinite(deviation[0])
     usable &= (state.borrowed < 0) | (state.borrowed >= settings.borrowed_windows)
     for view in range(VIEWS):
-        apart = np.where(usable, deviation[view], 0.0)
-        squares = (apart / ratio[view]) ** 2
+        apart = np.where(usable, np.abs(deviation[view]), 0.0)
+        scale = facts.scale[view]
+        limit = np.where(np.isfinite(scale), scale, np.inf)
+        normal = np.minimum(apart / ratio[view], settings.spread_clip * limit)
+        squares = normal * normal
         _add(state.block_square[view], squares)
         _add(state.run_square[view], squares)
-        scale = facts.scale[view]
-        clipped = np.minimum(np.abs(apart), settings.hour_clip * ratio[view] * scale)
+        clipped = np.minimum(apart, settings.hour_clip * ratio[view] * limit)
         _add(state.now_abs[view], np.where(np.isfinite(scale), clipped, 0.0))
     _add(state.block_count, usable)
     _add(state.run_count, usable)
     _add(state.now_abs_count, usable & np.isfinite(facts.scale[0]))
-    _add_moments(state, scored.value[take], learning)
+    _add_moments(state, scored.value[take])
     note_excursions(state, scored.statistic[take], first_window=first_window)
     state.level[:] = scored.level[window_count - 1]
     state.previous[:] = scored.statistic[window_count - 1]
@@ -76,8 +80,8 @@ def _note_freezing(state: DetectorState, frozen: NDArray[np.bool_], window: int)
         state.frozen_from[:] = -1
 
 
-def _add_moments(state: DetectorState, value: _Floats, learning: NDArray[np.bool_]) -> None:
-    there = np.isfinite(value) & learning
+def _add_moments(state: DetectorState, value: _Floats) -> None:
+    there = np.isfinite(value)
     value = np.where(there, value, 0.0)
     shift = np.where(there, value - state.mean, 0.0)
     _add(state.now_shift, shift)

@@ -79,14 +79,15 @@ class ScoringSettings:
     Attributes:
         cut_scale: what every threshold is multiplied by; see `Sensitivity`.
         rules: what each kind demands.
-        freeze_s: how long a series' learning may stand still for an open incident; after that what
-            is seen is learnt, because a change this old is how things are now.
+        freeze_s: how long a series' level may stand still for an open incident; after that it follows
+            what is seen, because a change this old is how things are now.
         level_half_life_s: half-life of the recent level.
         level_clip: a residual moves the level by no more than this many scales.
         memory_days: day blocks that a scale remembers.
         block_power: power of the mean over day blocks; small, so that one giant incident cannot hide
             the next weeks, and not zero, so that heavy daily tails count.
         hour_share: share of the spread that may depend on the hour of day.
+        spread_clip: a deviation counts for the spread with no more than this many scales.
         hour_clip: a deviation counts for its hour with no more than this many scales.
         floor_mean_ratio, floor_spread_ratio: lowest scale, of the mean magnitude and of the spread of
             the value itself over two months.
@@ -106,6 +107,7 @@ class ScoringSettings:
     memory_days: int = 14
     block_power: float = 0.2
     hour_share: float = 0.7
+    spread_clip: float = 20.0
     hour_clip: float = 4.0
     floor_mean_ratio: float = 0.002
     floor_spread_ratio: float = 0.04

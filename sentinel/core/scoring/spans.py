@@ -42,17 +42,16 @@ def prepared(
     return state
 
 
-def span(state: DetectorState, block: WindowBlock, first: int) -> int:
-    """How many windows of the block from `first` on may be scored at once.
+def span(state: DetectorState, block: WindowBlock) -> int:
+    """How many windows of the block, from its first on, may be scored at once.
 
     While a scale is borrowed it changes with every window, so windows are scored singly.
     """
     if bool((state.borrowed >= 0).any()):
         return 1
-    start_ns = block.start_ns + first * block.step_ns
-    to_hour_end = -(-(HOUR_NS - start_ns % HOUR_NS) // block.step_ns)
+    to_hour_end = -(-(HOUR_NS - block.start_ns % HOUR_NS) // block.step_ns)
     by_memory = max(1, _CELLS_MAX // max(1, block.series_count))
-    return min(to_hour_end, by_memory, block.window_count - first)
+    return min(to_hour_end, by_memory, block.window_count)
 
 
 def _skip(state: DetectorState, window_count: int) -> None:

@@ -149,7 +149,8 @@ class DetectorState:
 
     def ready(self) -> NDArray[np.bool_]:
         """Series whose spread is known, so that a window of theirs can be judged."""
-        return np.isfinite(self.scale[0]) & np.isfinite(self.level)
+        known: NDArray[np.bool_] = np.isfinite(self.scale[0]) & np.isfinite(self.level)
+        return known
 
     def to_bytes(self) -> bytes:
         """The state as bytes that `from_bytes` reads; the same state gives the same bytes."""

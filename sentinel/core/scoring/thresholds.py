@@ -41,7 +41,9 @@ def own_cuts(
     np.cumsum(peaks, axis=1, out=below[:, 1 : BIN_COUNT + 1])
     below[:, BIN_COUNT + 1 :] = below[:, BIN_COUNT : BIN_COUNT + 1]
     shoulder = below[:, first + _SHOULDER_BINS :] - below[:, first:-_SHOULDER_BINS]
-    thin = shoulder[:, : BIN_COUNT - first] <= settings.shoulder_count * (weeks + settings.quiet_weeks)
+    thin = shoulder[:, : BIN_COUNT - first] <= settings.shoulder_count * (
+        weeks + settings.quiet_weeks
+    )
     thin[:, -1] = True
     level = first + np.argmax(thin, axis=1)
     return np.where(level == first, base, _EDGES[level])

@@ -42,7 +42,9 @@ def median_of_rows(rows: Floats) -> tuple[Floats, NDArray[np.intp]]:
     first = rows[(np.maximum(found - 1, 0) // 2, *short)]
     second = rows[(np.minimum(found // 2, height - 1), *short)]
     half = rows.dtype.type(0.5)
-    median[short] = np.where(found == 0, np.nan, np.where(first == second, first, half * (first + second)))
+    median[short] = np.where(
+        found == 0, np.nan, np.where(first == second, first, half * (first + second))
+    )
     return median, count
 
 

@@ -19,7 +19,9 @@ _PREFIX = struct.Struct("<4sII")
 _TYPES = {"f4", "f8", "i1", "i2", "i4", "i8", "b1"}
 
 
-def pack_arrays(arrays: Mapping[str, NDArray[np.generic]], facts: Mapping[str, int | float | str]) -> bytes:
+def pack_arrays(
+    arrays: Mapping[str, NDArray[np.generic]], facts: Mapping[str, int | float | str]
+) -> bytes:
     """Arrays and a few facts beside them as bytes; the same input gives the same bytes."""
     header: dict[str, object] = {"facts": dict(facts), "arrays": []}
     listed: list[list[object]] = []

@@ -1,0 +1,239 @@
+"""The one chain: expect, score, follow incidents, learn.
+
+Live, replay and preview are this function on blocks of different length. Any split of a history into
+blocks gives the same verdicts, transitions and state to the last bit:
+
+- scores of a window depend on the state before it, and within a UTC hour only on what is exact for any split;
+- a window is learnt after it was scored, with the incidents that were open before it;
+- where the set of open incidents changes inside a block, what was scored beyond that window is scored again.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sentinel.core.baseline import Profile
+from sentinel.core.incidents import Attach, IncidentSettings, TrackerState, track
+from sentinel.core.incidents import from_bytes as tracker_from_bytes
+from sentinel.core.incidents import to_bytes as tracker_to_bytes
+from sentinel.core.model import (
+    ExpectationBlock,
+    Page,
+    SeriesKey,
+    Transition,
+    VerdictBlock,
+    WindowBlock,
+)
+from sentinel.core.scoring import (
+    DetectorState,
+    Grid,
+    ScoringSettings,
+    learn,
+    new_state,
+    prepared,
+    score,
+    span,
+    state_from_bytes,
+)
+
+_LENGTHS = struct.Struct("<4sQQ")
+_MAGIC = b"SNTD"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DecisionSettings:
+    """Every number that decides."""
+
+    scoring: ScoringSettings = field(default_factory=ScoringSettings)
+    incidents: IncidentSettings = field(default_factory=IncidentSettings)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DecisionState:
+    """All that is remembered between two blocks.
+
+    `decide` consumes it: the detector's columns are changed in place, so only the state that came out may
+    be used again. A caller that must be able to step back keeps `to_bytes()`.
+
+    Attributes:
+        detector: what was learned about each series.
+        tracker: open incidents and guards.
+        frozen: int64[...], ids of the series whose level stands still, ascending.
+    """
+
+    detector: DetectorState
+    tracker: TrackerState
+    frozen: NDArray[np.int64]
+
+    def unready(self) -> NDArray[np.int64]:
+        """Ids of the series that cannot be judged yet; a fit may prime them from history."""
+        return self.detector.series[~self.detector.ready()]
+
+    def to_bytes(self) -> bytes:
+        """The state as bytes that `from_bytes` reads; the same state gives the same bytes."""
+        detector, tracker = self.detector.to_bytes(), tracker_to_bytes(self.tracker)
+        lengths = _LENGTHS.pack(_MAGIC, len(detector), len(tracker))
+        return lengths + detector + tracker + self.frozen.astype("<i8").tobytes()
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> DecisionState:
+        """A state from bytes; ValueError when they are damaged or of another format."""
+        if len(data) < _LENGTHS.size or not data.startswith(_MAGIC):
+            msg = "these bytes are no decision state"
+            raise ValueError(msg)
+        _, detector_bytes, tracker_bytes = _LENGTHS.unpack_from(data)
+        middle = _LENGTHS.size + detector_bytes
+        end = middle + tracker_bytes
+        if end > len(data) or (len(data) - end) % 8:
+            msg = "the decision state is cut short"
+            raise ValueError(msg)
+        return cls(
+            detector=state_from_bytes(data[_LENGTHS.size : middle]),
+            tracker=tracker_from_bytes(data[middle:end]),
+            frozen=np.frombuffer(data[end:], dtype="<i8").astype(np.int64),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """What a block led to.
+
+    Attributes:
+        state: to be handed in with the next block.
+        verdicts: what was thought of each window.
+        transitions: what happened to incidents, in order of time.
+        pages: to be sent, in order.
+    """
+
+    state: DecisionState
+    verdicts: VerdictBlock
+    transitions: tuple[Transition, ...]
+    pages: tuple[Page, ...]
+
+
+def new_decision_state(*, step_ns: int, settings: DecisionSettings) -> DecisionState:
+    """A state that knows no series; they join with the first block that holds them."""
+    none = np.zeros(0, np.int64)
+    base_cut = Grid(step_ns=step_ns).base_cut(settings.scoring)
+    return DecisionState(
+        detector=new_state(none, step_ns=step_ns, base_cut=base_cut),
+        tracker=TrackerState(),
+        frozen=none,
+    )
+
+
+def decide(
+    state: DecisionState,
+    block: WindowBlock,
+    *,
+    profile: Profile | None,
+    keys: Mapping[int, SeriesKey],
+    settings: DecisionSettings,
+    attach: Attach | None = None,
+) -> Decision:
+    """Judge the windows of a block, follow incidents through them, and learn from them.
+
+    Args:
+        state: as the last decision left it; it is used up.
+        block: windows that follow the last ones; a gap counts as missing windows.
+        profile: the fit in effect, or None when there is none yet.
+        keys: names by series id; every series of the block has one.
+        settings: see there.
+        attach: adds evidence to what pages.
+
+    Raises:
+        ValueError: the block is on another grid or begins before windows already decided.
+    """
+    expectation = _expectation(profile, block)
+    detector = prepared(state.detector, block, settings=settings.scoring)
+    tracker = state.tracker
+    frozen: NDArray[np.bool_] = np.isin(block.series, state.frozen)
+    verdicts: list[VerdictBlock] = []
+    transitions: list[Transition] = []
+    pages: list[Page] = []
+    at = 0
+    while at < block.window_count:
+        rest = block.windows(at, block.window_count)
+        detector = prepared(detector, rest, settings=settings.scoring)
+        piece = rest.windows(0, span(detector, rest))
+        scored = score(
+            detector,
+            piece,
+            expectation.windows(at, at + piece.window_count),
+            frozen=frozen,
+            settings=settings.scoring,
+        )
+        taken, before = 0, frozen
+        while taken < piece.window_count and np.array_equal(frozen, before):
+            stride = _stride(tracker, scored.verdicts, taken, settings.incidents)
+            tracked = track(
+                tracker,
+                piece.windows(taken, taken + stride),
+                scored.verdicts.windows(taken, taken + stride),
+                keys,
+                settings.incidents,
+                attach,
+            )
+            tracker, frozen = tracked.state, tracked.frozen
+            transitions.extend(tracked.transitions)
+            pages.extend(tracked.pages)
+            taken += stride
+        learn(
+            detector, scored, window_count=taken, open_incident=before, settings=settings.scoring
+        )
+        verdicts.append(scored.verdicts.windows(0, taken))
+        at += taken
+    return Decision(
+        state=DecisionState(detector=detector, tracker=tracker, frozen=block.series[frozen]),
+        verdicts=_joined(verdicts),
+        transitions=tuple(transitions),
+        pages=tuple(pages),
+    )
+
+
+def _expectation(profile: Profile | None, block: WindowBlock) -> ExpectationBlock:
+    if profile is not None:
+        return profile.expectation(block)
+    return ExpectationBlock(
+        start_ns=block.start_ns,
+        step_ns=block.step_ns,
+        series=block.series,
+        expected=np.full(block.value.shape, np.nan),
+        version=0,
+    )
+
+
+def _stride(
+    tracker: TrackerState, verdicts: VerdictBlock, first: int, settings: IncidentSettings
+) -> int:
+    """How many windows from `first` on may be tracked before it is known whether incidents changed.
+
+    Only a quiet stretch without guards can be taken at once; anything else may open or end an incident in
+    any of its windows.
+    """
+    if settings.guards.enabled or tracker.entries or tracker.pending or tracker.storm.raging:
+        return 1
+    strange = np.flatnonzero((verdicts.score[first:] >= 1.0).any(axis=1))
+    return int(strange[0]) + 1 if strange.size else len(verdicts.score) - first
+
+
+def _joined(parts: list[VerdictBlock]) -> VerdictBlock:
+    if len(parts) == 1:
+        return parts[0]
+    first = parts[0]
+    return VerdictBlock(
+        start_ns=first.start_ns,
+        step_ns=first.step_ns,
+        series=first.series,
+        score=np.concatenate([part.score for part in parts]),
+        expected=np.concatenate([part.expected for part in parts]),
+        lower=np.concatenate([part.lower for part in parts]),
+        upper=np.concatenate([part.upper for part in parts]),
+        direction=np.concatenate([part.direction for part in parts]),
+        reason=np.concatenate([part.reason for part in parts]),
+    )
