@@ -1,0 +1,207 @@
+"""Wires the program, top to bottom: one straight function, and the handful of things only wiring knows."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+
+from sentinel import __version__
+from sentinel.app.config import Mode, SentinelConfig
+from sentinel.app.lifecycle import Lifecycle
+from sentinel.app.registry import Receiver, make_destinations, make_receivers
+from sentinel.core.decide import DecisionSettings
+from sentinel.core.model import Incident, Page
+from sentinel.core.normalise import require_fast_protobuf
+from sentinel.core.series import Aggregator
+from sentinel.pipeline.deliver import Deliver
+from sentinel.pipeline.evaluate import Evaluate
+from sentinel.pipeline.fit import Fitter
+from sentinel.pipeline.ingest import Ingest
+from sentinel.ports import Clock
+from sentinel.runtime.catalogue import CATALOGUE
+from sentinel.runtime.component import Component, Health, HealthStatus, Surroundings
+from sentinel.runtime.metrics import Metrics
+from sentinel.storage.sqlite import Store
+from sentinel.web.server import WebServer
+from sentinel.web.sources import LatestVerdicts, Status
+
+
+class Application:
+    """The wired program: its components in the order of the flow, and what pages ask of all of them."""
+
+    def __init__(
+        self, config: SentinelConfig, surroundings: Surroundings, *, web_url: str = ""
+    ) -> None:
+        """Wire everything; nothing runs yet."""
+        require_fast_protobuf()
+        self.config = config
+        self.surroundings = surroundings
+        self._web_url = web_url
+        self._started_ns = surroundings.clock.now_ns()
+        self._ready = False
+        self.store = Store(config.store, surroundings)
+        self.fitter = Fitter(
+            config.fit,
+            self.store,
+            surroundings,
+            step_ns=config.series.series_settings().window_ns,
+            store_directory=config.store.directory,
+        )
+        self.aggregator = Aggregator(config.series.series_settings())
+        self.evaluate = Evaluate(
+            config.evaluate,
+            self.decision_settings(config),
+            self.store,
+            self.fitter,
+            surroundings,
+            step_ns=config.series.series_settings().window_ns,
+            remember=self.aggregator.remember,
+            pages_stored=self._pages_stored,
+        )
+        self.ingest = Ingest(config.series, self.aggregator, self.evaluate.on_closed, surroundings)
+        self.deliver = self._make_deliver(config)
+        self.receivers: dict[str, Receiver] = make_receivers(
+            config.receivers, self.ingest, surroundings
+        )
+        self.web = WebServer(config.web, surroundings, verdicts=self, incidents=self, status=self)
+        # Downstream first; the web stands before all, so that probes see what start-up waits for.
+        self.lifecycle = Lifecycle(
+            [
+                self.web,
+                self.store,
+                _Current(self),
+                self.fitter,
+                self.evaluate,
+                self.ingest,
+                *self.receivers.values(),
+            ],
+            metrics=surroundings.metrics,
+            logger=surroundings.logger,
+        )
+
+    async def start(self) -> None:
+        """Start all components; raises what stopped the start, after stopping what had started."""
+        metrics = self.surroundings.metrics
+        metrics.set("sentinel_build_info", 1, version=__version__)
+        metrics.set("sentinel_start_time_seconds", self._started_ns / 1e9)
+        await self.lifecycle.start()
+        self._ready = True
+
+    async def stop(self) -> None:
+        """Stop all components: receivers first, then what is behind them; never raises."""
+        self._ready = False
+        await self.lifecycle.stop()
+
+    def addresses(self) -> dict[str, str]:
+        """Where the running program answers, by name."""
+        found = {"web_url": self.web.url}
+        found.update({f"{name}_url": receiver.url for name, receiver in self.receivers.items()})
+        return found
+
+    def decision_settings(self, config: SentinelConfig) -> DecisionSettings:
+        """What decides, as the core takes it."""
+        return DecisionSettings(
+            scoring=config.scoring.settings(config.sensitivity),
+            incidents=config.incidents.settings(
+                zone=config.zone,
+                now_ns=self.surroundings.clock.now_ns(),
+                web_url=config.web.external_url or self._web_url,
+            ),
+        )
+
+    async def change_delivery(self, config: SentinelConfig) -> None:
+        """Deliver by another configuration; what is under way is in the outbox and goes on from there."""
+        await self.deliver.stop()
+        self.deliver = self._make_deliver(config)
+        await self.deliver.start()
+
+    # What the pages ask.
+
+    def latest_verdicts(self) -> LatestVerdicts | None:
+        """The last evaluated window, or None before the first."""
+        latest = self.evaluate.latest
+        if latest is None:
+            return None
+        return LatestVerdicts(block=latest.block, verdicts=latest.verdicts, keys=latest.keys)
+
+    async def incidents(self, *, limit: int, open_only: bool) -> list[Incident]:
+        """Newest first."""
+        return await self.store.run(self.store.sync.incidents, limit=limit, open_only=open_only)
+
+    def status(self) -> Status:
+        """The present state of the process."""
+        components = self.lifecycle.health()
+        waiting = () if self._ready else ("start-up has not ended",)
+        failing = tuple(
+            f"{name}: {health.sentence}"
+            for name, health in components.items()
+            if health.status is HealthStatus.FAILING and name.startswith(("receivers", "storage"))
+        )
+        return Status(
+            version=__version__,
+            mode=self.config.mode,
+            started_ns=self._started_ns,
+            ready=self._ready and not failing,
+            waiting_for=waiting or failing,
+            components=components,
+            watermark_ns=self.ingest.watermark_ns or None,
+            fit_version=self.evaluate.fit_version,
+        )
+
+    def _make_deliver(self, config: SentinelConfig) -> Deliver:
+        return Deliver(
+            config.deliver,
+            self.store.sync,
+            make_destinations(config.senders),
+            surroundings=self.surroundings,
+            shadow=config.mode is Mode.SHADOW,
+            run_blocking=self.store.run,
+        )
+
+    def _pages_stored(self, pages: Sequence[Page]) -> None:
+        self.deliver.pages_stored(pages)
+
+
+class _Current:
+    """Delivery as the lifecycle sees it: whichever is in place, because a reload may change it."""
+
+    def __init__(self, application: Application) -> None:
+        self._application = application
+
+    @property
+    def name(self) -> str:
+        return "pipeline.deliver"
+
+    async def start(self) -> None:
+        await self._application.deliver.start()
+
+    async def stop(self) -> None:
+        await self._application.deliver.stop()
+
+    def health(self) -> Health:
+        return self._application.deliver.health()
+
+
+def build(
+    config: SentinelConfig, *, clock: Clock, logger: logging.Logger, metrics: Metrics | None = None
+) -> Application:
+    """The program for a configuration."""
+    surroundings = Surroundings(clock=clock, metrics=metrics or Metrics(CATALOGUE), logger=logger)
+    listen = config.web.listen
+    scheme = "https" if listen.tls else "http"
+    web_url = f"{scheme}://{listen.address}:{listen.port}" if listen.port else ""
+    return Application(config, surroundings, web_url=web_url)
+
+
+def components_of(application: Application) -> dict[str, Component]:
+    """Every component by name, for contract tests."""
+    parts: list[Component] = [
+        application.store,
+        application.deliver,
+        application.fitter,
+        application.evaluate,
+        application.ingest,
+        application.web,
+        *application.receivers.values(),
+    ]
+    return {part.name: part for part in parts}

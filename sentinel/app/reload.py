@@ -1,0 +1,128 @@
+"""Hot reload: looks at the content of the configuration, takes what is right, keeps the last good otherwise.
+
+Content is compared, not time stamps, because a ConfigMap changes by a switched link. A configuration that cannot
+be loaded changes nothing. One that can is taken at once, but for settings that need a restart: those are named in
+the log and in health until the restart.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from pathlib import Path
+
+from sentinel.app.build import Application
+from sentinel.app.config import SentinelConfig, load_config
+from sentinel.errors import ConfigError
+from sentinel.runtime.component import Health, HealthRecord
+from sentinel.runtime.config_loader import Loaded, changed
+from sentinel.runtime.config_render import differences, effective_digest
+from sentinel.runtime.logging import configure_logging
+from sentinel.runtime.tasks import TaskGroup
+
+_LOOK_EVERY_S = 2.0
+_DELIVERY_SECTIONS = ("senders", "deliver", "mode")
+
+
+class Reloader:
+    """Watches one configuration for one application."""
+
+    def __init__(
+        self, loaded: Loaded[SentinelConfig], path: Path | None, application: Application
+    ) -> None:
+        self._loaded = loaded
+        self._path = path
+        self._application = application
+        surroundings = application.surroundings
+        self._surroundings = surroundings
+        self._health = HealthRecord(surroundings.clock)
+        self._tasks = TaskGroup(
+            self.name, metrics=surroundings.metrics, logger=surroundings.logger
+        )
+        self._refused_digest = ""
+
+    @property
+    def name(self) -> str:
+        """Unique name of the component."""
+        return "app.reload"
+
+    async def start(self) -> None:
+        """Watch from now on."""
+        self._taken(())
+        if self._path is not None:
+            self._tasks.spawn("watch", self._watch)
+
+    async def stop(self) -> None:
+        """Watch no more; idempotent."""
+        await self._tasks.close()
+        self._health.failing("Stopped")
+
+    def health(self) -> Health:
+        """Degraded while the last good configuration is kept, or a restart is needed."""
+        return self._health.current
+
+    async def look(self) -> bool:
+        """Look once; True when another configuration took effect."""
+        is_changed = await asyncio.to_thread(changed, self._loaded, self._path, os.environ)
+        if not is_changed:
+            return False
+        try:
+            loaded = await asyncio.to_thread(load_config, self._path, environment=os.environ)
+        except ConfigError as error:
+            self._refuse(error)
+            return False
+        self._refused_digest = ""
+        await self._take(loaded)
+        return True
+
+    async def _watch(self) -> None:
+        while True:
+            await self._surroundings.clock.sleep(_LOOK_EVERY_S)
+            await self.look()
+
+    def _refuse(self, error: ConfigError) -> None:
+        text = str(error)
+        if text == self._refused_digest:
+            return
+        self._refused_digest = text
+        self._surroundings.metrics.set("sentinel_config_last_reload_success", 0)
+        count = len(error.problems)
+        self._health.degraded(
+            f"The changed configuration has {count} fault{'s' if count > 1 else ''};"
+            " the last good one is kept"
+        )
+        self._surroundings.logger.error(
+            "Changed configuration refused, the last good one is kept", extra={"faults": text}
+        )
+
+    async def _take(self, loaded: Loaded[SentinelConfig]) -> None:
+        application, old = self._application, self._application.config
+        found = differences(old, loaded.config)
+        needs_restart = tuple(one.path for one in found if one.restart)
+        paths = [one.path for one in found if not one.restart]
+        application.config = loaded.config
+        self._loaded = loaded
+        digest = effective_digest(loaded.config)
+        if paths:
+            application.evaluate.use(application.decision_settings(loaded.config), digest=digest)
+        if any(path.split(".")[0].split("[")[0] in _DELIVERY_SECTIONS for path in paths):
+            await application.change_delivery(loaded.config)
+        if any(path.startswith("logging") for path in paths):
+            configure_logging(loaded.config.logging)
+        self._taken(needs_restart)
+        self._surroundings.logger.info(
+            "Changed configuration taken",
+            extra={"changed": ", ".join(paths), "needs_restart": ", ".join(needs_restart)},
+        )
+
+    def _taken(self, needs_restart: tuple[str, ...]) -> None:
+        metrics = self._surroundings.metrics
+        metrics.set("sentinel_config_last_reload_success", 1)
+        metrics.set(
+            "sentinel_config_last_reload_success_timestamp_seconds",
+            self._surroundings.clock.now_ns() / 1e9,
+        )
+        if needs_restart:
+            self._health.degraded(f"A restart is needed for {', '.join(needs_restart)}")
+        else:
+            self._health.ok("In effect")

@@ -1,0 +1,82 @@
+"""Runs the program until it is told to stop: SIGTERM and SIGINT drain, a second one hurries."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import tempfile
+from pathlib import Path
+
+from sentinel.app.build import build
+from sentinel.app.config import SentinelConfig
+from sentinel.app.reload import Reloader
+from sentinel.runtime.clock import SystemClock
+from sentinel.runtime.config_loader import Loaded
+from sentinel.runtime.logging import configure_logging
+from sentinel.runtime.tasks import TaskGroup
+
+_HEALTH_EVERY_S = 5.0
+
+
+async def serve(
+    loaded: Loaded[SentinelConfig], *, path: Path | None, ready_file: Path | None
+) -> None:
+    """Start, say where, wait for a signal, drain.
+
+    Args:
+        loaded: the configuration.
+        path: where it came from, to be watched.
+        ready_file: where the addresses are written as one line of JSON once everything runs.
+
+    Raises:
+        SentinelError, OSError: something could not be started; what had started was stopped.
+    """
+    logger = configure_logging(loaded.config.logging)
+    for warning in loaded.warnings:
+        logger.warning("Configuration warning", extra={"warning": str(warning)})
+    application = build(loaded.config, clock=SystemClock(), logger=logger)
+    reloader = Reloader(loaded, path, application)
+    tasks = TaskGroup("app.serve", metrics=application.surroundings.metrics, logger=logger)
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, _told_to_stop, stopping)
+    await application.start()
+    try:
+        await reloader.start()
+        tasks.spawn("health", lambda: _report_health(application.lifecycle.health))
+        addresses = application.addresses()
+        logger.info("Sentinel is ready", extra={"mode": loaded.config.mode, **addresses})
+        if ready_file is not None:
+            _write_whole(ready_file, json.dumps({"pid": os.getpid(), **addresses}) + "\n")
+        await stopping.wait()
+        logger.info("Draining")
+    finally:
+        await tasks.close()
+        await reloader.stop()
+        await application.stop()
+        logger.info("Stopped")
+
+
+def _told_to_stop(stopping: asyncio.Event) -> None:
+    if stopping.is_set():
+        # Told twice: a person is waiting. The outbox and the store are safe at any moment.
+        os._exit(130)
+    stopping.set()
+
+
+async def _report_health(health: object) -> None:
+    assert callable(health)
+    while True:
+        health()
+        await asyncio.sleep(_HEALTH_EVERY_S)
+
+
+def _write_whole(path: Path, text: str) -> None:
+    """Readers see the whole file or none."""
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".ready-")
+    with os.fdopen(handle, "w") as file:
+        file.write(text)
+    Path(name).replace(path)

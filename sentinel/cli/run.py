@@ -1,0 +1,40 @@
+"""`sentinel run`: the sidecar itself."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+from pathlib import Path
+
+from sentinel.app.config import load_config
+from sentinel.app.serve import serve
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command to the grammar."""
+    parser = subparsers.add_parser(
+        "run",
+        help="run the sidecar",
+        description=(
+            "Runs until SIGTERM or SIGINT, which drain. Without a configuration it listens on loopback with"
+            " embedded defaults and records incidents without sending pages."
+        ),
+    )
+    parser.add_argument(
+        "--config", type=Path, metavar="PATH", help="YAML file, or a folder of them"
+    )
+    parser.add_argument(
+        "--ready-file",
+        type=Path,
+        metavar="FILE",
+        help="write addresses and process id there, as one line of JSON, once everything runs",
+    )
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run to the end; 0 after a drain."""
+    loaded = load_config(args.config, environment=os.environ)
+    asyncio.run(serve(loaded, path=args.config, ready_file=args.ready_file))
+    return 0
