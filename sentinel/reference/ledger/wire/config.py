@@ -25,7 +25,7 @@ class NatsConfig:
     url: str
     stream_bytes_max: int = 256 * 1024 * 1024
     duplicate_window_s: float = 120.0
-    ack_wait_s: float = 30.0
+    ack_wait_s: float = 10.0
     connect_timeout_s: float = 2.0
     publish_timeout_s: float = 2.0
     ack_pending_max: int = 1000

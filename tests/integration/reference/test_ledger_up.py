@@ -1,0 +1,434 @@
+"""Goal: `sentinel-ledger up` runs the whole ledger, tells all of it over OTLP, and leaves nothing behind.
+
+Method: the command as a person runs it, exporting to a collector inside the test; its processes are
+recognised by an environment variable they inherit. One run serves the tests that do not end it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import psutil
+import pytest
+import pytest_asyncio
+
+from tests.support.otlp_collector import CollectedSpan, OtlpCollector
+
+pytestmark = [
+    pytest.mark.integration,
+    pytest.mark.timeout(120),
+    pytest.mark.asyncio(loop_scope="module"),
+]
+
+MARK = "LEDGER_TEST_RUN"
+SERVER, CLIENT, PRODUCER, CONSUMER = 2, 3, 4, 5
+
+
+@dataclass(slots=True)
+class Up:
+    """A running `up` and what it said."""
+
+    process: asyncio.subprocess.Process
+    mark: str
+    state_file: Path
+    ready: dict[str, Any]
+    collector: OtlpCollector
+    http: aiohttp.ClientSession
+    events: list[dict[str, Any]] = field(default_factory=list)
+
+    async def transfer(self, key: str) -> tuple[int, dict[str, Any]]:
+        """Ask for a small transfer."""
+        async with self.http.post(
+            "/v1/transfers",
+            json={
+                "debit_account": "external:bank",
+                "credit_account": "alice",
+                "amount_minor": 5,
+                "currency": "EUR",
+            },
+            headers={"X-Tenant": "shop", "Idempotency-Key": key},
+        ) as response:
+            return response.status, await response.json()
+
+    async def read(self, path: str) -> tuple[int, dict[str, Any]]:
+        """Ask for a resource."""
+        async with self.http.get(path, headers={"X-Tenant": "shop"}) as response:
+            return response.status, await response.json()
+
+    async def posted(self, key: str) -> None:
+        """Ask for a transfer and wait until it is posted."""
+        status, accepted = await self.transfer(key)
+        assert status == 202
+        await eventually(
+            f"{key} posted",
+            lambda: self.read(accepted["status_url"]),
+            lambda answer: answer[1].get("state") == "posted",
+        )
+
+    async def fault(self, *arguments: str) -> list[dict[str, Any]]:
+        """Run a fault to its end and return its record."""
+        return (await self.command("fault", *arguments))[1]
+
+    async def command(self, name: str, *arguments: str) -> tuple[int, list[dict[str, Any]]]:
+        """Run a command against this run; returns exit code and its JSON lines."""
+        process = await ledger(name, *arguments, "--state", str(self.state_file), mark=self.mark)
+        output, _ = await process.communicate()
+        return process.returncode or 0, [json.loads(line) for line in output.splitlines()]
+
+
+async def ledger(*arguments: str, mark: str, **environ: str) -> asyncio.subprocess.Process:
+    return await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "sentinel.reference.ledger",
+        *arguments,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        env={**os.environ, MARK: mark, **environ},
+    )
+
+
+async def start_up(tmp_path: Path, collector: OtlpCollector, *arguments: str) -> Up:
+    state_file = tmp_path / "state.json"
+    process = await ledger(
+        "up",
+        "--state",
+        str(state_file),
+        *arguments,
+        mark=str(tmp_path),
+        OTEL_EXPORTER_OTLP_ENDPOINT=collector.url,
+        OTEL_BSP_SCHEDULE_DELAY="100",
+        OTEL_BLRP_SCHEDULE_DELAY="100",
+        OTEL_METRIC_EXPORT_INTERVAL="500",
+    )
+    assert process.stdout is not None
+    line = await asyncio.wait_for(process.stdout.readline(), timeout=60)
+    ready = json.loads(line)
+    assert ready["event"] == "ready"
+    return Up(
+        process=process,
+        mark=str(tmp_path),
+        state_file=state_file,
+        ready=ready,
+        collector=collector,
+        http=aiohttp.ClientSession(ready["edge_url"]),
+    )
+
+
+async def end_up(up: Up) -> int:
+    await up.http.close()
+    if up.process.returncode is None:
+        up.process.send_signal(signal.SIGTERM)
+    return await asyncio.wait_for(up.process.wait(), timeout=30)
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def up(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Up]:
+    collector = OtlpCollector()
+    await collector.start()
+    running = await start_up(tmp_path_factory.mktemp("up"), collector)
+    try:
+        yield running
+    finally:
+        await end_up(running)
+        await collector.stop()
+
+
+def left_behind(mark: str) -> list[str]:
+    found = []
+    for process in psutil.process_iter(["cmdline", "environ", "status"]):
+        environment = process.info["environ"] or {}
+        if environment.get(MARK) == mark and process.info["status"] != psutil.STATUS_ZOMBIE:
+            found.append(" ".join(process.info["cmdline"] or []))
+    return found
+
+
+async def eventually(what: str, look: Callable[[], Any], is_so: Callable[[Any], bool]) -> Any:
+    """Look again and again until it is so; AssertionError when it never is."""
+    deadline = time.monotonic() + 30
+    while True:
+        seen = look()
+        if asyncio.iscoroutine(seen):
+            seen = await seen
+        if is_so(seen):
+            return seen
+        assert time.monotonic() < deadline, f"never came: {what}; last seen {seen!r}"
+        await asyncio.sleep(0.05)
+
+
+async def test_one_trace_follows_a_transfer_from_the_request_to_the_commit(up: Up) -> None:
+    trace_id = "4bf92f3577b34da6a3ce929d0e0e4736"
+    async with up.http.post(
+        "/v1/transfers",
+        json={
+            "debit_account": "external:bank",
+            "credit_account": "traced",
+            "amount_minor": 5,
+            "currency": "EUR",
+        },
+        headers={
+            "X-Tenant": "shop",
+            "Idempotency-Key": "traced",
+            "traceparent": f"00-{trace_id}-00f067aa0ba902b7-01",
+        },
+    ) as response:
+        assert response.status == 202
+
+    def spans() -> dict[str, CollectedSpan]:
+        return {span.name: span for span in up.collector.spans if span.trace_id == trace_id}
+
+    found = await eventually("four spans", spans, lambda seen: len(seen) == 4)
+    server = found["POST /v1/transfers"]
+    producer = found["publish ledger.transfers"]
+    consumer = found["process ledger.transfers"]
+    commit = found["COMMIT transactions"]
+    assert [span.kind for span in (server, producer, consumer, commit)] == [
+        SERVER,
+        PRODUCER,
+        CONSUMER,
+        CLIENT,
+    ]
+    assert server.parent_id == "00f067aa0ba902b7"
+    assert producer.parent_id == server.span_id
+    assert consumer.parent_id == producer.span_id
+    assert commit.parent_id == consumer.span_id
+    assert {server.service, producer.service} == {"ledger-edge"}
+    assert {consumer.service, commit.service} == {"ledger-poster"}
+    assert server.attributes["http.route"] == "/v1/transfers"
+    assert server.attributes["http.response.status_code"] == 202
+    assert producer.attributes["messaging.operation.type"] == "send"
+    assert consumer.attributes["messaging.destination.name"] == "ledger.transfers"
+    assert consumer.attributes["ledger.transfer.outcome"] == "posted"
+    assert commit.attributes["db.system.name"] == "postgresql"
+    assert commit.attributes["db.namespace"] == "ledger|ledger"
+    assert commit.attributes["db.operation.batch.size"] >= 1
+    assert not any(span.is_error for span in found.values())
+
+
+async def test_reads_are_traced_with_their_query(up: Up) -> None:
+    await up.posted("read-me")
+    assert (await up.read("/v1/accounts/alice/balance"))[0] == 200
+    names = {"GET /v1/accounts/{id}/balance", "SELECT accounts", "SELECT transactions"}
+    await eventually(
+        "spans of the reads",
+        lambda: {span.name for span in up.collector.spans},
+        lambda seen: names <= seen,
+    )
+
+
+async def test_the_metrics_are_there(up: Up) -> None:
+    await up.posted("measured")
+    await up.transfer("measured")
+    wanted = {
+        ("ledger-edge", "http.server.request.duration"),
+        ("ledger-edge", "db.client.operation.duration"),
+        ("ledger-edge", "db.client.connection.count"),
+        ("ledger-poster", "ledger.transfer.age"),
+        ("ledger-poster", "ledger.transfers.posted"),
+        ("ledger-poster", "ledger.consumer.pending"),
+        ("ledger-poster", "ledger.consumer.ack_pending"),
+        ("ledger-poster", "db.client.operation.duration"),
+    }
+    await eventually("metrics", lambda: up.collector.metrics, lambda seen: wanted <= seen)
+
+
+async def test_a_lock_shows_in_spans_and_logs_and_its_record_says_when(
+    up: Up, tmp_path: Path
+) -> None:
+    await up.posted("before-the-lock")
+    record_file = tmp_path / "truth.ndjson"
+    fault = asyncio.create_task(up.fault("lock", "--seconds", "3", "--record", str(record_file)))
+    await eventually("the lock", record_file.exists, bool)
+    assert (await up.transfer("locked"))[0] == 202
+    assert (await up.read("/v1/accounts/alice/balance"))[0] == 503
+    start, end = await fault
+    assert [json.loads(line) for line in record_file.read_text().splitlines()] == [start, end]
+    assert (start["event"], end["event"]) == ("fault_start", "fault_end")
+    assert start["end_ns"] is None
+    assert start["start_ns"] < end["end_ns"]
+    assert {one["route"] for one in end["expected"]} >= {"COMMIT transactions", "SELECT accounts"}
+    await up.posted("locked")  # the same key: it was accepted once and is posted once
+    failed = await eventually(
+        "failed commits",
+        lambda: [
+            span
+            for span in up.collector.spans
+            if span.name == "COMMIT transactions" and span.is_error
+        ],
+        bool,
+    )
+    assert failed[0].attributes["db.response.status_code"] == "55P03"
+    lines = await eventually(
+        "the log line",
+        lambda: [line for line in up.collector.logs if line.event == "posting.batch_failed"],
+        bool,
+    )
+    assert lines[0].body == "Posting a batch failed: canceling statement due to lock timeout"
+    assert lines[0].trace_id in {span.trace_id for span in up.collector.spans}
+
+
+async def test_a_stall_holds_postings_back_until_it_is_lifted(up: Up, tmp_path: Path) -> None:
+    record_file = tmp_path / "truth.ndjson"
+    fault = asyncio.create_task(up.fault("stall", "--seconds", "60", "--record", str(record_file)))
+    await eventually("the stall", record_file.exists, bool)
+    poster = psutil.Process(up.ready["pids"]["poster"])
+    await eventually("a stopped poster", poster.status, lambda seen: seen == psutil.STATUS_STOPPED)
+    status, accepted = await up.transfer("stalled")
+    assert status == 202
+    assert (await up.read(accepted["status_url"]))[1]["state"] == "pending"
+    holder = next(
+        process
+        for process in psutil.process_iter(["cmdline", "environ"])
+        if (process.info["environ"] or {}).get(MARK) == up.mark
+        and "fault" in (process.info["cmdline"] or [])
+    )
+    holder.terminate()
+    _, end = await fault
+    assert end["event"] == "fault_end"
+    await up.posted("stalled")
+
+
+async def test_a_stall_whose_command_was_killed_is_lifted_by_the_next_one(
+    up: Up, tmp_path: Path
+) -> None:
+    record_file = tmp_path / "truth.ndjson"
+    process = await ledger(
+        "fault",
+        "stall",
+        "--seconds",
+        "60",
+        "--record",
+        str(record_file),
+        "--state",
+        str(up.state_file),
+        mark=up.mark,
+    )
+    await eventually("the stall", record_file.exists, bool)
+    process.kill()
+    await process.communicate()
+    poster = psutil.Process(up.ready["pids"]["poster"])
+    assert poster.status() == psutil.STATUS_STOPPED
+    await up.fault("errors", "--seconds", "0.1")
+    await up.posted("after-the-kill")
+
+
+async def test_an_error_burst_fails_writes_and_ends(up: Up, tmp_path: Path) -> None:
+    record_file = tmp_path / "truth.ndjson"
+    fault = asyncio.create_task(
+        up.fault("errors", "--seconds", "2", "--ratio", "1", "--record", str(record_file))
+    )
+    await eventually("the burst", record_file.exists, bool)
+    keys = iter(range(10_000))
+    await eventually(
+        "a failed write",
+        lambda: up.transfer(f"burst-{next(keys)}"),
+        lambda answer: answer[0] == 500,
+    )
+    assert (await up.read("/v1/accounts/alice/balance"))[0] == 200
+    _, end = await fault
+    assert end["parameters"]["error_ratio"] == 1.0
+    await eventually(
+        "writes work again",
+        lambda: up.transfer(f"burst-{next(keys)}"),
+        lambda answer: answer[0] == 202,
+    )
+
+
+async def test_load_reports_what_it_measured(up: Up) -> None:
+    code, lines = await up.command("load", "--rate", "60", "--seconds", "3", "--accounts", "5")
+    assert code == 0
+    summary = lines[-1]
+    assert summary["event"] == "load_done"
+    assert summary["sent_count"] == sum(summary["status_counts"].values())
+    assert summary["shed_count"] == 0
+    assert set(summary["status_counts"]) <= {"200", "202", "404"}
+    assert summary["accept_latency_s"]["count"] == summary["status_counts"]["202"]
+    assert summary["accept_to_commit_s"]["count"] > 0
+    assert 0 < summary["accept_latency_s"]["p50"] <= summary["accept_latency_s"]["p99"]
+
+
+async def test_a_killed_poster_is_started_again(up: Up) -> None:
+    before = json.loads(up.state_file.read_text())["pids"]["poster"]
+    os.kill(before, signal.SIGKILL)
+    status, accepted = await up.transfer("while-it-is-away")
+    assert status == 202
+    await eventually(
+        "posted by the next poster",
+        lambda: up.read(accepted["status_url"]),
+        lambda answer: answer[1].get("state") == "posted",
+    )
+    await eventually(
+        "the new process in the state file",
+        lambda: json.loads(up.state_file.read_text())["pids"]["poster"],
+        lambda pid: pid != before,
+    )
+    up.ready["pids"]["poster"] = json.loads(up.state_file.read_text())["pids"]["poster"]
+
+
+async def test_load_on_nothing_says_so() -> None:
+    process = await ledger(
+        "load", "--url", "http://127.0.0.1:9", "--rate", "20", "--seconds", "0.5", mark="none"
+    )
+    output, _ = await process.communicate()
+    assert process.returncode == 3
+    assert json.loads(output)["sent_count"] > 0
+
+
+async def test_sigterm_stops_everything_and_removes_its_files(tmp_path: Path) -> None:
+    collector = OtlpCollector()
+    await collector.start()
+    try:
+        running = await start_up(tmp_path, collector)
+        folder = Path(running.ready["burst_file"]).parent
+        assert running.state_file.stat().st_mode & 0o777 == 0o600
+        await running.posted("k")
+        assert await end_up(running) == 0
+        assert left_behind(running.mark) == []
+        assert not folder.exists()
+        assert not running.state_file.exists()
+    finally:
+        await collector.stop()
+
+
+async def test_nothing_outlives_a_killed_parent_not_even_a_stalled_poster(tmp_path: Path) -> None:
+    collector = OtlpCollector()
+    await collector.start()
+    try:
+        running = await start_up(tmp_path, collector)
+        os.kill(running.ready["pids"]["poster"], signal.SIGSTOP)
+        running.process.kill()
+        await running.process.wait()
+        await running.http.close()
+        await eventually("nothing left", lambda: left_behind(running.mark), lambda seen: not seen)
+    finally:
+        await collector.stop()
+
+
+async def test_a_folder_that_is_kept_keeps_the_books(tmp_path: Path) -> None:
+    collector = OtlpCollector()
+    await collector.start()
+    # pytest's own folder is closed to the user PostgreSQL runs as.
+    from sentinel.reference.ledger.operate.servers import temporary_folder
+
+    folder = temporary_folder()
+    try:
+        for round_count in (1, 2):
+            running = await start_up(tmp_path, collector, "--dir", str(folder))
+            await running.posted(f"round-{round_count}")
+            _, balance = await running.read("/v1/accounts/alice/balance")
+            assert balance["balance_minor"] == 5 * round_count
+            assert await end_up(running) == 0
+    finally:
+        await collector.stop()
+        subprocess.run(["rm", "-rf", str(folder)], check=True)
