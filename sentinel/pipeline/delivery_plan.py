@@ -51,10 +51,9 @@ class DeliveryRules:
     backoff: Backoff
 
     @property
-    def horizon_ns(self) -> int:
-        """The farthest into the future anything may be due; beyond it, the clock was set back."""
-        waits = (self.resend_ns, self.parked_for_ns, round(self.backoff.limit_s * _SECOND_NS))
-        return max(waits) + self.settle_ns
+    def wait_max_ns(self) -> int:
+        """The longest an entry may have to wait; what is due later still was written before a clock was set back."""
+        return max(self.resend_ns, round(self.backoff.limit_s * _SECOND_NS))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -172,11 +171,11 @@ class _Work:
         if self.next_due_ns is None or at_ns < self.next_due_ns:
             self.next_due_ns = at_ns
 
-    def is_due(self, at_ns: int) -> bool:
-        return at_ns <= self.now_ns or at_ns > self.now_ns + self.rules.horizon_ns
+    def is_due(self, at_ns: int, *, wait_max_ns: int) -> bool:
+        return not 0 < at_ns - self.now_ns <= wait_max_ns
 
     def send_when_due(self, entry: OutboxEntry) -> None:
-        if self.is_due(entry.due_ns):
+        if self.is_due(entry.due_ns, wait_max_ns=self.rules.wait_max_ns):
             self.send.append(entry)
         else:
             self.wait_until(entry.due_ns)
@@ -185,7 +184,7 @@ class _Work:
         self.changed.append(replace(entry, state=DONE))
 
     def keep_parked(self, entry: OutboxEntry) -> None:
-        if self.is_due(entry.due_ns):
+        if self.is_due(entry.due_ns, wait_max_ns=self.rules.parked_for_ns):
             self.finish(entry)
         else:
             self.wait_until(entry.due_ns)
