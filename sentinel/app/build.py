@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from sentinel import __version__
 from sentinel.app.config import Mode, SentinelConfig
 from sentinel.app.lifecycle import Lifecycle
-from sentinel.app.registry import Receiver, make_destinations, make_receivers
+from sentinel.app.registry import Receiver, addresses_of, make_destinations, make_receivers
 from sentinel.core.decide import DecisionSettings
 from sentinel.core.model import Incident, Page
 from sentinel.core.normalise import require_fast_protobuf
@@ -94,9 +94,8 @@ class Application:
 
     def addresses(self) -> dict[str, str]:
         """Where the running program answers, by name."""
-        found = {"web_url": self.web.url}
-        found.update({f"{name}_url": receiver.url for name, receiver in self.receivers.items()})
-        return found
+        receivers = addresses_of(self.config.receivers, self.receivers)
+        return {"web_url": self.web.url, **receivers}
 
     def decision_settings(self, config: SentinelConfig) -> DecisionSettings:
         """What decides, as the core takes it."""

@@ -17,16 +17,17 @@ from sentinel.ports import SampleSink
 from sentinel.receivers.otlp_grpc import OtlpGrpcReceiver
 from sentinel.receivers.otlp_http import OtlpHttpReceiver
 from sentinel.runtime.component import Component, Surroundings
+from sentinel.runtime.listen import ListenConfig
 from sentinel.senders.alertmanager import alertmanager_senders
 from sentinel.senders.webhook import WebhookSender
 
 
 class Receiver(Component, Protocol):
-    """A component that data is given to, at an address."""
+    """A component that data is given to, at a port."""
 
     @property
-    def url(self) -> str:
-        """Where it listens."""
+    def port(self) -> int:
+        """The port it listens on; 0 while it does not."""
         ...
 
 
@@ -37,11 +38,13 @@ class ReceiverEntry:
     Attributes:
         name: as in `receivers.<name>` of the configuration.
         enabled: whether it is configured.
+        listen: where it is to listen.
         make: the component.
     """
 
     name: str
     enabled: Callable[[ReceiversConfig], bool]
+    listen: Callable[[ReceiversConfig], ListenConfig]
     make: Callable[[ReceiversConfig, SampleSink, Surroundings], Receiver]
 
 
@@ -57,6 +60,7 @@ RECEIVERS: tuple[ReceiverEntry, ...] = (
     ReceiverEntry(
         name="otlp_http",
         enabled=lambda config: config.otlp_http.enabled,
+        listen=lambda config: config.otlp_http.listen,
         make=lambda config, sink, surroundings: OtlpHttpReceiver(
             config.otlp_http, sink, surroundings, make_decoder=OtlpDecoder
         ),
@@ -64,6 +68,7 @@ RECEIVERS: tuple[ReceiverEntry, ...] = (
     ReceiverEntry(
         name="otlp_grpc",
         enabled=lambda config: config.otlp_grpc.enabled,
+        listen=lambda config: config.otlp_grpc.listen,
         make=lambda config, sink, surroundings: OtlpGrpcReceiver(
             config.otlp_grpc, sink, surroundings, make_decoder=OtlpDecoder
         ),
@@ -95,3 +100,15 @@ def make_receivers(
 def make_destinations(config: SendersConfig) -> tuple[Destination, ...]:
     """The destinations that are configured."""
     return tuple(destination for entry in SENDERS for destination in entry.make(config))
+
+
+def addresses_of(config: ReceiversConfig, receivers: dict[str, Receiver]) -> dict[str, str]:
+    """Where each running receiver is reached from this machine, as `<name>_url`."""
+    found = {}
+    for entry in RECEIVERS:
+        if entry.name in receivers:
+            listen = entry.listen(config)
+            scheme = "https" if listen.tls else "http"
+            port = receivers[entry.name].port
+            found[f"{entry.name}_url"] = f"{scheme}://{listen.address}:{port}"
+    return found
