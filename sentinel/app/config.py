@@ -11,6 +11,8 @@ from pathlib import Path
 from sentinel.app.sections import IncidentsConfig, ScoringConfig
 from sentinel.core.scoring.settings import Sensitivity
 from sentinel.errors import ConfigProblem
+from sentinel.pipeline.deliver import DeliverConfig
+from sentinel.pipeline.evaluate import EvaluateConfig
 from sentinel.pipeline.ingest import IngestConfig
 from sentinel.receivers.otlp_grpc import OtlpGrpcConfig
 from sentinel.receivers.otlp_http import OtlpHttpConfig
@@ -77,13 +79,21 @@ class SentinelConfig:
         help="How strange a window must be: `quiet` pages least, `high` most.",
     )
     zone: Zone = setting(Zone("UTC"), help="Times on pages are shown in this zone, beside UTC.")
-    receivers: ReceiversConfig = setting(ReceiversConfig(), help="What telemetry comes in by.")
-    series: IngestConfig = setting(IngestConfig(), help="How telemetry becomes series of windows.")
-    store: StoreConfig = setting(StoreConfig(), help="Where everything is kept.")
+    receivers: ReceiversConfig = setting(
+        ReceiversConfig(), help="What telemetry comes in by.", restart=True
+    )
+    series: IngestConfig = setting(
+        IngestConfig(), help="How telemetry becomes series of windows.", restart=True
+    )
+    store: StoreConfig = setting(StoreConfig(), help="Where everything is kept.", restart=True)
+    evaluate: EvaluateConfig = setting(
+        EvaluateConfig(), help="How decisions survive a restart.", restart=True
+    )
     scoring: ScoringConfig = setting(ScoringConfig(), help="What must be seen before a page.")
     incidents: IncidentsConfig = setting(IncidentsConfig(), help="How pages follow on anomalies.")
+    deliver: DeliverConfig = setting(DeliverConfig(), help="How pages get where they must be.")
     senders: SendersConfig = setting(SendersConfig(), help="Where pages go.")
-    web: WebConfig = setting(WebConfig(), help="Pages for people, tools and probes.")
+    web: WebConfig = setting(WebConfig(), help="Pages for people, tools and probes.", restart=True)
     logging: LoggingConfig = setting(LoggingConfig(), help="Logs on standard error.")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, is_dataclass
 from typing import Any
 
 import yaml
@@ -57,6 +58,36 @@ def _plain_value(shape: Shape, value: Any) -> Any:
             return value.value
         case Scalar(type=kind):
             return kind.show(value)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Difference:
+    """A setting that has another value in a new configuration.
+
+    Attributes:
+        path: its dotted path.
+        restart: whether the new value waits for the next start.
+    """
+
+    path: str
+    restart: bool
+
+
+def differences(old: object, new: object) -> list[Difference]:
+    """The settings in which two configurations of one class differ, secrets too, without their values."""
+    return list(_differences(old, new, "", restart=False))
+
+
+def _differences(old: object, new: object, path: str, *, restart: bool) -> Iterator[Difference]:
+    for setting in setting_fields(type(old)):
+        before, after = getattr(old, setting.name), getattr(new, setting.name)
+        if before == after:
+            continue
+        where, waits = join(path, setting.name), restart or setting.restart
+        if is_dataclass(before) and type(before) is type(after):
+            yield from _differences(before, after, where, restart=waits)
+        else:
+            yield Difference(path=where, restart=waits)
 
 
 def effective_digest(config: object) -> str:

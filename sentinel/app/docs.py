@@ -1,0 +1,264 @@
+"""Documents that are written from the code: settings, self-metrics, commands. `python -m sentinel.app.docs [--check]`.
+
+They are committed, because people read them in the repository; a test runs `--check`, so that they stay true.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from sentinel.app.config import SentinelConfig
+from sentinel.runtime.catalogue import CATALOGUE
+from sentinel.runtime.config_render import plain_value
+from sentinel.runtime.config_types import (
+    SCALARS,
+    Choice,
+    Hidden,
+    Many,
+    Maybe,
+    Named,
+    Scalar,
+    Section,
+    SettingField,
+    Shape,
+    setting_fields,
+)
+
+_NOTE = "<!-- Written by `python -m sentinel.app.docs` from the code; edit the code instead. -->"
+_DOCS = Path(__file__).parents[2] / "docs"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Write the documents, or with `--check` say which are stale; exit code 1 when one is."""
+    parser = argparse.ArgumentParser(prog="python -m sentinel.app.docs", description=__doc__)
+    parser.add_argument("--check", action="store_true", help="write nothing, name stale documents")
+    parser.add_argument("--folder", type=Path, default=_DOCS, help="where they are")
+    args = parser.parse_args(argv)
+    stale = []
+    for name, text in pages().items():
+        path = args.folder / name
+        if path.is_file() and path.read_text(encoding="utf-8") == text:
+            continue
+        stale.append(path)
+        if not args.check:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8")
+    for path in stale:
+        sys.stdout.write(f"{path} {'is stale: run make docs' if args.check else 'written'}\n")
+    return 1 if args.check and stale else 0
+
+
+def pages() -> dict[str, str]:
+    """The text of every generated document, by file name."""
+    return {
+        "configuration.md": _document("Configuration", configuration_lines()),
+        "metrics.md": _document("Self-metrics", metrics_lines()),
+        "cli.md": _document("Commands", cli_lines()),
+    }
+
+
+def _document(title: str, lines: Iterator[str]) -> str:
+    return "\n".join([f"# {title}", "", _NOTE, "", *lines]).rstrip("\n") + "\n"
+
+
+_CONFIGURATION_INTRO = """\
+Sentinel runs without a file: every setting has a default, and the defaults listen on loopback only.
+[`deploy/example.yaml`](../deploy/example.yaml) is a file to start from.
+
+- `sentinel check config PATH` checks a file with the code that starts the sidecar, and lists every fault at once with file
+  and line.
+- `sentinel config show PATH --origin` prints what is in effect and where each value was written.
+- `sentinel config schema` prints a JSON Schema for editors.
+
+PATH is a YAML file, or a folder whose `*.yaml` and `*.yml` are merged in name order (hidden names are left out). Sections
+merge; any other value, a list too, may be written in one file only. All files together have at most 256 KiB.
+
+A variable `SENTINEL_SECTION__KEY=value` overrides a file: the path of the setting in capitals, its parts joined by two
+underscores, such as `SENTINEL_RECEIVERS__OTLP_HTTP__LISTEN__PORT=0`. A setting outside every section needs no
+double underscore: `SENTINEL_MODE=shadow`. Lists are written as in YAML: `SENTINEL_WEB__HOSTS='[a, b]'`.
+
+Secrets are not written into the file. Where a setting below is called `..._file`, it is the path of a file that holds the
+secret, relative to the file that names it; one line end at its end is taken off, and a file that others can read is warned
+about. A variable without `_FILE` may hold the secret itself.
+
+YAML is read strictly: unknown and duplicate keys, aliases, anchors, tags and second documents are faults, and so is what
+YAML readers disagree on: only `true` and `false` are booleans, `010` and `1:30` are not numbers, and text that another
+reader would take for something else must stand in quotes.
+
+A change of the file is noticed by its contents. A setting that says `reload` follows it; one that says `restart` waits for
+the next start. A file with a fault changes nothing: the last good configuration stays.
+"""
+
+
+def configuration_lines() -> Iterator[str]:
+    """docs/configuration.md, from the config classes."""
+    yield _CONFIGURATION_INTRO
+    yield from _table(["Kind", "How it is written"], [[k.name, k.how] for k in SCALARS.values()])
+    yield from _section_lines(SentinelConfig, "", SentinelConfig(), restart=False)
+
+
+def _section_lines(cls: type[Any], path: str, base: object, *, restart: bool) -> Iterator[str]:
+    """A table of the section's own settings, then its sections, each with a heading."""
+    settings = setting_fields(cls, base)
+    leaves = [one for one in settings if _inner_section(one.shape) is None]
+    if leaves:
+        yield f"## {f'`{path}`' if path else 'Outside sections'}"
+        yield ""
+        if path:
+            unset = "" if base is not None or path.endswith("[]") else " Unset by default."
+            yield f"{_first_sentence(cls)}{unset}"
+            yield ""
+        rows = [_setting_row(one, restart=restart or one.restart) for one in leaves]
+        yield from _table(["Setting", "Kind", "Default", "Meaning", "Takes effect"], rows)
+    for one in settings:
+        inner = _inner_section(one.shape)
+        if inner is None:
+            continue
+        where = f"{path}.{one.name}" if path else one.name
+        is_list = isinstance(one.shape, Many)
+        yield from _section_lines(
+            inner,
+            f"{where}[]" if is_list else where,
+            None if is_list else one.default,
+            restart=restart or one.restart,
+        )
+
+
+def _inner_section(shape: Shape) -> type[Any] | None:
+    """The config class inside a setting, where it is one or a list of them."""
+    match shape:
+        case Section(cls=cls):
+            return cls
+        case Maybe(inner=inner) | Many(item=inner):
+            return _inner_section(inner)
+        case _:
+            return None
+
+
+def _setting_row(setting: SettingField, *, restart: bool) -> list[str]:
+    when = "restart" if restart else "reload"
+    key = setting.secret_key or setting.name
+    if setting.secret_key is not None:
+        return [f"`{key}`", "path of a secret", "none", setting.help, when]
+    default = "must be given"
+    if not setting.is_required:
+        value = plain_value(setting.shape, setting.default)
+        default = "none" if value is None else f"`{_yaml_text(value)}`"
+    return [f"`{key}`", _kind_text(setting.shape), default, setting.help, when]
+
+
+def _yaml_text(value: object) -> str:
+    return value if isinstance(value, str) and value else json.dumps(value)
+
+
+def _kind_text(shape: Shape) -> str:
+    match shape:
+        case Scalar(type=kind):
+            return kind.name
+        case Choice(enum=enum):
+            return " or ".join(f"`{one.value}`" for one in enum)
+        case Maybe(inner=inner):
+            return f"{_kind_text(inner)}, or `null`"
+        case Many(item=item):
+            return f"list of {_kind_text(item)}"
+        case Named(value=value):
+            return f"mapping to {_kind_text(value)}"
+        case Hidden() | Section():
+            return "secret" if isinstance(shape, Hidden) else "section"
+
+
+def metrics_lines() -> Iterator[str]:
+    """docs/metrics.md, from the catalogue."""
+    yield "What Sentinel says about itself on `/metrics`. Labels are bounded: names of components, closed lists of"
+    yield "reasons, configured destinations; never a route, a service or free text. Verdicts on what it watches are on"
+    yield "`/metrics/series`."
+    yield ""
+    rows = [
+        [f"`{one.name}`", one.type.value, ", ".join(f"`{x}`" for x in one.labels), one.help]
+        for one in CATALOGUE
+    ]
+    yield from _table(["Metric", "Type", "Labels", "Meaning"], rows)
+
+
+def cli_lines() -> Iterator[str]:
+    """docs/cli.md, from the parser."""
+    # The command line stands above `app`; it is read here as any document's subject is, not built upon.
+    parser = importlib.import_module("sentinel.cli.main").build_parser()
+    yield "Tables are for people; `-o json` or `ndjson`, where a command has it, is for programs. Exit codes: 0 done, 1 the"
+    yield "thing asked about is wrong, 2 usage, 3 could not tell (unreachable, unreadable)."
+    yield ""
+    yield from _command_lines(parser, "")
+
+
+def _command_lines(parser: argparse.ArgumentParser, about: str) -> Iterator[str]:
+    """A heading, a usage line and the arguments of every command that does something itself."""
+    actions = parser._actions  # noqa: SLF001  # argparse has no public list of its arguments
+    branches = [one for one in actions if isinstance(one, argparse._SubParsersAction)]  # noqa: SLF001
+    if not branches:
+        shown = [one for one in actions if one.help != argparse.SUPPRESS and one.dest != "help"]
+        yield f"## `{parser.prog}`"
+        yield ""
+        if about:
+            yield f"{about[0].upper()}{about[1:].rstrip('.')}."
+            yield ""
+        yield f"    {' '.join([parser.prog, *(_usage_of(one) for one in shown)])}"
+        yield ""
+        if parser.description and parser.description.rstrip(".") != about.rstrip("."):
+            yield f"{' '.join(parser.description.split())}"
+            yield ""
+        rows = [[f"`{_name_of(one)}`", _help_of(parser, one)] for one in shown]
+        if rows:
+            yield from _table(["Argument", "Meaning"], rows)
+    for branch in branches:
+        summaries = {one.dest: one.help or "" for one in branch._choices_actions}  # noqa: SLF001
+        for name, inner in branch.choices.items():
+            yield from _command_lines(inner, summaries.get(name, ""))
+
+
+def _name_of(action: argparse.Action) -> str:
+    names = ", ".join(action.option_strings)
+    value = "" if action.nargs == 0 else _value_of(action)
+    return " ".join(part for part in (names, value) if part)
+
+
+def _value_of(action: argparse.Action) -> str:
+    if isinstance(action.metavar, str):
+        return action.metavar
+    if action.choices is not None:
+        return "{" + ",".join(str(one) for one in action.choices) + "}"
+    return action.dest.upper()
+
+
+def _usage_of(action: argparse.Action) -> str:
+    value = _value_of(action)
+    if action.option_strings:
+        text = " ".join([action.option_strings[-1], *([] if action.nargs == 0 else [value])])
+        return text if action.required else f"[{text}]"
+    return {"?": f"[{value}]", "*": f"[{value} ...]", "+": f"{value} ..."}.get(
+        str(action.nargs), value
+    )
+
+
+def _help_of(parser: argparse.ArgumentParser, action: argparse.Action) -> str:
+    text = (action.help or "") % {**vars(action), "prog": parser.prog}
+    return f"{text[:1].upper()}{text[1:]}"
+
+
+def _first_sentence(cls: type[Any]) -> str:
+    return " ".join((cls.__doc__ or "").strip().split("\n\n")[0].split())
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    for row in (head, ["---"] * len(head), *rows):
+        yield "| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |"
+    yield ""
+
+
+if __name__ == "__main__":
+    sys.exit(main())
