@@ -1,0 +1,112 @@
+"""What readers of past data give: rows of many series as columns."""
+
+from __future__ import annotations
+
+from array import array
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sentinel.core.model import SeriesKey
+from sentinel.errors import InputTooLargeError
+
+_ROWS_A_BATCH = 100_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HistoryRows:
+    """n rows of past data.
+
+    Attributes:
+        series: int32[n], the number each series has in the `SeriesNumbers`.
+        time_ns: int64[n].
+        value: float64[n], NaN where a row has no value.
+        weight: float64[n], NaN where a row says nothing about it.
+    """
+
+    series: NDArray[np.int32]
+    time_ns: NDArray[np.int64]
+    value: NDArray[np.float64]
+    weight: NDArray[np.float64]
+
+
+class SeriesNumbers:
+    """Numbers the series of one or several files, in the order they are met; bounded."""
+
+    def __init__(self, *, count_max: int = 100_000) -> None:
+        self._count_max = count_max
+        self._number_of: dict[SeriesKey, int] = {}
+
+    @property
+    def keys(self) -> list[SeriesKey]:
+        """The series by number."""
+        return list(self._number_of)
+
+    def number(self, key: SeriesKey) -> int:
+        """The series' number.
+
+        Raises:
+            InputTooLargeError: there are more series than the bound.
+        """
+        number = self._number_of.get(key)
+        if number is None:
+            number = len(self._number_of)
+            if number >= self._count_max:
+                msg = "the history has too many series"
+                raise InputTooLargeError(msg, size_bytes=number + 1, limit_bytes=self._count_max)
+            self._number_of[key] = number
+        return number
+
+
+class RowGatherer:
+    """Collects rows until there are enough for a batch."""
+
+    def __init__(self) -> None:
+        self._clear()
+
+    @property
+    def is_full(self) -> bool:
+        """Whether it is time to take the batch."""
+        return len(self._time_ns) >= _ROWS_A_BATCH
+
+    def add(self, series: int, time_ns: int, value: float, weight: float) -> None:
+        """Take one row."""
+        self._series.append(series)
+        self._time_ns.append(time_ns)
+        self._value.append(value)
+        self._weight.append(weight)
+
+    def take(self) -> HistoryRows:
+        """The rows so far, leaving none."""
+        rows = HistoryRows(
+            series=np.array(self._series, dtype=np.int32),
+            time_ns=np.array(self._time_ns, dtype=np.int64),
+            value=np.array(self._value, dtype=np.float64),
+            weight=np.array(self._weight, dtype=np.float64),
+        )
+        self._clear()
+        return rows
+
+    def _clear(self) -> None:
+        self._series = array("i")
+        self._time_ns = array("q")
+        self._value = array("d")
+        self._weight = array("d")
+
+
+def check_label(name: str, text: str) -> None:
+    """Refuse a name that is missing, too long, or that a terminal or a page would obey.
+
+    Raises:
+        ValueError: it is one of these.
+    """
+    if not text:
+        msg = f"{name} is empty"
+        raise ValueError(msg)
+    if len(text) > 256:
+        msg = f"{name} has more than 256 characters"
+        raise ValueError(msg)
+    if not text.isprintable():
+        msg = f"{name} {text!a} has characters that cannot be printed"
+        raise ValueError(msg)
