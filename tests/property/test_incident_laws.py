@@ -22,7 +22,7 @@ from sentinel.core.incidents import (
     track,
 )
 from sentinel.core.model import SeriesKey, VerdictBlock, WindowBlock
-from tests.support.verdicts import block_of, sliced, verdicts_of
+from tests.support.incident_blocks import block_of, verdicts_of
 
 KEYS = {
     1: SeriesKey("pay", "edge", "POST /x", "traffic"),
@@ -75,7 +75,7 @@ def follow(
     edges = [0, *sorted(set(cuts)), block.window_count]
     for first, last in pairwise(edges):
         tracked = track(
-            state, block.windows(first, last), sliced(verdicts, first, last), KEYS, SETTINGS
+            state, block.windows(first, last), verdicts.windows(first, last), KEYS, SETTINGS
         )
         state = from_bytes(to_bytes(tracked.state)) if through_bytes else tracked.state
         results.append(tracked)
