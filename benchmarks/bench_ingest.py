@@ -10,15 +10,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import random
 import statistics
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 from google.protobuf.json_format import MessageToDict
+from machine import describe
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
     ExportMetricsServiceRequest,
@@ -161,13 +159,6 @@ def logs_request(seed: int, record_count: int) -> ExportLogsServiceRequest:
     return request
 
 
-def cpu_model() -> str:
-    lines = (
-        Path("/proc/cpuinfo").read_text().splitlines() if os.path.exists("/proc/cpuinfo") else []
-    )
-    return next((line.split(":", 1)[1].strip() for line in lines if "model name" in line), "?")
-
-
 def measure(
     name: str,
     unit: str,
@@ -214,10 +205,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repetitions", type=int, default=7)
     repetitions = parser.parse_args().repetitions
-    print(
-        f"{cpu_model()}, {os.cpu_count()} cores, Python {platform.python_version()};"
-        f" CPU time of one core, median of {repetitions}"
-    )
+    print(f"{describe()}; CPU time of one core, median of {repetitions}")
     big = [trace_request(seed, 512) for seed in range(32)]
     small = [trace_request(seed, 50) for seed in range(128)]
     encode: Callable[[ExportTraceServiceRequest], bytes] = (

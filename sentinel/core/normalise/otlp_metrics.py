@@ -332,8 +332,7 @@ def _distribution(
     bucket: NDArray[np.int16],
     count: NDArray[np.int64],
 ) -> DistributionPoint:
-    filled = count > 0
-    bucket, count = log_linear.merge((bucket[filled], count[filled]))
+    bucket, count = log_linear.in_order(bucket, count)
     return DistributionPoint(
         stream=stream,
         scope=place.scope,

@@ -10,6 +10,7 @@ speed and nobody memory.
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Sequence
 from hashlib import blake2b
 from typing import Any, NamedTuple
@@ -31,6 +32,7 @@ FUTURE_MAX_NS = 300 * 10**9
 _CLASSES_MAX = 8192
 _KEY_BYTES_MAX = 1024
 _EXEMPLARS_MAX = 256
+_NAMED_FOR_NS = 10 * 10**9
 _NO_SERIES = -1
 _STATUS_ERROR = 2
 
@@ -96,8 +98,11 @@ class TracesDecoder:
         self._scope_number: dict[Scope, int] = {}
         # A class is a distinct (place, failed); the tables find it by the bytes that decide it.
         self._tables: dict[str, list[dict[bytes, int]]] = {}
-        self._class_scope: list[int] = []
-        self._class_error: list[bool] = []
+        self._class_scope = array("i")
+        self._class_error = array("b")
+        # How slow the slowest call was that was named lately, by failed or not and by place.
+        self._named_s = np.zeros((2, 0))
+        self._named_until_ns = 0
         self._hints: dict[str, _Hint] = {}
 
     def decode(self, body: bytes, *, now_ns: int) -> SampleBatch:
@@ -145,8 +150,8 @@ class TracesDecoder:
         self._scope_number.clear()
         self._tables.clear()
         self._hints.clear()
-        self._class_scope.clear()
-        self._class_error.clear()
+        del self._class_scope[:], self._class_error[:]
+        self._named_s = np.zeros((2, 0))
 
     def _classify(self, service: str, spans: Sequence[Any], classes: list[int]) -> None:
         """Append the class of each span, or `_NO_SERIES`."""
@@ -235,6 +240,9 @@ class TracesDecoder:
                     rejected[reason] = count
                     kept &= ~bad
         rows = np.flatnonzero(kept)
+        if now_ns >= self._named_until_ns:
+            self._named_s[:] = 0.0
+            self._named_until_ns = now_ns + _NAMED_FOR_NS
         calls = self._calls(rows, classes, start, end, trace_ids) if len(rows) else None
         return SampleBatch(
             calls=calls,
@@ -251,32 +259,57 @@ class TracesDecoder:
         end: NDArray[np.uint64],
         trace_ids: list[bytes],
     ) -> CallColumns:
-        classes = classes[rows]
-        distinct, place = np.unique(
-            np.array(self._class_scope, np.int32)[classes], return_inverse=True
-        )
-        error = np.array(self._class_error, np.bool_)[classes]
+        # The views end here: an array that is looked at cannot grow.
+        number = np.frombuffer(self._class_scope, np.int32)[classes[rows]]
+        error = np.frombuffer(self._class_error, np.bool_)[classes[rows]]
+        distinct, place = np.unique(number, return_inverse=True)
         end_ns = end[rows].astype(np.int64)
         duration_s = (end[rows] - start[rows]).astype(np.float64) / 1e9
         scope_index = place.astype(np.int32)
         exemplars = tuple(
-            CallExemplar(
-                scope_index=int(scope_index[row]),
-                trace_id=trace_ids[rows[row]].hex(),
-                end_ns=int(end_ns[row]),
-                duration_s=float(duration_s[row]),
-                error=bool(error[row]),
-            )
-            for row in _worth_naming(scope_index, duration_s, error)
+            [
+                CallExemplar(
+                    scope_index=int(scope_index[row]),
+                    trace_id=trace_ids[rows[row]].hex(),
+                    end_ns=int(end_ns[row]),
+                    duration_s=float(duration_s[row]),
+                    error=bool(error[row]),
+                )
+                for row in self._worth_naming(number, duration_s, error)
+            ]
         )
         return CallColumns(
-            scopes=tuple([self._scopes[number] for number in distinct]),
+            scopes=tuple([self._scopes[each] for each in distinct.tolist()]),
             scope_index=scope_index,
             end_ns=end_ns,
             duration_s=duration_s,
             error=error,
             exemplars=exemplars,
         )
+
+    def _worth_naming(
+        self, number: NDArray[np.int32], duration_s: NDArray[np.float64], error: NDArray[np.bool_]
+    ) -> list[int]:
+        """Rows of calls slower than any of their place and outcome that was named in the last seconds.
+
+        So each window's slowest call and slowest failure of a place are named, and an ordinary call costs nothing.
+        """
+        if self._named_s.shape[1] < len(self._scopes):
+            grown = np.zeros((2, 2 * len(self._scopes)))
+            grown[:, : self._named_s.shape[1]] = self._named_s
+            self._named_s = grown
+        outcome = error.view(np.int8)
+        # At least equal at first: a place whose calls all take no time has its exemplar, too.
+        named = self._named_s[outcome, number]
+        slower = np.flatnonzero((duration_s > named) | (named == 0.0))
+        if not len(slower):
+            return []
+        group = 2 * number[slower] + outcome[slower]
+        order = np.lexsort((duration_s[slower], group))
+        slowest = slower[order[_last_of_each(group[order])]][:_EXEMPLARS_MAX]
+        self._named_s[outcome[slowest], number[slowest]] = duration_s[slowest]
+        rows: list[int] = slowest.tolist()
+        return rows
 
 
 class _Trimmed:
@@ -307,20 +340,6 @@ def _valid_ids(ids: list[bytes], length: int) -> NDArray[np.bool_]:
         return np.asarray(words.any(axis=1), np.bool_)
     zeros = bytes(length)
     return np.array([len(each) == length and each != zeros for each in ids], np.bool_)
-
-
-def _worth_naming(
-    place: NDArray[np.int32], duration_s: NDArray[np.float64], error: NDArray[np.bool_]
-) -> list[int]:
-    """Rows of the slowest call and the slowest failed call of each place, at most `_EXEMPLARS_MAX`."""
-    # Sorted by place, then duration: the last row of a place is its slowest.
-    order = np.lexsort((duration_s, place))
-    rows = [order[_last_of_each(place[order])]]
-    if error.any():
-        failed = order[error[order]]
-        rows.append(failed[_last_of_each(place[failed])])
-    chosen: list[int] = np.unique(np.concatenate(rows)).tolist()
-    return chosen[:_EXEMPLARS_MAX]
 
 
 def _last_of_each(group: NDArray[np.int32]) -> NDArray[np.bool_]:

@@ -559,15 +559,17 @@ class Aggregator:
         column = np.zeros(self._scopes.width, np.int64)
         column[sums.slot] = np.arange(len(sums.slot))
         # Slots are released only after their hour was turned, so each still has its name here.
-        names = [name for slot in sums.slot if (name := self._scopes.names[slot]) is not None]
+        named = [self._scopes.names[int(slot)] for slot in sums.slot]
         return ClosedWindow(
             start_ns=start_ns,
             step_ns=_HOUR_NS,
-            keys=tuple([SeriesKey(*scope, SIGNAL_LATENCY) for scope in names]),
-            kind=np.full(len(names), Kind.LATENCY, np.int8),
+            keys=tuple(
+                [SeriesKey(*scope, SIGNAL_LATENCY) for scope in named if scope is not None]
+            ),
+            kind=np.full(len(named), Kind.LATENCY, np.int8),
             value=sums.quantile(LATENCY_QUANTILE)[sums.slot].astype(np.float32),
             weight=sums.calls[sums.slot].astype(np.float32),
-            heard=np.ones(len(names), np.bool_),
+            heard=np.ones(len(named), np.bool_),
             histograms=sums.histograms(column),
         )
 
@@ -625,9 +627,17 @@ class _Gauges:
         }
         for key, rates in self._rates.items():
             found[key] = (math.fsum(rates), float(self._points[key]))
-        for key, histograms in self._histograms.items():
-            quantile = log_linear.quantile(*log_linear.merge(*histograms), LATENCY_QUANTILE)
-            found[key] = (quantile, float(self._points[key]))
+        merged = [log_linear.merge(*histograms) for histograms in self._histograms.values()]
+        if merged:
+            # All at once: the quantile of one histogram costs as much as that of a thousand.
+            quantiles = log_linear.quantiles_by_row(
+                np.cumsum([0, *(len(bucket) for bucket, _ in merged)]),
+                np.concatenate([bucket for bucket, _ in merged]),
+                np.concatenate([count for _, count in merged]),
+                LATENCY_QUANTILE,
+            )
+            for key, quantile in zip(self._histograms, quantiles.tolist(), strict=True):
+                found[key] = (quantile, float(self._points[key]))
         return found
 
 

@@ -92,8 +92,20 @@ def merge(*parts: tuple[Buckets, Counts]) -> tuple[Buckets, Counts]:
     """The exact sum of sparse histograms; no parts give the empty one."""
     if not parts:
         return np.empty(0, np.int16), np.empty(0, np.int64)
+    if len(parts) == 1:
+        return parts[0]
     bucket = np.concatenate([part[0] for part in parts]).astype(np.int64)
     key, count = sum_by_key(bucket, np.concatenate([part[1] for part in parts]))
+    return key.astype(np.int16), count
+
+
+def in_order(bucket: Buckets, count: Counts) -> tuple[Buckets, Counts]:
+    """A sparse histogram from buckets in any order, some perhaps twice or empty."""
+    filled = np.flatnonzero(count)
+    bucket, count = bucket[filled], count[filled]
+    if (bucket[1:] > bucket[:-1]).all():
+        return bucket, count
+    key, count = sum_by_key(bucket.astype(np.int64), count)
     return key.astype(np.int16), count
 
 
@@ -101,7 +113,10 @@ def subtract(
     later: tuple[Buckets, Counts], earlier: tuple[Buckets, Counts]
 ) -> tuple[Buckets, Counts] | None:
     """What a cumulative histogram counted between two readings; None when a count fell, which is a reset."""
-    bucket, count = merge(later, (earlier[0], -earlier[1]))
+    if np.array_equal(later[0], earlier[0]):
+        bucket, count = later[0], later[1] - earlier[1]
+    else:
+        bucket, count = merge(later, (earlier[0], -earlier[1]))
     if len(count) and int(count.min()) < 0:
         return None
     kept = count > 0
