@@ -1,0 +1,112 @@
+"""Goal: two commands set everything up, from locked dependencies, and the documents can be followed.
+
+Method: the build's files and the documents are read and held against one another.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import re
+import shutil
+import subprocess
+import tomllib
+from pathlib import Path
+
+import pytest
+
+import sentinel
+
+ROOT = Path(__file__).parents[2]
+LOCKS = sorted((ROOT / "requirements").glob("*.txt"))
+TARGETS = {
+    *("install", "demo", "test", "test-full", "system-deps"),
+    *("bench", "bench-ingest", "bench-tick", "bench-memory"),
+}
+REGISTRIES = re.compile(
+    r"pypi\.org|pythonhosted\.org|npmjs\.|crates\.io|proxy\.golang\.org|deb\.debian\.org|docker\.io",
+    re.IGNORECASE,
+)
+MACHINE_PATHS = re.compile(r"(?<![\w.])/(?:work|root|home)/\w+|/tmp/(?:briefs|bash_jobs)")
+
+
+def _tracked() -> list[Path]:
+    """Files that are, or are about to be, in the repository; the working tree's when there is no git."""
+    git = shutil.which("git")
+    if git is None or not (ROOT / ".git").exists():
+        pytest.skip("only a clone can tell which files are its own")
+    listed = subprocess.run(  # a program of the system, arguments of this test
+        [git, "-C", str(ROOT), "ls-files", "-co", "--exclude-standard"],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=20,
+    ).stdout.splitlines()
+    return [ROOT / name for name in listed if (ROOT / name).is_file()]
+
+
+@pytest.mark.parametrize("lock", LOCKS, ids=[lock.name for lock in LOCKS])
+def test_every_locked_requirement_has_its_version_and_hashes(lock: Path) -> None:
+    lines = re.sub(r"\\\n", " ", lock.read_text()).splitlines()
+    requirements = [line for line in lines if line.strip() and not line.lstrip().startswith("#")]
+    assert len(requirements) > 5
+    for requirement in requirements:
+        assert re.match(r"[a-z0-9][a-z0-9._-]*==[^\s;]+", requirement), requirement
+        assert re.search(r"--hash=sha256:[0-9a-f]{64}", requirement), requirement
+
+
+@pytest.mark.parametrize("lock", LOCKS, ids=[lock.name for lock in LOCKS])
+def test_a_lock_names_no_index(lock: Path) -> None:
+    assert not re.search(r"://|--(?:extra-)?index|--find-links", lock.read_text())
+
+
+def test_the_runtime_lock_is_part_of_the_whole_lock() -> None:
+    def pins(name: str) -> set[str]:
+        text = (ROOT / "requirements" / name).read_text()
+        return set(re.findall(r"(?m)^([a-z0-9._-]+==[^\s;\\]+)", text))
+
+    assert pins("runtime.txt") <= pins("all.txt")
+
+
+def test_the_make_targets_that_others_depend_on_exist() -> None:
+    makefile = (ROOT / "Makefile").read_text()
+    assert set(re.findall(r"(?m)^([a-z-]+):", makefile)) >= TARGETS
+    assert "--require-hashes" in makefile
+    for target in ("demo", "test"):
+        assert re.search(rf"(?m)^{target}:.*\binstall\b", makefile)
+
+
+def test_ci_runs_what_people_run() -> None:
+    script = ROOT / ".ci/run"
+    assert script.stat().st_mode & 0o111
+    assert "make system-deps test" in script.read_text()
+
+
+def test_the_version_is_in_one_place() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    assert "version" not in project["project"]
+    assert project["tool"]["hatch"]["version"]["path"] == "sentinel/__init__.py"
+    assert importlib.metadata.version("sentinel-sidecar") == sentinel.__version__
+
+
+def test_no_file_names_this_machine_or_a_registry() -> None:
+    found = []
+    for path in _tracked():
+        if path == Path(__file__) or path.suffix in (".gz", ".zst", ".png"):
+            continue
+        text = path.read_text(encoding="utf-8", errors="replace")
+        found += [
+            f"{path.relative_to(ROOT)}: {match[0]}"
+            for pattern in (REGISTRIES, MACHINE_PATHS)
+            for match in pattern.finditer(text)
+        ]
+    assert found == []
+
+
+def test_no_code_was_left_for_later() -> None:
+    marks = re.compile(r"\b(?:TODO|FIXME|XXX|NotImplementedError)\b")
+    found = [
+        str(path.relative_to(ROOT))
+        for path in _tracked()
+        if path.suffix == ".py" and path != Path(__file__) and marks.search(path.read_text())
+    ]
+    assert found == []
