@@ -138,8 +138,8 @@ def certificate_expiry_s(pem: str) -> int:
     The standard library shows a certificate's dates only after a handshake; X.509 keeps them at a fixed
     place: Certificate > TBSCertificate > [version], serial, algorithm, issuer, validity > notAfter.
     """
-    end = pem.find("-----END CERTIFICATE-----")
     begin = pem.find("-----BEGIN CERTIFICATE-----")
+    end = pem.find("-----END CERTIFICATE-----", max(begin, 0))
     if begin < 0 or end < 0:
         msg = "no certificate in the PEM text"
         raise ValueError(msg)

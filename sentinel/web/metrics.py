@@ -85,10 +85,13 @@ def verdict_columns(latest: LatestVerdicts) -> tuple[NDArray[np.float32], ...]:
 
 
 class LabelCache:
-    """The label part of each series' lines, escaped once; holds no more than twice what the last page showed."""
+    """The label part of each series' lines, escaped once; holds little more than twice what the last page showed."""
 
     def __init__(self) -> None:
         self._known: dict[SeriesKey, str] = {}
+
+    def __len__(self) -> int:
+        return len(self._known)
 
     def of(self, keys: Sequence[SeriesKey]) -> list[str]:
         """The label part of each key, in order."""

@@ -1,0 +1,80 @@
+"""Goal: the series page's parts hold what they promise: scope, escaping, bounds, negotiation.
+
+Method: values only; the page as a whole is asked for in tests/integration/web.
+"""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from sentinel.core.model import SeriesKey
+from sentinel.web.metrics import LabelCache, wants_openmetrics
+from sentinel.web.scope import SeriesScope
+from tests.support.latest_verdicts import make_latest, many_keys
+
+
+def test_without_patterns_the_strangest_are_shown_and_ties_stay_in_order() -> None:
+    latest = make_latest(many_keys(6), [1.0] * 6, [0.5, math.nan, 0.5, 2.0, math.inf, 0.5])
+    assert SeriesScope([], strangest_count=4).choose(latest).tolist() == [0, 2, 3, 4]
+    assert SeriesScope([], strangest_count=0).choose(latest).tolist() == []
+    assert SeriesScope([], strangest_count=99).choose(latest).tolist() == [0, 1, 2, 3, 4, 5]
+
+
+@pytest.mark.parametrize(
+    ("pattern", "shown"),
+    [
+        ("*", [0, 1, 2]),
+        ("api edge GET /r/*", [0, 1, 2]),
+        ("api edge GET /r/1", [1]),
+        ("api edge GET /r/.", []),
+        ("api edge get /r/1", []),
+        ("pi edge GET /r/1", []),
+        ("* GET /r/2", [2]),
+    ],
+)
+def test_only_the_star_is_special_in_a_pattern(pattern: str, shown: list[int]) -> None:
+    latest = make_latest(many_keys(3), [1.0] * 3, [0.0] * 3)
+    scope = SeriesScope([pattern], strangest_count=0)
+    assert scope.choose(latest).tolist() == shown
+    assert scope.choose(latest).tolist() == shown
+
+
+def test_label_cache_forgets_what_is_no_longer_shown() -> None:
+    cache = LabelCache()
+    for generation in range(20):
+        keys = [
+            SeriesKey("s", "edge", f"{generation}/{number}", "traffic") for number in range(400)
+        ]
+        labels = cache.of(keys)
+        assert labels[7] == f'{{service="s",route="{generation}/7",stage="edge",signal="traffic"}}'
+        assert len(cache) <= 2 * 400 + 500 + 400
+
+
+def test_labels_that_are_not_text_can_still_be_sent() -> None:
+    (labels,) = LabelCache().of([SeriesKey("a\udce9", "edge", 'b"\\\n', "traffic")])
+    assert labels == '{service="a?",route="b\\"\\\\\\n",stage="edge",signal="traffic"}'
+
+
+@pytest.mark.parametrize(
+    ("accept", "openmetrics"),
+    [
+        ("", False),
+        ("*/*", False),
+        ("text/plain", False),
+        ("application/openmetrics-text", True),
+        ("application/openmetrics-text;version=1.0.0,*/*;q=0.1", True),
+        ("application/openmetrics-text;version=1.0.0;q=0.1,text/plain;q=0.9", False),
+        ("application/openmetrics-text;version=2.0.0", False),
+        ("application/openmetrics-text;q=nan", False),
+        ("application/openmetrics-text;q=0", False),
+        (
+            "application/openmetrics-text;version=1.0.0;q=0.5,application/openmetrics-text;"
+            "version=0.0.1;q=0.4,text/plain;version=1.0.0;q=0.3,*/*;q=0.1",
+            True,
+        ),
+    ],
+)
+def test_the_format_is_the_one_preferred(accept: str, *, openmetrics: bool) -> None:
+    assert wants_openmetrics(accept) is openmetrics
