@@ -13,14 +13,13 @@ from sentinel.errors import InputTooLargeError, MalformedInputError
 
 _LINE_BYTES_MAX = 64 << 10
 _NS = 1_000_000_000
-# From 1e11 s (the year 5138) upwards a number is milliseconds or finer, not seconds.
-_SECONDS_END = 10**11
 _FLOAT32_MAX = 3.4028234663852886e38
 
 # float() and int() also take underscores, other scripts' digits and blanks; a file with those is wrong.
 _INTEGER = re.compile(r"[0-9]{1,11}", re.ASCII)
 _DECIMAL = re.compile(r"([0-9]{1,11})\.([0-9]*)", re.ASCII)
 _NUMBER = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?", re.ASCII)
+# From 1e11 s (the year 5138) upwards a number is milliseconds or finer, not seconds.
 _MANY_DIGITS = re.compile(r"[0-9]{12,}(?:\.[0-9]*)?", re.ASCII)
 
 
