@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+from base64 import b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -15,10 +16,8 @@ from urllib.parse import urlsplit
 
 import aiohttp
 
-from sentinel.runtime.settings import Secret, setting
+from sentinel.runtime.settings import Duration, Secret, setting
 
-CONNECT_TIMEOUT_S = 5.0
-TOTAL_TIMEOUT_S = 10.0
 REPLY_BYTES_MAX = 64 * 1024
 _RETRY_AFTER_MAX_S = 300.0
 _DETAIL_CHARACTERS_MAX = 200
@@ -36,10 +35,22 @@ class ClientConfig:
     )
     cert_file: str = setting("", help="PEM file of our own certificate, for mutual TLS.")
     key_file: str = setting("", help="PEM file of its key.")
+    connect_timeout: Duration = setting(
+        Duration(5.0), help="Longest time to connect and to shake hands."
+    )
+    timeout: Duration = setting(
+        Duration(10.0), help="Longest time of one attempt from start to the end of the reply."
+    )
 
     def __post_init__(self) -> None:
+        if not 0 < self.connect_timeout <= self.timeout <= 60.0:
+            msg = "connect_timeout must be above 0 and not above timeout, which is at most 60s"
+            raise ValueError(msg)
         if self.bearer_token is not None and self.basic_username:
             msg = "give a bearer_token or a basic_username, not both"
+            raise ValueError(msg)
+        if ":" in self.basic_username:
+            msg = "basic_username must not have a colon"
             raise ValueError(msg)
         if bool(self.basic_username) != (self.basic_password is not None):
             msg = "basic_username and basic_password belong together"
@@ -132,7 +143,7 @@ class HttpClient:
         """Post once; never raises for a failed attempt, and ends within the time limit."""
         try:
             session = self._ready_session()
-            async with asyncio.timeout(TOTAL_TIMEOUT_S):
+            async with asyncio.timeout(self._config.timeout):
                 async with session.post(
                     url, data=body, headers=headers, allow_redirects=False
                 ) as response:
@@ -159,18 +170,15 @@ class HttpClient:
             headers = {"User-Agent": "sentinel"}
             if self._config.bearer_token is not None:
                 headers["Authorization"] = f"Bearer {self._config.bearer_token.reveal()}"
-            auth = None
             if self._config.basic_password is not None:
-                auth = aiohttp.BasicAuth(
-                    self._config.basic_username, self._config.basic_password.reveal(), "utf-8"
-                )
+                pair = f"{self._config.basic_username}:{self._config.basic_password.reveal()}"
+                headers["Authorization"] = f"Basic {b64encode(pair.encode()).decode('ascii')}"
             self._session = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(ssl=self._tls(), limit=4),
                 timeout=aiohttp.ClientTimeout(
-                    total=TOTAL_TIMEOUT_S, sock_connect=CONNECT_TIMEOUT_S
+                    total=self._config.timeout, sock_connect=self._config.connect_timeout
                 ),
                 headers=headers,
-                auth=auth,
                 trust_env=False,
                 # A reply is only ever quoted in a message; inflating it would let a bomb in.
                 auto_decompress=False,

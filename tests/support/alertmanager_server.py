@@ -91,7 +91,7 @@ def collector() -> Iterator[Collector]:
             with kept.lock:
                 kept.requests.append(request)
                 status, headers, body = kept.status, dict(kept.reply_headers), kept.reply_body
-            self.send_response(status)
+            self.send_response_only(status)
             for name, value in headers.items():
                 self.send_header(name, value)
             self.send_header("Content-Length", str(len(body)))
