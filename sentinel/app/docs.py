@@ -236,7 +236,7 @@ def _value_of(action: argparse.Action) -> str:
 
 
 def _usage_of(action: argparse.Action) -> str:
-    value = _value_of(action)
+    value = _value_of(action) + (" ..." if action.option_strings and action.nargs == "+" else "")
     if action.option_strings:
         text = " ".join([action.option_strings[-1], *([] if action.nargs == 0 else [value])])
         return text if action.required else f"[{text}]"
@@ -246,7 +246,7 @@ def _usage_of(action: argparse.Action) -> str:
 
 
 def _help_of(parser: argparse.ArgumentParser, action: argparse.Action) -> str:
-    text = (action.help or "") % {**vars(action), "prog": parser.prog}
+    text = (action.help or "default: %(default)s") % {**vars(action), "prog": parser.prog}
     return f"{text[:1].upper()}{text[1:]}"
 
 

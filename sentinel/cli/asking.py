@@ -40,10 +40,10 @@ def ask(args: argparse.Namespace, path: str) -> dict[str, Any]:
     url = args.url.rstrip("/") + path
     token = args.token_file.read_text().strip() if args.token_file else ""
     try:
-        status, body = asyncio.run(_get(url, token=token, timeout_s=args.timeout))
+        status, body = asyncio.run(fetch(url, token=token, timeout_s=args.timeout))
         document = json.loads(body)
     except (OSError, TimeoutError, ValueError) as error:
-        msg = f"{url} cannot be reached: {error or 'no answer in time'}"
+        msg = f"{url} cannot be reached: {str(error) or 'no answer in time'}"
         raise UnreachableError(msg) from error
     if status != 200:
         detail = document.get("error", "") if isinstance(document, dict) else ""
@@ -54,7 +54,8 @@ def ask(args: argparse.Namespace, path: str) -> dict[str, Any]:
     return document
 
 
-async def _get(url: str, *, token: str, timeout_s: float) -> tuple[int, bytes]:
+async def fetch(url: str, *, token: str, timeout_s: float) -> tuple[int, bytes]:
+    """Status and body of one bounded GET; OSError, TimeoutError or ValueError when there is none."""
     # Imported here: the grammar is built without a client.
     import aiohttp
 

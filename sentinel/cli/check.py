@@ -17,14 +17,13 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from sentinel.app.config import SentinelConfig, load_config
+from sentinel.cli.asking import DEFAULT_URL, fetch
 from sentinel.errors import ConfigError, ConfigUnreadableError
 from sentinel.runtime.config_loader import Loaded
 from sentinel.runtime.config_render import effective_digest
 from sentinel.runtime.logging import escape
 
 _FINE, _WRONG, _USAGE, _UNKNOWN = 0, 1, 2, 3
-_DEFAULT_URL = "http://127.0.0.1:9640"
-_REPLY_BYTES_MAX = 256 * 1024
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -40,7 +39,13 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     config.add_argument(
         "path", nargs="?", type=Path, help="YAML file, or a folder of them; absent, the defaults"
     )
-    config.add_argument("-o", "--output", choices=("table", "json"), default="table")
+    config.add_argument(
+        "-o",
+        "--output",
+        choices=("table", "json"),
+        default="table",
+        help="for people, or for programs (default: table)",
+    )
     config.set_defaults(run=run_config)
 
     ready = what.add_parser(
@@ -48,11 +53,17 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help="ask a running sidecar whether it is ready",
         description="Exit codes: 0 ready, 1 not ready, 2 usage, 3 not reachable.",
     )
-    ready.add_argument("--url", default=_DEFAULT_URL, help="its address (default: %(default)s)")
+    ready.add_argument("--url", default=DEFAULT_URL, help="its address (default: %(default)s)")
     ready.add_argument(
         "--timeout", type=float, default=5.0, metavar="SECONDS", help="longest wait (default: 5)"
     )
-    ready.add_argument("-o", "--output", choices=("table", "json"), default="table")
+    ready.add_argument(
+        "-o",
+        "--output",
+        choices=("table", "json"),
+        default="table",
+        help="for people, or for programs (default: table)",
+    )
     ready.set_defaults(run=run_ready)
 
 
@@ -112,7 +123,7 @@ def run_ready(args: argparse.Namespace) -> int:
         return _USAGE
     url = f"{args.url.rstrip('/')}/-/ready"
     try:
-        status, text = asyncio.run(_ask(url, timeout_s=args.timeout))
+        status, body = asyncio.run(fetch(url, token="", timeout_s=args.timeout))
     except (OSError, TimeoutError, ValueError) as error:
         print(
             f"{url} cannot be reached: {escape(str(error)) or 'no answer in time'}",
@@ -123,7 +134,7 @@ def run_ready(args: argparse.Namespace) -> int:
         print(f"{url} answered {status}, as a sidecar does not", file=sys.stderr)
         return _UNKNOWN
     ready = status == 200
-    detail = _detail(text)
+    detail = _detail(body)
     if args.output == "json":
         print(json.dumps({"ready": ready, "detail": detail}, indent=2))
     else:
@@ -133,27 +144,11 @@ def run_ready(args: argparse.Namespace) -> int:
     return _FINE if ready else _WRONG
 
 
-async def _ask(url: str, *, timeout_s: float) -> tuple[int, str]:
-    # Imported here: `check config` needs no client, and it is what people wait for in an editor.
-    import aiohttp
-
-    timeout = aiohttp.ClientTimeout(total=timeout_s)
+def _detail(body: bytes) -> object:
     try:
-        async with (
-            aiohttp.ClientSession(timeout=timeout, trust_env=False) as session,
-            session.get(url, allow_redirects=False) as reply,
-        ):
-            body = await reply.content.read(_REPLY_BYTES_MAX)
-            return reply.status, body.decode("utf-8", "replace")
-    except aiohttp.ClientError as error:
-        raise OSError(str(error)) from error
-
-
-def _detail(text: str) -> object:
-    try:
-        return json.loads(text)
+        return json.loads(body)
     except (ValueError, RecursionError):
-        return text.strip()
+        return body.decode("utf-8", "replace").strip()
 
 
 def _component_lines(detail: object) -> list[str]:

@@ -31,7 +31,13 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "path", nargs="?", type=Path, help="YAML file, or a folder of them; absent, the defaults"
     )
     show.add_argument("--origin", action="store_true", help="say where each value was written")
-    show.add_argument("-o", "--output", choices=("yaml", "json"), default="yaml")
+    show.add_argument(
+        "-o",
+        "--output",
+        choices=("yaml", "json"),
+        default="yaml",
+        help="for people and the loader, or for programs (default: yaml)",
+    )
     show.set_defaults(run=run_show)
 
     schema = what.add_parser("schema", help="print the JSON Schema (2020-12) of the configuration")
