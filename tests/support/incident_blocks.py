@@ -48,17 +48,18 @@ def block_of(
 def verdicts_of(
     block: WindowBlock, score: Sequence[Sequence[float]] | float, *, direction: int = 1
 ) -> VerdictBlock:
-    """Verdicts with these scores (or one everywhere), expected 1, band 0.5 to 1.5."""
+    """Verdicts with these scores (or one everywhere); expected 1, band 0.5 to 1.5 where there is a score."""
     shape = block.value.shape
     scores = np.broadcast_to(np.array(score, dtype=np.float32), shape).copy()
+    known = np.where(np.isnan(scores), np.nan, 1.0)
     return VerdictBlock(
         start_ns=block.start_ns,
         step_ns=block.step_ns,
         series=block.series,
         score=scores,
-        expected=np.full(shape, 1.0, dtype=np.float32),
-        lower=np.full(shape, 0.5, dtype=np.float32),
-        upper=np.full(shape, 1.5, dtype=np.float32),
+        expected=(1.0 * known).astype(np.float32),
+        lower=(0.5 * known).astype(np.float32),
+        upper=(1.5 * known).astype(np.float32),
         direction=np.where(np.isnan(scores), 0, direction).astype(np.int8),
         reason=np.zeros(shape, dtype=np.int8),
     )

@@ -57,6 +57,7 @@ class TrackerState:
         entries: open incidents, oldest first.
         pending: falls of traffic that wait for the next window to show that the source lives.
         storm: the cap on pages.
+        end_ns: end of the last window, 0 before the first.
         layout: of the last block; worked out again when it is None.
     """
 
@@ -66,6 +67,7 @@ class TrackerState:
     entries: tuple[OpenIncident, ...] = ()
     pending: tuple[Sighting, ...] = ()
     storm: Storm = field(default_factory=Storm)
+    end_ns: int = 0
     layout: Layout | None = None
 
     def open_incidents(self) -> tuple[Incident, ...]:
@@ -125,6 +127,7 @@ def to_bytes(state: TrackerState) -> bytes:
         },
         "entries": [_entry_out(entry) for entry in state.entries],
         "pending": [_sighting_out(sighting) for sighting in state.pending],
+        "end_ns": state.end_ns,
         "storm": {
             "recent_ns": list(state.storm.recent_ns),
             "opened_ns": state.storm.opened_ns,
@@ -169,6 +172,7 @@ def from_bytes(payload: bytes) -> TrackerState:
                 told_ns=storm["told_ns"],
                 told=frozenset(storm["told"]),
             ),
+            end_ns=document["end_ns"],
         )
     except (KeyError, TypeError, AttributeError) as error:
         msg = f"incident state is damaged: {error!r}"

@@ -95,6 +95,7 @@ def track(
         state = aligned(state, layout)
     else:
         layout = state.layout
+    state = _after_gap(state, block, settings)
     strange_row: NDArray[np.bool_] = np.any(verdicts.score >= 1.0, axis=1)
     transitions: list[Transition] = []
     pages: list[Page] = []
@@ -262,27 +263,69 @@ def _placed(
         )
     for at in np.flatnonzero(blind):
         service = layout.services[at]
-        unheard_ns = int(state.guards.unheard_count[at]) * window.step_ns
         entries = by_service.setdefault(service, [])
         if not any(entry.incident.kind is IncidentKind.BLIND for entry in entries):
+            unheard_ns = int(state.guards.unheard_count[at]) * window.step_ns
             ticket = blinded(service, first_ns=window.end_ns - unheard_ns, end_ns=window.end_ns)
             entries.append(ticket)
             opened.add(ticket.incident.incident_id)
-        # Nothing is known while blind, so no hold runs: neither the ticket's nor an open incident's.
-        by_service[service] = [replace(entry, active_until_ns=window.end_ns) for entry in entries]
-    for service in set(by_service) - set(layout.services):
-        # A source that was dropped from the block because it was silent so long is no less blind.
-        entries = by_service[service]
-        unheard_from = [
-            e.incident.opened_ns for e in entries if e.incident.kind is IncidentKind.BLIND
-        ]
-        if unheard_from and window.end_ns - unheard_from[0] < settings.guards.forget_after_ns:
-            by_service[service] = [replace(e, active_until_ns=window.end_ns) for e in entries]
+    _pause_unheard(by_service, state, window, blind, settings)
     ordered = sorted(
         (entry for entries in by_service.values() for entry in entries),
         key=lambda entry: (entry.incident.paged_ns, entry.incident.incident_id),
     )
     return tuple(ordered), opened, grown, active
+
+
+def _after_gap(
+    state: TrackerState, block: WindowBlock, settings: IncidentSettings
+) -> TrackerState:
+    """The state at the start of a block, no hold having run while there were no windows at all.
+
+    Otherwise the first window after a long stop would resolve what nobody had looked at in between.
+    """
+    gap_ns = block.start_ns - state.end_ns
+    entries = state.entries
+    if state.end_ns and gap_ns > 0 and settings.guards.enabled:
+        entries = tuple(
+            replace(entry, active_until_ns=entry.active_until_ns + gap_ns) for entry in entries
+        )
+    return replace(state, entries=entries, end_ns=block.end_ns)
+
+
+def _pause_unheard(
+    by_service: dict[str, list[OpenIncident]],
+    state: TrackerState,
+    window: _Window,
+    blind: NDArray[np.bool_],
+    settings: IncidentSettings,
+) -> None:
+    """Let no hold run while nothing is known: a source that is not heard is not quiet, it is unheard.
+
+    A pause, not a new start: a source that is heard in every other window must still come to an end.
+    """
+    if not settings.guards.enabled:
+        return
+    position = {service: at for at, service in enumerate(window.layout.services)}
+    for service, entries in by_service.items():
+        at = position.get(service)
+        if at is not None:
+            unheard_ns = int(state.guards.unheard_count[at]) * window.step_ns
+            is_blind = bool(blind[at])
+        else:
+            # A source that was dropped from the block because it was silent so long is no less blind.
+            since = [
+                e.incident.opened_ns for e in entries if e.incident.kind is IncidentKind.BLIND
+            ]
+            unheard_ns = window.end_ns - since[0] if since else 0
+            is_blind = unheard_ns > 0
+        if not 0 < unheard_ns < settings.guards.forget_after_ns:
+            continue
+        for index, entry in enumerate(entries):
+            until_ns = min(entry.active_until_ns + window.step_ns, window.end_ns)
+            if is_blind and entry.incident.kind is IncidentKind.BLIND:
+                until_ns = window.end_ns
+            entries[index] = replace(entry, active_until_ns=until_ns)
 
 
 def _paged(
