@@ -1,0 +1,108 @@
+"""Goal: whoever follows the documents arrives. Method: links, names and headings are held against the tree."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
+IDS = [str(path.relative_to(ROOT)) for path in DOCUMENTS]
+COMPONENT_PACKAGES = ("receivers", "scrapers", "senders")
+
+
+def _prose(path: Path) -> str:
+    return re.sub(r"```.*?```|`[^`\n]*`", "", path.read_text(), flags=re.DOTALL)
+
+
+def _anchors(path: Path) -> set[str]:
+    headings = re.findall(r"(?m)^#+ (.*)$", path.read_text())
+    return {re.sub(r"[^\w\- ]", "", one.lower()).replace(" ", "-") for one in headings}
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=IDS)
+def test_every_link_leads_somewhere(path: Path) -> None:
+    dead = []
+    for target in re.findall(r"\]\(([^)\s]+)\)", _prose(path)):
+        if target.startswith(("http://", "https://", "mailto:")):
+            continue
+        name, _, anchor = target.partition("#")
+        found = (path.parent / name).resolve() if name else path
+        anchors = {"", *_anchors(found)} if found.is_file() else {""}
+        if not found.exists() or anchor not in anchors:
+            dead.append(target)
+    assert dead == []
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=IDS)
+def test_a_document_has_one_title(path: Path) -> None:
+    text = re.sub(r"```.*?```", "", path.read_text(), flags=re.DOTALL)
+    assert len(re.findall(r"(?m)^# ", text)) == 1
+
+
+def test_every_component_has_its_page() -> None:
+    components = {
+        path.stem
+        for package in COMPONENT_PACKAGES
+        for path in (ROOT / "sentinel" / package).glob("*.py")
+        if path.stem != "__init__"
+    }
+    assert components
+    pages = {path.stem for path in (ROOT / "docs/components").glob("*.md")}
+    assert components - pages == set()
+
+
+def test_the_architecture_names_every_package() -> None:
+    tree = (ROOT / "docs/architecture.md").read_text()
+    packages = {
+        path.parent.name
+        for pattern in ("*/__init__.py", "core/*/__init__.py")
+        for path in (ROOT / "sentinel").glob(pattern)
+    }
+    assert {name for name in packages if f"{name}/" not in tree} == set()
+
+
+def test_every_decision_is_listed_and_says_what_it_costs() -> None:
+    listed = (ROOT / "docs/decisions/index.md").read_text()
+    pages = sorted((ROOT / "docs/decisions").glob("[0-9]*.md"))
+    numbers = [path.name[:4] for path in pages]
+    assert numbers == [f"{number:04}" for number in range(1, len(pages) + 1)]
+    for path in pages:
+        text = path.read_text()
+        assert f"({path.name})" in listed
+        for heading in ("Question", "Choice", "Why", "Price"):
+            assert f"\n## {heading}\n" in text
+
+
+def test_every_runbook_is_listed() -> None:
+    listed = (ROOT / "docs/runbooks/index.md").read_text()
+    for path in (ROOT / "docs/runbooks").glob("*.md"):
+        assert path.stem == "index" or f"({path.name})" in listed
+
+
+def test_the_glossary_defines_each_word_once() -> None:
+    words = [
+        word
+        for row in re.findall(r"(?m)^\| ([a-z ,-]+) \|", (ROOT / "docs/glossary.md").read_text())
+        for word in row.split(", ")
+    ]
+    assert len(words) > 30
+    assert len(set(words)) == len(words)
+
+
+def test_the_picture_is_drawn_and_says_what_it_shows() -> None:
+    root = ElementTree.parse(ROOT / "docs/picture.svg").getroot()
+    title = root.find("{http://www.w3.org/2000/svg}title")
+    assert title is not None
+    assert title.text
+    assert not [element for element in root.iter() if element.tag.endswith(("script", "image"))]
+    assert "docs/picture.svg" in (ROOT / "README.md").read_text()
+
+
+def test_the_readme_shows_the_two_commands_and_the_limits() -> None:
+    text = (ROOT / "README.md").read_text()
+    for needed in ("make demo", "make test", "docs/limits.md", "docs/index.md"):
+        assert needed in text
