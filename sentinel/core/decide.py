@@ -33,15 +33,18 @@ from sentinel.core.scoring import (
     DetectorState,
     Grid,
     ScoringSettings,
+    advance,
+    copy_rows,
     learn,
     new_state,
-    prepared,
     score,
+    select_rows,
     span,
     state_from_bytes,
+    with_series,
 )
 
-_LENGTHS = struct.Struct("<4sQQ")
+_LENGTHS = struct.Struct("<4sQQQQ")
 _MAGIC = b"SNTD"
 
 
@@ -61,24 +64,52 @@ class DecisionState:
     be used again. A caller that must be able to step back keeps `to_bytes()`.
 
     Attributes:
-        detector: what was learned about each series.
+        detector: what was learned about each series of the last block.
+        parked: what was learned about others; they take it with them when they come back.
         tracker: open incidents and guards.
         frozen: int64[...], ids of the series whose level stands still, ascending.
     """
 
     detector: DetectorState
+    parked: DetectorState
     tracker: TrackerState
     frozen: NDArray[np.int64]
 
-    def unready(self) -> NDArray[np.int64]:
-        """Ids of the series that cannot be judged yet; a fit may prime them from history."""
-        return self.detector.series[~self.detector.ready()]
+    def ready(self) -> NDArray[np.int64]:
+        """Ids of the series whose spread is known, ascending; the others may be primed from history."""
+        return np.union1d(
+            self.detector.series[self.detector.ready()], self.parked.series[self.parked.ready()]
+        )
+
+    def primed(self, rows: DetectorState, *, settings: ScoringSettings) -> DecisionState:
+        """The state with `rows` in the place of what is not ready yet; this one is used up.
+
+        Raises:
+            ValueError: the rows are on another grid.
+        """
+        if rows.step_ns != self.detector.step_ns:
+            msg = f"rows for windows of {rows.step_ns} ns cannot serve {self.detector.step_ns} ns"
+            raise ValueError(msg)
+        copy_rows(rows, self.detector, only=~self.detector.ready())
+        known = np.union1d(self.parked.series, rows.series)
+        others = np.setdiff1d(known, self.detector.series, assume_unique=True)
+        parked = new_state(others, step_ns=rows.step_ns, base_cut=rows.grid.base_cut(settings))
+        copy_rows(rows, parked)
+        mine = select_rows(self.parked, self.parked.ready(), base_cut=0.0)
+        copy_rows(mine, parked)
+        return DecisionState(
+            detector=self.detector, parked=parked, tracker=self.tracker, frozen=self.frozen
+        )
 
     def to_bytes(self) -> bytes:
         """The state as bytes that `from_bytes` reads; the same state gives the same bytes."""
-        detector, tracker = self.detector.to_bytes(), tracker_to_bytes(self.tracker)
-        lengths = _LENGTHS.pack(_MAGIC, len(detector), len(tracker))
-        return lengths + detector + tracker + self.frozen.astype("<i8").tobytes()
+        parts = (
+            self.detector.to_bytes(),
+            self.parked.to_bytes(),
+            tracker_to_bytes(self.tracker),
+            self.frozen.astype("<i8").tobytes(),
+        )
+        return _LENGTHS.pack(_MAGIC, *(len(part) for part in parts)) + b"".join(parts)
 
     @classmethod
     def from_bytes(cls, data: bytes) -> DecisionState:
@@ -86,16 +117,20 @@ class DecisionState:
         if len(data) < _LENGTHS.size or not data.startswith(_MAGIC):
             msg = "these bytes are no decision state"
             raise ValueError(msg)
-        _, detector_bytes, tracker_bytes = _LENGTHS.unpack_from(data)
-        middle = _LENGTHS.size + detector_bytes
-        end = middle + tracker_bytes
-        if end > len(data) or (len(data) - end) % 8:
+        _, *lengths = _LENGTHS.unpack_from(data)
+        parts: list[bytes] = []
+        at = _LENGTHS.size
+        for length in lengths:
+            parts.append(data[at : at + length])
+            at += length
+        if at != len(data) or lengths[-1] % 8:
             msg = "the decision state is cut short"
             raise ValueError(msg)
         return cls(
-            detector=state_from_bytes(data[_LENGTHS.size : middle]),
-            tracker=tracker_from_bytes(data[middle:end]),
-            frozen=np.frombuffer(data[end:], dtype="<i8").astype(np.int64),
+            detector=state_from_bytes(parts[0]),
+            parked=state_from_bytes(parts[1]),
+            tracker=tracker_from_bytes(parts[2]),
+            frozen=np.frombuffer(parts[3], dtype="<i8").astype(np.int64),
         )
 
 
@@ -122,6 +157,7 @@ def new_decision_state(*, step_ns: int, settings: DecisionSettings) -> DecisionS
     base_cut = Grid(step_ns=step_ns).base_cut(settings.scoring)
     return DecisionState(
         detector=new_state(none, step_ns=step_ns, base_cut=base_cut),
+        parked=new_state(none, step_ns=step_ns, base_cut=base_cut),
         tracker=TrackerState(),
         frozen=none,
     )
@@ -150,7 +186,8 @@ def decide(
         ValueError: the block is on another grid or begins before windows already decided.
     """
     expectation = _expectation(profile, block)
-    detector = prepared(state.detector, block, settings=settings.scoring)
+    base_cut = state.detector.grid.base_cut(settings.scoring)
+    detector, parked = with_series(state.detector, state.parked, block.series, base_cut=base_cut)
     tracker = state.tracker
     frozen: NDArray[np.bool_] = np.isin(block.series, state.frozen)
     verdicts: list[VerdictBlock] = []
@@ -159,7 +196,7 @@ def decide(
     at = 0
     while at < block.window_count:
         rest = block.windows(at, block.window_count)
-        detector = prepared(detector, rest, settings=settings.scoring)
+        advance(detector, rest, settings=settings.scoring)
         piece = rest.windows(0, span(detector, rest))
         scored = score(
             detector,
@@ -189,7 +226,9 @@ def decide(
         verdicts.append(scored.verdicts.windows(0, taken))
         at += taken
     return Decision(
-        state=DecisionState(detector=detector, tracker=tracker, frozen=block.series[frozen]),
+        state=DecisionState(
+            detector=detector, parked=parked, tracker=tracker, frozen=block.series[frozen]
+        ),
         verdicts=_joined(verdicts),
         transitions=tuple(transitions),
         pages=tuple(pages),

@@ -1,10 +1,18 @@
 """Window and expectation to verdict."""
 
+from sentinel.core.scoring.borrow import borrowed_rows
 from sentinel.core.scoring.learn import learn
 from sentinel.core.scoring.score import Scored, score
 from sentinel.core.scoring.settings import KIND_RULES, Grid, KindRule, ScoringSettings, Sensitivity
-from sentinel.core.scoring.spans import prepared, span
-from sentinel.core.scoring.state import DetectorState, adopt_rows, new_state, state_from_bytes
+from sentinel.core.scoring.spans import advance, span
+from sentinel.core.scoring.state import (
+    DetectorState,
+    copy_rows,
+    new_state,
+    select_rows,
+    state_from_bytes,
+    with_series,
+)
 
 __all__ = [
     "KIND_RULES",
@@ -14,11 +22,14 @@ __all__ = [
     "Scored",
     "ScoringSettings",
     "Sensitivity",
-    "adopt_rows",
+    "advance",
+    "borrowed_rows",
+    "copy_rows",
     "learn",
     "new_state",
-    "prepared",
     "score",
+    "select_rows",
     "span",
     "state_from_bytes",
+    "with_series",
 ]

@@ -13,6 +13,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from sentinel.core.scoring.borrow import check_borrowed
 from sentinel.core.scoring.score import Scored
 from sentinel.core.scoring.settings import ScoringSettings
 from sentinel.core.scoring.state import VIEWS, DetectorState
@@ -69,6 +70,8 @@ def learn(
     width = state.recent.shape[0]
     state.recent[:] = scored.recent[window_count : window_count + width]
     state.next_ns = start_ns + window_count * state.step_ns
+    if bool((state.borrowed >= 0).any()):
+        check_borrowed(state, scored.residual[window_count - 1], settings)
 
 
 def _note_freezing(state: DetectorState, frozen: NDArray[np.bool_], window: int) -> None:

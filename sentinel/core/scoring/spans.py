@@ -7,17 +7,15 @@ import numpy as np
 from sentinel.core.model import WindowBlock
 from sentinel.core.scoring.hours import end_hour
 from sentinel.core.scoring.settings import HOUR_NS, ScoringSettings
-from sentinel.core.scoring.state import DetectorState, hour_of, with_series
+from sentinel.core.scoring.state import DetectorState, hour_of
 
 _CELLS_MAX = 500_000
 _HOURS_MAX = 24 * 400
 """After a gap longer than all that is remembered, more ended hours change nothing."""
 
 
-def prepared(
-    state: DetectorState, block: WindowBlock, *, settings: ScoringSettings
-) -> DetectorState:
-    """The state for the block's series, brought to the hour of its first window.
+def advance(state: DetectorState, block: WindowBlock, *, settings: ScoringSettings) -> None:
+    """Bring the state to the hour of the block's first window.
 
     Windows between the last one learnt and the block's first count as missing.
 
@@ -30,7 +28,6 @@ def prepared(
     if block.start_ns < state.next_ns:
         msg = f"the window at {block.start_ns} was learnt already; next is {state.next_ns}"
         raise ValueError(msg)
-    state = with_series(state, block.series, base_cut=state.grid.base_cut(settings))
     if state.next_ns == 0:
         state.hour = hour_of(block.start_ns)
     elif block.start_ns > state.next_ns:
@@ -39,7 +36,6 @@ def prepared(
     while state.hour < hour_of(block.start_ns):
         end_hour(state, settings)
     state.next_ns = block.start_ns
-    return state
 
 
 def span(state: DetectorState, block: WindowBlock) -> int:

@@ -20,6 +20,8 @@ SIDES = 2
 HOURS = 24
 BIN_COUNT = 60
 MEMORY_DAYS = 14
+PARKED_MAX = 20_000
+"""Series that are known but not in the present block."""
 
 _FORMAT = 1
 _Floats = NDArray[np.float64]
@@ -235,27 +237,52 @@ def state_from_bytes(data: bytes) -> DetectorState:
     )
 
 
-def with_series(state: DetectorState, series: _Longs, *, base_cut: float) -> DetectorState:
-    """The state for exactly these series: known ones kept, new ones empty, others forgotten."""
+def with_series(
+    state: DetectorState, parked: DetectorState, series: _Longs, *, base_cut: float
+) -> tuple[DetectorState, DetectorState]:
+    """The state for exactly these series, and what is known about all others.
+
+    A series that is not in a block any more is parked, not forgotten; one that comes (back) takes what is
+    parked of it. Of parked series those that know least go first when there are too many.
+    """
     if np.array_equal(state.series, series):
-        return state
-    wider = new_state(series, step_ns=state.step_ns, base_cut=base_cut)
-    wider.next_ns, wider.hour = state.next_ns, state.hour
-    _, old, new = np.intersect1d(state.series, series, assume_unique=True, return_indices=True)
-    _copy_rows(state, old, wider, new)
-    return wider
+        return state, parked
+    present = new_state(series, step_ns=state.step_ns, base_cut=base_cut)
+    present.next_ns, present.hour = state.next_ns, state.hour
+    copy_rows(parked, present)
+    copy_rows(state, present)
+    joined = ~np.isin(series, state.series)
+    _forget_moment(present, np.flatnonzero(joined))
+    others = np.setdiff1d(np.union1d(state.series, parked.series), series, assume_unique=True)
+    aside = new_state(others, step_ns=state.step_ns, base_cut=base_cut)
+    copy_rows(parked, aside)
+    copy_rows(state, aside)
+    return present, _bounded(aside)
 
 
-def adopt_rows(
-    state: DetectorState, primed: DetectorState, wanted: NDArray[np.bool_]
-) -> DetectorState:
-    """The state with rows of `primed` in place of its own for the `wanted` series that it holds."""
-    candidates = np.flatnonzero(wanted)
-    _, mine, theirs = np.intersect1d(
-        state.series[candidates], primed.series, assume_unique=True, return_indices=True
+def copy_rows(
+    source: DetectorState, target: DetectorState, *, only: NDArray[np.bool_] | None = None
+) -> None:
+    """Rows of `source` into `target`, for the series that both hold (and that `only`, of target's, marks)."""
+    _, theirs, mine = np.intersect1d(
+        source.series, target.series, assume_unique=True, return_indices=True
     )
-    _copy_rows(primed, theirs, state, candidates[mine])
-    return state
+    if only is not None:
+        theirs, mine = theirs[only[mine]], mine[only[mine]]
+    for name in COLUMNS:
+        if name != "series":
+            getattr(target, name)[..., mine] = getattr(source, name)[..., theirs]
+    target.hourly = None
+
+
+def select_rows(
+    state: DetectorState, wanted: NDArray[np.bool_], *, base_cut: float
+) -> DetectorState:
+    """The state of some of its series."""
+    part = new_state(state.series[wanted], step_ns=state.step_ns, base_cut=base_cut)
+    part.next_ns, part.hour = state.next_ns, state.hour
+    copy_rows(state, part)
+    return part
 
 
 def hour_of(time_ns: int) -> int:
@@ -263,10 +290,21 @@ def hour_of(time_ns: int) -> int:
     return time_ns // HOUR_NS
 
 
-def _copy_rows(
-    source: DetectorState, rows: NDArray[np.intp], target: DetectorState, places: NDArray[np.intp]
-) -> None:
+def _forget_moment(state: DetectorState, place: NDArray[np.intp]) -> None:
+    """What holds only for windows just before: a series that was away has none."""
+    for name in ("recent", "previous"):
+        getattr(state, name)[..., place] = np.nan
     for name in COLUMNS:
-        if name != "series":
-            getattr(target, name)[..., places] = getattr(source, name)[..., rows]
-    target.hourly = None
+        if name.startswith("now_"):
+            getattr(state, name)[..., place] = 0.0
+    state.last_over[:, place] = -1
+    state.frozen_from[place] = -1
+
+
+def _bounded(parked: DetectorState) -> DetectorState:
+    if parked.series_count <= PARKED_MAX:
+        return parked
+    most = np.argsort(-parked.seen, kind="stable")[:PARKED_MAX]
+    wanted = np.zeros(parked.series_count, np.bool_)
+    wanted[most] = True
+    return select_rows(parked, wanted, base_cut=0.0)

@@ -1,0 +1,101 @@
+"""A scale borrowed from coarser history, and how it is made a series' own.
+
+History is stored in windows of 5 minutes, live windows are 10 seconds, and how much noisier they are depends on
+the series. A series that has history therefore starts with everything learned from it, but is not judged
+before some live windows have shown their own noise (6 by default, a minute). From then on the borrowed scales are
+widened by the ratio of live to borrowed spread, with a margin that shrinks as windows come in (2 at
+6 windows, 1.1 at 48), never narrowed. After 48 windows the widening is folded into all that was
+borrowed, and the scale is the series' own. The level is taken anew from the first live windows, because
+what history ended with may be long ago.
+
+The factor's margin covers the sampling error of a spread made of few windows; it was not tuned on data.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sentinel.core.scoring.settings import ScoringSettings
+from sentinel.core.scoring.state import VIEWS, DetectorState, new_state
+from sentinel.core.scoring.thresholds import own_cuts
+
+OWN_AFTER_WINDOWS = 48
+_MARGIN_WINDOWS = 6.0
+_AS_THEY_ARE = (
+    "level",
+    "scale",
+    "day_square",
+    "day_filled",
+    "hour_abs",
+    "all_abs",
+    "mean",
+    "magnitude",
+    "variance",
+    "active",
+    "peaks",
+    "weeks",
+)
+_COUNTS = ("hour_abs_count", "all_abs_count", "seen")
+
+
+def borrowed_rows(
+    coarse: DetectorState, *, step_ns: int, settings: ScoringSettings
+) -> DetectorState:
+    """Rows for windows of `step_ns` from what was learned on coarser ones, of the series that are ready."""
+    ready = coarse.ready()
+    fine = new_state(coarse.series[ready], step_ns=step_ns, base_cut=0.0)
+    for name in _AS_THEY_ARE:
+        getattr(fine, name)[:] = getattr(coarse, name)[..., ready]
+    for name in _COUNTS:
+        getattr(fine, name)[:] = getattr(coarse, name)[..., ready] * (coarse.step_ns / step_ns)
+    fine.cut[:] = own_cuts(fine.peaks, fine.weeks, grid=fine.grid, settings=settings)
+    fine.borrowed[:] = 0
+    return fine
+
+
+def check_borrowed(
+    state: DetectorState, residual: NDArray[np.float64], settings: ScoringSettings
+) -> None:
+    """Hold borrowed scales against the live window that was just learnt; `residual` is its, float64[S]."""
+    place = np.flatnonzero((state.borrowed >= 0) & np.isfinite(residual))
+    if place.size == 0:
+        return
+    state.borrowed[place] += 1
+    count = state.borrowed[place]
+    _first_look(state, place[count == settings.borrowed_windows])
+    looking = place[count >= settings.borrowed_windows]
+    windows = np.maximum(state.run_count[looking], 1.0)
+    margin = 1.0 + _MARGIN_WINDOWS / windows
+    for view in range(VIEWS):
+        live = np.sqrt(state.run_square[view, looking] / windows)
+        borrowed = state.scale[view, looking]
+        widening = margin * live / np.where(borrowed > 0, borrowed, 1.0)
+        state.widening[view, looking] = np.where(borrowed > 0, np.maximum(widening, 1.0), 1.0)
+    _make_own(state, place[count >= OWN_AFTER_WINDOWS])
+    state.hourly = None
+
+
+def _first_look(state: DetectorState, place: NDArray[np.intp]) -> None:
+    """The level from the first live windows, and their spread round it."""
+    if place.size == 0:
+        return
+    recent = state.recent[:, place].astype(np.float64)
+    middle = np.nanmedian(recent, axis=0)
+    state.level[place] = middle
+    squares = np.where(np.isfinite(recent), (recent - middle) ** 2, 0.0)
+    state.run_count[place] = np.isfinite(recent).sum(axis=0)
+    state.run_square[:, place] = np.cumsum(squares, axis=0)[-1]
+
+
+def _make_own(state: DetectorState, place: NDArray[np.intp]) -> None:
+    if place.size == 0:
+        return
+    for view in range(VIEWS):
+        widening = state.widening[view, place]
+        state.scale[view, place] *= widening
+        state.day_square[view][:, place] *= (widening * widening).astype(np.float32)
+        state.hour_abs[view][:, place] *= widening.astype(np.float32)
+        state.all_abs[view, place] *= widening
+    state.widening[:, place] = 1.0
+    state.borrowed[place] = -1
