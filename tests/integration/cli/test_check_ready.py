@@ -1,0 +1,101 @@
+"""Goal: `check ready` tells ready, not ready and not reachable apart, and waits for nobody longer than it was told.
+
+Method: the command in-process against small servers on ephemeral loopback ports, each run in a thread.
+"""
+
+from __future__ import annotations
+
+import argparse
+import http.server
+import json
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from sentinel.cli import check
+
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
+
+COMPONENTS = {"storage.sqlite": {"status": "ok", "sentence": "Open \x1b[31m"}, "odd": 3}
+
+
+def run(*arguments: str) -> int:
+    parser = argparse.ArgumentParser(prog="sentinel")
+    check.add_parser(parser.add_subparsers(required=True))
+    args = parser.parse_args(["check", "ready", *arguments])
+    code: int = args.run(args)
+    return code
+
+
+@contextmanager
+def answering(status: int, body: bytes, headers: dict[str, str] | None = None) -> Iterator[str]:
+    """A server that gives every GET the same answer, and its address."""
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:  # the name the base class calls
+            self.send_response(status)
+            for name, value in {"Content-Length": str(len(body)), **(headers or {})}.items():
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *args: object) -> None:
+            """Say nothing."""
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+@pytest.mark.parametrize(("status", "code", "word"), [(200, 0, "Ready."), (503, 1, "Not ready.")])
+def test_ready_and_not_ready_with_the_components(
+    status: int, code: int, word: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    body = json.dumps({"ready": status == 200, "components": COMPONENTS}).encode()
+    with answering(status, body) as url:
+        assert run("--url", url) == code
+        lines = capsys.readouterr().out.splitlines()
+        assert lines == [word, "storage.sqlite: ok: Open \\x1b[31m"]
+        assert run("--url", url + "/", "-o", "json") == code
+    answer = json.loads(capsys.readouterr().out)
+    assert answer["ready"] is (status == 200)
+    assert answer["detail"]["components"] == COMPONENTS
+
+
+def test_someone_else_at_the_address_is_neither(capsys: pytest.CaptureFixture[str]) -> None:
+    with answering(404, b"not here") as url:
+        assert run("--url", url) == 3
+    with answering(302, b"", {"Location": "http://127.0.0.1:1/"}) as url:
+        assert run("--url", url) == 3
+    assert "as a sidecar does not" in capsys.readouterr().err
+
+
+def test_an_answer_without_components_still_counts(capsys: pytest.CaptureFixture[str]) -> None:
+    with answering(200, b"[" * 100_000) as url:
+        assert run("--url", url) == 0
+    assert capsys.readouterr().out == "Ready.\n"
+
+
+def test_nobody_there(capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        assert run("--url", f"http://127.0.0.1:{taken.getsockname()[1]}") == 3
+    assert "cannot be reached" in capsys.readouterr().err
+
+
+def test_a_silent_server_is_given_up(capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        port = silent.getsockname()[1]
+        assert run("--url", f"http://127.0.0.1:{port}", "--timeout", "0.2") == 3
+    assert "no answer in time" in capsys.readouterr().err
