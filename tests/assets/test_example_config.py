@@ -1,0 +1,57 @@
+"""Goal: deploy/example.yaml runs as it stands, on loopback and without a secret, and says what the code does.
+
+Method: it is loaded by the loader, validated by an independent JSON Schema implementation, and compared with the
+defaults it claims to show.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import jsonschema
+import pytest
+import yaml
+
+from sentinel.app.config import SentinelConfig, load_config
+from sentinel.runtime.config_render import differences
+from sentinel.runtime.config_schema import json_schema
+
+EXAMPLE = Path(__file__).parents[2] / "deploy" / "example.yaml"
+
+
+def test_it_shows_the_defaults_but_for_what_it_says() -> None:
+    loaded = load_config(EXAMPLE)
+    found = [one.path for one in differences(SentinelConfig(), loaded.config)]
+    assert found == ["store.directory"]
+    assert "# Not the default" in EXAMPLE.read_text()
+
+
+def test_it_reads_no_secret() -> None:
+    loaded = load_config(EXAMPLE)
+    assert loaded.secret_files == ()
+    assert [str(one) for one in loaded.warnings] == [
+        "senders: no destination is given: incidents are recorded and shown, and nobody is paged"
+    ]
+
+
+def test_it_fits_the_schema_by_an_independent_validator() -> None:
+    validator = jsonschema.Draft202012Validator(json_schema(SentinelConfig, title="test"))
+    document = yaml.safe_load(EXAMPLE.read_text())
+    validator.validate(document)
+    for place in ("", "receivers", "incidents", "web"):
+        wrong = yaml.safe_load(EXAMPLE.read_text())
+        (wrong[place] if place else wrong)["unknown_key"] = 1
+        with pytest.raises(jsonschema.ValidationError, match="unknown_key"):
+            validator.validate(wrong)
+
+
+def test_every_section_is_explained() -> None:
+    lines = EXAMPLE.read_text().splitlines()
+    for number, line in enumerate(lines):
+        if line and not line.startswith((" ", "#")):
+            assert lines[number - 1].startswith("# "), f"line {number + 1} has no comment: {line}"
+
+
+def test_it_has_every_top_level_setting_a_newcomer_needs() -> None:
+    shown = set(yaml.safe_load(EXAMPLE.read_text()))
+    assert {"mode", "sensitivity", "zone", "receivers", "store", "senders", "web"} <= shown

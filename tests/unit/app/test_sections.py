@@ -1,0 +1,115 @@
+"""Goal: what a user sets about the core's stages reaches the core, in its units, and nothing else changes.
+
+Method: defaults are compared with the core's own; every settable number is changed once and looked for.
+"""
+
+from __future__ import annotations
+
+from dataclasses import fields, replace
+from datetime import UTC, datetime
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from sentinel.app.sections import GuardsConfig, IncidentsConfig, KindConfig, ScoringConfig
+from sentinel.app.zones import zone_offsets
+from sentinel.core.incidents.settings import GuardSettings, IncidentSettings
+from sentinel.core.model import Kind
+from sentinel.core.scoring.settings import ScoringSettings, Sensitivity
+from sentinel.runtime.settings import Duration, Zone
+
+NOW_NS = 1_790_000_000_000_000_000
+
+
+def doubled(name: str, value: Any) -> dict[str, Any]:
+    return {name: not value if isinstance(value, bool) else value * 2}
+
+
+def test_the_defaults_are_the_cores_own() -> None:
+    assert ScoringConfig().settings(Sensitivity.NORMAL) == ScoringSettings()
+    assert GuardsConfig().settings() == GuardSettings()
+    assert IncidentsConfig().settings(zone=Zone("UTC"), now_ns=NOW_NS) == IncidentSettings()
+
+
+@pytest.mark.parametrize("name", [one.name for one in fields(GuardsConfig)])
+def test_every_guard_setting_changes_the_guards(name: str) -> None:
+    value = getattr(GuardsConfig(), name)
+    changed = replace(GuardsConfig(), **doubled(name, value))
+    differing = [
+        one.name
+        for one in fields(GuardSettings)
+        if getattr(changed.settings(), one.name) != getattr(GuardSettings(), one.name)
+    ]
+    assert differing in ([name], [f"{name}_s"], [f"{name}_ns"])
+
+
+@pytest.mark.parametrize(
+    "name",
+    [one.name for one in fields(IncidentsConfig) if one.name not in ("guards", "gauge_severity")],
+)
+def test_every_incident_setting_changes_the_incidents(name: str) -> None:
+    value = getattr(IncidentsConfig(), name)
+    changed = replace(IncidentsConfig(), **doubled(name, value))
+    settings = changed.settings(zone=Zone("UTC"), now_ns=NOW_NS)
+    differing = [
+        one.name
+        for one in fields(IncidentSettings)
+        if getattr(settings, one.name) != getattr(IncidentSettings(), one.name)
+    ]
+    assert differing in ([name], [f"{name}_ns"])
+
+
+def test_durations_become_nanoseconds() -> None:
+    config = IncidentsConfig(hold=Duration(0.3), guards=GuardsConfig(blind_after=Duration(90.0)))
+    settings = config.settings(zone=Zone("UTC"), now_ns=NOW_NS)
+    assert settings.hold_ns == 300_000_000
+    assert settings.guards.blind_after_ns == 90_000_000_000
+
+
+def test_a_kind_changes_alone() -> None:
+    config = ScoringConfig(errors=KindConfig(deviation_min=0.1, weight_min=50.0))
+    rules = config.settings(Sensitivity.NORMAL).rules
+    assert (rules[Kind.ERRORS].deviation_min, rules[Kind.ERRORS].weight_min) == (0.1, 50.0)
+    assert rules[Kind.ERRORS].high_only
+    assert rules[Kind.TRAFFIC] == ScoringSettings().rules[Kind.TRAFFIC]
+
+
+def test_sensitivity_scales_the_cut() -> None:
+    scales = [ScoringConfig().settings(one).cut_scale for one in Sensitivity]
+    assert scales == [one.cut_scale for one in Sensitivity]
+    assert scales == sorted(scales, reverse=True)
+
+
+def test_pages_name_sentinels_own_address() -> None:
+    settings = IncidentsConfig().settings(
+        zone=Zone("UTC"), now_ns=NOW_NS, web_url="https://sentinel.example.com"
+    )
+    assert settings.next_steps == ("curl -s https://sentinel.example.com/api/v1/incidents",)
+
+
+@pytest.mark.parametrize("name", ["Europe/Berlin", "America/New_York", "Asia/Kolkata", "UTC"])
+def test_offsets_agree_with_the_zone_at_every_hour_of_four_years(name: str) -> None:
+    offsets = zone_offsets(Zone(name), now_ns=NOW_NS)
+    assert [at for at, _ in offsets] == sorted({at for at, _ in offsets})
+    info = ZoneInfo(name)
+    place = 0
+    first_s = NOW_NS // 10**9 - 365 * 86_400
+    for at_s in range(first_s, first_s + 4 * 365 * 86_400, 3600):
+        while place + 1 < len(offsets) and offsets[place + 1][0] <= at_s * 10**9:
+            place += 1
+        expected = datetime.fromtimestamp(at_s, tz=UTC).astimezone(info).utcoffset()
+        assert expected is not None
+        assert offsets[place][1] == expected.total_seconds()
+
+
+def test_a_change_is_found_to_the_second() -> None:
+    """Berlin fell back at 01:00 UTC on 25 October 2026."""
+    change_ns = int(datetime(2026, 10, 25, 1, tzinfo=UTC).timestamp()) * 10**9
+    assert (change_ns, 3600) in zone_offsets(Zone("Europe/Berlin"), now_ns=NOW_NS)
+
+
+def test_a_zone_that_is_not_utc_reaches_the_page() -> None:
+    settings = IncidentsConfig().settings(zone=Zone("Asia/Tokyo"), now_ns=NOW_NS)
+    assert settings.zone_name == "Asia/Tokyo"
+    assert [seconds for _, seconds in settings.zone_offsets] == [9 * 3600]
