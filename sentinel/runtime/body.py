@@ -80,10 +80,7 @@ def body_is_gzip(encodings: list[str]) -> bool:
 
 def refuse_declared_size(request: web.BaseRequest, limits: BodyLimitsConfig) -> None:
     """InputTooLargeError when the sender says beforehand that its body is over the limit."""
-    declared = request.content_length
-    if declared is not None and declared > limits.compressed_max:
-        msg = "body is too large"
-        raise InputTooLargeError(msg, size_bytes=declared, limit_bytes=limits.compressed_max)
+    _refuse_over(request.content_length or 0, limits)
 
 
 async def read_body(request: web.BaseRequest, limits: BodyLimitsConfig) -> bytes:
@@ -93,6 +90,11 @@ async def read_body(request: web.BaseRequest, limits: BodyLimitsConfig) -> bytes
         InputTooLargeError: over the limit; nothing more is read.
         SlowInputError: slower than the least rate, or longer than the whole time.
     """
+    if request.content.is_eof():
+        # It came together with the head, as most do; what is buffered is less than the limit of a read.
+        body = request.content.read_nowait()
+        _refuse_over(len(body), limits)
+        return body
     loop = asyncio.get_running_loop()
     started_s = loop.time()
     chunks: list[bytes] = []
@@ -104,16 +106,18 @@ async def read_body(request: web.BaseRequest, limits: BodyLimitsConfig) -> bytes
                 timer.reschedule(started_s + allowed_s)
                 chunk = await request.content.readany()
                 size_bytes += len(chunk)
-                if size_bytes > limits.compressed_max:
-                    msg = "body is too large"
-                    raise InputTooLargeError(
-                        msg, size_bytes=size_bytes, limit_bytes=limits.compressed_max
-                    )
+                _refuse_over(size_bytes, limits)
                 chunks.append(chunk)
     except TimeoutError:
         msg = f"body came too slowly: {size_bytes} bytes in {loop.time() - started_s:.1f} s"
         raise SlowInputError(msg) from None
     return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+
+
+def _refuse_over(size_bytes: int, limits: BodyLimitsConfig) -> None:
+    if size_bytes > limits.compressed_max:
+        msg = "body is too large"
+        raise InputTooLargeError(msg, size_bytes=size_bytes, limit_bytes=limits.compressed_max)
 
 
 def inflate(body: bytes, limits: BodyLimitsConfig) -> bytes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any, TypeVar, cast
 
 from prometheus_client import (
     CollectorRegistry,
@@ -18,6 +19,8 @@ from prometheus_client.openmetrics.exposition import generate_latest as generate
 
 # A second series with the time each counter was made would double the page; nothing here asks for it.
 disable_created_metrics()  # type: ignore[no-untyped-call]
+
+Parent = TypeVar("Parent", Counter, Gauge, Histogram)
 
 
 class MetricType(StrEnum):
@@ -47,23 +50,25 @@ class Metrics:
         self._counters: dict[str, Counter] = {}
         self._gauges: dict[str, Gauge] = {}
         self._histograms: dict[str, Histogram] = {}
+        # Finding a child by its labels costs ten times what counting does; there are few, so they are kept.
+        self._children: dict[tuple[object, ...], Any] = {}
         for spec in catalogue:
             self._declare(spec)
 
     def count(self, name: str, amount: float = 1.0, /, **labels: str) -> None:
         """Add to a counter of the catalogue; KeyError when it is not in it."""
         counter = self._counters[name]
-        (counter.labels(**labels) if labels else counter).inc(amount)
+        (self._child(counter, name, labels) if labels else counter).inc(amount)
 
     def set(self, name: str, value: float, /, **labels: str) -> None:
         """Set a gauge of the catalogue."""
         gauge = self._gauges[name]
-        (gauge.labels(**labels) if labels else gauge).set(value)
+        (self._child(gauge, name, labels) if labels else gauge).set(value)
 
     def observe(self, name: str, value: float, /, **labels: str) -> None:
         """Add an observation to a histogram of the catalogue."""
         histogram = self._histograms[name]
-        (histogram.labels(**labels) if labels else histogram).observe(value)
+        (self._child(histogram, name, labels) if labels else histogram).observe(value)
 
     def value(self, name: str, /, **labels: str) -> float:
         """The present value of a counter or gauge; 0 when it was never touched."""
@@ -80,6 +85,13 @@ class Metrics:
         if openmetrics:
             return bytes(generate_openmetrics(self.registry))  # type: ignore[no-untyped-call]
         return bytes(generate_text(self.registry))
+
+    def _child(self, parent: Parent, name: str, labels: dict[str, str]) -> Parent:
+        key = (name, *labels.items())
+        child = self._children.get(key)
+        if child is None:
+            child = self._children[key] = parent.labels(**labels)
+        return cast("Parent", child)
 
     def _declare(self, spec: MetricSpec) -> None:
         if spec.type is MetricType.COUNTER:
