@@ -12,6 +12,8 @@ from sentinel.app.sections import IncidentsConfig, ScoringConfig
 from sentinel.core.scoring.settings import Sensitivity
 from sentinel.errors import ConfigProblem
 from sentinel.pipeline.deliver import DeliverConfig
+from sentinel.pipeline.evaluate import EvaluateConfig
+from sentinel.pipeline.fit import FitConfig
 from sentinel.pipeline.ingest import IngestConfig
 from sentinel.receivers.otlp_grpc import OtlpGrpcConfig
 from sentinel.receivers.otlp_http import OtlpHttpConfig
@@ -85,6 +87,10 @@ class SentinelConfig:
         IngestConfig(), help="How telemetry becomes series of windows.", restart=True
     )
     store: StoreConfig = setting(StoreConfig(), help="Where everything is kept.", restart=True)
+    fit: FitConfig = setting(FitConfig(), help="When the baseline is fitted anew.", restart=True)
+    evaluate: EvaluateConfig = setting(
+        EvaluateConfig(), help="How decisions survive a restart.", restart=True
+    )
     scoring: ScoringConfig = setting(ScoringConfig(), help="What must be seen before a page.")
     incidents: IncidentsConfig = setting(IncidentsConfig(), help="How pages follow on anomalies.")
     deliver: DeliverConfig = setting(DeliverConfig(), help="How pages get where they must be.")
