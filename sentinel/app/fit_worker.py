@@ -1,0 +1,48 @@
+"""The child that fits: `python -I -m sentinel.app.fit_worker`, a request on stdin, the fit's bytes on stdout.
+
+A process of its own, because a fit needs memory for a moment that the sidecar must not keep, and because
+whatever goes wrong in it ends here. It opens the store read-only and takes no lock.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+
+# numpy's BLAS would start threads that spin; it reads this once, when it is first imported.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+from sentinel.errors import SentinelError
+from sentinel.pipeline.fit import EXIT_NO_HISTORY
+from sentinel.pipeline.fitting import fit_payload
+from sentinel.storage.sqlite import StoreReader
+
+_NICENESS = 10
+_REQUEST_BYTES_MAX = 65_536
+
+
+def main() -> int:
+    """Fit once; 0 with the fit on stdout, `EXIT_NO_HISTORY` without history, 1 with a clear line."""
+    os.nice(_NICENESS)
+    request = json.loads(sys.stdin.buffer.read(_REQUEST_BYTES_MAX))
+    try:
+        with StoreReader(request["directory"]) as reader:
+            payload = fit_payload(
+                reader,
+                now_ns=request["now_ns"],
+                version=request["version"],
+                step_ns=request["step_ns"],
+            )
+    except SentinelError as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    if payload is None:
+        return EXIT_NO_HISTORY
+    sys.stdout.buffer.write(payload)
+    sys.stdout.buffer.flush()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

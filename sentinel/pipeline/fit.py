@@ -1,0 +1,345 @@
+"""Keeps the baseline fresh: refits in a child process, stores what it found, and says from when it holds.
+
+A fit that fails, hangs or answers with nonsense costs nothing but time: it is counted, tried again after a
+back-off, and the old fit stays in effect.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import math
+import os
+import sys
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import ParamSpec, Protocol, TypeVar
+
+from sentinel.errors import SentinelError, StoreError
+from sentinel.pipeline.fitting import Fit, fit_from_snapshot
+from sentinel.ports import BaselineStore, Snapshot
+from sentinel.runtime.backoff import Backoff
+from sentinel.runtime.component import Health, HealthRecord, Surroundings
+from sentinel.runtime.settings import ByteSize, Duration, setting
+from sentinel.runtime.tasks import TaskGroup
+
+__all__ = ["EXIT_NO_HISTORY", "Fit", "FitConfig", "FitResult", "Fitter"]
+
+EXIT_NO_HISTORY = 4
+_WORKER = ("-I", "-m", "sentinel.app.fit_worker")
+_COMPLAINT_BYTES_MAX = 2_000
+_CHUNK_BYTES = 1 << 20
+_LOOK_S = 1.0
+
+Arguments = ParamSpec("Arguments")
+Result = TypeVar("Result")
+
+
+class StoreThread(Protocol):
+    """The store, and the thread its calls run in."""
+
+    @property
+    def sync(self) -> BaselineStore:
+        """The store's blocking methods."""
+        ...
+
+    def run(
+        self,
+        function: Callable[Arguments, Result],
+        /,
+        *args: Arguments.args,
+        **kwargs: Arguments.kwargs,
+    ) -> Awaitable[Result]:
+        """Call one of them without blocking the event loop."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FitConfig:
+    """When the baseline is fitted anew, and what the fitting child may cost."""
+
+    interval: Duration = setting(
+        Duration(3600.0), help="How often the baseline is fitted; a fit reaches 26 hours ahead."
+    )
+    timeout: Duration = setting(
+        Duration(600.0), help="A fit that takes longer is ended; the old one stays in effect."
+    )
+    result_bytes_max: ByteSize = setting(
+        ByteSize(512 << 20), help="A fit larger than this is refused."
+    )
+
+    def __post_init__(self) -> None:
+        if not 1.0 <= self.interval <= 86_400.0:
+            msg = (
+                "interval must be between 1 second and 1 day, because a fit reaches 26 hours ahead"
+            )
+            raise ValueError(msg)
+        if self.timeout <= 0:
+            msg = "timeout must be above 0"
+            raise ValueError(msg)
+        if self.result_bytes_max < 1 << 20:
+            msg = "result_bytes_max must be at least 1MiB"
+            raise ValueError(msg)
+
+
+class FitResult(StrEnum):
+    """How a fit ended; fit to be a metric label."""
+
+    OK = "ok"
+    NO_HISTORY = "no_history"
+    NOT_STARTED = "not_started"
+    FAILED = "failed"
+    TIMEOUT = "timeout"
+    GARBAGE = "garbage"
+    TOO_LARGE = "too_large"
+    NOT_STORED = "not_stored"
+
+
+class _FitFailedError(SentinelError):
+    """A fit that gave nothing; carries the result it is counted by."""
+
+    def __init__(self, result: FitResult, message: str) -> None:
+        self.result = result
+        super().__init__(message)
+
+
+class Fitter:
+    """Fits at the start, then at the interval, and whenever it is asked."""
+
+    def __init__(
+        self,
+        config: FitConfig,
+        store: StoreThread,
+        surroundings: Surroundings,
+        *,
+        step_ns: int,
+        store_directory: str,
+        command: Sequence[str] = (sys.executable, *_WORKER),
+    ) -> None:
+        self._config = config
+        self._store = store
+        self._surroundings = surroundings
+        self._step_ns = step_ns
+        self._directory = store_directory
+        self._command = tuple(command)
+        self._health = HealthRecord(surroundings.clock)
+        self._tasks = TaskGroup(
+            self.name, metrics=surroundings.metrics, logger=surroundings.logger
+        )
+        self._asked = asyncio.Event()
+        self._ended = asyncio.Event()
+        self._ended_count = 0
+        self._working = False
+        self._started = False
+        self._due_s = math.inf
+        self._current: Fit | None = None
+        self._last_version = 0
+        self._child: asyncio.subprocess.Process | None = None
+
+    @property
+    def name(self) -> str:
+        """Unique name of the component."""
+        return "pipeline.fit"
+
+    def current(self) -> Fit | None:
+        """The newest fit, which takes effect at its `at_ns`; None before the first."""
+        return self._current
+
+    def stored(self, snapshot: Snapshot) -> Fit | None:
+        """A fit that was stored, or None when its bytes cannot be used."""
+        try:
+            return fit_from_snapshot(snapshot)
+        except ValueError as error:
+            self._surroundings.logger.warning(
+                "A stored fit cannot be used", extra={"reason": str(error)}
+            )
+            return None
+
+    def request(self) -> None:
+        """Fit soon, without waiting for the interval."""
+        self._asked.set()
+
+    async def fitted(self) -> None:
+        """Ask, and wait until a fit that began after this call has ended, well or not."""
+        target = self._ended_count + (2 if self._working else 1)
+        while self._ended_count < target and self._started:
+            self._ended.clear()
+            self.request()
+            await self._ended.wait()
+
+    async def start(self) -> None:
+        """Load the newest stored fit and begin to fit."""
+        for snapshot in await self._store.run(self._store.sync.fits):
+            self._last_version = max(self._last_version, snapshot.version)
+            if self._current is None:
+                self._current = self.stored(snapshot)
+        self._health.ok(
+            "Waiting for the first fit"
+            if self._current is None
+            else f"Fit {self._current.version} was loaded"
+        )
+        self._started = True
+        self._tasks.spawn("fit", self._run)
+        self._tasks.spawn("clock", self._watch_clock)
+
+    async def stop(self) -> None:
+        """End the child, if one runs; idempotent."""
+        self._started = False
+        await self._tasks.close()
+        await self._end_child()
+        self._ended.set()
+        self._health.failing("Stopped")
+
+    def health(self) -> Health:
+        """The present state."""
+        return self._health.current
+
+    async def _run(self) -> None:
+        backoff = Backoff(first_s=5.0, limit_s=self._config.interval)
+        failures = 0
+        while True:
+            self._asked.clear()
+            self._working, self._due_s = True, math.inf
+            try:
+                await self._fit_once()
+                failures = 0
+                wait_s = float(self._config.interval)
+            except (_FitFailedError, StoreError) as error:
+                failures += 1
+                wait_s = backoff.wait_s(failures)
+                self._note_failure(error, wait_s=wait_s)
+            self._due_s = self._surroundings.clock.monotonic_s() + wait_s
+            self._working = False
+            self._ended_count += 1
+            self._ended.set()
+            await self._asked.wait()
+
+    async def _watch_clock(self) -> None:
+        """Ask when the next fit is due."""
+        clock = self._surroundings.clock
+        while True:
+            await clock.sleep(_LOOK_S)
+            if clock.monotonic_s() >= self._due_s:
+                self._asked.set()
+
+    async def _fit_once(self) -> None:
+        clock, metrics = self._surroundings.clock, self._surroundings.metrics
+        started_s = clock.monotonic_s()
+        version = self._last_version + 1
+        payload = await self._run_child(now_ns=clock.now_ns(), version=version)
+        if payload is None:
+            metrics.count("sentinel_fits_total", result=FitResult.NO_HISTORY)
+            if self._current is None:
+                self._health.ok("Waiting for a day of history")
+            return
+        now_ns = clock.now_ns()
+        # The first boundary that no window has reached: what begins later is judged by the new fit, also when
+        # it is decided again after a restart.
+        at_ns = (now_ns // self._step_ns + 1) * self._step_ns
+        snapshot = Snapshot(at_ns=at_ns, version=version, payload=payload)
+        try:
+            fit = fit_from_snapshot(snapshot)
+        except (ValueError, KeyError) as error:
+            raise _FitFailedError(
+                FitResult.GARBAGE, f"the child's answer is no fit: {error}"
+            ) from error
+        if fit.rows.step_ns != self._step_ns:
+            msg = "the child's answer is for windows of another width"
+            raise _FitFailedError(FitResult.GARBAGE, msg)
+        await self._store.run(self._store.sync.save_fit, snapshot)
+        self._last_version, self._current = version, fit
+        metrics.count("sentinel_fits_total", result=FitResult.OK)
+        metrics.set("sentinel_fit_duration_seconds", clock.monotonic_s() - started_s)
+        self._health.ok(f"Fit {version} knows {len(fit.profile.series)} series")
+
+    async def _run_child(self, *, now_ns: int, version: int) -> bytes | None:
+        """The child's answer; None when there is no history to fit."""
+        request = {
+            "directory": self._directory,
+            "now_ns": now_ns,
+            "version": version,
+            "step_ns": self._step_ns,
+        }
+        try:
+            self._child = await asyncio.create_subprocess_exec(
+                *self._command,
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.PIPE,
+                env={"PATH": os.environ.get("PATH", ""), "OPENBLAS_NUM_THREADS": "1"},
+            )
+        except OSError as error:
+            raise _FitFailedError(
+                FitResult.NOT_STARTED, f"the child cannot be started: {error}"
+            ) from error
+        try:
+            answer, complaint = await asyncio.wait_for(
+                self._converse(self._child, json.dumps(request).encode()), self._config.timeout
+            )
+            code = await self._child.wait()
+        except TimeoutError as error:
+            msg = f"the child took longer than {self._config.timeout:g} s and was ended"
+            raise _FitFailedError(FitResult.TIMEOUT, msg) from error
+        finally:
+            await self._end_child()
+        if code == EXIT_NO_HISTORY:
+            return None
+        if code != 0:
+            text = complaint.decode(errors="replace").strip()[-500:]
+            raise _FitFailedError(
+                FitResult.FAILED, f"the child ended with {code}: {text or 'no word'}"
+            )
+        return answer
+
+    async def _converse(
+        self, child: asyncio.subprocess.Process, request: bytes
+    ) -> tuple[bytes, bytes]:
+        if child.stdin is None or child.stdout is None or child.stderr is None:
+            msg = "the child has no pipes"
+            raise _FitFailedError(FitResult.NOT_STARTED, msg)
+        with contextlib.suppress(ConnectionError):
+            child.stdin.write(request)
+            await child.stdin.drain()
+        child.stdin.close()
+        answer, complaint = await asyncio.gather(
+            self._read(child.stdout, self._config.result_bytes_max),
+            _read_tail(child.stderr),
+        )
+        return answer, complaint
+
+    async def _read(self, stream: asyncio.StreamReader, limit_bytes: int) -> bytes:
+        parts = bytearray()
+        while part := await stream.read(_CHUNK_BYTES):
+            parts += part
+            if len(parts) > limit_bytes:
+                msg = f"the child's answer is larger than {limit_bytes} bytes"
+                raise _FitFailedError(FitResult.TOO_LARGE, msg)
+        return bytes(parts)
+
+    async def _end_child(self) -> None:
+        child, self._child = self._child, None
+        if child is None or child.returncode is not None:
+            return
+        with contextlib.suppress(ProcessLookupError):
+            child.kill()
+        await child.wait()
+
+    def _note_failure(self, error: SentinelError, *, wait_s: float) -> None:
+        result = error.result if isinstance(error, _FitFailedError) else FitResult.NOT_STORED
+        self._surroundings.metrics.count("sentinel_fits_total", result=result)
+        self._surroundings.logger.warning(
+            "A fit failed and will be tried again",
+            extra={"reason": str(error), "wait_s": round(wait_s, 1)},
+        )
+        kept = "none is in effect" if self._current is None else "the old fit stays in effect"
+        self._health.degraded(f"The last fit failed, {kept}: {error}")
+
+
+async def _read_tail(stream: asyncio.StreamReader) -> bytes:
+    """The end of what the child complained, however much that was."""
+    tail = b""
+    while part := await stream.read(_CHUNK_BYTES):
+        tail = (tail + part)[-_COMPLAINT_BYTES_MAX:]
+    return tail

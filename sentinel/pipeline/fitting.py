@@ -1,0 +1,240 @@
+"""The work of a fit, done in a child process: stored history in, profile and primed state out.
+
+Besides the profile, series that cannot be judged yet are primed: the scorer runs over their history of
+5-minute windows as it would have run then, and what it learned is converted to live windows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sentinel.core.baseline import BIN_NS, LAG_DAYS, Profile, fit_profile
+from sentinel.core.decide import DecisionState
+from sentinel.core.model import WindowBlock
+from sentinel.core.scoring import (
+    DetectorState,
+    Grid,
+    ScoringSettings,
+    advance,
+    borrowed_rows,
+    copy_rows,
+    learn,
+    new_state,
+    score,
+    span,
+    state_from_bytes,
+)
+from sentinel.core.stats.packing import pack_arrays, unpack_arrays
+from sentinel.ports import SeriesRow, Snapshot
+
+DAY_NS = 86_400_000_000_000
+PRIME_DAYS = 14
+"""How much history a series is primed with; the scales remember as many days."""
+
+_TILE_SERIES = 1000
+_FORMAT = 1
+_ENOUGH_CALLS = 1e6
+"""A stored window of 5 minutes was made of windows that counted; it is not judged by its calls again."""
+
+
+class HistoryReader(Protocol):
+    """What of a store a fit reads."""
+
+    def series(self) -> list[SeriesRow]:
+        """Every registered series, by id."""
+        ...
+
+    def windows(
+        self, *, step_ns: int, start_ns: int, end_ns: int, series: Sequence[int] | None = None
+    ) -> Iterator[WindowBlock]:
+        """Stored windows, in time order."""
+        ...
+
+    def states(self, *, limit: int = 2) -> list[Snapshot]:
+        """The newest states, newest first."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fit:
+    """What a fit found, in effect from a window boundary on.
+
+    Attributes:
+        version: counts the fits of a store.
+        at_ns: start of the first window that is judged by it.
+        profile: what is expected.
+        rows: what was learned of series that were not ready when the fit was made.
+    """
+
+    version: int
+    at_ns: int
+    profile: Profile
+    rows: DetectorState
+
+    def primed_state(self, state: DecisionState, *, settings: ScoringSettings) -> DecisionState:
+        """The state with what the fit learned of series that are not ready; `state` is used up."""
+        return state.primed(self.rows, settings=settings)
+
+
+def fit_from_snapshot(snapshot: Snapshot) -> Fit:
+    """A fit from its stored bytes; ValueError when they are damaged or of another format."""
+    parts, facts = unpack_arrays(snapshot.payload)
+    if facts.get("format") != _FORMAT or set(parts) != {"profile", "rows"}:
+        msg = f"a fit of format {facts.get('format')} cannot be read"
+        raise ValueError(msg)
+    return Fit(
+        version=snapshot.version,
+        at_ns=snapshot.at_ns,
+        profile=Profile.from_bytes(parts["profile"].tobytes()),
+        rows=state_from_bytes(parts["rows"].tobytes()),
+    )
+
+
+def fit_payload(reader: HistoryReader, *, now_ns: int, version: int, step_ns: int) -> bytes | None:
+    """Fit every series that has history, and prime those that are not ready; None without any history.
+
+    Args:
+        reader: the store.
+        now_ns: up to where the past is known.
+        version: number of the fit.
+        step_ns: width of the live windows.
+    """
+    ids = np.array([row.series_id for row in reader.series()], np.int64)
+    ready = _ready_series(reader, step_ns=step_ns)
+    profiles: list[Profile] = []
+    rows: list[DetectorState] = []
+    settings = ScoringSettings()
+    for first in range(0, len(ids), _TILE_SERIES):
+        history = _history(reader, ids[first : first + _TILE_SERIES], now_ns=now_ns)
+        if history is None:
+            continue
+        profile = fit_profile(history, at_ns=now_ns, version=version)
+        profiles.append(_known(profile))
+        wanted = ~np.isin(history.series, ready)
+        if wanted.any():
+            learned = learned_from(_columns(history, wanted), settings=settings)
+            rows.append(borrowed_rows(learned, step_ns=step_ns, settings=settings))
+    if not profiles or not sum(len(profile.series) for profile in profiles):
+        return None
+    joined = Profile(
+        version=version,
+        start_ns=profiles[0].start_ns,
+        step_ns=profiles[0].step_ns,
+        series=np.concatenate([profile.series for profile in profiles]),
+        grid=np.concatenate([profile.grid for profile in profiles], axis=1),
+    )
+    primed = _joined_rows(rows, step_ns=step_ns)
+    parts = {
+        "profile": np.frombuffer(joined.to_bytes(), np.int8),
+        "rows": np.frombuffer(primed.to_bytes(), np.int8),
+    }
+    return pack_arrays(parts, {"format": _FORMAT})
+
+
+def learned_from(history: WindowBlock, *, settings: ScoringSettings) -> DetectorState:
+    """What the scorer knows after a history, its profile refitted each day from what came before."""
+    base_cut = Grid(step_ns=history.step_ns).base_cut(settings)
+    state = new_state(history.series, step_ns=history.step_ns, base_cut=base_cut)
+    at = max(0, history.window_count - PRIME_DAYS * DAY_NS // history.step_ns)
+    calm = np.zeros(history.series_count, np.bool_)
+    profile = None
+    while at < history.window_count:
+        rest = history.windows(at, history.window_count)
+        if (
+            profile is None
+            or rest.start_ns // DAY_NS > (rest.start_ns - history.step_ns) // DAY_NS
+        ):
+            profile = fit_profile(
+                history, at_ns=rest.start_ns, version=0, horizon_ns=DAY_NS + history.step_ns
+            )
+        advance(state, rest, settings=settings)
+        piece = rest.windows(0, span(state, rest))
+        scored = score(state, piece, profile.expectation(piece), frozen=calm, settings=settings)
+        learn(
+            state,
+            scored,
+            window_count=piece.window_count,
+            open_incident=calm,
+            settings=settings,
+        )
+        at += piece.window_count
+    return state
+
+
+def _ready_series(reader: HistoryReader, *, step_ns: int) -> NDArray[np.int64]:
+    """Series that the newest stored state can judge already; what cannot be read counts as none."""
+    for snapshot in reader.states(limit=1):
+        try:
+            state = DecisionState.from_bytes(snapshot.payload)
+        except ValueError:
+            break
+        if state.detector.step_ns == step_ns:
+            return state.ready()
+    return np.zeros(0, np.int64)
+
+
+def _history(reader: HistoryReader, ids: NDArray[np.int64], *, now_ns: int) -> WindowBlock | None:
+    """The last six weeks of 5-minute windows of some series on one unbroken grid; None when empty."""
+    end_ns = now_ns - now_ns % BIN_NS
+    start_ns = end_ns - (LAG_DAYS[-1] + PRIME_DAYS) * DAY_NS
+    value: NDArray[np.float32] | None = None
+    kind = np.zeros(len(ids), np.int8)
+    first_ns = end_ns
+    for block in reader.windows(
+        step_ns=BIN_NS, start_ns=start_ns, end_ns=end_ns, series=ids.tolist()
+    ):
+        if value is None:
+            first_ns = block.start_ns
+            value = np.full(((end_ns - first_ns) // BIN_NS, len(ids)), np.nan, np.float32)
+        row = (block.start_ns - first_ns) // BIN_NS
+        place = np.searchsorted(ids, block.series)
+        value[row : row + block.window_count, place] = block.value
+        kind[place] = block.kind
+    if value is None:
+        return None
+    return WindowBlock(
+        start_ns=first_ns,
+        step_ns=BIN_NS,
+        series=ids,
+        kind=kind,
+        value=value,
+        weight=np.full(value.shape, _ENOUGH_CALLS, np.float32),
+        heard=np.ones(value.shape, np.bool_),
+    )
+
+
+def _columns(block: WindowBlock, wanted: NDArray[np.bool_]) -> WindowBlock:
+    return WindowBlock(
+        start_ns=block.start_ns,
+        step_ns=block.step_ns,
+        series=block.series[wanted],
+        kind=block.kind[wanted],
+        value=block.value[:, wanted],
+        weight=block.weight[:, wanted],
+        heard=block.heard[:, wanted],
+    )
+
+
+def _known(profile: Profile) -> Profile:
+    """The profile without series of which nothing is known."""
+    known = np.isfinite(profile.grid).any(axis=0)
+    return Profile(
+        version=profile.version,
+        start_ns=profile.start_ns,
+        step_ns=profile.step_ns,
+        series=profile.series[known],
+        grid=profile.grid[:, known],
+    )
+
+
+def _joined_rows(parts: Sequence[DetectorState], *, step_ns: int) -> DetectorState:
+    series = np.concatenate([np.zeros(0, np.int64), *(part.series for part in parts)])
+    joined = new_state(series, step_ns=step_ns, base_cut=0.0)
+    for part in parts:
+        copy_rows(part, joined)
+    return joined
