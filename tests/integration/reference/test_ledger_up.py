@@ -385,6 +385,23 @@ async def test_load_on_nothing_says_so() -> None:
     assert json.loads(output)["sent_count"] > 0
 
 
+async def test_processes_without_their_servers_give_up_and_say_so() -> None:
+    """The NATS client would try to connect for ever, deaf to SIGTERM; the start has a limit."""
+
+    async def exit_code(role: str) -> int | None:
+        process = await ledger(
+            role,
+            "--nats-url",
+            "nats://127.0.0.1:9",
+            mark="none",
+            LEDGER_POSTGRES_URL="postgresql://u:p@127.0.0.1:9/d",
+        )
+        await process.communicate()
+        return process.returncode
+
+    assert await asyncio.gather(exit_code("edge"), exit_code("poster")) == [3, 3]
+
+
 async def test_sigterm_stops_everything_and_removes_its_files(tmp_path: Path) -> None:
     collector = OtlpCollector()
     await collector.start()

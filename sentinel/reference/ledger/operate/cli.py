@@ -1,6 +1,7 @@
 """Command line of the ledger: arguments in, exit code out.
 
-Exit codes: 0 done, 1 the thing run went wrong, 2 usage, 3 could not be reached or read.
+Exit codes: 0 done, 1 the thing run went wrong, 2 usage, 3 could not be reached or read, 130
+interrupted before it had begun.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from sentinel.reference.ledger.wire.config import (
 
 EXIT_WRONG: Final = 1
 EXIT_UNREACHABLE: Final = 3
+EXIT_INTERRUPTED: Final = 130
 _UNITS_S: Final = {"s": 1, "m": 60, "h": 3600}
 
 
@@ -33,6 +35,8 @@ def run(arguments: list[str]) -> int:
     options = _parser().parse_args(arguments)
     try:
         code: int = options.command(options)
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED
     except UnavailableError as error:
         _complain(error)
         return EXIT_UNREACHABLE

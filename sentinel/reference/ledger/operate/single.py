@@ -27,7 +27,7 @@ from sentinel.reference.ledger.wire.nats import Queue
 from sentinel.reference.ledger.wire.postgres import Database, migrate
 
 _T = TypeVar("_T")
-_CONNECT_PATIENCE_S: Final = 10.0
+_CONNECT_PATIENCE_S: Final = 5.0
 _CONNECT_PAUSE_S: Final = 0.2
 
 
@@ -38,7 +38,6 @@ async def run_edge(edge_config: EdgeConfig, nats: NatsConfig, postgres: Postgres
         UnavailableError: a server was not there at the start.
     """
     telemetry = start_telemetry(EDGE_SERVICE)
-    stop = stop_on_signals()
     try:
         queue = await connect_queue(nats, telemetry)
         try:
@@ -52,6 +51,8 @@ async def run_edge(edge_config: EdgeConfig, nats: NatsConfig, postgres: Postgres
                 )
                 edge = Edge(edge_config, queue=queue, reads=reads, telemetry=telemetry)
                 url = await edge.start()
+                # Only now: before it, a signal may end the process at once, for nothing is lost.
+                stop = stop_on_signals()
                 try:
                     telemetry.info(Event.EDGE_STARTED, "The edge is listening", url=url)
                     say({"event": "ready", "role": "edge", "url": url, "pid": os.getpid()})
@@ -77,7 +78,6 @@ async def run_poster(
         LedgerError: the database was written by a newer version.
     """
     telemetry = start_telemetry(POSTER_SERVICE)
-    stop = stop_on_signals()
     try:
         await _patiently(lambda: migrate(postgres))
         queue = await connect_queue(nats, telemetry)
@@ -86,6 +86,7 @@ async def run_poster(
             database = await Database.connect(postgres, application_name="poster")
             try:
                 poster = Poster(poster_config, queue=queue, database=database, telemetry=telemetry)
+                stop = stop_on_signals()
                 telemetry.info(Event.POSTING_STARTED, "The poster is waiting for transfers")
                 say({"event": "ready", "role": "poster", "pid": os.getpid()})
                 await poster.run(stop)

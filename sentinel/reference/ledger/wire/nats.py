@@ -11,6 +11,7 @@ poster, where nobody would deliver them again.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
@@ -95,19 +96,29 @@ class Queue:
 
         client = Client()
         with _reaching("no NATS server answers"):
-            await client.connect(
-                servers=[config.url],
-                name=name,
-                connect_timeout=int(max(config.connect_timeout_s, 1)),
-                allow_reconnect=True,
-                max_reconnect_attempts=-1,
-                reconnect_time_wait=1,
-                disconnected_cb=disconnected,
-                reconnected_cb=reconnected,
-                error_cb=error,
-            )
+            try:
+                # The client's own first connect goes on for ever when its reconnects do.
+                async with asyncio.timeout(config.connect_timeout_s):
+                    await client.connect(
+                        servers=[config.url],
+                        name=name,
+                        connect_timeout=int(max(config.connect_timeout_s, 1)),
+                        allow_reconnect=True,
+                        max_reconnect_attempts=-1,
+                        reconnect_time_wait=1,
+                        disconnected_cb=disconnected,
+                        reconnected_cb=reconnected,
+                        error_cb=error,
+                    )
+            except BaseException:
+                await client.close()
+                raise
         queue = cls(config, client)
-        await queue._ensure_streams()
+        try:
+            await queue._ensure_streams()
+        except BaseException:
+            await client.close()
+            raise
         return queue
 
     @property
