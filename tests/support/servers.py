@@ -47,7 +47,7 @@ def running_process(
 ) -> Iterator[subprocess.Popen[bytes]]:
     """A child process with its output in a file; terminated, then killed, whatever happens."""
     with log.open("wb") as output:
-        process = subprocess.Popen(  # noqa: S603  # the arguments are the test's own
+        process = subprocess.Popen(  # the arguments are the test's own
             argv, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=env
         )
         try:
@@ -77,7 +77,7 @@ class PrometheusServer:
         """The `data` of an API answer; AssertionError with Prometheus' own words when it says no."""
         address = f"{self.url}{path}?{urllib.parse.urlencode(parameters)}"
         try:
-            with urllib.request.urlopen(address, timeout=10) as response:  # noqa: S310  # loopback
+            with urllib.request.urlopen(address, timeout=10) as response:  # loopback
                 answer = json.load(response)
         except urllib.error.HTTPError as error:
             msg = f"{path} {parameters}: {error.read().decode()}"
@@ -94,7 +94,7 @@ class PrometheusServer:
     def is_ready(self) -> bool:
         """Whether it serves queries."""
         try:
-            with urllib.request.urlopen(f"{self.url}/-/ready", timeout=2) as response:  # noqa: S310
+            with urllib.request.urlopen(f"{self.url}/-/ready", timeout=2) as response:
                 return bool(response.status == http.client.OK)
         except OSError:
             return False

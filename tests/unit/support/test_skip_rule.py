@@ -56,7 +56,7 @@ def test_an_absent_program_skips() -> None:
 def test_the_run_fails_and_says_why(tmp_path: Path, body: str, ci: str, complaint: str) -> None:
     (tmp_path / "conftest.py").write_text((ROOT / "tests/conftest.py").read_text())
     (tmp_path / "test_case.py").write_text(body)
-    run = subprocess.run(  # noqa: S603  # arguments of this test
+    run = subprocess.run(  # arguments of this test
         [
             *(sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-c", os.devnull),
             *("--rootdir", str(tmp_path), str(tmp_path)),
@@ -76,4 +76,4 @@ def test_the_run_fails_and_says_why(tmp_path: Path, body: str, ci: str, complain
     finally:
         for line in run.stdout.splitlines():
             if "left running: pid " in line:
-                subprocess.run(["kill", line.split("pid ")[1].split()[0]], check=False)  # noqa: S603, S607
+                subprocess.run(["kill", line.split("pid ")[1].split()[0]], check=False)
