@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from typing import Protocol, TypeVar
 
 from sentinel.core.model import Page, PageReason, PageStatus
@@ -17,6 +18,7 @@ from sentinel.pipeline.delivery_plan import (
     PENDING,
     DeliveryRules,
     after_send,
+    briefly_seen,
     brought_forward,
     overtaken,
     plan,
@@ -53,6 +55,10 @@ class Destination(Sender, Protocol):
     @property
     def heartbeat(self) -> bool:
         """Whether it gets the heartbeat."""
+        ...
+
+    async def has_forgotten(self, page: Page) -> bool:
+        """Whether it says for certain that it does not know the page's alert; False when it cannot be asked."""
         ...
 
     async def close(self) -> None:
@@ -149,8 +155,11 @@ class Lane:
             if todo.changed:
                 await self._run_blocking(lambda: self._outbox.update(todo.changed))
             heartbeat = self._heartbeat_pages(now_ns) if with_heartbeat else []
-            answered, sent = await self._send(todo.send, heartbeat, now_ns=now_ns)
+            again, too_early = await self._forgotten(entries, todo.send, now_ns=now_ns)
+            send = [entry for entry in todo.send if entry.entry_id not in too_early]
+            answered, sent = await self._send(send, heartbeat, now_ns=now_ns)
             changed = self._changes(entries, sent, answered=answered, now_ns=now_ns)
+            changed.update({entry.entry_id: entry for entry in again})
             for entry in todo.changed:
                 changed.pop(entry.entry_id, None)
             if changed:
@@ -169,6 +178,18 @@ class Lane:
         self._next_due_ns = todo.next_due_ns
         after = {entry.entry_id: entry for entry in (*entries, *todo.changed)}
         self._account(after | changed)
+
+    async def _forgotten(
+        self, entries: Sequence[OutboxEntry], send: Sequence[OutboxEntry], *, now_ns: int
+    ) -> tuple[list[OutboxEntry], set[int]]:
+        """Firing entries to be told again, and the resolved ones that must not go out before them."""
+        again: list[OutboxEntry] = []
+        too_early: set[int] = set()
+        for ended, firing in briefly_seen(entries, send, self._rules, now_ns=now_ns):
+            if await self._sender.has_forgotten(firing.page):
+                again.append(replace(firing, state=PENDING, delivered_ns=None, due_ns=now_ns))
+                too_early.add(ended.entry_id)
+        return again, too_early
 
     def _changes(
         self,

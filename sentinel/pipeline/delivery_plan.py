@@ -11,7 +11,8 @@ A destination that forgets (Alertmanager) is told again and again; one that keep
 
 "Seen long enough" is the heart of it. Alertmanager waits before it notifies, and an alert that it first hears of
 as resolved never pages. So the resolved page of an incident waits until its firing page was there for `settle`;
-an incident that came and went while Alertmanager was down still pages, and then resolves.
+an incident that came and went while Alertmanager was down still pages, and then resolves. If it lost its memory
+in that while (`briefly_seen`), it is told of the beginning again.
 
 Alertmanager knows an alert by its labels only. When two incidents with the same labels are waiting, the newer
 takes the place of the older as soon as it was taken: they are one alert to the person who is paged.
@@ -155,6 +156,36 @@ def brought_forward(
         and entry.due_ns > now_ns
         and entry.entry_id not in tried
     ]
+
+
+def briefly_seen(
+    entries: Iterable[OutboxEntry],
+    send: Iterable[OutboxEntry],
+    rules: DeliveryRules,
+    *,
+    now_ns: int,
+) -> list[tuple[OutboxEntry, OutboxEntry]]:
+    """Resolved entries that are about to go out for the first time, each with a firing one seen only a little while.
+
+    If the destination lost its memory in that while, it may not have notified anyone, and would not now.
+    """
+    if not rules.forgets:
+        return []
+    known = {
+        entry.page.incident_id: entry
+        for entry in entries
+        if entry.page.status is PageStatus.FIRING and entry.state == DELIVERED
+    }
+    pairs: list[tuple[OutboxEntry, OutboxEntry]] = []
+    for entry in send:
+        if entry.page.status is not PageStatus.RESOLVED or entry.state != PENDING:
+            continue
+        firing = known.get(entry.page.incident_id)
+        if firing is None or firing.delivered_ns is None:
+            continue
+        if 0 <= now_ns - firing.delivered_ns < rules.settle_ns + 2 * rules.resend_ns:
+            pairs.append((entry, firing))
+    return pairs
 
 
 class _Work:

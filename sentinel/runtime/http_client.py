@@ -1,4 +1,4 @@
-"""Posting to another system: bounded in time and bytes, no redirects, no proxy from the environment.
+"""Talking to another system: bounded in time and bytes, no redirects, no proxy from the environment.
 
 What senders share. Every way an attempt can end is one `Reply`; nothing here decides whether to try again.
 """
@@ -141,11 +141,20 @@ class HttpClient:
 
     async def post(self, url: str, body: bytes, headers: dict[str, str]) -> Reply:
         """Post once; never raises for a failed attempt, and ends within the time limit."""
+        return await self._ask("POST", url, body, headers)
+
+    async def get(self, url: str) -> Reply:
+        """Get once, as `post` does."""
+        return await self._ask("GET", url, None, {})
+
+    async def _ask(
+        self, method: str, url: str, body: bytes | None, headers: dict[str, str]
+    ) -> Reply:
         try:
             session = self._ready_session()
             async with asyncio.timeout(self._config.timeout):
-                async with session.post(
-                    url, data=body, headers=headers, allow_redirects=False
+                async with session.request(
+                    method, url, data=body, headers=headers, allow_redirects=False
                 ) as response:
                     text = await _bounded_text(response)
                     return Reply(

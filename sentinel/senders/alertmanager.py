@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlencode
 
 import orjson
 
@@ -109,6 +110,20 @@ class AlertmanagerSender:
                 outcomes.extend(await self._post(batch, now_ns=now_ns))
         return outcomes
 
+    async def has_forgotten(self, page: Page) -> bool:
+        """Whether the instance says for certain that it does not know the page's alert; a restart forgets all."""
+        filters = urlencode(
+            [("filter", f"{name}={_quoted(value)}") for name, value in sorted(page.labels.items())]
+        )
+        reply = await self._client.get(f"{self._url}?{filters}")
+        if reply.status != 200:
+            return False
+        try:
+            known = orjson.loads(reply.text)
+            return not any(alert["labels"] == page.labels for alert in known)
+        except (orjson.JSONDecodeError, TypeError, KeyError):
+            return False
+
     async def close(self) -> None:
         """Release connections; idempotent."""
         await self._client.close()
@@ -170,3 +185,9 @@ def _same(batch: Sequence[Page], outcome: SendOutcome) -> list[SendOutcome]:
         )
         for page in batch
     ]
+
+
+def _quoted(value: str) -> str:
+    """A matcher's value in double quotes."""
+    escaped = value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+    return f'"{escaped}"'

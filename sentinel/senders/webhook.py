@@ -102,6 +102,10 @@ class WebhookSender:
             outcomes.append(outcome)
         return outcomes
 
+    async def has_forgotten(self, page: Page) -> bool:  # noqa: ARG002  # the port's
+        """Never: a receiver keeps what it was told."""
+        return False
+
     async def close(self) -> None:
         """Release connections; idempotent."""
         await self._client.close()

@@ -77,7 +77,7 @@ class ScriptedDestination:
         self.taken: list[tuple[int, str]] = []
         self.tried_count = 0
         self.closed = False
-        self.before_answer: Callable[[], object] | None = None
+        self.forgot_at = 0
 
     @property
     def name(self) -> str:
@@ -116,6 +116,11 @@ class ScriptedDestination:
                 )
             )
         return outcomes
+
+    async def has_forgotten(self, page: Page) -> bool:
+        """Whether it lost its memory since it took the alert."""
+        labels_known = {taken for _, taken in self.taken[self.forgot_at :]}
+        return not any(taken.rsplit("-", 1)[0] == page.incident_id for taken in labels_known)
 
     async def close(self) -> None:
         """Note that it was closed."""

@@ -47,7 +47,13 @@ class Attach(Protocol):
     """Puts evidence on an incident that is about to page."""
 
     def __call__(
-        self, incident: Incident, open_incidents: Sequence[Incident], *, at_ns: int, step_ns: int
+        self,
+        incident: Incident,
+        open_incidents: Sequence[Incident],
+        /,
+        *,
+        at_ns: int,
+        step_ns: int,
     ) -> Incident:
         """The incident with what is known at `at_ns`; `open_incidents` are all that are open, itself included."""
         ...

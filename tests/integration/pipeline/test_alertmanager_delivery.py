@@ -33,7 +33,7 @@ _CONFIG = DeliverConfig(retry_first=Duration(0.2), retry_max=Duration(0.5), sett
 class Sidecar:
     """Delivery as the program runs it, with a clock of its own hours."""
 
-    def __init__(self, urls: list[str]) -> None:
+    def __init__(self, urls: list[str], *, resend_s: float) -> None:
         made = make_surroundings()
         self.clock = SystemClock()
         self.surroundings = Surroundings(
@@ -45,25 +45,28 @@ class Sidecar:
             self.outbox,
             alertmanager_senders(
                 AlertmanagerConfig(
-                    urls=tuple(urls), resend=Duration(1.0), firing_lifetime=Duration(30.0)
+                    urls=tuple(urls),
+                    resend=Duration(resend_s),
+                    firing_lifetime=Duration(max(30.0, 4 * resend_s)),
                 )
             ),
             surroundings=self.surroundings,
         )
 
-    def page(self, page: Page) -> Page:
+    def page(self, page: Page, *, began_s_ago: float = 60.0) -> Page:
         """Store a page whose times are near now, and say so."""
         now_ns = self.clock.now_ns()
         ends_ns = None if page.ends_ns is None else now_ns
-        timely = replace(page, starts_ns=now_ns - 60_000_000_000, ends_ns=ends_ns)
+        starts_ns = now_ns - round(began_s_ago * 1e9)
+        timely = replace(page, starts_ns=starts_ns, ends_ns=ends_ns)
         self.outbox.store(timely)
         self.deliver.pages_stored([timely])
         return timely
 
 
 @asynccontextmanager
-async def sidecar(*urls: str) -> AsyncIterator[Sidecar]:
-    running = Sidecar(list(urls))
+async def sidecar(*urls: str, resend_s: float = 1.0) -> AsyncIterator[Sidecar]:
+    running = Sidecar(list(urls), resend_s=resend_s)
     await running.deliver.start()
     try:
         yield running
@@ -133,6 +136,23 @@ async def test_a_restarted_alertmanager_is_told_again_and_does_not_page_twice(
             assert len(hook.alerts()) == 1
             at.page(resolved())
             await until(lambda: len(hook.alerts("resolved")) == 1, what="the resolve")
+
+
+async def test_an_alertmanager_killed_before_it_paged_pages_after_all(tmp_path: Path) -> None:
+    """It keeps alerts in memory only, and waits before it notifies: a kill in between forgot the page."""
+    with (
+        collector() as hook,
+        alertmanager_server(tmp_path, webhook_url=hook.url, group_wait="2s") as server,
+    ):
+        async with sidecar(server.url, resend_s=20.0) as at:
+            at.page(firing(), began_s_ago=0.0)
+            await until(lambda: bool(server.alerts()), what="the alert to be taken")
+            server.stop(kill=True)
+            assert hook.alerts() == []
+            at.page(resolved(), began_s_ago=1.0)
+            server.start()
+            await until(lambda: bool(hook.alerts("resolved")), what="page and resolve")
+            assert [alert["status"] for alert in hook.alerts()] == ["firing", "resolved"]
 
 
 async def test_every_page_of_an_incident_is_one_alert(tmp_path: Path) -> None:

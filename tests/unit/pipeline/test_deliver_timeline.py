@@ -137,6 +137,20 @@ async def test_a_page_that_resolves_quickly_waits_until_it_was_seen() -> None:
         assert am.order() == ["a1-0", "a1-1"]
 
 
+async def test_an_alertmanager_that_forgot_before_it_paged_is_told_again() -> None:
+    """It was restarted between taking the alert and notifying anyone, and then heard only of the end."""
+    am = alertmanager()
+    async with scene(am) as at:
+        at.page(firing())
+        at.page(resolved())
+        await at.clock.advance(CONFIG.settle - 1)
+        am.forgot_at = len(am.taken)
+        await at.clock.advance(10)
+        assert [page for _, page in am.taken] == ["a1-0", "a1-0"]
+        await at.clock.advance(CONFIG.settle)
+        assert am.order() == ["a1-0", "a1-1"]
+
+
 async def test_a_restart_goes_on_where_it_was() -> None:
     am = alertmanager()
     async with scene(am) as at:
