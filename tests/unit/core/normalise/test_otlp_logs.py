@@ -39,7 +39,7 @@ def decode(*records: WireRecord, is_json: bool = False) -> SampleBatch:
 
 
 @pytest.mark.parametrize("is_json", [False, True])
-def test_a_record_keeps_what_names_it(is_json: bool) -> None:
+def test_a_record_keeps_what_names_it(*, is_json: bool) -> None:
     wire = record("card 4111111111111111 refused")
     wire.trace_id = bytes(range(16))
     wire.event_name = "card.refused"

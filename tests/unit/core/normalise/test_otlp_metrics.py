@@ -88,7 +88,7 @@ def histogram(
 
 
 @pytest.mark.parametrize("is_json", [False, True])
-def test_numbers_keep_value_time_and_place(is_json: bool) -> None:
+def test_numbers_keep_value_time_and_place(*, is_json: bool) -> None:
     batch = decode(gauge(number(3.5, queue="a", zone="b")), is_json=is_json)
     (point,) = batch.numbers
     assert point.scope == Scope("ledger", "metrics", "queue=a,zone=b")
@@ -97,7 +97,7 @@ def test_numbers_keep_value_time_and_place(is_json: bool) -> None:
 
 
 @pytest.mark.parametrize("is_json", [False, True])
-def test_integers_may_be_as_large_as_they_are(is_json: bool) -> None:
+def test_integers_may_be_as_large_as_they_are(*, is_json: bool) -> None:
     point = NumberDataPoint(as_int=-(2**53), time_unix_nano=NOW_NS)
     (decoded,) = decode(gauge(point), is_json=is_json).numbers
     assert decoded.value == -(2.0**53)
@@ -113,7 +113,7 @@ def test_integers_may_be_as_large_as_they_are(is_json: bool) -> None:
     ],
 )
 def test_a_sum_that_may_fall_is_a_level(
-    temporality: int, monotonic: bool, expected: Temporality
+    temporality: int, expected: Temporality, *, monotonic: bool
 ) -> None:
     (point,) = decode(total(number(1), temporality=temporality, monotonic=monotonic)).numbers
     assert point.temporality is expected
@@ -152,7 +152,7 @@ def test_a_point_without_recorded_value_is_no_fault() -> None:
 
 
 @pytest.mark.parametrize("is_json", [False, True])
-def test_an_explicit_histogram_keeps_its_counts(is_json: bool) -> None:
+def test_an_explicit_histogram_keeps_its_counts(*, is_json: bool) -> None:
     metric = histogram([0.1, 0.2], [5, 3, 1], http__route="/r", http__request__method="GET")
     (point,) = decode(metric, is_json=is_json).distributions
     assert point.scope == Scope("ledger", "edge", "GET /r")
@@ -186,7 +186,7 @@ def test_a_histogram_that_contradicts_itself_is_rejected(metric: Metric) -> None
 @pytest.mark.parametrize("is_json", [False, True])
 @pytest.mark.parametrize("scale", [-2, 0, 3, 8])
 def test_an_exponential_histogram_is_mapped_within_its_own_resolution(
-    scale: int, is_json: bool
+    scale: int, *, is_json: bool
 ) -> None:
     values = np.array([0.004, 0.02, 0.02, 1.0, 7.5])
     index = np.ceil(np.log2(values) * 2.0**scale).astype(int) - 1

@@ -109,7 +109,7 @@ PLACES: list[tuple[int, str, dict[str, Value], tuple[str, str]]] = [
 @pytest.mark.parametrize("is_json", [False, True])
 @pytest.mark.parametrize(("kind", "name", "attributes", "place"), PLACES)
 def test_place_of_a_span(
-    kind: int, name: str, attributes: dict[str, Value], place: tuple[str, str], is_json: bool
+    kind: int, name: str, attributes: dict[str, Value], place: tuple[str, str], *, is_json: bool
 ) -> None:
     batch = decode(span(name, kind=kind, **attributes), is_json=is_json)  # type: ignore[arg-type]
     assert calls_of(batch).scopes == (Scope("ledger", *place),)

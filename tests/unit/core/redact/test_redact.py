@@ -1,0 +1,127 @@
+"""Goal: no secret passes, in any of the shapes it comes in; ordinary numbers pass untouched.
+
+Method: one line a shape, published test numbers, and for clean lines the shapes that look most like secrets.
+"""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from sentinel.core.redact import redact
+from sentinel.core.redact import text as redact_text
+from sentinel.core.redact.checks import is_card_number, is_iban, passes_luhn
+
+JWT = "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.eyJzdWIiOiIxMjM0NTY3ODkwIn0.dozjgNryP4J3jVmNHl0w5N"
+
+SECRETS = [
+    ("card 4111111111111111 refused", "4111111111111111"),
+    ("card 4111 1111 1111 1111 refused", "4111 1111"),
+    ("card 4111-1111-1111-1111.", "4111-1111"),
+    ("amex 378282246310005", "378282246310005"),
+    ("mc 5555555555554444 and 2223003122003222", "5555555555554444"),
+    ("mc 5555555555554444 and 2223003122003222", "2223003122003222"),
+    ("ref 12 4111 1111 1111 1111 77", "4111 1111"),
+    (
+        "\u0664\u0661\u0661\u0661\u0661\u0661\u0661\u0661\u0661\u0661\u0661\u0661\u0661\u0661\u0661\u0661",
+        "\u0664\u0661",
+    ),
+    ("card 4111\u00a01111\u00a01111\u00a01111", "1111"),
+    ('{"n": 4111111111111111}', "4111111111111111"),
+    ("n=4.111111111111111e15", "4.1111"),
+    ("to DE89370400440532013000 today", "DE8937"),
+    ("to DE89 3704 0044 0532 0130 00 today", "DE89 3704"),
+    ("to gb82 west 1234 5698 7654 32", "gb82 west"),
+    (f"token is {JWT}", JWT),
+    ("-----BEGIN RSA PRIVATE KEY-----\nMIIE\nabc\n-----END RSA PRIVATE KEY-----", "MIIE"),
+    ("-----BEGIN PRIVATE KEY-----\nMIIEvQ cut off", "MIIEvQ"),
+    ("key AKIAIOSFODNN7EXAMPLE used", "AKIAIOSFODNN7EXAMPLE"),
+    ("slack xoxb-1234567890-abcdefghij", "xoxb-1234567890"),
+    ("git ghp_abcdefghijklmnopqrstuvwxyz0123456789", "ghp_abc"),
+    ("Authorization: Bearer abc.def-ghi", "abc.def"),
+    ("authorization: Basic dXNlcjpwYXNz", "dXNlcjpwYXNz"),
+    ('{"Authorization":"Bearer s3cr3t-value"}', "s3cr3t"),
+    ("sent bearer abcdef123456 along", "abcdef123456"),
+    ("postgres://app:hunter2@db:5432/ledger", "hunter2"),
+    ("GET /x?token=abcdef&page=2", "abcdef"),
+    ("mail jane.doe+x@example.co.uk bounced", "jane"),
+    ("password=hunter2", "hunter2"),
+    ("PassWord : 'two words'", "two words"),
+    ('{"card_number": "4000 0000", "x": 1}', "4000"),
+    ('{"cvv": 123}', "123"),
+    ('{"pin": [1, 2, 3]}', "2, 3"),
+    ('{"client-secret": {"a": "b"}}', '"b"'),
+    ('{\\"api_key\\": \\"zzz\\"}', "zzz"),
+    ("Cookie: session=abc123", "abc123"),
+    ("iban=XX00", "XX00"),
+]
+
+
+@pytest.mark.parametrize(("line", "secret"), SECRETS, ids=[str(n) for n in range(len(SECRETS))])
+def test_no_secret_passes(line: str, secret: str) -> None:
+    assert secret in line
+    assert secret not in redact(line)
+
+
+CLEAN = [
+    "seq 1790000000123456789 at 1790000000123 took 0.41111111111111112 s",
+    "trace_id=4bf92f3577b34da6a3ce929d0e0e4736 span_id=00f067aa0ba902b7",
+    "posted 129900 EUR from acc-1002 to acc-2093, balance 1,299,000.00",
+    "rate 12.5/s p95=0.0123 n=1024 errors=0",
+    "2026-11-22T17:00:00.123456Z INFO batch 512 of 10240",
+    "lock wait 5000 ms on relation 16384 of database 16385",
+    "opinion spinning company author uuid 0e7a7a3e-52f5-4a93-a2cc-6a2d5a1d1111",
+    "GET /v1/transfers/{id} 200",
+    "",
+]
+
+
+@pytest.mark.parametrize("line", CLEAN)
+def test_ordinary_lines_pass_untouched(line: str) -> None:
+    assert redact(line) == line
+
+
+def test_timestamps_are_not_cards() -> None:
+    """One nanosecond timestamp in ten passes Luhn; masking those destroyed logs."""
+    rng = random.Random(7)
+    stamps = [str(1_790_000_000_000_000_000 + rng.randrange(10**15)) for _ in range(5000)]
+    assert sum(passes_luhn(stamp) for stamp in stamps) > 300
+    assert not any(is_card_number(stamp) for stamp in stamps)
+
+
+def test_check_digits() -> None:
+    assert is_iban("GB82WEST12345698765432")
+    assert not is_iban("GB82WEST12345698765431")
+    assert not is_iban("ZZ82WEST12345698765432")
+    assert not is_card_number("411111111111111")
+
+
+def test_what_surrounds_a_secret_stays() -> None:
+    assert redact('{"pan":"4111111111111111","amount":1200}') == '{"pan":"[SECRET]","amount":1200}'
+    assert redact("to DE89 3704 0044 0532 0130 00 paid") == "to [IBAN] paid"
+
+
+def test_a_cut_text_does_not_end_in_half_a_card() -> None:
+    text = "x" * (redact_text.LINE_CHARS_MAX - 10) + "4111111111111111"
+    result = redact(text)
+    assert result.endswith("[CUT]")
+    assert "4111" not in result
+
+
+def test_it_fails_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(match: object) -> str:
+        msg = "a fault of ours"
+        raise RuntimeError(msg)
+
+    monkeypatch.setattr(redact_text, "_hide_cards", broken)
+    assert redact("card 4111111111111111") == redact_text.FAILED
+
+
+@pytest.mark.parametrize(
+    "unit",
+    ["4", "a@", 'pan="', "-----BEGIN A-----", "eyJ", "1 ", "4 ", "://", "DE12 ", "pan={", "\\"],
+)
+def test_a_hostile_megabyte_ends(unit: str) -> None:
+    """The timeout of the test is the assertion: a pattern that backtracks would not end."""
+    redact(unit * (1_000_000 // len(unit)))
