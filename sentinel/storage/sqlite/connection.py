@@ -166,9 +166,14 @@ def looks_sound(connection: sqlite3.Connection) -> bool:
     return row is not None and row[0] == "ok"
 
 
-def checkpoint(connection: sqlite3.Connection) -> bool:
-    """Bring the write-ahead log into the database and cut it; False when a reader was in the way."""
-    busy, _, _ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+def checkpoint(connection: sqlite3.Connection, *, cut: bool) -> bool:
+    """Bring the write-ahead log into the database; False when a reader was in the way.
+
+    Then the log is cut, or kept at its length to be written over: what is given back to a full disk
+    is gone.
+    """
+    mode = "TRUNCATE" if cut else "RESTART"
+    busy, _, _ = connection.execute(f"PRAGMA wal_checkpoint({mode})").fetchone()
     return bool(busy == 0)
 
 

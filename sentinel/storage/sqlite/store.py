@@ -504,7 +504,7 @@ class SqliteStore:
         if self._tick_count % _TICKS_BETWEEN_PASSES == 0:
             self._retire(block)
         self._keep_under_ceiling()
-        if wal_bytes(self._path) > self._wal_bytes_max():
+        if self._space.is_low or wal_bytes(self._path) > self._wal_bytes_max():
             self._checkpoint()
         self._set_damage_aside()
         self._metrics.set("sentinel_store_bytes", self.size_bytes())
@@ -593,7 +593,8 @@ class SqliteStore:
         return min(_WAL_BYTES_MAX, self._config.max_bytes // 8)
 
     def _checkpoint(self) -> None:
-        if self._read("checkpoint", lambda session: checkpoint(session.connection)):
+        cut = not self._space.is_low
+        if self._read("checkpoint", lambda session: checkpoint(session.connection, cut=cut)):
             self._trouble.pop("log", None)
         elif wal_bytes(self._path) > _WAL_BYTES_ALARM:
             self._trouble["log"] = "A reader keeps the write-ahead log from being brought in"
