@@ -12,8 +12,8 @@ from pathlib import Path
 from sentinel.core.model import Kind
 from sentinel.core.scoring import ScoringSettings, Sensitivity
 from sentinel.errors import InputError
+from sentinel.history.csv import read_series
 from sentinel.pipeline.replay import PlainSeries, ReplayedPage, replay, replay_settings
-from sentinel.pipeline.series_file import read_series
 
 _SUFFIXES = (".csv", ".csv.gz")
 
@@ -68,7 +68,7 @@ def run(args: argparse.Namespace) -> int:
         try:
             series = _series(path)
         except (InputError, OSError) as error:
-            print(f"{path}: {error}", file=sys.stderr)
+            print(error, file=sys.stderr)
             faults += 1
             continue
         if series.name in names:
@@ -97,9 +97,11 @@ def _files(paths: Sequence[Path]) -> list[Path]:
 
 
 def _series(path: Path) -> PlainSeries:
-    time_ns, value = read_series(path)
+    samples = read_series(path)
     return PlainSeries(
-        name=path.name.removesuffix(".gz").removesuffix(".csv"), time_ns=time_ns, value=value
+        name=path.name.removesuffix(".gz").removesuffix(".csv"),
+        time_ns=samples.times_ns,
+        value=samples.values,
     )
 
 

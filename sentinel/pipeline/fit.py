@@ -32,6 +32,7 @@ _WORKER = ("-I", "-m", "sentinel.app.fit_worker")
 _COMPLAINT_BYTES_MAX = 2_000
 _CHUNK_BYTES = 1 << 20
 _LOOK_S = 1.0
+_DRAIN_S = 5.0
 
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
@@ -320,10 +321,14 @@ class Fitter:
 
     async def _end_child(self) -> None:
         child, self._child = self._child, None
-        if child is None or child.returncode is not None:
+        if child is None:
             return
-        with contextlib.suppress(ProcessLookupError):
-            child.kill()
+        if child.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                child.kill()
+        # Pipes that are not read to their end would stay open.
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(_drain(child), _DRAIN_S)
         await child.wait()
 
     def _note_failure(self, error: SentinelError, *, wait_s: float) -> None:
@@ -343,3 +348,9 @@ async def _read_tail(stream: asyncio.StreamReader) -> bytes:
     while part := await stream.read(_CHUNK_BYTES):
         tail = (tail + part)[-_COMPLAINT_BYTES_MAX:]
     return tail
+
+
+async def _drain(child: asyncio.subprocess.Process) -> None:
+    for stream in (child.stdout, child.stderr):
+        while stream is not None and await stream.read(_CHUNK_BYTES):
+            pass

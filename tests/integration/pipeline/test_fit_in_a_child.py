@@ -1,0 +1,245 @@
+"""Goal: fits really happen in a child over a real store, and a bad child costs nothing but time.
+
+Method: a store in a temporary folder with weeks of 5-minute history, the component with its real command; then
+children that hang, die, answer nonsense or too much.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from sentinel.core.decide import DecisionSettings, decide, new_decision_state
+from sentinel.core.model import Kind, Reason, SeriesKey, WindowBlock
+from sentinel.pipeline.fit import FitConfig, FitResult, Fitter
+from sentinel.runtime.component import HealthStatus, Surroundings
+from sentinel.runtime.settings import ByteSize, Duration
+from sentinel.storage.sqlite import Store, StoreConfig
+from tests.support.surroundings import make_surroundings
+
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
+
+BIN_NS = 300_000_000_000
+DAY_NS = 86_400_000_000_000
+STEP_NS = 10_000_000_000
+HISTORY_DAYS = 9
+KEYS = [
+    (SeriesKey("ledger", "edge", "POST /v1/transfers", "traffic"), Kind.TRAFFIC),
+    (SeriesKey("ledger", "edge", "POST /v1/transfers", "errors"), Kind.ERRORS),
+    (SeriesKey("ledger", "edge", "POST /v1/transfers", "latency"), Kind.LATENCY),
+]
+
+
+def expected_at(time_ns: np.ndarray) -> np.ndarray:
+    """Traffic, errors and latency with the shape of a day, (T, 3)."""
+    phase = 2 * np.pi * (time_ns % DAY_NS) / DAY_NS
+    return np.stack(
+        [40 + 20 * np.sin(phase), np.full(phase.shape, 0.01), 0.05 + 0.01 * np.sin(phase)], axis=1
+    )
+
+
+async def filled_store(
+    folder: Path, surroundings: Surroundings, *, days: int = HISTORY_DAYS
+) -> tuple[Store, list[int]]:
+    store = Store(StoreConfig(directory=str(folder / "store")), surroundings)
+    await store.start()
+    now_ns = surroundings.clock.now_ns()
+    ids = await store.run(store.sync.register, KEYS, now_ns=now_ns)
+    start_ns = now_ns // BIN_NS * BIN_NS - days * DAY_NS
+    count = days * DAY_NS // BIN_NS
+    rng = np.random.default_rng(5)
+    usual = expected_at(start_ns + np.arange(count) * BIN_NS)
+    value = (usual * (1 + 0.03 * rng.standard_normal(usual.shape))).astype(np.float32)
+    block = WindowBlock(
+        start_ns=start_ns,
+        step_ns=BIN_NS,
+        series=np.array(ids, np.int64),
+        kind=np.array([kind for _, kind in KEYS], np.int8),
+        value=value,
+        weight=np.full(value.shape, 3000, np.float32),
+        heard=np.ones(value.shape, np.bool_),
+    )
+    if count:
+        await store.run(store.sync.append_history, block)
+    return store, ids
+
+
+def make_fitter(
+    store: Store,
+    surroundings: Surroundings,
+    folder: Path,
+    *,
+    child: str | None = None,
+    config: FitConfig | None = None,
+) -> Fitter:
+    command = {} if child is None else {"command": (sys.executable, "-I", "-c", child)}
+    return Fitter(
+        config or FitConfig(),
+        store,
+        surroundings,
+        step_ns=STEP_NS,
+        store_directory=str(folder / "store"),
+        **command,
+    )
+
+
+async def test_series_with_history_are_judged_within_a_minute_and_calm_noise_never_pages(
+    tmp_path: Path,
+) -> None:
+    surroundings = make_surroundings()
+    store, ids = await filled_store(tmp_path, surroundings)
+    fitter = make_fitter(store, surroundings, tmp_path)
+    try:
+        await fitter.start()
+        await fitter.fitted()
+        fit = fitter.current()
+        assert fit is not None
+        assert fit.profile.series.tolist() == ids
+        assert fit.at_ns > surroundings.clock.now_ns()
+    finally:
+        await fitter.stop()
+        await store.stop()
+    settings = DecisionSettings()
+    state = new_decision_state(step_ns=STEP_NS, settings=settings)
+    state = fit.primed_state(state, settings=settings.scoring)
+    keys = {series_id: key for series_id, (key, _) in zip(ids, KEYS, strict=True)}
+    rng = np.random.default_rng(6)
+    pages = 0
+    for at in range(240):
+        start_ns = fit.at_ns + at * STEP_NS
+        # Live windows are five times as noisy as the 5-minute medians, and traffic is a little off.
+        usual = expected_at(np.array([start_ns])) * np.array([1.1, 1.0, 1.0])
+        value = (usual * (1 + 0.15 * rng.standard_normal(usual.shape))).astype(np.float32)
+        if at >= 200:
+            value[0, 2] = 2.0
+        block = WindowBlock(
+            start_ns=start_ns,
+            step_ns=STEP_NS,
+            series=np.array(ids, np.int64),
+            kind=np.array([kind for _, kind in KEYS], np.int8),
+            value=value,
+            weight=np.full(value.shape, 400, np.float32),
+            heard=np.ones(value.shape, np.bool_),
+        )
+        decision = decide(state, block, profile=fit.profile, keys=keys, settings=settings)
+        state = decision.state
+        pages += len(decision.pages)
+        if at in {6, 100}:
+            assert decision.verdicts.reason.tolist() == [[Reason.SCORED] * 3]
+        if at == 199:
+            assert pages == 0
+    assert pages >= 1
+
+
+async def test_a_fit_is_stored_and_loaded_again(tmp_path: Path) -> None:
+    surroundings = make_surroundings()
+    store, _ = await filled_store(tmp_path, surroundings, days=2)
+    try:
+        fitter = make_fitter(store, surroundings, tmp_path)
+        await fitter.start()
+        await fitter.fitted()
+        await fitter.stop()
+        first = fitter.current()
+        again = make_fitter(store, surroundings, tmp_path, child="raise SystemExit(1)")
+        await again.start()
+        loaded = again.current()
+        await again.stop()
+    finally:
+        await store.stop()
+    assert first is not None
+    assert loaded is not None
+    assert loaded.version == first.version
+    assert loaded.at_ns == first.at_ns
+    assert np.array_equal(loaded.profile.grid, first.profile.grid, equal_nan=True)
+    assert surroundings.metrics.value("sentinel_fits_total", result=FitResult.OK) >= 1
+
+
+async def test_an_empty_store_is_no_failure(tmp_path: Path) -> None:
+    surroundings = make_surroundings()
+    store, _ = await filled_store(tmp_path, surroundings, days=0)
+    fitter = make_fitter(store, surroundings, tmp_path)
+    try:
+        await fitter.start()
+        await fitter.fitted()
+        assert fitter.current() is None
+        assert fitter.health().status is HealthStatus.OK
+    finally:
+        await fitter.stop()
+        await store.stop()
+    assert surroundings.metrics.value("sentinel_fits_total", result=FitResult.NO_HISTORY) >= 1
+
+
+@pytest.mark.parametrize(
+    ("child", "result"),
+    [
+        ("import time; time.sleep(60)", FitResult.TIMEOUT),
+        ("import os; os.kill(os.getpid(), 9)", FitResult.FAILED),
+        ("import sys; sys.exit('the disk is on fire')", FitResult.FAILED),
+        ("print('not a fit')", FitResult.GARBAGE),
+        ("", FitResult.GARBAGE),
+        ("import sys\nwhile True: sys.stdout.write('x' * 65536)", FitResult.TOO_LARGE),
+    ],
+)
+async def test_a_bad_child_is_counted_and_the_old_fit_stays(
+    tmp_path: Path, child: str, result: FitResult
+) -> None:
+    surroundings = make_surroundings()
+    store, _ = await filled_store(tmp_path, surroundings, days=2)
+    config = FitConfig(timeout=Duration(2.0), result_bytes_max=ByteSize(1 << 20))
+    try:
+        good = make_fitter(store, surroundings, tmp_path)
+        await good.start()
+        await good.fitted()
+        await good.stop()
+        bad = make_fitter(store, surroundings, tmp_path, child=child, config=config)
+        await bad.start()
+        await bad.fitted()
+        kept, health = bad.current(), bad.health()
+        await bad.stop()
+    finally:
+        await store.stop()
+    assert surroundings.metrics.value("sentinel_fits_total", result=result) >= 1
+    assert kept is not None
+    assert health.status is HealthStatus.DEGRADED
+    assert "the old fit stays in effect" in health.sentence
+
+
+async def test_a_program_that_is_not_there_is_counted(tmp_path: Path) -> None:
+    surroundings = make_surroundings()
+    store, _ = await filled_store(tmp_path, surroundings, days=0)
+    fitter = Fitter(
+        FitConfig(),
+        store,
+        surroundings,
+        step_ns=STEP_NS,
+        store_directory=str(tmp_path / "store"),
+        command=(str(tmp_path / "nothing"),),
+    )
+    try:
+        await fitter.start()
+        await fitter.fitted()
+    finally:
+        await fitter.stop()
+        await store.stop()
+    assert surroundings.metrics.value("sentinel_fits_total", result=FitResult.NOT_STARTED) >= 1
+
+
+async def test_stop_ends_a_child_that_runs(tmp_path: Path) -> None:
+    surroundings = make_surroundings()
+    store, _ = await filled_store(tmp_path, surroundings, days=0)
+    mark = tmp_path / "pid"
+    child = f"import os, time; open({str(mark)!r}, 'w').write(str(os.getpid())); time.sleep(600)"
+    fitter = make_fitter(store, surroundings, tmp_path, child=child)
+    await fitter.start()
+    for _ in range(2000):
+        if mark.exists() and mark.read_text():
+            break
+        await asyncio.sleep(0.01)
+    await fitter.stop()
+    await fitter.stop()
+    await store.stop()
+    assert not Path(f"/proc/{mark.read_text()}").exists()
