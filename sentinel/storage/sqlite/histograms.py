@@ -60,7 +60,7 @@ class HistogramGatherer:
         histograms = block.histograms
         if histograms is None or histograms.row.size == 0:
             return 0
-        window, column = np.divmod(histograms.row, block.series_count)
+        window, column = np.divmod(histograms.row.astype(np.int64), block.series_count)
         hour = (block.start_ns + window * block.step_ns) // HOUR_NS
         lengths = np.diff(histograms.offset)
         cell = (np.repeat(block.series[column], lengths) << _BUCKET_BITS) + (

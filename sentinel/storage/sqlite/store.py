@@ -590,7 +590,9 @@ class SqliteStore:
         )
 
     def _wal_bytes_max(self) -> int:
-        return min(_WAL_BYTES_MAX, self._config.max_bytes // 8)
+        """How long the log may get; on a full disk the reserve must take in all of it and the pages."""
+        reserve_bytes = self._config.reserve_bytes or _WAL_BYTES_MAX
+        return min(_WAL_BYTES_MAX, self._config.max_bytes // 8, reserve_bytes // 2)
 
     def _checkpoint(self) -> None:
         cut = not self._space.is_low
