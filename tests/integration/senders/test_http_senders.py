@@ -9,9 +9,11 @@ import asyncio
 import contextlib
 import hashlib
 import hmac
+import ssl
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from pathlib import Path
 
 import orjson
 import pytest
@@ -23,6 +25,7 @@ from sentinel.senders.alertmanager import AlertmanagerConfig, AlertmanagerSender
 from sentinel.senders.webhook import WebhookConfig, WebhookSender
 from tests.support.alertmanager_server import Collector, collector
 from tests.support.outbox import firing, resolved
+from tests.support.tls import make_certificate
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
 
@@ -270,3 +273,52 @@ async def test_a_page_that_ended_before_it_began_is_still_an_interval(hook: Coll
     await sender.close()
     (alert,) = orjson.loads(hook.requests[0].body)
     assert alert["startsAt"] == alert["endsAt"]
+
+
+@asynccontextmanager
+async def tls_server(directory: Path, *, client_ca: Path | None = None) -> AsyncIterator[str]:
+    """Answers 200 to anything, over TLS, to clients whose certificate it trusts when it asks for one."""
+    cert, key = make_certificate(directory, "server")
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=client_ca)
+    context.load_cert_chain(cert, key)
+    if client_ca is not None:
+        context.verify_mode = ssl.CERT_REQUIRED
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError, asyncio.IncompleteReadError):
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+            await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=context)
+    try:
+        yield f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}/pages"
+    finally:
+        server.close()
+        await server.wait_closed()
+
+
+async def test_a_certificate_that_is_not_trusted_gets_no_page(tmp_path: Path) -> None:
+    async with tls_server(tmp_path) as url:
+        (stranger,) = await post(WebhookConfig(url=url))
+        assert stranger.result is SendResult.RETRY
+        assert "Certificate" in stranger.detail
+        trusted = ClientConfig(ca_file=str(tmp_path / "server.crt"))
+        (known,) = await post(WebhookConfig(url=url, client=trusted))
+        assert known.result is SendResult.DELIVERED
+
+
+async def test_our_own_certificate_is_shown_when_it_is_asked_for(tmp_path: Path) -> None:
+    cert, key = make_certificate(tmp_path, "client")
+    async with tls_server(tmp_path, client_ca=cert) as url:
+        ca_file = str(tmp_path / "server.crt")
+        ours = ClientConfig(ca_file=ca_file, cert_file=str(cert), key_file=str(key))
+        (known,) = await post(WebhookConfig(url=url, client=ours))
+        assert known.result is SendResult.DELIVERED
+
+
+async def test_a_file_of_authorities_that_is_not_there_is_a_failed_attempt(tmp_path: Path) -> None:
+    config = ClientConfig(ca_file=str(tmp_path / "missing.pem"))
+    (outcome,) = await post(WebhookConfig(url="https://127.0.0.1:1/", client=config))
+    assert outcome.result is SendResult.RETRY
