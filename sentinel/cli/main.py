@@ -16,7 +16,14 @@ from typing import Protocol, cast
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 from sentinel import __version__
-from sentinel.errors import ConfigError, RetryableError, SentinelError, StoreError
+from sentinel.errors import (
+    ConfigError,
+    ConfigUnreadableError,
+    RetryableError,
+    SentinelError,
+    StoreError,
+)
+from sentinel.runtime.logging import escape
 
 COMMANDS = {
     "run": "sentinel.cli.run",
@@ -76,11 +83,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     except ConfigError as error:
         count = len(error.problems)
-        print(
-            f"The configuration has {count} fault{'s' if count > 1 else ''}:\n{error}",
-            file=sys.stderr,
-        )
-        return EXIT_WRONG
+        print(f"The configuration has {count} fault{'s' if count > 1 else ''}:", file=sys.stderr)
+        for problem in error.problems:
+            # A key or a value may hold what moves a terminal's cursor.
+            print(escape(str(problem)), file=sys.stderr)
+        return EXIT_UNKNOWN if isinstance(error, ConfigUnreadableError) else EXIT_WRONG
     except (RetryableError, StoreError, OSError) as error:
         print(f"sentinel {arguments[0]}: {error}", file=sys.stderr)
         return EXIT_UNKNOWN

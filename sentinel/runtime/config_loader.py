@@ -28,6 +28,7 @@ from sentinel.runtime.config_text import (
     Origin,
     Style,
     TextNode,
+    join,
     parse_text,
     shown,
 )
@@ -393,10 +394,3 @@ def _secret_text(data: bytes) -> str | None:
         return None
     text = text.removesuffix("\n").removesuffix("\r")
     return text or None
-
-
-def join(path: str, key: str) -> str:
-    """The dotted path of a key below a path; keys that are not names stand in brackets."""
-    if not key.isidentifier():
-        return f"{path}[{shown(key)}]"
-    return f"{path}.{key}" if path else key

@@ -10,8 +10,7 @@ from typing import Any
 
 import yaml
 
-from sentinel.runtime.config_loader import join
-from sentinel.runtime.config_text import Origin
+from sentinel.runtime.config_text import Origin, join
 from sentinel.runtime.config_types import (
     Choice,
     Hidden,

@@ -23,6 +23,7 @@ from sentinel.runtime.config_text import (
     Origin,
     Style,
     TextNode,
+    join,
     parse_text,
     shown,
 )
@@ -204,7 +205,7 @@ def _merged(first: MapNode, second: MapNode, path: str, problems: list[ConfigPro
     entries = dict(first.entries)
     for key, entry in second.entries.items():
         known = entries.get(key)
-        where = f"{path}.{key}" if path else key
+        where = join(path, key)
         if known is None or _is_nothing(known.value):
             entries[key] = entry
         elif isinstance(known.value, MapNode) and isinstance(entry.value, MapNode):

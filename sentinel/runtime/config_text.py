@@ -214,7 +214,10 @@ class _Builder:
         return Origin(file=self._file, line=self.line if line is None else line)
 
     def _path(self) -> str:
-        return ".".join(frame.key for frame in self._stack if frame.key is not None)
+        path = ""
+        for frame in self._stack:
+            path = path if frame.key is None else join(path, frame.key)
+        return path
 
     def _check_properties(self, anchor: str | None, tag: str | None) -> None:
         if anchor is not None:
@@ -255,6 +258,13 @@ class _Builder:
             self.refuse(line, f"the key {shown(node.text)} was given already (line {first.line})")
             return None
         return node.text
+
+
+def join(path: str, key: str) -> str:
+    """The dotted path of a key below a path; keys that are not names stand in brackets."""
+    if not key.isidentifier():
+        return f"{path}[{shown(key)}]"
+    return f"{path}.{key}" if path else key
 
 
 def shown(text: str) -> str:

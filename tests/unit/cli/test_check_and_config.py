@@ -96,10 +96,11 @@ def test_a_wrong_argument_exits_2() -> None:
 def test_terminal_escapes_in_a_file_do_not_reach_the_terminal(
     file: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    file.write_text('"\\e[31mkey\\e[0m": 1\n"\\u202eyek": 1\n')
+    file.write_text('"\\e[31mkey\\e[0m": 1\n"\\u202eyek": {x: *y}\n"two\\nlines": {x: *y}\n')
     assert run("check", "config", str(file)) == 1
     out = capsys.readouterr().out
     assert all(line.isprintable() for line in out.splitlines())
+    assert "3: ['two\\nlines'].x: aliases" in out
 
 
 def test_the_environment_is_seen(
