@@ -399,7 +399,8 @@ async def test_processes_without_their_servers_give_up_and_say_so() -> None:
         await process.communicate()
         return process.returncode
 
-    assert await asyncio.gather(exit_code("edge"), exit_code("poster")) == [3, 3]
+    codes = tuple(await asyncio.gather(exit_code("edge"), exit_code("poster")))
+    assert codes == (3, 3)
 
 
 async def test_sigterm_stops_everything_and_removes_its_files(tmp_path: Path) -> None:
