@@ -7,7 +7,7 @@ import os
 # numpy reads this once, when it is first imported, and its BLAS threads spin.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
-import psutil  # type: ignore[import-untyped]  # it ships no types
+import psutil
 import pytest
 from hypothesis import HealthCheck, settings
 
