@@ -16,8 +16,7 @@ from typing import Any
 from sentinel.app.config import SentinelConfig
 from sentinel.runtime.catalogue import CATALOGUE
 from sentinel.runtime.config_render import plain_value
-from sentinel.runtime.config_types import (
-    SCALARS,
+from sentinel.runtime.config_shapes import (
     Choice,
     Hidden,
     Many,
@@ -29,6 +28,7 @@ from sentinel.runtime.config_types import (
     Shape,
     setting_fields,
 )
+from sentinel.runtime.config_types import SCALARS
 
 _NOTE = "<!-- Written by `python -m sentinel.app.docs` from the code; edit the code instead. -->"
 _DOCS = Path(__file__).parents[2] / "docs"

@@ -21,7 +21,7 @@ from sentinel.cli.asking import DEFAULT_URL, fetch
 from sentinel.errors import ConfigError, ConfigUnreadableError
 from sentinel.runtime.config_loader import Loaded
 from sentinel.runtime.config_render import effective_digest
-from sentinel.runtime.logging import escape
+from sentinel.runtime.config_text import printable
 
 _FINE, _WRONG, _USAGE, _UNKNOWN = 0, 1, 2, 3
 
@@ -78,7 +78,7 @@ def run_config(args: argparse.Namespace) -> int:
             print(json.dumps({"ok": False, "faults": faults, "warnings": []}, indent=2))
         else:
             for problem in error.problems:
-                print(escape(str(problem)))
+                print(printable(str(problem)))
             count = len(error.problems)
             print(f"{count} fault{'s' if count > 1 else ''}.")
         return code
@@ -86,11 +86,11 @@ def run_config(args: argparse.Namespace) -> int:
         print(json.dumps(_accepted(loaded), indent=2))
         return _FINE
     for warning in loaded.warnings:
-        print(f"warning: {escape(str(warning))}")
+        print(f"warning: {printable(str(warning))}")
     where = ", ".join(str(file) for file in loaded.files) or "no file, the defaults"
     count = len(loaded.origins)
     print(
-        f"The configuration is right: {escape(where)};"
+        f"The configuration is right: {printable(where)};"
         f" {count} setting{'' if count == 1 else 's'} given, mode {loaded.config.mode}."
     )
     return _FINE
@@ -126,7 +126,7 @@ def run_ready(args: argparse.Namespace) -> int:
         status, body = asyncio.run(fetch(url, token="", timeout_s=args.timeout))
     except (OSError, TimeoutError, ValueError) as error:
         print(
-            f"{url} cannot be reached: {escape(str(error)) or 'no answer in time'}",
+            f"{url} cannot be reached: {printable(str(error)) or 'no answer in time'}",
             file=sys.stderr,
         )
         return _UNKNOWN
@@ -157,7 +157,7 @@ def _component_lines(detail: object) -> list[str]:
     if not isinstance(components, Mapping):
         return []
     return [
-        escape(f"{name}: {health.get('status', '?')}: {health.get('sentence', '')}")
+        printable(f"{name}: {health.get('status', '?')}: {health.get('sentence', '')}")
         for name, health in components.items()
         if isinstance(health, Mapping)
     ]

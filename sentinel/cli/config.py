@@ -12,7 +12,7 @@ from sentinel.app.config import SentinelConfig, load_config
 from sentinel.errors import ConfigError, ConfigUnreadableError
 from sentinel.runtime.config_render import plain, to_yaml
 from sentinel.runtime.config_schema import json_schema
-from sentinel.runtime.logging import escape
+from sentinel.runtime.config_text import printable
 
 _FINE, _WRONG, _UNKNOWN = 0, 1, 3
 
@@ -50,10 +50,10 @@ def run_show(args: argparse.Namespace) -> int:
         loaded = load_config(args.path, environment=os.environ)
     except ConfigError as error:
         for problem in error.problems:
-            print(escape(str(problem)), file=sys.stderr)
+            print(printable(str(problem)), file=sys.stderr)
         return _UNKNOWN if isinstance(error, ConfigUnreadableError) else _WRONG
     for warning in loaded.warnings:
-        print(f"warning: {escape(str(warning))}", file=sys.stderr)
+        print(f"warning: {printable(str(warning))}", file=sys.stderr)
     if args.output == "yaml":
         origins = loaded.origins if args.origin else None
         print(to_yaml(loaded.config, origins=origins), end="")

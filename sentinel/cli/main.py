@@ -23,7 +23,7 @@ from sentinel.errors import (
     SentinelError,
     StoreError,
 )
-from sentinel.runtime.logging import escape
+from sentinel.runtime.config_text import printable
 
 COMMANDS = {
     "run": "sentinel.cli.run",
@@ -86,7 +86,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"The configuration has {count} fault{'s' if count > 1 else ''}:", file=sys.stderr)
         for problem in error.problems:
             # A key or a value may hold what moves a terminal's cursor.
-            print(escape(str(problem)), file=sys.stderr)
+            print(printable(str(problem)), file=sys.stderr)
         return EXIT_UNKNOWN if isinstance(error, ConfigUnreadableError) else EXIT_WRONG
     except (RetryableError, StoreError, OSError) as error:
         print(f"sentinel {arguments[0]}: {error}", file=sys.stderr)

@@ -13,6 +13,18 @@ from pathlib import Path
 from typing import Final, Generic, TypeVar, cast
 
 from sentinel.errors import ConfigError, ConfigProblem, ConfigUnreadableError
+from sentinel.runtime.config_shapes import (
+    Choice,
+    Hidden,
+    Many,
+    Maybe,
+    Named,
+    Scalar,
+    Section,
+    SettingField,
+    Shape,
+    setting_fields,
+)
 from sentinel.runtime.config_sources import (
     UnreadableFileError,
     contents_digest,
@@ -32,21 +44,8 @@ from sentinel.runtime.config_text import (
     parse_text,
     shown,
 )
-from sentinel.runtime.config_types import (
-    Choice,
-    Hidden,
-    Many,
-    Maybe,
-    Named,
-    Scalar,
-    Section,
-    SettingField,
-    Shape,
-    hint_for,
-    nearest,
-    parse_scalar,
-    setting_fields,
-)
+from sentinel.runtime.config_types import parse_scalar
+from sentinel.runtime.nearest import hint_for, nearest
 from sentinel.runtime.settings import Secret
 
 Config = TypeVar("Config")

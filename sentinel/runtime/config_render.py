@@ -10,8 +10,7 @@ from typing import Any
 
 import yaml
 
-from sentinel.runtime.config_text import Origin, join
-from sentinel.runtime.config_types import (
+from sentinel.runtime.config_shapes import (
     Choice,
     Hidden,
     Many,
@@ -22,6 +21,7 @@ from sentinel.runtime.config_types import (
     Shape,
     setting_fields,
 )
+from sentinel.runtime.config_text import Origin, join
 
 SECRET_SHOWN = "***"  # noqa: S105  # what stands in place of a secret
 

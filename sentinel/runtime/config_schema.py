@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from sentinel.runtime.config_render import plain_value
-from sentinel.runtime.config_types import (
+from sentinel.runtime.config_shapes import (
     Choice,
     Hidden,
     Many,

@@ -27,7 +27,7 @@ from sentinel.runtime.config_text import (
     parse_text,
     shown,
 )
-from sentinel.runtime.config_types import nearest
+from sentinel.runtime.nearest import nearest
 
 VARIABLE_PREFIX = "SENTINEL_"
 FILES_MAX = 64

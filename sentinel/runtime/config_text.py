@@ -7,7 +7,6 @@ something nobody meant. Here nothing is interpreted: a scalar stays text until `
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -269,16 +268,18 @@ def join(path: str, key: str) -> str:
 
 def shown(text: str) -> str:
     """User text for a message: one line, quoted, escaped and cut."""
-    cut = text if len(text) <= 60 else text[:57] + "..."
-    return "'" + "".join(_escaped(cut)) + "'"
+    return f"'{printable(text if len(text) <= 60 else text[:57] + '...')}'"
 
 
-def _escaped(text: str) -> Iterator[str]:
-    for character in text:
-        if character.isprintable():
-            yield character
-        else:
-            yield character.encode("unicode_escape").decode("ascii")
+def printable(text: str) -> str:
+    r"""The text with what could end a line or move a cursor escaped, and everything else as it is.
+
+    >>> printable("C:\\x\x1b")
+    'C:\\x\\x1b'
+    """
+    return "".join(
+        one if one.isprintable() else one.encode("unicode_escape").decode("ascii") for one in text
+    )
 
 
 def _has_bad_character(text: str) -> bool:

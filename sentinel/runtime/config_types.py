@@ -1,25 +1,23 @@
 """What a setting may hold: how it is written, checked, shown and described.
 
 One table, `SCALARS`, serves the loader, `config show`, the JSON Schema and docs/configuration.md, so that they
-cannot disagree. `shape_of` turns a field's annotation into a `Shape` that those walk.
+cannot disagree.
 """
 
 from __future__ import annotations
 
-import difflib
 import re
-import types
 import typing
 import zoneinfo
-from collections.abc import Callable, Iterable
-from dataclasses import MISSING, Field, dataclass, fields, is_dataclass
+from collections.abc import Callable
+from dataclasses import dataclass
 from decimal import Decimal
-from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
 from sentinel.runtime.config_text import Style, TextNode, shown
-from sentinel.runtime.settings import ByteSize, Duration, Ratio, Secret, Zone
+from sentinel.runtime.nearest import hint_for
+from sentinel.runtime.settings import ByteSize, Duration, Ratio, Zone
 
 _DURATION_UNITS: dict[str, float] = {
     "w": 604_800, "d": 86_400, "h": 3_600, "m": 60, "s": 1, "ms": 0.001,
@@ -281,180 +279,3 @@ SCALARS: dict[Any, ScalarType] = {
         show=str, schema={"type": "string", "minLength": 1},
     ),
 }  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Scalar:
-    """A setting that holds one scalar."""
-
-    type: ScalarType
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Choice:
-    """A setting that holds one value of an enumeration."""
-
-    enum: type[StrEnum]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Hidden:
-    """A secret."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Many:
-    """A list."""
-
-    item: Shape
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Named:
-    """A mapping from free keys."""
-
-    value: Shape
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Section:
-    """A config class."""
-
-    cls: type[Any]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Maybe:
-    """Something that may be `null`."""
-
-    inner: Shape
-
-
-Shape = Scalar | Choice | Hidden | Many | Named | Section | Maybe
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SettingField:
-    """One field of a config class.
-
-    Attributes:
-        name, shape: what it is called and holds.
-        default: its default; `MISSING` where it must be given.
-        help: its sentence in the documentation.
-        restart: whether a change needs a restart.
-    """
-
-    name: str
-    shape: Shape
-    default: Any
-    help: str
-    restart: bool
-
-    @property
-    def is_required(self) -> bool:
-        """Whether it has no default."""
-        return self.default is MISSING
-
-    @property
-    def secret_key(self) -> str | None:
-        """The key that names a file with the secret, for a secret."""
-        inner = self.shape.inner if isinstance(self.shape, Maybe) else self.shape
-        holds = inner.item if isinstance(inner, Many) else inner
-        return f"{self.name}_file" if isinstance(holds, Hidden) else None
-
-
-def setting_fields(cls: type[Any], base: object = None) -> list[SettingField]:
-    """The settings of a config class, in their order.
-
-    A section may be given defaults of its own where it is used; `base` is that default, and its values count
-    for what is left unset in the section.
-    """
-    hints = typing.get_type_hints(cls)
-    return [
-        SettingField(
-            name=one.name,
-            shape=shape_of(hints[one.name], where=f"{cls.__name__}.{one.name}"),
-            default=getattr(base, one.name) if isinstance(base, cls) else _default_of(one),
-            help=str(one.metadata.get("help", "")),
-            restart=bool(one.metadata.get("restart", False)),
-        )
-        for one in fields(cls)
-        if one.init
-    ]
-
-
-def _default_of(one: Field[Any]) -> object:
-    if one.default_factory is not MISSING:
-        return one.default_factory()
-    return one.default
-
-
-def shape_of(annotation: Any, *, where: str) -> Shape:
-    """The shape of an annotation; TypeError, at import time of a test, where the loader could not bind it."""
-    if annotation in SCALARS:
-        return Scalar(type=SCALARS[annotation])
-    if annotation is Secret:
-        return Hidden()
-    if isinstance(annotation, type) and issubclass(annotation, StrEnum):
-        return Choice(enum=annotation)
-    if isinstance(annotation, type) and is_dataclass(annotation):
-        return Section(cls=annotation)
-    arguments = typing.get_args(annotation)
-    origin = typing.get_origin(annotation)
-    if origin is tuple and len(arguments) == 2 and arguments[1] is ...:
-        return Many(item=shape_of(arguments[0], where=where))
-    if origin is dict and arguments[0] is str:
-        return Named(value=shape_of(arguments[1], where=where))
-    if origin in (typing.Union, types.UnionType) and len(arguments) == 2:
-        inner = [one for one in arguments if one is not types.NoneType]
-        if len(inner) == 1:
-            return Maybe(inner=shape_of(inner[0], where=where))
-    msg = f"{where} has the type {annotation}, which a setting cannot have"
-    raise TypeError(msg)
-
-
-def hint_for(name: str, known: Iterable[str]) -> str:
-    """`: did you mean ...?` with the nearest known name, or nothing when none is near.
-
-    >>> hint_for("lateness", ["latenes", "window"])
-    ': did you mean latenes?'
-    """
-    near = nearest(name, known)
-    return f": did you mean {near}?" if near else ""
-
-
-def nearest(name: str, known: Iterable[str]) -> str | None:
-    """The known name that `name` was most likely meant to be, or None when none is near.
-
-    Fewest slips of the keyboard win, two letters swapped being one slip, which is where a plain ratio of common
-    letters goes wrong: it takes `mdoe` for `more` rather than for `mode`. Equal counts are told apart by that ratio.
-
-    >>> nearest("mdoe", ["more", "mode"])
-    'mode'
-    """
-    form = name.strip().lower().replace("-", "_")[:_NUMBER_CHARS_MAX]
-    best: tuple[int, float] | None = None
-    found: str | None = None
-    for one in known:
-        other = one.lower().replace("-", "_")
-        slips = _slip_count(form, other)
-        if slips > max(len(form), len(other)) * 0.4:
-            continue
-        rank = (slips, -difflib.SequenceMatcher(None, form, other).ratio())
-        if best is None or rank < best:
-            best, found = rank, one
-    return found
-
-
-def _slip_count(first: str, second: str) -> int:
-    """Insertions, deletions, replacements and swaps of neighbours that turn one into the other."""
-    before: list[int] = []
-    row = list(range(len(second) + 1))
-    for i, a in enumerate(first, start=1):
-        before, last, row = row, before, [i]
-        for j, b in enumerate(second, start=1):
-            cost = min(before[j] + 1, row[j - 1] + 1, before[j - 1] + (a != b))
-            if i > 1 and j > 1 and a == second[j - 2] and b == first[i - 2]:
-                cost = min(cost, last[j - 2] + 1)
-            row.append(cost)
-    return row[-1]

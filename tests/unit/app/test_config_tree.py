@@ -20,7 +20,7 @@ from sentinel.errors import ConfigError
 from sentinel.runtime.config_loader import load
 from sentinel.runtime.config_render import differences, effective_digest, plain, to_yaml
 from sentinel.runtime.config_schema import json_schema
-from sentinel.runtime.config_types import Many, Maybe, Section, Shape, setting_fields
+from sentinel.runtime.config_shapes import Many, Maybe, Section, Shape, setting_fields
 
 SCHEMA = json_schema(SentinelConfig, title="test")
 VALIDATOR = jsonschema.Draft202012Validator(SCHEMA)
