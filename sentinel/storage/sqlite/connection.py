@@ -117,12 +117,14 @@ def connect(path: Path) -> sqlite3.Connection:
     """A connection that writes, with every setting made; the file is made when it is missing."""
     if not path.exists():
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    is_new = path.stat().st_size == 0
     connection = sqlite3.connect(
         path, timeout=_BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
     )
     try:
+        if is_new:  # it has effect then only, and would write to a file that may not be ours
+            connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
         for pragma in (
-            "auto_vacuum = INCREMENTAL",  # has effect on an empty file only
             "journal_mode = WAL",
             # FULL: what is committed is on the disk. It costs 1 ms a window of 10,000 series.
             "synchronous = FULL",

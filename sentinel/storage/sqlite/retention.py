@@ -168,4 +168,5 @@ def _remove_surplus(connection: sqlite3.Connection) -> None:
 
 
 def _capped(count: int, share: float) -> int:
-    return max(1, int(count * share))
+    # Two, because a little more than one chunk of the finest windows is packed between two passes.
+    return max(2, int(count * share))
