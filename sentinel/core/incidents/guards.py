@@ -120,7 +120,7 @@ def _over_limit(
     settings: GuardSettings,
 ) -> tuple[GuardState, list[Trip]]:
     over = value >= layout.limit
-    if not over.any() and not state.over_count.any():
+    if not over.any() and not np.count_nonzero(state.over_count):
         return state, []
     is_errors = layout.kind == Kind.ERRORS
     calls = np.where(is_errors, value.astype(np.float64) * weight, weight)
@@ -161,22 +161,24 @@ def _stopped(
     at = layout.traffic
     traffic = value[at]
     before = state.busy_count[at]
-    busy = np.where(traffic >= settings.stopped_rate_per_s, before + 1, 0)
+    busy = (before + 1) * (traffic >= settings.stopped_rate_per_s)
     # Zero traffic keeps the run that arms the guard, a window without a value keeps any run.
-    zero = (traffic == 0.0) & (before * step_ns >= settings.stopped_after_ns)
-    missing = np.isnan(traffic)
-    kept = np.flatnonzero(zero | missing)
-    busy[kept] = before[kept]
+    idle = np.flatnonzero(~(traffic > 0.0))
+    missing = np.isnan(traffic[idle])
+    armed = ~missing & (before[idle] * step_ns >= settings.stopped_after_ns)
+    busy[idle] = np.where(missing | armed, before[idle], 0)
     busy_count = state.busy_count.copy()
     busy_count[at] = busy
     zeros, first_ns = state.zero_count, state.zero_first_ns
     trips: list[Trip] = []
-    if zero.any() or zeros.any():
-        zero_before = zeros[at]
-        zero_count = np.where(zero, zero_before + 1, np.where(missing, zero_before, 0))
-        zeros, first_ns = zeros.copy(), first_ns.copy()
-        zeros[at] = zero_count
-        first_ns[at] = np.where(zero & (zero_before == 0), start_ns, first_ns[at])
+    if armed.any() or np.count_nonzero(zeros):
+        silent, unknown = at[idle[armed]], at[idle[missing]]
+        first_ns = first_ns.copy()
+        first_ns[silent[zeros[silent] == 0]] = start_ns
+        counts = np.zeros_like(zeros)
+        counts[unknown] = zeros[unknown]
+        counts[silent] = zeros[silent] + 1
+        zeros = counts
         trips = [
             Trip(
                 column=int(column),
@@ -184,7 +186,7 @@ def _stopped(
                 direction=-1,
                 why="static guard: calls stopped though the source is heard",
             )
-            for column in at[zero & (zero_count >= settings.stopped_window_count)]
+            for column in silent[zeros[silent] >= settings.stopped_window_count]
         ]
     state = replace(state, busy_count=busy_count, zero_count=zeros, zero_first_ns=first_ns)
     return state, trips

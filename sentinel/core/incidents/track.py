@@ -102,7 +102,7 @@ def track(
     else:
         layout = state.layout
     state = _after_gap(state, block, settings)
-    strange_row: NDArray[np.bool_] = np.any(verdicts.score >= 1.0, axis=1)
+    strange_row = [bool((row >= 1.0).any()) for row in verdicts.score]
     transitions: list[Transition] = []
     pages: list[Page] = []
     for at in range(block.window_count):
@@ -110,7 +110,7 @@ def track(
         if idle and not settings.guards.enabled:
             continue
         window = _Window(
-            block=block, verdicts=verdicts, at=at, layout=layout, strange=bool(strange_row[at])
+            block=block, verdicts=verdicts, at=at, layout=layout, strange=strange_row[at]
         )
         state = _step(state, window, settings, attach, transitions, pages)
     return Tracked(
