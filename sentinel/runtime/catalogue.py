@@ -199,7 +199,7 @@ CATALOGUE: tuple[MetricSpec, ...] = (
     _metric(
         _C,
         "sentinel_http_connections_closed_total",
-        "Connections closed before an answer: too many, or a head that came too slowly.",
+        "Connections closed by Sentinel: too many, a head too slow, an answer not read.",
         "listener",
         "reason",
     ),

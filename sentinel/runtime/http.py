@@ -46,12 +46,21 @@ class ConnectionLimitsConfig:
     idle_timeout: Duration = setting(
         Duration(30.0), help="How long a connection may stay without a request."
     )
+    write_timeout: Duration = setting(
+        Duration(30.0), help="Longest time a caller may take to read an answer."
+    )
     drain_timeout: Duration = setting(
         Duration(5.0), help="How long stopping waits for requests being answered."
     )
 
     def __post_init__(self) -> None:
-        for name in ("connection_count_max", "header_timeout", "idle_timeout", "drain_timeout"):
+        for name in (
+            "connection_count_max",
+            "header_timeout",
+            "idle_timeout",
+            "write_timeout",
+            "drain_timeout",
+        ):
             if getattr(self, name) <= 0:
                 msg = f"{name} must be above 0"
                 raise ValueError(msg)
@@ -238,7 +247,7 @@ class _ProtocolFactory(web.Server):
     def __call__(self) -> RequestHandler:
         return _Connection(
             self,
-            self._limits.header_timeout,
+            self._limits,
             loop=asyncio.get_running_loop(),
             keepalive_timeout=self._limits.idle_timeout,
             access_log=None,
@@ -284,14 +293,16 @@ _QUIET.propagate = False
 
 
 class _Connection(RequestHandler):
-    """A connection whose heads must be complete in time; aiohttp bounds idle time only."""
+    """A connection whose heads must come and whose answers must be read in time; aiohttp bounds idle time only."""
 
-    __slots__ = ("_factory", "_has_place", "_head_timer", "_header_timeout_s", "_requests_open")
+    __slots__ = ("_factory", "_has_place", "_head_timer", "_limits", "_requests_open")
 
-    def __init__(self, factory: _ProtocolFactory, header_timeout_s: float, **options: Any) -> None:
+    def __init__(
+        self, factory: _ProtocolFactory, limits: ConnectionLimitsConfig, **options: Any
+    ) -> None:
         super().__init__(factory, **options)
         self._factory = factory
-        self._header_timeout_s = header_timeout_s
+        self._limits = limits
         self._head_timer: asyncio.TimerHandle | None = None
         self._requests_open = 0
         self._has_place = False
@@ -313,12 +324,32 @@ class _Connection(RequestHandler):
 
     def data_received(self, data: bytes) -> None:
         if self._requests_open == 0 and self._head_timer is None:
-            self._head_timer = self._loop.call_later(self._header_timeout_s, self._head_too_slow)
+            self._head_timer = self._loop.call_later(
+                self._limits.header_timeout, self._head_too_slow
+            )
         before = self._request_count
         super().data_received(data)
         if self._request_count > before:
             self._requests_open += self._request_count - before
             self._stop_timer()
+
+    async def finish_response(
+        self,
+        request: web.BaseRequest,
+        resp: web.StreamResponse,
+        start_time: float | None,
+    ) -> tuple[web.StreamResponse, bool]:
+        """Write the answer; a caller that does not read it is disconnected."""
+        transport = self.transport
+        try:
+            async with asyncio.timeout(self._limits.write_timeout):
+                return await super().finish_response(request, resp, start_time)
+        except TimeoutError:
+            self._factory.count_closed("slow_reader")
+            # Closing would first wait for what was written to be read.
+            if isinstance(transport, asyncio.Transport):
+                transport.abort()
+            return resp, True
 
     def request_ended(self) -> None:
         """A request of this connection was answered."""

@@ -6,6 +6,7 @@ Method: the web component on a free port of loopback, asked with aiohttp's clien
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import math
 
 import aiohttp
@@ -24,11 +25,13 @@ from sentinel.core.model import (
     Severity,
 )
 from sentinel.runtime.auth import TokensConfig
+from sentinel.runtime.http import ConnectionLimitsConfig
 from sentinel.runtime.listen import ListenConfig
-from sentinel.runtime.settings import Secret
+from sentinel.runtime.settings import Duration, Secret
 from sentinel.web import WebConfig, WebListenConfig
 from tests.support.fetch import fetch
 from tests.support.latest_verdicts import make_latest, many_keys
+from tests.support.surroundings import make_surroundings
 from tests.support.web_pages import Pages, serve_pages
 
 HOSTILE = 'a"b\\c\nd}<script>{\u2028é'
@@ -141,6 +144,40 @@ async def test_ten_thousand_series_do_not_hold_the_loop() -> None:
         await other
     assert text.count("\nsentinel_upper{") == 10_000
     assert turns > 100
+
+
+async def test_a_caller_that_does_not_read_is_disconnected() -> None:
+    """A page of 50 MB does not fit into the sockets' buffers; others are answered meanwhile."""
+    pages = Pages()
+    keys = [key._replace(service="s" * 1000) for key in many_keys(10_000)]
+    pages.latest = make_latest(keys, [1.0] * 10_000, [0.5] * 10_000)
+    config = WebConfig(
+        listen=WebListenConfig(port=0),
+        series_routes=("*",),
+        connections=ConnectionLimitsConfig(write_timeout=Duration(0.3)),
+    )
+    surroundings = make_surroundings()
+    async with serve_pages(pages, config, surroundings) as server:
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port, limit=1024)
+        writer.write(b"GET /metrics/series HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        labels = {"listener": "web", "reason": "slow_reader"}
+        while not surroundings.metrics.value("sentinel_http_connections_closed_total", **labels):
+            assert (await fetch(f"{server.url}/-/healthy")).status == 200
+            await asyncio.sleep(0.02)
+        writer.close()
+        # What was on its way may still be there, the end of the page is not.
+        rest = b""
+        with contextlib.suppress(ConnectionResetError):
+            rest = await reader.read()
+        assert not rest.endswith(b"0\r\n\r\n")
+
+
+async def test_head_of_a_long_page_has_no_body() -> None:
+    pages = Pages()
+    pages.latest = make_latest(many_keys(10), [1.0] * 10, [0.5] * 10)
+    async with serve_pages(pages) as server:
+        reply = await fetch(f"{server.url}/metrics/series", method="HEAD")
+    assert (reply.status, reply.body) == (200, b"")
 
 
 async def test_api_lists_the_strangest_first_and_filters() -> None:
