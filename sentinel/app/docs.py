@@ -29,6 +29,7 @@ from sentinel.runtime.config_shapes import (
     setting_fields,
 )
 from sentinel.runtime.config_types import SCALARS
+from sentinel.web.metrics import SERIES_METRICS
 
 _NOTE = "<!-- Written by `python -m sentinel.app.docs` from the code; edit the code instead. -->"
 _DOCS = Path(__file__).parents[2] / "docs"
@@ -176,14 +177,20 @@ def _kind_text(shape: Shape) -> str:
 def metrics_lines() -> Iterator[str]:
     """docs/metrics.md, from the catalogue."""
     yield "What Sentinel says about itself on `/metrics`. Labels are bounded: names of components, closed lists of"
-    yield "reasons, configured destinations; never a route, a service or free text. Verdicts on what it watches are on"
-    yield "`/metrics/series`."
+    yield "reasons, configured destinations; never a route, a service or free text."
     yield ""
     rows = [
         [f"`{one.name}`", one.type.value, ", ".join(f"`{x}`" for x in one.labels), one.help]
         for one in CATALOGUE
     ]
     yield from _table(["Metric", "Type", "Labels", "Meaning"], rows)
+    yield "## Verdicts"
+    yield ""
+    yield "On `/metrics/series`, for the last evaluated window of the configured routes and the strangest others, each with the"
+    yield "labels `service`, `stage`, `route` and `signal`. A value that is not known is left out, not zero."
+    yield ""
+    verdicts = [[f"`{name}`", "gauge", text] for name, text in SERIES_METRICS.items()]
+    yield from _table(["Metric", "Type", "Meaning"], verdicts)
 
 
 def cli_lines() -> Iterator[str]:

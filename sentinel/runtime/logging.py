@@ -125,7 +125,7 @@ def escape(text: str) -> str:
 
 def scrub(text: str) -> str:
     """The text without credentials: user and password of URLs and everything `core.redact` knows."""
-    return redact(_USERINFO.sub("***@", text))
+    return redact(_USERINFO.sub("[USERINFO]@", text))
 
 
 def _time_of(record: logging.LogRecord) -> str:
@@ -153,11 +153,8 @@ def _fields_of(record: logging.LogRecord) -> dict[str, str | int | float | bool 
         fields = dict(list(fields.items())[:FIELDS_MAX])
         fields["fields_left_out"] = left_out
     if record.exc_info and record.exc_info[0] is not None:
-        text = scrub(logging.Formatter().formatException(record.exc_info))
-        # The end of a traceback says what happened; its beginning only says where from.
-        fields["exception"] = (
-            text if len(text) <= TRACE_CHARS_MAX else "…" + text[-TRACE_CHARS_MAX:]
-        )
+        text = logging.Formatter().formatException(record.exc_info)
+        fields["exception"] = scrub(_tail(text, TRACE_CHARS_MAX))
     return fields
 
 
@@ -178,6 +175,18 @@ def _field_value(value: object) -> str | int | float | bool | None:
 
 def _cut(text: str, limit: int) -> str:
     return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def _tail(text: str, limit: int) -> str:
+    """The end of a traceback, which says what happened; its beginning only says where from.
+
+    It begins after a gap, because half a secret may no longer look like one.
+    """
+    if len(text) <= limit:
+        return text
+    end = text[-limit:]
+    gap = re.search(r"\s", end)
+    return "…" + (end[gap.end() :] if gap else end)
 
 
 def _text_value(value: object) -> str:

@@ -84,7 +84,7 @@ def test_json_reads_back_as_it_was(payload: str) -> None:
         "Something came", extra={"what": payload, "count": 3, "share": 0.5, "none": None}
     )
     record = json.loads(stream.getvalue())
-    assert record["what"] == payload
+    assert record["what"] == scrub(payload)
     assert record["level"] == "warning"
     assert record["message"] == "Something came"
     assert record["logger"] == "sentinel.tests"
@@ -127,8 +127,21 @@ def test_secrets_never_show(form: LogFormat) -> None:
     assert "host/path" in stream.getvalue()
 
 
+@pytest.mark.parametrize("form", list(LogFormat))
+def test_what_telemetry_must_not_keep_is_not_logged_either(form: LogFormat) -> None:
+    """Messages, fields and tracebacks go through the same redaction as log bodies."""
+    logger, stream = start(form)
+    card, token = "4111 1111 1111 1111", "Bearer abcdefghijklmnopqrstuvwxyz012345"
+    try:
+        fail(ValueError(f"refused {card}"))
+    except ValueError:
+        logger.exception("Card %s", card, extra={"body": f"pan={card}", "header": token})
+    assert "4111 1111" not in stream.getvalue()
+    assert "abcdefghijklmnop" not in stream.getvalue()
+
+
 def test_userinfo_is_scrubbed_and_nothing_else() -> None:
-    assert scrub("at http://u:p@h:1/x?a=b@c") == "at http://***@h:1/x?a=b@c"
+    assert scrub("at http://u:p@h:1/x?a=b@c") == "at http://[USERINFO]@h:1/x?a=b@c"
     assert scrub("at http://h:1/x") == "at http://h:1/x"
 
 
@@ -137,7 +150,7 @@ def test_length_and_number_of_fields_are_bounded(form: LogFormat) -> None:
     logger, stream = start(form)
     fields: dict[str, object] = {f"f{i}": "v" * 10_000 for i in range(100)}
     try:
-        fail(ValueError("x" * 1_000_000 + "the end"))
+        fail(ValueError("x" * 1_000_000 + " the end"))
     except ValueError:
         logger.exception("m" * 100_000, extra=fields)
     line = stream.getvalue()
