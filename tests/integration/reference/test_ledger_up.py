@@ -94,7 +94,6 @@ async def ledger(*arguments: str, mark: str, **environ: str) -> asyncio.subproce
         "sentinel.reference.ledger",
         *arguments,
         stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
         env={**os.environ, MARK: mark, **environ},
     )
 

@@ -1,47 +1,32 @@
-"""Everything the ledger says about itself: the one file that names spans, metrics and log events.
+"""The one file that names the ledger's spans, metrics and log events.
 
 One trace follows a transfer: the edge's SERVER span, a PRODUCER span for the publish, a CONSUMER
 span (the producer's child, through the message's traceparent), and a CLIENT span for the commit
-the message took part in. Exporting happens on background threads with bounded queues, so an absent
-or slow endpoint costs telemetry and nothing else.
-
-Environment: OTEL_EXPORTER_OTLP_ENDPOINT (unset: nothing is exported), OTEL_EXPORTER_OTLP_PROTOCOL
-(`http/protobuf`, the default, or `grpc`), OTEL_BSP_SCHEDULE_DELAY and OTEL_BLRP_SCHEDULE_DELAY (ms,
-1000), OTEL_METRIC_EXPORT_INTERVAL (ms, 5000), OTEL_RESOURCE_ATTRIBUTES.
+the message took part in.
 """
 
 from __future__ import annotations
 
-import logging
-import os
 import re
-import socket
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from enum import StrEnum
 from functools import partial
 from typing import Final
 
-import orjson
 from opentelemetry import trace
 from opentelemetry._logs import SeverityNumber
 from opentelemetry.metrics import CallbackOptions, Observation
 from opentelemetry.sdk._logs import LoggerProvider
-from opentelemetry.sdk._logs.export import BatchLogRecordProcessor, LogRecordExporter
 from opentelemetry.sdk.metrics import MeterProvider
-from opentelemetry.sdk.metrics.export import MetricExporter, PeriodicExportingMetricReader
-from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
 from opentelemetry.trace import Span, SpanKind, StatusCode
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-from sentinel.reference.ledger.domain import LedgerError
+from sentinel.reference.ledger.telemetry.lines import LineLimit, write_line
 
 EDGE_SERVICE: Final = "ledger-edge"
 POSTER_SERVICE: Final = "ledger-poster"
@@ -56,8 +41,6 @@ _DB_BOUNDS_S: Final = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0)
 _AGE_BOUNDS_S: Final = (
     0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0,
 )  # fmt: skip
-_EXPORT_TIMEOUT_S: Final = 3
-_LINES_PER_SECOND_MAX: Final = 5
 _METHODS: Final = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"})
 
 
@@ -143,7 +126,7 @@ class Telemetry:
         self._providers = (tracers, meters, loggers)
         self._logger = loggers.get_logger(_SCOPE)
         self._propagator = TraceContextTextMapPropagator()
-        self._lines = _LineLimit()
+        self._lines = LineLimit()
         self._meter = meter = meters.get_meter(_SCOPE)
         self._http_duration = meter.create_histogram(
             "http.server.request.duration",
@@ -395,7 +378,7 @@ class Telemetry:
             fields = {**fields, "suppressed_count": suppressed_count}
         span = span or trace.get_current_span()
         level = severity.name if severity is not SeverityNumber.WARN else "WARNING"
-        _write_line(level, self.service, message, event=event, span=span, fields=fields)
+        write_line(level, self.service, message, event=event, span=span, fields=fields)
         self._logger.emit(
             timestamp=time.time_ns(),
             context=trace.set_span_in_context(span),
@@ -405,71 +388,6 @@ class Telemetry:
             attributes=dict(fields),
             event_name=event,
         )
-
-
-def start_telemetry(service: str, environ: Mapping[str, str] = os.environ) -> Telemetry:
-    """Return the process's telemetry, exporting when the environment names an endpoint."""
-    resource = Resource.create(
-        {"service.name": service, "service.instance.id": f"{socket.gethostname()}-{os.getpid()}"}
-    )
-    tracers = TracerProvider(resource=resource, shutdown_on_exit=False)
-    loggers = LoggerProvider(resource=resource, shutdown_on_exit=False)
-    readers = []
-    if environ.get("OTEL_EXPORTER_OTLP_ENDPOINT"):
-        spans, metrics, logs = _exporters(
-            environ.get("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf")
-        )
-        tracers.add_span_processor(
-            BatchSpanProcessor(
-                spans,
-                max_queue_size=8192,
-                schedule_delay_millis=_ms(environ, "OTEL_BSP_SCHEDULE_DELAY", 1000),
-            )
-        )
-        loggers.add_log_record_processor(
-            BatchLogRecordProcessor(
-                logs, schedule_delay_millis=_ms(environ, "OTEL_BLRP_SCHEDULE_DELAY", 1000)
-            )
-        )
-        readers.append(
-            PeriodicExportingMetricReader(
-                metrics,
-                export_interval_millis=_ms(environ, "OTEL_METRIC_EXPORT_INTERVAL", 5000),
-                export_timeout_millis=1000 * _EXPORT_TIMEOUT_S,
-            )
-        )
-    meters = MeterProvider(metric_readers=readers, resource=resource, shutdown_on_exit=False)
-    # What libraries log (a lost connection, a refused export) joins the same stream of JSON lines,
-    # and stays out of OTLP: an exporter's complaint must not feed the exporter.
-    handler = _JsonLines(service)
-    logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
-    return Telemetry(service=service, tracers=tracers, meters=meters, loggers=loggers)
-
-
-def _exporters(protocol: str) -> tuple[SpanExporter, MetricExporter, LogRecordExporter]:
-    # The two families are imported on demand: grpc alone costs a third of a second.
-    if protocol == "grpc":
-        from opentelemetry.exporter.otlp.proto.grpc import _log_exporter as grpc_logs
-        from opentelemetry.exporter.otlp.proto.grpc import metric_exporter as grpc_metrics
-        from opentelemetry.exporter.otlp.proto.grpc import trace_exporter as grpc_traces
-
-        return (
-            grpc_traces.OTLPSpanExporter(timeout=_EXPORT_TIMEOUT_S),
-            grpc_metrics.OTLPMetricExporter(timeout=_EXPORT_TIMEOUT_S),
-            grpc_logs.OTLPLogExporter(timeout=_EXPORT_TIMEOUT_S),
-        )
-    if protocol != "http/protobuf":
-        message = f"OTEL_EXPORTER_OTLP_PROTOCOL is {protocol!r}; use http/protobuf or grpc"
-        raise LedgerError(message)
-    from opentelemetry.exporter.otlp.proto.http import _log_exporter as http_logs
-    from opentelemetry.exporter.otlp.proto.http import metric_exporter as http_metrics
-    from opentelemetry.exporter.otlp.proto.http import trace_exporter as http_traces
-
-    return (
-        http_traces.OTLPSpanExporter(timeout=_EXPORT_TIMEOUT_S),
-        http_metrics.OTLPMetricExporter(timeout=_EXPORT_TIMEOUT_S),
-        http_logs.OTLPLogExporter(timeout=_EXPORT_TIMEOUT_S),
-    )
 
 
 def _messaging_attributes(name: str, kind: str) -> dict[str, str]:
@@ -525,67 +443,3 @@ def _lower(headers: Mapping[str, str]) -> dict[str, str]:
 def _single(read: Callable[[], tuple[int, int] | None], index: int) -> list[Observation]:
     pair = read()
     return [] if pair is None else [Observation(pair[index])]
-
-
-def _ms(environ: Mapping[str, str], name: str, default: int) -> int:
-    text = environ.get(name, "")
-    if not text:
-        return default
-    if not text.isdigit() or int(text) == 0:
-        message = f"{name} is {text!r}; it must be a number of milliseconds above 0"
-        raise LedgerError(message)
-    return int(text)
-
-
-class _LineLimit:
-    """At most a few lines a second of each event; what was held back is said on the next one."""
-
-    def __init__(self) -> None:
-        self._state: dict[Event, tuple[int, int, int]] = {}  # second, lines in it, held back
-
-    def allow(self, event: Event, now_s: float) -> tuple[bool, int]:
-        second, count, held = self._state.get(event, (0, 0, 0))
-        if second != int(now_s):
-            second, count = int(now_s), 0
-        if count >= _LINES_PER_SECOND_MAX:
-            self._state[event] = (second, count, held + 1)
-            return False, 0
-        self._state[event] = (second, count + 1, 0)
-        return True, held
-
-
-class _JsonLines(logging.Handler):
-    """Writes the records of other libraries as JSON lines."""
-
-    def __init__(self, service: str) -> None:
-        super().__init__()
-        self._service = service
-
-    def emit(self, record: logging.LogRecord) -> None:
-        message = record.getMessage().partition("\n")[0][:500]
-        _write_line(record.levelname, self._service, message, fields={"logger": record.name})
-
-
-def _write_line(
-    level: str,
-    service: str,
-    message: str,
-    *,
-    event: str = "",
-    span: Span | None = None,
-    fields: Mapping[str, str | int | float],
-) -> None:
-    line: dict[str, object] = {
-        "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
-        "level": level,
-        "service": service,
-        "event": event,
-        "message": message,
-        **fields,
-    }
-    context = span.get_span_context() if span is not None else None
-    if context is not None and context.is_valid:
-        line["trace_id"] = trace.format_trace_id(context.trace_id)
-        line["span_id"] = trace.format_span_id(context.span_id)
-    sys.stderr.write(orjson.dumps(line).decode() + "\n")
-    sys.stderr.flush()

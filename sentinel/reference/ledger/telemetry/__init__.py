@@ -1,0 +1,19 @@
+"""Everything the ledger says about itself; `signals` names it, `exporting` sends it."""
+
+from sentinel.reference.ledger.telemetry.exporting import start_telemetry
+from sentinel.reference.ledger.telemetry.signals import (
+    DESTINATION,
+    EDGE_SERVICE,
+    POSTER_SERVICE,
+    Event,
+    Telemetry,
+)
+
+__all__ = [
+    "DESTINATION",
+    "EDGE_SERVICE",
+    "POSTER_SERVICE",
+    "Event",
+    "Telemetry",
+    "start_telemetry",
+]

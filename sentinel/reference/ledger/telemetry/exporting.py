@@ -1,0 +1,105 @@
+"""Where telemetry goes: the exporters, chosen by the standard environment variables.
+
+OTEL_EXPORTER_OTLP_ENDPOINT (unset: nothing is exported), OTEL_EXPORTER_OTLP_PROTOCOL
+(`http/protobuf`, the default, or `grpc`), OTEL_BSP_SCHEDULE_DELAY and OTEL_BLRP_SCHEDULE_DELAY (ms,
+1000), OTEL_METRIC_EXPORT_INTERVAL (ms, 5000), OTEL_RESOURCE_ATTRIBUTES. Exporting happens on
+background threads with bounded queues, so an absent or slow endpoint costs telemetry and nothing
+else.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+from collections.abc import Mapping
+from typing import Final
+
+from opentelemetry.sdk._logs import LoggerProvider
+from opentelemetry.sdk._logs.export import BatchLogRecordProcessor, LogRecordExporter
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import MetricExporter, PeriodicExportingMetricReader
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
+
+from sentinel.reference.ledger.domain import LedgerError
+from sentinel.reference.ledger.telemetry.lines import JsonLines
+from sentinel.reference.ledger.telemetry.signals import Telemetry
+
+_EXPORT_TIMEOUT_S: Final = 3
+
+
+def start_telemetry(service: str, environ: Mapping[str, str] = os.environ) -> Telemetry:
+    """Return the process's telemetry, exporting when the environment names an endpoint."""
+    resource = Resource.create(
+        {"service.name": service, "service.instance.id": f"{socket.gethostname()}-{os.getpid()}"}
+    )
+    tracers = TracerProvider(resource=resource, shutdown_on_exit=False)
+    loggers = LoggerProvider(resource=resource, shutdown_on_exit=False)
+    readers = []
+    if environ.get("OTEL_EXPORTER_OTLP_ENDPOINT"):
+        spans, metrics, logs = _exporters(
+            environ.get("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf")
+        )
+        tracers.add_span_processor(
+            BatchSpanProcessor(
+                spans,
+                max_queue_size=8192,
+                schedule_delay_millis=_ms(environ, "OTEL_BSP_SCHEDULE_DELAY", 1000),
+            )
+        )
+        loggers.add_log_record_processor(
+            BatchLogRecordProcessor(
+                logs, schedule_delay_millis=_ms(environ, "OTEL_BLRP_SCHEDULE_DELAY", 1000)
+            )
+        )
+        readers.append(
+            PeriodicExportingMetricReader(
+                metrics,
+                export_interval_millis=_ms(environ, "OTEL_METRIC_EXPORT_INTERVAL", 5000),
+                export_timeout_millis=1000 * _EXPORT_TIMEOUT_S,
+            )
+        )
+    meters = MeterProvider(metric_readers=readers, resource=resource, shutdown_on_exit=False)
+    # What libraries log (a lost connection, a refused export) joins the same stream of JSON lines,
+    # and stays out of OTLP: an exporter's complaint must not feed the exporter.
+    handler = JsonLines(service)
+    logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
+    return Telemetry(service=service, tracers=tracers, meters=meters, loggers=loggers)
+
+
+def _exporters(protocol: str) -> tuple[SpanExporter, MetricExporter, LogRecordExporter]:
+    # The two families are imported on demand: grpc alone costs a third of a second.
+    if protocol == "grpc":
+        from opentelemetry.exporter.otlp.proto.grpc import _log_exporter as grpc_logs
+        from opentelemetry.exporter.otlp.proto.grpc import metric_exporter as grpc_metrics
+        from opentelemetry.exporter.otlp.proto.grpc import trace_exporter as grpc_traces
+
+        return (
+            grpc_traces.OTLPSpanExporter(timeout=_EXPORT_TIMEOUT_S),
+            grpc_metrics.OTLPMetricExporter(timeout=_EXPORT_TIMEOUT_S),
+            grpc_logs.OTLPLogExporter(timeout=_EXPORT_TIMEOUT_S),
+        )
+    if protocol != "http/protobuf":
+        message = f"OTEL_EXPORTER_OTLP_PROTOCOL is {protocol!r}; use http/protobuf or grpc"
+        raise LedgerError(message)
+    from opentelemetry.exporter.otlp.proto.http import _log_exporter as http_logs
+    from opentelemetry.exporter.otlp.proto.http import metric_exporter as http_metrics
+    from opentelemetry.exporter.otlp.proto.http import trace_exporter as http_traces
+
+    return (
+        http_traces.OTLPSpanExporter(timeout=_EXPORT_TIMEOUT_S),
+        http_metrics.OTLPMetricExporter(timeout=_EXPORT_TIMEOUT_S),
+        http_logs.OTLPLogExporter(timeout=_EXPORT_TIMEOUT_S),
+    )
+
+
+def _ms(environ: Mapping[str, str], name: str, default: int) -> int:
+    text = environ.get(name, "")
+    if not text:
+        return default
+    if not text.isdigit() or int(text) == 0:
+        message = f"{name} is {text!r}; it must be a number of milliseconds above 0"
+        raise LedgerError(message)
+    return int(text)
