@@ -4,9 +4,9 @@ from sentinel.core.series.aggregator import (
     OVERFLOW_POINTS,
     OVERFLOW_SCOPE,
     Aggregator,
-    SeriesSettings,
 )
 from sentinel.core.series.counts import SeriesCounts
+from sentinel.core.series.settings import SeriesSettings
 from sentinel.core.series.windows import ClosedWindow, ClosedWindows, to_block
 
 __all__ = [

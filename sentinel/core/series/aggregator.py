@@ -13,10 +13,8 @@ stage, route) of calls gives traffic, errors and latency; each metric stream and
 
 from __future__ import annotations
 
-import math
 from collections import deque
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,7 +35,6 @@ from sentinel.core.model import (
     SampleBatch,
     Scope,
     SeriesKey,
-    Temporality,
 )
 from sentinel.core.series.calls import CallCounts, CallSums, key_of, sums_of
 from sentinel.core.series.counts import (
@@ -46,7 +43,10 @@ from sentinel.core.series.counts import (
     SIGNAL_METRICS,
     SeriesCounts,
 )
-from sentinel.core.series.logs import STAGE_LOGS, LogWindow, NewLines, log_key
+from sentinel.core.series.gauges import LATENCY_QUANTILE, Gauges
+from sentinel.core.series.layout import Layout, layout_of
+from sentinel.core.series.logs import LogWindow, NewLines, log_key
+from sentinel.core.series.settings import HOUR_NS, SERIES_PER_SCOPE, SeriesSettings
 from sentinel.core.series.slots import Slots
 from sentinel.core.series.streams import Increase, Streams
 from sentinel.core.series.watermark import Watermark
@@ -57,46 +57,8 @@ OVERFLOW_SCOPE = Scope(OVERFLOW, OVERFLOW, OVERFLOW)
 OVERFLOW_POINTS = SeriesKey(OVERFLOW, OVERFLOW, OVERFLOW, "points")
 """Gauges over the cap cannot be added up; this series counts their points a second instead."""
 
-LATENCY_QUANTILE = 0.95
-_HOUR_NS = 3600 * 10**9
 _FUTURE_MAX_NS = 300 * 10**9
 _FINGERPRINTS_MAX = 1024
-_SERIES_PER_SCOPE = 3
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SeriesSettings:
-    """How samples become windows.
-
-    Attributes:
-        window_ns: width of a window; an hour is a multiple of it.
-        lateness_ns: how long a closed window's end is waited past.
-        series_count_max: most live series, the overflow series not counted.
-        idle_ns: a series without data for this long is forgotten; at least an hour.
-        burst_window_count: more windows than this falling due at once mean that time jumped.
-        pending_point_count_max: most metric points held for open windows.
-    """
-
-    window_ns: int = 10 * 10**9
-    lateness_ns: int = 5 * 10**9
-    series_count_max: int = 10_000
-    idle_ns: int = 24 * _HOUR_NS
-    burst_window_count: int = 6
-    pending_point_count_max: int = 200_000
-
-    def __post_init__(self) -> None:
-        if self.window_ns <= 0 or _HOUR_NS % self.window_ns:
-            msg = "the window must be positive and divide an hour"
-            raise ValueError(msg)
-        if self.lateness_ns < 0:
-            msg = "the lateness must not be negative"
-            raise ValueError(msg)
-        if self.series_count_max < _SERIES_PER_SCOPE:
-            msg = f"the cap on series must be at least {_SERIES_PER_SCOPE}"
-            raise ValueError(msg)
-        if self.idle_ns < _HOUR_NS:
-            msg = "a series must be idle for at least an hour before it is forgotten"
-            raise ValueError(msg)
 
 
 class _OpenWindow:
@@ -110,18 +72,6 @@ class _OpenWindow:
         self.numbers: list[NumberPoint] = []
         self.distributions: list[DistributionPoint] = []
         self.logs = LogWindow()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Layout:
-    """The order of series in a window; kept from window to window while the set is the same."""
-
-    version: tuple[int, int]
-    scopes: NDArray[np.intp]
-    gauges: NDArray[np.intp]
-    keys: tuple[SeriesKey, ...]
-    kind: NDArray[np.int8]
-    counted: NDArray[np.bool_]
 
 
 class Aggregator:
@@ -147,7 +97,7 @@ class Aggregator:
         self._new_lines = NewLines()
         self._fingerprints: deque[bytes] = deque(maxlen=_FINGERPRINTS_MAX)
         self._fingerprint_set: set[bytes] = set()
-        self._layout: _Layout | None = None
+        self._layout: Layout | None = None
         self._hour = CallCounts()
         self._hour_start_ns: int | None = None
         self._counts = SeriesCounts()
@@ -165,7 +115,7 @@ class Aggregator:
     @property
     def series_count(self) -> int:
         """How many series are live."""
-        return _SERIES_PER_SCOPE * len(self._scopes) + len(self._gauges)
+        return SERIES_PER_SCOPE * len(self._scopes) + len(self._gauges)
 
     def take_counts(self) -> SeriesCounts:
         """What was given up or noticed since the last call."""
@@ -326,7 +276,7 @@ class Aggregator:
         slot = self._scopes.find(scope)
         if slot is not None:
             return slot
-        if scope != OVERFLOW_SCOPE and self._room() < _SERIES_PER_SCOPE:
+        if scope != OVERFLOW_SCOPE and self._room() < SERIES_PER_SCOPE:
             return self._scope_slot(OVERFLOW_SCOPE)
         return self._scopes.take(scope, group=self._services.take(scope.service))
 
@@ -368,7 +318,7 @@ class Aggregator:
             layout, sums, gauges, start_ns=start_ns, silence_known=silence_known
         )
         column = np.zeros(self._scopes.width, np.int64)
-        column[layout.scopes] = np.arange(len(layout.scopes)) * _SERIES_PER_SCOPE + 2
+        column[layout.scopes] = np.arange(len(layout.scopes)) * SERIES_PER_SCOPE + 2
         return ClosedWindow(
             start_ns=start_ns,
             step_ns=self._settings.window_ns,
@@ -384,7 +334,7 @@ class Aggregator:
 
     def _columns(
         self,
-        layout: _Layout,
+        layout: Layout,
         sums: CallSums,
         gauges: dict[int, tuple[float, float]],
         *,
@@ -393,7 +343,7 @@ class Aggregator:
     ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.bool_]]:
         """Value, weight and heard of every series, in the layout's order."""
         window_s = self._settings.window_ns / 1e9
-        split = _SERIES_PER_SCOPE * len(layout.scopes)
+        split = SERIES_PER_SCOPE * len(layout.scopes)
         value = np.full(len(layout.keys), np.nan)
         weight = np.zeros(len(layout.keys))
         heard = np.zeros(len(layout.keys), np.bool_)
@@ -404,13 +354,13 @@ class Aggregator:
         scope_heard = any_calls | (
             self._heard(self._scopes, layout.scopes, start_ns) & silence_known
         )
-        value[0:split:_SERIES_PER_SCOPE] = np.where(scope_heard, calls / window_s, np.nan)
-        value[1:split:_SERIES_PER_SCOPE] = np.divide(
+        value[0:split:SERIES_PER_SCOPE] = np.where(scope_heard, calls / window_s, np.nan)
+        value[1:split:SERIES_PER_SCOPE] = np.divide(
             failed, calls, out=np.full(len(calls), np.nan), where=any_calls
         )
-        value[2:split:_SERIES_PER_SCOPE] = sums.quantile(LATENCY_QUANTILE)[layout.scopes]
-        weight[:split] = np.repeat(calls, _SERIES_PER_SCOPE)
-        heard[:split] = np.repeat(scope_heard, _SERIES_PER_SCOPE)
+        value[2:split:SERIES_PER_SCOPE] = sums.quantile(LATENCY_QUANTILE)[layout.scopes]
+        weight[:split] = np.repeat(calls, SERIES_PER_SCOPE)
+        heard[:split] = np.repeat(scope_heard, SERIES_PER_SCOPE)
 
         width = self._gauges.width
         of_slot = np.full(width, np.nan)
@@ -448,7 +398,7 @@ class Aggregator:
 
     def _gauge_values(self, window: _OpenWindow) -> dict[int, tuple[float, float]]:
         """Value and weight of each gauge that got points, by slot; call distributions go to the window's calls."""
-        gauges = _Gauges()
+        gauges = Gauges()
         for number in self._streams.increases(window.numbers, self._counts):
             gauges.add(SeriesKey(*number.point.scope, number.point.signal), number)
         for distribution in self._streams.increases(window.distributions, self._counts):
@@ -503,44 +453,13 @@ class Aggregator:
                 )
         return tuple(found)
 
-    def _layout_now(self) -> _Layout:
-        """The live series; the last layout itself when they are the same."""
-        version = (self._scopes.version, self._gauges.version)
-        scopes = np.flatnonzero(self._scopes.born[: self._scopes.width])
-        gauges = np.flatnonzero(self._gauges.born[: self._gauges.width])
-        last = self._layout
-        if (
-            last is not None
-            and last.version == version
-            and np.array_equal(last.scopes, scopes)
-            and np.array_equal(last.gauges, gauges)
-        ):
-            return last
-        names = [self._scopes.names[slot] for slot in scopes]
-        gauge_keys = [key for slot in gauges if (key := self._gauges.names[slot]) is not None]
-        call_keys = [
-            SeriesKey(*scope, signal)
-            for scope in names
-            if scope is not None
-            for signal in (SIGNAL_TRAFFIC, SIGNAL_ERRORS, SIGNAL_LATENCY)
-        ]
-        kinds = [Kind.TRAFFIC, Kind.ERRORS, Kind.LATENCY] * len(scopes)
-        kinds += [Kind.GAUGE] * len(gauges)
-        self._layout = _Layout(
-            version=version,
-            scopes=scopes,
-            gauges=gauges,
-            keys=tuple(call_keys + gauge_keys),
-            kind=np.array(kinds, np.int8),
-            counted=np.array(
-                [key.stage in (STAGE_LOGS, OVERFLOW) for key in gauge_keys], np.bool_
-            ),
-        )
+    def _layout_now(self) -> Layout:
+        self._layout = layout_of(self._scopes, self._gauges, last=self._layout)
         return self._layout
 
     def _turn_hour(self, start_ns: int) -> list[ClosedWindow]:
         """The hour that ended before the window that starts at `start_ns`, if one did; idle series go with it."""
-        hour_ns = start_ns - start_ns % _HOUR_NS
+        hour_ns = start_ns - start_ns % HOUR_NS
         ended_ns, self._hour_start_ns = self._hour_start_ns, hour_ns
         if ended_ns is None or ended_ns == hour_ns:
             return []
@@ -562,7 +481,7 @@ class Aggregator:
         named = [self._scopes.names[int(slot)] for slot in sums.slot]
         return ClosedWindow(
             start_ns=start_ns,
-            step_ns=_HOUR_NS,
+            step_ns=HOUR_NS,
             keys=tuple(
                 [SeriesKey(*scope, SIGNAL_LATENCY) for scope in named if scope is not None]
             ),
@@ -577,7 +496,7 @@ class Aggregator:
         scopes, gauges = self._scopes.idle_since(before_ns), self._gauges.idle_since(before_ns)
         self._scopes.release(scopes)
         self._gauges.release(gauges)
-        self._counts.expired += _SERIES_PER_SCOPE * len(scopes) + len(gauges)
+        self._counts.expired += SERIES_PER_SCOPE * len(scopes) + len(gauges)
         self._streams.forget_idle(before_ns)
         services = {scope.service for scope in self._scopes.names if scope is not None}
         services |= {key.service for key in self._gauges.names if key is not None}
@@ -590,55 +509,6 @@ class Aggregator:
                 and self._services.last_ns[slot] < before_ns
             ]
         )
-
-
-class _Gauges:
-    """The gauges of one window: rates of several streams of a name add up, levels are averaged."""
-
-    def __init__(self) -> None:
-        self._rates: dict[SeriesKey, list[float]] = {}
-        self._levels: dict[SeriesKey, list[float]] = {}
-        self._histograms: dict[SeriesKey, list[tuple[log_linear.Buckets, log_linear.Counts]]] = {}
-        self._points: dict[SeriesKey, int] = {}
-
-    def add(
-        self, key: SeriesKey, increase: Increase[NumberPoint] | Increase[DistributionPoint]
-    ) -> None:
-        """Take one stream's number into account; a gain over no known time is none."""
-        if increase.point.temporality is Temporality.GAUGE:
-            self._levels.setdefault(key, []).append(increase.value)
-        elif increase.interval_s > 0:
-            self._rates.setdefault(key, []).append(increase.value / increase.interval_s)
-        else:
-            return
-        self._points[key] = self._points.get(key, 0) + increase.point_count
-
-    def add_histogram(self, key: SeriesKey, increase: Increase[DistributionPoint]) -> None:
-        """Take one stream's distribution into account."""
-        if increase.histogram is not None and len(increase.histogram[0]):
-            self._histograms.setdefault(key, []).append(increase.histogram)
-            self._points[key] = self._points.get(key, 0) + increase.point_count
-
-    def values(self) -> dict[SeriesKey, tuple[float, float]]:
-        """Value and number of points of each; fsum, because its result does not depend on the order."""
-        found = {
-            key: (math.fsum(levels) / len(levels), float(self._points[key]))
-            for key, levels in self._levels.items()
-        }
-        for key, rates in self._rates.items():
-            found[key] = (math.fsum(rates), float(self._points[key]))
-        merged = [log_linear.merge(*histograms) for histograms in self._histograms.values()]
-        if merged:
-            # All at once: the quantile of one histogram costs as much as that of a thousand.
-            quantiles = log_linear.quantiles_by_row(
-                np.cumsum([0, *(len(bucket) for bucket, _ in merged)]),
-                np.concatenate([bucket for bucket, _ in merged]),
-                np.concatenate([count for _, count in merged]),
-                LATENCY_QUANTILE,
-            )
-            for key, quantile in zip(self._histograms, quantiles.tolist(), strict=True):
-                found[key] = (quantile, float(self._points[key]))
-        return found
 
 
 def _slower(call: CallExemplar, other: CallExemplar) -> bool:
