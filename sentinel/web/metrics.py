@@ -58,7 +58,12 @@ class MetricsPages:
     async def _write(self, latest: LatestVerdicts | None, *, end: bytes) -> AsyncIterator[bytes]:
         if latest is not None:
             chosen = self._scope.choose(latest)
-            labels = self._labels.of([latest.keys[position] for position in chosen])
+            keys = [latest.keys[position] for position in chosen.tolist()]
+            labels: list[str] = []
+            for start in range(0, len(keys), _SLICE_LINES):
+                labels += self._labels.of(keys[start : start + _SLICE_LINES])
+                await asyncio.sleep(0)
+            self._labels.trim(keys, labels)
             for (name, text), column in zip(
                 SERIES_METRICS.items(), verdict_columns(latest), strict=True
             ):
@@ -85,7 +90,7 @@ def verdict_columns(latest: LatestVerdicts) -> tuple[NDArray[np.float32], ...]:
 
 
 class LabelCache:
-    """The label part of each series' lines, escaped once; holds little more than twice what the last page showed."""
+    """The label part of each series' lines, escaped once; bounded by what pages show."""
 
     def __init__(self) -> None:
         self._known: dict[SeriesKey, str] = {}
@@ -102,9 +107,12 @@ class LabelCache:
             if labels is None:
                 labels = known[key] = _labels(key)
             found.append(labels)
-        if len(known) > 2 * len(keys) + _SLICE_LINES:
-            self._known = dict(zip(keys, found, strict=True))
         return found
+
+    def trim(self, keys: Sequence[SeriesKey], labels: Sequence[str]) -> None:
+        """Forget all others once there are more than twice as many as a page showed."""
+        if len(self._known) > 2 * len(keys) + _SLICE_LINES:
+            self._known = dict(zip(keys, labels, strict=True))
 
 
 def wants_openmetrics(accept: str) -> bool:
