@@ -80,8 +80,10 @@ def main() -> int:
         ready_path = Path(folder) / "ready.json"
         config_path = Path(folder) / "sentinel.yaml"
         config_path.write_text(
-            f"web: {{port: 0}}\nreceivers: {{otlp_http: {{port: 0}}, otlp_grpc: {{port: 0}}}}\n"
-            f"series: {{count_max: {args.scopes * 3 + 100}}}\nstore: {{directory: {folder}/store}}\n"
+            "web: {listen: {port: 0}}\n"
+            "receivers: {otlp_http: {listen: {port: 0}}, otlp_grpc: {listen: {port: 0}}}\n"
+            f"series: {{series_count_max: {args.scopes * 3 + 100}}}\n"
+            f"store: {{directory: {folder}/store}}\n"
         )
         sidecar = subprocess.Popen(
             [

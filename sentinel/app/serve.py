@@ -9,7 +9,7 @@ import signal
 import tempfile
 from pathlib import Path
 
-from sentinel.app.build import build
+from sentinel.app.build import Application, build
 from sentinel.app.config import SentinelConfig
 from sentinel.app.reload import Reloader
 from sentinel.runtime.clock import SystemClock
@@ -46,7 +46,7 @@ async def serve(
     await application.start()
     try:
         await reloader.start()
-        tasks.spawn("health", lambda: _report_health(application.lifecycle.health))
+        tasks.spawn("health", lambda: _report_health(application))
         addresses = application.addresses()
         logger.info("Sentinel is ready", extra={"mode": loaded.config.mode, **addresses})
         if ready_file is not None:
@@ -67,10 +67,10 @@ def _told_to_stop(stopping: asyncio.Event) -> None:
     stopping.set()
 
 
-async def _report_health(health: object) -> None:
-    assert callable(health)
+async def _report_health(application: Application) -> None:
     while True:
-        health()
+        application.lifecycle.health()
+        application.evaluate.report_lag()
         await asyncio.sleep(_HEALTH_EVERY_S)
 
 

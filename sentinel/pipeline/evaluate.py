@@ -199,9 +199,13 @@ class Evaluate:
         """Decide closed windows in order; the next stage of ingest."""
         for window in closed.windows:
             await self._evaluate(window)
-        metrics, now_ns = self._surroundings.metrics, self._surroundings.clock.now_ns()
+        self.report_lag()
+
+    def report_lag(self) -> None:
+        """Show how far evaluation is behind; called from outside too, because a stuck one cannot say so."""
         if self._last_end_ns:
-            metrics.set("sentinel_evaluation_lag_seconds", (now_ns - self._last_end_ns) / 1e9)
+            lag_s = (self._surroundings.clock.now_ns() - self._last_end_ns) / 1e9
+            self._surroundings.metrics.set("sentinel_evaluation_lag_seconds", lag_s)
 
     async def _evaluate(self, window: ClosedWindow) -> None:
         if window.start_ns < self._state.detector.next_ns:

@@ -9,10 +9,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ctypes
+import json
 import os
 import signal
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from sentinel.errors import SentinelError
 
@@ -109,12 +111,13 @@ class Children:
             await self._children.pop().stop()
 
 
-async def wait_for_file(path: Path, child: Child, *, timeout_s: float) -> str:
-    """The text of a file that a child writes when it is ready; `ChildError` when it ends or takes too long."""
+async def wait_for_json(path: Path, child: Child, *, timeout_s: float) -> dict[str, Any]:
+    """The object in a file that a child writes when it is ready; `ChildError` when it ends or takes too long."""
     deadline = asyncio.get_running_loop().time() + timeout_s
     while asyncio.get_running_loop().time() < deadline:
-        if path.exists() and (text := path.read_text()).endswith("\n"):
-            return text
+        with contextlib.suppress(FileNotFoundError, ValueError):
+            document: dict[str, Any] = json.loads(path.read_text())
+            return document
         if not child.running:
             break
         await asyncio.sleep(0.05)

@@ -21,7 +21,7 @@ from typing import Any
 
 import aiohttp
 
-from sentinel.app.demo.children import Child, ChildError, Children, wait_for_file
+from sentinel.app.demo.children import Child, ChildError, Children, wait_for_json
 from sentinel.app.demo.inbox import PageInbox, ReceivedAlert
 from sentinel.app.demo.telling import Teller
 
@@ -121,10 +121,12 @@ class _Demo:
             f"""\
 # The demo's configuration: defaults, but for ports, a shorter window and hold, and where pages go.
 web:
-  port: {web}
+  listen:
+    port: {web}
 receivers:
   otlp_http:
-    port: {http}
+    listen:
+      port: {http}
   otlp_grpc:
     enabled: false
 series:
@@ -134,6 +136,7 @@ store:
   directory: {self._directory / "store"}
 incidents:
   hold: {3 * _WINDOW_S}s
+  hold_window_count: 3
 senders:
   webhooks:
     - name: demo
@@ -155,7 +158,7 @@ senders:
                 "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf",
             },
         )
-        state = json.loads(await wait_for_file(self._ledger_state, ledger, timeout_s=40))
+        state = await wait_for_json(self._ledger_state, ledger, timeout_s=40)
         self.teller.done(f"The ledger answers at {state['edge_url']}")
         await self._children.start(
             "load",
@@ -176,7 +179,7 @@ senders:
                 *("run", "--config", str(config_path), "--ready-file", str(ready_path)),
             ],
         )
-        await wait_for_file(ready_path, self._sidecar, timeout_s=20)
+        await wait_for_json(ready_path, self._sidecar, timeout_s=20)
 
     async def _measure_levels(self) -> list[dict[str, Any]]:
         """The level of every series, as the sidecar measured it over a few windows."""

@@ -55,10 +55,13 @@ class Teller:
         head = "PAGE" if alert.status == "firing" else "RESOLVED"
         self._write("")
         self._write(f"  ┌─ {head} ─ {alert.labels.get('alertname', '')} ".ljust(_WIDTH, "─"))
-        for name, text in alert.annotations.items():
-            for number, line in enumerate(text.splitlines() or [""]):
-                lead = f"{name}: " if number == 0 else "  "
-                for part in textwrap.wrap(lead + line, _WIDTH - 6, subsequent_indent="  ") or [""]:
+        # The other annotations are the same facts one by one, for templates.
+        shown = ("summary", "description", "next") if alert.status == "firing" else ("summary",)
+        for name in shown:
+            text = alert.annotations.get(name, "")
+            for line in text.splitlines():
+                lead = "Next: " if name == "next" else ""
+                for part in textwrap.wrap(lead + line, _WIDTH - 6, subsequent_indent="  "):
                     self._write(f"  │ {part}")
         self._write("  └".ljust(_WIDTH, "─"))
         self._write("")
