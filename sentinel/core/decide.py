@@ -189,7 +189,9 @@ def decide(
     base_cut = state.detector.grid.base_cut(settings.scoring)
     detector, parked = with_series(state.detector, state.parked, block.series, base_cut=base_cut)
     tracker = state.tracker
-    frozen: NDArray[np.bool_] = np.isin(block.series, state.frozen)
+    frozen = np.zeros(block.series_count, np.bool_)
+    if state.frozen.size:
+        frozen[np.isin(block.series, state.frozen)] = True
     verdicts: list[VerdictBlock] = []
     transitions: list[Transition] = []
     pages: list[Page] = []

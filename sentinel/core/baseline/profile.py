@@ -57,19 +57,20 @@ class Profile:
         Where one of the two bins is unknown the other stands alone. Windows outside the grid and
         series that the profile does not hold are NaN.
         """
-        place, known = self._places(block.series)
-        # Positions are in half-steps of both grids, so that they stay whole numbers and exact.
-        centre_ns = block.start_ns + np.arange(block.window_count, dtype=np.int64) * block.step_ns
-        twice_ns = 2 * (centre_ns - self.start_ns) + block.step_ns - self.step_ns
+        # Positions are counted in half-steps of both grids, so that they stay whole numbers and exact.
+        starts_ns = block.start_ns + np.arange(block.window_count, dtype=np.int64) * block.step_ns
+        twice_ns = 2 * (starts_ns - self.start_ns) + block.step_ns - self.step_ns
         left = twice_ns // (2 * self.step_ns)
         share = ((twice_ns - left * 2 * self.step_ns) / (2 * self.step_ns))[:, None]
-        first, second = self._row(left, place), self._row(left + 1, place)
-        second = np.where(share == 0.0, first, second)
-        mixed = (1.0 - share) * first + share * second
-        alone = np.where(np.isnan(first), second, first)
-        expected = np.where(np.isnan(mixed), alone, mixed)
-        if not known.all():
-            expected[:, ~known] = np.nan
+        columns = self._columns(block.series)
+        first, second = self._rows(left, columns), self._rows(left + 1, columns)
+        expected = second - first
+        expected *= share
+        expected += first
+        unknown = np.isnan(expected)
+        if unknown.any():
+            alone = np.where(np.isnan(first) & (share > 0), second, first)
+            expected[unknown] = alone[unknown]
         return ExpectationBlock(
             start_ns=block.start_ns,
             step_ns=block.step_ns,
@@ -103,17 +104,33 @@ class Profile:
             grid=arrays["grid"].astype(np.float32),
         )
 
-    def _places(self, series: NDArray[np.int64]) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
-        if len(self.series) == 0:
-            return np.zeros(len(series), np.intp), np.zeros(len(series), np.bool_)
-        place = np.minimum(np.searchsorted(self.series, series), len(self.series) - 1)
-        return place, self.series[place] == series
+    def _columns(self, series: NDArray[np.int64]) -> NDArray[np.intp] | None:
+        """Columns of the grid by series, -1 for those it does not hold; None when they are the grid's own."""
+        if np.array_equal(series, self.series):
+            return None
+        columns = np.full(len(series), -1, np.intp)
+        _, theirs, mine = np.intersect1d(
+            series, self.series, assume_unique=True, return_indices=True
+        )
+        columns[theirs] = mine
+        return columns
 
-    def _row(self, row: NDArray[np.int64], place: NDArray[np.intp]) -> NDArray[np.float64]:
-        values = np.full((len(row), len(place)), np.nan)
-        inside = np.flatnonzero((row >= 0) & (row < self.grid.shape[0]))
-        if inside.size and len(self.series):
-            values[inside] = self.grid[row[inside]][:, place]
+    def _rows(
+        self, row: NDArray[np.int64], columns: NDArray[np.intp] | None
+    ) -> NDArray[np.float64]:
+        """Bins as float64[len(row), S]; NaN outside the grid."""
+        outside = (row < 0) | (row >= len(self.grid))
+        if outside.all():
+            width = len(self.series) if columns is None else len(columns)
+            return np.full((len(row), width), np.nan)
+        bins = self.grid[np.where(outside, 0, row)]
+        if columns is None:
+            values = bins.astype(np.float64)
+        else:
+            values = np.full((len(row), len(columns)), np.nan)
+            held = columns >= 0
+            values[:, held] = bins[:, columns[held]]
+        values[outside] = np.nan
         return values
 
 

@@ -55,9 +55,9 @@ def borrowed_rows(
 
 
 def check_borrowed(
-    state: DetectorState, residual: NDArray[np.float64], settings: ScoringSettings
+    state: DetectorState, residual: NDArray[np.float32], settings: ScoringSettings
 ) -> None:
-    """Hold borrowed scales against the live window that was just learnt; `residual` is its, float64[S]."""
+    """Hold borrowed scales against the live window that was just learnt; `residual` is its, float32[S]."""
     place = np.flatnonzero((state.borrowed >= 0) & np.isfinite(residual))
     if place.size == 0:
         return
@@ -65,10 +65,11 @@ def check_borrowed(
     count = state.borrowed[place]
     _first_look(state, place[count == settings.borrowed_windows])
     looking = place[count >= settings.borrowed_windows]
-    windows = np.maximum(state.run_count[looking], 1.0)
+    windows = np.maximum(state.run_count[looking] + state.now_count[looking], 1.0)
     margin = 1.0 + _MARGIN_WINDOWS / windows
     for view in range(VIEWS):
-        live = np.sqrt(state.run_square[view, looking] / windows)
+        squares = state.run_square[view, looking] + state.now_square[view, looking]
+        live = np.sqrt(squares / windows)
         borrowed = state.scale[view, looking]
         widening = margin * live / np.where(borrowed > 0, borrowed, 1.0)
         state.widening[view, looking] = np.where(borrowed > 0, np.maximum(widening, 1.0), 1.0)
@@ -80,6 +81,8 @@ def _first_look(state: DetectorState, place: NDArray[np.intp]) -> None:
     """The level from the first live windows, and their spread round it."""
     if place.size == 0:
         return
+    state.now_square[:, place] = 0.0
+    state.now_count[place] = 0.0
     recent = state.recent[:, place].astype(np.float64)
     middle = np.nanmedian(recent, axis=0)
     state.level[place] = middle

@@ -35,6 +35,7 @@ def end_hour(state: DetectorState, settings: ScoringSettings) -> None:
     hour = state.hour % HOURS
     _fold_moments(state)
     _fold_hour_of_day(state, hour)
+    _fold_squares(state)
     _first_scale(state)
     if hour == HOURS - 1:
         _end_day(state, settings)
@@ -56,23 +57,40 @@ def hourly(state: DetectorState, kind: NDArray[np.int8], settings: ScoringSettin
     rule = {field: _by_kind(settings, kind, field) for field in _RULE_FIELDS}
     borrowed = (state.borrowed >= 0) & (state.borrowed < settings.borrowed_windows)
     since = state.hour * HOUR_NS // state.step_ns - state.frozen_from
-    limit = settings.freeze_s / state.grid.step_s
+    patience = settings.freeze_s / state.grid.step_s
+    ratio = _hour_ratios(state).astype(np.float32)
+    scale = np.where(borrowed, np.nan, state.scale * state.widening).astype(np.float32)
+    # Before there is a scale there is nothing to clip at.
+    limit = np.where(np.isfinite(scale), scale, np.float32(np.inf))
+    need = (settings.cut_scale * state.cut).astype(np.float32)
     made = Hourly(
         kind=kind,
-        ratio=_hour_ratios(state),
-        scale=np.where(borrowed, np.nan, state.scale * state.widening),
-        floor=settings.floor_mean_ratio * state.magnitude
-        + settings.floor_spread_ratio * np.sqrt(state.variance)
-        + _SCALE_MIN,
-        gain=np.maximum(state.active, _ACTIVE_MIN) ** settings.sparse_exponent,
-        need=settings.cut_scale * state.cut,
+        ratio=ratio[1],
+        ratio_step=ratio[::2] - ratio[1],
+        scale=scale,
+        borrowing=bool((state.borrowed >= 0).any()),
+        spread_limit=np.float32(settings.spread_clip) * limit[:, None],
+        hour_limit=np.float32(settings.hour_clip) * limit[:, None],
+        level_limit=np.float32(settings.level_clip) * limit[0],
+        floor=(
+            settings.floor_mean_ratio * state.magnitude
+            + settings.floor_spread_ratio * np.sqrt(state.variance)
+            + _SCALE_MIN
+        ).astype(np.float32),
+        gain=(np.maximum(state.active, _ACTIVE_MIN) ** settings.sparse_exponent).astype(
+            np.float32
+        ),
+        mean=state.mean.astype(np.float32),
+        need=need,
+        need_single=np.float32(state.grid.single_ratio(settings)) * need,
         high_only=rule["high_only"] > 0,
         deviation_min=rule["deviation_min"],
         deviation_ratio_min=rule["deviation_ratio_min"],
         weight_min=rule["weight_min"],
         excess_calls_min=rule["excess_calls_min"],
-        count_noise=rule["counted"] / state.grid.step_s,
-        thawed=(state.frozen_from >= 0) & (since >= limit),
+        count_noise=rule["counted"] / np.float32(state.grid.step_s),
+        counted=bool(rule["counted"].any()),
+        thawed=(state.frozen_from >= 0) & (since >= patience),
     )
     state.hourly = made
     return made
@@ -88,22 +106,24 @@ _RULE_FIELDS = (
 )
 
 
-def _by_kind(settings: ScoringSettings, kind: NDArray[np.int8], field: str) -> NDArray[np.float64]:
-    table = np.zeros(max(Kind) + 1)
+def _by_kind(settings: ScoringSettings, kind: NDArray[np.int8], field: str) -> NDArray[np.float32]:
+    table = np.zeros(max(Kind) + 1, np.float32)
     for member in Kind:
         table[member] = float(getattr(settings.rules.get(member, KindRule()), field))
-    return np.asarray(table[kind], dtype=np.float64)
+    return np.asarray(table[kind], dtype=np.float32)
 
 
 def _fold_moments(state: DetectorState) -> None:
     """Exponential moments over two months; the hour's windows enter together, by their own mean and variance."""
-    count = state.now_seen
+    count = state.now_seen.astype(np.float64)
     some = count > 0
     safe = np.maximum(count, 1.0)
     total = np.maximum(state.seen + count, 1.0)
     weight = np.maximum(1 - 0.5 ** (count / (_MOMENT_DAYS * state.grid.per_day)), count / total)
     shift = state.now_shift / safe
     spread = np.maximum(state.now_shift_square / safe - shift * shift, 0.0)
+    # Shifts were counted from the mean as float32.
+    shift += state.mean.astype(np.float32) - state.mean
     variance = (1 - weight) * (state.variance + weight * shift * shift) + weight * spread
     state.variance[:] = np.where(some, variance, state.variance)
     state.mean += np.where(some, weight * shift, 0.0)
@@ -116,7 +136,8 @@ def _fold_moments(state: DetectorState) -> None:
 
 
 def _fold_hour_of_day(state: DetectorState, hour: int) -> None:
-    count = np.where(state.borrowed < 0, state.now_abs_count, 0.0)
+    scaled = np.isfinite(state.scale[0]) & (state.borrowed < 0)
+    count = np.where(scaled, state.now_count.astype(np.float64), 0.0)
     some = count > 0
     safe = np.maximum(count, 1.0)
     here = state.hour_abs_count[hour] + count
@@ -137,7 +158,16 @@ def _fold_hour_of_day(state: DetectorState, hour: int) -> None:
     state.hour_abs_count[hour] = here
     state.all_abs_count[:] = total
     state.now_abs[:] = 0.0
-    state.now_abs_count[:] = 0.0
+
+
+def _fold_squares(state: DetectorState) -> None:
+    for view in range(VIEWS):
+        state.block_square[view] += state.now_square[view]
+        state.run_square[view] += state.now_square[view]
+    state.block_count += state.now_count
+    state.run_count += state.now_count
+    state.now_square[:] = 0.0
+    state.now_count[:] = 0.0
 
 
 def _first_scale(state: DetectorState) -> None:

@@ -6,6 +6,7 @@ Leaving those windows out altogether was measured and is worse: a spread made of
 small, and the series pages ever more often for its ordinary noise.
 
 Sums are made strictly one window after the other, so that any split of the same windows gives the same bits.
+They are float32, because they last an hour at most; what they are folded into is not.
 """
 
 from __future__ import annotations
@@ -16,10 +17,10 @@ from numpy.typing import NDArray
 from sentinel.core.scoring.borrow import check_borrowed
 from sentinel.core.scoring.score import Scored
 from sentinel.core.scoring.settings import ScoringSettings
-from sentinel.core.scoring.state import VIEWS, DetectorState
+from sentinel.core.scoring.state import DetectorState, Hourly
 from sentinel.core.scoring.thresholds import note_excursions
 
-_Floats = NDArray[np.float64]
+_Halves = NDArray[np.float32]
 
 
 def learn(
@@ -47,30 +48,18 @@ def learn(
         raise ValueError(msg)
     _note_freezing(state, open_incident, first_window)
     take = slice(0, window_count)
-    deviation, ratio = scored.deviation[:, take], scored.ratio[:, take]
-    usable = np.isfinite(deviation[0])
-    usable &= (state.borrowed < 0) | (state.borrowed >= settings.borrowed_windows)
-    for view in range(VIEWS):
-        apart = np.where(usable, np.abs(deviation[view]), 0.0)
-        scale = facts.scale[view]
-        limit = np.where(np.isfinite(scale), scale, np.inf)
-        normal = np.minimum(apart / ratio[view], settings.spread_clip * limit)
-        squares = normal * normal
-        _add(state.block_square[view], squares)
-        _add(state.run_square[view], squares)
-        clipped = np.minimum(apart, settings.hour_clip * ratio[view] * limit)
-        _add(state.now_abs[view], np.where(np.isfinite(scale), clipped, 0.0))
-    _add(state.block_count, usable)
-    _add(state.run_count, usable)
-    _add(state.now_abs_count, usable & np.isfinite(facts.scale[0]))
-    _add_moments(state, scored.value[take])
+    usable = np.isfinite(scored.deviation[0, take])
+    if facts.borrowing:
+        usable &= (state.borrowed < 0) | (state.borrowed >= settings.borrowed_windows)
+    _add_deviations(state, facts, scored.deviation[:, take], scored.ratio[:, take], usable)
+    _add_moments(state, facts, scored.value[take])
     note_excursions(state, scored.statistic[take], first_window=first_window)
     state.level[:] = scored.level[window_count - 1]
     state.previous[:] = scored.statistic[window_count - 1]
     width = state.recent.shape[0]
     state.recent[:] = scored.recent[window_count : window_count + width]
     state.next_ns = start_ns + window_count * state.step_ns
-    if bool((state.borrowed >= 0).any()):
+    if facts.borrowing:
         check_borrowed(state, scored.residual[window_count - 1], settings)
 
 
@@ -83,20 +72,46 @@ def _note_freezing(state: DetectorState, frozen: NDArray[np.bool_], window: int)
         state.frozen_from[:] = -1
 
 
-def _add_moments(state: DetectorState, value: _Floats) -> None:
+def _add_deviations(
+    state: DetectorState,
+    facts: Hourly,
+    deviation: _Halves,
+    ratio: _Halves,
+    usable: NDArray[np.bool_],
+) -> None:
+    normal = np.abs(deviation)
+    normal /= ratio
+    np.minimum(normal, facts.spread_limit, out=normal)
+    squares = normal * normal
+    np.minimum(normal, facts.hour_limit, out=normal)
+    normal *= ratio
+    if not usable.all():
+        squares[:, ~usable] = 0.0
+        normal[:, ~usable] = 0.0
+    _add(state.now_square, squares)
+    _add(state.now_abs, normal)
+    _add(state.now_count, usable.astype(np.float32))
+
+
+def _add_moments(state: DetectorState, facts: Hourly, value: _Halves) -> None:
     there = np.isfinite(value)
-    value = np.where(there, value, 0.0)
-    shift = np.where(there, value - state.mean, 0.0)
+    shift = value - facts.mean
+    magnitude = np.abs(value)
+    if not there.all():
+        shift[~there] = 0.0
+        magnitude[~there] = 0.0
     _add(state.now_shift, shift)
-    _add(state.now_shift_square, shift * shift)
-    _add(state.now_magnitude, np.abs(value))
-    _add(state.now_active, value != 0)
-    _add(state.now_seen, there)
+    shift *= shift
+    _add(state.now_shift_square, shift)
+    _add(state.now_magnitude, magnitude)
+    _add(state.now_active, (magnitude != 0).astype(np.float32))
+    _add(state.now_seen, there.astype(np.float32))
 
 
-def _add(total: _Floats, terms: NDArray[np.float64] | NDArray[np.bool_]) -> None:
-    """Add rows to a sum in their order; numpy's own sum may pair them, which changes the last bit."""
-    if len(terms) == 1:
-        total += terms[0]
+def _add(total: _Halves, terms: _Halves) -> None:
+    """Add rows (axis -2) to a sum in their order; numpy's own sum may pair them, which changes the last bit."""
+    if terms.shape[-2] == 1:
+        total += terms[..., 0, :]
     else:
-        total[:] = np.cumsum(np.concatenate([total[None], terms]), axis=0)[-1]
+        rows = np.concatenate([total[..., None, :], terms], axis=-2)
+        total[...] = np.cumsum(rows, axis=-2)[..., -1, :]

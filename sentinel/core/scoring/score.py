@@ -22,12 +22,13 @@ from numpy.typing import NDArray
 from sentinel.core.model import ExpectationBlock, Reason, VerdictBlock, WindowBlock
 from sentinel.core.scoring.hours import hourly
 from sentinel.core.scoring.settings import HOUR_NS, ScoringSettings
-from sentinel.core.scoring.state import VIEWS, DetectorState, Hourly
+from sentinel.core.scoring.state import DetectorState, Hourly
 from sentinel.core.stats.ordering import median_of_rows
 
 _LEVEL_LAG = 3
 _UNDER_ONE = np.nextafter(np.float32(1), np.float32(0))
-_Floats = NDArray[np.float64]
+_INFINITE = np.float32(np.inf)
+_Halves = NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,25 +37,23 @@ class Scored:
 
     Attributes:
         verdicts: what was thought of each window.
-        value: float64[T, S]; NaN where the window says nothing.
-        residual: float64[T, S], value - profile.
-        level: float64[T, S], level of the residual before each window.
-        deviation: float64[2, T, S], residual against each view.
-        ratio: float64[2, T, S], time-of-day share of each view's scale.
-        statistic: float64[T, S], z above.
+        value: float32[T, S]; NaN where the window says nothing.
+        residual: float32[T, S], value - profile.
+        level: float32[T, S], level of the residual before each window.
+        deviation: float32[2, T, S], residual against each view.
+        ratio: float32[2, T, S], time-of-day share of each view's scale.
+        statistic: float32[T, S], z above.
         recent: float32[w + T, S], residuals from w windows before the first.
-        frozen: bool[S], series whose learning stands still.
     """
 
     verdicts: VerdictBlock
-    value: _Floats
-    residual: _Floats
-    level: _Floats
-    deviation: _Floats
-    ratio: _Floats
-    statistic: _Floats
-    recent: NDArray[np.float32]
-    frozen: NDArray[np.bool_]
+    value: _Halves
+    residual: _Halves
+    level: _Halves
+    deviation: _Halves
+    ratio: _Halves
+    statistic: _Halves
+    recent: _Halves
 
 
 def score(
@@ -75,141 +74,205 @@ def score(
         settings: the constants.
     """
     facts = hourly(state, block.kind, settings)
-    frozen = frozen & ~facts.thawed
     profile = expectation.expected
-    enough = block.weight >= facts.weight_min
-    present = np.isfinite(block.value) & block.heard
-    value = np.where(present & enough, block.value, np.nan).astype(np.float64)
+    value, unsaid = _values(block, facts)
     with np.errstate(over="ignore", invalid="ignore"):
-        residual = value - profile
-        recent = np.concatenate([state.recent, residual.astype(np.float32)])
+        # The profile stays float64 until it is taken off, so that large values keep their small residuals.
+        residual = (value - profile).astype(np.float32)
+        recent = np.concatenate([state.recent, residual])
         level = _levels(state, recent, block.window_count, facts, frozen, settings)
-        offset = np.stack([level, _jumps(recent, level)])
+        jump = _jumps(recent, level)
         ratio = _ratios(block, facts, settings)
-        spread = ratio * facts.scale[:, None, :] + facts.floor
-        if facts.count_noise.any():
-            counting = np.sqrt(np.maximum(profile + level, 0.0) * facts.count_noise)
-            spread = np.maximum(spread, counting)
-        inverse = 1.0 / spread
-        width = 2.0 / (inverse[0] + inverse[1])
-        middle = 0.5 * width * (offset[0] * inverse[0] + offset[1] * inverse[1])
-        half = width / facts.gain
-        statistic = (residual - middle) / half
-        verdicts = _verdicts(
-            block, expectation, state, facts, settings, middle, half, statistic, residual
-        )
-    verdicts.reason[...] = np.select(
-        [~block.heard, ~present, ~enough, np.isnan(profile), np.isnan(half)],
-        [Reason.BLIND, Reason.MISSING, Reason.TOO_FEW, Reason.NO_HISTORY, Reason.NO_SCALE],
-        Reason.SCORED,
-    )
+        inverse = _inverse_spreads(ratio, facts, profile, level)
+        width = np.float32(2) / (inverse[0] + inverse[1])
+        inverse[0] *= level
+        inverse[1] *= jump
+        middle = inverse[0] + inverse[1]
+        middle *= width
+        middle *= np.float32(0.5)
+        width /= facts.gain
+        statistic = residual - middle
+        statistic /= width
+        verdicts = _verdicts(block, profile, state, facts, middle, width, statistic, residual)
+        deviation = np.stack([residual - level, residual - jump])
+    _give_reasons(verdicts, block, profile, unsaid)
     return Scored(
         verdicts=verdicts,
         value=value,
         residual=residual,
         level=level,
-        deviation=residual - offset,
+        deviation=deviation,
         ratio=ratio,
         statistic=statistic,
         recent=recent,
-        frozen=frozen,
     )
+
+
+def _values(block: WindowBlock, facts: Hourly) -> tuple[_Halves, NDArray[np.bool_]]:
+    """The values that say something, and where there are none of those."""
+    said = np.isfinite(block.value)
+    said &= block.heard
+    said &= block.weight >= facts.weight_min
+    if said.all():
+        return block.value, ~said
+    return np.where(said, block.value, np.float32(np.nan)), ~said
 
 
 def _levels(
     state: DetectorState,
-    recent: NDArray[np.float32],
+    recent: _Halves,
     window_count: int,
     facts: Hourly,
     frozen: NDArray[np.bool_],
     settings: ScoringSettings,
-) -> _Floats:
+) -> _Halves:
     """Level before each window: an exponential mean of residuals at least three windows old, each clipped."""
     behind = state.recent.shape[0] - _LEVEL_LAG
-    lagged = recent[behind : behind + window_count].astype(np.float64)
-    here = np.isfinite(lagged) & ~frozen
-    lagged = np.where(here, lagged, 0.0)
-    scale = facts.scale[0]
-    limit = np.where(np.isfinite(scale), settings.level_clip * scale + 1e-12, np.inf)
-    gain = state.grid.level_gain(settings.level_half_life_s)
-    weight = here * gain
+    lagged = recent[behind : behind + window_count]
+    held = np.isnan(lagged)
+    if frozen.any():
+        held = held | (frozen & ~facts.thawed)
+    holding = bool(held.any())
+    gain = np.float32(state.grid.level_gain(settings.level_half_life_s))
+    limit = facts.level_limit
     levels = np.empty_like(lagged)
     level = state.level
-    unknown = np.isnan(level)
-    waiting = bool(unknown.any())
+    waiting = bool(np.isnan(level).any())
     for row in range(window_count):
         if waiting:
             # The first residual is the level as it is.
-            level = np.where(unknown & here[row], lagged[row], level)
-            unknown = np.isnan(level)
-            waiting = bool(unknown.any())
-        step = np.clip(lagged[row] - level, -limit, limit)
-        level = np.where(here[row], level + weight[row] * step, level)
-        levels[row] = level
+            level = np.where(np.isnan(level) & ~held[row], lagged[row], level)
+            waiting = bool(np.isnan(level).any())
+        step = lagged[row] - level
+        np.minimum(step, limit, out=step)
+        np.maximum(step, -limit, out=step)
+        step *= gain
+        if holding:
+            step[held[row]] = 0.0
+        level = np.add(level, step, out=levels[row])
     return levels
 
 
-def _jumps(recent: NDArray[np.float32], level: _Floats) -> _Floats:
+def _jumps(recent: _Halves, level: _Halves) -> _Halves:
     """Median of the residuals just before each window; the level where there are fewer than two."""
     window_count = level.shape[0]
     width = recent.shape[0] - window_count
-    rows = np.stack([recent[row : row + window_count] for row in range(width)])
+    if window_count == 1:
+        rows = recent[:width, None]
+    else:
+        rows = np.stack([recent[row : row + window_count] for row in range(width)])
     median, count = median_of_rows(rows)
-    return np.where(count >= 2, median.astype(np.float64), level)
+    few = count < 2
+    if few.any():
+        median[few] = level[few]
+    return median
 
 
-def _ratios(block: WindowBlock, facts: Hourly, settings: ScoringSettings) -> _Floats:
+def _ratios(block: WindowBlock, facts: Hourly, settings: ScoringSettings) -> _Halves:
     """Time-of-day share of the scale at each window's centre, linear between the centres of the hours."""
     starts = block.start_ns % HOUR_NS + np.arange(block.window_count) * block.step_ns
     from_centre = (starts + block.step_ns / 2) / HOUR_NS - 0.5
-    share = np.abs(from_centre)[:, None]
-    side = np.where(from_centre > 0, 2, 0)
-    ratio = np.empty((VIEWS, block.window_count, block.series_count))
-    for view in range(VIEWS):
-        mixed = (1.0 - share) * facts.ratio[1, view] + share * facts.ratio[side, view]
-        ratio[view] = np.sqrt((1.0 - settings.hour_share) + settings.hour_share * mixed * mixed)
-    return ratio
+    share = np.abs(from_centre).astype(np.float32)[:, None, None]
+    mixed = facts.ratio_step[(from_centre > 0).astype(np.intp)]
+    mixed *= share
+    mixed += facts.ratio
+    mixed *= mixed
+    mixed *= np.float32(settings.hour_share)
+    mixed += np.float32(1.0 - settings.hour_share)
+    np.sqrt(mixed, out=mixed)
+    return mixed.swapaxes(0, 1)
+
+
+def _inverse_spreads(
+    ratio: _Halves, facts: Hourly, profile: NDArray[np.float64], level: _Halves
+) -> _Halves:
+    """1 / S of each view; never below what counting alone would spread."""
+    spread = ratio * facts.scale[:, None, :]
+    spread += facts.floor
+    if facts.counted:
+        counting = np.maximum(profile + level, 0.0).astype(np.float32)
+        counting *= facts.count_noise
+        np.sqrt(counting, out=counting)
+        np.maximum(spread, counting, out=spread)
+    np.divide(np.float32(1), spread, out=spread)
+    return spread
 
 
 def _verdicts(
     block: WindowBlock,
-    expectation: ExpectationBlock,
+    profile: NDArray[np.float64],
     state: DetectorState,
     facts: Hourly,
-    settings: ScoringSettings,
-    middle: _Floats,
-    half: _Floats,
-    statistic: _Floats,
-    residual: _Floats,
+    middle: _Halves,
+    half: _Halves,
+    statistic: _Halves,
+    residual: _Halves,
 ) -> VerdictBlock:
     """The band, and the score as the distance from its middle in units of the half that was crossed."""
-    profile = expectation.expected
-    single = state.grid.single_ratio(settings)
     before = np.concatenate([state.previous[None], statistic[:-1]])
-    expected = profile + middle
-    demanded = np.maximum(facts.deviation_min, facts.deviation_ratio_min * np.abs(expected))
-    demanded = np.maximum(demanded, facts.excess_calls_min / np.maximum(block.weight, 1.0))
-    # An excess of one window alone must be larger; one that follows another need not be.
-    above = half * np.where(before >= facts.need[0], facts.need[0], single * facts.need[0])
-    above = np.maximum(above, demanded)
-    below = half * np.where(-before >= facts.need[1], facts.need[1], single * facts.need[1])
-    below = np.where(facts.high_only, np.inf, np.maximum(below, demanded))
-    upper = (expected + above).astype(np.float32)
-    lower = np.where(np.isnan(below), np.nan, expected - below).astype(np.float32)
+    shown = (profile + middle).astype(np.float32)
+    demanded = np.abs(shown)
+    demanded *= facts.deviation_ratio_min
+    np.maximum(demanded, facts.deviation_min, out=demanded)
+    np.maximum(demanded, facts.excess_calls_min / np.maximum(block.weight, 1), out=demanded)
+    above = np.maximum(half * _needed(before, facts, 0), demanded)
+    below = np.maximum(half * _needed(-before, facts, 1), demanded)
+    below[:, facts.high_only] = _INFINITE
+    upper, lower = shown + above, shown - below
     distance = residual - middle
-    strength = np.where(distance >= 0, distance / above, -distance / below).astype(np.float32)
-    known = np.isfinite(strength)
-    outside = known & ((block.value > upper) | (block.value < lower))
-    strength = np.where(outside, np.maximum(strength, 1), np.minimum(strength, _UNDER_ONE))
-    sign = np.where(distance >= 0, 1, -1)
+    strength = np.maximum(distance / above, -distance / below)
+    # The band decides; what rounding makes of the score next to its edge must agree with it.
+    outside = np.nonzero((block.value > upper) | (block.value < lower))
+    score = np.minimum(strength, _UNDER_ONE)
+    score[outside] = np.maximum(strength[outside], np.float32(1))
+    unknown = np.isnan(above)
+    if unknown.any():
+        lower[unknown] = np.nan
+        shown[unknown] = np.nan
+    direction = (distance >= 0).astype(np.int8)
+    direction *= 2
+    direction -= 1
     return VerdictBlock(
         start_ns=block.start_ns,
         step_ns=block.step_ns,
         series=block.series,
-        score=strength,
-        expected=np.where(np.isnan(above), np.nan, expected).astype(np.float32),
+        score=score,
+        expected=shown,
         lower=lower,
         upper=upper,
-        direction=np.where(known, sign, 0).astype(np.int8),
+        direction=direction,
         reason=np.zeros(block.value.shape, np.int8),
+    )
+
+
+def _needed(before: _Halves, facts: Hourly, side: int) -> _Halves:
+    """The cut of a side. An excess of one window alone must be larger; one that follows another need not be."""
+    need, single = facts.need[side : side + 1], facts.need_single[side : side + 1]
+    following = before >= need
+    return np.where(following, need, single) if following.any() else single
+
+
+def _give_reasons(
+    verdicts: VerdictBlock,
+    block: WindowBlock,
+    profile: NDArray[np.float64],
+    unsaid: NDArray[np.bool_],
+) -> None:
+    """Why a cell has no score, where it has none; in the order in which one thing needs the other."""
+    unknown = np.isnan(verdicts.score)
+    unknown |= unsaid
+    if not unknown.any():
+        return
+    verdicts.score[unknown] = np.nan
+    verdicts.direction[unknown] = 0
+    at = np.nonzero(unknown)
+    verdicts.reason[at] = np.select(
+        [
+            ~block.heard[at],
+            ~np.isfinite(block.value[at]),
+            unsaid[at],
+            np.isnan(profile[at]),
+        ],
+        [Reason.BLIND, Reason.MISSING, Reason.TOO_FEW, Reason.NO_HISTORY],
+        Reason.NO_SCALE,
     )

@@ -35,30 +35,44 @@ class Hourly:
 
     Attributes:
         kind: int8[S], the kinds that the rules below belong to.
-        ratio: float64[3, 2, S], spread of the hour before, this hour and the hour after against the
-            mean over all hours, for each view.
-        scale: float64[2, S], spread of each view with what is borrowed widened; NaN where not ready.
-        floor: float64[S], what is added to every scale.
-        gain: float64[S], below 1 for series that are mostly zero.
-        need: float64[2, S], the cut of each side.
+        ratio: float32[2, S], spread of this hour against the mean over all hours, for each view.
+        ratio_step: float32[2, 2, S], what the hour before and the hour after add to it.
+        scale: float32[2, S], spread of each view with what is borrowed widened; NaN where not ready.
+        borrowing: whether any scale is borrowed.
+        spread_limit, hour_limit: float32[2, 1, S], what a deviation counts for at most.
+        level_limit: float32[S], how far a residual may lie from the level to count in full.
+        floor: float32[S], what is added to every scale.
+        gain: float32[S], below 1 for series that are mostly zero.
+        mean: float32[S], what shifts are counted from.
+        need: float32[2, S], the cut of each side.
+        need_single: float32[2, S], the same for an excess of one window alone.
         high_only: bool[S].
-        deviation_min, deviation_ratio_min, weight_min, excess_calls_min: float64[S], see `KindRule`.
-        count_noise: float64[S], variance of counting for a value of 1; 0 for what is not counted.
+        deviation_min, deviation_ratio_min, weight_min, excess_calls_min: float32[S], see `KindRule`.
+        count_noise: float32[S], variance of counting for a value of 1; 0 for what is not counted.
+        counted: whether any series is.
         thawed: bool[S], series whose learning stood still for too long.
     """
 
     kind: NDArray[np.int8]
-    ratio: _Floats
-    scale: _Floats
-    floor: _Floats
-    gain: _Floats
-    need: _Floats
+    ratio: _Halves
+    ratio_step: _Halves
+    scale: _Halves
+    borrowing: bool
+    spread_limit: _Halves
+    hour_limit: _Halves
+    level_limit: _Halves
+    floor: _Halves
+    gain: _Halves
+    mean: _Halves
+    need: _Halves
+    need_single: _Halves
     high_only: NDArray[np.bool_]
-    deviation_min: _Floats
-    deviation_ratio_min: _Floats
-    weight_min: _Floats
-    excess_calls_min: _Floats
-    count_noise: _Floats
+    deviation_min: _Halves
+    deviation_ratio_min: _Halves
+    weight_min: _Halves
+    excess_calls_min: _Halves
+    count_noise: _Halves
+    counted: bool
     thawed: NDArray[np.bool_]
 
 
@@ -85,7 +99,8 @@ class DetectorState:
         run_square, run_count: sums since the beginning.
         hour_abs, hour_abs_count: mean absolute deviation of each hour of day and its windows.
         all_abs, all_abs_count: mean absolute deviation over all hours and its windows.
-        now_abs, now_abs_count: sums of the present hour.
+        now_square, now_abs, now_count: sums of the present hour: squared deviations with time of day taken
+            out, absolute deviations, and the windows of both.
         mean, magnitude, variance, active, seen: running moments of the value, the share of windows
             that are not zero, and the windows behind them.
         now_shift, now_shift_square, now_magnitude, now_active, now_seen: sums of the present hour;
@@ -103,9 +118,9 @@ class DetectorState:
     next_ns: int
     hour: int
     series: _Longs
-    level: _Floats
+    level: _Halves
     recent: _Halves
-    previous: _Floats
+    previous: _Halves
     scale: _Floats
     widening: _Floats
     borrowed: _Longs
@@ -119,21 +134,22 @@ class DetectorState:
     hour_abs_count: _Halves
     all_abs: _Floats
     all_abs_count: _Floats
-    now_abs: _Floats
-    now_abs_count: _Floats
+    now_square: _Halves
+    now_abs: _Halves
+    now_count: _Halves
     mean: _Floats
     magnitude: _Floats
     variance: _Floats
     active: _Floats
     seen: _Floats
-    now_shift: _Floats
-    now_shift_square: _Floats
-    now_magnitude: _Floats
-    now_active: _Floats
-    now_seen: _Floats
+    now_shift: _Halves
+    now_shift_square: _Halves
+    now_magnitude: _Halves
+    now_active: _Halves
+    now_seen: _Halves
     peaks: _Halves
     weeks: _Floats
-    peak: _Floats
+    peak: _Halves
     last_over: _Longs
     cut: _Floats
     frozen_from: _Longs
@@ -185,9 +201,9 @@ def new_state(series: _Longs, *, step_ns: int, base_cut: float) -> DetectorState
         next_ns=0,
         hour=0,
         series=series.astype(np.int64),
-        level=np.full(count, np.nan),
+        level=np.full(count, np.nan, np.float32),
         recent=np.full((grid.recent_count, count), np.nan, np.float32),
-        previous=np.full(count, np.nan),
+        previous=np.full(count, np.nan, np.float32),
         scale=np.full((VIEWS, count), np.nan),
         widening=np.ones((VIEWS, count)),
         borrowed=np.full(count, -1, np.int64),
@@ -201,21 +217,22 @@ def new_state(series: _Longs, *, step_ns: int, base_cut: float) -> DetectorState
         hour_abs_count=halves(HOURS),
         all_abs=zeros(VIEWS),
         all_abs_count=zeros(),
-        now_abs=zeros(VIEWS),
-        now_abs_count=zeros(),
+        now_square=halves(VIEWS),
+        now_abs=halves(VIEWS),
+        now_count=halves(),
         mean=zeros(),
         magnitude=zeros(),
         variance=zeros(),
         active=np.ones(count),
         seen=zeros(),
-        now_shift=zeros(),
-        now_shift_square=zeros(),
-        now_magnitude=zeros(),
-        now_active=zeros(),
-        now_seen=zeros(),
+        now_shift=halves(),
+        now_shift_square=halves(),
+        now_magnitude=halves(),
+        now_active=halves(),
+        now_seen=halves(),
         peaks=halves(SIDES, BIN_COUNT),
         weeks=zeros(),
-        peak=zeros(SIDES),
+        peak=halves(SIDES),
         last_over=np.full((SIDES, count), -1, np.int64),
         cut=np.full((SIDES, count), base_cut),
         frozen_from=np.full(count, -1, np.int64),

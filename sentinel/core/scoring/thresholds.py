@@ -50,47 +50,42 @@ def own_cuts(
 
 
 def note_excursions(
-    state: DetectorState, statistic: NDArray[np.float64], *, first_window: int
+    state: DetectorState, statistic: NDArray[np.float32], *, first_window: int
 ) -> None:
     """Follow the excursions of both sides through consecutive windows of one hour.
 
     Args:
         state: its `peak`, `last_over` and `peaks` are changed.
-        statistic: float64[T, S], NaN where unknown.
+        statistic: float32[T, S], NaN where unknown.
         first_window: number of the first window.
     """
     hold = state.grid.hold_windows
-    for side in range(SIDES):
-        signed = statistic if side == 0 else -statistic
-        row, place = np.nonzero(signed >= PEAK_MIN)
-        if row.size == 0:
+    strange = np.abs(statistic) >= PEAK_MIN
+    for row in np.flatnonzero(strange.any(axis=1)) if len(strange) > 1 else (0,):
+        place = np.flatnonzero(strange[row])
+        if place.size == 0:
             continue
-        starts = np.flatnonzero(np.diff(row, prepend=-1))
-        for begin, end in zip(starts, np.append(starts[1:], len(row)), strict=True):
-            window = first_window + int(row[begin])
-            here = place[begin:end]
-            value = signed[row[begin], here]
-            last = state.last_over[side, here]
-            over = (last >= 0) & (window - last > hold)
-            if over.any():
-                _count_peaks(state, side, here[over])
-            going_on = (last >= 0) & ~over
-            state.peak[side, here] = np.where(
-                going_on, np.maximum(state.peak[side, here], value), value
-            )
-            state.last_over[side, here] = window
+        side = (statistic[row, place] < 0).astype(np.intp)
+        value = np.abs(statistic[row, place])
+        window = first_window + int(row)
+        last = state.last_over[side, place]
+        over = (last >= 0) & (window - last > hold)
+        if over.any():
+            _count_peaks(state, side[over], place[over])
+        before = np.where((last >= 0) & ~over, state.peak[side, place], 0.0)
+        state.peak[side, place] = np.maximum(before, value)
+        state.last_over[side, place] = window
 
 
 def close_excursions(state: DetectorState, *, window: int, hold_windows: int) -> None:
     """Count the peaks of the excursions that were over before `window`."""
-    for side in range(SIDES):
-        last = state.last_over[side]
-        over = np.flatnonzero((last >= 0) & (window - last > hold_windows))
-        if over.size:
-            _count_peaks(state, side, over)
-            state.last_over[side, over] = -1
+    last = state.last_over
+    side, place = np.nonzero((last >= 0) & (window - last > hold_windows))
+    if place.size:
+        _count_peaks(state, side, place)
+        last[side, place] = -1
 
 
-def _count_peaks(state: DetectorState, side: int, place: NDArray[np.intp]) -> None:
+def _count_peaks(state: DetectorState, side: NDArray[np.intp], place: NDArray[np.intp]) -> None:
     level = np.searchsorted(_EDGES, state.peak[side, place], side="right") - 1
     state.peaks[side, np.clip(level, 0, BIN_COUNT - 1), place] += 1
