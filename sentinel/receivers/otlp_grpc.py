@@ -155,12 +155,13 @@ class OtlpGrpcReceiver:
 
     async def stop(self) -> None:
         """Turn new calls away, answer the ones begun, close."""
-        self._intake.close()
+        self._intake.refuse_new()
         server, self._server = self._server, None
         if server is not None:
             await server.stop(self._config.drain_timeout)
         await self._tasks.close()
         self._port = 0
+        self._intake.close()
         self._health.failing("Stopped")
 
     def health(self) -> Health:

@@ -118,8 +118,9 @@ class OtlpHttpReceiver:
 
     async def stop(self) -> None:
         """Turn new requests away, answer the ones begun, close."""
-        self._intake.close()
+        self._intake.refuse_new()
         await self._server.stop()
+        self._intake.close()
         self._health.failing("Stopped")
 
     def health(self) -> Health:

@@ -155,6 +155,10 @@ class Intake:
             )
         return batch
 
+    def refuse_new(self) -> None:
+        """Admit nothing more; what was admitted goes on."""
+        self._closed = True
+
     def close(self) -> None:
         """Admit nothing more and let go of the thread; idempotent."""
         self._closed = True

@@ -1,0 +1,137 @@
+"""Goal: an intake admits what it has room for, gives every place back, and ends what it began.
+
+Method: the intake alone, with a decoder the test holds open in its thread and a sink that keeps batches.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+
+import pytest
+
+from sentinel.core.model import SampleBatch
+from sentinel.errors import MalformedInputError, OverloadedError
+from sentinel.ports import Admission
+from sentinel.runtime.component import Surroundings
+from sentinel.runtime.intake import Intake, IntakeLimitsConfig
+from sentinel.runtime.otlp_reply import OtlpEncoding, OtlpSignal
+from sentinel.runtime.settings import ByteSize, Duration
+from tests.support.clock import ManualClock
+from tests.support.sinks import ListSink
+from tests.support.surroundings import make_surroundings
+
+LARGE = bytes(2**20)
+
+
+class HeldDecoder:
+    """Decodes once the test lets it."""
+
+    def __init__(self, gate: threading.Event) -> None:
+        self._gate = gate
+
+    def decode(
+        self, signal: OtlpSignal, encoding: OtlpEncoding, body: bytes, *, now_ns: int
+    ) -> SampleBatch:
+        """As `Decoder`; gives up after a while, so that a failing test ends."""
+        if body.startswith(b"fault"):
+            msg = "a fault of ours"
+            raise RuntimeError(msg)
+        assert self._gate.wait(10)
+        return SampleBatch()
+
+
+def make_intake(
+    sink: ListSink, limits: IntakeLimitsConfig | None = None
+) -> tuple[Intake, threading.Event, Surroundings, ManualClock]:
+    gate = threading.Event()
+    gate.set()
+    clock = ManualClock()
+    surroundings = make_surroundings(clock)
+    intake = Intake(
+        "receivers.test",
+        limits or IntakeLimitsConfig(),
+        lambda: HeldDecoder(gate),
+        sink,
+        surroundings,
+    )
+    return intake, gate, surroundings, clock
+
+
+async def take(intake: Intake, body: bytes) -> SampleBatch:
+    with intake.admit(len(body)):
+        return await intake.take(
+            OtlpSignal.TRACES, OtlpEncoding.PROTOBUF, body, wire_bytes=len(body)
+        )
+
+
+def test_places_are_bounded_in_number_and_bytes_and_given_back() -> None:
+    limits = IntakeLimitsConfig(request_count_max=2, inflight_max=ByteSize(100))
+    intake, _, surroundings, _ = make_intake(ListSink(), limits)
+    with intake.admit(60) as first:
+        with pytest.raises(OverloadedError, match="bytes"):
+            intake.admit(50)
+        with intake.admit(10):
+            with pytest.raises(OverloadedError, match="requests"):
+                intake.admit(0)
+            with pytest.raises(OverloadedError, match="bytes"):
+                first.grow(91)
+            first.grow(90)
+            first.grow(5)
+    assert intake.request_count == 0
+    inflight = surroundings.metrics.value(
+        "sentinel_receiver_inflight_bytes", receiver="receivers.test"
+    )
+    assert inflight == 0
+    with intake.admit(100):
+        assert intake.request_count == 1
+
+
+async def test_after_a_full_queue_requests_are_turned_away_for_a_moment() -> None:
+    sink = ListSink(Admission.RETRY_LATER)
+    intake, _, _, clock = make_intake(sink)
+    for _ in range(3):
+        with pytest.raises(OverloadedError, match="queue") as caught:
+            await take(intake, b"")
+        assert caught.value.retry_after_s == 1.0
+    assert sink.offered_count == 1
+    await clock.advance(0.3)
+    await take(intake, b"")
+    assert (sink.offered_count, intake.request_count) == (2, 0)
+
+
+@pytest.mark.parametrize("body", [b"fault", b"fault" + LARGE], ids=["inline", "aside"])
+async def test_a_fault_of_the_decoder_is_the_sender_s_to_keep_away(body: bytes) -> None:
+    intake, _, _, _ = make_intake(ListSink())
+    with pytest.raises(MalformedInputError):
+        await take(intake, body)
+    assert intake.request_count == 0
+    intake.close()
+
+
+async def test_what_was_admitted_ends_though_nothing_new_is_admitted() -> None:
+    sink = ListSink()
+    intake, gate, _, _ = make_intake(sink)
+    gate.clear()
+    large = asyncio.create_task(take(intake, LARGE))
+    while intake.request_count == 0:
+        await asyncio.sleep(0)
+    intake.refuse_new()
+    with pytest.raises(OverloadedError, match="shutting down"):
+        intake.admit(1)
+    gate.set()
+    await large
+    assert len(sink.batches) == 1
+    intake.close()
+    intake.close()
+
+
+async def test_decoding_that_is_behind_is_told_to_the_sender() -> None:
+    limits = IntakeLimitsConfig(decode_timeout=Duration(0.05))
+    intake, gate, _, _ = make_intake(ListSink(), limits)
+    gate.clear()
+    with pytest.raises(OverloadedError, match="behind"):
+        await take(intake, LARGE)
+    gate.set()
+    assert intake.request_count == 0
+    intake.close()
