@@ -37,6 +37,7 @@ from sentinel.core.scoring import (
     copy_rows,
     learn,
     new_state,
+    pass_gap,
     score,
     select_rows,
     span,
@@ -192,6 +193,8 @@ def decide(
     frozen = np.zeros(block.series_count, np.bool_)
     if state.frozen.size:
         frozen[np.isin(block.series, state.frozen)] = True
+    if block.start_ns > detector.next_ns:
+        pass_gap(detector, block, frozen=frozen, settings=settings.scoring)
     verdicts: list[VerdictBlock] = []
     transitions: list[Transition] = []
     pages: list[Page] = []

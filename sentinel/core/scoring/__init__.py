@@ -1,6 +1,7 @@
 """Window and expectation to verdict."""
 
 from sentinel.core.scoring.borrow import borrowed_rows
+from sentinel.core.scoring.gaps import pass_gap
 from sentinel.core.scoring.learn import learn
 from sentinel.core.scoring.score import Scored, score
 from sentinel.core.scoring.settings import KIND_RULES, Grid, KindRule, ScoringSettings, Sensitivity
@@ -27,6 +28,7 @@ __all__ = [
     "copy_rows",
     "learn",
     "new_state",
+    "pass_gap",
     "score",
     "select_rows",
     "span",

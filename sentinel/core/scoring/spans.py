@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from sentinel.core.model import WindowBlock
 from sentinel.core.scoring.hours import end_hour
 from sentinel.core.scoring.settings import HOUR_NS, ScoringSettings
 from sentinel.core.scoring.state import DetectorState, hour_of
 
 _CELLS_MAX = 500_000
-_HOURS_MAX = 24 * 400
-"""After a gap longer than all that is remembered, more ended hours change nothing."""
+_HOURS_MAX = 48
+"""A gap ages what was learned by no more than this: ending an hour costs tens of milliseconds."""
 
 
 def advance(state: DetectorState, block: WindowBlock, *, settings: ScoringSettings) -> None:
     """Bring the state to the hour of the block's first window.
-
-    Windows between the last one learnt and the block's first count as missing.
 
     Raises:
         ValueError: the block is on another grid, or begins before windows already learnt.
@@ -30,8 +26,6 @@ def advance(state: DetectorState, block: WindowBlock, *, settings: ScoringSettin
         raise ValueError(msg)
     if state.next_ns == 0:
         state.hour = hour_of(block.start_ns)
-    elif block.start_ns > state.next_ns:
-        _skip(state, (block.start_ns - state.next_ns) // state.step_ns)
     state.hour = max(state.hour, hour_of(block.start_ns) - _HOURS_MAX)
     while state.hour < hour_of(block.start_ns):
         end_hour(state, settings)
@@ -43,17 +37,8 @@ def span(state: DetectorState, block: WindowBlock) -> int:
 
     While a scale is borrowed it changes with every window, so windows are scored singly.
     """
-    if bool((state.borrowed >= 0).any()):
+    if state.borrowed.max(initial=-1) >= 0:
         return 1
     to_hour_end = -(-(HOUR_NS - block.start_ns % HOUR_NS) // block.step_ns)
     by_memory = max(1, _CELLS_MAX // max(1, block.series_count))
     return min(to_hour_end, by_memory, block.window_count)
-
-
-def _skip(state: DetectorState, window_count: int) -> None:
-    """Missing windows leave residuals and a last statistic unknown; timers run on by themselves."""
-    state.previous[:] = np.nan
-    width = state.recent.shape[0]
-    lost = min(window_count, width)
-    state.recent[: width - lost] = state.recent[lost:]
-    state.recent[width - lost :] = np.nan
