@@ -102,7 +102,7 @@ class TracesDecoder:
         self._class_error = array("b")
         # How slow the slowest call was that was named lately, by failed or not and by place.
         self._named_s = np.zeros((2, 0))
-        self._named_until_ns = 0
+        self._named_since_ns = 0
         self._hints: dict[str, _Hint] = {}
 
     def decode(self, body: bytes, *, now_ns: int) -> SampleBatch:
@@ -240,9 +240,10 @@ class TracesDecoder:
                     rejected[reason] = count
                     kept &= ~bad
         rows = np.flatnonzero(kept)
-        if now_ns >= self._named_until_ns:
+        # Not only "later than": a clock that stepped ahead and back must not silence exemplars until then.
+        if not 0 <= now_ns - self._named_since_ns < _NAMED_FOR_NS:
             self._named_s[:] = 0.0
-            self._named_until_ns = now_ns + _NAMED_FOR_NS
+            self._named_since_ns = now_ns
         calls = self._calls(rows, classes, start, end, trace_ids) if len(rows) else None
         return SampleBatch(
             calls=calls,

@@ -177,6 +177,23 @@ def test_the_slowest_call_and_the_slowest_failure_of_a_place_are_named() -> None
     assert named == {("2", False), ("3", True)}
 
 
+def test_an_ordinary_call_is_not_named_again_until_some_seconds_later() -> None:
+    decoder = OtlpDecoder()
+
+    def named(number: int, duration_s: float, now_s: int) -> int:
+        body = traces(span(number=number, duration_s=duration_s)).SerializeToString()
+        batch = decoder.decode_traces(body, now_ns=NOW_NS + now_s * SECOND_NS)
+        return len(calls_of(batch).exemplars)
+
+    assert named(1, 0.5, 0) == 1
+    assert named(2, 0.4, 1) == 0
+    assert named(3, 0.6, 2) == 1
+    assert named(4, 0.4, 11) == 1
+    # The clock was a day ahead and came back.
+    assert named(5, 0.4, 86_400) == 1
+    assert named(6, 0.3, 12) == 1
+
+
 def test_a_place_is_found_wherever_its_attributes_stand() -> None:
     """The decoder remembers where a service's route was; a span that has it elsewhere must not be misread."""
     decoder = OtlpDecoder()
