@@ -77,6 +77,9 @@ def fill_the_disk(directory: str) -> None:
         "sentinel_store_dropped_windows_total", reason="disk_full"
     )
     told["trouble"] = store.trouble
+    store.close()
+    store.open()
+    told["pages_reopened_full"] = len(store.entries(destination="am"))
     filler.unlink()
     for at in range(60, 70):
         store.append_tick(Tick(block=block(ids, at=at)))

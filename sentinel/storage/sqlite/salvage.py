@@ -9,6 +9,7 @@ meaning.
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -23,6 +24,9 @@ from sentinel.storage.sqlite.outbox import entry_crc
 from sentinel.storage.sqlite.series import is_sound_row
 
 _COPIES_KEPT = 2
+_PAGE_BYTES = 4096
+_CHANGE_COUNTER = 27  # last bytes of two big-endian numbers in the header
+_VALID_FOR = 95
 _LOOK_UPS_MAX = 200_000
 _BATCH = 256
 
@@ -102,13 +106,14 @@ def rebuild(path: Path) -> Salvage:
     _remove_with_log(fresh)
     with closing(connect(fresh)) as target:
         migrate(target, fresh)
-        try:
-            with closing(connect(path)) as source:
-                # Text that is no longer UTF-8 must not hide the rest of its row.
-                source.text_factory = _lenient_text
-                _bring_over(source, target, salvage)
-        except sqlite3.Error:
-            salvage.lost["database"] = 1  # not even its first page can be read
+        if not _read_from(path, target, salvage):
+            # Not even the first page can be read, and all others are found from it. A copy of the
+            # damaged file with the first page of earlier is tried; it names the same tables.
+            trial = path.with_name(path.name + ".trial")
+            _remove_with_log(trial)
+            if not (_with_kept_page(path, trial) and _read_from(trial, target, salvage)):
+                salvage.lost["database"] = 1
+            _remove_with_log(trial)
         target.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         target.execute("PRAGMA journal_mode = DELETE")  # closed, it is one file and complete
     damaged = _next_damaged_path(path)
@@ -119,6 +124,48 @@ def rebuild(path: Path) -> Salvage:
     for old in _damaged_paths(path)[:-_COPIES_KEPT]:
         _remove_with_log(old)
     return salvage
+
+
+def keep_first_page(path: Path) -> None:
+    """Keep a copy of the database's first page beside it, for `rebuild`; call when it is sound."""
+    with path.open("rb") as file:
+        page = file.read(_PAGE_BYTES)
+    kept = _kept_page_path(path)
+    if len(page) == _PAGE_BYTES and not (kept.exists() and kept.read_bytes() == page):
+        fresh = kept.with_name(kept.name + ".new")
+        fresh.touch(mode=0o600)
+        fresh.write_bytes(page)
+        fresh.replace(kept)
+
+
+def _with_kept_page(path: Path, trial: Path) -> bool:
+    """Copy the database and its log to `trial`, with the first page that was kept."""
+    page = bytearray(_kept_page_path(path).read_bytes() if _kept_page_path(path).exists() else b"")
+    if len(page) != _PAGE_BYTES:
+        return False
+    # The page count in an older first page is too small. When these two numbers differ, SQLite takes
+    # the count from the file's length instead (file format, 1.3.8).
+    page[_VALID_FOR] = page[_CHANGE_COUNTER] ^ 0xFF
+    shutil.copyfile(path, trial)
+    log = path.with_name(path.name + "-wal")
+    if log.exists():
+        shutil.copyfile(log, trial.with_name(trial.name + "-wal"))
+    with trial.open("r+b") as file:
+        file.write(page)
+    return True
+
+
+def _read_from(path: Path, target: sqlite3.Connection, salvage: Salvage) -> bool:
+    """Bring over what the database at `path` holds; False when SQLite cannot open it at all."""
+    try:
+        with closing(connect(path)) as source:
+            # Text that is no longer UTF-8 must not hide the rest of its row.
+            source.text_factory = _lenient_text
+            source.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+            _bring_over(source, target, salvage)
+    except sqlite3.Error:
+        return False
+    return bool(salvage.saved.get("series") or salvage.saved.get("pages"))
 
 
 def _bring_over(source: sqlite3.Connection, target: sqlite3.Connection, salvage: Salvage) -> None:
@@ -275,6 +322,10 @@ _REPAIRS: dict[str, Callable[[tuple[object, ...]], tuple[object, ...] | None]] =
 
 def _fresh_path(path: Path) -> Path:
     return path.with_name(path.name + ".rebuilt")
+
+
+def _kept_page_path(path: Path) -> Path:
+    return path.with_name(path.name + ".page1")
 
 
 def _damaged_paths(path: Path) -> list[Path]:

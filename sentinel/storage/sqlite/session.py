@@ -8,8 +8,16 @@ from pathlib import Path
 from sentinel.core.model import WindowBlock
 from sentinel.errors import StoreCorruptError
 from sentinel.storage.sqlite.chunks import ChunkTable, OnDamage
-from sentinel.storage.sqlite.connection import connect, looks_sound, store_error
+from sentinel.storage.sqlite.connection import (
+    Failure,
+    checkpoint,
+    connect,
+    failure_of,
+    looks_sound,
+    store_error,
+)
 from sentinel.storage.sqlite.migrations import migrate
+from sentinel.storage.sqlite.salvage import keep_first_page
 from sentinel.storage.sqlite.series import SeriesNames
 from sentinel.storage.windows import roll_up, roll_up_steps
 
@@ -100,6 +108,7 @@ def open_session(path: Path) -> Session:
         connection = connect(path)
         _check(connection, path)
         migrate(connection, path)
+        _keep_first_page(connection, path)
         return Session(connection)
     except sqlite3.Error as error:
         if connection is not None:
@@ -115,3 +124,15 @@ def _check(connection: sqlite3.Connection, path: Path) -> None:
     if not looks_sound(connection):
         msg = f"{path} is damaged"
         raise StoreCorruptError(msg)
+
+
+def _keep_first_page(connection: sqlite3.Connection, path: Path) -> None:
+    """Renew the copy of the first page; on a full disk the older one has to do."""
+    try:
+        if checkpoint(connection, cut=True):
+            keep_first_page(path)
+    except OSError:
+        return
+    except sqlite3.Error as error:
+        if failure_of(error) is not Failure.FULL:
+            raise

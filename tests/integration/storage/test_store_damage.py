@@ -177,6 +177,23 @@ def test_a_damaged_chunk_is_set_aside_and_the_others_stay(whole: Whole, tmp_path
 
 @pytest.mark.integration
 @pytest.mark.timeout(120)
+@pytest.mark.parametrize("size", [16, 100, 4096])
+def test_a_lost_first_page_loses_nothing(whole: Whole, tmp_path: Path, size: int) -> None:
+    """Everything in the file is found from its first page, so a copy of that one is kept."""
+    directory = tmp_path / "store"
+    shutil.copytree(whole.directory, directory)
+    with (directory / "sentinel.db").open("r+b") as file:
+        file.write(b"\xa5" * size)
+    store = opened(directory)
+    assert all_cells(store) == whole.cells
+    assert [entry.page for entry in store.entries(destination="am")] == whole.pages
+    assert len(store.fits()) == len(store.states()) == 2
+    assert "rebuilt" in store.trouble
+    store.close()
+
+
+@pytest.mark.integration
+@pytest.mark.timeout(120)
 @pytest.mark.parametrize("content", [b"", b"x" * 100_000, None], ids=["cut", "text", "half"])
 def test_a_file_that_is_no_database_is_put_aside(
     whole: Whole, tmp_path: Path, content: bytes | None

@@ -186,6 +186,13 @@ def test_a_folder_that_cannot_be_made_is_a_clear_error(tmp_path: Path) -> None:
         store.open()
 
 
+def test_a_network_file_system_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sentinel.storage.sqlite.connection._file_system", lambda _: "nfs4")
+    store = SqliteStore(StoreConfig(directory=str(tmp_path)), make_surroundings())
+    with pytest.raises(StoreError, match="nfs4; it must be on a local disk"):
+        store.open()
+
+
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
