@@ -1,4 +1,4 @@
-"""The demo's child processes: started with a time limit, stopped in reverse, never left behind.
+"""The demo's child processes: started and stopped with a time limit, never left behind.
 
 Each child leads a session of its own, so that Ctrl-C reaches only the demo, which then stops them in
 order; and the kernel ends a child when the demo itself is killed.
@@ -65,7 +65,7 @@ class Child:
 
 
 class Children:
-    """All children of one demo, stopped in reverse order of their start."""
+    """All children of one demo."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
@@ -106,9 +106,9 @@ class Children:
             raise ChildError(msg)
 
     async def stop_all(self) -> None:
-        """Stop every child, the last started first."""
-        while self._children:
-            await self._children.pop().stop()
+        """Stop every child, all at once: each is a program that must bear the others' absence."""
+        children, self._children = self._children, []
+        await asyncio.gather(*(child.stop() for child in children))
 
 
 async def wait_for_json(path: Path, child: Child, *, timeout_s: float) -> dict[str, Any]:

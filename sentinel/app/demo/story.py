@@ -26,7 +26,7 @@ from sentinel.app.demo.inbox import PageInbox, ReceivedAlert
 from sentinel.app.demo.telling import Teller
 
 _RATE_PER_S = 40
-_WINDOW_S = 5
+_WINDOW_S = 4
 _HISTORY_WEEKS = 6
 _STAGE_TO_BREAK = ("ledger-poster", "database")
 
