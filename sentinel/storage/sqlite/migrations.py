@@ -69,6 +69,27 @@ def _recorded_version(connection: sqlite3.Connection) -> int | None:
     return int(row[0]) if row is not None and isinstance(row[0], int) else None
 
 
+def has_known_schema(connection: sqlite3.Connection) -> bool:
+    """Whether the tables are written down as this program writes them.
+
+    A bit that flips in the text of a definition renames a column, and SQLite's own check is content.
+    """
+    return _definitions(connection) == known_definitions()
+
+
+def known_definitions() -> dict[str, str]:
+    """The text of every table and index of the newest version, by name."""
+    with closing(sqlite3.connect(":memory:", isolation_level=None)) as connection:
+        for migration in MIGRATIONS:
+            _apply(connection, migration)
+        return _definitions(connection)
+
+
+def _definitions(connection: sqlite3.Connection) -> dict[str, str]:
+    rows = connection.execute("SELECT name, sql FROM sqlite_schema WHERE sql IS NOT NULL")
+    return {name: sql for name, sql in rows if not str(name).startswith("sqlite_")}
+
+
 def _apply(connection: sqlite3.Connection, migration: Migration) -> None:
     connection.execute("BEGIN IMMEDIATE")
     try:

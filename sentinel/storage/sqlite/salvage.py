@@ -19,7 +19,7 @@ from pathlib import Path
 from sentinel.errors import StoreCorruptError, StoreFullError
 from sentinel.storage.sqlite.codec import decode_layout
 from sentinel.storage.sqlite.connection import connect
-from sentinel.storage.sqlite.migrations import migrate
+from sentinel.storage.sqlite.migrations import has_known_schema, known_definitions, migrate
 from sentinel.storage.sqlite.outbox import entry_crc
 from sentinel.storage.sqlite.series import is_sound_row
 
@@ -152,6 +152,15 @@ def _with_kept_page(path: Path, trial: Path) -> bool:
         shutil.copyfile(log, trial.with_name(trial.name + "-wal"))
     with trial.open("r+b") as file:
         file.write(page)
+    try:
+        with closing(sqlite3.connect(trial, isolation_level=None)) as connection:
+            connection.execute("PRAGMA writable_schema = ON")
+            connection.executemany(
+                "UPDATE sqlite_schema SET sql = ? WHERE name = ?",
+                [(sql, name) for name, sql in known_definitions().items()],
+            )
+    except sqlite3.Error:
+        return False
     return True
 
 
@@ -161,7 +170,8 @@ def _read_from(path: Path, target: sqlite3.Connection, salvage: Salvage) -> bool
         with closing(connect(path)) as source:
             # Text that is no longer UTF-8 must not hide the rest of its row.
             source.text_factory = _lenient_text
-            source.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+            if not has_known_schema(source):
+                return False
             _bring_over(source, target, salvage)
     except sqlite3.Error:
         return False

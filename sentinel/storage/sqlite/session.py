@@ -16,7 +16,7 @@ from sentinel.storage.sqlite.connection import (
     looks_sound,
     store_error,
 )
-from sentinel.storage.sqlite.migrations import migrate
+from sentinel.storage.sqlite.migrations import has_known_schema, migrate
 from sentinel.storage.sqlite.salvage import keep_first_page
 from sentinel.storage.sqlite.series import SeriesNames
 from sentinel.storage.windows import roll_up, roll_up_steps
@@ -108,6 +108,7 @@ def open_session(path: Path) -> Session:
         connection = connect(path)
         _check(connection, path)
         migrate(connection, path)
+        _check_definitions(connection, path)
         _keep_first_page(connection, path)
         return Session(connection)
     except sqlite3.Error as error:
@@ -123,6 +124,12 @@ def open_session(path: Path) -> Session:
 def _check(connection: sqlite3.Connection, path: Path) -> None:
     if not looks_sound(connection):
         msg = f"{path} is damaged"
+        raise StoreCorruptError(msg)
+
+
+def _check_definitions(connection: sqlite3.Connection, path: Path) -> None:
+    if not has_known_schema(connection):
+        msg = f"{path} has damaged table definitions"
         raise StoreCorruptError(msg)
 
 
