@@ -121,7 +121,7 @@ def _print(pages: Sequence[ReplayedPage], *, output: str, series_count: int) -> 
                 f"{page.series:{width}}  {start:%Y-%m-%d %H:%M:%S}  {minutes:8.0f}  {page.score:5.2f}  "
                 f"{page.value:.6g} is {_direction(page)} from {page.expected:.6g}"
             )
-        print(f"{len(pages)} pages in {series_count} series")
+        print(f"{len(pages)} page{'' if len(pages) == 1 else 's'} in {series_count} series")
 
 
 def _document(page: ReplayedPage) -> dict[str, object]:

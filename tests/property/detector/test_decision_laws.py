@@ -79,8 +79,8 @@ def events(decisions: Sequence[Decision]) -> tuple[list[Transition], list[Page]]
 def test_any_split_gives_the_same_bits(
     seed: int,
     at: list[int],
-    guarded: bool,
-    reload: bool,  # noqa: FBT001  # drawn, not chosen
+    guarded: bool,  # noqa: FBT001  # drawn, not chosen
+    reload: bool,  # noqa: FBT001
 ) -> None:
     how = GUARDED if guarded else PLAIN
     block = history(seed, window_count=WINDOWS, series_count=SERIES, step_ns=MINUTE_NS)
@@ -160,12 +160,20 @@ def test_missing_windows_may_be_left_out() -> None:
         step_ns=MINUTE_NS,
         start_ns=block.start_ns + 550 * MINUTE_NS,
     )
-    verdicts = []
-    for pieces in ([block, empty, after], [block, after]):
-        state = new_decision_state(step_ns=MINUTE_NS, settings=PLAIN)
-        profile, keys = flat_profile(block, days=3), names(SERIES)
-        for piece in pieces:
-            decision = decide(state, piece, profile=profile, keys=keys, settings=PLAIN)
-            state = decision.state
-        verdicts.append(decision.verdicts.score.tobytes())
+    verdicts = [
+        decided_pieces(pieces, block).score.tobytes()
+        for pieces in ([block, empty, after], [block, after])
+    ]
     assert verdicts[0] == verdicts[1]
+
+
+def decided_pieces(pieces: Sequence[WindowBlock], block: WindowBlock) -> VerdictBlock:
+    """Verdicts of the last of the pieces."""
+    state = new_decision_state(step_ns=MINUTE_NS, settings=PLAIN)
+    profile, keys = flat_profile(block, days=3), names(SERIES)
+    verdicts: list[VerdictBlock] = []
+    for piece in pieces:
+        decision = decide(state, piece, profile=profile, keys=keys, settings=PLAIN)
+        state = decision.state
+        verdicts.append(decision.verdicts)
+    return verdicts[-1]

@@ -1,0 +1,93 @@
+"""Goal: a replay pages for what was put into a series, when it began, and not for its ordinary shape.
+
+Method: five weeks of a made-up series with a day's shape, and three labelled incidents; the pages are compared
+with the labels. Nothing here looks at scores.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from sentinel.core.model import Kind
+from sentinel.core.scoring import ScoringSettings
+from sentinel.errors import InputTooLargeError
+from sentinel.pipeline.replay import PlainSeries, ReplayedPage, replay, replay_settings
+
+STEP_S = 300
+DAYS = 35
+START_S = 1_700_000_100
+SETTINGS = replay_settings(ScoringSettings())
+INCIDENTS = {8000: (3, 2.2), 8800: (40, 0.3), 9500: (1, 3.0)}
+"""First sample, how many, and what they are multiplied by: up, a long fall, a single spike."""
+
+
+def shaped(seed: int, *, days: int = DAYS) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    count = days * 86_400 // STEP_S
+    time_s = START_S + np.arange(count) * STEP_S
+    phase = 2 * np.pi * (time_s % 86_400) / 86_400
+    noise = np.random.default_rng(seed).standard_normal(count)
+    return time_s * 10**9, (100 + 60 * np.sin(phase)) * (1 + 0.03 * noise)
+
+
+def with_incidents(name: str, seed: int) -> PlainSeries:
+    time_ns, value = shaped(seed)
+    for first, (count, factor) in INCIDENTS.items():
+        value[first : first + count] *= factor
+    return PlainSeries(name=name, time_ns=time_ns, value=value)
+
+
+def pages_of(*series: PlainSeries) -> list[ReplayedPage]:
+    return replay(series, kind=Kind.GAUGE, settings=SETTINGS)
+
+
+def test_labelled_incidents_are_paged_at_their_first_sample_and_nothing_else_is() -> None:
+    pages = pages_of(with_incidents("orders", 1))
+    starts = [int(page.start_s - START_S) // STEP_S for page in pages]
+    assert starts == sorted(INCIDENTS)
+    assert [page.direction for page in pages] == [1, -1, 1]
+    assert all(page.score >= 1 for page in pages)
+    held = [(page.end_s - page.start_s) / STEP_S for page in pages]
+    assert all(hold >= count for hold, (count, _) in zip(held, INCIDENTS.values(), strict=True))
+    assert held[2] <= 8
+
+
+def test_a_calm_series_has_no_page() -> None:
+    time_ns, value = shaped(2)
+    assert pages_of(PlainSeries(name="calm", time_ns=time_ns, value=value)) == []
+
+
+def test_series_do_not_see_each_other_nor_what_comes_later() -> None:
+    one, two = with_incidents("one", 3), with_incidents("two", 4)
+    alone = pages_of(one)
+    short = PlainSeries(name="two", time_ns=two.time_ns[500:7000], value=two.value[500:7000])
+    together = pages_of(short, one)
+    assert [page for page in together if page.series == "one"] == alone
+    cut = PlainSeries(name="one", time_ns=one.time_ns[:8820], value=one.value[:8820])
+    before = pages_of(cut)
+    assert [page.start_s for page in before] == [page.start_s for page in alone[: len(before)]]
+    assert before[-1].end_s == int(one.time_ns[8819]) / 1e9
+
+
+def test_a_change_that_stays_is_paged_again_ever_more_rarely() -> None:
+    time_ns, value = shaped(5)
+    value[8000:] += 400.0 * np.resize([1.0, -0.5], len(value) - 8000)
+    pages = pages_of(PlainSeries(name="restless", time_ns=time_ns, value=value))
+    gaps_h = np.diff([page.start_s for page in pages[:3]]) / 3600
+    assert gaps_h[0] >= 4
+    assert gaps_h[1] >= 12
+
+
+def test_holes_and_short_series_are_no_trouble() -> None:
+    time_ns, value = shaped(6)
+    keep = np.random.default_rng(1).random(len(value)) > 0.3
+    keep[3000:3900] = False
+    assert pages_of(PlainSeries(name="holes", time_ns=time_ns[keep], value=value[keep])) == []
+    assert pages_of(PlainSeries(name="lone", time_ns=time_ns[:1], value=value[:1])) == []
+
+
+def test_a_time_line_that_never_ends_is_refused() -> None:
+    time_ns = np.array([0, 1, 2, 10**9], np.int64) * 10**9
+    with pytest.raises(InputTooLargeError, match="time line"):
+        pages_of(PlainSeries(name="broken", time_ns=time_ns, value=np.zeros(4)))
