@@ -23,6 +23,8 @@ from sentinel.storage.sqlite.migrations import has_known_schema, known_definitio
 from sentinel.storage.sqlite.outbox import entry_crc
 from sentinel.storage.sqlite.series import is_sound_row
 
+# The module decodes names in SQLite's own messages, too, and numbers that are beyond 64 bits.
+_UNREADABLE = (sqlite3.Error, OverflowError, UnicodeDecodeError)
 _COPIES_KEPT = 2
 _PAGE_BYTES = 4096
 _CHANGE_COUNTER = 27  # last bytes of two big-endian numbers in the header
@@ -159,7 +161,7 @@ def _with_kept_page(path: Path, trial: Path) -> bool:
                 "UPDATE sqlite_schema SET sql = ? WHERE name = ?",
                 [(sql, name) for name, sql in known_definitions().items()],
             )
-    except sqlite3.Error:
+    except _UNREADABLE:
         return False
     return True
 
@@ -173,7 +175,7 @@ def _read_from(path: Path, target: sqlite3.Connection, salvage: Salvage) -> bool
             if not has_known_schema(source):
                 return False
             _bring_over(source, target, salvage)
-    except sqlite3.Error:
+    except _UNREADABLE:
         return False
     return bool(salvage.saved.get("series") or salvage.saved.get("pages"))
 
@@ -246,7 +248,7 @@ def _rows(
     for number in numbers:
         try:
             row = source.execute(select, (number,)).fetchone()
-        except (sqlite3.Error, OverflowError):
+        except _UNREADABLE:
             yield None
             continue
         if row is not None:
@@ -280,7 +282,7 @@ def _scan(source: sqlite3.Connection, query: str, until: int | None) -> tuple[li
             if until is not None and number <= until:
                 return numbers, False
             numbers.append(number)
-    except (sqlite3.Error, OverflowError):
+    except _UNREADABLE:
         return numbers, True
     return numbers, False
 

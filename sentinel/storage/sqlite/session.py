@@ -115,6 +115,11 @@ def open_session(path: Path) -> Session:
         if connection is not None:
             connection.close()
         raise store_error(error, operation="opening the store") from error
+    except UnicodeDecodeError as error:  # in the text of SQLite's own message
+        if connection is not None:
+            connection.close()
+        msg = f"{path} has names that cannot be read"
+        raise StoreCorruptError(msg) from error
     except BaseException:
         if connection is not None:
             connection.close()
@@ -130,6 +135,16 @@ def _check(connection: sqlite3.Connection, path: Path) -> None:
 def _check_definitions(connection: sqlite3.Connection, path: Path) -> None:
     if not has_known_schema(connection):
         msg = f"{path} has damaged table definitions"
+        raise StoreCorruptError(msg)
+    # quick_check does not compare an index with its table; a chunk that its index does not know of
+    # would never be found again.
+    (unfound,) = connection.execute(
+        "SELECT count(*) FROM (SELECT chunk_id, step_ns, start_ns, end_ns, codec"
+        " FROM chunks NOT INDEXED EXCEPT SELECT chunk_id, step_ns, start_ns, end_ns, codec"
+        " FROM chunks INDEXED BY chunks_by_time)"
+    ).fetchone()
+    if unfound:
+        msg = f"{path} has {unfound} chunks that its index does not know of"
         raise StoreCorruptError(msg)
 
 
