@@ -14,9 +14,8 @@ import time
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import numpy as np
-from numpy.typing import NDArray
-
 from machine import describe
+from numpy.typing import NDArray
 
 from sentinel.core.baseline import BIN_NS, HORIZON_NS, Profile
 from sentinel.core.decide import (
