@@ -37,16 +37,29 @@ def own_cuts(
     """The smallest level from the base upwards with a thin enough shoulder, float64[2, S]."""
     base = grid.base_cut(settings)
     first = max(0, math.floor(math.log(base / PEAK_MIN) / math.log(_BIN_RATIO) + 1e-9))
-    below = np.zeros((SIDES, BIN_COUNT + _SHOULDER_BINS + 1, peaks.shape[-1]), np.float32)
-    np.cumsum(peaks, axis=1, out=below[:, 1 : BIN_COUNT + 1])
-    below[:, BIN_COUNT + 1 :] = below[:, BIN_COUNT : BIN_COUNT + 1]
-    shoulder = below[:, first + _SHOULDER_BINS :] - below[:, first:-_SHOULDER_BINS]
-    thin = shoulder[:, : BIN_COUNT - first] <= settings.shoulder_count * (
-        weeks + settings.quiet_weeks
-    )
-    thin[:, -1] = True
-    level = first + np.argmax(thin, axis=1)
-    return np.where(level == first, base, _EDGES[level])
+    cuts = np.full((SIDES, peaks.shape[-1]), base)
+    allowed = settings.shoulder_count * (weeks + settings.quiet_weeks)
+    # Nearly all series are thin at the base already; only for the others is it worth to look further up.
+    for side in range(SIDES):
+        place = np.flatnonzero(
+            _shoulders(peaks[side, first : first + _SHOULDER_BINS])[0] > allowed
+        )
+        if place.size:
+            thin = _shoulders(peaks[side][first:, place]) <= allowed[place]
+            thin[-1] = True
+            level = first + np.argmax(thin, axis=0)
+            cuts[side, place] = np.where(level == first, base, _EDGES[level])
+    return cuts
+
+
+def _shoulders(peaks: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Peaks in each bin and those just above it, down axis 0."""
+    above = np.zeros((_SHOULDER_BINS - 1, *peaks.shape[1:]), np.float32)
+    padded = np.concatenate([peaks, above])
+    total = peaks.copy()
+    for further in range(1, _SHOULDER_BINS):
+        total += padded[further : further + len(peaks)]
+    return total
 
 
 def note_excursions(
