@@ -200,9 +200,10 @@ def decide(
     pages: list[Page] = []
     at = 0
     while at < block.window_count:
-        rest = block.windows(at, block.window_count)
+        rest = block if at == 0 else block.windows(at, block.window_count)
         advance(detector, rest, settings=settings.scoring)
-        piece = rest.windows(0, span(detector, rest))
+        count = span(detector, rest)
+        piece = rest if count == rest.window_count else rest.windows(0, count)
         scored = score(
             detector,
             piece,

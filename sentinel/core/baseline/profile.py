@@ -62,8 +62,8 @@ class Profile:
         twice_ns = 2 * (starts_ns - self.start_ns) + block.step_ns - self.step_ns
         left = twice_ns // (2 * self.step_ns)
         share = ((twice_ns - left * 2 * self.step_ns) / (2 * self.step_ns))[:, None]
-        columns = self._columns(block.series)
-        first, second = self._rows(left, columns), self._rows(left + 1, columns)
+        bins, at = self._bins(left, self._columns(block.series))
+        first, second = bins[at], bins[at + 1]
         expected = second - first
         expected *= share
         expected += first
@@ -115,23 +115,26 @@ class Profile:
         columns[theirs] = mine
         return columns
 
-    def _rows(
-        self, row: NDArray[np.int64], columns: NDArray[np.intp] | None
-    ) -> NDArray[np.float64]:
-        """Bins as float64[len(row), S]; NaN outside the grid."""
-        outside = (row < 0) | (row >= len(self.grid))
-        if outside.all():
-            width = len(self.series) if columns is None else len(columns)
-            return np.full((len(row), width), np.nan)
-        bins = self.grid[np.where(outside, 0, row)]
-        if columns is None:
-            values = bins.astype(np.float64)
+    def _bins(
+        self, left: NDArray[np.int64], columns: NDArray[np.intp] | None
+    ) -> tuple[NDArray[np.float64], NDArray[np.intp]]:
+        """The run of bins that the windows lie between, float64, and where in it each window's left one is.
+
+        Bins outside the grid are NaN.
+        """
+        lowest, highest = int(left[0]), int(left[-1]) + 1
+        low, high = max(lowest, 0), min(highest + 1, len(self.grid))
+        width = len(self.series) if columns is None else len(columns)
+        whole = columns is None and (low, high) == (lowest, highest + 1)
+        if whole:
+            bins = self.grid[low:high].astype(np.float64)
         else:
-            values = np.full((len(row), len(columns)), np.nan)
-            held = columns >= 0
-            values[:, held] = bins[:, columns[held]]
-        values[outside] = np.nan
-        return values
+            bins = np.full((highest + 1 - lowest, width), np.nan)
+            held = np.arange(width) if columns is None else np.flatnonzero(columns >= 0)
+            source = held if columns is None else columns[held]
+            if low < high:
+                bins[low - lowest : high - lowest, held] = self.grid[low:high, source]
+        return bins, (left - lowest).astype(np.intp)
 
 
 def fit_profile(

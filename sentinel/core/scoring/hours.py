@@ -83,7 +83,7 @@ def hourly(state: DetectorState, kind: NDArray[np.int8], settings: ScoringSettin
         mean=state.mean.astype(np.float32),
         need=need,
         need_single=np.float32(state.grid.single_ratio(settings)) * need,
-        high_only=rule["high_only"] > 0,
+        below_extra=np.where(rule["high_only"] > 0, np.float32(np.inf), np.float32(0)),
         deviation_min=rule["deviation_min"],
         deviation_ratio_min=rule["deviation_ratio_min"],
         weight_min=rule["weight_min"],

@@ -68,7 +68,7 @@ def _note_freezing(state: DetectorState, frozen: NDArray[np.bool_], window: int)
         state.frozen_from[:] = np.where(
             frozen, np.where(state.frozen_from < 0, window, state.frozen_from), -1
         )
-    elif (state.frozen_from >= 0).any():
+    elif state.frozen_from.max(initial=-1) >= 0:
         state.frozen_from[:] = -1
 
 

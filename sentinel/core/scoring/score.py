@@ -27,7 +27,6 @@ from sentinel.core.stats.ordering import median_of_rows
 
 _LEVEL_LAG = 3
 _UNDER_ONE = np.nextafter(np.float32(1), np.float32(0))
-_INFINITE = np.float32(np.inf)
 _Halves = NDArray[np.float32]
 
 
@@ -79,11 +78,12 @@ def score(
     with np.errstate(over="ignore", invalid="ignore"):
         # The profile stays float64 until it is taken off, so that large values keep their small residuals.
         residual = (value - profile).astype(np.float32)
+        usual = profile.astype(np.float32)
         recent = np.concatenate([state.recent, residual])
         level = _levels(state, recent, block.window_count, facts, frozen, settings)
         jump = _jumps(recent, level)
         ratio = _ratios(block, facts, settings)
-        inverse = _inverse_spreads(ratio, facts, profile, level)
+        inverse = _inverse_spreads(ratio, facts, usual, level)
         width = np.float32(2) / (inverse[0] + inverse[1])
         inverse[0] *= level
         inverse[1] *= jump
@@ -93,8 +93,12 @@ def score(
         width /= facts.gain
         statistic = residual - middle
         statistic /= width
-        verdicts = _verdicts(block, profile, state, facts, middle, width, statistic, residual)
-        deviation = np.stack([residual - level, residual - jump])
+        verdicts = _verdicts(
+            block, usual + middle, state, facts, width, statistic, residual - middle
+        )
+        deviation = np.empty_like(ratio)
+        np.subtract(residual, level, out=deviation[0])
+        np.subtract(residual, jump, out=deviation[1])
     _give_reasons(verdicts, block, profile, unsaid)
     return Scored(
         verdicts=verdicts,
@@ -183,14 +187,13 @@ def _ratios(block: WindowBlock, facts: Hourly, settings: ScoringSettings) -> _Ha
     return mixed.swapaxes(0, 1)
 
 
-def _inverse_spreads(
-    ratio: _Halves, facts: Hourly, profile: NDArray[np.float64], level: _Halves
-) -> _Halves:
+def _inverse_spreads(ratio: _Halves, facts: Hourly, usual: _Halves, level: _Halves) -> _Halves:
     """1 / S of each view; never below what counting alone would spread."""
     spread = ratio * facts.scale[:, None, :]
     spread += facts.floor
     if facts.counted:
-        counting = np.maximum(profile + level, 0.0).astype(np.float32)
+        counting = usual + level
+        np.maximum(counting, 0, out=counting)
         counting *= facts.count_noise
         np.sqrt(counting, out=counting)
         np.maximum(spread, counting, out=spread)
@@ -200,35 +203,42 @@ def _inverse_spreads(
 
 def _verdicts(
     block: WindowBlock,
-    profile: NDArray[np.float64],
+    expected: _Halves,
     state: DetectorState,
     facts: Hourly,
-    middle: _Halves,
     half: _Halves,
     statistic: _Halves,
-    residual: _Halves,
+    distance: _Halves,
 ) -> VerdictBlock:
     """The band, and the score as the distance from its middle in units of the half that was crossed."""
     before = np.concatenate([state.previous[None], statistic[:-1]])
-    shown = (profile + middle).astype(np.float32)
-    demanded = np.abs(shown)
+    demanded = np.abs(expected)
     demanded *= facts.deviation_ratio_min
     np.maximum(demanded, facts.deviation_min, out=demanded)
-    np.maximum(demanded, facts.excess_calls_min / np.maximum(block.weight, 1), out=demanded)
-    above = np.maximum(half * _needed(before, facts, 0), demanded)
-    below = np.maximum(half * _needed(-before, facts, 1), demanded)
-    below[:, facts.high_only] = _INFINITE
-    upper, lower = shown + above, shown - below
-    distance = residual - middle
-    strength = np.maximum(distance / above, -distance / below)
+    calls = np.maximum(block.weight, 1)
+    np.divide(facts.excess_calls_min, calls, out=calls)
+    np.maximum(demanded, calls, out=demanded)
+    above = half * _needed(before, facts, 0)
+    np.maximum(above, demanded, out=above)
+    np.negative(before, out=before)
+    below = half * _needed(before, facts, 1)
+    np.maximum(below, demanded, out=below)
+    below += facts.below_extra
+    upper, lower = expected + above, expected - below
+    strength = distance / above
+    np.divide(distance, below, out=demanded)
+    np.negative(demanded, out=demanded)
+    np.maximum(strength, demanded, out=strength)
     # The band decides; what rounding makes of the score next to its edge must agree with it.
-    outside = np.nonzero((block.value > upper) | (block.value < lower))
+    outside = block.value > upper
+    outside |= block.value < lower
     score = np.minimum(strength, _UNDER_ONE)
-    score[outside] = np.maximum(strength[outside], np.float32(1))
+    if outside.any():
+        score[outside] = np.maximum(strength[outside], np.float32(1))
     unknown = np.isnan(above)
     if unknown.any():
         lower[unknown] = np.nan
-        shown[unknown] = np.nan
+        expected[unknown] = np.nan
     direction = (distance >= 0).astype(np.int8)
     direction *= 2
     direction -= 1
@@ -237,7 +247,7 @@ def _verdicts(
         step_ns=block.step_ns,
         series=block.series,
         score=score,
-        expected=shown,
+        expected=expected,
         lower=lower,
         upper=upper,
         direction=direction,

@@ -46,7 +46,7 @@ class Hourly:
         mean: float32[S], what shifts are counted from.
         need: float32[2, S], the cut of each side.
         need_single: float32[2, S], the same for an excess of one window alone.
-        high_only: bool[S].
+        below_extra: float32[S], infinite where only values above can be strange, else 0.
         deviation_min, deviation_ratio_min, weight_min, excess_calls_min: float32[S], see `KindRule`.
         count_noise: float32[S], variance of counting for a value of 1; 0 for what is not counted.
         counted: whether any series is.
@@ -66,7 +66,7 @@ class Hourly:
     mean: _Halves
     need: _Halves
     need_single: _Halves
-    high_only: NDArray[np.bool_]
+    below_extra: _Halves
     deviation_min: _Halves
     deviation_ratio_min: _Halves
     weight_min: _Halves
@@ -262,7 +262,7 @@ def with_series(
     A series that is not in a block any more is parked, not forgotten; one that comes (back) takes what is
     parked of it. Of parked series those that know least go first when there are too many.
     """
-    if np.array_equal(state.series, series):
+    if state.series is series or np.array_equal(state.series, series):
         return state, parked
     present = new_state(series, step_ns=state.step_ns, base_cut=base_cut)
     present.next_ns, present.hour = state.next_ns, state.hour
