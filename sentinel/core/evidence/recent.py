@@ -6,13 +6,15 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from sentinel.core.evidence.first_mover import first_mover
+from sentinel.core.evidence.first_mover import Onset, first_mover
 from sentinel.core.model import (
     SIGNAL_ERRORS,
+    SIGNAL_LATENCY,
     Exemplar,
     Incident,
     IncidentKind,
     LogLine,
+    Member,
     Scope,
 )
 
@@ -32,7 +34,7 @@ class EvidenceSettings:
     """
 
     scopes_max: int = 2000
-    traces_per_scope_max: int = 4
+    traces_per_scope_max: int = 8
     services_max: int = 500
     lines_per_service_max: int = 32
     before_ns: int = 60 * _SECOND_NS
@@ -81,7 +83,13 @@ class RecentEvidence:
         """
         if incident.kind is IncidentKind.BLIND:
             return incident
-        mover = first_mover(incident, open_incidents, step_ns=step_ns) or incident.first_mover
+        mover = first_mover(
+            incident,
+            open_incidents,
+            step_ns=step_ns,
+            onset_of=lambda member: self._onset_of(member, step_ns=step_ns),
+        )
+        mover = mover or incident.first_mover
         incident = replace(incident, first_mover=mover)
         since_ns = incident.opened_ns - self._settings.before_ns
         traces = self._traces_for(incident, since_ns=since_ns, until_ns=at_ns)
@@ -90,6 +98,26 @@ class RecentEvidence:
             incident,
             exemplars=traces or incident.exemplars,
             log_lines=lines or incident.log_lines,
+        )
+
+    def _onset_of(self, member: Member, *, step_ns: int) -> Onset | None:
+        """The first call that shows what is strange of a member, from the member's first window on."""
+        failing = member.key.signal == SIGNAL_ERRORS
+        if not failing and member.key.signal != SIGNAL_LATENCY:
+            return None
+        calls = [
+            call
+            for error in ((True,) if failing else (True, False))
+            for call in self._traces.get((member.key.scope, error), ())
+            if call.time_ns >= member.first_ns
+            and call.time_ns < member.last_ns + step_ns
+            and (failing or call.duration_s > member.upper)
+        ]
+        if not calls:
+            return None
+        first = min(calls, key=lambda call: (call.time_ns, call.trace_id))
+        return Onset(
+            start_ns=first.time_ns - round(first.duration_s * _SECOND_NS), end_ns=first.time_ns
         )
 
     def _traces_for(

@@ -14,7 +14,7 @@ stage, route) of calls gives traffic, errors and latency; each metric stream and
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,6 +43,7 @@ from sentinel.core.series.counts import (
     SIGNAL_METRICS,
     SeriesCounts,
 )
+from sentinel.core.series.exemplars import NamedCalls
 from sentinel.core.series.gauges import LATENCY_QUANTILE, Gauges
 from sentinel.core.series.layout import Layout, layout_of
 from sentinel.core.series.logs import LogWindow, NewLines, log_key
@@ -68,10 +69,17 @@ class _OpenWindow:
 
     def __init__(self) -> None:
         self.calls = CallCounts()
-        self.exemplars: dict[tuple[int, bool], CallExemplar] = {}
+        self.exemplars: dict[tuple[int, bool], NamedCalls] = {}
         self.numbers: list[NumberPoint] = []
         self.distributions: list[DistributionPoint] = []
         self.logs = LogWindow()
+
+    def named_calls(self) -> Iterator[tuple[int, bool, CallExemplar]]:
+        """Slot, outcome and call, in order of time within a place and outcome."""
+        for (slot, error), named in self.exemplars.items():
+            yield slot, error, named.first
+            if named.slowest is not named.first:
+                yield slot, error, named.slowest
 
 
 class Aggregator:
@@ -228,8 +236,11 @@ class Aggregator:
             if window is not None:
                 name = (int(slot_of_scope[exemplar.scope_index]), exemplar.error)
                 kept = window.exemplars.get(name)
-                if kept is None or _slower(exemplar, kept):
-                    window.exemplars[name] = exemplar
+                window.exemplars[name] = (
+                    NamedCalls(first=exemplar, slowest=exemplar)
+                    if kept is None
+                    else kept.with_call(exemplar)
+                )
 
     def _add_log(self, record: LogRecord, window: _OpenWindow) -> None:
         key = log_key(record)
@@ -439,7 +450,7 @@ class Aggregator:
 
     def _exemplars(self, window: _OpenWindow) -> tuple[Exemplar, ...]:
         found: list[Exemplar] = []
-        for (slot, error), call in window.exemplars.items():
+        for slot, error, call in window.named_calls():
             scope = self._scopes.names[slot]
             if scope is not None:
                 found.append(
@@ -509,8 +520,3 @@ class Aggregator:
                 and self._services.last_ns[slot] < before_ns
             ]
         )
-
-
-def _slower(call: CallExemplar, other: CallExemplar) -> bool:
-    # The trace id breaks ties, so that the choice does not depend on the order of arrival.
-    return (call.duration_s, call.trace_id) > (other.duration_s, other.trace_id)

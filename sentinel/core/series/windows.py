@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,7 +31,7 @@ class ClosedWindow:
         value, weight: float32[S], as in `WindowBlock`.
         heard: bool[S].
         histograms: of the latency series, rows by position in `keys`; None when no calls came.
-        exemplars: the slowest and the failed calls of each place, a few each.
+        exemplars: of each place, the first and the slowest of the calls worth naming, failed and not.
         logs: error lines not seen in the last hour, a few at most.
     """
 
@@ -54,6 +54,19 @@ class ClosedWindow:
     def named(self) -> list[tuple[SeriesKey, Kind]]:
         """The series as `SeriesStore.register` takes them."""
         return [(key, Kind(int(kind))) for key, kind in zip(self.keys, self.kind, strict=True)]
+
+    def without(self, left_out: Collection[SeriesKey]) -> ClosedWindow:
+        """The same window without some of its series."""
+        kept = np.array([key not in left_out for key in self.keys], np.bool_)
+        return replace(
+            self,
+            keys=tuple(key for key in self.keys if key not in left_out),
+            kind=self.kind[kept],
+            value=self.value[kept],
+            weight=self.weight[kept],
+            heard=self.heard[kept],
+            histograms=_kept(self.histograms, kept),
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,6 +103,20 @@ def to_block(window: ClosedWindow, ids: Mapping[SeriesKey, int]) -> WindowBlock:
         weight=window.weight[order][np.newaxis],
         heard=window.heard[order][np.newaxis],
         histograms=_reordered(window.histograms, order),
+    )
+
+
+def _kept(histograms: HistogramBlock | None, kept: NDArray[np.bool_]) -> HistogramBlock | None:
+    if histograms is None:
+        return None
+    rows = np.flatnonzero(kept[histograms.row])
+    position = np.cumsum(kept) - 1
+    offset, source = log_linear.rows_in_order(histograms.offset, rows)
+    return HistogramBlock(
+        row=position[histograms.row[rows]].astype(np.int32),
+        offset=offset.astype(np.int32),
+        bucket=histograms.bucket[source],
+        count=histograms.count[source],
     )
 
 

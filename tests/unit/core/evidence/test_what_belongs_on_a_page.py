@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
 
 from sentinel.core.evidence import EvidenceSettings, RecentEvidence, first_mover
+from sentinel.core.evidence.first_mover import Onset
 from sentinel.core.model import (
     Exemplar,
     Incident,
@@ -97,6 +99,42 @@ def test_within_one_window_nobody_moved_first(apart_s: int) -> None:
         member(2, "pay", "database", "latency", at_s=60 + apart_s),
     )
     assert first_mover(whole, [whole], step_ns=STEP_NS) is None
+
+
+def onsets(**moments_s: tuple[float, float]) -> Callable[[Member], Onset | None]:
+    """Start and end of the first strange call, by stage."""
+
+    def onset_of(member: Member) -> Onset | None:
+        if member.key.stage not in moments_s:
+            return None
+        start_s, end_s = moments_s[member.key.stage]
+        return Onset(start_ns=T0_NS + round(start_s * 1e9), end_ns=T0_NS + round(end_s * 1e9))
+
+    return onset_of
+
+
+def test_within_one_window_the_first_strange_call_tells_who_moved_first() -> None:
+    """A lock fails the commits after 1.5 s and the reads, which wait longer, after 2.5 s: all in one window."""
+    commit = incident("a", member(1, "poster", "database", "errors", at_s=60))
+    read = incident("b", member(2, "pay", "edge", "errors", at_s=60))
+    moments = onsets(database=(61.0, 62.5), edge=(61.1, 63.6))
+    mover = first_mover(read, [commit, read], step_ns=STEP_NS, onset_of=moments)
+    assert mover is not None
+    assert (mover.service, mover.stage, round(mover.lead_s, 1)) == ("poster", "database", 1.1)
+    close = onsets(database=(61.0, 62.5), edge=(61.1, 62.9))
+    assert first_mover(read, [commit, read], step_ns=STEP_NS, onset_of=close) is None
+
+
+def test_a_call_inside_another_moved_first_however_short_the_lead() -> None:
+    whole = incident(
+        "a",
+        member(1, "pay", "edge", "latency", at_s=60),
+        member(2, "pay", "database", "latency", at_s=60),
+    )
+    nested = onsets(edge=(61.0, 63.002), database=(61.001, 63.0))
+    mover = first_mover(whole, [whole], step_ns=STEP_NS, onset_of=nested)
+    assert mover is not None
+    assert (mover.stage, round(mover.lead_s, 3)) == ("database", 0.002)
 
 
 def test_a_stage_alone_has_not_moved_first_however_many_series_it_has() -> None:

@@ -197,12 +197,12 @@ def test_remembered_series_are_missed_after_a_restart() -> None:
     assert np.isnan(window.value).all()
 
 
-def test_exemplars_name_the_slowest_and_the_slowest_failure() -> None:
-    def batch(trace: str, duration_s: float, *, error: bool) -> SampleBatch:
+def test_exemplars_name_the_first_and_the_slowest_of_each_outcome() -> None:
+    def batch(trace: str, at_s: float, duration_s: float, *, error: bool) -> SampleBatch:
         columns = calls([(EDGE, 1, duration_s, error)]).calls
         assert columns is not None
         exemplar = CallExemplar(
-            scope_index=0, trace_id=trace, end_ns=at(1), duration_s=duration_s, error=error
+            scope_index=0, trace_id=trace, end_ns=at(at_s), duration_s=duration_s, error=error
         )
         return SampleBatch(
             calls=CallColumns(
@@ -216,13 +216,19 @@ def test_exemplars_name_the_slowest_and_the_slowest_failure() -> None:
         )
 
     aggregator = make()
-    for trace, duration_s, error in (("a", 1, False), ("b", 3, False), ("c", 2, False), ("d", 1, True)):  # fmt: skip
-        aggregator.add(batch(trace, duration_s, error=error), at(2))
+    for trace, at_s, duration_s, error in (
+        ("a", 1.5, 1, False),
+        ("b", 1.6, 3, False),
+        ("c", 1.4, 2, False),
+        ("d", 1, 1, True),
+    ):
+        aggregator.add(batch(trace, at_s, duration_s, error=error), at(2))
     (window,) = aggregator.close(at(15)).windows
-    assert {(each.trace_id, each.key) for each in window.exemplars} == {
+    assert [(each.trace_id, each.key) for each in window.exemplars] == [
+        ("c", LATENCY),
         ("b", LATENCY),
         ("d", ERRORS),
-    }
+    ]
 
 
 def record(time_s: float, body: str, severity: int = 17, event: str = "") -> LogRecord:
