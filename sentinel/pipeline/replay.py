@@ -167,8 +167,11 @@ def _block(lines: Sequence[_Line], step_ns: int, kind: Kind) -> WindowBlock:
             msg, size_bytes=4 * window_count * len(lines), limit_bytes=4 * _CELLS_MAX
         )
     value = np.full((window_count, len(lines)), np.nan, np.float32)
-    for column, line in zip(value.T, lines, strict=True):
-        column[line.window] = line.series.value
+    with np.errstate(over="ignore"):
+        for column, line in zip(value.T, lines, strict=True):
+            column[line.window] = line.series.value
+    # What float32 cannot hold is missing, as it would be when live.
+    value[~np.isfinite(value)] = np.nan
     return WindowBlock(
         start_ns=0,
         step_ns=step_ns,

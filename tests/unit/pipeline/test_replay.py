@@ -87,6 +87,12 @@ def test_holes_and_short_series_are_no_trouble() -> None:
     assert pages_of(PlainSeries(name="lone", time_ns=time_ns[:1], value=value[:1])) == []
 
 
+def test_values_that_float32_cannot_hold_are_missing() -> None:
+    time_ns, value = shaped(7)
+    value[5000:5100] = 1e300
+    assert pages_of(PlainSeries(name="huge", time_ns=time_ns, value=value)) == []
+
+
 def test_a_time_line_that_never_ends_is_refused() -> None:
     time_ns = np.array([0, 1, 2, 10**9], np.int64) * 10**9
     with pytest.raises(InputTooLargeError, match="time line"):
