@@ -36,7 +36,7 @@ DAY_NS = 86_400_000_000_000
 PRIME_DAYS = 14
 """How much history a series is primed with; the scales remember as many days."""
 
-_TILE_SERIES = 1000
+_TILE_SERIES = 400
 _FORMAT = 1
 _ENOUGH_CALLS = 1e6
 """A stored window of 5 minutes was made of windows that counted; it is not judged by its calls again."""
@@ -203,8 +203,8 @@ def _history(reader: HistoryReader, ids: NDArray[np.int64], *, now_ns: int) -> W
         series=ids,
         kind=kind,
         value=value,
-        weight=np.full(value.shape, _ENOUGH_CALLS, np.float32),
-        heard=np.ones(value.shape, np.bool_),
+        weight=np.broadcast_to(np.float32(_ENOUGH_CALLS), value.shape),
+        heard=np.broadcast_to(np.True_, value.shape),
     )
 
 

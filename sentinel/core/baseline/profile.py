@@ -25,7 +25,8 @@ HORIZON_NS = 26 * 3_600_000_000_000
 """How far ahead a fit reaches: a day, and two hours in which a failing refit is not felt."""
 
 _FORMAT = 1
-_TILE_CELLS = 200_000
+_TILE_CELLS = 1_000_000
+"""Of history, worked on at a time: some ten arrays of this size are alive."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,7 +157,7 @@ def fit_profile(
     bin_count = -(-horizon_ns // step_ns)
     series_count = history.series_count
     grid = np.full((bin_count, series_count), np.nan, np.float32)
-    width = max(1, _TILE_CELLS // bin_count)
+    width = max(1, _TILE_CELLS // (max(known - oldest, 0) + bin_count))
     for first in range(0, series_count, width):
         tile = slice(first, first + width)
         past = smoothed(history.value[oldest:known, tile], step_ns=step_ns)
