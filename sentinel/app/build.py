@@ -25,6 +25,8 @@ from sentinel.storage.sqlite import Store
 from sentinel.web.server import WebServer
 from sentinel.web.sources import LatestVerdicts, Status
 
+_STOP_MARGIN_S = 10.0
+
 
 class Application:
     """The wired program: its components in the order of the flow, and what pages ask of all of them."""
@@ -77,6 +79,8 @@ class Application:
             ],
             metrics=surroundings.metrics,
             logger=surroundings.logger,
+            # Longer than any component's own limit, so that each may end its way.
+            stop_timeout_s=config.series.drain_timeout + _STOP_MARGIN_S,
         )
 
     async def start(self) -> None:
@@ -109,9 +113,15 @@ class Application:
         )
 
     async def change_delivery(self, config: SentinelConfig) -> None:
-        """Deliver by another configuration; what is under way is in the outbox and goes on from there."""
+        """Deliver by another configuration; what is under way is in the outbox and goes on from there.
+
+        Raises:
+            OSError, ValueError: a destination cannot be made; the ones in place go on.
+            StoreError: the store does not take it now; call again.
+        """
+        another = self._make_deliver(config)
         await self.deliver.stop()
-        self.deliver = self._make_deliver(config)
+        self.deliver = another
         await self.deliver.start()
 
     # What the pages ask.

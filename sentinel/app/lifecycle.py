@@ -39,6 +39,10 @@ class Lifecycle:
         self._stop_timeout_s = stop_timeout_s
         self._started: list[Component] = []
 
+    def add(self, component: Component) -> None:
+        """One more, upstream of all others; before the start."""
+        self._components = (*self._components, component)
+
     async def start(self) -> None:
         """Start all, in order; raises what the first failing component raised."""
         for component in self._components:

@@ -13,8 +13,8 @@ from pathlib import Path
 
 from sentinel.app.build import Application
 from sentinel.app.config import SentinelConfig, load_config
-from sentinel.errors import ConfigError
-from sentinel.runtime.component import Health, HealthRecord
+from sentinel.errors import ConfigError, SentinelError
+from sentinel.runtime.component import Health, HealthRecord, HealthStatus
 from sentinel.runtime.config_loader import Loaded, changed
 from sentinel.runtime.config_render import differences, effective_digest
 from sentinel.runtime.logging import configure_logging
@@ -31,6 +31,8 @@ class Reloader:
         self, loaded: Loaded[SentinelConfig], path: Path | None, application: Application
     ) -> None:
         self._loaded = loaded
+        self._started_with = loaded.config
+        self._needs_restart: tuple[str, ...] = ()
         self._path = path
         self._application = application
         surroundings = application.surroundings
@@ -39,7 +41,7 @@ class Reloader:
         self._tasks = TaskGroup(
             self.name, metrics=surroundings.metrics, logger=surroundings.logger
         )
-        self._refused_digest = ""
+        self._refused = ""
 
     @property
     def name(self) -> str:
@@ -48,7 +50,7 @@ class Reloader:
 
     async def start(self) -> None:
         """Watch from now on."""
-        self._taken(())
+        self._taken()
         if self._path is not None:
             self._tasks.spawn("watch", self._watch)
 
@@ -59,20 +61,34 @@ class Reloader:
 
     def health(self) -> Health:
         """Degraded while the last good configuration is kept, or a restart is needed."""
+        failing = self._tasks.failing
+        if failing:
+            return Health(
+                status=HealthStatus.DEGRADED,
+                sentence=f"Crashed and restarting: {', '.join(failing.values())}",
+                since_ns=self._health.current.since_ns,
+            )
         return self._health.current
 
     async def look(self) -> bool:
         """Look once; True when another configuration took effect."""
         is_changed = await asyncio.to_thread(changed, self._loaded, self._path, os.environ)
         if not is_changed:
+            if self._refused:
+                # What was wrong was put back as it was.
+                self._taken()
             return False
         try:
             loaded = await asyncio.to_thread(load_config, self._path, environment=os.environ)
+            await self._take(loaded)
         except ConfigError as error:
-            self._refuse(error)
+            count = len(error.problems)
+            self._refuse(f"has {count} fault{'s' if count > 1 else ''}", error)
             return False
-        self._refused_digest = ""
-        await self._take(loaded)
+        except (SentinelError, OSError, ValueError) as error:
+            # Looked at again in a moment, because what is loaded still differs.
+            self._refuse("cannot be taken now", error)
+            return False
         return True
 
     async def _watch(self) -> None:
@@ -80,17 +96,13 @@ class Reloader:
             await self._surroundings.clock.sleep(_LOOK_EVERY_S)
             await self.look()
 
-    def _refuse(self, error: ConfigError) -> None:
+    def _refuse(self, why: str, error: Exception) -> None:
         text = str(error)
-        if text == self._refused_digest:
+        if text == self._refused:
             return
-        self._refused_digest = text
+        self._refused = text
         self._surroundings.metrics.set("sentinel_config_last_reload_success", 0)
-        count = len(error.problems)
-        self._health.degraded(
-            f"The changed configuration has {count} fault{'s' if count > 1 else ''};"
-            " the last good one is kept"
-        )
+        self._health.degraded(f"The changed configuration {why}; the last good one is kept")
         self._surroundings.logger.error(
             "Changed configuration refused, the last good one is kept", extra={"faults": text}
         )
@@ -98,10 +110,7 @@ class Reloader:
     async def _take(self, loaded: Loaded[SentinelConfig]) -> None:
         application, old = self._application, self._application.config
         found = differences(old, loaded.config)
-        needs_restart = tuple(one.path for one in found if one.restart)
         paths = [one.path for one in found if not one.restart]
-        application.config = loaded.config
-        self._loaded = loaded
         digest = effective_digest(loaded.config)
         if paths:
             application.evaluate.use(application.decision_settings(loaded.config), digest=digest)
@@ -109,20 +118,27 @@ class Reloader:
             await application.change_delivery(loaded.config)
         if any(path.startswith("logging") for path in paths):
             configure_logging(loaded.config.logging)
-        self._taken(needs_restart)
+        application.config = loaded.config
+        self._loaded = loaded
+        # Against what runs, not against the last file: a restart that was needed before still is.
+        self._needs_restart = tuple(
+            one.path for one in differences(self._started_with, loaded.config) if one.restart
+        )
+        self._taken()
         self._surroundings.logger.info(
             "Changed configuration taken",
-            extra={"changed": ", ".join(paths), "needs_restart": ", ".join(needs_restart)},
+            extra={"changed": ", ".join(paths), "needs_restart": ", ".join(self._needs_restart)},
         )
 
-    def _taken(self, needs_restart: tuple[str, ...]) -> None:
+    def _taken(self) -> None:
+        self._refused = ""
         metrics = self._surroundings.metrics
         metrics.set("sentinel_config_last_reload_success", 1)
         metrics.set(
             "sentinel_config_last_reload_success_timestamp_seconds",
             self._surroundings.clock.now_ns() / 1e9,
         )
-        if needs_restart:
-            self._health.degraded(f"A restart is needed for {', '.join(needs_restart)}")
+        if self._needs_restart:
+            self._health.degraded(f"A restart is needed for {', '.join(self._needs_restart)}")
         else:
             self._health.ok("In effect")

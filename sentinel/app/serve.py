@@ -37,15 +37,16 @@ async def serve(
     for warning in loaded.warnings:
         logger.warning("Configuration warning", extra={"warning": str(warning)})
     application = build(loaded.config, clock=SystemClock(), logger=logger)
-    reloader = Reloader(loaded, path, application)
+    application.lifecycle.add(Reloader(loaded, path, application))
     tasks = TaskGroup("app.serve", metrics=application.surroundings.metrics, logger=logger)
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, _told_to_stop, stopping)
-    await application.start()
+    if not await _started(application, stopping):
+        logger.info("Told to stop before everything had started")
+        return
     try:
-        await reloader.start()
         tasks.spawn("health", lambda: _report_health(application))
         addresses = application.addresses()
         logger.info("Sentinel is ready", extra={"mode": loaded.config.mode, **addresses})
@@ -55,9 +56,23 @@ async def serve(
         logger.info("Draining")
     finally:
         await tasks.close()
-        await reloader.stop()
         await application.stop()
         logger.info("Stopped")
+
+
+async def _started(application: Application, stopping: asyncio.Event) -> bool:
+    """Start; False when a signal came first, and what had started is stopped again."""
+    starting = asyncio.create_task(application.start())  # noqa: TID251  # ended here in every case
+    told = asyncio.create_task(stopping.wait())  # noqa: TID251  # the same
+    await asyncio.wait((starting, told), return_when=asyncio.FIRST_COMPLETED)
+    told.cancel()
+    if not starting.done():
+        starting.cancel()
+    try:
+        await starting
+    except asyncio.CancelledError:
+        return False
+    return True
 
 
 def _told_to_stop(stopping: asyncio.Event) -> None:

@@ -8,6 +8,7 @@ sidecar goes on as if it had never stopped.
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Sequence
@@ -34,14 +35,16 @@ from sentinel.core.model import (
     WindowBlock,
 )
 from sentinel.core.series import ClosedWindow, ClosedWindows, to_block
-from sentinel.errors import StoreError
+from sentinel.errors import StoreError, StoreFullError
 from sentinel.pipeline.fit import Fit
 from sentinel.ports import BaselineStore, IncidentStore, SeriesStore, Snapshot, Tick
 from sentinel.runtime.component import Health, HealthRecord, Surroundings
 from sentinel.runtime.settings import Duration, setting
 
 _PAGES_WAITING_MAX = 1000
+_INCIDENTS_WAITING_MAX = 1000
 _INCIDENTS_RECALLED = 1000
+_NOTES_WAITING_MAX = 1000
 
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
@@ -134,6 +137,7 @@ class Evaluate:
     ) -> None:
         self._config = config
         self._settings = settings
+        self._next_settings: tuple[DecisionSettings, str] | None = None
         self._store = store
         self._fits = fits
         self._surroundings = surroundings
@@ -149,7 +153,8 @@ class Evaluate:
         self._latest: Latest | None = None
         self._snapshot_due_ns = 0
         self._waiting: deque[Page] = deque()
-        self._notes: list[str] = []
+        self._changed: dict[str, Incident] = {}
+        self._notes: deque[str] = deque(maxlen=_NOTES_WAITING_MAX)
         self._last_end_ns = 0
         self._started = False
 
@@ -170,8 +175,7 @@ class Evaluate:
 
     def use(self, settings: DecisionSettings, *, digest: str) -> None:
         """Decide by other settings from the next window on; the change is stored with it."""
-        self._settings = settings
-        self._notes.append(json.dumps({"event": "settings", "digest": digest}))
+        self._next_settings = (settings, digest)
 
     async def start(self) -> None:
         """Load the newest state and decide the stored windows after it again."""
@@ -212,8 +216,8 @@ class Evaluate:
             # The clock went back over a restart: these windows are decided and stored already.
             self._surroundings.metrics.count("sentinel_windows_lost_total")
             return
-        await self._name_series(window)
-        block = to_block(window, self._ids)
+        await self._adopt_settings()
+        block = to_block(await self._named(window), self._ids)
         self._adopt_fit(block.start_ns)
         self._evidence.remember(window.exemplars, window.logs)
         clock = self._surroundings.clock
@@ -235,16 +239,33 @@ class Evaluate:
         if block.end_ns >= self._snapshot_due_ns:
             await self._save_state(block.end_ns)
 
-    async def _name_series(self, window: ClosedWindow) -> None:
+    async def _adopt_settings(self) -> None:
+        """Take changed settings; what was decided by the old ones is not decided again by these."""
+        if self._next_settings is None:
+            return
+        (self._settings, digest), self._next_settings = self._next_settings, None
+        self._notes.append(json.dumps({"event": "settings", "digest": digest}))
+        if self._last_end_ns:
+            await self._save_state(self._last_end_ns)
+
+    async def _named(self, window: ClosedWindow) -> ClosedWindow:
+        """The window, once the store knows its series; without the new ones while it takes no names."""
         new = [entry for entry in window.named() if entry[0] not in self._ids]
         if not new:
-            return
-        ids = await self._store.run(
-            self._store.sync.register, new, now_ns=self._surroundings.clock.now_ns()
-        )
+            return window
+        try:
+            ids = await self._store.run(
+                self._store.sync.register, new, now_ns=self._surroundings.clock.now_ns()
+            )
+        except StoreError as error:
+            # What is known must still be watched: a store in trouble is no reason to miss an outage.
+            self._health.failing(f"The store takes no new series: {error}")
+            self._surroundings.metrics.count("sentinel_series_unnamed_total", len(new))
+            return window.without({key for key, _ in new})
         for (key, _), series_id in zip(new, ids, strict=True):
             self._ids[key] = series_id
             self._keys[series_id] = key
+        return window
 
     def _adopt_fit(self, start_ns: int) -> None:
         """Take the newest fit from the window on at which it takes effect."""
@@ -266,36 +287,47 @@ class Evaluate:
     async def _store_tick(self, block: WindowBlock, decision: Decision) -> None:
         """One transaction; pages that it could not keep are kept here and tried with the next window."""
         metrics = self._surroundings.metrics
-        incidents = {
-            transition.incident.incident_id: transition.incident
-            for transition in decision.transitions
-        }
+        for transition in decision.transitions:
+            self._changed[transition.incident.incident_id] = transition.incident
         for page in decision.pages:
             metrics.count("sentinel_pages_total", reason=page.reason)
         self._waiting.extend(decision.pages)
         tick = Tick(
             block=block,
-            incidents=tuple(incidents.values()),
+            incidents=tuple(self._changed.values()),
             pages=tuple(self._waiting),
             notes=tuple(self._notes),
         )
         try:
             await self._store.run(self._store.sync.append_tick, tick)
         except StoreError as error:
-            while len(self._waiting) > _PAGES_WAITING_MAX:
-                self._waiting.popleft()
-                metrics.count("sentinel_store_dropped_windows_total", reason="page")
+            self._drop_window(block, error)
             self._health.failing(f"The store takes no windows: {error}")
             self._surroundings.logger.error(  # noqa: TRY400  # the store has logged its own cause
                 "A window could not be stored", extra={"pages_waiting": len(self._waiting)}
             )
             return
         self._waiting.clear()
+        self._changed.clear()
         self._notes.clear()
         self._last_end_ns = block.end_ns
         if tick.pages:
             self._pages_stored(tick.pages)
         self._health.ok(f"Deciding on {block.series_count} series")
+
+    def _drop_window(self, block: WindowBlock, error: StoreError) -> None:
+        """Count a window that was not stored; what it led to waits for the next, up to a bound."""
+        metrics = self._surroundings.metrics
+        if not isinstance(error, StoreFullError):  # the store has counted what it has no room for
+            metrics.count(
+                "sentinel_store_dropped_windows_total", block.window_count, reason="failing"
+            )
+        while len(self._waiting) > _PAGES_WAITING_MAX:
+            self._waiting.popleft()
+            metrics.count("sentinel_store_dropped_pages_total")
+        while len(self._changed) > _INCIDENTS_WAITING_MAX:
+            # The oldest; its pages are still sent, and it is stored when it changes again.
+            self._changed.pop(next(iter(self._changed)))
 
     def _show(self, block: WindowBlock, decision: Decision) -> None:
         keys = tuple(self._keys[series_id] for series_id in block.series.tolist())
@@ -416,6 +448,8 @@ class Evaluate:
                 self._last_end_ns = window.end_ns
                 self._recall_live(window)
                 decided += 1
+                # Probes are answered meanwhile.
+                await asyncio.sleep(0)
         return decided
 
     def _recall_live(self, window: WindowBlock) -> None:

@@ -136,6 +136,8 @@ class Ingest:
         """Accept from now on."""
         self._accepting = True
         self._idle.clear()
+        # Looked at once now, so that the first window is the first that begins from here on, not after a tick.
+        self._wake.set()
         self._tasks.spawn("reduce", self._reduce)
         self._tasks.spawn("tick", self._tick)
         self._health.ok("Reducing")

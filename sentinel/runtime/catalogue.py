@@ -107,6 +107,11 @@ CATALOGUE: tuple[MetricSpec, ...] = (
         "sentinel_series_overflow_total",
         "Samples that went to the overflow series because of the cap on series.",
     ),
+    _metric(
+        _C,
+        "sentinel_series_unnamed_total",
+        "New series left out of a window because the store took no names; tried again with the next.",
+    ),
     _metric(_C, "sentinel_series_expired_total", "Series forgotten because they were idle."),
     _metric(
         _C,
@@ -162,6 +167,11 @@ CATALOGUE: tuple[MetricSpec, ...] = (
         _C, "sentinel_store_errors_total", "Store operations that failed.", "operation", "reason"
     ),
     _metric(_C, "sentinel_store_dropped_windows_total", "Windows not kept, by reason.", "reason"),
+    _metric(
+        _C,
+        "sentinel_store_dropped_pages_total",
+        "Pages given up because the store took none for too long.",
+    ),
     _metric(
         _C,
         "sentinel_store_corrupt_chunks_total",

@@ -1,0 +1,113 @@
+"""Goal: a sidecar that was stopped or killed goes on as if nothing had happened: same verdicts, same incident, no second page.
+
+Method: the same telemetry twice, once without a break and once with one, in step with a manual clock. Lateness is
+zero here, so that the break falls between two windows and no half window is lost in memory.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.support.alertmanager_server import collector
+from tests.support.clock import ManualClock
+from tests.support.whole_app import (
+    Calls,
+    Decided,
+    Sidecar,
+    config_of,
+    crash,
+    sidecar,
+    usual_of,
+    windows_until_resolved,
+    with_history,
+)
+
+pytestmark = pytest.mark.timeout(90)
+
+USUAL = usual_of(Calls(count=60), stage="edge", route="POST /v1/transfers")
+
+
+def calls_of(number: int) -> Calls:
+    """A window of the story: calm, a burst of errors from window 20 to 26, calm; never quite the same."""
+    failed = 30 if 20 <= number < 26 else number % 2
+    return Calls(
+        count=55 + number * 7 % 11, failed_count=failed, duration_s=0.05 + number % 3 / 1e3
+    )
+
+
+async def tell(side: Sidecar, first: int, end: int) -> None:
+    for number in range(first, end):
+        await side.window(calls_of(number))
+
+
+async def told_at_once(folder: Path, hook_url: str, *, windows: int) -> list[Decided]:
+    async with sidecar(config_of(folder, webhook_url=hook_url, lateness_s=0.0)) as side:
+        await with_history(side, USUAL, days=15)
+        await tell(side, 0, windows)
+        return side.decided
+
+
+async def told_with_a_break(
+    folder: Path, hook_url: str, *, break_at: int, windows: int, killed: bool
+) -> list[Decided]:
+    clock = ManualClock()
+    config = config_of(folder, webhook_url=hook_url, lateness_s=0.0)
+    async with sidecar(config, clock=clock) as side:
+        await with_history(side, USUAL, days=15)
+        await tell(side, 0, break_at)
+        decided = side.decided
+        if killed:
+            await crash(side.app)
+    async with sidecar(config, clock=clock) as side:
+        await tell(side, break_at, windows)
+        return decided + side.decided
+
+
+async def test_verdicts_after_a_restart_are_those_without_one(tmp_path: Path) -> None:
+    with collector() as hook:
+        whole = await told_at_once(tmp_path / "whole", hook.url, windows=40)
+        assert whole[-1].scored_count == 3
+    for break_at, killed in ((14, False), (23, True), (36, True)):
+        with collector() as other:
+            broken = await told_with_a_break(
+                tmp_path / f"broken-{break_at}",
+                other.url,
+                break_at=break_at,
+                windows=40,
+                killed=killed,
+            )
+            assert [one.start_ns for one in broken] == [one.start_ns for one in whole]
+            assert broken == whole
+            for name in ("labels", "annotations", "startsAt", "endsAt"):
+                assert [one[name] for one in other.alerts()] == [
+                    one[name] for one in hook.alerts()
+                ]
+
+
+@pytest.mark.parametrize("killed", [False, True], ids=["stopped", "killed"])
+async def test_an_open_incident_stays_the_same_one(tmp_path: Path, *, killed: bool) -> None:
+    clock = ManualClock()
+    with collector() as hook:
+        config = config_of(tmp_path, webhook_url=hook.url)
+        async with sidecar(config, clock=clock) as side:
+            await side.windows(3, Calls())
+            await side.windows(3, Calls(failed_count=40))
+            await side.sees(lambda: bool(hook.alerts()), "the page")
+            (before,) = await side.incidents()
+            if killed:
+                await crash(side.app)
+        await clock.advance(25.0 - clock.now_ns() / 1e9 % 10)
+        async with sidecar(config, clock=clock) as side:
+            (after,) = await side.incidents()
+            assert after == before
+            side.next_ns = -(-clock.now_ns() // 10**10) * 10**10
+            await side.windows(2, Calls(failed_count=40))
+            await side.windows(windows_until_resolved() + 1, Calls())
+            await side.sees(lambda: bool(hook.alerts("resolved")), "the resolve")
+            (resolved,) = await side.incidents()
+            assert (resolved["id"], resolved["state"]) == (before["id"], "resolved")
+            assert resolved["traces"]
+        assert [one["annotations"]["reason"] for one in hook.alerts()] == ["opened", "resolved"]
+        assert len({str(one["labels"]) for one in hook.alerts()}) == 1
