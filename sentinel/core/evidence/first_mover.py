@@ -10,7 +10,7 @@ however short the time between their ends.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from sentinel.core.model import FirstMover, Incident, Member
@@ -42,9 +42,20 @@ class _Move:
     onset: Onset | None
 
     @property
-    def order(self) -> tuple[int, int, float, int]:
-        moment_ns = self.member.last_ns if self.onset is None else self.onset.end_ns
-        return (self.member.first_ns, moment_ns, -self.member.peak_score, self.member.series_id)
+    def stage(self) -> str:
+        return self.member.key.stage
+
+    @property
+    def order(self) -> tuple[int, bool, int, float, int]:
+        # Within a window, a place with a known moment stands before one without: the latter cannot be placed.
+        moment_ns = 0 if self.onset is None else self.onset.end_ns
+        return (
+            self.member.first_ns,
+            self.onset is None,
+            moment_ns,
+            -self.member.peak_score,
+            self.member.series_id,
+        )
 
 
 def first_mover(
@@ -86,8 +97,14 @@ def first_mover(
     if len(ranked) < 2:
         return None
     first, followers = ranked[0], ranked[1:]
-    leads = [_lead_ns(first, follower, step_ns=step_ns) for follower in followers]
-    if None in leads:
+    # One stage of several services, moving together, is one stage that moved: a database that both write and read.
+    together = [first, *(move for move in followers if move.stage == first.stage)]
+    leads = [
+        _lead_ns(together, follower, step_ns=step_ns)
+        for follower in followers
+        if follower.stage != first.stage
+    ]
+    if not leads or None in leads:
         return None
     at_ns = first.member.first_ns if first.onset is None else first.onset.end_ns
     return FirstMover(
@@ -100,13 +117,17 @@ def first_mover(
     )
 
 
-def _lead_ns(first: _Move, follower: _Move, *, step_ns: int) -> int | None:
-    """How long the first was ahead; None when that cannot be told."""
+def _lead_ns(together: Sequence[_Move], follower: _Move, *, step_ns: int) -> int | None:
+    """How long the first stage was ahead of the follower; None when that cannot be told."""
+    first = together[0]
     windows_ns = follower.member.first_ns - first.member.first_ns
     if first.onset is not None and follower.onset is not None:
         lead_ns = follower.onset.end_ns - first.onset.end_ns
-        if lead_ns >= LEAD_MIN_NS or _lies_inside(first, follower):
-            return max(lead_ns, 0)
+        if lead_ns >= LEAD_MIN_NS:
+            return lead_ns
+        for inner in together:
+            if inner.onset is not None and _lies_inside(inner, follower):
+                return max(follower.onset.end_ns - inner.onset.end_ns, 0)
     return windows_ns if windows_ns > step_ns else None
 
 

@@ -129,13 +129,17 @@ class RecentEvidence:
             incident.members, key=lambda member: (-member.peak_score, member.series_id)
         )
         for member in members:
-            failed_first = member.key.signal == SIGNAL_ERRORS
-            for error in (failed_first, not failed_first):
-                ring = self._traces.get((member.key.scope, error), ())
-                fitting = [item for item in ring if since_ns <= item.time_ns <= until_ns]
-                fitting.sort(key=lambda item: (-item.duration_s, item.trace_id))
-                for item in fitting:
-                    found.setdefault(item.trace_id, item)
+            fitting = [
+                item
+                for error in (True, False)
+                for item in self._traces.get((member.key.scope, error), ())
+                if since_ns <= item.time_ns <= until_ns
+            ]
+            fitting.sort(key=lambda item: (-item.duration_s, item.trace_id))
+            if member.key.signal == SIGNAL_ERRORS:
+                fitting.sort(key=lambda item: not item.error)
+            for item in fitting:
+                found.setdefault(item.trace_id, item)
             if len(found) >= self._settings.shown_max:
                 break
         return tuple(found.values())[: self._settings.shown_max]

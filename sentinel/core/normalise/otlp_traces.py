@@ -276,7 +276,7 @@ class TracesDecoder:
                     duration_s=float(duration_s[row]),
                     error=bool(error[row]),
                 )
-                for row in self._worth_naming(number, duration_s, error)
+                for row in self._worth_naming(number, end_ns, duration_s, error)
             ]
         )
         return CallColumns(
@@ -289,11 +289,16 @@ class TracesDecoder:
         )
 
     def _worth_naming(
-        self, number: NDArray[np.int32], duration_s: NDArray[np.float64], error: NDArray[np.bool_]
+        self,
+        number: NDArray[np.int32],
+        end_ns: NDArray[np.int64],
+        duration_s: NDArray[np.float64],
+        error: NDArray[np.bool_],
     ) -> list[int]:
         """Rows of calls slower than any of their place and outcome that was named in the last seconds.
 
         So each window's slowest call and slowest failure of a place are named, and an ordinary call costs nothing.
+        Where none was named lately the first is named too: the first failure tells when failing began.
         """
         if self._named_s.shape[1] < len(self._scopes):
             grown = np.zeros((2, 2 * len(self._scopes)))
@@ -308,9 +313,14 @@ class TracesDecoder:
         group = 2 * number[slower] + outcome[slower]
         order = np.lexsort((duration_s[slower], group))
         slowest = slower[order[_last_of_each(group[order])]][:_EXEMPLARS_MAX]
+        rows: set[int] = set(slowest.tolist())
+        fresh = np.flatnonzero(named == 0.0)
+        if len(fresh):
+            group = 2 * number[fresh] + outcome[fresh]
+            order = np.lexsort((-end_ns[fresh], group))
+            rows.update(fresh[order[_last_of_each(group[order])]][:_EXEMPLARS_MAX].tolist())
         self._named_s[outcome[slowest], number[slowest]] = duration_s[slowest]
-        rows: list[int] = slowest.tolist()
-        return rows
+        return sorted(rows)
 
 
 class _Trimmed:

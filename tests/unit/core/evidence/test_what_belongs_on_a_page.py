@@ -137,6 +137,37 @@ def test_a_call_inside_another_moved_first_however_short_the_lead() -> None:
     assert (mover.stage, round(mover.lead_s, 3)) == ("database", 0.002)
 
 
+def test_one_stage_of_two_services_that_moved_together_is_one_stage() -> None:
+    """A locked table fails the poster's commits and the edge's reads at the same moment: the database moved first."""
+    moments = {
+        ("pay", "database"): (61.0, 62.5),
+        ("pay", "edge"): (61.0, 62.501),
+        ("poster", "database"): (61.2, 62.7),
+        ("poster", "consumer"): (61.2, 62.701),
+    }
+
+    def onset_of(member: Member) -> Onset | None:
+        start_s, end_s = moments[member.key.service, member.key.stage]
+        return Onset(start_ns=T0_NS + round(start_s * 1e9), end_ns=T0_NS + round(end_s * 1e9))
+
+    pay = incident(
+        "a",
+        member(1, "pay", "edge", "errors", at_s=60),
+        member(2, "pay", "database", "errors", at_s=60),
+    )
+    poster = incident(
+        "b",
+        member(3, "poster", "consumer", "errors", at_s=60),
+        member(4, "poster", "database", "errors", at_s=60),
+    )
+    for page in (pay, poster):
+        mover = first_mover(page, [pay, poster], step_ns=STEP_NS, onset_of=onset_of)
+        assert mover is not None
+        assert mover.stage == "database"
+    moments["pay", "edge"] = (60.0, 62.4)
+    assert first_mover(pay, [pay, poster], step_ns=STEP_NS, onset_of=onset_of) is None
+
+
 def test_a_stage_alone_has_not_moved_first_however_many_series_it_has() -> None:
     whole = incident(
         "a",

@@ -6,6 +6,7 @@ Method: requests encoded by OpenTelemetry's own messages, decoded, and read back
 from __future__ import annotations
 
 import pytest
+from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from sentinel.core.model import CallColumns, RejectReason, SampleBatch, Scope
 from sentinel.core.normalise import OtlpDecoder
@@ -166,15 +167,23 @@ def test_bad_spans_are_rejected_alone_and_by_reason() -> None:
     }
 
 
-def test_the_slowest_call_and_the_slowest_failure_of_a_place_are_named() -> None:
+def test_the_first_and_the_slowest_of_each_outcome_of_a_place_are_named() -> None:
+    """The first failure tells when failing began, the slowest how bad it was."""
+
+    def ending(number: int, after_s: float, duration_s: float, *, error: bool = False) -> Span:
+        end_ns = NOW_NS - SECOND_NS + round(after_s * SECOND_NS)
+        return span(number=number, end_ns=end_ns, duration_s=duration_s, error=error)
+
     batch = decode(
-        span(number=1, duration_s=0.1),
-        span(number=2, duration_s=0.3),
-        span(number=3, duration_s=0.2, error=True),
-        span(number=4, duration_s=0.1, error=True),
+        ending(1, 0.1, 0.1),
+        ending(2, 0.3, 0.3),
+        ending(3, 0.2, 0.2),
+        ending(4, 0.3, 0.2, error=True),
+        ending(5, 0.2, 0.1, error=True),
+        ending(6, 0.25, 0.05, error=True),
     )
     named = {(each.trace_id[-1], each.error) for each in calls_of(batch).exemplars}
-    assert named == {("2", False), ("3", True)}
+    assert named == {("1", False), ("2", False), ("4", True), ("5", True)}
 
 
 def test_an_ordinary_call_is_not_named_again_until_some_seconds_later() -> None:
