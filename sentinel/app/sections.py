@@ -218,7 +218,11 @@ class IncidentsConfig:
             now_ns: offsets of the zone are laid down for the years around this instant.
             web_url: where Sentinel's own pages are, for the command that pages tell to type next.
         """
-        steps = (f"curl -s {web_url}/api/v1/incidents",) if web_url else _INCIDENT.next_steps
+        steps = (
+            (f"sentinel incidents {{incident_id}} --url {web_url}",)
+            if web_url
+            else _INCIDENT.next_steps
+        )
         is_utc = zone in ("UTC", "Etc/UTC")
         return IncidentSettings(
             hold_ns=to_ns(self.hold),

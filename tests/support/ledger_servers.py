@@ -54,7 +54,7 @@ class Recorded:
 
 def recorded(service: str) -> Recorded:
     """Telemetry that is kept in memory, to be looked at."""
-    spans, logs = InMemorySpanExporter(), InMemoryLogRecordExporter()
+    spans, logs = InMemorySpanExporter(), InMemoryLogRecordExporter()  # type: ignore[no-untyped-call]
     tracers = TracerProvider(shutdown_on_exit=False)
     tracers.add_span_processor(SimpleSpanProcessor(spans))
     loggers = LoggerProvider(shutdown_on_exit=False)

@@ -31,6 +31,7 @@ ANNOTATIONS_BYTES_MAX = 8 * 1024
 _LINE_CHARACTERS_MAX = 400
 _LISTED_MEMBERS_MAX = 3
 _SEVERITY_WORDS = ((21, "FATAL"), (17, "ERROR"), (13, "WARN"), (9, "INFO"), (1, "DEBUG"))
+_LEAD_TOLD_S = 0.5
 
 
 def page_of(
@@ -199,9 +200,15 @@ def _moved_first(incident: Incident, settings: IncidentSettings) -> str:
     mover = incident.first_mover
     if mover is not None:
         where = one_line(f"{mover.service} {mover.stage} {mover.route}", characters_max=140)
+        # A shorter lead is only ever told of calls that lie inside the calls of the next stage.
+        lead = (
+            f"{span(mover.lead_s)} before the next stage"
+            if mover.lead_s >= _LEAD_TOLD_S
+            else "in calls that the next stage waited for"
+        )
         return (
-            f"Moved first: {where} ({mover.signal}) at {_time(mover.at_ns, settings)}, "
-            f"{span(mover.lead_s)} before the next stage. That is precedence, not yet cause."
+            f"Moved first: {where} ({mover.signal}) at {_time(mover.at_ns, settings)}, {lead}."
+            " That is precedence, not yet cause."
         )
     stages = {member.key.stage for member in incident.members}
     if len(stages) == 1:

@@ -97,7 +97,7 @@ class IncidentSettings:
     members_max: int = 50
     zone_name: str = ""
     zone_offsets: tuple[tuple[int, int], ...] = ()
-    next_steps: tuple[str, ...] = ("curl -s http://127.0.0.1:9640/api/v1/incidents",)
+    next_steps: tuple[str, ...] = ("sentinel incidents {incident_id}",)
     guards: GuardSettings = field(default_factory=GuardSettings)
 
     def __post_init__(self) -> None:

@@ -66,7 +66,11 @@ KIND_RULES: dict[Kind, KindRule] = {
         high_only=True, deviation_min=0.02, weight_min=5.0, excess_calls_min=3.0
     ),
     Kind.LATENCY: KindRule(
-        high_only=True, deviation_min=0.005, deviation_ratio_min=0.3, weight_min=5.0
+        # Of fewer than 20 calls the 95th percentile is the slowest one.
+        high_only=True,
+        deviation_min=0.01,
+        deviation_ratio_min=0.5,
+        weight_min=20.0,
     ),
     Kind.GAUGE: KindRule(),
 }

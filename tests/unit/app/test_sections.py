@@ -85,7 +85,9 @@ def test_pages_name_sentinels_own_address() -> None:
     settings = IncidentsConfig().settings(
         zone=Zone("UTC"), now_ns=NOW_NS, web_url="https://sentinel.example.com"
     )
-    assert settings.next_steps == ("curl -s https://sentinel.example.com/api/v1/incidents",)
+    assert settings.next_steps == (
+        "sentinel incidents {incident_id} --url https://sentinel.example.com",
+    )
 
 
 @pytest.mark.parametrize("name", ["Europe/Berlin", "America/New_York", "Asia/Kolkata", "UTC"])
