@@ -9,6 +9,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
+import os
+import zlib
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -21,7 +23,8 @@ from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsSer
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from sentinel.app.build import Application, build
-from sentinel.app.config import ReceiversConfig, SendersConfig, SentinelConfig
+from sentinel.app.config import ReceiversConfig, SendersConfig, SentinelConfig, load_config
+from sentinel.app.reload import Reloader
 from sentinel.app.sections import IncidentsConfig
 from sentinel.core.model import SIGNAL_ERRORS, SIGNAL_TRAFFIC, SeriesKey, kind_of_signal
 from sentinel.core.model import WindowBlock as Block
@@ -75,7 +78,9 @@ class Calls:
     def spans(self, start_ns: int) -> list[Span]:
         """Spread evenly over the window that begins there."""
         gap_ns = round(SENT_AFTER_S * SECOND_NS) // (self.count + 1)
-        first = start_ns // SECOND_NS % 10**9 * 100_000 + self.kind * 10_000 + 1
+        # Ids that no other place and window has: what looks sent twice is taken once.
+        place = zlib.crc32(f"{self.service} {self.kind} {self.route}".encode())
+        first = (start_ns // (10 * SECOND_NS) % 10**6 << 42) + (place << 10) + 1
         made = []
         for number in range(self.count):
             names: dict[str, str] = {"http__request__method": "POST", "http__route": self.route}
@@ -147,6 +152,7 @@ class Sidecar:
         self.decided: list[Decided] = []
         self._client = client
         self.next_ns = clock.now_ns()
+        self.retry_after_s = 0.0
         self._url = app.addresses()["otlp_http_url"]
         self.web_url = app.addresses()["web_url"]
 
@@ -184,7 +190,7 @@ class Sidecar:
         # Ticks fall anywhere; without lateness they fall on the seconds, and the clock must not pass the boundary.
         margin_s = TICK_S if lateness_s else 0.0
         await self._advance_to(self.next_ns + round((lateness_s + margin_s) * SECOND_NS))
-        await until(lambda: self._is_decided(start_ns), what="the window to be decided")
+        await until(lambda: self.is_decided(start_ns), what="the window to be decided")
         self._note()
 
     async def sees(self, true: Callable[[], bool], what: str) -> None:
@@ -199,10 +205,11 @@ class Sidecar:
         raise AssertionError(msg)
 
     async def post(self, path: str, body: bytes) -> int:
-        """One request of OTLP; its status."""
+        """One request of OTLP; its status, and in `retry_after_s` what it was told to wait."""
         headers = {"Content-Type": "application/x-protobuf"}
         async with self._client.post(self._url + path, data=body, headers=headers) as reply:
             await reply.read()
+            self.retry_after_s = float(reply.headers.get("Retry-After", 0))
             return reply.status
 
     async def get(self, path: str) -> tuple[int, dict[str, Any]]:
@@ -220,7 +227,8 @@ class Sidecar:
     async def _advance_to(self, at_ns: int) -> None:
         await self.clock.advance((at_ns - self.clock.now_ns()) / SECOND_NS)
 
-    def _is_decided(self, start_ns: int) -> bool:
+    def is_decided(self, start_ns: int) -> bool:
+        """Whether the window that begins there, or a later one, was decided and stored."""
         latest = self.app.evaluate.latest
         return latest is not None and latest.block.start_ns >= start_ns
 
@@ -262,9 +270,9 @@ def log_lines(bodies: Sequence[str], *, at_ns: int) -> bytes:
 
 @asynccontextmanager
 async def sidecar(
-    config: SentinelConfig, *, clock: ManualClock | None = None
+    config: SentinelConfig, *, clock: ManualClock | None = None, watched: Path | None = None
 ) -> AsyncIterator[Sidecar]:
-    """A started program; stopped in order at the end, unless a test has done so."""
+    """A started program, stopped in order at the end; with `watched`, its configuration is that file's."""
     clock = clock or ManualClock()
     app = build(
         config,
@@ -272,6 +280,10 @@ async def sidecar(
         logger=logging.getLogger("sentinel.tests.whole_app"),
         metrics=Metrics(CATALOGUE),
     )
+    if watched is not None:
+        loaded = load_config(watched, environment=os.environ)
+        assert loaded.config == config
+        app.lifecycle.add(Reloader(loaded, watched, app))
     timeout = aiohttp.ClientTimeout(total=15)
     async with aiohttp.ClientSession(timeout=timeout) as client:
         await app.start()

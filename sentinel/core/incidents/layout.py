@@ -25,6 +25,7 @@ class Layout:
         by_service: int64[S], columns ordered by service.
         service_start: int64[K], where each service's run begins in `by_service`.
         watched: bool[K], whether silence of the service means that it is blind.
+        guards: the limits it was worked out with; others need another layout.
         limit: float32[S], the guard's limit on errors and latency, infinite elsewhere.
         traffic: int64[...], the columns of traffic.
     """
@@ -37,6 +38,7 @@ class Layout:
     by_service: NDArray[np.int64]
     service_start: NDArray[np.int64]
     watched: NDArray[np.bool_]
+    guards: GuardSettings
     limit: NDArray[np.float32]
     traffic: NDArray[np.int64]
 
@@ -71,6 +73,7 @@ def layout_of(
         by_service=by_service,
         service_start=np.searchsorted(service_of[by_service], np.arange(len(services))),
         watched=np.array([service != OVERFLOW for service in services], dtype=np.bool_),
+        guards=guards,
         limit=limit,
         traffic=np.flatnonzero(kind == Kind.TRAFFIC).astype(np.int64),
     )

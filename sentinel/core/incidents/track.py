@@ -96,7 +96,11 @@ def track(
         settings: see there.
         attach: adds evidence to what pages; None adds nothing.
     """
-    if state.layout is None or not np.array_equal(state.layout.series, block.series):
+    if (
+        state.layout is None
+        or state.layout.guards != settings.guards
+        or not np.array_equal(state.layout.series, block.series)
+    ):
         layout = layout_of(block.series, block.kind, keys, settings.guards)
         state = aligned(state, layout)
     else:

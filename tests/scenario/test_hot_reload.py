@@ -1,0 +1,161 @@
+"""Goal: a changed configuration takes effect while the program runs, and a wrong one changes nothing but says so.
+
+Method: the whole program on a manual clock, watching a real file that the test rewrites.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from sentinel.app.config import load_config
+from tests.support.alertmanager_server import collector
+from tests.support.whole_app import Calls, Sidecar, sidecar, usual_of, with_history
+
+pytestmark = pytest.mark.timeout(60)
+
+BURST = Calls(failed_count=40)
+SUCCESS = "sentinel_config_last_reload_success"
+
+
+class File:
+    """The configuration file, and what in it a test may change."""
+
+    def __init__(self, folder: Path, url: str) -> None:
+        self.path = folder / "sentinel.yaml"
+        self._folder = folder
+        self.write(url=url)
+
+    def write(
+        self,
+        *,
+        url: str,
+        mode: str = "live",
+        sensitivity: str = "normal",
+        error_ratio: float = 0.5,
+        series_count_max: int = 10_000,
+        more: str = "",
+    ) -> None:
+        """Write it whole."""
+        self.path.write_text(
+            f"""
+mode: {mode}
+sensitivity: {sensitivity}
+receivers: {{otlp_http: {{listen: {{port: 0}}}}, otlp_grpc: {{enabled: false}}}}
+series: {{tick: 1s, series_count_max: {series_count_max}}}
+store: {{directory: {self._folder / "store"}}}
+incidents: {{hold: 1m, guards: {{error_ratio: {error_ratio}}}}}
+senders: {{webhooks: [{{name: hook, url: "{url}"}}]}}
+web: {{listen: {{port: 0}}}}
+{more}
+"""
+        )
+
+
+@asynccontextmanager
+async def watching(file: File) -> AsyncIterator[Sidecar]:
+    config = load_config(file.path, environment=os.environ).config
+    async with sidecar(config, watched=file.path) as side:
+        yield side
+
+
+async def reload_sentence(side: Sidecar) -> tuple[str, str]:
+    _, status = await side.get("/api/v1/status")
+    health = status["components"]["app.reload"]
+    return health["status"], health["sentence"]
+
+
+async def taken(side: Sidecar, success: float = 1.0) -> None:
+    """The watch has looked at the file and come to an end with it."""
+    before = side.metrics.value("sentinel_config_last_reload_success_timestamp_seconds")
+
+    def looked() -> bool:
+        after = side.metrics.value("sentinel_config_last_reload_success_timestamp_seconds")
+        return side.metrics.value(SUCCESS) == success and (success == 0.0 or after > before)
+
+    await side.sees(looked, "the reload")
+
+
+async def test_limits_destinations_and_mode_change_while_it_runs(tmp_path: Path) -> None:
+    with collector() as hook, collector() as other:
+        file = File(tmp_path, hook.url)
+        file.write(url=hook.url, error_ratio=0.9)
+        async with watching(file) as side:
+            await side.windows(2, Calls())
+            await side.windows(3, BURST)
+            assert await side.incidents() == []
+            file.write(url=other.url, error_ratio=0.5)
+            await taken(side)
+            await side.windows(3, BURST)
+            await side.sees(lambda: bool(other.alerts()), "the page at the new destination")
+            file.write(url=other.url, mode="shadow")
+            await taken(side)
+            await side.windows(9, Calls())
+            assert [one["state"] for one in await side.incidents()] == ["resolved"]
+            assert side.metrics.value("sentinel_pages_withheld_total", reason="resolved") == 1
+            assert hook.alerts() == []
+            assert other.alerts("resolved") == []
+            assert await reload_sentence(side) == ("ok", "In effect")
+
+
+async def test_sensitivity_moves_the_band(tmp_path: Path) -> None:
+    with collector() as hook:
+        file = File(tmp_path, hook.url)
+        async with watching(file) as side:
+            await with_history(
+                side, usual_of(Calls(), stage="edge", route="POST /v1/transfers"), days=15
+            )
+            await side.windows(10, Calls())
+            assert side.app.evaluate.latest is not None
+            before = side.app.evaluate.latest.verdicts.upper[0, 0]
+            file.write(url=hook.url, sensitivity="quiet")
+            await taken(side)
+            await side.window(Calls())
+            assert side.app.evaluate.latest.verdicts.upper[0, 0] > before * 1.05
+
+
+async def test_a_wrong_file_keeps_the_last_good_one_and_says_so(tmp_path: Path) -> None:
+    with collector() as hook:
+        file = File(tmp_path, hook.url)
+        async with watching(file) as side:
+            await side.window(Calls())
+            file.write(url=hook.url, more="senstivity: high")
+            await taken(side, success=0.0)
+            status, sentence = await reload_sentence(side)
+            assert status == "degraded"
+            assert "1 fault" in sentence
+            assert "last good one is kept" in sentence
+            await side.windows(2, BURST)
+            await side.sees(lambda: bool(hook.alerts()), "a page by the last good configuration")
+            file.path.unlink()
+            await side.clock.advance(2.5)
+            assert (await reload_sentence(side))[0] == "degraded"
+            await side.window(BURST)
+            file.write(url=hook.url)
+            await taken(side)
+            assert await reload_sentence(side) == ("ok", "In effect")
+
+
+async def test_what_needs_a_restart_is_named_until_it_comes(tmp_path: Path) -> None:
+    with collector() as hook:
+        file = File(tmp_path, hook.url)
+        async with watching(file) as side:
+            await side.window(Calls())
+            file.write(url=hook.url, series_count_max=5000)
+            await taken(side)
+            assert await reload_sentence(side) == (
+                "degraded",
+                "A restart is needed for series.series_count_max",
+            )
+            await side.window(Calls())
+            file.write(url=hook.url, series_count_max=5000, sensitivity="high")
+            await taken(side)
+            assert "series.series_count_max" in (await reload_sentence(side))[1]
+            await side.window(Calls())
+            file.write(url=hook.url, sensitivity="high")
+            await taken(side)
+            assert await reload_sentence(side) == ("ok", "In effect")
