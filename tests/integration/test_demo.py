@@ -7,6 +7,7 @@ anything that carries the demo's folder or descends from it.
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -53,9 +54,19 @@ def test_the_demo_pages_resolves_and_leaves_nothing(tmp_path: Path) -> None:
     demo = start_demo(tmp_path)
     output, _ = demo.communicate(timeout=200)
     assert demo.returncode == 0, output
-    assert "PAGE" in output
-    assert "RESOLVED" in output
     assert "simulat" in output.lower(), "the demo must say that its history is simulated"
+    page = " ".join(re.findall(r"│ *(.*)", output.split("PAGE", 1)[1].split("└", 1)[0]))
+    assert re.search(r"(is slow|calls fail).*: [\d.]+ (s|ms|%), expected [\d.]+ .*band", page), (
+        page
+    )
+    assert re.search(r"since \d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC", page), page
+    assert re.search(r"Moved first: ledger-\w+ database|No clear first mover", page), page
+    # The trace is one of the calls that the lock held up, not an ordinary one.
+    assert re.search(r"Trace: [0-9a-f]{32} \((failed|slow), [\d.]+ s,", page), page
+    assert re.search(r"Log: \[ERROR\] ledger-\w+ [\w.]+: ", page), page
+    assert re.search(r"Next: sentinel incidents [0-9a-f]+ --url http://127", page), page
+    assert "RESOLVED" in output
+    assert "back to normal" in output
     assert left_behind(tmp_path) == []
     assert [path for path in tmp_path.iterdir() if path.name.startswith("sentinel-demo-")] == []
 

@@ -105,6 +105,12 @@ class Children:
             msg = f"{name} ended with code {code}\n{child.log_tail()}"
             raise ChildError(msg)
 
+    def tails(self) -> str:
+        """The last lines of every child's output, for the message of a demo that failed."""
+        return "\n".join(
+            f"--- {child.name}\n{child.log_tail()}" for child in self._children if child.log_tail()
+        )
+
     async def stop_all(self) -> None:
         """Stop every child, all at once: each is a program that must bear the others' absence."""
         children, self._children = self._children, []

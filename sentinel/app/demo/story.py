@@ -68,14 +68,27 @@ async def run_demo(options: DemoOptions, *, write: Callable[[str], None]) -> Dem
     children = Children(directory)
     inbox = PageInbox()
     demo = _Demo(options, directory, children, inbox, Teller(write))
+    complete = False
     try:
-        return await demo.tell()
+        result = await demo.tell()
+        complete = result.complete
+    except ChildError as error:
+        # What each part said last is what a person needs, and it is about to be gone.
+        msg = f"{error}\n{children.tails()}"
+        raise ChildError(msg) from error
+    except asyncio.CancelledError:
+        complete = True
+        raise
     finally:
         demo.teller.step("Stopping everything")
         await children.stop_all()
         await inbox.stop()
-        shutil.rmtree(directory, ignore_errors=True)
-        demo.teller.done("Stopped; nothing is left running")
+        if complete:
+            shutil.rmtree(directory, ignore_errors=True)
+            demo.teller.done("Stopped; nothing is left running")
+        else:
+            demo.teller.done(f"Stopped; nothing is left running, and the logs are in {directory}")
+    return result
 
 
 class _Demo:
@@ -100,6 +113,10 @@ class _Demo:
     async def tell(self) -> DemoResult:
         """The whole story."""
         self.teller.title(self._options.install_s)
+        self.teller.note(
+            f"For the sake of time, windows are {_WINDOW_S} s (default 10 s) and an incident resolves after"
+            f" {3 * _WINDOW_S} s of quiet (default 30 min)"
+        )
         await self._inbox.start()
         config_path = self._write_config()
         await self._start_pipeline(config_path)

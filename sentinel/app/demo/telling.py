@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import textwrap
 import time
 from collections.abc import Callable, Mapping
@@ -9,7 +10,7 @@ from typing import Any
 
 from sentinel.app.demo.inbox import ReceivedAlert
 
-_WIDTH = 96
+_WIDTH_MAX = 96
 
 
 class Teller:
@@ -17,6 +18,7 @@ class Teller:
 
     def __init__(self, write: Callable[[str], None]) -> None:
         self._write = write
+        self._width = min(_WIDTH_MAX, shutil.get_terminal_size((_WIDTH_MAX, 24)).columns)
         self._started_s = time.monotonic()
 
     def title(self, install_s: float | None) -> None:
@@ -27,43 +29,45 @@ class Teller:
 
     def step(self, sentence: str) -> None:
         """Something begins."""
-        self._write(f"{self._clock()} {sentence} ...")
+        self._say(f"{sentence} ...", lead=" ")
 
     def done(self, sentence: str) -> None:
         """It ended well."""
-        self._write(f"{self._clock()}   ok  {sentence}.")
+        self._say(f"{sentence}.", lead="   ok  ")
 
     def failed(self, sentence: str) -> None:
         """It did not."""
-        self._write(f"{self._clock()}   !!  {sentence}.")
+        self._say(f"{sentence}.", lead="   !!  ")
 
     def note(self, sentence: str) -> None:
         """Something worth knowing."""
-        self._write(f"{self._clock()}       {sentence}.")
+        self._say(f"{sentence}.", lead="       ")
 
     def band(self, row: Mapping[str, Any]) -> None:
         """One series with what is expected of it."""
-        place = f"{row['service']} {row['stage']} {row['route']}"
         value = "-" if row["value"] is None else f"{row['value']:.1f}"
+        lower, upper = max(0.0, row["lower"] or 0.0), row["upper"]
+        place = f"{row['service']} {row['stage']} {row['route']}"
+        room = self._width - len(self._clock()) - 42
         self._write(
-            f"{self._clock()}       {place:<58.58} {value:>6}/s, expected"
-            f" {row['expected']:.1f} ({max(0.0, row['lower'] or 0.0):.1f} to {row['upper']:.1f})"
+            f"{self._clock()}       {place:<{room}.{room}} {value:>6}/s,"
+            f" usual {row['expected']:.1f} ({lower:.1f}-{upper:.1f})"
         )
 
     def page(self, alert: ReceivedAlert) -> None:
         """A page as it went out."""
         head = "PAGE" if alert.status == "firing" else "RESOLVED"
         self._write("")
-        self._write(f"  ┌─ {head} ─ {alert.labels.get('alertname', '')} ".ljust(_WIDTH, "─"))
+        self._write(f"  ┌─ {head} ─ {alert.labels.get('alertname', '')} ".ljust(self._width, "─"))
         # The other annotations are the same facts one by one, for templates.
         shown = ("summary", "description", "next") if alert.status == "firing" else ("summary",)
         for name in shown:
             text = alert.annotations.get(name, "")
             for line in text.splitlines():
                 lead = "Next: " if name == "next" else ""
-                for part in textwrap.wrap(lead + line, _WIDTH - 6, subsequent_indent="  "):
+                for part in textwrap.wrap(lead + line, self._width - 6, subsequent_indent="  "):
                     self._write(f"  │ {part}")
-        self._write("  └".ljust(_WIDTH, "─"))
+        self._write("  └".ljust(self._width, "─"))
         self._write("")
 
     def addresses(self, addresses: Mapping[str, str]) -> None:
@@ -73,6 +77,13 @@ class Teller:
             self._write(f"  {name + ':':<22}{address}")
         self._write("  Ctrl-C stops everything.")
         self._write("")
+
+    def _say(self, text: str, *, lead: str) -> None:
+        first = self._clock() + lead
+        for part in textwrap.wrap(
+            text, self._width, initial_indent=first, subsequent_indent=" " * len(first)
+        ):
+            self._write(part)
 
     def _clock(self) -> str:
         return f"[{time.monotonic() - self._started_s:6.1f} s]"

@@ -32,6 +32,7 @@ _INFLIGHT_COUNT_MAX: Final = 1000
 _SAMPLES_COUNT_MAX: Final = 200_000
 _RECENT_COUNT: Final = 200
 _TIMEOUT_S: Final = 10.0
+_STOP_TIMEOUT_S: Final = 1.0
 _REPORT_S: Final = 5.0
 _CURRENCY: Final = "EUR"
 
@@ -108,7 +109,9 @@ class Load:
                     tasks.add(task)
                     task.add_done_callback(tasks.discard)
                 if tasks:
-                    await asyncio.wait(tasks, timeout=_TIMEOUT_S)
+                    # A load that is told to stop is in somebody's way; one that ran its time reports it whole.
+                    patience_s = _STOP_TIMEOUT_S if stop.is_set() else _TIMEOUT_S
+                    await asyncio.wait(tasks, timeout=patience_s)
         finally:
             reporter.cancel()
             for task in tasks:
