@@ -1,7 +1,8 @@
 """OTLP over gRPC: the three export methods with raw bytes, so that no generated code stands between.
 
-gRPC itself refuses messages over the limit, also compressed ones, before they are inflated whole. A busy
-answer is UNAVAILABLE with RetryInfo: a bare RESOURCE_EXHAUSTED would make senders drop their batch.
+gRPC itself refuses messages far over the limit, also compressed ones, before they are inflated whole; what is a
+little over it is let through and refused here, by name. A busy answer is UNAVAILABLE with RetryInfo: a bare
+RESOURCE_EXHAUSTED would make senders drop their batch.
 """
 
 from __future__ import annotations
@@ -30,8 +31,10 @@ _SERVICES = {
     "opentelemetry.proto.collector.logs.v1.LogsService": OtlpSignal.LOGS,
 }
 _UNAVAILABLE = 14
+_MARGIN_BYTES = 2**20
+"""gRPC tells nobody here what it refused; honest batches that outgrew the limit are seen within this."""
 
-Export = Callable[[OtlpSignal, bytes, "grpc.aio.ServicerContext[bytes, bytes]"], Awaitable[bytes]]
+Export = Callable[[OtlpSignal, "grpc.aio.ServicerContext[bytes, bytes]"], Awaitable[bytes]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,7 +128,7 @@ class OtlpGrpcReceiver:
                 _handler(service, signal, self._export) for service, signal in _SERVICES.items()
             ],
             options=[
-                ("grpc.max_receive_message_length", config.message_max),
+                ("grpc.max_receive_message_length", config.message_max + _MARGIN_BYTES),
                 ("grpc.max_concurrent_streams", config.stream_count_max),
                 ("grpc.max_metadata_size", 16 * 1024),
                 ("grpc.max_connection_idle_ms", round(config.idle_timeout * 1000)),
@@ -169,13 +172,15 @@ class OtlpGrpcReceiver:
         return self._health.current
 
     async def _export(
-        self,
-        signal: OtlpSignal,
-        body: bytes,
-        context: grpc.aio.ServicerContext[bytes, bytes],
+        self, signal: OtlpSignal, context: grpc.aio.ServicerContext[bytes, bytes]
     ) -> bytes:
         import grpc  # loaded already, see start
 
+        body: object = await context.read()  # the stubs do not know what the end is
+        if not isinstance(body, bytes):
+            # gRPC refused the message for its size and has answered already, or the sender broke off.
+            self._count(signal, "not_read")
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "no message was sent")
         decision = self._tokens.decide(AccessScope.INGEST, _authorization(context))
         if decision is not AccessDecision.ALLOWED:
             self._surroundings.metrics.count(
@@ -188,6 +193,7 @@ class OtlpGrpcReceiver:
                 )
             await context.abort(grpc.StatusCode.UNAUTHENTICATED, "a bearer token is needed")
         try:
+            self._refuse_over(len(body))
             with self._intake.admit(len(body)):
                 batch = await self._intake.take(
                     signal, OtlpEncoding.PROTOBUF, body, wire_bytes=len(body)
@@ -218,6 +224,12 @@ class OtlpGrpcReceiver:
             rejected_count=batch.rejected_count,
             message=describe_rejected(batch),
         )
+
+    def _refuse_over(self, size_bytes: int) -> None:
+        limit_bytes = self._config.message_max
+        if size_bytes > limit_bytes:
+            msg = "the message is too large"
+            raise InputTooLargeError(msg, size_bytes=size_bytes, limit_bytes=limit_bytes)
 
     def _count(self, signal: OtlpSignal, outcome: str) -> None:
         self._surroundings.metrics.count(
@@ -252,11 +264,15 @@ def _authorization(context: grpc.aio.ServicerContext[bytes, bytes]) -> str | Non
 
 
 def _handler(service: str, signal: OtlpSignal, export: Export) -> grpc.GenericRpcHandler[Any, Any]:
-    """The one method of an OTLP service; without serializers gRPC hands over and takes bytes."""
+    """The one method of an OTLP service; without serializers gRPC hands over and takes bytes.
+
+    It is served as one that takes a stream and reads a single message, which on the wire is the same: gRPC calls
+    such a method also when it refused the message, so that nothing is refused without being counted.
+    """
     import grpc
 
-    async def handle(body: bytes, context: grpc.aio.ServicerContext[bytes, bytes]) -> bytes:
-        return await export(signal, body, context)
+    async def handle(_: object, context: grpc.aio.ServicerContext[bytes, bytes]) -> bytes:
+        return await export(signal, context)
 
-    method = grpc.unary_unary_rpc_method_handler(handle)
+    method = grpc.stream_unary_rpc_method_handler(handle)
     return grpc.method_handlers_generic_handler(service, {"Export": method})

@@ -22,6 +22,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from sentinel.ports import Admission
 from sentinel.receivers.otlp_grpc import OtlpGrpcConfig, OtlpGrpcListenConfig, OtlpGrpcReceiver
 from sentinel.runtime.auth import TokensConfig
+from sentinel.runtime.component import Surroundings
 from sentinel.runtime.settings import Secret
 from tests.support.otlp import grpc_receiver, traces_request
 from tests.support.sinks import ListSink
@@ -119,11 +120,26 @@ async def test_busy_is_unavailable_with_a_time_to_come_back() -> None:
     assert sink.batches == []
 
 
-async def test_giants_and_bombs_are_refused_before_they_are_inflated() -> None:
+def outcomes(surroundings: Surroundings) -> dict[str, float]:
+    """Requests answered so far, by outcome."""
+    return {
+        outcome: surroundings.metrics.value(
+            "sentinel_receiver_requests_total",
+            receiver="receivers.otlp_grpc",
+            signal="traces",
+            outcome=outcome,
+        )
+        for outcome in ("accepted", "too_large", "not_read")
+    }
+
+
+async def test_giants_and_bombs_are_refused_before_they_are_inflated_and_counted() -> None:
+    """Bombs left no trace once: gRPC refuses them itself, and a method that takes one message is not called then."""
     sink = ListSink()
-    async with grpc_receiver(sink) as receiver:
+    surroundings = make_surroundings()
+    async with grpc_receiver(sink, surroundings=surroundings) as receiver:
         async with caller(receiver) as call:
-            error = await call.fails_with(bytes(5 * 2**20))
+            error = await call.fails_with(bytes(6 * 2**20))
             assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
             assert trailer(error, "grpc-status-details-bin") is None
         before = psutil.Process().memory_info().rss
@@ -131,10 +147,29 @@ async def test_giants_and_bombs_are_refused_before_they_are_inflated() -> None:
             # 64 MiB of zeros, which this process makes and holds itself, are 64 KiB on the wire.
             error = await call.fails_with(bytes(64 * 2**20))
             assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+            assert trailer(error, "grpc-status-details-bin") is None
             assert await call(traces_request("after")) == b""
         after = psutil.Process().memory_info().rss
     assert after - before < 100 * 2**20
     assert sink.sample_count == 1
+    assert outcomes(surroundings) == {"accepted": 1, "too_large": 0, "not_read": 2}
+
+
+@pytest.mark.parametrize("compression", [grpc.Compression.NoCompression, grpc.Compression.Gzip])
+async def test_a_little_over_the_limit_is_refused_by_name(compression: grpc.Compression) -> None:
+    surroundings = make_surroundings()
+    sink = ListSink()
+    async with (
+        grpc_receiver(sink, surroundings=surroundings) as receiver,
+        caller(receiver, compression=compression) as call,
+    ):
+        error = await call.fails_with(bytes(4 * 2**20 + 1))
+        assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        assert error.details() == "the message is too large (4194305 bytes, limit 4194304)"
+        assert trailer(error, "grpc-status-details-bin") is None
+        assert await call(traces_request("after")) == b""
+    assert sink.sample_count == 1
+    assert outcomes(surroundings) == {"accepted": 1, "too_large": 1, "not_read": 0}
 
 
 async def test_gzip_inside_the_message_is_not_unpacked() -> None:
