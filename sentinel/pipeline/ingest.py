@@ -194,7 +194,7 @@ class Ingest:
             metrics.observe("sentinel_ingest_reduce_seconds", clock.monotonic_s() - started_s)
         metrics.set("sentinel_watermark_timestamp_seconds", closed.watermark_ns / 1e9)
         self._report()
-        if closed.windows or closed.hours:
+        if closed.windows:
             await self._hand_on(closed)
 
     def _add(self, batch: SampleBatch, received_ns: int) -> None:
@@ -206,12 +206,11 @@ class Ingest:
             self._surroundings.logger.exception("A batch could not be reduced")
 
     async def _hand_on(self, closed: ClosedWindows) -> None:
-        if closed.windows:
-            kinds = np.bincount(closed.windows[-1].kind, minlength=len(Kind))
-            for kind in Kind:
-                self._surroundings.metrics.set(
-                    "sentinel_series", int(kinds[kind]), kind=kind.name.lower()
-                )
+        kinds = np.bincount(closed.windows[-1].kind, minlength=len(Kind))
+        for kind in Kind:
+            self._surroundings.metrics.set(
+                "sentinel_series", int(kinds[kind]), kind=kind.name.lower()
+            )
         try:
             await asyncio.wait_for(self._next_stage(closed), self._config.stage_timeout)
         except Exception as error:

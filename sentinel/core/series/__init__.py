@@ -1,11 +1,8 @@
 """SampleBatch to WindowBlock."""
 
-from sentinel.core.series.aggregator import (
-    OVERFLOW_POINTS,
-    OVERFLOW_SCOPE,
-    Aggregator,
-)
+from sentinel.core.series.aggregator import Aggregator
 from sentinel.core.series.counts import SeriesCounts
+from sentinel.core.series.live import OVERFLOW_POINTS, OVERFLOW_SCOPE
 from sentinel.core.series.settings import SeriesSettings
 from sentinel.core.series.windows import ClosedWindow, ClosedWindows, to_block
 

@@ -14,7 +14,7 @@ stage, route) of calls gives traffic, errors and latency; each metric stream and
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,63 +23,35 @@ from sentinel.core.model import (
     OVERFLOW,
     SIGNAL_ERRORS,
     SIGNAL_LATENCY,
-    SIGNAL_TRAFFIC,
     CallColumns,
-    CallExemplar,
     DistributionPoint,
     Exemplar,
-    Kind,
     LogRecord,
     NumberPoint,
     RejectReason,
     SampleBatch,
-    Scope,
     SeriesKey,
 )
-from sentinel.core.series.calls import CallCounts, CallSums, key_of, sums_of
+from sentinel.core.series.calls import CallSums, key_of, sums_of
 from sentinel.core.series.counts import (
     SIGNAL_CALLS,
     SIGNAL_LOGS,
     SIGNAL_METRICS,
     SeriesCounts,
 )
-from sentinel.core.series.exemplars import NamedCalls
 from sentinel.core.series.gauges import LATENCY_QUANTILE, Gauges
-from sentinel.core.series.layout import Layout, layout_of
-from sentinel.core.series.logs import LogWindow, NewLines, log_key
+from sentinel.core.series.layout import Layout
+from sentinel.core.series.live import OVERFLOW_POINTS, OVERFLOW_SCOPE, LiveNames
+from sentinel.core.series.logs import NewLines, log_key
+from sentinel.core.series.open_window import OpenWindow
 from sentinel.core.series.settings import HOUR_NS, SERIES_PER_SCOPE, SeriesSettings
-from sentinel.core.series.slots import Slots
 from sentinel.core.series.streams import Increase, Streams
 from sentinel.core.series.watermark import Watermark
 from sentinel.core.series.windows import ClosedWindow, ClosedWindows
 from sentinel.core.stats import log_linear
 
-OVERFLOW_SCOPE = Scope(OVERFLOW, OVERFLOW, OVERFLOW)
-OVERFLOW_POINTS = SeriesKey(OVERFLOW, OVERFLOW, OVERFLOW, "points")
-"""Gauges over the cap cannot be added up; this series counts their points a second instead."""
-
 _FUTURE_MAX_NS = 300 * 10**9
 _FINGERPRINTS_MAX = 1024
-
-
-class _OpenWindow:
-    """What has come for one window so far."""
-
-    __slots__ = ("calls", "distributions", "exemplars", "logs", "numbers")
-
-    def __init__(self) -> None:
-        self.calls = CallCounts()
-        self.exemplars: dict[tuple[int, bool], NamedCalls] = {}
-        self.numbers: list[NumberPoint] = []
-        self.distributions: list[DistributionPoint] = []
-        self.logs = LogWindow()
-
-    def named_calls(self) -> Iterator[tuple[int, bool, CallExemplar]]:
-        """Slot, outcome and call, in order of time within a place and outcome."""
-        for (slot, error), named in self.exemplars.items():
-            yield slot, error, named.first
-            if named.slowest is not named.first:
-                yield slot, error, named.slowest
 
 
 class Aggregator:
@@ -96,17 +68,13 @@ class Aggregator:
         self._settings = settings
         self._mark = Watermark(lateness_ns=settings.lateness_ns)
         self._next: int | None = None if start_ns is None else self._boundary(start_ns)
-        self._open: dict[int, _OpenWindow] = {}
+        self._open: dict[int, OpenWindow] = {}
         self._pending_point_count = 0
-        self._scopes: Slots[Scope] = Slots()
-        self._gauges: Slots[SeriesKey] = Slots()
-        self._services: Slots[str] = Slots()
+        self._live = LiveNames(series_count_max=settings.series_count_max)
         self._streams = Streams(stream_count_max=2 * settings.series_count_max)
         self._new_lines = NewLines()
         self._fingerprints: deque[bytes] = deque(maxlen=_FINGERPRINTS_MAX)
         self._fingerprint_set: set[bytes] = set()
-        self._layout: Layout | None = None
-        self._hour = CallCounts()
         self._hour_start_ns: int | None = None
         self._counts = SeriesCounts()
 
@@ -123,7 +91,7 @@ class Aggregator:
     @property
     def series_count(self) -> int:
         """How many series are live."""
-        return SERIES_PER_SCOPE * len(self._scopes) + len(self._gauges)
+        return self._live.series_count
 
     def take_counts(self) -> SeriesCounts:
         """What was given up or noticed since the last call."""
@@ -132,11 +100,7 @@ class Aggregator:
 
     def remember(self, keys: Iterable[SeriesKey], *, last_ns: int) -> None:
         """Take series for live that were so before a restart, so that their silence is noticed."""
-        for key in keys:
-            if key.signal in (SIGNAL_TRAFFIC, SIGNAL_ERRORS, SIGNAL_LATENCY):
-                self._scopes.mark(np.array([self._scope_slot(key.scope)]), last_ns)
-            else:
-                self._gauges.mark(np.array([self._gauge_slot(key)]), last_ns)
+        self._live.remember(keys, last_ns=last_ns)
 
     def add(self, batch: SampleBatch, now_ns: int) -> None:
         """Take in a batch that was received at `now_ns`."""
@@ -162,7 +126,7 @@ class Aggregator:
             if (window := self._window_for(record.time_ns, now_ns, SIGNAL_LOGS)) is not None:
                 self._add_log(record, window)
         for service in batch.services:
-            self._hear(service, now_ns)
+            self._live.hear(service, now_ns)
         if newest_ns <= now_ns + _FUTURE_MAX_NS:
             self._mark.advance(now_ns, event_ns=newest_ns)
 
@@ -179,18 +143,14 @@ class Aggregator:
             skipped = target - due - len(indices)
             self._counts.skipped_windows += skipped
         windows: list[ClosedWindow] = []
-        hours: list[ClosedWindow] = []
         for index in indices:
             start_ns = index * self._settings.window_ns
-            hours += self._turn_hour(start_ns)
+            self._turn_hour(start_ns)
             windows.append(self._close_window(index, start_ns, silence_known=not burst))
         if target > due:
             self._next = target
         return ClosedWindows(
-            windows=tuple(windows),
-            hours=tuple(hours),
-            watermark_ns=watermark_ns,
-            skipped_count=skipped,
+            windows=tuple(windows), watermark_ns=watermark_ns, skipped_count=skipped
         )
 
     # Taking in.
@@ -216,7 +176,9 @@ class Aggregator:
         return False
 
     def _add_calls(self, calls: CallColumns, now_ns: int) -> None:
-        slot_of_scope = np.array([self._scope_slot(scope) for scope in calls.scopes], np.int64)
+        slot_of_scope = np.array(
+            [self._live.scope_slot(scope) for scope in calls.scopes], np.int64
+        )
         slot = slot_of_scope[calls.scope_index]
         self._note_overflow(slot, now_ns)
         key = key_of(slot, log_linear.bucket_of(calls.duration_s), calls.error)
@@ -234,26 +196,24 @@ class Aggregator:
         for exemplar in calls.exemplars:
             window = self._open.get(exemplar.end_ns // self._settings.window_ns)
             if window is not None:
-                name = (int(slot_of_scope[exemplar.scope_index]), exemplar.error)
-                kept = window.exemplars.get(name)
-                window.exemplars[name] = (
-                    NamedCalls(first=exemplar, slowest=exemplar)
-                    if kept is None
-                    else kept.with_call(exemplar)
-                )
+                window.name_call(int(slot_of_scope[exemplar.scope_index]), exemplar)
 
-    def _add_log(self, record: LogRecord, window: _OpenWindow) -> None:
+    def _add_log(self, record: LogRecord, window: OpenWindow) -> None:
         key = log_key(record)
         counts = window.logs.counts
         # An open window must not hold more new names than can become series.
-        if key not in counts and self._gauges.find(key) is None and len(counts) >= self._room():
+        if (
+            key not in counts
+            and self._live.gauges.find(key) is None
+            and len(counts) >= self._live.room
+        ):
             key = OVERFLOW_POINTS
         counts[key] += 1
         self._new_lines.note(record, window.logs)
 
     def _window_for(
         self, time_ns: int, now_ns: int, signal: str, *, count: int = 1
-    ) -> _OpenWindow | None:
+    ) -> OpenWindow | None:
         """The open window an instant belongs to; None, and counted, when it is closed or too far ahead."""
         index = time_ns // self._settings.window_ns
         if self._next is not None and index < self._next:
@@ -264,7 +224,7 @@ class Aggregator:
             return None
         window = self._open.get(index)
         if window is None:
-            window = self._open[index] = _OpenWindow()
+            window = self._open[index] = OpenWindow()
         return window
 
     def _hold(
@@ -278,57 +238,27 @@ class Aggregator:
         self._pending_point_count += 1
         held.append(point)  # type: ignore[arg-type]
 
-    # Names.
-
-    def _room(self) -> int:
-        return max(0, self._settings.series_count_max - self.series_count)
-
-    def _scope_slot(self, scope: Scope) -> int:
-        slot = self._scopes.find(scope)
-        if slot is not None:
-            return slot
-        if scope != OVERFLOW_SCOPE and self._room() < SERIES_PER_SCOPE:
-            return self._scope_slot(OVERFLOW_SCOPE)
-        return self._scopes.take(scope, group=self._services.take(scope.service))
-
-    def _gauge_slot(self, key: SeriesKey) -> int:
-        slot = self._gauges.find(key)
-        if slot is not None:
-            return slot
-        if key != OVERFLOW_POINTS and not self._room():
-            return self._gauge_slot(OVERFLOW_POINTS)
-        return self._gauges.take(key, group=self._services.take(key.service))
-
     def _note_overflow(self, slot: NDArray[np.int64], now_ns: int) -> None:
-        overflow = self._scopes.find(OVERFLOW_SCOPE)
+        overflow = self._live.scopes.find(OVERFLOW_SCOPE)
         if overflow is not None and (count := int(np.count_nonzero(slot == overflow))):
             self._counts.overflow += count
-            self._hear(OVERFLOW, now_ns)
-
-    def _hear(self, service: str, now_ns: int) -> None:
-        slot = self._services.find(service)
-        if slot is None:
-            if len(self._services) >= self._settings.series_count_max:
-                return
-            slot = self._services.take(service)
-        self._services.last_ns[slot] = max(int(self._services.last_ns[slot]), now_ns)
+            self._live.hear(OVERFLOW, now_ns)
 
     # Closing.
 
     def _close_window(self, index: int, start_ns: int, *, silence_known: bool) -> ClosedWindow:
-        window = self._open.pop(index, None) or _OpenWindow()
+        window = self._open.pop(index, None) or OpenWindow()
         self._pending_point_count -= len(window.numbers) + len(window.distributions)
         gauges = self._gauge_values(window)
         key, count = window.calls.totals()
-        self._hour.add(key, count)
-        sums = sums_of(key, count, width=self._scopes.width)
-        self._scopes.mark(np.flatnonzero(sums.calls), start_ns)
-        self._gauges.mark(np.array(list(gauges), np.intp), start_ns)
-        layout = self._layout_now()
+        sums = sums_of(key, count, width=self._live.scopes.width)
+        self._live.scopes.mark(np.flatnonzero(sums.calls), start_ns)
+        self._live.gauges.mark(np.array(list(gauges), np.intp), start_ns)
+        layout = self._live.layout()
         value, weight, heard = self._columns(
             layout, sums, gauges, start_ns=start_ns, silence_known=silence_known
         )
-        column = np.zeros(self._scopes.width, np.int64)
+        column = np.zeros(self._live.scopes.width, np.int64)
         column[layout.scopes] = np.arange(len(layout.scopes)) * SERIES_PER_SCOPE + 2
         return ClosedWindow(
             start_ns=start_ns,
@@ -362,9 +292,7 @@ class Aggregator:
         calls = sums.calls[layout.scopes]
         failed = sums.failed[layout.scopes]
         any_calls = calls > 0
-        scope_heard = any_calls | (
-            self._heard(self._scopes, layout.scopes, start_ns) & silence_known
-        )
+        scope_heard = any_calls | (self._live.scopes_heard(layout, start_ns) & silence_known)
         value[0:split:SERIES_PER_SCOPE] = np.where(scope_heard, calls / window_s, np.nan)
         value[1:split:SERIES_PER_SCOPE] = np.divide(
             failed, calls, out=np.full(len(calls), np.nan), where=any_calls
@@ -373,7 +301,7 @@ class Aggregator:
         weight[:split] = np.repeat(calls, SERIES_PER_SCOPE)
         heard[:split] = np.repeat(scope_heard, SERIES_PER_SCOPE)
 
-        width = self._gauges.width
+        width = self._live.gauges.width
         of_slot = np.full(width, np.nan)
         points = np.zeros(width)
         for slot, (gauge, point_count) in gauges.items():
@@ -381,18 +309,13 @@ class Aggregator:
             points[slot] = point_count
         weight[split:] = points[layout.gauges]
         gauge_heard = (weight[split:] > 0) | (
-            self._heard(self._gauges, layout.gauges, start_ns) & silence_known
+            self._live.gauges_heard(layout, start_ns) & silence_known
         )
         # What counts things is 0 when nothing came; what reads a level has no value then.
         quiet = layout.counted & gauge_heard & (weight[split:] == 0)
         value[split:] = np.where(quiet, 0.0, of_slot[layout.gauges])
         heard[split:] = gauge_heard
         return value, weight, heard
-
-    def _heard(
-        self, slots: Slots[Scope] | Slots[SeriesKey], live: NDArray[np.intp], start_ns: int
-    ) -> NDArray[np.bool_]:
-        return self._services.last_ns[slots.group[live]] >= start_ns
 
     def _narrowed(
         self, value: NDArray[np.float64], weight: NDArray[np.float64]
@@ -407,7 +330,7 @@ class Aggregator:
             weight[wrong] = 0.0
         return narrow
 
-    def _gauge_values(self, window: _OpenWindow) -> dict[int, tuple[float, float]]:
+    def _gauge_values(self, window: OpenWindow) -> dict[int, tuple[float, float]]:
         """Value and weight of each gauge that got points, by slot; call distributions go to the window's calls."""
         gauges = Gauges()
         for number in self._streams.increases(window.numbers, self._counts):
@@ -430,28 +353,28 @@ class Aggregator:
         over = window.logs.counts[OVERFLOW_POINTS]
         # Sorted, so that which names are beyond the cap does not depend on the order of arrival.
         for key in sorted(values):
-            slot = self._gauge_slot(key)
-            if self._gauges.names[slot] == OVERFLOW_POINTS:
+            slot = self._live.gauge_slot(key)
+            if self._live.gauges.names[slot] == OVERFLOW_POINTS:
                 over += int(values[key][1])
             else:
                 by_slot[slot] = values[key]
         if over:
             self._counts.overflow += over
-            by_slot[self._gauge_slot(OVERFLOW_POINTS)] = (over / window_s, float(over))
+            by_slot[self._live.gauge_slot(OVERFLOW_POINTS)] = (over / window_s, float(over))
         return by_slot
 
-    def _count_calls(self, window: _OpenWindow, increase: Increase[DistributionPoint]) -> None:
+    def _count_calls(self, window: OpenWindow, increase: Increase[DistributionPoint]) -> None:
         if increase.histogram is None:
             return
         bucket, count = increase.histogram
-        slot = np.full(len(bucket), self._scope_slot(increase.point.scope), np.int64)
+        slot = np.full(len(bucket), self._live.scope_slot(increase.point.scope), np.int64)
         failed = np.full(len(bucket), increase.point.error)
         window.calls.add(key_of(slot, bucket, failed), count)
 
-    def _exemplars(self, window: _OpenWindow) -> tuple[Exemplar, ...]:
+    def _exemplars(self, window: OpenWindow) -> tuple[Exemplar, ...]:
         found: list[Exemplar] = []
         for slot, error, call in window.named_calls():
-            scope = self._scopes.names[slot]
+            scope = self._live.scopes.names[slot]
             if scope is not None:
                 found.append(
                     Exemplar(
@@ -464,59 +387,12 @@ class Aggregator:
                 )
         return tuple(found)
 
-    def _layout_now(self) -> Layout:
-        self._layout = layout_of(self._scopes, self._gauges, last=self._layout)
-        return self._layout
-
-    def _turn_hour(self, start_ns: int) -> list[ClosedWindow]:
-        """The hour that ended before the window that starts at `start_ns`, if one did; idle series go with it."""
+    def _turn_hour(self, start_ns: int) -> None:
+        """Forget what was idle when the window at `start_ns` is the first of an hour."""
         hour_ns = start_ns - start_ns % HOUR_NS
         ended_ns, self._hour_start_ns = self._hour_start_ns, hour_ns
         if ended_ns is None or ended_ns == hour_ns:
-            return []
-        key, count = self._hour.totals()
-        self._hour = CallCounts()
-        hour = self._hour_window(key, count, start_ns=ended_ns)
-        self._forget_idle(start_ns - self._settings.idle_ns)
-        return [hour] if hour is not None else []
-
-    def _hour_window(
-        self, key: NDArray[np.int64], count: NDArray[np.int64], *, start_ns: int
-    ) -> ClosedWindow | None:
-        sums = sums_of(key, count, width=self._scopes.width)
-        if not len(sums.slot):
-            return None
-        column = np.zeros(self._scopes.width, np.int64)
-        column[sums.slot] = np.arange(len(sums.slot))
-        # Slots are released only after their hour was turned, so each still has its name here.
-        named = [self._scopes.names[int(slot)] for slot in sums.slot]
-        return ClosedWindow(
-            start_ns=start_ns,
-            step_ns=HOUR_NS,
-            keys=tuple(
-                [SeriesKey(*scope, SIGNAL_LATENCY) for scope in named if scope is not None]
-            ),
-            kind=np.full(len(named), Kind.LATENCY, np.int8),
-            value=sums.quantile(LATENCY_QUANTILE)[sums.slot].astype(np.float32),
-            weight=sums.calls[sums.slot].astype(np.float32),
-            heard=np.ones(len(named), np.bool_),
-            histograms=sums.histograms(column),
-        )
-
-    def _forget_idle(self, before_ns: int) -> None:
-        scopes, gauges = self._scopes.idle_since(before_ns), self._gauges.idle_since(before_ns)
-        self._scopes.release(scopes)
-        self._gauges.release(gauges)
-        self._counts.expired += SERIES_PER_SCOPE * len(scopes) + len(gauges)
+            return
+        before_ns = start_ns - self._settings.idle_ns
+        self._counts.expired += self._live.forget_idle(before_ns)
         self._streams.forget_idle(before_ns)
-        services = {scope.service for scope in self._scopes.names if scope is not None}
-        services |= {key.service for key in self._gauges.names if key is not None}
-        self._services.release(
-            [
-                slot
-                for slot, service in enumerate(self._services.names)
-                if service is not None
-                and service not in services
-                and self._services.last_ns[slot] < before_ns
-            ]
-        )

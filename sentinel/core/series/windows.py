@@ -75,13 +75,11 @@ class ClosedWindows:
 
     Attributes:
         windows: the windows.
-        hours: finished hours of the latency series, with merged histograms; value is the p95 of the hour.
         watermark_ns: where time stands.
         skipped_count: windows that were passed over unreported, because time jumped (see `Aggregator.close`).
     """
 
     windows: tuple[ClosedWindow, ...] = ()
-    hours: tuple[ClosedWindow, ...] = ()
     watermark_ns: int = 0
     skipped_count: int = 0
 

@@ -324,26 +324,6 @@ def test_what_float32_cannot_hold_is_no_value() -> None:
     assert aggregator.take_counts().dropped == {("metrics", RejectReason.NOT_FINITE): 1}
 
 
-def test_a_full_hour_gives_merged_histograms() -> None:
-    aggregator = make()
-    hours: list[ClosedWindow] = []
-    total = 0
-    begin_s = HOUR_S - START_NS // SECOND_NS % HOUR_S
-    for second in range(begin_s, begin_s + HOUR_S + 40, 10):
-        aggregator.add(calls([(EDGE, second, 0.1 + second % 7, False)] * 3), at(second + 1))
-        closed = aggregator.close(at(second + 5))
-        hours += closed.hours
-    for hour in hours[-1:]:
-        assert hour.step_ns == HOUR_S * SECOND_NS
-        assert hour.start_ns == at(begin_s)
-        assert hour.keys == (LATENCY,)
-        assert hour.histograms is not None
-        total = int(hour.histograms.count.sum())
-    assert total == 3 * HOUR_S // 10
-    block = to_block(hours[-1], {LATENCY: 7})
-    assert block.step_ns == HOUR_S * SECOND_NS
-
-
 def test_a_block_is_in_the_order_of_ids() -> None:
     aggregator = make()
     other = Scope("ledger", "edge", "slow")

@@ -1,0 +1,120 @@
+"""Which places, gauges and services are live, and the cap on how many series they may be.
+
+What comes after the cap has the overflow series' slot; a name that is known is never put out for one that is not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sentinel.core.model import (
+    OVERFLOW,
+    SIGNAL_ERRORS,
+    SIGNAL_LATENCY,
+    SIGNAL_TRAFFIC,
+    Scope,
+    SeriesKey,
+)
+from sentinel.core.series.layout import Layout, layout_of
+from sentinel.core.series.settings import SERIES_PER_SCOPE
+from sentinel.core.series.slots import Slots
+
+OVERFLOW_SCOPE = Scope(OVERFLOW, OVERFLOW, OVERFLOW)
+OVERFLOW_POINTS = SeriesKey(OVERFLOW, OVERFLOW, OVERFLOW, "points")
+"""Gauges over the cap cannot be added up; this series counts their points a second instead."""
+
+
+class LiveNames:
+    """The live names and when each last had data or was heard.
+
+    Attributes:
+        scopes: places of calls, three series each.
+        gauges: all other series.
+    """
+
+    def __init__(self, *, series_count_max: int) -> None:
+        """Know no name; at most `series_count_max` series will be live, the overflow series not counted."""
+        self._series_count_max = series_count_max
+        self.scopes: Slots[Scope] = Slots()
+        self.gauges: Slots[SeriesKey] = Slots()
+        self._services: Slots[str] = Slots()
+        self._layout: Layout | None = None
+
+    @property
+    def series_count(self) -> int:
+        """How many series are live."""
+        return SERIES_PER_SCOPE * len(self.scopes) + len(self.gauges)
+
+    @property
+    def room(self) -> int:
+        """How many more may become live."""
+        return max(0, self._series_count_max - self.series_count)
+
+    def scope_slot(self, scope: Scope) -> int:
+        """The slot of a place, a new one if there is room, else that of the overflow."""
+        slot = self.scopes.find(scope)
+        if slot is not None:
+            return slot
+        if scope != OVERFLOW_SCOPE and self.room < SERIES_PER_SCOPE:
+            return self.scope_slot(OVERFLOW_SCOPE)
+        return self.scopes.take(scope, group=self._services.take(scope.service))
+
+    def gauge_slot(self, key: SeriesKey) -> int:
+        """The slot of a gauge, a new one if there is room, else that of the overflow."""
+        slot = self.gauges.find(key)
+        if slot is not None:
+            return slot
+        if key != OVERFLOW_POINTS and not self.room:
+            return self.gauge_slot(OVERFLOW_POINTS)
+        return self.gauges.take(key, group=self._services.take(key.service))
+
+    def hear(self, service: str, now_ns: int) -> None:
+        """Note that a service was heard; one too many is not noted."""
+        slot = self._services.find(service)
+        if slot is None:
+            if len(self._services) >= self._series_count_max:
+                return
+            slot = self._services.take(service)
+        self._services.last_ns[slot] = max(int(self._services.last_ns[slot]), now_ns)
+
+    def remember(self, keys: Iterable[SeriesKey], *, last_ns: int) -> None:
+        """Take series for live that had data at `last_ns`."""
+        for key in keys:
+            if key.signal in (SIGNAL_TRAFFIC, SIGNAL_ERRORS, SIGNAL_LATENCY):
+                self.scopes.mark(np.array([self.scope_slot(key.scope)]), last_ns)
+            else:
+                self.gauges.mark(np.array([self.gauge_slot(key)]), last_ns)
+
+    def layout(self) -> Layout:
+        """The order of the series that had data in a closed window; the last layout itself when it still holds."""
+        self._layout = layout_of(self.scopes, self.gauges, last=self._layout)
+        return self._layout
+
+    def scopes_heard(self, layout: Layout, start_ns: int) -> NDArray[np.bool_]:
+        """bool[n], places whose service was heard since `start_ns`."""
+        return self._services.last_ns[self.scopes.group[layout.scopes]] >= start_ns
+
+    def gauges_heard(self, layout: Layout, start_ns: int) -> NDArray[np.bool_]:
+        """bool[n], gauges whose service was heard since `start_ns`."""
+        return self._services.last_ns[self.gauges.group[layout.gauges]] >= start_ns
+
+    def forget_idle(self, before_ns: int) -> int:
+        """Forget what had no data since `before_ns`; how many series that were."""
+        scopes, gauges = self.scopes.idle_since(before_ns), self.gauges.idle_since(before_ns)
+        self.scopes.release(scopes)
+        self.gauges.release(gauges)
+        services = {scope.service for scope in self.scopes.names if scope is not None}
+        services |= {key.service for key in self.gauges.names if key is not None}
+        self._services.release(
+            [
+                slot
+                for slot, service in enumerate(self._services.names)
+                if service is not None
+                and service not in services
+                and self._services.last_ns[slot] < before_ns
+            ]
+        )
+        return SERIES_PER_SCOPE * len(scopes) + len(gauges)
