@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import time
+import urllib.request
 from pathlib import Path
 
 import psutil
@@ -50,9 +51,20 @@ def left_behind(tmp_path: Path) -> list[str]:
         time.sleep(0.2)
 
 
-def test_the_demo_pages_resolves_and_leaves_nothing(tmp_path: Path) -> None:
-    demo = start_demo(tmp_path)
-    output, _ = demo.communicate(timeout=200)
+def test_the_demo_pages_resolves_stays_up_and_leaves_nothing(tmp_path: Path) -> None:
+    demo = start_demo(tmp_path, "--keep")
+    assert demo.stdout is not None
+    output = ""
+    for line in demo.stdout:
+        output += line
+        if "Ctrl-C stops everything" in line:
+            break
+    status_url = re.search(r"Sidecar's API: +(\S+)", output)
+    assert status_url, output
+    with urllib.request.urlopen(status_url.group(1), timeout=5) as reply:
+        assert reply.status == 200
+    demo.send_signal(signal.SIGINT)
+    output += demo.communicate(timeout=60)[0]
     assert demo.returncode == 0, output
     assert "simulat" in output.lower(), "the demo must say that its history is simulated"
     page = " ".join(re.findall(r"│ *(.*)", output.split("PAGE", 1)[1].split("└", 1)[0]))

@@ -8,6 +8,7 @@ simulated, and the demo says so: the six weeks of history, and the fault's cause
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import shutil
 import socket
@@ -125,7 +126,9 @@ class _Demo:
         await self._wait_until_ready()
         paged, resolved = await self._break_and_mend()
         if self._options.keep:
-            await self._keep()
+            # Ctrl-C is how a demo that stays up is meant to end.
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._keep()
         return DemoResult(paged=paged, resolved=resolved)
 
     def _write_config(self) -> Path:
