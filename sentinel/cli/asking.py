@@ -9,20 +9,32 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from sentinel.cli.options import reason_of, unreadable
 from sentinel.errors import RefusedError, UnreachableError
 
 DEFAULT_URL = "http://127.0.0.1:9640"
 _REPLY_BYTES_MAX = 16 * 2**20
+_WAIT_MAX_S = 600.0
 
 
 def add_address(parser: argparse.ArgumentParser) -> None:
-    """The options that say which sidecar is asked, and how."""
-    parser.add_argument("--url", default=DEFAULT_URL, help="its address (default: %(default)s)")
+    """The options that say which sidecar is asked, and how long; what makes no sense is a fault of usage."""
     parser.add_argument(
-        "--token-file", type=Path, metavar="FILE", help="file with a token that may read"
+        "--url", type=_url, default=DEFAULT_URL, help="its address (default: %(default)s)"
     )
     parser.add_argument(
-        "--timeout", type=float, default=5.0, metavar="SECONDS", help="longest wait (default: 5)"
+        "--timeout",
+        type=_wait_s,
+        default=5.0,
+        metavar="SECONDS",
+        help="longest wait (default: 5)",
+    )
+
+
+def add_token(parser: argparse.ArgumentParser) -> None:
+    """The option for pages that ask who reads them."""
+    parser.add_argument(
+        "--token-file", type=Path, metavar="FILE", help="file with a token that may read"
     )
 
 
@@ -30,21 +42,17 @@ def ask(args: argparse.Namespace, path: str) -> dict[str, Any]:
     """The JSON object at `path`.
 
     Raises:
-        UnreachableError: there is no answer in time, or none that a sidecar gives.
+        UnreachableError: there is no answer in time, or none that a sidecar gives; or the token's file
+            cannot be read.
         RefusedError: it answered with an error.
     """
-    parts = urlsplit(args.url)
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.username:
-        msg = "--url must be http(s)://HOST:PORT, without a user"
-        raise UnreachableError(msg)
-    url = args.url.rstrip("/") + path
-    token = args.token_file.read_text().strip() if args.token_file else ""
+    url = args.url + path
+    token = _token(args.token_file) if args.token_file else ""
+    status, body = get(url, token=token, timeout_s=args.timeout)
     try:
-        status, body = asyncio.run(fetch(url, token=token, timeout_s=args.timeout))
         document = json.loads(body)
-    except (OSError, TimeoutError, ValueError) as error:
-        msg = f"{url} cannot be reached: {str(error) or 'no answer in time'}"
-        raise UnreachableError(msg) from error
+    except (ValueError, RecursionError):
+        document = None
     if status != 200:
         detail = document.get("error", "") if isinstance(document, dict) else ""
         raise RefusedError(detail or "the sidecar refused", status=status, endpoint=url)
@@ -54,8 +62,53 @@ def ask(args: argparse.Namespace, path: str) -> dict[str, Any]:
     return document
 
 
-async def fetch(url: str, *, token: str, timeout_s: float) -> tuple[int, bytes]:
-    """Status and body of one bounded GET; OSError, TimeoutError or ValueError when there is none."""
+def get(url: str, *, token: str = "", timeout_s: float) -> tuple[int, bytes]:
+    """Status and body of one bounded GET.
+
+    Raises:
+        UnreachableError: there is no answer in time; the message says why.
+    """
+    try:
+        return asyncio.run(_fetch(url, token=token, timeout_s=timeout_s))
+    except TimeoutError:
+        reason = "no answer in time"
+    except OSError as error:
+        reason = reason_of(error)
+    msg = f"{url} cannot be reached: {reason}"
+    raise UnreachableError(msg)
+
+
+def _url(text: str) -> str:
+    parts = urlsplit(text)
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.username is not None:
+        msg = "must be http(s)://HOST:PORT, without a user"
+        raise argparse.ArgumentTypeError(msg)
+    return text.rstrip("/")
+
+
+def _wait_s(text: str) -> float:
+    try:
+        wait_s = float(text)
+    except ValueError:
+        wait_s = 0.0
+    if not 0 < wait_s <= _WAIT_MAX_S:
+        msg = f"must be above 0 and at most {_WAIT_MAX_S:g} seconds"
+        raise argparse.ArgumentTypeError(msg)
+    return wait_s
+
+
+def _token(path: Path) -> str:
+    try:
+        return path.read_text(encoding="ascii").strip()
+    except OSError as error:
+        msg = unreadable(path, error)
+    except UnicodeDecodeError:
+        msg = f"{path} cannot be read: a token is plain ASCII text"
+    raise UnreachableError(msg)
+
+
+async def _fetch(url: str, *, token: str, timeout_s: float) -> tuple[int, bytes]:
+    """One bounded GET; OSError or TimeoutError, in words of ours, when there is no answer."""
     # Imported here: the grammar is built without a client.
     import aiohttp
 
@@ -75,5 +128,17 @@ async def fetch(url: str, *, token: str, timeout_s: float) -> tuple[int, bytes]:
                     raise OSError(msg)
                 chunks.append(chunk)
             return reply.status, b"".join(chunks)
-    except aiohttp.ClientError as error:
-        raise OSError(str(error)) from error
+    except TimeoutError:
+        raise
+    # The client's own words speak of TLS where there is none, and quote addresses twice.
+    except (aiohttp.ClientConnectorCertificateError, aiohttp.ClientConnectorSSLError) as error:
+        msg = "its TLS certificate is not trusted, or it does not speak TLS"
+        raise OSError(msg) from error
+    except aiohttp.ClientConnectorDNSError as error:
+        msg = "there is no such host"
+        raise OSError(msg) from error
+    except aiohttp.ClientConnectorError as error:
+        raise OSError(error.os_error.errno or 0, reason_of(error.os_error)) from error
+    except (aiohttp.ClientError, ValueError) as error:
+        msg = "it does not answer as a sidecar does"
+        raise OSError(msg) from error

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from sentinel.cli.options import add_output, unreadable
 from sentinel.errors import MalformedInputError, StoreLockedError
 from sentinel.history import OpenMetricsFile, SeriesNumbers, read_long
 from sentinel.pipeline.backfill import STEP_NS, Backfill, BackfillSummary
@@ -44,8 +45,19 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
             " a file has a fault. The same data again leaves the same store. Never pages."
         ),
     )
-    backfill.add_argument("files", nargs="+", type=Path, metavar="FILE")
-    backfill.add_argument("--format", choices=("auto", "csv", "openmetrics"), default="auto")
+    backfill.add_argument(
+        "files",
+        nargs="+",
+        type=Path,
+        metavar="FILE",
+        help="files of past data, each sorted by time",
+    )
+    backfill.add_argument(
+        "--format",
+        choices=("auto", "csv", "openmetrics"),
+        default="auto",
+        help="what the files hold; auto goes by the name, then by the first line (default: %(default)s)",
+    )
     backfill.add_argument(
         "--dry-run", action="store_true", help="read and check everything, store nothing"
     )
@@ -65,7 +77,13 @@ def run_backfill(args: argparse.Namespace) -> int:
     numbers = SeriesNumbers()
     with Backfill(now_ns=now_ns, keep_ns=config.keep_ns(STEP_NS)) as backfill:
         for path in args.files:
-            _read(path, args.format, numbers, backfill, now_ns=now_ns)
+            try:
+                _read(path, args.format, numbers, backfill, now_ns=now_ns)
+            except OSError as error:
+                if str(error.filename) != str(path):
+                    raise  # not the file: the room for what was read of it
+                print(f"sentinel baseline: {unreadable(path, error)}", file=sys.stderr)
+                return _CANNOT_TELL
         if args.dry_run:
             summary = backfill.store(None, numbers.keys)
         else:
@@ -115,7 +133,7 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="the store's folder (default: %(default)s)",
     )
-    parser.add_argument("-o", "--output", choices=("table", "json"), default="table")
+    add_output(parser, "table", "json")
 
 
 def _read(

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
 import json
 import os
 import sys
@@ -14,16 +13,16 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from sentinel.app.config import SentinelConfig, load_config
-from sentinel.cli.asking import DEFAULT_URL, fetch
-from sentinel.errors import ConfigError, ConfigUnreadableError
+from sentinel.cli.asking import add_address, get
+from sentinel.cli.options import add_output
+from sentinel.errors import ConfigError, ConfigUnreadableError, UnreachableError
 from sentinel.runtime.config_loader import Loaded
 from sentinel.runtime.config_render import effective_digest
 from sentinel.runtime.config_text import printable
 
-_FINE, _WRONG, _USAGE, _UNKNOWN = 0, 1, 2, 3
+_FINE, _WRONG, _UNKNOWN = 0, 1, 3
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -39,13 +38,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     config.add_argument(
         "path", nargs="?", type=Path, help="YAML file, or a folder of them; absent, the defaults"
     )
-    config.add_argument(
-        "-o",
-        "--output",
-        choices=("table", "json"),
-        default="table",
-        help="for people, or for programs (default: table)",
-    )
+    add_output(config, "table", "json")
     config.set_defaults(run=run_config)
 
     ready = what.add_parser(
@@ -53,17 +46,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help="ask a running sidecar whether it is ready",
         description="Exit codes: 0 ready, 1 not ready, 2 usage, 3 not reachable.",
     )
-    ready.add_argument("--url", default=DEFAULT_URL, help="its address (default: %(default)s)")
-    ready.add_argument(
-        "--timeout", type=float, default=5.0, metavar="SECONDS", help="longest wait (default: 5)"
-    )
-    ready.add_argument(
-        "-o",
-        "--output",
-        choices=("table", "json"),
-        default="table",
-        help="for people, or for programs (default: table)",
-    )
+    add_address(ready)
+    add_output(ready, "table", "json")
     ready.set_defaults(run=run_ready)
 
 
@@ -108,30 +92,17 @@ def _accepted(loaded: Loaded[SentinelConfig]) -> dict[str, Any]:
 
 def run_ready(args: argparse.Namespace) -> int:
     """Ask the sidecar at `args.url`."""
-    parts = urlsplit(args.url)
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.username:
-        print(
-            "sentinel check ready: --url must be http(s)://HOST:PORT, without a user",
-            file=sys.stderr,
-        )
-        return _USAGE
-    if not 0 < args.timeout <= 600:
-        print(
-            "sentinel check ready: --timeout must be above 0 and at most 600 seconds",
-            file=sys.stderr,
-        )
-        return _USAGE
-    url = f"{args.url.rstrip('/')}/-/ready"
+    url = f"{args.url}/-/ready"
     try:
-        status, body = asyncio.run(fetch(url, token="", timeout_s=args.timeout))
-    except (OSError, TimeoutError, ValueError) as error:
-        print(
-            f"{url} cannot be reached: {printable(str(error)) or 'no answer in time'}",
-            file=sys.stderr,
-        )
+        status, body = get(url, timeout_s=args.timeout)
+    except UnreachableError as error:
+        print(f"sentinel check ready: {error}", file=sys.stderr)
         return _UNKNOWN
     if status not in (200, 503):
-        print(f"{url} answered {status}, as a sidecar does not", file=sys.stderr)
+        print(
+            f"sentinel check ready: {url} answered {status}, as a sidecar does not",
+            file=sys.stderr,
+        )
         return _UNKNOWN
     ready = status == 200
     detail = _detail(body)

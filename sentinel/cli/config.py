@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 from sentinel.app.config import SentinelConfig, load_config
+from sentinel.cli.options import add_output
 from sentinel.errors import ConfigError, ConfigUnreadableError
 from sentinel.runtime.config_render import plain, to_yaml
 from sentinel.runtime.config_schema import json_schema
@@ -31,13 +32,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "path", nargs="?", type=Path, help="YAML file, or a folder of them; absent, the defaults"
     )
     show.add_argument("--origin", action="store_true", help="say where each value was written")
-    show.add_argument(
-        "-o",
-        "--output",
-        choices=("yaml", "json"),
-        default="yaml",
-        help="for people and the loader, or for programs (default: yaml)",
-    )
+    add_output(show, "yaml", "json")
     show.set_defaults(run=run_show)
 
     schema = what.add_parser("schema", help="print the JSON Schema (2020-12) of the configuration")

@@ -7,7 +7,8 @@ import json
 import sys
 from typing import Any
 
-from sentinel.cli.asking import add_address, ask
+from sentinel.cli.asking import add_address, add_token, ask
+from sentinel.cli.options import add_output
 from sentinel.runtime.logging import escape
 
 _FOUND, _NOT_FOUND = 0, 1
@@ -20,11 +21,23 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help="list incidents of a running sidecar, or show one whole",
         description="Exit codes: 0 shown, 1 no such incident, 2 usage, 3 not reachable.",
     )
-    parser.add_argument("incident_id", nargs="?", help="show this one, with its evidence")
+    parser.add_argument(
+        "incident_id",
+        nargs="?",
+        metavar="INCIDENT",
+        help="show this one, with its evidence; the first letters of its id are enough",
+    )
     parser.add_argument("--open", action="store_true", help="only those that are open")
-    parser.add_argument("--limit", type=int, default=20, help="how many (default: 20)")
-    parser.add_argument("-o", "--output", choices=("table", "json", "ndjson"), default="table")
+    parser.add_argument(
+        "--limit",
+        type=int,
+        default=20,
+        metavar="COUNT",
+        help="how many, newest first (default: 20)",
+    )
+    add_output(parser, "table", "json", "ndjson")
     add_address(parser)
+    add_token(parser)
     parser.set_defaults(run=run)
 
 

@@ -16,6 +16,7 @@ from typing import Protocol, cast
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 from sentinel import __version__
+from sentinel.cli.options import reason_of
 from sentinel.errors import (
     ConfigError,
     ConfigUnreadableError,
@@ -88,8 +89,13 @@ def main(argv: Sequence[str] | None = None) -> int:
             # A key or a value may hold what moves a terminal's cursor.
             print(printable(str(problem)), file=sys.stderr)
         return EXIT_UNKNOWN if isinstance(error, ConfigUnreadableError) else EXIT_WRONG
-    except (RetryableError, StoreError, OSError) as error:
+    except (RetryableError, StoreError) as error:
         print(f"sentinel {arguments[0]}: {error}", file=sys.stderr)
+        return EXIT_UNKNOWN
+    except OSError as error:
+        # An address that cannot be bound is named in the text, a file beside it.
+        told = f"{error.filename}: {reason_of(error)}" if error.filename else error.strerror
+        print(f"sentinel {arguments[0]}: {printable(told or str(error))}", file=sys.stderr)
         return EXIT_UNKNOWN
     except SentinelError as error:
         print(f"sentinel {arguments[0]}: {error}", file=sys.stderr)

@@ -18,6 +18,7 @@ from sentinel.core.decide import DecisionSettings, decide, new_decision_state
 from sentinel.core.incidents import GuardSettings, IncidentSettings
 from sentinel.core.model import (
     Kind,
+    Reason,
     SeriesKey,
     Transition,
     TransitionKind,
@@ -74,6 +75,19 @@ class ReplayedPage:
     value: float
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Replayed:
+    """What a replay gives.
+
+    Attributes:
+        pages: by series in the order given, then by time.
+        scored_count: windows of each series that had a score; one without any was not judged at all.
+    """
+
+    pages: list[ReplayedPage]
+    scored_count: dict[str, int]
+
+
 def replay_settings(scoring: ScoringSettings) -> DecisionSettings:
     """Settings for a replay of plain series: no guards, no cap, and no page but openings and reminders."""
     return DecisionSettings(
@@ -87,12 +101,11 @@ def replay_settings(scoring: ScoringSettings) -> DecisionSettings:
     )
 
 
-def replay(
-    series: Iterable[PlainSeries], *, kind: Kind, settings: DecisionSettings
-) -> list[ReplayedPage]:
-    """The pages of plain series, by series in the order given, then by time."""
+def replay(series: Iterable[PlainSeries], *, kind: Kind, settings: DecisionSettings) -> Replayed:
+    """Replay plain series, each with a name of its own."""
     given = list(series)
     pages: dict[str, list[ReplayedPage]] = {one.name: [] for one in given}
+    scored_count = dict.fromkeys(pages, 0)
     by_step: dict[int, list[PlainSeries]] = {}
     for one in given:
         if len(one.time_ns) >= 2:
@@ -101,11 +114,16 @@ def replay(
         # Long series together, so that short ones are not padded to their length.
         ordered = sorted(group, key=lambda one: len(one.time_ns))
         for first in range(0, len(ordered), _GROUP_SERIES):
-            for page in _replay_group(
-                ordered[first : first + _GROUP_SERIES], step_ns, kind, settings
-            ):
-                pages[page.series].append(page)
-    return [page for found in pages.values() for page in sorted(found, key=lambda p: p.start_s)]
+            some = ordered[first : first + _GROUP_SERIES]
+            for line, own, scored in _replay_group(some, step_ns, kind, settings):
+                pages[line.series.name].extend(_pages_of(line, own, step_ns))
+                scored_count[line.series.name] = scored
+    return Replayed(
+        pages=[
+            page for found in pages.values() for page in sorted(found, key=lambda p: p.start_s)
+        ],
+        scored_count=scored_count,
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,7 +149,8 @@ class _Line:
 
 def _replay_group(
     group: Sequence[PlainSeries], step_ns: int, kind: Kind, settings: DecisionSettings
-) -> Iterator[ReplayedPage]:
+) -> Iterator[tuple[_Line, list[Transition], int]]:
+    """Each series with what happened to it, and how many of its windows had a score."""
     lines = [_Line.of(one, step_ns) for one in group]
     whole = _block(lines, step_ns, kind)
     history = _coarse(whole)
@@ -142,6 +161,7 @@ def _replay_group(
     }
     state = new_decision_state(step_ns=step_ns, settings=settings)
     transitions: list[Transition] = []
+    scored = np.zeros(len(lines), np.int64)
     for day in range(-(-whole.end_ns // DAY_NS)):
         start_ns, end_ns = day * DAY_NS, (day + 1) * DAY_NS
         windows = whole.windows(
@@ -153,9 +173,10 @@ def _replay_group(
         decision = decide(state, windows, profile=profile, keys=keys, settings=settings)
         state = decision.state
         transitions.extend(decision.transitions)
+        scored += np.count_nonzero(decision.verdicts.reason == int(Reason.SCORED), axis=0)
     for at, line in enumerate(lines):
         own = [change for change in transitions if change.incident.group == str(at)]
-        yield from _pages_of(line, own, step_ns)
+        yield line, own, int(scored[at])
 
 
 def _block(lines: Sequence[_Line], step_ns: int, kind: Kind) -> WindowBlock:

@@ -88,8 +88,20 @@ def test_an_answer_without_components_still_counts(capsys: pytest.CaptureFixture
 def test_nobody_there(capsys: pytest.CaptureFixture[str]) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
-        assert run("--url", f"http://127.0.0.1:{taken.getsockname()[1]}") == 3
-    assert "cannot be reached" in capsys.readouterr().err
+        url = f"http://127.0.0.1:{taken.getsockname()[1]}"
+        assert run("--url", url) == 3
+    # The client's own words speak of "ssl:default" for an address without TLS.
+    expected = f"sentinel check ready: {url}/-/ready cannot be reached: connection refused\n"
+    assert capsys.readouterr().err == expected
+
+
+def test_a_server_that_does_not_speak_http(capsys: pytest.CaptureFixture[str]) -> None:
+    with answering(200, b"", {"Content-Length": "lots"}) as url:
+        assert run("--url", url) == 3
+        assert run("--url", url.replace("http:", "https:")) == 3
+    err = capsys.readouterr().err.splitlines()
+    assert err[0].endswith("it does not answer as a sidecar does")
+    assert err[1].endswith("or it does not speak TLS")
 
 
 def test_a_silent_server_is_given_up(capsys: pytest.CaptureFixture[str]) -> None:

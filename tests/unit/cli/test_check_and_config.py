@@ -13,7 +13,8 @@ import pytest
 import yaml
 
 from sentinel.app.config import SentinelConfig
-from sentinel.cli import check, config
+from sentinel.cli import check, config, incidents
+from sentinel.cli.main import main
 from sentinel.runtime.config_render import plain
 
 FAULTY = "mdoe: live\nseries: {window: 10}\n"
@@ -24,6 +25,7 @@ def run(*arguments: str) -> int:
     subparsers = parser.add_subparsers(required=True)
     check.add_parser(subparsers)
     config.add_parser(subparsers)
+    incidents.add_parser(subparsers)
     args = parser.parse_args(arguments)
     code: int = args.run(args)
     return code
@@ -148,18 +150,50 @@ def test_the_schema_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
     assert set(schema["properties"]) == set(plain(SentinelConfig()))
 
 
+@pytest.mark.parametrize("command", [("check", "ready"), ("incidents",)])
 @pytest.mark.parametrize(
     "arguments",
     [
         ("--url", "file:///etc/passwd"),
         ("--url", "http://user:word@127.0.0.1:1"),
         ("--url", "127.0.0.1:9640"),
+        ("--url", "foo"),
         ("--timeout", "0"),
         ("--timeout", "nan"),
+        ("--timeout", "soon"),
     ],
 )
-def test_ready_refuses_an_address_or_wait_that_makes_no_sense(
-    arguments: tuple[str, str], capsys: pytest.CaptureFixture[str]
+def test_an_address_or_wait_that_makes_no_sense_is_a_fault_of_usage(
+    command: tuple[str, ...], arguments: tuple[str, str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run("check", "ready", *arguments) == 2
-    assert "word" not in capsys.readouterr().err
+    with pytest.raises(SystemExit) as caught:
+        run(*command, *arguments)
+    assert caught.value.code == 2
+    err = capsys.readouterr().err
+    assert f"argument {arguments[0]}: must be" in err
+    assert "word" not in err
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"), [(None, "no such file or directory"), (b"\xff", "plain ASCII text")]
+)
+def test_a_token_that_cannot_be_read_exits_3(
+    content: bytes | None, reason: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "token"
+    if content is not None:
+        path.write_bytes(content)
+    assert main(["incidents", "--token-file", str(path)]) == 3
+    err = capsys.readouterr().err
+    assert err.startswith(f"sentinel incidents: {path} cannot be read: ")
+    assert reason in err
+
+
+@pytest.mark.parametrize("name", ["absent.csv", "."])
+def test_past_data_that_cannot_be_read_exits_3_and_stores_nothing(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, store = tmp_path / name, tmp_path / "store"
+    assert main(["baseline", "backfill", str(path), "--format", "csv", "--store", str(store)]) == 3
+    assert f"sentinel baseline: {path} cannot be read: " in capsys.readouterr().err
+    assert not store.exists()

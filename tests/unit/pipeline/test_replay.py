@@ -39,7 +39,7 @@ def with_incidents(name: str, seed: int) -> PlainSeries:
 
 
 def pages_of(*series: PlainSeries) -> list[ReplayedPage]:
-    return replay(series, kind=Kind.GAUGE, settings=SETTINGS)
+    return replay(series, kind=Kind.GAUGE, settings=SETTINGS).pages
 
 
 def test_labelled_incidents_are_paged_at_their_first_sample_and_nothing_else_is() -> None:
@@ -85,6 +85,17 @@ def test_holes_and_short_series_are_no_trouble() -> None:
     keep[3000:3900] = False
     assert pages_of(PlainSeries(name="holes", time_ns=time_ns[keep], value=value[keep])) == []
     assert pages_of(PlainSeries(name="lone", time_ns=time_ns[:1], value=value[:1])) == []
+
+
+def test_it_says_how_many_windows_of_each_series_had_a_score() -> None:
+    time_ns, value = shaped(8, days=3)
+    short = PlainSeries(name="short", time_ns=time_ns[:300], value=value[:300])
+    lone = PlainSeries(name="lone", time_ns=time_ns[:1], value=value[:1])
+    whole = PlainSeries(name="whole", time_ns=time_ns, value=value)
+    found = replay([short, lone, whole], kind=Kind.GAUGE, settings=SETTINGS).scored_count
+    assert list(found) == ["short", "lone", "whole"]
+    assert found["short"] == found["lone"] == 0
+    assert 0 < found["whole"] <= 2 * 86_400 // STEP_S
 
 
 def test_values_that_float32_cannot_hold_are_missing() -> None:
