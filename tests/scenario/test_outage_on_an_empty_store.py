@@ -47,7 +47,7 @@ async def test_an_error_burst_pages_with_its_evidence_and_resolves(tmp_path: Pat
             assert "4111111111111111" not in text
             assert "80" in text
             assert "POST /v1/transfers" in text
-            assert "/api/v1/incidents" in page["annotations"]["next"]
+            assert f"sentinel incidents {incident['id']}" in page["annotations"]["next"]
             await side.windows(windows_until_resolved() - 2, CALM)
             assert hook.alerts("resolved") == []
             await side.windows(2, CALM)
