@@ -56,17 +56,53 @@ def test_wrong_usage_ends_with_two(arguments: list[str]) -> None:
     assert caught.value.code == 2
 
 
-def test_a_missing_state_file_is_a_clear_error(
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["load", "--url", "http://127.0.0.1:1", "--rate", "0", "--seconds", "1"],
+        ["load", "--url", "http://127.0.0.1:1", "--rate", "1", "--accounts", "1", "--forever"],
+        ["history", "--zone", "Mars"],
+        ["history", "--zone", "Mars/Olympus"],
+        ["history", "--weeks", "0"],
+        ["history", "--rate", "-1"],
+        ["fault", "lock", "--state", "x", "--seconds", "0"],
+        ["fault", "errors", "--state", "x", "--seconds", "1", "--ratio", "2"],
+        ["edge", "--nats-url", "nats://a:b@127.0.0.1:1"],
+        ["poster"],
+    ],
+)
+def test_arguments_that_cannot_be_meant_are_a_fault_of_usage(
+    arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(arguments) == 2
+    assert capsys.readouterr().err.startswith("sentinel-ledger: ")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["fault", "lock", "--seconds", "1", "--state"],
+        ["load", "--rate", "1", "--seconds", "1", "--state"],
+        ["history", "--levels"],
+        ["poster", "--nats-url-file"],
+    ],
+)
+def test_a_file_that_cannot_be_read_ends_with_three(
+    arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run([*arguments, str(tmp_path / "none")]) == 3
+    err = capsys.readouterr().err
+    assert "cannot read" in err
+    assert "No such file" in err
+
+
+def test_a_file_that_is_no_state_ends_with_one(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    code = run(["fault", "lock", "--state", str(tmp_path / "none"), "--seconds", "1"])
-    assert code == 1
-    assert "cannot read the ledger's state" in capsys.readouterr().err
-
-
-def test_history_refuses_an_unknown_zone(capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(["history", "--zone", "Mars/Olympus"]) == 1
-    assert "unknown time zone" in capsys.readouterr().err
+    (tmp_path / "state").write_text("[]")
+    arguments = ["fault", "lock", "--seconds", "1", "--state", str(tmp_path / "state")]
+    assert run(arguments) == 1
+    assert "does not hold the state" in capsys.readouterr().err
 
 
 def test_the_state_file_is_private_and_comes_back(tmp_path: Path) -> None:

@@ -5,6 +5,8 @@ from sentinel.reference.ledger.domain.errors import (
     LedgerError,
     PermanentError,
     UnavailableError,
+    UnreadableError,
+    UsageError,
 )
 from sentinel.reference.ledger.domain.posting import (
     Account,
@@ -36,6 +38,8 @@ __all__ = [
     "RejectReason",
     "Transfer",
     "UnavailableError",
+    "UnreadableError",
+    "UsageError",
     "check_key",
     "check_tenant",
     "fingerprint",

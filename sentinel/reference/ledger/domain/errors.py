@@ -2,6 +2,8 @@
 
 LedgerError
 ├── InvalidTransferError   the request is wrong; it will be wrong again
+├── UsageError             a command was asked for what makes no sense
+├── UnreadableError        a file that was named cannot be read
 ├── PermanentError         a dependency refused this very input for good
 └── UnavailableError       a dependency did not answer in time; the same input may succeed later
 """
@@ -21,6 +23,14 @@ class InvalidTransferError(LedgerError):
         self.code = code
         self.field = field
         self.message = message
+
+
+class UsageError(LedgerError):
+    """An argument, or several together, that cannot be meant."""
+
+
+class UnreadableError(LedgerError):
+    """A file that a command was given cannot be read; what it says is not known."""
 
 
 class PermanentError(LedgerError):

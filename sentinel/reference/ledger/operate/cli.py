@@ -15,7 +15,12 @@ from pathlib import Path
 from typing import Final, cast
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from sentinel.reference.ledger.domain import LedgerError, UnavailableError
+from sentinel.reference.ledger.domain import (
+    LedgerError,
+    UnavailableError,
+    UnreadableError,
+    UsageError,
+)
 from sentinel.reference.ledger.wire.config import (
     NATS_URL_VARIABLE,
     POSTGRES_URL_VARIABLE,
@@ -25,6 +30,7 @@ from sentinel.reference.ledger.wire.config import (
 )
 
 EXIT_WRONG: Final = 1
+EXIT_USAGE: Final = 2
 EXIT_UNREACHABLE: Final = 3
 EXIT_INTERRUPTED: Final = 130
 _UNITS_S: Final = {"s": 1, "m": 60, "h": 3600}
@@ -37,7 +43,10 @@ def run(arguments: list[str]) -> int:
         code: int = options.command(options)
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
-    except UnavailableError as error:
+    except UsageError as error:
+        _complain(error)
+        return EXIT_USAGE
+    except (UnavailableError, UnreadableError) as error:
         _complain(error)
         return EXIT_UNREACHABLE
     except LedgerError as error:
@@ -258,7 +267,7 @@ def _zone(name: str) -> str:
         ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError) as error:
         message = f"unknown time zone {name!r}"
-        raise LedgerError(message) from error
+        raise UsageError(message) from error
     return name
 
 
@@ -266,7 +275,7 @@ def _required_servers(options: argparse.Namespace) -> tuple[NatsConfig, Postgres
     nats_url, postgres_url = _nats_url(options), _postgres_url(options)
     if nats_url is None or postgres_url is None:
         message = "give the addresses of NATS and PostgreSQL; see --help"
-        raise LedgerError(message)
+        raise UsageError(message)
     return NatsConfig(url=nats_url), PostgresConfig(url=postgres_url)
 
 

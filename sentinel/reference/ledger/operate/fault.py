@@ -20,7 +20,7 @@ from typing import Final
 
 import orjson
 
-from sentinel.reference.ledger.domain import LedgerError
+from sentinel.reference.ledger.domain import LedgerError, UsageError
 from sentinel.reference.ledger.edge.burst import Burst, lift_burst, write_burst
 from sentinel.reference.ledger.operate.state import RunState, read_state, write_private
 from sentinel.reference.ledger.wire import postgres
@@ -55,10 +55,10 @@ class FaultConfig:
         """Refuse a fault that would never show or never end."""
         if not 0 < self.seconds <= 86_400:
             message = "--seconds must be above 0 and at most 86400"
-            raise LedgerError(message)
+            raise UsageError(message)
         if not 0 < self.error_ratio <= 1:
             message = "--ratio must be above 0 and at most 1"
-            raise LedgerError(message)
+            raise UsageError(message)
 
 
 def _signals(*rows: tuple[str, str, str, str, str]) -> tuple[ExpectedSignal, ...]:
@@ -99,7 +99,8 @@ async def run_fault(config: FaultConfig, stop: asyncio.Event) -> None:
     """Hold the fault for its time or until `stop`, recording start and end as they happen.
 
     Raises:
-        LedgerError: the run's state cannot be read or its poster is not there.
+        UnreadableError: the run's state cannot be read.
+        LedgerError: it makes no sense, or its poster is not there.
         UnavailableError: the database cannot be reached or the lock was not got.
     """
     state = read_state(config.state_file)

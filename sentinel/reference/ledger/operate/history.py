@@ -17,7 +17,7 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from sentinel.reference.ledger.domain import LedgerError
+from sentinel.reference.ledger.domain import LedgerError, UnreadableError, UsageError
 from sentinel.reference.ledger.domain.history import (
     SimulatedSeries,
     routes_at_rate,
@@ -47,10 +47,10 @@ class HistoryConfig:
         """Refuse spans that hold no window, or more than fit in memory."""
         if self.step_s < 1 or not 1 <= self.windows_count <= _WINDOWS_COUNT_MAX:
             message = f"weeks and step must make 1 to {_WINDOWS_COUNT_MAX} windows"
-            raise LedgerError(message)
+            raise UsageError(message)
         if not self.rate >= 0:
             message = "the rate must not be negative"
-            raise LedgerError(message)
+            raise UsageError(message)
 
     @property
     def windows_count(self) -> int:
@@ -62,7 +62,8 @@ def write_history(config: HistoryConfig, *, form: str, out: TextIO) -> int:
     """Simulate and write the history; returns the number of samples.
 
     Raises:
-        LedgerError: the levels' file makes no sense.
+        UnreadableError: the levels' file cannot be read.
+        LedgerError: it makes no sense.
     """
     last = int(config.end_s // config.step_s) * config.step_s
     starts = last - config.step_s * np.arange(config.windows_count, 0, -1, dtype=np.int64)
@@ -101,7 +102,7 @@ def _read_levels(path: Path) -> dict[tuple[str, str, str, str], float]:
         }
     except OSError as error:
         message = f"cannot read {path}: {error.strerror}"
-        raise LedgerError(message) from error
+        raise UnreadableError(message) from error
     except (KeyError, TypeError, AttributeError) as error:
         message = "must be a list of {service, stage, route, signal, value}"
         raise ValueError(message) from error

@@ -22,7 +22,7 @@ import aiohttp
 import numpy as np
 import orjson
 
-from sentinel.reference.ledger.domain import LedgerError
+from sentinel.reference.ledger.domain import UsageError
 from sentinel.reference.ledger.domain.shape import load_factor_at
 
 _WRITE_SHARE: Final = 0.4
@@ -54,7 +54,7 @@ class LoadConfig:
         """Refuse a load that cannot be offered."""
         if not 0 < self.rate <= 100_000 or self.accounts_count < 2:
             message = "the rate must be above 0 and at most 100000, with at least 2 accounts"
-            raise LedgerError(message)
+            raise UsageError(message)
 
 
 @dataclass(slots=True)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import orjson
 
-from sentinel.reference.ledger.domain import LedgerError
+from sentinel.reference.ledger.domain import LedgerError, UnreadableError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,13 +32,14 @@ def read_state(path: Path) -> RunState:
     """Return the state of a running ledger.
 
     Raises:
-        LedgerError: the file cannot be read or is not a ledger's state.
+        UnreadableError: the file cannot be read.
+        LedgerError: it is not a ledger's state.
     """
     try:
         return RunState(**orjson.loads(path.read_bytes()))
     except OSError as error:
         message = f"cannot read the ledger's state in {path}: {error.strerror}"
-        raise LedgerError(message) from error
+        raise UnreadableError(message) from error
     except (orjson.JSONDecodeError, TypeError) as error:
         message = f"{path} does not hold the state of a running ledger"
         raise LedgerError(message) from error

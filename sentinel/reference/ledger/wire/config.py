@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
-from sentinel.reference.ledger.domain import LedgerError
+from sentinel.reference.ledger.domain import UnreadableError, UsageError
 
 NATS_URL_VARIABLE: Final = "LEDGER_NATS_URL"
 POSTGRES_URL_VARIABLE: Final = "LEDGER_POSTGRES_URL"
@@ -59,14 +59,15 @@ def resolve_url(
     """Return the URL from argument, file or environment, in this order; None when not given.
 
     Raises:
-        LedgerError: the argument carries a password, or the file cannot be read.
+        UsageError: the argument carries a password.
+        UnreadableError: the file cannot be read.
     """
     if argument is not None:
         if urlsplit(argument).password:
             message = (
                 f"a URL with a password may not be an argument; put it in {variable} or a file"
             )
-            raise LedgerError(message)
+            raise UsageError(message)
         return argument
     if file is not None:
         return read_url(file)
@@ -77,10 +78,10 @@ def read_url(file: Path) -> str:
     """Return the URL in a file.
 
     Raises:
-        LedgerError: the file cannot be read.
+        UnreadableError: the file cannot be read.
     """
     try:
         return file.read_text(encoding="utf-8").strip()
     except OSError as error:
         message = f"cannot read {file}: {error.strerror}"
-        raise LedgerError(message) from error
+        raise UnreadableError(message) from error
