@@ -214,7 +214,9 @@ class Evaluate:
     async def _evaluate(self, window: ClosedWindow) -> None:
         if window.start_ns < self._state.detector.next_ns:
             # The clock went back over a restart: these windows are decided and stored already.
-            self._surroundings.metrics.count("sentinel_windows_lost_total")
+            self._surroundings.metrics.count(
+                "sentinel_windows_dropped_total", reason="decided_already"
+            )
             return
         await self._adopt_settings()
         block = to_block(await self._named(window), self._ids)

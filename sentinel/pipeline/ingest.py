@@ -215,9 +215,11 @@ class Ingest:
             await asyncio.wait_for(self._next_stage(closed), self._config.stage_timeout)
         except Exception as error:
             self._lost_reason = f"{type(error).__name__} while deciding on a window"
-            self._surroundings.metrics.count("sentinel_windows_lost_total", len(closed.windows))
+            self._surroundings.metrics.count(
+                "sentinel_windows_dropped_total", len(closed.windows), reason="failed"
+            )
             self._surroundings.logger.exception(
-                "Windows were lost", extra={"window_count": len(closed.windows)}
+                "Windows were dropped", extra={"window_count": len(closed.windows)}
             )
         else:
             self._lost_reason = ""
@@ -236,10 +238,13 @@ class Ingest:
             ("sentinel_stream_resets_total", counts.resets),
             ("sentinel_duplicate_points_total", counts.duplicates),
             ("sentinel_duplicate_batches_total", counts.duplicate_batches),
-            ("sentinel_windows_skipped_total", counts.skipped_windows),
         ):
             if count:
                 metrics.count(name, count)
+        if counts.skipped_windows:
+            metrics.count(
+                "sentinel_windows_dropped_total", counts.skipped_windows, reason="clock_jumped"
+            )
 
     def _judge(self) -> None:
         failing = self._tasks.failing

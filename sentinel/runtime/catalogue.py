@@ -87,13 +87,9 @@ CATALOGUE: tuple[MetricSpec, ...] = (
     ),
     _metric(
         _C,
-        "sentinel_windows_lost_total",
-        "Closed windows given up because deciding on them failed.",
-    ),
-    _metric(
-        _C,
-        "sentinel_windows_skipped_total",
-        "Windows passed over unreported because the clock jumped.",
+        "sentinel_windows_dropped_total",
+        "Windows not decided on: deciding failed, the clock jumped over them, or they were decided before a restart.",
+        "reason",
     ),
     _metric(
         _H,

@@ -111,3 +111,24 @@ async def test_an_open_incident_stays_the_same_one(tmp_path: Path, *, killed: bo
             assert resolved["traces"]
         assert [one["annotations"]["reason"] for one in hook.alerts()] == ["opened", "resolved"]
         assert len({str(one["labels"]) for one in hook.alerts()}) == 1
+
+
+async def test_a_window_decided_before_a_restart_is_not_decided_again(tmp_path: Path) -> None:
+    """The clock went back by half a minute over a restart: those windows are in the store, decided and paged for."""
+    clock = ManualClock()
+    config = config_of(tmp_path)
+    async with sidecar(config, clock=clock) as side:
+        await side.windows(6, Calls())
+        last_ns = side.decided[-1].start_ns
+    clock.step_wall(-30.0)
+    async with sidecar(config, clock=clock) as side:
+        await side.send(Calls())
+        await clock.advance(10.0)
+
+        def dropped_count() -> float:
+            return side.metrics.value("sentinel_windows_dropped_total", reason="decided_already")
+
+        await side.sees(lambda: dropped_count() > 0, "the window to be dropped")
+        side.next_ns = last_ns + 10 * 10**9
+        await side.window(Calls())
+        assert [one.start_ns for one in side.decided] == [side.next_ns - 10 * 10**9]

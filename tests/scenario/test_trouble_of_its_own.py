@@ -70,7 +70,7 @@ async def test_what_happens_while_the_store_fails_still_pages(
             assert len(side.decided[-1].keys) == 6
             _, status = await side.get("/api/v1/status")
             assert status["components"]["pipeline.evaluate"]["status"] == "ok"
-            assert side.metrics.value("sentinel_windows_lost_total") == 0
+            assert side.metrics.value("sentinel_windows_dropped_total", reason="failed") == 0
 
 
 async def test_a_full_queue_turns_senders_away_and_what_they_send_again_is_in(

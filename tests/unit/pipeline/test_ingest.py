@@ -123,7 +123,7 @@ async def test_windows_the_stage_fails_on_are_counted_and_the_next_ones_go_on() 
     async with running(stage) as (ingest, clock, surroundings):
         ingest.accept(calls_at(START_NS, 10), size_bytes=1)
         await clock.advance(15)
-        assert surroundings.metrics.value("sentinel_windows_lost_total") == 1
+        assert surroundings.metrics.value("sentinel_windows_dropped_total", reason="failed") == 1
         assert ingest.health().status is HealthStatus.FAILING
         ingest.accept(calls_at(clock.now_ns(), 30), size_bytes=1)
         await clock.advance(10)
