@@ -111,10 +111,13 @@ class Children:
             f"--- {child.name}\n{child.log_tail()}" for child in self._children if child.log_tail()
         )
 
-    async def stop_all(self) -> None:
-        """Stop every child, all at once: each is a program that must bear the others' absence."""
+    async def stop_all(self, *, last: str) -> None:
+        """Stop every child, those named `last` after the others: whoever sends telemetry flushes it when it stops."""
         children, self._children = self._children, []
-        await asyncio.gather(*(child.stop() for child in children))
+        for is_last in (False, True):
+            await asyncio.gather(
+                *(child.stop() for child in children if (child.name == last) is is_last)
+            )
 
 
 async def wait_for_json(path: Path, child: Child, *, timeout_s: float) -> dict[str, Any]:

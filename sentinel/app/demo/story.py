@@ -27,7 +27,7 @@ from sentinel.app.demo.inbox import PageInbox, ReceivedAlert
 from sentinel.app.demo.telling import Teller
 
 _RATE_PER_S = 40
-_WINDOW_S = 4
+_WINDOW_S = 3
 _HISTORY_WEEKS = 6
 _STAGE_TO_BREAK = ("ledger-poster", "database")
 
@@ -82,7 +82,7 @@ async def run_demo(options: DemoOptions, *, write: Callable[[str], None]) -> Dem
         raise
     finally:
         demo.teller.step("Stopping everything")
-        await children.stop_all()
+        await children.stop_all(last="sidecar")
         await inbox.stop()
         if complete:
             shutil.rmtree(directory, ignore_errors=True)
