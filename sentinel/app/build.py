@@ -48,6 +48,7 @@ class Application:
             surroundings,
             step_ns=config.series.series_settings().window_ns,
             store_directory=config.store.directory,
+            scoring=lambda: self.config.scoring.settings(self.config.sensitivity),
         )
         self.aggregator = Aggregator(config.series.series_settings())
         self.evaluate = Evaluate(

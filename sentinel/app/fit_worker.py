@@ -15,7 +15,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 from sentinel.errors import SentinelError
 from sentinel.pipeline.fit import EXIT_NO_HISTORY
-from sentinel.pipeline.fitting import fit_payload
+from sentinel.pipeline.fitting import fit_payload, settings_from_plain
 from sentinel.storage.sqlite import StoreReader
 
 _NICENESS = 10
@@ -33,6 +33,7 @@ def main() -> int:
                 now_ns=request["now_ns"],
                 version=request["version"],
                 step_ns=request["step_ns"],
+                settings=settings_from_plain(request["scoring"]),
             )
     except SentinelError as error:
         sys.stderr.write(f"{error}\n")

@@ -17,8 +17,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import ParamSpec, Protocol, TypeVar
 
+from sentinel.core.scoring import ScoringSettings
 from sentinel.errors import SentinelError, StoreError
-from sentinel.pipeline.fitting import Fit, fit_from_snapshot
+from sentinel.pipeline.fitting import Fit, fit_from_snapshot, settings_to_plain
 from sentinel.ports import BaselineStore, Snapshot
 from sentinel.runtime.backoff import Backoff
 from sentinel.runtime.component import Health, HealthRecord, Surroundings
@@ -117,6 +118,7 @@ class Fitter:
         *,
         step_ns: int,
         store_directory: str,
+        scoring: Callable[[], ScoringSettings],
         command: Sequence[str] = (sys.executable, *_WORKER),
     ) -> None:
         self._config = config
@@ -124,6 +126,8 @@ class Fitter:
         self._surroundings = surroundings
         self._step_ns = step_ns
         self._directory = store_directory
+        # Asked for at each fit, because a reload may change it.
+        self._scoring = scoring
         self._command = tuple(command)
         self._health = HealthRecord(surroundings.clock)
         self._tasks = TaskGroup(
@@ -262,6 +266,7 @@ class Fitter:
             "now_ns": now_ns,
             "version": version,
             "step_ns": self._step_ns,
+            "scoring": settings_to_plain(self._scoring()),
         }
         try:
             self._child = await asyncio.create_subprocess_exec(

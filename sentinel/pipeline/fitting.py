@@ -6,19 +6,20 @@ Besides the profile, series that cannot be judged yet are primed: the scorer run
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sentinel.core.baseline import BIN_NS, LAG_DAYS, Profile, fit_profile
 from sentinel.core.decide import DecisionState
-from sentinel.core.model import WindowBlock
+from sentinel.core.model import Kind, WindowBlock
 from sentinel.core.scoring import (
     DetectorState,
     Grid,
+    KindRule,
     ScoringSettings,
     advance,
     borrowed_rows,
@@ -95,7 +96,30 @@ def fit_from_snapshot(snapshot: Snapshot) -> Fit:
     )
 
 
-def fit_payload(reader: HistoryReader, *, now_ns: int, version: int, step_ns: int) -> bytes | None:
+def settings_to_plain(settings: ScoringSettings) -> dict[str, Any]:
+    """The settings as JSON can carry them to the child.
+
+    >>> settings_from_plain(settings_to_plain(ScoringSettings(cut_scale=0.75))).cut_scale
+    0.75
+    """
+    rules = {kind.name: asdict(rule) for kind, rule in settings.rules.items()}
+    return {**asdict(settings), "rules": rules}
+
+
+def settings_from_plain(plain: Mapping[str, Any]) -> ScoringSettings:
+    """The settings that `settings_to_plain` wrote."""
+    rules = {Kind[name]: KindRule(**rule) for name, rule in plain["rules"].items()}
+    return ScoringSettings(**{**plain, "rules": rules})
+
+
+def fit_payload(
+    reader: HistoryReader,
+    *,
+    now_ns: int,
+    version: int,
+    step_ns: int,
+    settings: ScoringSettings,
+) -> bytes | None:
     """Fit every series that has history, and prime those that are not ready; None without any history.
 
     Args:
@@ -103,12 +127,12 @@ def fit_payload(reader: HistoryReader, *, now_ns: int, version: int, step_ns: in
         now_ns: up to where the past is known.
         version: number of the fit.
         step_ns: width of the live windows.
+        settings: what live windows are scored by; what is primed is learned by the same.
     """
     ids = np.array([row.series_id for row in reader.series()], np.int64)
     ready = _ready_series(reader, step_ns=step_ns)
     profiles: list[Profile] = []
     rows: list[DetectorState] = []
-    settings = ScoringSettings()
     for first in range(0, len(ids), _TILE_SERIES):
         history = _history(reader, ids[first : first + _TILE_SERIES], now_ns=now_ns)
         if history is None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -15,10 +16,13 @@ import pytest
 
 from sentinel.core.decide import DecisionSettings, decide, new_decision_state
 from sentinel.core.model import Kind, Reason, SeriesKey, WindowBlock
+from sentinel.core.scoring import KIND_RULES, KindRule, ScoringSettings
 from sentinel.pipeline.fit import FitConfig, FitResult, Fitter
+from sentinel.pipeline.fitting import fit_from_snapshot, fit_payload
+from sentinel.ports import Snapshot
 from sentinel.runtime.component import HealthStatus, Surroundings
 from sentinel.runtime.settings import ByteSize, Duration
-from sentinel.storage.sqlite import Store, StoreConfig
+from sentinel.storage.sqlite import Store, StoreConfig, StoreReader
 from tests.support.surroundings import make_surroundings
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
@@ -75,6 +79,7 @@ def make_fitter(
     *,
     child: str | None = None,
     config: FitConfig | None = None,
+    scoring: Callable[[], ScoringSettings] = ScoringSettings,
 ) -> Fitter:
     command = {} if child is None else {"command": (sys.executable, "-I", "-c", child)}
     return Fitter(
@@ -83,6 +88,7 @@ def make_fitter(
         surroundings,
         step_ns=STEP_NS,
         store_directory=str(folder / "store"),
+        scoring=scoring,
         **command,
     )
 
@@ -208,6 +214,45 @@ async def test_a_bad_child_is_counted_and_the_old_fit_stays(
     assert "the old fit stays in effect" in health.sentence
 
 
+async def test_what_is_primed_is_learned_by_the_settings_in_effect(tmp_path: Path) -> None:
+    """A fit once primed by the built-in constants, whatever the user's sensitivity and limits were."""
+    surroundings = make_surroundings()
+    store, _ = await filled_store(tmp_path, surroundings)
+    rules = {**KIND_RULES, Kind.ERRORS: KindRule(high_only=True, deviation_min=0.5)}
+    chosen = [ScoringSettings(), ScoringSettings(cut_scale=0.75, rules=rules, cut_minute=6.0)]
+    current = chosen[0]
+    fitter = make_fitter(store, surroundings, tmp_path, scoring=lambda: current)
+    found, wanted = [], []
+    try:
+        await fitter.start()
+        # The second as after a reload.
+        for current in chosen:
+            await fitter.fitted()
+            [stored] = await store.run(store.sync.fits, limit=1)
+            found.append(stored.payload)
+            with StoreReader(str(tmp_path / "store")) as reader:
+                now_ns = surroundings.clock.now_ns()
+                payload = fit_payload(
+                    reader,
+                    now_ns=now_ns,
+                    version=stored.version,
+                    step_ns=STEP_NS,
+                    settings=current,
+                )
+            assert payload is not None
+            wanted.append(payload)
+    finally:
+        await fitter.stop()
+        await store.stop()
+    assert found == wanted
+    cuts = []
+    for answer in found:
+        rows = fit_from_snapshot(Snapshot(at_ns=0, version=1, payload=answer)).rows
+        assert rows is not None
+        cuts.append(rows.cut)
+    assert np.all(cuts[1] > cuts[0])
+
+
 async def test_a_program_that_is_not_there_is_counted(tmp_path: Path) -> None:
     surroundings = make_surroundings()
     store, _ = await filled_store(tmp_path, surroundings, days=0)
@@ -217,6 +262,7 @@ async def test_a_program_that_is_not_there_is_counted(tmp_path: Path) -> None:
         surroundings,
         step_ns=STEP_NS,
         store_directory=str(tmp_path / "store"),
+        scoring=ScoringSettings,
         command=(str(tmp_path / "nothing"),),
     )
     try:
