@@ -1,5 +1,6 @@
 #!/bin/sh
-# Install the real servers that the integration tests and the web view are checked against.
+# Install the real servers that the integration tests run against, and Chromium for views in a browser, of which there
+# are none yet.
 # Does nothing when they are there, and says what is missing when it may not install.
 set -eu
 missing=""

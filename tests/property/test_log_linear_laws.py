@@ -45,11 +45,6 @@ def test_a_fall_is_no_difference(a: list[float], extra: float) -> None:
     assert log_linear.subtract(of(a), of([*a, extra])) is None
 
 
-@given(values)
-def test_dense_and_sparse_are_the_same(a: list[float]) -> None:
-    assert plain(log_linear.sparse_of(log_linear.dense_of(*of(a)))) == plain(of(a))
-
-
 @given(st.permutations([0.1, 0.1, 0.2, 3.0, 0.0, 7.0, 3.0, 0.2]))
 def test_order_and_repeats_of_buckets_do_not_matter(a: list[float]) -> None:
     bucket = log_linear.bucket_of(np.array(a, float))

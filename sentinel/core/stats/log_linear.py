@@ -123,19 +123,6 @@ def subtract(
     return bucket[kept], count[kept]
 
 
-def dense_of(bucket: Buckets, count: Counts) -> Counts:
-    """All `BUCKET_COUNT` counts of a sparse histogram; dense ones merge by addition."""
-    dense = np.zeros(BUCKET_COUNT, np.int64)
-    np.add.at(dense, bucket, count)
-    return dense
-
-
-def sparse_of(dense: Counts) -> tuple[Buckets, Counts]:
-    """The sparse form of `BUCKET_COUNT` counts."""
-    bucket = np.flatnonzero(dense)
-    return bucket.astype(np.int16), dense[bucket]
-
-
 def quantiles_by_row(
     offset: NDArray[np.integer], bucket: Buckets, count: Counts, q: float
 ) -> NDArray[np.float64]:
