@@ -9,8 +9,9 @@ from enum import StrEnum
 from pathlib import Path
 
 from sentinel.app.sections import IncidentsConfig, ScoringConfig
+from sentinel.app.tls_files import tls_problems
 from sentinel.core.scoring.settings import Sensitivity
-from sentinel.errors import ConfigProblem
+from sentinel.errors import ConfigError, ConfigProblem
 from sentinel.pipeline.deliver import DeliverConfig
 from sentinel.pipeline.evaluate import EvaluateConfig
 from sentinel.pipeline.fit import FitConfig
@@ -109,6 +110,8 @@ def load_config(
         ConfigError: anything else is wrong; every fault is in it.
     """
     loaded = load(SentinelConfig, path, environment=environment)
+    if problems := tls_problems(loaded.config, loaded.origins):
+        raise ConfigError(problems)
     if loaded.config.mode is Mode.LIVE and loaded.config.senders.is_empty:
         message = "no destination is given: incidents are recorded and shown, and nobody is paged"
         warning = ConfigProblem(path="senders", message=message)

@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 import aiohttp
 
 from sentinel.runtime.settings import Duration, Secret, setting
+from sentinel.runtime.tls import load_authorities, load_pair
 
 REPLY_BYTES_MAX = 64 * 1024
 _RETRY_AFTER_MAX_S = 300.0
@@ -133,10 +134,15 @@ def instant(at_ns: int) -> str:
 
 
 class HttpClient:
-    """One destination's client; its session is made on first use and again after `close`."""
+    """One destination's client; its session is made on first use and again after `close`.
+
+    Its TLS files are read when it is made: found missing at the first page, they would leave that waiting for ever.
+    """
 
     def __init__(self, config: ClientConfig) -> None:
+        """Make it; ConfigError when a file of its TLS cannot be used."""
         self._config = config
+        self._tls = client_context(config)
         self._session: aiohttp.ClientSession | None = None
 
     async def post(self, url: str, body: bytes, headers: dict[str, str]) -> Reply:
@@ -183,7 +189,7 @@ class HttpClient:
                 pair = f"{self._config.basic_username}:{self._config.basic_password.reveal()}"
                 headers["Authorization"] = f"Basic {b64encode(pair.encode()).decode('ascii')}"
             self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(ssl=self._tls(), limit=4),
+                connector=aiohttp.TCPConnector(ssl=self._tls, limit=4),
                 timeout=aiohttp.ClientTimeout(
                     total=self._config.timeout, sock_connect=self._config.connect_timeout
                 ),
@@ -195,14 +201,24 @@ class HttpClient:
             )
         return self._session
 
-    def _tls(self) -> ssl.SSLContext | bool:
-        if not self._config.ca_file and not self._config.cert_file:
-            return True
-        context = ssl.create_default_context(cafile=self._config.ca_file or None)
-        context.minimum_version = ssl.TLSVersion.TLSv1_2
-        if self._config.cert_file:
-            context.load_cert_chain(self._config.cert_file, self._config.key_file)
-        return context
+
+def client_context(config: ClientConfig) -> ssl.SSLContext | bool:
+    """How to shake hands, from the files as they are now; True for the usual way.
+
+    Raises:
+        ConfigError: a file cannot be used; its `path` is the name of the setting.
+    """
+    if not config.ca_file and not config.cert_file:
+        return True
+    if config.ca_file:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        load_authorities(context, "ca_file", config.ca_file)
+    else:
+        context = ssl.create_default_context()
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    if config.cert_file:
+        load_pair(context, config.cert_file, config.key_file)
+    return context
 
 
 async def _bounded_text(response: aiohttp.ClientResponse) -> str:

@@ -1,4 +1,8 @@
-"""TLS for what listens: certificate and key from files, read again when they change, never a fall back to plain."""
+"""TLS from files: for what listens, read again when they change; never a fall back to plain.
+
+Python's own errors name neither the file nor the setting; `load_pair` and `load_authorities` name both, for
+what listens and for what calls out.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +11,7 @@ from calendar import timegm
 from dataclasses import dataclass
 from pathlib import Path
 
+from sentinel.errors import ConfigError, ConfigProblem
 from sentinel.runtime.component import Surroundings
 from sentinel.runtime.settings import Duration, setting
 
@@ -45,7 +50,7 @@ class ServerTls:
         self._surroundings = surroundings
         self._listener = listener
         self._seen = self._marks()
-        self.context = self._load()
+        self.context = server_context(config)
         self._pair = self._read_pair()
         self._note_expiry()
 
@@ -73,10 +78,10 @@ class ServerTls:
             return False
         self._seen = marks
         try:
-            self._load()
-            self.context.load_cert_chain(self._config.cert_file, self._config.key_file)
+            server_context(self._config)
+            load_pair(self.context, self._config.cert_file, self._config.key_file)
             self._pair = self._read_pair()
-        except (OSError, ssl.SSLError) as error:
+        except (ConfigError, OSError) as error:
             self._surroundings.metrics.count(
                 "sentinel_tls_reloads_total", listener=self._listener, result="kept_old"
             )
@@ -91,15 +96,6 @@ class ServerTls:
         )
         self._surroundings.logger.info("TLS files reloaded", extra={"listener": self._listener})
         return True
-
-    def _load(self) -> ssl.SSLContext:
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.minimum_version = ssl.TLSVersion.TLSv1_2
-        context.load_cert_chain(self._config.cert_file, self._config.key_file)
-        if self._config.client_ca_file:
-            context.load_verify_locations(cafile=self._config.client_ca_file)
-            context.verify_mode = ssl.CERT_REQUIRED
-        return context
 
     def _read_pair(self) -> tuple[bytes, bytes]:
         return Path(self._config.key_file).read_bytes(), Path(self._config.cert_file).read_bytes()
@@ -121,6 +117,62 @@ class ServerTls:
             expires_s,
             listener=self._listener,
         )
+
+
+def server_context(config: TlsConfig) -> ssl.SSLContext:
+    """A context for listening, from the files as they are now.
+
+    Raises:
+        ConfigError: a file cannot be used; its `path` is the name of the setting.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    load_pair(context, config.cert_file, config.key_file)
+    if config.client_ca_file:
+        load_authorities(context, "client_ca_file", config.client_ca_file)
+        context.verify_mode = ssl.CERT_REQUIRED
+    return context
+
+
+def load_pair(context: ssl.SSLContext, cert_file: str, key_file: str) -> None:
+    """Take a certificate and its key into a context; ConfigError at `cert_file` or `key_file` when they are of no use."""
+    _look_at("cert_file", cert_file)
+    _look_at("key_file", key_file)
+    try:
+        # Without a password OpenSSL would ask for one at the terminal, and wait.
+        context.load_cert_chain(cert_file, key_file, password=lambda: "")
+    except (OSError, ValueError) as error:
+        message = f"{cert_file!r} and {key_file!r} are no certificate with its key: {_why(error)}"
+        raise ConfigError([ConfigProblem(path="cert_file", message=message)]) from error
+
+
+def load_authorities(context: ssl.SSLContext, setting: str, file: str) -> None:
+    """Trust the authorities of a file; ConfigError at `setting` when it has none."""
+    _look_at(setting, file)
+    try:
+        context.load_verify_locations(cafile=file)
+    except (OSError, ValueError) as error:
+        message = f"the file {file!r} has no certificates to trust: {_why(error)}"
+        raise ConfigError([ConfigProblem(path=setting, message=message)]) from error
+
+
+def _look_at(setting: str, file: str) -> None:
+    """Whether a file can be read, because the errors of TLS itself do not say which could not."""
+    path = Path(file)
+    try:
+        if not path.is_file() and path.exists():
+            message = f"{file!r} is not a file"
+            raise ConfigError([ConfigProblem(path=setting, message=message)])
+        path.open("rb").close()
+    except (OSError, ValueError) as error:
+        message = f"the file {file!r} cannot be read: {_why(error)}"
+        raise ConfigError([ConfigProblem(path=setting, message=message)]) from error
+
+
+def _why(error: Exception) -> str:
+    if isinstance(error, ssl.SSLError):
+        return (error.reason or "not PEM").lower().replace("_", " ")
+    return getattr(error, "strerror", None) or str(error)
 
 
 def _mark(path: Path) -> tuple[int, int, int] | None:

@@ -14,6 +14,7 @@ import pytest
 
 from sentinel.app.config import load_config
 from tests.support.alertmanager_server import collector
+from tests.support.tls import make_certificate
 from tests.support.whole_app import Calls, Sidecar, sidecar, usual_of, with_history
 
 pytestmark = pytest.mark.timeout(60)
@@ -38,6 +39,7 @@ class File:
         sensitivity: str = "normal",
         error_ratio: float = 0.5,
         series_count_max: int = 10_000,
+        client: str = "",
         more: str = "",
     ) -> None:
         """Write it whole."""
@@ -49,7 +51,7 @@ receivers: {{otlp_http: {{listen: {{port: 0}}}}, otlp_grpc: {{enabled: false}}}}
 series: {{tick: 1s, series_count_max: {series_count_max}}}
 store: {{directory: {self._folder / "store"}}}
 incidents: {{hold: 1m, guards: {{error_ratio: {error_ratio}}}}}
-senders: {{webhooks: [{{name: hook, url: "{url}"}}]}}
+senders: {{webhooks: [{{name: hook, url: "{url}", client: {{{client}}}}}]}}
 web: {{listen: {{port: 0}}}}
 {more}
 """
@@ -136,6 +138,29 @@ async def test_a_wrong_file_keeps_the_last_good_one_and_says_so(tmp_path: Path) 
             assert (await reload_sentence(side))[0] == "degraded"
             await side.window(BURST)
             file.write(url=hook.url)
+            await taken(side)
+            assert await reload_sentence(side) == ("ok", "In effect")
+
+
+async def test_a_missing_file_of_authorities_keeps_the_last_good_configuration(
+    tmp_path: Path,
+) -> None:
+    """It was taken once, and from then on every page waited for a file that nobody had been told of."""
+    with collector() as hook:
+        file = File(tmp_path, hook.url)
+        async with watching(file) as side:
+            await side.window(Calls())
+            file.write(url=hook.url, client=f"ca_file: {tmp_path / 'missing.pem'}")
+            await taken(side, success=0.0)
+            assert await reload_sentence(side) == (
+                "degraded",
+                "The changed configuration has 1 fault; the last good one is kept",
+            )
+            await side.windows(2, BURST)
+            await side.sees(lambda: bool(hook.alerts()), "a page by the last good configuration")
+            # The file comes later, as a mounted secret may: nothing else has to change.
+            cert, _ = make_certificate(tmp_path, "missing")
+            cert.rename(tmp_path / "missing.pem")
             await taken(side)
             assert await reload_sentence(side) == ("ok", "In effect")
 

@@ -6,6 +6,7 @@ Method: certificates from openssl, the receivers over TLS, files changed under t
 from __future__ import annotations
 
 import asyncio
+import re
 import ssl
 import subprocess
 from pathlib import Path
@@ -14,6 +15,7 @@ import aiohttp
 import grpc
 import pytest
 
+from sentinel.errors import ConfigError
 from sentinel.receivers.otlp_grpc import OtlpGrpcConfig, OtlpGrpcListenConfig
 from sentinel.receivers.otlp_http import OtlpHttpConfig, OtlpHttpListenConfig
 from sentinel.runtime.auth import TokensConfig
@@ -151,7 +153,7 @@ async def test_missing_or_foreign_files_stop_the_start(tmp_path: Path) -> None:
     first, second = make_certificate(tmp_path, "first"), make_certificate(tmp_path, "second")
     for files in ((first[0], tmp_path / "absent.key"), (first[0], second[1])):
         config = OtlpHttpConfig(listen=OtlpHttpListenConfig(**exposed(files)))  # type: ignore[arg-type]
-        with pytest.raises((OSError, ssl.SSLError)):
+        with pytest.raises(ConfigError, match=re.escape(str(files[1]))):
             async with http_receiver(ListSink(), config):
                 pytest.fail("it listens without a usable certificate")
 

@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import hashlib
 import hmac
+import re
 import ssl
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -18,6 +19,7 @@ from pathlib import Path
 import orjson
 import pytest
 
+from sentinel.errors import ConfigError
 from sentinel.ports import SendOutcome, SendResult
 from sentinel.runtime.http_client import ClientConfig
 from sentinel.runtime.settings import Duration, Secret
@@ -318,7 +320,11 @@ async def test_our_own_certificate_is_shown_when_it_is_asked_for(tmp_path: Path)
         assert known.result is SendResult.DELIVERED
 
 
-async def test_a_file_of_authorities_that_is_not_there_is_a_failed_attempt(tmp_path: Path) -> None:
-    config = ClientConfig(ca_file=str(tmp_path / "missing.pem"))
-    (outcome,) = await post(WebhookConfig(url="https://127.0.0.1:1/", client=config))
-    assert outcome.result is SendResult.RETRY
+def test_a_sender_whose_files_cannot_be_used_is_not_made(tmp_path: Path) -> None:
+    """A missing authority was once found by the first page, as an error that named no file, at every attempt."""
+    missing = str(tmp_path / "missing.pem")
+    with pytest.raises(ConfigError, match=re.escape(missing)) as refusal:
+        WebhookSender(
+            WebhookConfig(url="https://127.0.0.1:1/", client=ClientConfig(ca_file=missing))
+        )
+    assert refusal.value.problems[0].path == "ca_file"
