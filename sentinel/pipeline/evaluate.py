@@ -221,7 +221,7 @@ class Evaluate:
         await self._adopt_settings()
         block = to_block(await self._named(window), self._ids)
         self._adopt_fit(block.start_ns)
-        self._evidence.remember(window.exemplars, window.logs)
+        self._remember_evidence(window)
         clock = self._surroundings.clock
         started_s = clock.monotonic_s()
         decision = decide(
@@ -240,6 +240,12 @@ class Evaluate:
         self._show(block, decision)
         if block.end_ns >= self._snapshot_due_ns:
             await self._save_state(block.end_ns)
+
+    def _remember_evidence(self, window: ClosedWindow) -> None:
+        before = self._evidence.dropped_count
+        self._evidence.remember(window.exemplars, window.logs)
+        if dropped := self._evidence.dropped_count - before:
+            self._surroundings.metrics.count("sentinel_evidence_dropped_total", dropped)
 
     async def _adopt_settings(self) -> None:
         """Take changed settings; what was decided by the old ones is not decided again by these."""

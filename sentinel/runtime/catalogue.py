@@ -156,6 +156,11 @@ CATALOGUE: tuple[MetricSpec, ...] = (
         "sentinel_fit_effective_timestamp_seconds",
         "Window boundary at which the baseline took effect (Unix).",
     ),
+    _metric(
+        _C,
+        "sentinel_evidence_dropped_total",
+        "Places and services whose traces and log lines were forgotten for want of room.",
+    ),
     # store
     _metric(_G, "sentinel_store_bytes", "Size of the store on disk."),
     _metric(_C, "sentinel_store_writes_total", "Transactions committed."),
