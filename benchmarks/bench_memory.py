@@ -1,7 +1,9 @@
-"""Resident memory of the sidecar: idle, and with 10,000 live series.
+"""Resident memory of the sidecar: idle, with 10,000 live series, and with a baseline of them in effect.
 
 The sidecar is the real program on its defaults with both OTLP receivers; it is fed over HTTP with payloads
-of the official messages. Memory is read from /proc, after each phase has settled.
+of the official messages. It runs three times on one store: on an empty one (idle, then with the load); after
+two days of 5-minute history of the same series were stored by another process, until the second fit is
+in effect, because a refit is when two of them are held; and once more, to resume. Memory is read from /proc.
 
     python benchmarks/bench_memory.py [--scopes 3334] [--seconds 60]
 """
@@ -10,6 +12,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -17,22 +21,152 @@ import sys
 import tempfile
 import time
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 from machine import describe
 from opentelemetry.proto.collector.trace.v1 import trace_service_pb2
 from opentelemetry.proto.trace.v1 import trace_pb2
 
+from sentinel.core.model import SeriesKey, WindowBlock, kind_of_signal
+from sentinel.runtime.catalogue import CATALOGUE
+from sentinel.runtime.clock import SystemClock
+from sentinel.runtime.component import Surroundings
+from sentinel.runtime.metrics import Metrics
+from sentinel.storage.sqlite import SqliteStore, StoreConfig
+
 SPANS_PER_REQUEST = 1000
+LOAD_EVERY_S = 3.0
+IDLE_MB, FULL_MB = 75, 140
+BIN_NS = 300_000_000_000
+HISTORY_BINS = 50 * 12
+FIT_EVERY_S = 45
+FITTED_WITHIN_S = 600.0
 
 
-def rss_mb(pid: int) -> float:
-    """Resident memory of a process in MB."""
-    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-        if line.startswith("VmRSS:"):
-            return int(line.split()[1]) * 1024 / 1e6
-    message = f"process {pid} has no VmRSS"
-    raise RuntimeError(message)
+class Sidecar:
+    """A running sidecar and where it answers."""
+
+    def __init__(self, process: subprocess.Popen[bytes], ready: dict[str, Any]) -> None:
+        self._process = process
+        self._ready = ready
+
+    def memory_mb(self, field: str = "VmRSS") -> float:
+        """Resident memory in MB; with `VmHWM` the highest so far."""
+        for line in Path(f"/proc/{self._process.pid}/status").read_text().splitlines():
+            if line.startswith(f"{field}:"):
+                return int(line.split()[1]) * 1024 / 1e6
+        message = f"process {self._process.pid} has no {field}"
+        raise RuntimeError(message)
+
+    def load(self, *, scopes: int, seconds: float, until_fit: int = 0) -> None:
+        """Send spans of all scopes for some seconds, and on until the fit of that version is in effect."""
+        started = time.monotonic()
+        while True:
+            round_started = time.monotonic()
+            for first in range(0, scopes, SPANS_PER_REQUEST):
+                count = min(SPANS_PER_REQUEST, scopes - first)
+                body = payload(first, count, time.time_ns())
+                post(self._ready["otlp_http_url"] + "/v1/traces", body)
+            passed = time.monotonic() - started
+            if passed > seconds and self.fit_version() >= until_fit:
+                return
+            if passed > FITTED_WITHIN_S:
+                message = f"fit {until_fit} was not in effect after {passed:.0f} s"
+                raise RuntimeError(message)
+            time.sleep(max(0.0, LOAD_EVERY_S - (time.monotonic() - round_started)))
+
+    def fit_version(self) -> int:
+        """The fit in effect, 0 before the first."""
+        return json.loads(self._get("/api/v1/status"))["fit_version"] or 0
+
+    def series_count(self) -> int:
+        """How many series are live."""
+        lines = self._get("/metrics").splitlines()
+        counts = [line.rsplit(" ", 1)[1] for line in lines if line.startswith("sentinel_series{")]
+        return round(sum(map(float, counts)))
+
+    def tell(self, phase: str, *, goal_mb: int) -> None:
+        """Print what is resident, and the most that was since the start."""
+        print(
+            f"{phase}: {self.memory_mb():.0f} MB resident (to reach: {goal_mb}),"
+            f" {self.memory_mb('VmHWM'):.0f} MB at most since the start",
+            flush=True,
+        )
+
+    def _get(self, path: str) -> str:
+        with urllib.request.urlopen(self._ready["web_url"] + path, timeout=20) as response:
+            return str(response.read().decode())
+
+
+@contextmanager
+def sidecar_in(folder: Path, *, scopes: int) -> Iterator[Sidecar]:
+    """The real program over the store in a folder, ended when the caller is done."""
+    ready_path, config_path = folder / "ready.json", folder / "sentinel.yaml"
+    ready_path.unlink(missing_ok=True)
+    config_path.write_text(
+        "web: {listen: {port: 0}}\n"
+        "receivers: {otlp_http: {listen: {port: 0}}, otlp_grpc: {listen: {port: 0}}}\n"
+        f"series: {{series_count_max: {scopes * 3 + 100}}}\n"
+        f"fit: {{interval: {FIT_EVERY_S}s}}\n"
+        f"store: {{directory: {folder}/store}}\n"
+    )
+    command = Path(sys.executable).with_name("sentinel")
+    process = subprocess.Popen(
+        [command, "run", "--config", config_path, "--ready-file", ready_path],
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        deadline = time.monotonic() + 30
+        while not (ready_path.exists() and ready_path.read_text().endswith("\n")):
+            if time.monotonic() > deadline or process.poll() is not None:
+                message = "the sidecar did not become ready"
+                raise RuntimeError(message)
+            time.sleep(0.1)
+        yield Sidecar(process, json.loads(ready_path.read_text()))
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(60)
+
+
+def fill(directory: str, scopes: int) -> None:
+    """Store history of what the load will be, with some noise."""
+    surroundings = Surroundings(
+        clock=SystemClock(), metrics=Metrics(CATALOGUE), logger=logging.getLogger("bench")
+    )
+    store = SqliteStore(StoreConfig(directory=directory), surroundings)
+    store.open()
+    keys = [
+        SeriesKey(f"service-{number // SPANS_PER_REQUEST}", "edge", f"GET /r{number}", signal_name)
+        for number in range(scopes)
+        for signal_name in ("traffic", "errors", "latency")
+    ]
+    named = [(key, kind_of_signal(key.signal)) for key in keys]
+    ids = np.array(store.register(named, now_ns=time.time_ns()), np.int64)
+    order = np.argsort(ids)
+    latency_s = (1 + np.arange(scopes) % 90) / 1000
+    usual = np.stack([np.full(scopes, 1 / LOAD_EVERY_S), np.zeros(scopes), latency_s], axis=1)
+    rng = np.random.default_rng(1)
+    end_ns = time.time_ns() // BIN_NS * BIN_NS
+    for first in range(0, HISTORY_BINS, 48):
+        count = min(48, HISTORY_BINS - first)
+        noise = 1 + 0.05 * rng.standard_normal((count, len(keys)))
+        value = (usual.reshape(-1) * noise).astype(np.float32)[:, order]
+        store.append_history(
+            WindowBlock(
+                start_ns=end_ns - (HISTORY_BINS - first) * BIN_NS,
+                step_ns=BIN_NS,
+                series=ids[order],
+                kind=np.array([kind for _, kind in named], np.int8)[order],
+                value=value,
+                weight=np.full(value.shape, 100, np.float32),
+                heard=np.ones(value.shape, np.bool_),
+            )
+        )
+    store.close()
 
 
 def payload(first: int, count: int, now_ns: int) -> bytes:
@@ -70,65 +204,37 @@ def post(url: str, body: bytes) -> None:
 
 
 def main() -> int:
-    """Run both phases and print what they took."""
+    """Run all phases and print what they took."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--scopes", type=int, default=3334, help="routes; each makes three series")
-    parser.add_argument("--seconds", type=float, default=60.0, help="how long the load lasts")
+    parser.add_argument("--seconds", type=float, default=60.0, help="how long each load lasts")
     args = parser.parse_args()
     print(describe())
-    with tempfile.TemporaryDirectory() as folder:
-        ready_path = Path(folder) / "ready.json"
-        config_path = Path(folder) / "sentinel.yaml"
-        config_path.write_text(
-            "web: {listen: {port: 0}}\n"
-            "receivers: {otlp_http: {listen: {port: 0}}, otlp_grpc: {listen: {port: 0}}}\n"
-            f"series: {{series_count_max: {args.scopes * 3 + 100}}}\n"
-            f"store: {{directory: {folder}/store}}\n"
-        )
-        sidecar = subprocess.Popen(
-            [
-                str(Path(sys.executable).with_name("sentinel")),
-                *("run", "--config", str(config_path), "--ready-file", str(ready_path)),
-            ],
-            stderr=subprocess.DEVNULL,
-        )
-        try:
-            deadline = time.monotonic() + 30
-            while not (ready_path.exists() and ready_path.read_text().endswith("\n")):
-                if time.monotonic() > deadline or sidecar.poll() is not None:
-                    print("the sidecar did not become ready", file=sys.stderr)
-                    return 3
-                time.sleep(0.1)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        with sidecar_in(folder, scopes=args.scopes) as sidecar:
             time.sleep(15)
-            print(f"idle: {rss_mb(sidecar.pid):.0f} MB resident (to reach: 75)")
-            ready = json.loads(ready_path.read_text())
-            peak_mb = 0.0
-            until = time.monotonic() + args.seconds
-            while time.monotonic() < until:
-                started = time.monotonic()
-                for first in range(0, args.scopes, SPANS_PER_REQUEST):
-                    count = min(SPANS_PER_REQUEST, args.scopes - first)
-                    post(
-                        ready["otlp_http_url"] + "/v1/traces",
-                        payload(first, count, time.time_ns()),
-                    )
-                peak_mb = max(peak_mb, rss_mb(sidecar.pid))
-                time.sleep(max(0.0, 3.0 - (time.monotonic() - started)))
-            text = (
-                urllib.request.urlopen(ready["web_url"] + "/metrics", timeout=20).read().decode()
-            )
-            series = sum(
-                float(line.rsplit(" ", 1)[1])
-                for line in text.splitlines()
-                if line.startswith("sentinel_series{")
-            )
-            print(
-                f"with {series:.0f} series: {rss_mb(sidecar.pid):.0f} MB resident,"
-                f" {peak_mb:.0f} MB at most (to reach: 140)"
-            )
-        finally:
-            sidecar.send_signal(signal.SIGTERM)
-            sidecar.wait(20)
+            sidecar.tell("idle", goal_mb=IDLE_MB)
+            sidecar.load(scopes=args.scopes, seconds=args.seconds)
+            print(f"with {sidecar.series_count()} series:")
+            sidecar.tell("  without a fit", goal_mb=FULL_MB)
+        # In a process of its own, so that nothing of it can be inherited.
+        filler = multiprocessing.get_context("spawn").Process(
+            target=fill, args=(f"{folder}/store", args.scopes)
+        )
+        filler.start()
+        filler.join()
+        if filler.exitcode:
+            print("the history could not be stored", file=sys.stderr)
+            return 3
+        with sidecar_in(folder, scopes=args.scopes) as sidecar:
+            sidecar.load(scopes=args.scopes, seconds=args.seconds, until_fit=1)
+            sidecar.tell("  with the first fit in effect", goal_mb=FULL_MB)
+            sidecar.load(scopes=args.scopes, seconds=30.0, until_fit=sidecar.fit_version() + 1)
+            sidecar.tell("  with a refit in effect", goal_mb=FULL_MB)
+        with sidecar_in(folder, scopes=args.scopes) as sidecar:
+            sidecar.load(scopes=args.scopes, seconds=args.seconds)
+            sidecar.tell("  after a restart", goal_mb=FULL_MB)
     return 0
 
 

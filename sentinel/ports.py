@@ -79,7 +79,7 @@ class Snapshot:
 
     at_ns: int
     version: int
-    payload: bytes
+    payload: bytes | bytearray
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,6 +15,7 @@ from sentinel.app.reload import Reloader
 from sentinel.runtime.clock import SystemClock
 from sentinel.runtime.config_loader import Loaded
 from sentinel.runtime.logging import configure_logging
+from sentinel.runtime.memory import give_back_memory, limit_kept_memory
 from sentinel.runtime.tasks import TaskGroup
 
 _HEALTH_EVERY_S = 5.0
@@ -33,6 +34,7 @@ async def serve(
     Raises:
         SentinelError, OSError: something could not be started; what had started was stopped.
     """
+    limit_kept_memory()
     logger = configure_logging(loaded.config.logging)
     for warning in loaded.warnings:
         logger.warning("Configuration warning", extra={"warning": str(warning)})
@@ -46,6 +48,7 @@ async def serve(
     if not await _started(application, stopping):
         logger.info("Told to stop before everything had started")
         return
+    give_back_memory()
     try:
         tasks.spawn("health", lambda: _report_health(application))
         addresses = application.addresses()

@@ -80,6 +80,10 @@ class FitSource(Protocol):
         """The newest fit, which takes effect at its `at_ns`."""
         ...
 
+    def adopted(self, fit: Fit) -> None:
+        """Hear that a fit is in effect and what it learned is in the state."""
+        ...
+
     def stored(self, snapshot: Snapshot) -> Fit | None:
         """A fit that was stored, or None when its bytes cannot be used."""
         ...
@@ -289,8 +293,13 @@ class Evaluate:
         metrics.set("sentinel_fit_effective_timestamp_seconds", start_ns / 1e9)
 
     def _use_fit(self, fit: Fit) -> None:
-        self._fit = fit
         self._state = fit.primed_state(self._state, settings=self._settings.scoring)
+        self._keep_fit(fit)
+
+    def _keep_fit(self, fit: Fit) -> None:
+        """Judge by a fit whose rows are in the state."""
+        self._fit = fit.without_rows()
+        self._fits.adopted(fit)
 
     async def _store_tick(self, block: WindowBlock, decision: Decision) -> None:
         """One transaction; pages that it could not keep are kept here and tried with the next window."""
@@ -373,12 +382,6 @@ class Evaluate:
 
     async def _resume(self) -> None:
         """Load the newest usable state, then decide what was stored after it."""
-        fits = [
-            fit
-            for snapshot in await self._store.run(self._store.sync.fits)
-            if (fit := self._fits.stored(snapshot)) is not None
-        ]
-        fits.sort(key=lambda fit: fit.at_ns)
         from_ns, usable = 0, False
         for snapshot in await self._store.run(self._store.sync.states):
             try:
@@ -394,16 +397,32 @@ class Evaluate:
         now_ns = self._surroundings.clock.now_ns()
         oldest_ns = now_ns - round(self._config.resume_max * 1e9)
         oldest_ns -= oldest_ns % self._step_ns
+        fits = await self._stored_fits(before_ns=from_ns if usable else 0)
         for fit in fits:
             if usable and fit.at_ns < from_ns:
                 # What it primed is in the state already.
-                self._fit = fit
+                self._keep_fit(fit)
         decided = await self._decide_again(max(from_ns, oldest_ns), fits)
         if usable or decided:
             self._surroundings.logger.info(
                 "Resumed from the store",
                 extra={"windows_decided_again": decided, "series": len(self._keys)},
             )
+
+    async def _stored_fits(self, *, before_ns: int) -> list[Fit]:
+        """The fits that stored windows are decided by again, earliest first.
+
+        That is the newest alone when it was in effect before these windows; the others are not even read then.
+        """
+        newest = self._fits.current()
+        if newest is not None and newest.at_ns < before_ns:
+            return [newest]
+        fits = [
+            fit
+            for snapshot in await self._store.run(self._store.sync.fits)
+            if (fit := self._fits.stored(snapshot)) is not None
+        ]
+        return sorted(fits, key=lambda fit: fit.at_ns)
 
     async def _decide_again(self, from_ns: int, fits: Sequence[Fit]) -> int:
         recalled = {

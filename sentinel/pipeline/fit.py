@@ -152,11 +152,16 @@ class Fitter:
         """The newest fit, which takes effect at its `at_ns`; None before the first."""
         return self._current
 
+    def adopted(self, fit: Fit) -> None:
+        """Hear that a fit is in effect and what it learned is in the state, so that this is not kept twice."""
+        if self._current is not None and self._current.version == fit.version:
+            self._current = fit.without_rows()
+
     def stored(self, snapshot: Snapshot) -> Fit | None:
         """A fit that was stored, or None when its bytes cannot be used."""
         try:
-            return fit_from_snapshot(snapshot)
-        except ValueError as error:
+            return self._checked(snapshot)
+        except (ValueError, KeyError) as error:
             self._surroundings.logger.warning(
                 "A stored fit cannot be used", extra={"reason": str(error)}
             )
@@ -176,10 +181,14 @@ class Fitter:
 
     async def start(self) -> None:
         """Load the newest stored fit and begin to fit."""
-        for snapshot in await self._store.run(self._store.sync.fits):
-            self._last_version = max(self._last_version, snapshot.version)
-            if self._current is None:
-                self._current = self.stored(snapshot)
+        # The older one is read only when the newest is of no use.
+        for limit in (1, 2):
+            for snapshot in await self._store.run(self._store.sync.fits, limit=limit):
+                self._last_version = max(self._last_version, snapshot.version)
+                if self._current is None:
+                    self._current = self.stored(snapshot)
+            if self._current is not None:
+                break
         self._health.ok(
             "Waiting for the first fit"
             if self._current is None
@@ -245,21 +254,26 @@ class Fitter:
         at_ns = (now_ns // self._step_ns + 1) * self._step_ns
         snapshot = Snapshot(at_ns=at_ns, version=version, payload=payload)
         try:
-            fit = fit_from_snapshot(snapshot)
+            fit = self._checked(snapshot)
         except (ValueError, KeyError) as error:
             raise _FitFailedError(
                 FitResult.GARBAGE, f"the child's answer is no fit: {error}"
             ) from error
-        if fit.rows.step_ns != self._step_ns:
-            msg = "the child's answer is for windows of another width"
-            raise _FitFailedError(FitResult.GARBAGE, msg)
         await self._store.run(self._store.sync.save_fit, snapshot)
         self._last_version, self._current = version, fit
         metrics.count("sentinel_fits_total", result=FitResult.OK)
         metrics.set("sentinel_fit_duration_seconds", clock.monotonic_s() - started_s)
         self._health.ok(f"Fit {version} knows {len(fit.profile.series)} series")
 
-    async def _run_child(self, *, now_ns: int, version: int) -> bytes | None:
+    def _checked(self, snapshot: Snapshot) -> Fit:
+        """The fit in a snapshot; ValueError or KeyError when it is none for these windows."""
+        fit = fit_from_snapshot(snapshot)
+        if fit.rows is not None and fit.rows.step_ns != self._step_ns:
+            msg = f"it is for windows of {fit.rows.step_ns} ns, not {self._step_ns} ns"
+            raise ValueError(msg)
+        return fit
+
+    async def _run_child(self, *, now_ns: int, version: int) -> bytearray | None:
         """The child's answer; None when there is no history to fit."""
         request = {
             "directory": self._directory,
@@ -301,7 +315,7 @@ class Fitter:
 
     async def _converse(
         self, child: asyncio.subprocess.Process, request: bytes
-    ) -> tuple[bytes, bytes]:
+    ) -> tuple[bytearray, bytes]:
         if child.stdin is None or child.stdout is None or child.stderr is None:
             msg = "the child has no pipes"
             raise _FitFailedError(FitResult.NOT_STARTED, msg)
@@ -315,14 +329,15 @@ class Fitter:
         )
         return answer, complaint
 
-    async def _read(self, stream: asyncio.StreamReader, limit_bytes: int) -> bytes:
+    async def _read(self, stream: asyncio.StreamReader, limit_bytes: int) -> bytearray:
         parts = bytearray()
         while part := await stream.read(_CHUNK_BYTES):
             parts += part
             if len(parts) > limit_bytes:
                 msg = f"the child's answer is larger than {limit_bytes} bytes"
                 raise _FitFailedError(FitResult.TOO_LARGE, msg)
-        return bytes(parts)
+        # As it is: the fit of 10,000 series is 25 MB, and a copy as bytes would be as many again.
+        return parts
 
     async def _end_child(self) -> None:
         child, self._child = self._child, None

@@ -7,7 +7,7 @@ Besides the profile, series that cannot be judged yet are primed: the scorer run
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -69,17 +69,22 @@ class Fit:
         version: counts the fits of a store.
         at_ns: start of the first window that is judged by it.
         profile: what is expected.
-        rows: what was learned of series that were not ready when the fit was made.
+        rows: what was learned of series that were not ready when the fit was made; None once it was handed
+            on, because it is as large as the profile and keeps the bytes that it was read from.
     """
 
     version: int
     at_ns: int
     profile: Profile
-    rows: DetectorState
+    rows: DetectorState | None
 
     def primed_state(self, state: DecisionState, *, settings: ScoringSettings) -> DecisionState:
         """The state with what the fit learned of series that are not ready; `state` is used up."""
-        return state.primed(self.rows, settings=settings)
+        return state if self.rows is None else state.primed(self.rows, settings=settings)
+
+    def without_rows(self) -> Fit:
+        """The fit as it is kept after a state was primed with it."""
+        return replace(self, rows=None)
 
 
 def fit_from_snapshot(snapshot: Snapshot) -> Fit:
@@ -91,8 +96,8 @@ def fit_from_snapshot(snapshot: Snapshot) -> Fit:
     return Fit(
         version=snapshot.version,
         at_ns=snapshot.at_ns,
-        profile=Profile.from_bytes(parts["profile"].tobytes()),
-        rows=state_from_bytes(parts["rows"].tobytes()),
+        profile=Profile.from_bytes(parts["profile"].data.cast("B")),
+        rows=state_from_bytes(parts["rows"].data.cast("B"), read_only=True),
     )
 
 

@@ -64,7 +64,8 @@ class Profile:
         left = twice_ns // (2 * self.step_ns)
         share = ((twice_ns - left * 2 * self.step_ns) / (2 * self.step_ns))[:, None]
         bins, at = self._bins(left, self._columns(block.series))
-        first, second = bins[at], bins[at + 1]
+        # Windows of one bin, such as a live one, share its two rows; taking rows by index copies them.
+        first, second = (bins[:1], bins[1:]) if len(bins) == 2 else (bins[at], bins[at + 1])
         expected = second - first
         expected *= share
         expected += first
@@ -91,8 +92,8 @@ class Profile:
         return pack_arrays({"series": self.series, "grid": self.grid}, facts)
 
     @classmethod
-    def from_bytes(cls, data: bytes) -> Profile:
-        """A profile from bytes; ValueError when they are damaged or of another format."""
+    def from_bytes(cls, data: bytes | bytearray | memoryview) -> Profile:
+        """A profile from bytes, which it does not keep; ValueError when they are damaged or of another format."""
         arrays, facts = unpack_arrays(data)
         if facts.get("format") != _FORMAT:
             msg = f"a profile of format {facts.get('format')} cannot be read"

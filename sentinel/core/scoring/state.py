@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sentinel.core.scoring.settings import HOUR_NS, Grid
-from sentinel.core.stats.packing import pack_arrays, unpack_arrays
+from sentinel.core.stats.packing import packed_pieces, unpack_arrays
 
 VIEWS = 2
 SIDES = 2
@@ -171,14 +171,18 @@ class DetectorState:
         return known
 
     def to_bytes(self) -> bytes:
-        """The state as bytes that `from_bytes` reads; the same state gives the same bytes."""
+        """The state as bytes that `state_from_bytes` reads; the same state gives the same bytes."""
+        return b"".join(self.pieces())
+
+    def pieces(self) -> list[bytes | memoryview]:
+        """The bytes of `to_bytes` in pieces that look into the columns, to be joined before those change."""
         facts = {
             "format": _FORMAT,
             "step_ns": self.step_ns,
             "next_ns": self.next_ns,
             "hour": self.hour,
         }
-        return pack_arrays({name: getattr(self, name) for name in COLUMNS}, facts)
+        return packed_pieces({name: getattr(self, name) for name in COLUMNS}, facts)
 
 
 _NOT_COLUMNS = {"step_ns", "next_ns", "hour", "hourly"}
@@ -239,13 +243,20 @@ def new_state(series: _Longs, *, step_ns: int, base_cut: float) -> DetectorState
     )
 
 
-def state_from_bytes(data: bytes) -> DetectorState:
-    """A state from bytes; ValueError when they are damaged or of another format."""
+def state_from_bytes(
+    data: bytes | bytearray | memoryview, *, read_only: bool = False
+) -> DetectorState:
+    """A state from bytes; ValueError when they are damaged or of another format.
+
+    With `read_only` its columns look into `data` and cannot be changed: enough to copy rows from.
+    """
     arrays, facts = unpack_arrays(data)
     if facts.get("format") != _FORMAT or set(arrays) != set(COLUMNS):
         msg = f"a detector state of format {facts.get('format')} cannot be read"
         raise ValueError(msg)
-    columns: dict[str, Any] = dict(arrays)
+    columns: dict[str, Any] = arrays if read_only else {}
+    for name in () if read_only else COLUMNS:
+        columns[name] = arrays.pop(name).copy()
     return DetectorState(
         step_ns=int(facts["step_ns"]),
         next_ns=int(facts["next_ns"]),

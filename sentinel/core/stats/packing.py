@@ -23,31 +23,48 @@ def pack_arrays(
     arrays: Mapping[str, NDArray[np.generic]], facts: Mapping[str, int | float | str]
 ) -> bytes:
     """Arrays and a few facts beside them as bytes; the same input gives the same bytes."""
-    header: dict[str, object] = {"facts": dict(facts), "arrays": []}
+    return b"".join(packed_pieces(arrays, facts))
+
+
+def packed_pieces(
+    arrays: Mapping[str, NDArray[np.generic]], facts: Mapping[str, int | float | str]
+) -> list[bytes | memoryview]:
+    """The bytes of `pack_arrays` in pieces that look into the arrays, so that joining is the only copy.
+
+    The arrays must stay as they are until the pieces are joined.
+    """
     listed: list[list[object]] = []
-    bodies: list[bytes] = []
+    bodies: list[bytes | memoryview] = []
     for name, array in arrays.items():
         code = array.dtype.str.lstrip("<|=")
         if code not in _TYPES:
             msg = f"array {name} has type {array.dtype}, which is not packed"
             raise ValueError(msg)
         listed.append([name, code, list(array.shape)])
-        bodies.append(np.ascontiguousarray(array).astype(f"<{code}", copy=False).tobytes())
-    header["arrays"] = listed
+        if array.size:
+            little = np.ascontiguousarray(array).astype(f"<{code}", copy=False)
+            bodies.append(little.reshape(-1).view(np.uint8).data)
+    header = {"facts": dict(facts), "arrays": listed}
     head = json.dumps(header, separators=(",", ":")).encode()
-    body = head + b"".join(bodies)
-    return _PREFIX.pack(_MAGIC, len(head), zlib.crc32(body)) + body
+    checksum = zlib.crc32(head)
+    for body in bodies:
+        checksum = zlib.crc32(body, checksum)
+    return [_PREFIX.pack(_MAGIC, len(head), checksum), head, *bodies]
 
 
 def unpack_arrays(
-    data: bytes,
+    data: bytes | bytearray | memoryview,
 ) -> tuple[dict[str, NDArray[np.generic]], dict[str, int | float | str]]:
-    """What `pack_arrays` was given; ValueError when the bytes are not what it wrote."""
+    """What `pack_arrays` was given; ValueError when the bytes are not what it wrote.
+
+    The arrays look into `data`, keep it alive and cannot be written to: who keeps or changes one copies it.
+    """
     if len(data) < _PREFIX.size:
         msg = f"{len(data)} bytes are too few for packed arrays"
         raise ValueError(msg)
-    magic, head_bytes, checksum = _PREFIX.unpack_from(data)
-    body = memoryview(data)[_PREFIX.size :]
+    whole = memoryview(data).toreadonly()
+    magic, head_bytes, checksum = _PREFIX.unpack_from(whole)
+    body = whole[_PREFIX.size :]
     if magic != _MAGIC:
         msg = "these are not packed arrays"
         raise ValueError(msg)
@@ -66,7 +83,7 @@ def unpack_arrays(
         if at + size > len(body):
             msg = f"array {name} is cut short"
             raise ValueError(msg)
-        arrays[name] = np.frombuffer(body[at : at + size], dtype=dtype).reshape(shape).copy()
+        arrays[name] = np.frombuffer(body[at : at + size], dtype=dtype).reshape(shape)
         at += size
     if at != len(body):
         msg = f"{len(body) - at} bytes follow the packed arrays"
