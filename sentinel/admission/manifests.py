@@ -14,6 +14,7 @@ from typing import Any
 
 import yaml
 
+from sentinel.admission.fields import unknown_fields
 from sentinel.admission.json_patch import Operation, difference
 from sentinel.admission.patch import EXPLANATIONS, Outcome, patch_pod
 from sentinel.admission.sidecar import SidecarConfig
@@ -132,6 +133,8 @@ def _inject_object(
         if not isinstance(holder.get(key), dict):
             msg = f"{'.'.join(path)} is missing or is not an object"
             raise MalformedInputError(msg)
+    if unknown := unknown_fields(holder[key]):
+        raise MalformedInputError("; ".join(unknown))
     injection = patch_pod(holder[key], config)
     # An object that is itself the pod is changed in place, because the list it may stand in holds it.
     target = holder[key]
