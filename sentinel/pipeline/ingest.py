@@ -14,6 +14,7 @@ import numpy as np
 
 from sentinel.core.model import Kind, SampleBatch
 from sentinel.core.series import Aggregator, ClosedWindows, SeriesSettings
+from sentinel.core.series.watermark import AHEAD_MAX_NS
 from sentinel.ports import Admission
 from sentinel.runtime.component import Health, HealthRecord, Surroundings
 from sentinel.runtime.queue import BoundedQueue
@@ -246,6 +247,12 @@ class Ingest:
                 "sentinel_windows_dropped_total", counts.skipped_windows, reason="clock_jumped"
             )
 
+    def _ahead_s(self) -> float:
+        """How far windows are closed beyond what the clock shows; 0 for as little as is usual."""
+        ahead_ns = self._aggregator.watermark_ns - self._surroundings.clock.now_ns()
+        usual_ns = AHEAD_MAX_NS + round(self._config.lateness * 1e9)
+        return ahead_ns / 1e9 if ahead_ns > usual_ns else 0.0
+
     def _judge(self) -> None:
         failing = self._tasks.failing
         if failing:
@@ -256,5 +263,10 @@ class Ingest:
             self._health.degraded(f"The queue is {self._queue.fill_ratio:.0%} full")
         elif self._aggregator.clock_distrusted:
             self._health.degraded("The clock has jumped; windows wait until it is confirmed")
+        elif (ahead_s := self._ahead_s()) > 0:
+            # Closed windows are decided, and are not decided again: only time mends this.
+            self._health.degraded(
+                f"The clock was {ahead_s:.0f} s ahead and went back; until it is there again, all that comes is late"
+            )
         else:
             self._health.ok("Reducing")

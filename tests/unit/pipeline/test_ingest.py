@@ -152,6 +152,27 @@ async def test_a_batch_that_breaks_the_reduction_takes_no_other_with_it() -> Non
         assert stage.traffic() == [2.0]
 
 
+async def test_a_clock_that_was_ahead_and_went_back_is_told_until_time_has_caught_up() -> None:
+    """All that came was late then, and nothing said why no window closed any more."""
+    stage = Stage()
+    async with running(stage) as (ingest, clock, surroundings):
+        clock.step_wall(3600)
+        await clock.advance(60)
+        assert ingest.health().status is HealthStatus.OK
+        closed = len(stage.windows)
+        clock.step_wall(-3600)
+        assert ingest.accept(calls_at(clock.now_ns(), 7), size_bytes=1) is Admission.ACCEPTED
+        await clock.advance(30)
+        health = ingest.health()
+        assert health.status is HealthStatus.DEGRADED
+        assert health.sentence.startswith("The clock was 3565 s ahead and went back")
+        assert surroundings.metrics.value("sentinel_samples_late_total", signal="traces") == 7
+        assert len(stage.windows) == closed
+        await clock.advance(3600)
+        assert ingest.health().status is HealthStatus.OK
+        assert len(stage.windows) > closed
+
+
 async def test_stopping_reduces_what_is_queued_and_leaves_open_windows_out() -> None:
     stage = Stage()
     async with running(stage) as (ingest, clock, _):
