@@ -11,7 +11,7 @@ export OPENBLAS_NUM_THREADS = 1
 
 .DEFAULT_GOAL := help
 .PHONY: help install lock demo test test-full lint typecheck contracts format system-deps clean \
-        bench bench-ingest bench-tick bench-memory bench-detection docs
+        bench bench-ingest bench-tick bench-memory bench-server bench-store bench-detection docs
 
 help:  ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -58,7 +58,7 @@ format: install  ## Rewrite the code in the house style
 docs: install  ## Regenerate the generated documents
 	$(BIN)/python -m sentinel.app.docs
 
-bench: bench-ingest bench-tick bench-memory  ## The speed and memory figures, with the machine they were taken on
+bench: bench-ingest bench-tick bench-memory  ## The speed and memory figures beside their goals, with the machine they were taken on
 
 bench-ingest: install
 	$(BIN)/python benchmarks/bench_ingest.py
@@ -68,6 +68,12 @@ bench-tick: install
 
 bench-memory: install
 	$(BIN)/python benchmarks/bench_memory.py
+
+bench-server: install  ## What a span costs from the socket on, over HTTP and gRPC
+	$(BIN)/python benchmarks/bench_server.py
+
+bench-store: install  ## What a window costs to store, and how fast past data comes in
+	$(BIN)/python benchmarks/bench_store.py
 
 bench-detection: install  ## Score the previewed pages on labelled data: make bench-detection DATA=... SCORER=...
 	$(BIN)/python benchmarks/detection/score.py --data "$(DATA)" --scorer "$(SCORER)"

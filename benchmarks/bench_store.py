@@ -1,6 +1,6 @@
 """What a window costs to store, and how fast past data comes in.
 
-Run as `python -m benchmarks.bench_store [--quick]`. A window is stored as it is live: committed to the disk with
+Run as `make bench-store`. A window is stored as it is live: committed to the disk with
 synchronous=FULL, then rolled up, packed and thinned out; the median is an ordinary window, the mean
 includes all of that. Backfill is measured on 1,000 series and scaled to 10,000 series of 28 days.
 """
