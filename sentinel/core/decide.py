@@ -196,8 +196,8 @@ def decide(
     tracker = state.tracker
     frozen = np.zeros(block.series_count, np.bool_)
     if state.frozen.size and frozen.size:
-        at = np.minimum(np.searchsorted(block.series, state.frozen), frozen.size - 1)
-        frozen[at[block.series[at] == state.frozen]] = True
+        place = np.minimum(np.searchsorted(block.series, state.frozen), frozen.size - 1)
+        frozen[place[block.series[place] == state.frozen]] = True
     if block.start_ns > detector.next_ns:
         pass_gap(detector, block, frozen=frozen, settings=settings.scoring)
     verdicts: list[VerdictBlock] = []

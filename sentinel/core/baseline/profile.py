@@ -66,11 +66,10 @@ class Profile:
         bins, at = self._bins(left, self._columns(block.series))
         # Windows of one bin, such as a live one, share its two rows; taking rows by index copies them.
         first, second = (bins[:1], bins[1:]) if len(bins) == 2 else (bins[at], bins[at + 1])
-        expected = second - first
-        expected *= share
+        expected = (second - first) * share
         expected += first
         unknown = np.isnan(expected)
-        if unknown.any():
+        if np.count_nonzero(unknown):
             alone = np.where(np.isnan(first) & (share > 0), second, first)
             expected[unknown] = alone[unknown]
         return ExpectationBlock(

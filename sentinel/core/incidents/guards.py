@@ -22,6 +22,7 @@ from sentinel.core.incidents.layout import Layout
 from sentinel.core.incidents.settings import MINUTE_NS, GuardSettings
 from sentinel.core.model import Kind
 
+_Counts = NDArray[np.int64]
 _RUN_STALE_NS = 5 * MINUTE_NS
 """A run older than this ends at a window without a value, so that two bad windows hours apart are not a run."""
 
@@ -94,7 +95,7 @@ def watch(
     state, trips = _over_limit(
         state, layout, start_ns=start_ns, value=value, weight=weight, settings=settings
     )
-    state, stopped = _stopped(
+    busy_count, zero_count, zero_first_ns, stopped = _stopped(
         state, layout, start_ns=start_ns, step_ns=step_ns, value=value, settings=settings
     )
     trips = sorted(trips + stopped, key=lambda trip: trip.column)
@@ -107,7 +108,15 @@ def watch(
         & (unheard_count * step_ns >= settings.blind_after_ns)
         & (heard_count * step_ns >= settings.blind_heard_ns)
     )
-    return replace(state, heard_count=heard_count, unheard_count=unheard_count), trips, blind
+    state = replace(
+        state,
+        busy_count=busy_count,
+        zero_count=zero_count,
+        zero_first_ns=zero_first_ns,
+        heard_count=heard_count,
+        unheard_count=unheard_count,
+    )
+    return state, trips, blind
 
 
 def _over_limit(
@@ -157,7 +166,8 @@ def _stopped(
     step_ns: int,
     value: NDArray[np.float32],
     settings: GuardSettings,
-) -> tuple[GuardState, list[Trip]]:
+) -> tuple[_Counts, _Counts, _Counts, list[Trip]]:
+    """The new `busy_count`, `zero_count` and `zero_first_ns`, and the trips."""
     at = layout.traffic
     traffic = value[at]
     before = state.busy_count[at]
@@ -188,8 +198,7 @@ def _stopped(
             )
             for column in silent[zeros[silent] >= settings.stopped_window_count]
         ]
-    state = replace(state, busy_count=busy_count, zero_count=zeros, zero_first_ns=first_ns)
-    return state, trips
+    return busy_count, zeros, first_ns, trips
 
 
 def _why_over(kind: Kind, settings: GuardSettings) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -41,6 +42,11 @@ class Layout:
     guards: GuardSettings
     limit: NDArray[np.float32]
     traffic: NDArray[np.int64]
+
+    def place_of(self, service: str) -> int | None:
+        """Its position in `services`, None when no series is its."""
+        at = bisect_left(self.services, service)
+        return at if at < len(self.services) and self.services[at] == service else None
 
     def heard_services(self, heard: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """Whether any series of each service was heard."""

@@ -106,7 +106,7 @@ def track(
     else:
         layout = state.layout
     state = _after_gap(state, block, settings)
-    strange_row = [bool((row >= 1.0).any()) for row in verdicts.score]
+    strange_row = [bool(np.count_nonzero(row >= 1.0)) for row in verdicts.score]
     transitions: list[Transition] = []
     pages: list[Page] = []
     for at in range(block.window_count):
@@ -218,17 +218,15 @@ def _sightings(
 ) -> tuple[dict[str, list[Sighting]], tuple[Sighting, ...]]:
     """What is strange in this window by service, and the falls of traffic that wait for the next one."""
     layout = window.layout
-    heard = layout.heard_services(window.block.heard[window.at])
-    heard_now = {
-        service for service, is_heard in zip(layout.services, heard, strict=True) if is_heard
-    }
     members = {series_id for entry in state.entries for series_id in entry.members}
     tripped = {trip.column: trip for trip in trips}
     found: dict[str, list[Sighting]] = {}
     # A fall seen in the last window counts now that its source is known to live; otherwise it was the source
     # that died inside the window.
+    heard = layout.heard_services(window.block.heard[window.at]) if state.pending else None
     for sighting in state.pending:
-        if sighting.key.service in heard_now:
+        service_at = layout.place_of(sighting.key.service)
+        if heard is not None and service_at is not None and heard[service_at]:
             found.setdefault(sighting.key.service, []).append(sighting)
             members.add(sighting.series_id)
     waiting: list[Sighting] = []
@@ -316,9 +314,8 @@ def _pause_unheard(
     """
     if not settings.guards.enabled:
         return
-    position = {service: at for at, service in enumerate(window.layout.services)}
     for service, entries in by_service.items():
-        at = position.get(service)
+        at = window.layout.place_of(service)
         if at is not None:
             unheard_ns = int(state.guards.unheard_count[at]) * window.step_ns
             is_blind = bool(blind[at])

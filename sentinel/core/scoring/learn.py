@@ -57,7 +57,10 @@ def learn(
     state.level[:] = scored.level[window_count - 1]
     state.previous[:] = scored.statistic[window_count - 1]
     width = state.recent.shape[0]
-    state.recent[:] = scored.recent[window_count : window_count + width]
+    recent = scored.recent[window_count : window_count + width]
+    # The rows move up by one in every live window: to look further down the same rows is to move them. Of a long
+    # block they are copied, because the view would keep the whole block.
+    state.recent = recent if len(scored.recent) == width + 1 else recent.copy()
     state.next_ns = start_ns + window_count * state.step_ns
     if facts.borrowing:
         check_borrowed(state, scored.residual[window_count - 1], settings)
@@ -85,27 +88,35 @@ def _add_deviations(
     squares = normal * normal
     np.minimum(normal, facts.hour_limit, out=normal)
     normal *= ratio
-    if not usable.all():
+    if np.count_nonzero(usable) < usable.size:
         squares[:, ~usable] = 0.0
         normal[:, ~usable] = 0.0
     _add(state.now_square, squares)
     _add(state.now_abs, normal)
-    _add(state.now_count, usable.astype(np.float32))
+    _add_count(state.now_count, usable)
 
 
 def _add_moments(state: DetectorState, facts: Hourly, value: _Halves) -> None:
     there = np.isfinite(value)
     shift = value - facts.mean
     magnitude = np.abs(value)
-    if not there.all():
+    if np.count_nonzero(there) < there.size:
         shift[~there] = 0.0
         magnitude[~there] = 0.0
     _add(state.now_shift, shift)
     shift *= shift
     _add(state.now_shift_square, shift)
     _add(state.now_magnitude, magnitude)
-    _add(state.now_active, (magnitude != 0).astype(np.float32))
-    _add(state.now_seen, there.astype(np.float32))
+    _add_count(state.now_active, magnitude != 0)
+    _add_count(state.now_seen, there)
+
+
+def _add_count(total: _Halves, marked: NDArray[np.bool_]) -> None:
+    """Count the marked windows of each series; sums of whole numbers are exact in any order."""
+    if np.count_nonzero(marked) == marked.size:
+        total += np.float32(len(marked))
+    else:
+        total += np.count_nonzero(marked, axis=0).astype(np.float32)
 
 
 def _add(total: _Halves, terms: _Halves) -> None:

@@ -77,7 +77,10 @@ def score(
     value, unsaid = _values(block, facts)
     with np.errstate(over="ignore", invalid="ignore"):
         # The profile stays float64 until it is taken off, so that large values keep their small residuals.
-        residual = (value - profile).astype(np.float32)
+        # Widened first: numpy casts mixed operands piece by piece, which is several times slower.
+        exact = value.astype(np.float64)
+        exact -= profile
+        residual = exact.astype(np.float32)
         usual = profile.astype(np.float32)
         recent = np.concatenate([state.recent, residual])
         level = _levels(state, recent, block.window_count, facts, frozen, settings)
@@ -117,9 +120,10 @@ def _values(block: WindowBlock, facts: Hourly) -> tuple[_Halves, NDArray[np.bool
     said = np.isfinite(block.value)
     said &= block.heard
     said &= block.weight >= facts.weight_min
-    if said.all():
-        return block.value, ~said
-    return np.where(said, block.value, np.float32(np.nan)), ~said
+    unsaid = ~said
+    if np.count_nonzero(said) == said.size:
+        return block.value, unsaid
+    return np.where(said, block.value, np.float32(np.nan)), unsaid
 
 
 def _levels(
@@ -134,9 +138,9 @@ def _levels(
     behind = state.recent.shape[0] - _LEVEL_LAG
     lagged = recent[behind : behind + window_count]
     held = np.isnan(lagged)
-    if frozen.any():
-        held = held | (frozen & ~facts.thawed)
-    holding = bool(held.any())
+    if np.count_nonzero(frozen):
+        held |= frozen & ~facts.thawed
+    holding = np.count_nonzero(held) > 0
     gain = np.float32(state.grid.level_gain(settings.level_half_life_s))
     limit = facts.level_limit
     levels = np.empty_like(lagged)
@@ -167,7 +171,7 @@ def _jumps(recent: _Halves, level: _Halves) -> _Halves:
         rows = np.stack([recent[row : row + window_count] for row in range(width)])
     median, count = median_of_rows(rows)
     few = count < 2
-    if few.any():
+    if np.count_nonzero(few):
         median[few] = level[few]
     return median
 
@@ -233,13 +237,13 @@ def _verdicts(
     outside = block.value > upper
     outside |= block.value < lower
     score = np.minimum(strength, _UNDER_ONE)
-    if outside.any():
+    if np.count_nonzero(outside):
         score[outside] = np.maximum(strength[outside], np.float32(1))
     unknown = np.isnan(above)
-    if unknown.any():
+    if np.count_nonzero(unknown):
         lower[unknown] = np.nan
         expected[unknown] = np.nan
-    direction = (distance >= 0).astype(np.int8)
+    direction = (distance >= 0).view(np.int8)
     direction *= 2
     direction -= 1
     return VerdictBlock(
@@ -259,7 +263,7 @@ def _needed(before: _Halves, facts: Hourly, side: int) -> _Halves:
     """The cut of a side. An excess of one window alone must be larger; one that follows another need not be."""
     need, single = facts.need[side : side + 1], facts.need_single[side : side + 1]
     following = before >= need
-    return np.where(following, need, single) if following.any() else single
+    return np.where(following, need, single) if np.count_nonzero(following) else single
 
 
 def _give_reasons(
@@ -271,7 +275,7 @@ def _give_reasons(
     """Why a cell has no score, where it has none; in the order in which one thing needs the other."""
     unknown = np.isnan(verdicts.score)
     unknown |= unsaid
-    if not unknown.any():
+    if not np.count_nonzero(unknown):
         return
     verdicts.score[unknown] = np.nan
     verdicts.direction[unknown] = 0

@@ -78,16 +78,19 @@ def note_excursions(
         place = np.flatnonzero(strange[row])
         if place.size == 0:
             continue
-        side = (statistic[row, place] < 0).astype(np.intp)
-        value = np.abs(statistic[row, place])
+        value = statistic[row, place]
+        side = (value < 0).astype(np.intp)
+        # One index into the flat columns costs half of a pair of indices.
+        flat = side * state.series_count + place
         window = first_window + int(row)
-        last = state.last_over[side, place]
+        last = state.last_over.take(flat)
         over = (last >= 0) & (window - last > hold)
         if over.any():
             _count_peaks(state, side[over], place[over])
-        before = np.where((last >= 0) & ~over, state.peak[side, place], 0.0)
-        state.peak[side, place] = np.maximum(before, value)
-        state.last_over[side, place] = window
+        before = state.peak.take(flat)
+        before[over | (last < 0)] = 0.0
+        state.peak.put(flat, np.maximum(before, np.abs(value)))
+        state.last_over.put(flat, window)
 
 
 def close_excursions(state: DetectorState, *, window: int, hold_windows: int) -> None:

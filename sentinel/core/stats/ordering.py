@@ -35,8 +35,9 @@ def median_of_rows(rows: Floats) -> tuple[Floats, NDArray[np.intp]]:
     count = np.full(median.shape, height, np.intp)
     # Every number of a column takes part in its median, and NaN wins each comparison: a column with a NaN
     # anywhere has NaN here.
-    short = np.flatnonzero(np.isnan(median))
-    if short.size:
+    missing = np.isnan(median)
+    if np.count_nonzero(missing):
+        short = np.flatnonzero(missing)
         columns = rows.reshape(height, -1).take(short, axis=1)
         found = height - np.count_nonzero(np.isnan(columns), axis=0)
         count.reshape(-1)[short] = found
