@@ -15,7 +15,7 @@ from sentinel.app.reload import Reloader
 from sentinel.runtime.clock import SystemClock
 from sentinel.runtime.config_loader import Loaded
 from sentinel.runtime.logging import configure_logging
-from sentinel.runtime.memory import give_back_memory, limit_kept_memory
+from sentinel.runtime.memory import limit_kept_memory
 from sentinel.runtime.tasks import TaskGroup
 
 _HEALTH_EVERY_S = 5.0
@@ -48,7 +48,6 @@ async def serve(
     if not await _started(application, stopping):
         logger.info("Told to stop before everything had started")
         return
-    give_back_memory()
     try:
         tasks.spawn("health", lambda: _report_health(application))
         addresses = application.addresses()

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import ctypes
 
-__all__ = ["give_back_memory", "limit_kept_memory"]
+__all__ = ["limit_kept_memory"]
 
 _M_TRIM_THRESHOLD = -1
 _M_MMAP_THRESHOLD = -3
@@ -26,10 +26,3 @@ def limit_kept_memory() -> None:
         mallopt(_M_MMAP_THRESHOLD, _LARGE_BYTES)
         mallopt(_M_TRIM_THRESHOLD, _LARGE_BYTES)
         mallopt(_M_ARENA_MAX, _ARENA_COUNT)
-
-
-def give_back_memory() -> None:
-    """Return free pages to the system; some milliseconds, so after work that is rare and large."""
-    malloc_trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
-    if malloc_trim is not None:
-        malloc_trim(0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import sys
 import zlib
 from collections.abc import Iterable, Sequence
 
@@ -115,7 +116,8 @@ def read_series(connection: sqlite3.Connection) -> list[SeriesRow]:
         rows.append(
             SeriesRow(
                 series_id=series_id,
-                key=key,
+                # Few names are in many series, and the series are held in more than one place.
+                key=SeriesKey(*map(sys.intern, key)),
                 kind=Kind(kind),
                 first_seen_ns=first_ns,
                 last_seen_ns=last_ns,
