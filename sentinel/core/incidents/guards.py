@@ -171,7 +171,8 @@ def _stopped(
     at = layout.traffic
     traffic = value[at]
     before = state.busy_count[at]
-    busy = (before + 1) * (traffic >= settings.stopped_rate_per_s)
+    busy = before + 1
+    busy[~(traffic >= settings.stopped_rate_per_s)] = 0
     # Zero traffic keeps the run that arms the guard, a window without a value keeps any run.
     idle = np.flatnonzero(~(traffic > 0.0))
     missing = np.isnan(traffic[idle])

@@ -68,9 +68,10 @@ def learn(
 
 def _note_freezing(state: DetectorState, frozen: NDArray[np.bool_], window: int) -> None:
     if frozen.any():
-        state.frozen_from[:] = np.where(
-            frozen, np.where(state.frozen_from < 0, window, state.frozen_from), -1
-        )
+        place = np.flatnonzero(frozen)
+        since = state.frozen_from[place]
+        state.frozen_from[:] = -1
+        state.frozen_from[place] = np.where(since < 0, window, since)
     elif state.frozen_from.max(initial=-1) >= 0:
         state.frozen_from[:] = -1
 
