@@ -63,7 +63,7 @@ class Sidecar:
         raise RuntimeError(message)
 
     def load(self, *, scopes: int, seconds: float, until_fit: int = 0) -> None:
-        """Send spans of all scopes for some seconds, and on until the fit of that version is in effect."""
+        """Send spans of all scopes for some seconds, and on until all are live and that fit is in effect."""
         started = time.monotonic()
         while True:
             round_started = time.monotonic()
@@ -72,10 +72,11 @@ class Sidecar:
                 body = payload(first, count, time.time_ns())
                 post(self._ready["otlp_http_url"] + "/v1/traces", body)
             passed = time.monotonic() - started
-            if passed > seconds and self.fit_version() >= until_fit:
+            is_live = self.series_count() >= scopes * 3
+            if passed > seconds and is_live and self.fit_version() >= until_fit:
                 return
             if passed > FITTED_WITHIN_S:
-                message = f"fit {until_fit} was not in effect after {passed:.0f} s"
+                message = f"not all series live and fit {until_fit} in effect after {passed:.0f} s"
                 raise RuntimeError(message)
             time.sleep(max(0.0, LOAD_EVERY_S - (time.monotonic() - round_started)))
 

@@ -164,6 +164,27 @@ async def test_a_fit_is_stored_and_loaded_again(tmp_path: Path) -> None:
     assert surroundings.metrics.value("sentinel_fits_total", result=FitResult.OK) >= 1
 
 
+async def test_what_was_learned_is_let_go_once_it_is_in_the_state(tmp_path: Path) -> None:
+    """A fit's rows were kept beside the state they had been copied to, with the bytes they came from."""
+    surroundings = make_surroundings()
+    store, _ = await filled_store(tmp_path, surroundings, days=2)
+    fitter = make_fitter(store, surroundings, tmp_path)
+    try:
+        await fitter.start()
+        await fitter.fitted()
+        fit = fitter.current()
+        assert fit is not None
+        assert fit.rows is not None
+        fitter.adopted(fit)
+        kept = fitter.current()
+    finally:
+        await fitter.stop()
+        await store.stop()
+    assert kept is not None
+    assert kept.rows is None
+    assert kept.profile is fit.profile
+
+
 async def test_an_empty_store_is_no_failure(tmp_path: Path) -> None:
     surroundings = make_surroundings()
     store, _ = await filled_store(tmp_path, surroundings, days=0)
