@@ -25,6 +25,7 @@ from sentinel.core.decide import (
     new_decision_state,
 )
 from sentinel.core.evidence import RecentEvidence
+from sentinel.core.incidents import taken_up
 from sentinel.core.model import (
     Incident,
     Page,
@@ -403,10 +404,31 @@ class Evaluate:
                 # What it primed is in the state already.
                 self._keep_fit(fit)
         decided = await self._decide_again(max(from_ns, oldest_ns), fits)
+        await self._take_up_orphans(now_ns - now_ns % self._step_ns)
         if usable or decided:
             self._surroundings.logger.info(
                 "Resumed from the store",
                 extra={"windows_decided_again": decided, "series": len(self._keys)},
+            )
+
+    async def _take_up_orphans(self, at_ns: int) -> None:
+        """Incidents that are open in the store and that no decided window led to must still resolve."""
+        stored = await self._store.run(
+            self._store.sync.incidents, limit=_INCIDENTS_RECALLED, open_only=True
+        )
+        tracker, count = taken_up(
+            self._state.tracker,
+            stored,
+            at_ns=at_ns,
+            step_ns=self._step_ns,
+            settings=self._settings.incidents,
+        )
+        if count:
+            self._state = replace(self._state, tracker=tracker)
+            self._notes.append(json.dumps({"event": "taken_up", "count": count}))
+            self._surroundings.logger.warning(
+                "Open incidents were taken up again whose windows were not decided again",
+                extra={"count": count},
             )
 
     async def _stored_fits(self, *, before_ns: int) -> list[Fit]:

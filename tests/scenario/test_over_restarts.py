@@ -6,10 +6,13 @@ zero here, so that the break falls between two windows and no half window is los
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from sentinel.pipeline.evaluate import EvaluateConfig
+from sentinel.runtime.settings import Duration
 from tests.support.alertmanager_server import collector
 from tests.support.clock import ManualClock
 from tests.support.whole_app import (
@@ -109,6 +112,33 @@ async def test_an_open_incident_stays_the_same_one(tmp_path: Path, *, killed: bo
             (resolved,) = await side.incidents()
             assert (resolved["id"], resolved["state"]) == (before["id"], "resolved")
             assert resolved["traces"]
+        assert [one["annotations"]["reason"] for one in hook.alerts()] == ["opened", "resolved"]
+        assert len({str(one["labels"]) for one in hook.alerts()}) == 1
+
+
+async def test_an_incident_whose_windows_are_too_old_to_decide_again_still_resolves(
+    tmp_path: Path,
+) -> None:
+    """Killed just after the page and down for longer than windows are decided again: it once paged for ever."""
+    clock = ManualClock()
+    with collector() as hook:
+        config = replace(
+            config_of(tmp_path, webhook_url=hook.url),
+            evaluate=EvaluateConfig(resume_max=Duration(30.0)),
+        )
+        async with sidecar(config, clock=clock) as side:
+            await side.windows(3, Calls())
+            await side.windows(3, Calls(failed_count=40))
+            await side.sees(lambda: bool(hook.alerts()), "the page")
+            (before,) = await side.incidents()
+            await crash(side.app)
+        await clock.advance(605.0 - clock.now_ns() / 1e9 % 10)
+        async with sidecar(config, clock=clock) as side:
+            side.next_ns = -(-clock.now_ns() // 10**10) * 10**10
+            await side.windows(windows_until_resolved() + 2, Calls())
+            await side.sees(lambda: bool(hook.alerts("resolved")), "the resolve")
+            (resolved,) = await side.incidents()
+            assert (resolved["id"], resolved["state"]) == (before["id"], "resolved")
         assert [one["annotations"]["reason"] for one in hook.alerts()] == ["opened", "resolved"]
         assert len({str(one["labels"]) for one in hook.alerts()}) == 1
 

@@ -4,6 +4,7 @@ from sentinel.core.incidents.identity import alert_labels, incident_id_of, page_
 from sentinel.core.incidents.rendering import ANNOTATIONS_BYTES_MAX, page_of, primary
 from sentinel.core.incidents.settings import GuardSettings, IncidentSettings
 from sentinel.core.incidents.state import TrackerState, from_bytes, to_bytes
+from sentinel.core.incidents.taken_up import taken_up
 from sentinel.core.incidents.track import Attach, Tracked, track
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "page_id_of",
     "page_of",
     "primary",
+    "taken_up",
     "to_bytes",
     "track",
 ]
