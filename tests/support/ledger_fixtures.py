@@ -6,7 +6,6 @@ own, empty streams, an edge that listens, and posters when it starts them.
 
 from __future__ import annotations
 
-import shutil
 import signal
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
@@ -14,11 +13,8 @@ from contextlib import AsyncExitStack
 import pytest
 import pytest_asyncio
 
-from sentinel.reference.ledger.operate.servers import (
-    start_nats,
-    start_postgres,
-    temporary_folder,
-)
+from sentinel.reference.ledger.operate.folders import temporary_folder
+from sentinel.reference.ledger.operate.servers import start_nats, start_postgres
 from sentinel.reference.ledger.wire.config import NatsConfig
 from sentinel.reference.ledger.wire.postgres import migrate
 from tests.support.ledger_servers import (
@@ -32,8 +28,7 @@ from tests.support.ledger_servers import (
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def ledger_servers() -> AsyncIterator[LedgerServers]:
-    folder = temporary_folder()
-    try:
+    with temporary_folder() as folder:
         async with AsyncExitStack() as stack:
             nats_server = await start_nats(folder / "nats")
             stack.push_async_callback(nats_server.stop, timeout_s=5.0)
@@ -45,8 +40,6 @@ async def ledger_servers() -> AsyncIterator[LedgerServers]:
             )
             url = postgres_server.url_file.read_text(encoding="utf-8")
             yield LedgerServers(nats_url=nats_server.url, postgres_url=url)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture

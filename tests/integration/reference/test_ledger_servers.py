@@ -7,7 +7,6 @@ to Prometheus' own tool.
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import subprocess
 from pathlib import Path
@@ -17,6 +16,7 @@ import pytest
 from sentinel.reference.ledger.domain import LedgerError
 from sentinel.reference.ledger.operate import servers
 from sentinel.reference.ledger.operate.cli import run
+from sentinel.reference.ledger.operate.folders import temporary_folder
 from sentinel.reference.ledger.wire import postgres
 from sentinel.reference.ledger.wire.config import PostgresConfig
 from tests.support.skips import NOT_ROOT, require_binary
@@ -30,8 +30,7 @@ async def test_postgres_runs_from_a_copy_when_its_user_cannot_read_the_wheel(
     if os.geteuid() != 0:
         pytest.skip(NOT_ROOT)
     monkeypatch.setattr(servers, "_is_reachable", lambda path, owner: False)
-    folder = servers.temporary_folder()
-    try:
+    with temporary_folder() as folder:
         server = await servers.start_postgres(folder / "postgres")
         try:
             config = PostgresConfig(url=server.url_file.read_text(encoding="utf-8"))
@@ -44,8 +43,6 @@ async def test_postgres_runs_from_a_copy_when_its_user_cannot_read_the_wheel(
             assert executable.is_relative_to(folder)
         finally:
             await server.child.stop(with_signal=signal.SIGQUIT, timeout_s=5.0)
-    finally:
-        shutil.rmtree(folder)
 
 
 async def test_a_folder_postgres_cannot_enter_is_named(tmp_path: Path) -> None:

@@ -9,12 +9,12 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ import psutil
 import pytest
 import pytest_asyncio
 
+from sentinel.reference.ledger.operate.folders import temporary_folder
 from tests.support.otlp_collector import CollectedSpan, OtlpCollector
 
 pytestmark = [
@@ -37,6 +38,26 @@ SERVER, CLIENT, PRODUCER, CONSUMER = 2, 3, 4, 5
 
 
 @dataclass(slots=True)
+class Fault:
+    """A running `fault` command."""
+
+    process: asyncio.subprocess.Process
+    record: list[dict[str, Any]] = field(default_factory=list)
+
+    async def end(self) -> None:
+        """Lift it, unless it is over, and keep what it recorded."""
+        if self.process.returncode is None:
+            with suppress(ProcessLookupError):
+                self.process.terminate()
+        await self.over()
+
+    async def over(self) -> None:
+        """Wait for its end; idempotent."""
+        output, _ = await self.process.communicate() if not self.record else (b"", b"")
+        self.record.extend(json.loads(line) for line in output.splitlines())
+
+
+@dataclass(slots=True)
 class Up:
     """A running `up` and what it said."""
 
@@ -46,7 +67,7 @@ class Up:
     ready: dict[str, Any]
     collector: OtlpCollector
     http: aiohttp.ClientSession
-    events: list[dict[str, Any]] = field(default_factory=list)
+    listener: asyncio.Task[None]
 
     async def transfer(self, key: str) -> tuple[int, dict[str, Any]]:
         """Ask for a small transfer."""
@@ -77,9 +98,20 @@ class Up:
             lambda answer: answer[1].get("state") == "posted",
         )
 
-    async def fault(self, *arguments: str) -> list[dict[str, Any]]:
-        """Run a fault to its end and return its record."""
-        return (await self.command("fault", *arguments))[1]
+    @asynccontextmanager
+    async def broken(self, record_file: Path, *arguments: str) -> AsyncIterator[Fault]:
+        """Hold a fault while the block runs; it is lifted at the end, also when the block fails.
+
+        A burst that a failed test left behind once failed every test after it.
+        """
+        command = ("fault", *arguments, "--record", str(record_file))
+        process = await ledger(*command, "--state", str(self.state_file), mark=self.mark)
+        fault = Fault(process=process)
+        try:
+            await eventually("the fault", record_file.exists, bool)
+            yield fault
+        finally:
+            await fault.end()
 
     async def command(self, name: str, *arguments: str) -> tuple[int, list[dict[str, Any]]]:
         """Run a command against this run; returns exit code and its JSON lines."""
@@ -116,6 +148,8 @@ async def start_up(tmp_path: Path, collector: OtlpCollector, *arguments: str) ->
     line = await asyncio.wait_for(process.stdout.readline(), timeout=60)
     ready = json.loads(line)
     assert ready["event"] == "ready"
+    # What `up` says later (a child that exited, and how) is shown with a test that fails.
+    listener = asyncio.create_task(_show(process.stdout), name="up-events")
     return Up(
         process=process,
         mark=str(tmp_path),
@@ -123,14 +157,22 @@ async def start_up(tmp_path: Path, collector: OtlpCollector, *arguments: str) ->
         ready=ready,
         collector=collector,
         http=aiohttp.ClientSession(ready["edge_url"]),
+        listener=listener,
     )
+
+
+async def _show(events: asyncio.StreamReader) -> None:
+    async for line in events:
+        sys.stderr.write(f"up: {line.decode()}")
 
 
 async def end_up(up: Up) -> int:
     await up.http.close()
     if up.process.returncode is None:
         up.process.send_signal(signal.SIGTERM)
-    return await asyncio.wait_for(up.process.wait(), timeout=30)
+    code = await asyncio.wait_for(up.process.wait(), timeout=30)
+    await up.listener
+    return code
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -248,11 +290,11 @@ async def test_a_lock_shows_in_spans_and_logs_and_its_record_says_when(
 ) -> None:
     await up.posted("before-the-lock")
     record_file = tmp_path / "truth.ndjson"
-    fault = asyncio.create_task(up.fault("lock", "--seconds", "3", "--record", str(record_file)))
-    await eventually("the lock", record_file.exists, bool)
-    assert (await up.transfer("locked"))[0] == 202
-    assert (await up.read("/v1/accounts/alice/balance"))[0] == 503
-    start, end = await fault
+    async with up.broken(record_file, "lock", "--seconds", "3") as fault:
+        assert (await up.transfer("locked"))[0] == 202
+        assert (await up.read("/v1/accounts/alice/balance"))[0] == 503
+        await fault.over()
+    start, end = fault.record
     assert [json.loads(line) for line in record_file.read_text().splitlines()] == [start, end]
     assert (start["event"], end["event"]) == ("fault_start", "fault_end")
     assert start["end_ns"] is None
@@ -280,22 +322,15 @@ async def test_a_lock_shows_in_spans_and_logs_and_its_record_says_when(
 
 async def test_a_stall_holds_postings_back_until_it_is_lifted(up: Up, tmp_path: Path) -> None:
     record_file = tmp_path / "truth.ndjson"
-    fault = asyncio.create_task(up.fault("stall", "--seconds", "60", "--record", str(record_file)))
-    await eventually("the stall", record_file.exists, bool)
-    poster = psutil.Process(up.ready["pids"]["poster"])
-    await eventually("a stopped poster", poster.status, lambda seen: seen == psutil.STATUS_STOPPED)
-    status, accepted = await up.transfer("stalled")
-    assert status == 202
-    assert (await up.read(accepted["status_url"]))[1]["state"] == "pending"
-    holder = next(
-        process
-        for process in psutil.process_iter(["cmdline", "environ"])
-        if (process.info["environ"] or {}).get(MARK) == up.mark
-        and "fault" in (process.info["cmdline"] or [])
-    )
-    holder.terminate()
-    _, end = await fault
-    assert end["event"] == "fault_end"
+    async with up.broken(record_file, "stall", "--seconds", "60") as fault:
+        poster = psutil.Process(up.ready["pids"]["poster"])
+        await eventually(
+            "a stopped poster", poster.status, lambda seen: seen == psutil.STATUS_STOPPED
+        )
+        status, accepted = await up.transfer("stalled")
+        assert status == 202
+        assert (await up.read(accepted["status_url"]))[1]["state"] == "pending"
+    assert fault.record[-1]["event"] == "fault_end"
     await up.posted("stalled")
 
 
@@ -303,41 +338,28 @@ async def test_a_stall_whose_command_was_killed_is_lifted_by_the_next_one(
     up: Up, tmp_path: Path
 ) -> None:
     record_file = tmp_path / "truth.ndjson"
-    process = await ledger(
-        "fault",
-        "stall",
-        "--seconds",
-        "60",
-        "--record",
-        str(record_file),
-        "--state",
-        str(up.state_file),
-        mark=up.mark,
-    )
-    await eventually("the stall", record_file.exists, bool)
-    process.kill()
-    await process.communicate()
-    poster = psutil.Process(up.ready["pids"]["poster"])
-    assert poster.status() == psutil.STATUS_STOPPED
-    await up.fault("errors", "--seconds", "0.1")
+    async with up.broken(record_file, "stall", "--seconds", "60") as fault:
+        fault.process.kill()
+        await fault.over()
+        poster = psutil.Process(up.ready["pids"]["poster"])
+        assert poster.status() == psutil.STATUS_STOPPED
+        code, _ = await up.command("fault", "errors", "--seconds", "0.1")
+        assert code == 0
     await up.posted("after-the-kill")
 
 
 async def test_an_error_burst_fails_writes_and_ends(up: Up, tmp_path: Path) -> None:
     record_file = tmp_path / "truth.ndjson"
-    fault = asyncio.create_task(
-        up.fault("errors", "--seconds", "2", "--ratio", "1", "--record", str(record_file))
-    )
-    await eventually("the burst", record_file.exists, bool)
+    await up.posted("before-the-burst")  # whichever test comes first, the account is there
     keys = iter(range(10_000))
-    await eventually(
-        "a failed write",
-        lambda: up.transfer(f"burst-{next(keys)}"),
-        lambda answer: answer[0] == 500,
-    )
-    assert (await up.read("/v1/accounts/alice/balance"))[0] == 200
-    _, end = await fault
-    assert end["parameters"]["error_ratio"] == 1.0
+    async with up.broken(record_file, "errors", "--seconds", "60", "--ratio", "1") as fault:
+        await eventually(
+            "a failed write",
+            lambda: up.transfer(f"burst-{next(keys)}"),
+            lambda answer: answer[0] == 500,
+        )
+        assert (await up.read("/v1/accounts/alice/balance"))[0] == 200
+    assert fault.record[-1]["parameters"]["error_ratio"] == 1.0
     await eventually(
         "writes work again",
         lambda: up.transfer(f"burst-{next(keys)}"),
@@ -427,9 +449,17 @@ async def test_nothing_outlives_a_killed_parent_not_even_a_stalled_poster(tmp_pa
         os.kill(running.ready["pids"]["poster"], signal.SIGSTOP)
         running.process.kill()
         await running.process.wait()
+        await running.listener
         await running.http.close()
         await eventually("nothing left", lambda: left_behind(running.mark), lambda seen: not seen)
-        shutil.rmtree(Path(running.ready["burst_file"]).parent)  # which nobody was left to do
+        # Its folder nobody was left to remove; the next run does, and leaves those of others alone.
+        folder = Path(running.ready["burst_file"]).parent
+        assert folder.exists()
+        with temporary_folder() as mine:
+            assert not folder.exists()
+            with temporary_folder():
+                assert mine.exists()
+        assert not mine.exists()
     finally:
         await collector.stop()
 
@@ -437,17 +467,14 @@ async def test_nothing_outlives_a_killed_parent_not_even_a_stalled_poster(tmp_pa
 async def test_a_folder_that_is_kept_keeps_the_books(tmp_path: Path) -> None:
     collector = OtlpCollector()
     await collector.start()
-    # pytest's own folder is closed to the user PostgreSQL runs as.
-    from sentinel.reference.ledger.operate.servers import temporary_folder
-
-    folder = temporary_folder()
     try:
-        for round_count in (1, 2):
-            running = await start_up(tmp_path, collector, "--dir", str(folder))
-            await running.posted(f"round-{round_count}")
-            _, balance = await running.read("/v1/accounts/alice/balance")
-            assert balance["balance_minor"] == 5 * round_count
-            assert await end_up(running) == 0
+        # pytest's own folder is closed to the user PostgreSQL runs as.
+        with temporary_folder() as folder:
+            for round_count in (1, 2):
+                running = await start_up(tmp_path, collector, "--dir", str(folder))
+                await running.posted(f"round-{round_count}")
+                _, balance = await running.read("/v1/accounts/alice/balance")
+                assert balance["balance_minor"] == 5 * round_count
+                assert await end_up(running) == 0
     finally:
         await collector.stop()
-        shutil.rmtree(folder)

@@ -9,13 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import os
-import pwd
 import secrets
 import shutil
 import signal
 import socket
 import stat
-import tempfile
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, distribution
@@ -26,6 +24,7 @@ import orjson
 
 from sentinel.reference.ledger.domain import LedgerError, UnavailableError
 from sentinel.reference.ledger.operate.children import Child, Owner, start_child
+from sentinel.reference.ledger.operate.folders import may_enter, unprivileged_owner
 from sentinel.reference.ledger.operate.state import write_private
 from sentinel.reference.ledger.wire import postgres
 from sentinel.reference.ledger.wire.config import PostgresConfig
@@ -60,21 +59,6 @@ class PostgresServer:
     async def stop(self, *, timeout_s: float) -> None:
         """Stop the server without waiting for its clients."""
         await self.child.stop(with_signal=signal.SIGINT, timeout_s=timeout_s)
-
-
-def temporary_folder() -> Path:
-    """Make a fresh folder that PostgreSQL's user can pass through, though not look around in.
-
-    Some people's own temporary folder is closed to others; then the machine's is used.
-    """
-    owner = _unprivileged_owner()
-    for base in (Path(tempfile.gettempdir()), Path("/tmp"), Path("/var/tmp")):  # noqa: S108 - mkdtemp
-        if owner is None or all(_may_enter(part, owner) for part in (base, *base.parents)):
-            folder = Path(tempfile.mkdtemp(prefix="sentinel-ledger-", dir=base))
-            folder.chmod(0o700 if owner is None else 0o711)
-            return folder
-    message = "no temporary folder that PostgreSQL's user can enter; give --dir"
-    raise LedgerError(message)
 
 
 async def start_nats(folder: Path, *, port: int = -1, monitor_port: int = -1) -> NatsServer:
@@ -121,7 +105,7 @@ async def start_postgres(folder: Path) -> PostgresServer:
         UnavailableError: it did not start in time.
         LedgerError: the wheel is not installed, or the user it must run as cannot reach `folder`.
     """
-    owner = _unprivileged_owner()
+    owner = unprivileged_owner()
     _make_private(folder, owner)
     programs = _programs(folder, owner)
     password_file = folder.parent / "postgres.password"
@@ -290,17 +274,9 @@ def _programs(folder: Path, owner: Owner | None) -> Path:
     return programs
 
 
-def _unprivileged_owner() -> Owner | None:
-    """Return the user PostgreSQL runs as when this process is root; None otherwise."""
-    if os.geteuid() != 0:
-        return None
-    entry = pwd.getpwnam("nobody")
-    return Owner(uid=entry.pw_uid, gid=entry.pw_gid)
-
-
 def _check_reachable(folder: Path, owner: Owner) -> None:
     for part in folder.resolve().parents:
-        if not _may_enter(part, owner):
+        if not may_enter(part, owner):
             message = (
                 f"PostgreSQL does not run as root, and the user it runs as cannot enter {part}; "
                 "give another --dir"
@@ -310,16 +286,7 @@ def _check_reachable(folder: Path, owner: Owner) -> None:
 
 def _is_reachable(path: Path, owner: Owner) -> bool:
     readable = bool(path.stat().st_mode & stat.S_IROTH and path.stat().st_mode & stat.S_IXOTH)
-    return readable and all(_may_enter(part, owner) for part in path.resolve().parents)
-
-
-def _may_enter(folder: Path, owner: Owner) -> bool:
-    status = folder.stat()
-    if status.st_uid == owner.uid:
-        return bool(status.st_mode & stat.S_IXUSR)
-    if status.st_gid == owner.gid:
-        return bool(status.st_mode & stat.S_IXGRP)
-    return bool(status.st_mode & stat.S_IXOTH)
+    return readable and all(may_enter(part, owner) for part in path.resolve().parents)
 
 
 def _wheel_file(package: str, suffix: str) -> Path:

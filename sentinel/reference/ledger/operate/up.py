@@ -7,7 +7,6 @@ started again with back-off, the edge on the port it had, as an orchestrator wou
 from __future__ import annotations
 
 import asyncio
-import shutil
 import signal
 import sys
 import time
@@ -18,14 +17,15 @@ from typing import Final
 
 from sentinel.reference.ledger.domain import LedgerError, UnavailableError
 from sentinel.reference.ledger.operate.children import Child, start_child
-from sentinel.reference.ledger.operate.servers import start_nats, start_postgres, temporary_folder
+from sentinel.reference.ledger.operate.folders import temporary_folder
+from sentinel.reference.ledger.operate.servers import start_nats, start_postgres
 from sentinel.reference.ledger.operate.single import say, stop_on_signals
 from sentinel.reference.ledger.operate.state import RunState, write_private, write_state
 
 _READY_TIMEOUT_S: Final = 20.0
-_EDGE_STOP_S: Final = 8.0
-_POSTER_STOP_S: Final = 8.0
-_SERVER_STOP_S: Final = 5.0
+# Together below the ten seconds that whoever stops this process will wait.
+_ROLE_STOP_S: Final = 4.0
+_SERVER_STOP_S: Final = 2.5
 _RESTART_FIRST_S: Final = 0.5
 _RESTART_MAX_S: Final = 10.0
 _STEADY_S: Final = 30.0
@@ -110,16 +110,13 @@ def _folder(config: UpConfig, stack: AsyncExitStack) -> Path:
     if config.folder is not None:
         config.folder.mkdir(parents=True, exist_ok=True)
         return config.folder.resolve()
-    folder = temporary_folder()
-    stack.callback(shutil.rmtree, folder, ignore_errors=True)
-    return folder
+    return stack.enter_context(temporary_folder())
 
 
 async def _start(run: _Run, config: UpConfig, stack: AsyncExitStack) -> None:
-    """Start servers, then processes; each is put on the stack as soon as it runs."""
+    """Start servers, then processes; how to stop each is put on the stack before it is started."""
     await asyncio.gather(_provide_nats(run, config, stack), _provide_postgres(run, config, stack))
-    for role, timeout_s in (("poster", _POSTER_STOP_S), ("edge", _EDGE_STOP_S)):
-        stack.push_async_callback(_stop_role, run, role, timeout_s)
+    stack.push_async_callback(_stop_roles, run)
     await asyncio.gather(_start_role(run, "poster"), _start_role(run, "edge"))
 
 
@@ -157,6 +154,11 @@ async def _start_role(run: _Run, role: str) -> None:
     if role == "edge":
         run.edge_url = str(ready["url"])
         run.edge_port = int(run.edge_url.rpartition(":")[2])
+
+
+async def _stop_roles(run: _Run) -> None:
+    """Stop edge and poster at once: what the edge still accepts waits in the queue."""
+    await asyncio.gather(*(_stop_role(run, role, _ROLE_STOP_S) for role in ("edge", "poster")))
 
 
 async def _stop_role(run: _Run, role: str, timeout_s: float) -> None:
