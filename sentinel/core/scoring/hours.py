@@ -84,6 +84,10 @@ def hourly(state: DetectorState, kind: NDArray[np.int8], settings: ScoringSettin
         need=need,
         need_single=np.float32(state.grid.single_ratio(settings)) * need,
         below_extra=np.where(rule["high_only"] > 0, np.float32(np.inf), np.float32(0)),
+        lowest_middle=np.where(
+            rule["high_only"] > 0, np.float32(-settings.ignored_fall), np.float32(-np.inf)
+        ),
+        one_sided=bool(rule["high_only"].any()),
         deviation_min=rule["deviation_min"],
         deviation_ratio_min=rule["deviation_ratio_min"],
         weight_min=rule["weight_min"],

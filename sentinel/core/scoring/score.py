@@ -9,6 +9,10 @@ With their scales S1, S2 the statistic is the mean of the signed views,
 which is linear in the value, so the band is its closed-form inverse: outside the band is a score of at least 1, and
 inside is below, exactly, as float32. What a kind demands besides (smallest distance, direction) moves the band's edges.
 
+Where only values above can be strange, the middle is never further below the profile than a few widths. A fall opens
+no incident there, so nothing holds the level and the last residuals still, and without the bound they would follow
+the fall and take its end, the return to what is usual at this hour, for a rise.
+
 Nothing here changes the state.
 """
 
@@ -93,6 +97,8 @@ def score(
         middle = inverse[0] + inverse[1]
         middle *= width
         middle *= np.float32(0.5)
+        if facts.one_sided:
+            np.maximum(middle, width * facts.lowest_middle, out=middle)
         width /= facts.gain
         statistic = residual - middle
         statistic /= width

@@ -101,6 +101,8 @@ class ScoringSettings:
         quiet_weeks: weeks without peaks that every series is taken to have had.
         single_ratio: how much larger an excess of one window alone must be, for steps up to 5 minutes.
         borrowed_windows: windows after which a scale borrowed from coarser history may be used.
+        ignored_fall: where only values above can be strange, what is expected follows a fall no further
+            below the profile than this many scales; less than any cut, so that a return is no rise.
     """
 
     cut_scale: float = 1.0
@@ -122,6 +124,7 @@ class ScoringSettings:
     quiet_weeks: float = 0.7
     single_ratio: float = 1.2
     borrowed_windows: int = 6
+    ignored_fall: float = 2.0
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.cut_scale) and self.cut_scale > 0):

@@ -47,6 +47,8 @@ class Hourly:
         need: float32[2, S], the cut of each side.
         need_single: float32[2, S], the same for an excess of one window alone.
         below_extra: float32[S], infinite where only values above can be strange, else 0.
+        lowest_middle: float32[S], how far below the profile, in widths, the middle may lie (negative).
+        one_sided: whether that is bounded for any series.
         deviation_min, deviation_ratio_min, weight_min, excess_calls_min: float32[S], see `KindRule`.
         count_noise: float32[S], variance of counting for a value of 1; 0 for what is not counted.
         counted: whether any series is.
@@ -67,6 +69,8 @@ class Hourly:
     need: _Halves
     need_single: _Halves
     below_extra: _Halves
+    lowest_middle: _Halves
+    one_sided: bool
     deviation_min: _Halves
     deviation_ratio_min: _Halves
     weight_min: _Halves

@@ -108,3 +108,22 @@ def test_a_time_line_that_never_ends_is_refused() -> None:
     time_ns = np.array([0, 1, 2, 10**9], np.int64) * 10**9
     with pytest.raises(InputTooLargeError, match="time line"):
         pages_of(PlainSeries(name="broken", time_ns=time_ns, value=np.zeros(4)))
+
+
+@pytest.mark.parametrize("hours", [1, 12])
+def test_the_end_of_a_fall_is_no_rise_where_falls_are_ignored(hours: int) -> None:
+    """Latency fell to a third for an hour, rightly without a page, and its return to what is usual paged.
+
+    A fall opens no incident there, so the level and the last residuals followed it down. A rise above what is
+    usual pages also right after a fall.
+    """
+    time_ns, value = shaped(9)
+    value /= 500.0
+    fall = slice(8000, 8000 + hours * 3600 // STEP_S)
+    value[fall] *= 0.3
+    fallen = PlainSeries(name="fallen", time_ns=time_ns, value=value)
+    assert replay([fallen], kind=Kind.LATENCY, settings=SETTINGS).pages == []
+    value[fall.stop : fall.stop + 3] *= 3.0
+    risen = PlainSeries(name="risen", time_ns=time_ns, value=value)
+    pages = replay([risen], kind=Kind.LATENCY, settings=SETTINGS).pages
+    assert [page.start_s for page in pages] == [int(time_ns[fall.stop]) / 1e9]
