@@ -11,7 +11,6 @@ from pathlib import Path
 from sentinel.errors import StoreCorruptError, StoreError, StoreFullError, StoreLockedError
 
 DATABASE_NAME = "sentinel.db"
-LOCK_NAME = "sentinel.lock"
 _BUSY_TIMEOUT_S = 5.0
 _NETWORK_FILE_SYSTEMS = frozenset({"nfs", "nfs4", "cifs", "smb3", "smbfs", "fuse.sshfs"})
 
@@ -76,10 +75,11 @@ def make_directory(directory: Path) -> None:
 
 
 class DirectoryLock:
-    """The right to use a store's folder, held by an open file until the process ends or lets go.
+    """The right to use a store's folder, held on the folder itself until the process ends or lets go.
 
     A lock on a file descriptor and not a file with a process id: the kernel gives it back at the
-    moment the process dies, however it dies.
+    moment the process dies, however it dies. On the folder and not on a file in it: a lock file that
+    somebody removes, in the belief that it is a leftover, would let a second process in.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -91,13 +91,17 @@ class DirectoryLock:
 
         Raises:
             StoreLockedError: another process holds it.
-            StoreError: the lock file cannot be opened.
+            StoreError: the folder cannot be opened or written.
         """
         try:
-            fd = os.open(self._directory / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            fd = os.open(self._directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         except OSError as error:
-            msg = f"the store's folder {self._directory} cannot be written: {error.strerror}"
+            msg = f"the store's folder {self._directory} cannot be opened: {error.strerror}"
             raise StoreError(msg) from error
+        if not os.access(self._directory, os.W_OK | os.X_OK):
+            os.close(fd)
+            msg = f"the store's folder {self._directory} cannot be written"
+            raise StoreError(msg)
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
@@ -155,17 +159,6 @@ def connect_read_only(path: Path) -> sqlite3.Connection:
     connection.execute("PRAGMA query_only = ON")
     connection.execute("PRAGMA cache_size = -2048")
     return connection
-
-
-def looks_sound(connection: sqlite3.Connection) -> bool:
-    """Whether SQLite finds no damage in the structure of the file; reads all of it."""
-    try:
-        row = connection.execute("PRAGMA quick_check(1)").fetchone()
-    except sqlite3.DatabaseError as error:
-        if failure_of(error) is Failure.CORRUPT:
-            return False
-        raise
-    return row is not None and row[0] == "ok"
 
 
 def checkpoint(connection: sqlite3.Connection, *, cut: bool) -> bool:

@@ -101,9 +101,19 @@ def finish_interrupted(path: Path) -> None:
     fresh.rename(path)
 
 
+def was_emptied(path: Path) -> bool:
+    """Whether the database is missing or has no bytes although there was one: its first page was kept.
+
+    SQLite takes such a file for a new one, and what was lost would be lost without a word.
+    """
+    is_empty = not path.exists() or path.stat().st_size == 0
+    return is_empty and _kept_page_path(path).exists()
+
+
 def rebuild(path: Path) -> Salvage:
     """Put the database at `path` aside and leave a new one there with what could be read."""
     salvage = Salvage()
+    path.touch(mode=0o600)  # it may be gone, which is damage of a kind
     fresh = _fresh_path(path)
     _remove_with_log(fresh)
     with closing(connect(fresh)) as target:
@@ -168,6 +178,8 @@ def _with_kept_page(path: Path, trial: Path) -> bool:
 
 def _read_from(path: Path, target: sqlite3.Connection, salvage: Salvage) -> bool:
     """Bring over what the database at `path` holds; False when SQLite cannot open it at all."""
+    if path.stat().st_size == 0:
+        return False  # opened, it would become a new database and its log be thrown away
     try:
         with closing(connect(path)) as source:
             # Text that is no longer UTF-8 must not hide the rest of its row.

@@ -13,22 +13,30 @@ from sentinel.storage.sqlite.connection import (
     checkpoint,
     connect,
     failure_of,
-    looks_sound,
     store_error,
 )
 from sentinel.storage.sqlite.migrations import has_known_schema, migrate
-from sentinel.storage.sqlite.salvage import keep_first_page
+from sentinel.storage.sqlite.salvage import keep_first_page, was_emptied
 from sentinel.storage.sqlite.series import SeriesNames
+from sentinel.storage.sqlite.soundness import CHECK_WAIT_S, SoundnessCheck
 from sentinel.storage.windows import roll_up, roll_up_steps
 
 _ROLLED_UP_AT_ONCE_NS = 86_400_000_000_000
 
 
 class Session:
-    """From opening the file to closing it, or to the failure that ends it."""
+    """From opening the file to closing it, or to the failure that ends it.
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
+    Attributes:
+        connection: the one that writes.
+        names, chunks: the tables of which something is held in memory.
+        rolled_up_until_ns: by step, how far coarser windows were made.
+        check: of the structure, which may still be running.
+    """
+
+    def __init__(self, connection: sqlite3.Connection, check: SoundnessCheck) -> None:
         self.connection = connection
+        self.check = check
         self.names = SeriesNames(connection)
         self.chunks = ChunkTable(connection, named=self.names.ids())
         self.rolled_up_until_ns: dict[int, int] = dict(
@@ -42,7 +50,19 @@ class Session:
 
     def close(self) -> None:
         """End the session."""
+        self.check.stop()
         self.connection.close()
+
+    def keep_first_page(self, path: Path) -> None:
+        """Renew the copy of the first page of a sound file; on a full disk the older one has to do."""
+        try:
+            if checkpoint(self.connection, cut=True):
+                keep_first_page(path)
+        except OSError:
+            return
+        except sqlite3.Error as error:
+            if failure_of(error) is not Failure.FULL:
+                raise
 
     def due_roll_ups(self, block: WindowBlock) -> list[tuple[int, int, int]]:
         """What `block` made complete: (step, since, until) of each coarser resolution.
@@ -95,41 +115,40 @@ class Session:
         )
 
 
-def open_session(path: Path) -> Session:
+def open_session(path: Path, *, check_wait_s: float = CHECK_WAIT_S) -> Session:
     """Open, check and migrate the database; an empty one is made when there is none.
+
+    The check of the whole structure may go on after this returns; see `Session.check`.
 
     Raises:
         StoreCorruptError: it is damaged and must be rebuilt.
         StoreTooNewError: it was written by a newer program.
         StoreError: it cannot be opened.
     """
+    if was_emptied(path):
+        msg = f"{path} is empty or gone, and a store was here before"
+        raise StoreCorruptError(msg)
     connection: sqlite3.Connection | None = None
+    check = SoundnessCheck(path)
     try:
         connection = connect(path)
-        _check(connection, path)
+        check.start(wait_s=check_wait_s)
         migrate(connection, path)
         _check_definitions(connection, path)
-        _keep_first_page(connection, path)
-        return Session(connection)
-    except sqlite3.Error as error:
+        session = Session(connection, check)
+        if not check.is_running:
+            session.keep_first_page(path)
+    except BaseException as error:
+        check.stop()
         if connection is not None:
             connection.close()
-        raise store_error(error, operation="opening the store") from error
-    except UnicodeDecodeError as error:  # in the text of SQLite's own message
-        if connection is not None:
-            connection.close()
-        msg = f"{path} has names that cannot be read"
-        raise StoreCorruptError(msg) from error
-    except BaseException:
-        if connection is not None:
-            connection.close()
+        if isinstance(error, sqlite3.Error):
+            raise store_error(error, operation="opening the store") from error
+        if isinstance(error, UnicodeDecodeError):  # in the text of SQLite's own message
+            msg = f"{path} has names that cannot be read"
+            raise StoreCorruptError(msg) from error
         raise
-
-
-def _check(connection: sqlite3.Connection, path: Path) -> None:
-    if not looks_sound(connection):
-        msg = f"{path} is damaged"
-        raise StoreCorruptError(msg)
+    return session
 
 
 def _check_definitions(connection: sqlite3.Connection, path: Path) -> None:
@@ -146,15 +165,3 @@ def _check_definitions(connection: sqlite3.Connection, path: Path) -> None:
     if unfound:
         msg = f"{path} has {unfound} chunks that its index does not know of"
         raise StoreCorruptError(msg)
-
-
-def _keep_first_page(connection: sqlite3.Connection, path: Path) -> None:
-    """Renew the copy of the first page; on a full disk the older one has to do."""
-    try:
-        if checkpoint(connection, cut=True):
-            keep_first_page(path)
-    except OSError:
-        return
-    except sqlite3.Error as error:
-        if failure_of(error) is not Failure.FULL:
-            raise

@@ -134,6 +134,24 @@ def test_a_second_process_is_refused_until_the_first_is_dead(tmp_path: Path) -> 
 
 @pytest.mark.integration
 @pytest.mark.timeout(120)
+def test_removing_files_beside_the_store_lets_no_second_process_in(tmp_path: Path) -> None:
+    """The lock was on a file that looked like a leftover; with it removed, two sidecars wrote to one store."""
+    first = start("hold", tmp_path)
+    try:
+        assert read_line(first) == b"open\n"
+        for file in tmp_path.iterdir():
+            if not file.name.startswith("sentinel.db"):
+                file.unlink()
+        store = SqliteStore(StoreConfig(directory=str(tmp_path)), make_surroundings())
+        with pytest.raises(StoreLockedError, match="another process"):
+            store.open()
+        assert not [file for file in tmp_path.iterdir() if "lock" in file.name]
+    finally:
+        end(first)
+
+
+@pytest.mark.integration
+@pytest.mark.timeout(120)
 def test_a_full_disk_drops_windows_and_keeps_pages(tmp_path: Path) -> None:
     """A disk of 4 MiB is filled by somebody else while incidents open."""
     mount = ("unshare", "-m", "sh", "-c")

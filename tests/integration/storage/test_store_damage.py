@@ -10,6 +10,8 @@ from __future__ import annotations
 import random
 import shutil
 import sqlite3
+import threading
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +20,8 @@ import pytest
 from sentinel.core.model import Page
 from sentinel.ports import Snapshot, Tick
 from sentinel.storage.sqlite import SqliteStore, StoreConfig
+from sentinel.storage.sqlite.session import open_session
+from sentinel.storage.sqlite.soundness import SoundnessCheck
 from tests.support.store_blocks import STEP_NS, block, incident, keys, page, rectangle
 from tests.support.surroundings import make_surroundings
 
@@ -168,7 +172,7 @@ def test_a_damaged_chunk_is_set_aside_and_the_others_stay(whole: Whole, tmp_path
     assert store._metrics.value(CORRUPT, what="chunk") == 1
     assert all_cells(store) == cells
     assert store._metrics.value(CORRUPT, what="chunk") == 1
-    (aside,) = store._read(
+    (aside,) = store._access.read(
         "test", lambda session: session.connection.execute("SELECT payload FROM quarantine")
     ).fetchall()
     assert aside == (spoilt,)
@@ -206,12 +210,82 @@ def test_a_file_that_is_no_database_is_put_aside(
     store = opened(directory)
     cells = all_cells(store)
     assert cells.items() <= whole.cells.items()
-    if content != b"":
-        assert list(directory.glob("sentinel.db.corrupt-*"))
-        assert "damaged" in store.trouble
+    assert list(directory.glob("sentinel.db.corrupt-*"))
+    assert "damaged" in store.trouble
     ids = store.register(keys(3), now_ns=2)
     store.append_tick(Tick(block=block(ids, at=10_000), pages=(page("after"),)))
     assert store.entries(destination="am")[-1].page == page("after")
+    store.close()
+
+
+@pytest.mark.parametrize("is_gone", [False, True], ids=["emptied", "gone"])
+def test_a_store_that_was_emptied_is_not_taken_for_a_new_one(
+    tmp_path: Path, *, is_gone: bool
+) -> None:
+    """A file cut to 0 bytes is a valid new database to SQLite: once, all was lost and the health was ok.
+
+    What tells it from a first start is the copy of the first page, which every opened store leaves beside it.
+    """
+    first = opened(tmp_path)
+    assert first.trouble == ""
+    first.register(keys(3), now_ns=1)
+    first.close()
+    path = tmp_path / "sentinel.db"
+    if is_gone:
+        path.unlink()
+    else:
+        path.write_bytes(b"")
+    store = opened(tmp_path)
+    assert "damaged" in store.trouble
+    assert corruption_count(store) == 1
+    assert list(tmp_path.glob("sentinel.db.corrupt-*"))
+    ids = store.register(keys(3), now_ns=2)
+    store.append_tick(Tick(block=block(ids), pages=(page("after"),)))
+    store.close()
+    again = opened(tmp_path)
+    assert again.trouble == ""
+    assert [entry.page for entry in again.entries(destination="am")] == [page("after")]
+    again.close()
+
+
+def test_damage_that_a_long_check_finds_is_mended_when_it_ends(
+    whole: Whole, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The check of a large store took seconds of every start; now the start does not wait for its end.
+
+    Here the check begins when the store is in use, and an index is overwritten that no window touches.
+    """
+    gate = threading.Event()
+    look = SoundnessCheck._look
+
+    def look_later(check: SoundnessCheck, connection: sqlite3.Connection) -> None:
+        gate.wait(10)
+        look(check, connection)
+
+    monkeypatch.setattr(SoundnessCheck, "_look", look_later)
+    monkeypatch.setattr(open_session, "__kwdefaults__", {"check_wait_s": 0.0})
+    directory = tmp_path / "store"
+    shutil.copytree(whole.directory, directory)
+    with sqlite3.connect(directory / "sentinel.db") as connection:
+        (root,) = connection.execute(
+            "SELECT rootpage FROM sqlite_schema WHERE name = 'incidents_by_time'"
+        ).fetchone()
+    connection.close()
+    with (directory / "sentinel.db").open("r+b") as file:
+        file.seek((root - 1) * 4096)
+        file.write(b"\xa5" * 4096)
+    store = opened(directory)
+    ids = store.register(keys(30), now_ns=2)
+    store.append_tick(Tick(block=block(ids, at=10_000)))
+    assert corruption_count(store) == 0
+    gate.set()
+    deadline_s = time.monotonic() + 10
+    while corruption_count(store) == 0 and time.monotonic() < deadline_s:
+        store.register(keys(30), now_ns=2)
+        time.sleep(0.01)
+    assert "rebuilt" in store.trouble
+    assert whole.cells.items() <= all_cells(store).items()
+    assert [entry.page for entry in store.entries(destination="am")] == whole.pages
     store.close()
 
 

@@ -54,7 +54,7 @@ def test_packing_changes_nothing_that_is_read(arrivals: list[tuple[int, int]]) -
         def pack(chunks: ChunkTable) -> None:
             chunks.compact(before_span_of_ns=2**62, step_ns=STEP_NS, limit=100, on_damage=ignored)
 
-        store._write("pack", lambda session: pack(session.chunks))
+        store._access.write("pack", lambda session: pack(session.chunks))
         assert rectangle(read(store)) == before
         store.close()
         store.open()
