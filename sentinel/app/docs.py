@@ -84,16 +84,20 @@ A variable `SENTINEL_SECTION__KEY=value` overrides a file: the path of the setti
 underscores, such as `SENTINEL_RECEIVERS__OTLP_HTTP__LISTEN__PORT=0`. A setting outside every section needs no
 double underscore: `SENTINEL_MODE=shadow`. Lists are written as in YAML: `SENTINEL_WEB__HOSTS='[a, b]'`.
 
-Secrets are not written into the file. Where a setting below is called `..._file`, it is the path of a file that holds the
-secret, relative to the file that names it; one line end at its end is taken off, and a file that others can read is warned
-about. A variable without `_FILE` may hold the secret itself.
+Secrets are not written into the file. Where a setting below is called `..._file`, it is the path of a file: a secret, a
+certificate, a key. A relative path is beside the file that names it, in a variable beside where Sentinel was started. Of a
+secret one line end at its end is taken off, and a file that others can read is warned about. A variable without `_FILE`
+may hold the secret itself.
 
 YAML is read strictly: unknown and duplicate keys, aliases, anchors, tags and second documents are faults, and so is what
 YAML readers disagree on: only `true` and `false` are booleans, `010` and `1:30` are not numbers, and text that another
 reader would take for something else must stand in quotes.
 
 A change of the file is noticed by its contents. A setting that says `reload` follows it; one that says `restart` waits for
-the next start. A file with a fault changes nothing: the last good configuration stays.
+the next start. A file with a fault changes nothing: the last good configuration stays. So it does when the file became
+empty, or when it no longer names any destination of pages: that is more often a file half written than a wish. Who means
+it writes `mode: shadow`, or `senders: {webhooks: []}`. The look comes every two seconds; SIGHUP asks for one at once, and
+the log says what came of it.
 """
 
 

@@ -1,8 +1,9 @@
 """Hot reload: looks at the content of the configuration, takes what is right, keeps the last good otherwise.
 
 Content is compared, not time stamps, because a ConfigMap changes by a switched link. A configuration that cannot
-be loaded changes nothing. One that can is taken at once, but for settings that need a restart: those are named in
-the log and in health until the restart.
+be loaded changes nothing, nor does one that became empty or lost its last destination without a word: that is a file
+half written far more often than a wish. One that can is taken at once, but for settings that need a restart: those
+are named in the log and in health until the restart.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import os
 from pathlib import Path
 
 from sentinel.app.build import Application
-from sentinel.app.config import SentinelConfig, load_config
+from sentinel.app.config import Mode, SentinelConfig, load_config
 from sentinel.errors import ConfigError, SentinelError
 from sentinel.runtime.component import Health, HealthRecord, HealthStatus
 from sentinel.runtime.config_loader import Loaded, changed
@@ -22,6 +23,7 @@ from sentinel.runtime.tasks import TaskGroup
 
 _LOOK_EVERY_S = 2.0
 _DELIVERY_SECTIONS = ("senders", "deliver", "mode")
+_DESTINATION_PATHS = ("senders.webhooks", "senders.alertmanager.urls")
 
 
 class Reloader:
@@ -31,6 +33,8 @@ class Reloader:
         self, loaded: Loaded[SentinelConfig], path: Path | None, application: Application
     ) -> None:
         self._loaded = loaded
+        self._asked = asyncio.Event()
+        self._looking = asyncio.Lock()
         self._started_with = loaded.config
         self._needs_restart: tuple[str, ...] = ()
         self._path = path
@@ -53,6 +57,7 @@ class Reloader:
         self._taken()
         if self._path is not None:
             self._tasks.spawn("watch", self._watch)
+        self._tasks.spawn("asked", self._answer)
 
     async def stop(self) -> None:
         """Watch no more; idempotent."""
@@ -70,41 +75,69 @@ class Reloader:
             )
         return self._health.current
 
+    def look_now(self) -> None:
+        """Look at once rather than at the next turn, and say what came of it; for SIGHUP. Returns at once."""
+        self._asked.set()
+
     async def look(self) -> bool:
         """Look once; True when another configuration took effect."""
-        is_changed = await asyncio.to_thread(changed, self._loaded, self._path, os.environ)
-        if not is_changed:
-            if self._refused:
-                # What was wrong was put back as it was.
-                self._taken()
-            return False
-        try:
-            loaded = await asyncio.to_thread(load_config, self._path, environment=os.environ)
-            await self._take(loaded)
-        except ConfigError as error:
-            count = len(error.problems)
-            self._refuse(f"has {count} fault{'s' if count > 1 else ''}", error)
-            return False
-        except (SentinelError, OSError, ValueError) as error:
-            # Looked at again in a moment, because what is loaded still differs.
-            self._refuse("cannot be taken now", error)
-            return False
-        return True
+        async with self._looking:
+            is_changed = await asyncio.to_thread(changed, self._loaded, self._path, os.environ)
+            if not is_changed:
+                if self._refused:
+                    self._surroundings.logger.info(
+                        "Configuration is right again, as it was before the fault"
+                    )
+                    self._taken()
+                return False
+            try:
+                loaded = await asyncio.to_thread(load_config, self._path, environment=os.environ)
+                if why := emptied(self._loaded, loaded):
+                    self._refuse(why, why)
+                    return False
+                await self._take(loaded)
+            except ConfigError as error:
+                count = len(error.problems)
+                self._refuse(f"has {count} fault{'s' if count > 1 else ''}", str(error))
+                return False
+            except (SentinelError, OSError, ValueError) as error:
+                # Looked at again in a moment, because what is loaded still differs.
+                self._refuse("cannot be taken now", str(error))
+                return False
+            return True
 
     async def _watch(self) -> None:
         while True:
             await self._surroundings.clock.sleep(_LOOK_EVERY_S)
             await self.look()
 
-    def _refuse(self, why: str, error: Exception) -> None:
-        text = str(error)
-        if text == self._refused:
+    async def _answer(self) -> None:
+        """Every look that was asked for ends in a line: a person waits for it."""
+        while True:
+            await self._asked.wait()
+            self._asked.clear()
+            took = await self.look()
+            if self._refused:
+                self._surroundings.logger.warning(
+                    "Asked to look at the configuration: refused, the last good one is kept",
+                    extra={"faults": self._refused},
+                )
+            elif not took:
+                self._surroundings.logger.info(
+                    "Asked to look at the configuration: it has not changed",
+                    extra={"path": "none, the defaults" if self._path is None else self._path},
+                )
+
+    def _refuse(self, why: str, faults: str) -> None:
+        if faults == self._refused:
             return
-        self._refused = text
-        self._surroundings.metrics.set("sentinel_config_last_reload_success", 0)
+        self._refused = faults
+        metrics = self._surroundings.metrics
+        metrics.set("sentinel_config_last_reload_success", 0)
+        metrics.count("sentinel_config_reloads_total", result="refused")
         self._health.degraded(f"The changed configuration {why}; the last good one is kept")
         self._surroundings.logger.error(
-            "Changed configuration refused, the last good one is kept", extra={"faults": text}
+            "Changed configuration refused, the last good one is kept", extra={"faults": faults}
         )
 
     async def _take(self, loaded: Loaded[SentinelConfig]) -> None:
@@ -125,10 +158,11 @@ class Reloader:
             one.path for one in differences(self._started_with, loaded.config) if one.restart
         )
         self._taken()
-        self._surroundings.logger.info(
-            "Changed configuration taken",
-            extra={"changed": ", ".join(paths), "needs_restart": ", ".join(self._needs_restart)},
-        )
+        self._surroundings.metrics.count("sentinel_config_reloads_total", result="taken")
+        told = {"changed": ", ".join(paths) or "nothing that is in effect"}
+        if self._needs_restart:
+            told["needs_restart"] = ", ".join(self._needs_restart)
+        self._surroundings.logger.info("Changed configuration taken", extra=told)
 
     def _taken(self) -> None:
         self._refused = ""
@@ -142,3 +176,30 @@ class Reloader:
             self._health.degraded(f"A restart is needed for {', '.join(self._needs_restart)}")
         else:
             self._health.ok("In effect")
+
+
+def emptied(old: Loaded[SentinelConfig], new: Loaded[SentinelConfig]) -> str:
+    """Why a changed configuration is probably not meant, as the end of a sentence; "" when it may be taken.
+
+    A file that is truncated and then written, a template that rendered nothing, a volume that is not there yet: each
+    reads as a right configuration that sends no page. Who means it writes it down.
+    """
+    if _is_written(old) and not _is_written(new):
+        return "is empty"
+    if (
+        old.config.mode is Mode.LIVE
+        and new.config.mode is Mode.LIVE
+        and new.config.senders.is_empty
+        and not old.config.senders.is_empty
+        and not any(path in new.origins for path in _DESTINATION_PATHS)
+    ):
+        return (
+            "takes away every destination of pages"
+            " (if that is meant, write mode: shadow, or senders: {webhooks: []})"
+        )
+    return ""
+
+
+def _is_written(loaded: Loaded[SentinelConfig]) -> bool:
+    """Whether a file says anything at all."""
+    return any(origin.file for origin in loaded.origins.values())

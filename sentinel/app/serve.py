@@ -1,4 +1,7 @@
-"""Runs the program until it is told to stop: SIGTERM and SIGINT drain, a second one hurries."""
+"""Runs the program until it is told to stop: SIGTERM and SIGINT drain, a second one hurries.
+
+SIGHUP asks it to look at the configuration now.
+"""
 
 from __future__ import annotations
 
@@ -9,13 +12,16 @@ import signal
 import tempfile
 from pathlib import Path
 
+from sentinel import __version__
 from sentinel.app.build import Application, build
 from sentinel.app.config import SentinelConfig
 from sentinel.app.reload import Reloader
+from sentinel.runtime.catalogue import CATALOGUE
 from sentinel.runtime.clock import SystemClock
 from sentinel.runtime.config_loader import Loaded
 from sentinel.runtime.logging import configure_logging
 from sentinel.runtime.memory import limit_kept_memory
+from sentinel.runtime.metrics import Metrics
 from sentinel.runtime.tasks import TaskGroup
 
 _HEALTH_EVERY_S = 5.0
@@ -35,16 +41,24 @@ async def serve(
         SentinelError, OSError: something could not be started; what had started was stopped.
     """
     limit_kept_memory()
-    logger = configure_logging(loaded.config.logging)
+    metrics = Metrics(CATALOGUE)
+    logger = configure_logging(
+        loaded.config.logging,
+        on_withheld=lambda level: metrics.count("sentinel_log_lines_withheld_total", level=level),
+    )
     for warning in loaded.warnings:
         logger.warning("Configuration warning", extra={"warning": str(warning)})
-    application = build(loaded.config, clock=SystemClock(), logger=logger)
-    application.lifecycle.add(Reloader(loaded, path, application))
+    application = build(loaded.config, clock=SystemClock(), logger=logger, metrics=metrics)
+    reloader = Reloader(loaded, path, application)
+    application.lifecycle.add(reloader)
     tasks = TaskGroup("app.serve", metrics=application.surroundings.metrics, logger=logger)
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, _told_to_stop, stopping)
+    # Untaken it would end the process at once, without a drain: a terminal that closes sends it too.
+    loop.add_signal_handler(signal.SIGHUP, reloader.look_now)
+    logger.info("Starting", extra=_told_at_start(loaded, path))
     if not await _started(application, stopping):
         logger.info("Told to stop before everything had started")
         return
@@ -55,11 +69,24 @@ async def serve(
         if ready_file is not None:
             _write_whole(ready_file, json.dumps({"pid": os.getpid(), **addresses}) + "\n")
         await stopping.wait()
-        logger.info("Draining")
+        logger.info("Draining: nothing new is accepted, what was accepted is decided and stored")
     finally:
         await tasks.close()
         await application.stop()
         logger.info("Stopped")
+
+
+def _told_at_start(loaded: Loaded[SentinelConfig], path: Path | None) -> dict[str, object]:
+    senders = loaded.config.senders
+    destinations = ["alertmanager"] if senders.alertmanager.urls else []
+    destinations += [f"webhook {webhook.name}" for webhook in senders.webhooks]
+    return {
+        "version": __version__,
+        "config": "none, the defaults" if path is None else path,
+        "mode": loaded.config.mode,
+        "destinations": ", ".join(destinations) or "none",
+        "store": loaded.config.store.directory,
+    }
 
 
 async def _started(application: Application, stopping: asyncio.Event) -> bool:

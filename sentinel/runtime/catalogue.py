@@ -44,6 +44,18 @@ CATALOGUE: tuple[MetricSpec, ...] = (
         "sentinel_config_last_reload_success_timestamp_seconds",
         "When a configuration last took effect (Unix).",
     ),
+    _metric(
+        _C,
+        "sentinel_config_reloads_total",
+        "Changes of the configuration that were taken, or refused with the last good one kept.",
+        "result",
+    ),
+    _metric(
+        _C,
+        "sentinel_log_lines_withheld_total",
+        "Lines of the log that were not written, because their like had been written often in the last minute.",
+        "level",
+    ),
     # receivers: received, errors by reason, dropped by intent
     _metric(
         _C,

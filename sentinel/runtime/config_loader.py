@@ -7,8 +7,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Final, Generic, TypeVar, cast
 
@@ -51,7 +52,8 @@ from sentinel.runtime.settings import Secret
 Config = TypeVar("Config")
 
 SECRET_BYTES_MAX = 64 * 1024
-_NAMES_LISTED_MAX = 12
+_NAMES_LISTED_MAX = 16
+_PLACES_LISTED_MAX = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -183,9 +185,10 @@ class _Binder:
         if isinstance(shape, Hidden):
             return self._bind_plain_secret(node, path)
         try:
-            return parse_scalar(shape.type, node)
+            value = parse_scalar(shape.type, node)
         except ValueError as error:
             return self._refuse(node, path, str(error))
+        return str(node.origin.beside(str(value))) if shape.type.is_file and value else value
 
     def _refuse(self, node: Node, path: str, message: str) -> _Invalid:
         self.problems.append(node.origin.problem(path, message))
@@ -307,9 +310,7 @@ class _Binder:
             return self._refuse(node, path, "must be the path of a file")
         if node.style is Style.BROKEN:
             return _INVALID
-        # A relative path means the same wherever Sentinel was started from: beside the file that names it.
-        base = Path(node.origin.file).parent if node.origin.file else Path()
-        file = base / node.text
+        file = node.origin.beside(node.text)
         try:
             data = read_file(file, limit_bytes=SECRET_BYTES_MAX)
             is_open = bool(file.stat().st_mode & 0o077)
@@ -318,11 +319,11 @@ class _Binder:
         except OSError:
             return self._refuse(node, path, f"the file {shown(str(file))} went away")
         text = _secret_text(data)
-        if text is None:
-            message = (
-                f"the file {shown(str(file))} is not UTF-8 text of 1 to {SECRET_BYTES_MAX} bytes"
+        if not text:
+            wrong = (
+                "is empty" if text == "" else f"is not UTF-8 text of 1 to {SECRET_BYTES_MAX} bytes"
             )
-            return self._refuse(node, path, message)
+            return self._refuse(node, path, f"the file {shown(str(file))} {wrong}")
         if is_open:
             message = f"the file {shown(str(file))} can be read by others: chmod 600 it"
             self.warnings.append(node.origin.problem(path, message))
@@ -338,10 +339,9 @@ class _Binder:
             message = f"unknown setting {shown(key)}"
             if near := nearest(key, known):
                 message += f": did you mean {near}?"
-            elif place := _place_of(key, settings):
-                message += (
-                    f": did you mean {path}.{place}?" if path else f": did you mean {place}?"
-                )
+            elif places := list(islice(_places_of(key, settings), _PLACES_LISTED_MAX)):
+                within = f"{path}." if path else ""
+                message += f": did you mean {' or '.join(within + place for place in places)}?"
             elif len(known) <= _NAMES_LISTED_MAX:
                 message += f": known here are {', '.join(known)}"
             self.problems.append(entry.origin.problem(join(path, key), message))
@@ -364,18 +364,14 @@ class _Bound:
     value: object
 
 
-def _place_of(key: str, settings: list[SettingField]) -> str | None:
-    """Where below these settings one with just this name is, for a value that was written a level too high."""
+def _places_of(key: str, settings: list[SettingField]) -> Iterator[str]:
+    """Where below these settings ones with just this name are, for a value that was written a level too high."""
     for setting in settings:
         shape = setting.shape.inner if isinstance(setting.shape, Maybe) else setting.shape
-        if not isinstance(shape, Section):
-            continue
-        inner = setting_fields(shape.cls)
-        if any(one.name == key for one in inner):
-            return f"{setting.name}.{key}"
-        if place := _place_of(key, inner):
-            return f"{setting.name}.{place}"
-    return None
+        if isinstance(shape, Section):
+            inner = setting_fields(shape.cls)
+            yield from (f"{setting.name}.{one.name}" for one in inner if one.name == key)
+            yield from (f"{setting.name}.{place}" for place in _places_of(key, inner))
 
 
 def _says_null(node: Node) -> bool:
@@ -391,5 +387,4 @@ def _secret_text(data: bytes) -> str | None:
         text = data.decode("utf-8")
     except UnicodeDecodeError:
         return None
-    text = text.removesuffix("\n").removesuffix("\r")
-    return text or None
+    return text.removesuffix("\n").removesuffix("\r")

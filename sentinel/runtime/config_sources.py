@@ -183,10 +183,12 @@ def read_file(path: Path, *, limit_bytes: int) -> bytes:
     except (OSError, ValueError) as error:
         msg = f"cannot be read: {_reason(error)}"
         raise UnreadableFileError(msg) from error
+    # Looked at before it is made a file object, which a folder cannot become.
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        msg = "is not a regular file"
+        raise UnreadableFileError(msg)
     with os.fdopen(descriptor, "rb") as handle:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            msg = "is not a regular file"
-            raise UnreadableFileError(msg)
         try:
             return handle.read(limit_bytes + 1)
         except OSError as error:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
+from pathlib import Path
 
 import yaml
 
@@ -34,6 +35,10 @@ class Origin:
         if self.file is not None:
             return self.file if self.line is None else f"{self.file}:{self.line}"
         return "default"
+
+    def beside(self, path: str) -> Path:
+        """A path as it is meant here: a relative one in a file is beside the file, wherever Sentinel was started from."""
+        return (Path(self.file).parent if self.file else Path()) / path
 
     def problem(self, path: str, message: str) -> ConfigProblem:
         """A fault of the setting `path`, at this place."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import typing
 import zoneinfo
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
@@ -17,7 +17,7 @@ from typing import Any
 
 from sentinel.runtime.config_text import Style, TextNode, shown
 from sentinel.runtime.nearest import hint_for
-from sentinel.runtime.settings import ByteSize, Duration, Ratio, Zone
+from sentinel.runtime.settings import ByteSize, Duration, FilePath, Ratio, Zone
 
 _DURATION_UNITS: dict[str, float] = {
     "w": 604_800, "d": 86_400, "h": 3_600, "m": 60, "s": 1, "ms": 0.001,
@@ -50,6 +50,7 @@ class ScalarType:
         parse: text to value; raises ValueError with a sentence that says what to write instead.
         show: value to the text or YAML scalar that `parse` reads as the same value.
         schema: its JSON Schema.
+        is_file: whether it is the path of a file; a relative one is beside the file that names it.
     """
 
     name: str
@@ -57,6 +58,7 @@ class ScalarType:
     parse: Callable[[TextNode], object]
     show: Callable[[Any], object]
     schema: dict[str, object]
+    is_file: bool = False
 
 
 def _refuse(message: str) -> typing.NoReturn:
@@ -88,7 +90,7 @@ def _parse_int(node: TextNode) -> int:
     _refuse_odd_number(text)
     if _NUMBER.fullmatch(text):
         _refuse(f"{shown(text)} is not a whole number")
-    return _refuse(f"{shown(text)} is not a whole number")
+    return _refuse(f"{shown(text)} is not a whole number: write it in digits")
 
 
 def _parse_float(node: TextNode) -> float:
@@ -141,11 +143,11 @@ def _parse_duration(node: TextNode) -> Duration:
     text = node.text
     if re.fullmatch(r"[0-9]+(:[0-9]+)+", text):
         _refuse(f"{shown(text)} is not a duration: write it with a unit, such as 90m")
-    amount, unit = _quantity(text, "a duration, such as 250ms, 10s, 5m, 2h or 7d")
+    amount, unit = _quantity(
+        text, "a duration, such as 250ms, 10s, 5m, 2h or 7d", _DURATION_UNITS, _duration_unit_meant
+    )
     if not unit:
         _refuse(f"{shown(text)} has no unit: write {amount}s for seconds, or ms, m, h, d, w")
-    if unit not in _DURATION_UNITS:
-        _refuse(f"{shown(text)} has an unknown unit: the units are ms, s, m, h, d, w")
     # Thousandths are divided, not multiplied: 300 / 1000 is 0.3, 300 * 0.001 is not.
     number = float(amount)
     return Duration(number / 1000 if unit == "ms" else number * _DURATION_UNITS[unit])
@@ -153,27 +155,52 @@ def _parse_duration(node: TextNode) -> Duration:
 
 def _parse_bytes(node: TextNode) -> ByteSize:
     text = node.text
-    amount, unit = _quantity(text, "a size, such as 512B, 64KiB, 4MiB or 2GiB")
+    amount, unit = _quantity(
+        text, "a size, such as 512B, 64KiB, 4MiB or 2GiB", _BYTE_UNITS, _byte_unit_meant
+    )
     if not unit:
         _refuse(f"{shown(text)} has no unit: write {amount}B for bytes, or KiB, MiB, GiB")
-    if unit not in _BYTE_UNITS:
-        near = {name[0].lower(): name for name in _BYTE_UNITS}.get(unit[0].lower())
-        hint = f"write {amount}{near}" if near else "the units are B, KiB, MiB, GiB, TiB"
-        _refuse(f"{shown(text)} has an unknown unit: {hint}")
     size = Decimal(amount) * _BYTE_UNITS[unit]
     if size != size.to_integral_value():
         _refuse(f"{shown(text)} is not a whole number of bytes")
     return ByteSize(int(size))
 
 
-def _quantity(text: str, wanted: str) -> tuple[str, str]:
+def _quantity(
+    text: str, wanted: str, units: Mapping[str, float], meant: Callable[[str], str | None]
+) -> tuple[str, str]:
+    """Amount and unit, which is empty or one of `units`; `meant` guesses it from another word."""
     found = _QUANTITY.fullmatch(text)
     if not found:
         return _refuse(f"{shown(text)} is not {wanted}")
     amount, unit = found.groups()
+    if unit and unit not in units:
+        near = meant(unit.lower())
+        hint = (
+            f"write {amount}{near}"
+            if near
+            else f"the units are {', '.join(reversed(list(units)))}"
+        )
+        _refuse(f"{shown(text)} has an unknown unit: {hint}")
     if unit and amount + unit != text:
         _refuse(f"{shown(text)} has a space: write {amount}{unit}")
     return amount, unit
+
+
+def _duration_unit_meant(word: str) -> str | None:
+    """The unit of a word such as `seconds`, `secs`, `hr`; words of months and years have none."""
+    if word in ("ms", "msec", "msecs"):
+        return "ms"
+    singular = word.removesuffix("s")
+    if singular == "hr":
+        return "h"
+    names = ("second", "minute", "hour", "day", "week", "millisecond")
+    near = next((name for name in names if singular and name.startswith(singular)), None)
+    return "ms" if near == "millisecond" else near and near[0]
+
+
+def _byte_unit_meant(word: str) -> str | None:
+    return {name[0].lower(): name for name in _BYTE_UNITS}.get(word[0])
 
 
 def _parse_ratio(node: TextNode) -> Ratio:
@@ -259,6 +286,10 @@ SCALARS: dict[Any, ScalarType] = {
     Path: ScalarType(
         name="path", how="a path", parse=_parse_path, show=str,
         schema={"type": "string", "minLength": 1},
+    ),
+    FilePath: ScalarType(
+        name="path", how="the path of a file, relative to the file that names it", parse=_parse_text,
+        show=str, schema=_TEXT_SCHEMA, is_file=True,
     ),
     Duration: ScalarType(
         name="duration", how="a number and a unit: `250ms`, `10s`, `5m`, `2h`, `7d`, `4w`",

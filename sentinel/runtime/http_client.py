@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 import aiohttp
 
-from sentinel.runtime.settings import Duration, Secret, setting
+from sentinel.runtime.settings import Duration, FilePath, Secret, setting
 from sentinel.runtime.tls import load_authorities, load_pair
 
 REPLY_BYTES_MAX = 64 * 1024
@@ -31,11 +31,13 @@ class ClientConfig:
     bearer_token: Secret | None = setting(None, help="Sent as `Authorization: Bearer`.")
     basic_username: str = setting("", help="User name for basic authentication.")
     basic_password: Secret | None = setting(None, help="Its password.")
-    ca_file: str = setting(
-        "", help="PEM file of the authority to trust; empty for the system's own."
+    ca_file: FilePath = setting(
+        FilePath(""), help="PEM file of the authority to trust; empty for the system's own."
     )
-    cert_file: str = setting("", help="PEM file of our own certificate, for mutual TLS.")
-    key_file: str = setting("", help="PEM file of its key.")
+    cert_file: FilePath = setting(
+        FilePath(""), help="PEM file of our own certificate, for mutual TLS."
+    )
+    key_file: FilePath = setting(FilePath(""), help="PEM file of its key.")
     connect_timeout: Duration = setting(
         Duration(5.0), help="Longest time to connect and to shake hands."
     )

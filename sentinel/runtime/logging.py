@@ -12,12 +12,14 @@ import logging
 import math
 import re
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import TextIO
 
 from sentinel.core.redact import redact
+from sentinel.runtime.log_bound import LogBound
 from sentinel.runtime.settings import setting
 
 MESSAGE_CHARS_MAX = 2_000
@@ -55,18 +57,34 @@ class LoggingConfig:
     format: LogFormat = setting(LogFormat.TEXT, help="One JSON object a line, or text for people.")
 
 
-def configure_logging(config: LoggingConfig, *, stream: TextIO | None = None) -> logging.Logger:
+def configure_logging(
+    config: LoggingConfig,
+    *,
+    stream: TextIO | None = None,
+    on_withheld: Callable[[str], None] | None = None,
+) -> logging.Logger:
     """Set up the logger everything of Sentinel logs below, and return it; a second call replaces the first.
 
-    Libraries' own warnings and errors go the same way, so that they are escaped and redacted too.
+    Libraries' own warnings and errors go the same way, so that they are escaped, redacted and bounded too.
+
+    Args:
+        config: level and format.
+        stream: where to; standard error when not given.
+        on_withheld: told the level of each line that is not written because its like was written often. A second
+            call without it keeps that of the first, and what was counted.
     """
-    handler = logging.StreamHandler(stream or sys.stderr)
-    handler.setFormatter(JsonFormatter() if config.format is LogFormat.JSON else TextFormatter())
-    level = getattr(logging, config.level.value.upper())
     root = logging.getLogger()
+    bound: LogBound | None = None
     for old in list(root.handlers):
         if isinstance(old.formatter, (JsonFormatter, TextFormatter)):
+            bound = next((one for one in old.filters if isinstance(one, LogBound)), bound)
             root.removeHandler(old)
+    if bound is None or on_withheld is not None:
+        bound = LogBound(on_withheld=on_withheld)
+    handler = logging.StreamHandler(stream or sys.stderr)
+    handler.setFormatter(JsonFormatter() if config.format is LogFormat.JSON else TextFormatter())
+    handler.addFilter(bound)
+    level = getattr(logging, config.level.value.upper())
     root.addHandler(handler)
     root.setLevel(max(level, logging.WARNING))
     logger = logging.getLogger(_ROOT)

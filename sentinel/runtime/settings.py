@@ -2,7 +2,7 @@
 
 A `…Config` is a frozen dataclass with every default visible. Each field is made with `setting`, whose help
 becomes docs/configuration.md. The types a field may have are those `sentinel.runtime.config_loader` can bind:
-str, int, float, bool, a StrEnum, `Duration`, `ByteSize`, `Ratio`, `Secret`, `Zone`, another config, a tuple of
+str, int, float, bool, a StrEnum, `Duration`, `ByteSize`, `FilePath`, `Ratio`, `Secret`, `Zone`, another config, a tuple of
 these, a dict from str to these, and `X | None`.
 """
 
@@ -19,6 +19,9 @@ ByteSize = NewType("ByteSize", int)
 
 Ratio = NewType("Ratio", float)
 """A share, 0-1."""
+
+FilePath = NewType("FilePath", str)
+"""The path of a file; empty for none. A relative one in a file is beside that file, as loaded it is whole."""
 
 Zone = NewType("Zone", str)
 """An IANA time zone, such as `Europe/Berlin`."""

@@ -13,17 +13,20 @@ from pathlib import Path
 
 from sentinel.errors import ConfigError, ConfigProblem
 from sentinel.runtime.component import Surroundings
-from sentinel.runtime.settings import Duration, setting
+from sentinel.runtime.settings import Duration, FilePath, setting
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TlsConfig:
     """Where the certificate and its key are; TLS 1.2 is the least that is spoken."""
 
-    cert_file: str = setting("", help="PEM file with the certificate and its chain.")
-    key_file: str = setting("", help="PEM file with the private key.")
-    client_ca_file: str = setting(
-        "", help="PEM file with authorities; when set, clients must show a certificate of theirs."
+    cert_file: FilePath = setting(
+        FilePath(""), help="PEM file with the certificate and its chain."
+    )
+    key_file: FilePath = setting(FilePath(""), help="PEM file with the private key.")
+    client_ca_file: FilePath = setting(
+        FilePath(""),
+        help="PEM file with authorities; when set, clients must show a certificate of theirs.",
     )
     reload_interval: Duration = setting(
         Duration(10.0), help="How often the files are looked at for a change."

@@ -15,7 +15,7 @@ import pytest
 from sentinel.app.config import load_config
 from tests.support.alertmanager_server import collector
 from tests.support.tls import make_certificate
-from tests.support.whole_app import Calls, Sidecar, sidecar, usual_of, with_history
+from tests.support.whole_app import Calls, Sidecar, sidecar, until, usual_of, with_history
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -163,6 +163,90 @@ async def test_a_missing_file_of_authorities_keeps_the_last_good_configuration(
             cert.rename(tmp_path / "missing.pem")
             await taken(side)
             assert await reload_sentence(side) == ("ok", "In effect")
+
+
+@pytest.mark.parametrize("text", ["", "# every line is commented out\n", "{}\n"])
+async def test_an_emptied_file_is_not_taken(tmp_path: Path, text: str) -> None:
+    """A file that was truncated by a full disk once turned every page off: an empty one is a right configuration."""
+    with collector() as hook:
+        file = File(tmp_path, hook.url)
+        async with watching(file) as side:
+            await side.window(Calls())
+            file.path.write_text(text)
+            await taken(side, success=0.0)
+            assert await reload_sentence(side) == (
+                "degraded",
+                "The changed configuration is empty; the last good one is kept",
+            )
+            assert side.metrics.value("sentinel_config_reloads_total", result="refused") == 1
+            await side.windows(2, BURST)
+            await side.sees(lambda: bool(hook.alerts()), "a page by the last good configuration")
+            file.write(url=hook.url)
+            await taken(side)
+            assert await reload_sentence(side) == ("ok", "In effect")
+
+
+async def test_the_last_destination_is_taken_away_only_by_who_says_so(tmp_path: Path) -> None:
+    """A template that rendered no destination made a sidecar that pages nobody, and said nothing."""
+    with collector() as hook:
+        file = File(tmp_path, hook.url)
+        async with watching(file) as side:
+            await side.window(Calls())
+            whole = file.path.read_text()
+            without = "\n".join(line for line in whole.split("\n") if "senders:" not in line)
+            file.path.write_text(without)
+            await taken(side, success=0.0)
+            status, sentence = await reload_sentence(side)
+            assert status == "degraded"
+            assert "takes away every destination of pages" in sentence
+            assert "senders: {webhooks: []}" in sentence
+            file.path.write_text(without + "senders: {webhooks: []}\n")
+            await taken(side)
+            assert await reload_sentence(side) == ("ok", "In effect")
+            assert side.metrics.value("sentinel_config_reloads_total", result="taken") == 1
+
+
+async def test_a_folder_in_the_folder_is_named_and_the_last_good_one_kept(tmp_path: Path) -> None:
+    """A folder named like a file crashed the watch, which was then restarted for ever and looked at nothing."""
+    with collector() as hook:
+        folder = tmp_path / "conf.d"
+        folder.mkdir()
+        file = File(tmp_path, hook.url)
+        file.path = file.path.rename(folder / "a.yaml")
+        config = load_config(folder, environment=os.environ).config
+        async with sidecar(config, watched=folder) as side:
+            await side.window(Calls())
+            (folder / "x.yaml").mkdir()
+            await taken(side, success=0.0)
+            status, sentence = await reload_sentence(side)
+            assert (status, sentence) == (
+                "degraded",
+                "The changed configuration has 1 fault; the last good one is kept",
+            )
+            (folder / "x.yaml").rmdir()
+            await taken(side)
+            assert side.metrics.value("sentinel_task_crashes_total") == 0
+
+
+async def test_asked_to_look_it_does_so_before_its_turn_and_answers(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with collector() as hook, caplog.at_level("INFO", logger="sentinel"):
+        file = File(tmp_path, hook.url)
+        async with watching(file) as side:
+            await side.window(Calls())
+            assert side.reloader is not None
+            side.reloader.look_now()
+            await side.sees(lambda: "it has not changed" in caplog.text, "the answer")
+            file.write(url=hook.url, sensitivity="high")
+            before_s = side.clock.monotonic_s()
+            side.reloader.look_now()
+            await until(
+                lambda: "Changed configuration taken" in caplog.text, what="the change to be taken"
+            )
+            assert side.clock.monotonic_s() == before_s
+            (line,) = (one for one in caplog.records if "taken" in one.message)
+            assert vars(line)["changed"] == "sensitivity"
 
 
 async def test_what_needs_a_restart_is_named_until_it_comes(tmp_path: Path) -> None:

@@ -144,9 +144,15 @@ class Sidecar:
     """A running program, and the hands that feed it and move its clock."""
 
     def __init__(
-        self, app: Application, clock: ManualClock, client: aiohttp.ClientSession
+        self,
+        app: Application,
+        clock: ManualClock,
+        client: aiohttp.ClientSession,
+        *,
+        reloader: Reloader | None = None,
     ) -> None:
         self.app = app
+        self.reloader = reloader
         self.clock = clock
         self.metrics = app.surroundings.metrics
         self.decided: list[Decided] = []
@@ -280,15 +286,17 @@ async def sidecar(
         logger=logging.getLogger("sentinel.tests.whole_app"),
         metrics=Metrics(CATALOGUE),
     )
+    reloader: Reloader | None = None
     if watched is not None:
         loaded = load_config(watched, environment=os.environ)
         assert loaded.config == config
-        app.lifecycle.add(Reloader(loaded, watched, app))
+        reloader = Reloader(loaded, watched, app)
+        app.lifecycle.add(reloader)
     timeout = aiohttp.ClientTimeout(total=15)
     async with aiohttp.ClientSession(timeout=timeout) as client:
         await app.start()
         try:
-            yield Sidecar(app, clock, client)
+            yield Sidecar(app, clock, client, reloader=reloader)
         finally:
             await app.stop()
 

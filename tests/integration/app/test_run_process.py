@@ -127,6 +127,19 @@ def _incidents_are_told(
     assert "no incident" in err
 
 
+def test_a_hangup_asks_for_a_look_at_the_configuration(tmp_path: Path) -> None:
+    """SIGHUP ended the process without a drain: it is what operators send for a reload, and a terminal when it closes."""
+    with collector() as hook:
+        config = write_config(tmp_path, webhook_url=hook.url)
+        with sidecar_process(config) as side:
+            side.process.send_signal(signal.SIGHUP)
+            wait_until(lambda: "it has not changed" in side.log, what="the answer")
+            assert "destinations=\"webhook hook\"" in side.log
+            assert side.send(Calls()) == 200
+            assert side.end(signal.SIGTERM) == 0
+            assert "Stopped" in side.log
+
+
 def test_a_disk_that_takes_nothing_delays_pages_and_loses_none(tmp_path: Path) -> None:
     """A limit on file sizes stands for a full disk: writes fail half-way, as they do there."""
     with collector() as hook:

@@ -19,7 +19,7 @@ from sentinel.errors import ConfigError
 from sentinel.receivers.otlp_grpc import OtlpGrpcConfig, OtlpGrpcListenConfig
 from sentinel.receivers.otlp_http import OtlpHttpConfig, OtlpHttpListenConfig
 from sentinel.runtime.auth import TokensConfig
-from sentinel.runtime.settings import Duration, Secret
+from sentinel.runtime.settings import Duration, FilePath, Secret
 from sentinel.runtime.tls import ServerTls, TlsConfig, certificate_expiry_s
 from tests.support.clock import ManualClock
 from tests.support.otlp import grpc_receiver, http_receiver, traces_request
@@ -38,7 +38,7 @@ def exposed(files: tuple[Path, Path]) -> dict[str, object]:
     return {
         "address": "0.0.0.0",
         "port": 0,
-        "tls": TlsConfig(cert_file=str(cert), key_file=str(key)),
+        "tls": TlsConfig(cert_file=FilePath(str(cert)), key_file=FilePath(str(key))),
         "tokens": TokensConfig(ingest=Secret(TOKEN)),
     }
 
@@ -127,7 +127,11 @@ async def test_grpc_over_tls_follows_its_files(tmp_path: Path) -> None:
 async def test_clients_must_show_a_certificate_when_authorities_are_set(tmp_path: Path) -> None:
     cert, key = make_certificate(tmp_path, "server")
     known, unknown = make_certificate(tmp_path, "known"), make_certificate(tmp_path, "unknown")
-    tls = TlsConfig(cert_file=str(cert), key_file=str(key), client_ca_file=str(known[0]))
+    tls = TlsConfig(
+        cert_file=FilePath(str(cert)),
+        key_file=FilePath(str(key)),
+        client_ca_file=FilePath(str(known[0])),
+    )
     config = OtlpHttpConfig(listen=OtlpHttpListenConfig(port=0, tls=tls))
     sink = ListSink()
     async with http_receiver(sink, config) as receiver, aiohttp.ClientSession() as client:
@@ -172,7 +176,9 @@ def test_expiry_is_what_openssl_says(tmp_path: Path, days: int) -> None:
     expires_s = ssl.cert_time_to_seconds(said.strip().removeprefix("notAfter="))
     assert certificate_expiry_s(cert.read_text()) == expires_s
     surroundings = make_surroundings()
-    config = TlsConfig(cert_file=str(cert), key_file=str(key), reload_interval=Duration(1.0))
+    config = TlsConfig(
+        cert_file=FilePath(str(cert)), key_file=FilePath(str(key)), reload_interval=Duration(1.0)
+    )
     ServerTls(config, surroundings, listener="test")
     metric = "sentinel_tls_certificate_expiry_timestamp_seconds"
     assert surroundings.metrics.value(metric, listener="test") == expires_s

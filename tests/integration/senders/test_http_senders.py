@@ -22,7 +22,7 @@ import pytest
 from sentinel.errors import ConfigError
 from sentinel.ports import SendOutcome, SendResult
 from sentinel.runtime.http_client import ClientConfig
-from sentinel.runtime.settings import Duration, Secret
+from sentinel.runtime.settings import Duration, FilePath, Secret
 from sentinel.senders.alertmanager import AlertmanagerConfig, AlertmanagerSender
 from sentinel.senders.webhook import WebhookConfig, WebhookSender
 from tests.support.alertmanager_server import Collector, collector
@@ -306,7 +306,7 @@ async def test_a_certificate_that_is_not_trusted_gets_no_page(tmp_path: Path) ->
         (stranger,) = await post(WebhookConfig(url=url))
         assert stranger.result is SendResult.RETRY
         assert "Certificate" in stranger.detail
-        trusted = ClientConfig(ca_file=str(tmp_path / "server.crt"))
+        trusted = ClientConfig(ca_file=FilePath(str(tmp_path / "server.crt")))
         (known,) = await post(WebhookConfig(url=url, client=trusted))
         assert known.result is SendResult.DELIVERED
 
@@ -315,7 +315,9 @@ async def test_our_own_certificate_is_shown_when_it_is_asked_for(tmp_path: Path)
     cert, key = make_certificate(tmp_path, "client")
     async with tls_server(tmp_path, client_ca=cert) as url:
         ca_file = str(tmp_path / "server.crt")
-        ours = ClientConfig(ca_file=ca_file, cert_file=str(cert), key_file=str(key))
+        ours = ClientConfig(
+            ca_file=FilePath(ca_file), cert_file=FilePath(str(cert)), key_file=FilePath(str(key))
+        )
         (known,) = await post(WebhookConfig(url=url, client=ours))
         assert known.result is SendResult.DELIVERED
 
@@ -325,6 +327,8 @@ def test_a_sender_whose_files_cannot_be_used_is_not_made(tmp_path: Path) -> None
     missing = str(tmp_path / "missing.pem")
     with pytest.raises(ConfigError, match=re.escape(missing)) as refusal:
         WebhookSender(
-            WebhookConfig(url="https://127.0.0.1:1/", client=ClientConfig(ca_file=missing))
+            WebhookConfig(
+                url="https://127.0.0.1:1/", client=ClientConfig(ca_file=FilePath(missing))
+            )
         )
     assert refusal.value.problems[0].path == "ca_file"

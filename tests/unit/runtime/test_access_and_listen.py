@@ -9,14 +9,14 @@ import pytest
 
 from sentinel.runtime.auth import AccessDecision, AccessScope, TokensConfig, TokenTable
 from sentinel.runtime.listen import ListenConfig, refuse_exposed
-from sentinel.runtime.settings import Secret
+from sentinel.runtime.settings import FilePath, Secret
 from sentinel.runtime.tls import TlsConfig, certificate_expiry_s
 
 TEXTS = {scope: f"{scope}-token-0123456789" for scope in ("ingest", "read", "admin")}
 ALL = TokensConfig(
     ingest=Secret(TEXTS["ingest"]), read=Secret(TEXTS["read"]), admin=Secret(TEXTS["admin"])
 )
-TLS = TlsConfig(cert_file="a.crt", key_file="a.key")
+TLS = TlsConfig(cert_file=FilePath("a.crt"), key_file=FilePath("a.key"))
 EVERYWHERE = "0.0.0.0"
 
 
@@ -123,7 +123,7 @@ def test_a_port_is_in_range(port: int) -> None:
 
 def test_tls_needs_both_files() -> None:
     with pytest.raises(ValueError, match="both"):
-        TlsConfig(cert_file="a.crt")
+        TlsConfig(cert_file=FilePath("a.crt"))
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ import pytest
 from sentinel.errors import ConfigError, ConfigUnreadableError
 from sentinel.runtime.config_loader import Loaded, changed, load
 from sentinel.runtime.config_text import TEXT_BYTES_MAX
-from sentinel.runtime.settings import ByteSize, Duration, Ratio, Secret, setting
+from sentinel.runtime.settings import ByteSize, Duration, FilePath, Ratio, Secret, setting
 
 
 class Flavour(StrEnum):
@@ -72,6 +72,7 @@ class KitchenConfig:
     stock: dict[str, Ratio] = setting({}, help="Stock.")
     note: str | None = setting(None, help="Note.")
     recipe: RecipeConfig | None = setting(None, help="Recipe.")
+    picture: FilePath = setting(FilePath(""), help="Picture.")
 
 
 Kitchen = Loaded[KitchenConfig]
@@ -176,7 +177,7 @@ def test_all_faults_come_at_once_sorted_by_line(tmp_path: Path) -> None:
         ("flavour: spcy\n", "flavour: 'spcy' is not one of plain, spicy: did you mean spicy?"),
         ("oven: low\n", "oven: unknown setting 'oven': did you mean recipe.oven?"),
         ("zzzzzz: 1\n", "zzzzzz: unknown setting 'zzzzzz': known here are flavour, timeout, pantry,"
-                        " guests, stock, note, recipe"),
+                        " guests, stock, note, recipe, picture"),
     ],
 )  # fmt: skip
 def test_wrong_shape_is_told(tmp_path: Path, text: str, fault: str) -> None:
@@ -266,6 +267,17 @@ def test_what_cannot_be_read_is_told_apart(tmp_path: Path) -> None:
         load(KitchenConfig, tmp_path)
     with pytest.raises(ConfigUnreadableError, match="not a path"):
         load(KitchenConfig, Path("a\0b"))
+
+
+def test_a_folder_named_like_a_file_is_a_fault_of_its_own_name(tmp_path: Path) -> None:
+    """`x.yaml` made as a folder ended the start with a traceback, and the watch of a reload again and again."""
+    (tmp_path / "a.yaml").write_text("salt: 0.5\n")
+    (tmp_path / "x.yaml").mkdir()
+    with pytest.raises(ConfigUnreadableError) as caught:
+        load(RecipeConfig, tmp_path)
+    assert [str(one) for one in caught.value.problems] == [
+        f"{tmp_path / 'x.yaml'} is not a regular file"
+    ]
 
 
 def test_a_named_pipe_is_refused_and_not_waited_for(tmp_path: Path) -> None:
@@ -390,8 +402,8 @@ def test_a_secret_others_can_read_is_warned_about(tmp_path: Path) -> None:
     ("content", "fault"),
     [
         (None, "no such file or directory"),
-        (b"", "is not UTF-8 text of 1 to 65536 bytes"),
-        (b"\n", "is not UTF-8 text of 1 to 65536 bytes"),
+        (b"", "is empty"),
+        (b"\n", "is empty"),
         (b"\xff", "is not UTF-8 text of 1 to 65536 bytes"),
         (b"x" * 65_537, "is not UTF-8 text of 1 to 65536 bytes"),
     ],
@@ -475,3 +487,27 @@ def test_a_new_file_in_a_folder_is_a_change(tmp_path: Path) -> None:
     assert not changed(loaded, tmp_path)
     write_folder(tmp_path, b="flavour: spicy\n")
     assert changed(loaded, tmp_path)
+
+
+# paths of files
+
+
+def test_a_relative_path_is_beside_the_file_that_names_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Certificates were looked for where Sentinel was started, tokens beside the file: one of two was not found."""
+    monkeypatch.chdir("/")
+    write_folder(tmp_path, a="picture: images/cake.png\n")
+    loaded = load(KitchenConfig, tmp_path)
+    assert loaded.config.picture == str(tmp_path / "images/cake.png")
+    assert load_text(tmp_path, "picture: /cake.png\n").config.picture == "/cake.png"
+    assert load_text(tmp_path, "picture: ''\n").config.picture == ""
+    environment = {"SENTINEL_PICTURE": "cake.png"}
+    assert load(KitchenConfig, None, environment=environment).config.picture == "cake.png"
+
+
+def test_a_setting_written_too_high_is_told_every_place_it_may_belong_to(tmp_path: Path) -> None:
+    assert faults_of(tmp_path, "salt: 0.1\nshelf_count: 2\n") == [
+        "kitchen.yaml:1: salt: unknown setting 'salt': did you mean recipe.salt?",
+        "kitchen.yaml:2: shelf_count: unknown setting 'shelf_count': did you mean pantry.shelf_count?",
+    ]
