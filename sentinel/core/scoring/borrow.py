@@ -55,10 +55,23 @@ def borrowed_rows(
 
 
 def check_borrowed(
-    state: DetectorState, residual: NDArray[np.float32], settings: ScoringSettings
+    state: DetectorState,
+    residual: NDArray[np.float32],
+    held: NDArray[np.bool_] | None,
+    settings: ScoringSettings,
 ) -> None:
-    """Hold borrowed scales against the live window that was just learnt; `residual` is its, float32[S]."""
-    place = np.flatnonzero((state.borrowed >= 0) & np.isfinite(residual))
+    """Hold borrowed scales against the live window that was just learnt.
+
+    Args:
+        state: changed in place.
+        residual: float32[S], of the window.
+        held: bool[S], series that must not learn an outage's level: their first look waits for its end.
+        settings: the constants.
+    """
+    looked = (state.borrowed >= 0) & np.isfinite(residual)
+    if held is not None:
+        looked &= ~held | (state.borrowed >= settings.borrowed_windows)
+    place = np.flatnonzero(looked)
     if place.size == 0:
         return
     state.borrowed[place] += 1

@@ -28,6 +28,8 @@ _PRIOR_DAYS = 2.0
 _PEAK_WEEKS = 8.0
 _SCALE_MIN = 1e-9
 _ACTIVE_MIN = 0.003
+_SQUARED_MAX = np.float32(1e17)
+"""Float32 holds an hour's sum of the squares of this."""
 
 
 def end_hour(state: DetectorState, settings: ScoringSettings) -> None:
@@ -56,8 +58,6 @@ def hourly(state: DetectorState, kind: NDArray[np.int8], settings: ScoringSettin
         return known
     rule = {field: _by_kind(settings, kind, field) for field in _RULE_FIELDS}
     borrowed = (state.borrowed >= 0) & (state.borrowed < settings.borrowed_windows)
-    since = state.hour * HOUR_NS // state.step_ns - state.frozen_from
-    patience = settings.freeze_s / state.grid.step_s
     ratio = _hour_ratios(state).astype(np.float32)
     scale = np.where(borrowed, np.nan, state.scale * state.widening).astype(np.float32)
     # Before there is a scale there is nothing to clip at.
@@ -69,7 +69,7 @@ def hourly(state: DetectorState, kind: NDArray[np.int8], settings: ScoringSettin
         ratio_step=ratio[::2] - ratio[1],
         scale=scale,
         borrowing=bool((state.borrowed >= 0).any()),
-        spread_limit=np.float32(settings.spread_clip) * limit[:, None],
+        spread_limit=np.minimum(np.float32(settings.spread_clip) * limit, _SQUARED_MAX)[:, None],
         hour_limit=np.float32(settings.hour_clip) * limit[:, None],
         level_limit=np.float32(settings.level_clip) * limit[0],
         floor=(
@@ -94,7 +94,10 @@ def hourly(state: DetectorState, kind: NDArray[np.int8], settings: ScoringSettin
         excess_calls_min=rule["excess_calls_min"],
         count_noise=rule["counted"] / np.float32(state.grid.step_s),
         counted=bool(rule["counted"].any()),
-        thawed=(state.frozen_from >= 0) & (since >= patience),
+        value_min=rule["value_min"],
+        value_max=rule["value_max"],
+        bounded=bool((np.isfinite(rule["value_min"]) | np.isfinite(rule["value_max"])).any()),
+        recent_held=(rule["recent_held"] > 0) & ~borrowed,
     )
     state.hourly = made
     return made
@@ -107,6 +110,9 @@ _RULE_FIELDS = (
     "weight_min",
     "excess_calls_min",
     "counted",
+    "recent_held",
+    "value_min",
+    "value_max",
 )
 
 

@@ -22,6 +22,10 @@ from sentinel.core.scoring.thresholds import note_excursions
 
 _Halves = NDArray[np.float32]
 
+_VALUE_MAX = np.float32(1e17)
+"""Values count for the moments with no more: float32 holds an hour's sum of the squares of this."""
+_STATISTIC_MAX = np.float32(1e30)
+
 
 def learn(
     state: DetectorState,
@@ -55,7 +59,8 @@ def learn(
     _add_moments(state, facts, scored.value[take])
     note_excursions(state, scored.statistic[take], first_window=first_window)
     state.level[:] = scored.level[window_count - 1]
-    state.previous[:] = scored.statistic[window_count - 1]
+    last = scored.statistic[window_count - 1]
+    np.clip(last, -_STATISTIC_MAX, _STATISTIC_MAX, out=state.previous)
     width = state.recent.shape[0]
     recent = scored.recent[window_count : window_count + width]
     # The rows move up by one in every live window: to look further down the same rows is to move them. Of a long
@@ -63,7 +68,7 @@ def learn(
     state.recent = recent if len(scored.recent) == width + 1 else recent.copy()
     state.next_ns = start_ns + window_count * state.step_ns
     if facts.borrowing:
-        check_borrowed(state, scored.residual[window_count - 1], settings)
+        check_borrowed(state, scored.residual[window_count - 1], scored.held, settings)
 
 
 def _note_freezing(state: DetectorState, frozen: NDArray[np.bool_], window: int) -> None:
@@ -99,8 +104,9 @@ def _add_deviations(
 
 def _add_moments(state: DetectorState, facts: Hourly, value: _Halves) -> None:
     there = np.isfinite(value)
-    shift = value - facts.mean
-    magnitude = np.abs(value)
+    bounded = np.clip(value, -_VALUE_MAX, _VALUE_MAX)
+    shift = bounded - facts.mean
+    magnitude = np.abs(bounded, out=bounded)
     if np.count_nonzero(there) < there.size:
         shift[~there] = 0.0
         magnitude[~there] = 0.0

@@ -30,6 +30,10 @@ from sentinel.core.scoring.state import DetectorState, Hourly
 from sentinel.core.stats.ordering import median_of_rows
 
 _LEVEL_LAG = 3
+_RESIDUAL_MAX = 1e37
+"""A residual counts for no more than this: float32 can hold sums of some."""
+
+_SCORE_MAX = np.float32(1e30)
 _UNDER_ONE = np.nextafter(np.float32(1), np.float32(0))
 _Halves = NDArray[np.float32]
 
@@ -46,7 +50,9 @@ class Scored:
         deviation: float32[2, T, S], residual against each view.
         ratio: float32[2, T, S], time-of-day share of each view's scale.
         statistic: float32[T, S], z above.
-        recent: float32[w + T, S], residuals from w windows before the first.
+        held: bool[S], series whose learning stands still; None when there are none.
+        recent: float32[w + T, S], residuals from w windows before the first. Where they stand still
+            they go round: any w rows in sequence are the same residuals.
     """
 
     verdicts: VerdictBlock
@@ -56,6 +62,7 @@ class Scored:
     deviation: _Halves
     ratio: _Halves
     statistic: _Halves
+    held: NDArray[np.bool_] | None
     recent: _Halves
 
 
@@ -79,15 +86,17 @@ def score(
     facts = hourly(state, block.kind, settings)
     profile = expectation.expected
     value, unsaid = _values(block, facts)
+    held = _held(state, frozen, settings)
     with np.errstate(over="ignore", invalid="ignore"):
         # The profile stays float64 until it is taken off, so that large values keep their small residuals.
         # Widened first: numpy casts mixed operands piece by piece, which is several times slower.
         exact = value.astype(np.float64)
         exact -= profile
+        np.clip(exact, -_RESIDUAL_MAX, _RESIDUAL_MAX, out=exact)
         residual = exact.astype(np.float32)
         usual = profile.astype(np.float32)
-        recent = np.concatenate([state.recent, residual])
-        level = _levels(state, recent, block.window_count, facts, frozen, settings)
+        recent = _recents(state, residual, facts, held)
+        level = _levels(state, recent, block.window_count, facts, held, settings)
         jump = _jumps(recent, level)
         ratio = _ratios(block, facts, settings)
         inverse = _inverse_spreads(ratio, facts, usual, level)
@@ -102,9 +111,10 @@ def score(
         width /= facts.gain
         statistic = residual - middle
         statistic /= width
-        verdicts = _verdicts(
-            block, usual + middle, state, facts, width, statistic, residual - middle
-        )
+        distance = residual - middle
+        middle += usual
+        expected = _possible(middle, distance, facts)
+        verdicts = _verdicts(block, expected, state, facts, width, statistic, distance)
         deviation = np.empty_like(ratio)
         np.subtract(residual, level, out=deviation[0])
         np.subtract(residual, jump, out=deviation[1])
@@ -117,8 +127,44 @@ def score(
         deviation=deviation,
         ratio=ratio,
         statistic=statistic,
+        held=held,
         recent=recent,
     )
+
+
+def _held(
+    state: DetectorState, frozen: NDArray[np.bool_], settings: ScoringSettings
+) -> NDArray[np.bool_] | None:
+    """Series with an open incident that is not so old that what it shows is how things are now."""
+    if not np.count_nonzero(frozen):
+        return None
+    patience = settings.freeze_s / state.grid.step_s
+    since = state.hour * HOUR_NS // state.step_ns - state.frozen_from
+    return frozen & ~((state.frozen_from >= 0) & (since >= patience))
+
+
+def _recents(
+    state: DetectorState, residual: _Halves, facts: Hourly, held: NDArray[np.bool_] | None
+) -> _Halves:
+    """The residuals before each window; an outage's own are not put in the place of those before it."""
+    recent = np.concatenate([state.recent, residual])
+    if held is not None:
+        width = len(state.recent)
+        still = np.flatnonzero(held & facts.recent_held)
+        for row in range(width, len(recent)) if still.size else ():
+            recent[row, still] = recent[row - width, still]
+    return recent
+
+
+def _possible(expected: _Halves, distance: _Halves, facts: Hourly) -> _Halves:
+    """What is expected, within what a value can be; `distance` from it is mended where that changes it."""
+    if not facts.bounded:
+        return expected
+    possible = np.maximum(expected, facts.value_min)
+    np.minimum(possible, facts.value_max, out=possible)
+    expected -= possible
+    distance += expected
+    return possible
 
 
 def _values(block: WindowBlock, facts: Hourly) -> tuple[_Halves, NDArray[np.bool_]]:
@@ -137,16 +183,16 @@ def _levels(
     recent: _Halves,
     window_count: int,
     facts: Hourly,
-    frozen: NDArray[np.bool_],
+    held: NDArray[np.bool_] | None,
     settings: ScoringSettings,
 ) -> _Halves:
     """Level before each window: an exponential mean of residuals at least three windows old, each clipped."""
     behind = state.recent.shape[0] - _LEVEL_LAG
     lagged = recent[behind : behind + window_count]
-    held = np.isnan(lagged)
-    if np.count_nonzero(frozen):
-        held |= frozen & ~facts.thawed
-    holding = np.count_nonzero(held) > 0
+    still = np.isnan(lagged)
+    if held is not None:
+        still |= held
+    holding = np.count_nonzero(still) > 0
     gain = np.float32(state.grid.level_gain(settings.level_half_life_s))
     limit = facts.level_limit
     levels = np.empty_like(lagged)
@@ -155,14 +201,14 @@ def _levels(
     for row in range(window_count):
         if waiting:
             # The first residual is the level as it is.
-            level = np.where(np.isnan(level) & ~held[row], lagged[row], level)
+            level = np.where(np.isnan(level) & ~still[row], lagged[row], level)
             waiting = bool(np.isnan(level).any())
         step = lagged[row] - level
         np.minimum(step, limit, out=step)
         np.maximum(step, -limit, out=step)
         step *= gain
         if holding:
-            step[held[row]] = 0.0
+            step[still[row]] = 0.0
         level = np.add(level, step, out=levels[row])
     return levels
 
@@ -235,6 +281,8 @@ def _verdicts(
     np.maximum(below, demanded, out=below)
     below += facts.below_extra
     upper, lower = expected + above, expected - below
+    if facts.bounded:
+        np.minimum(upper, facts.value_max, out=upper)
     strength = distance / above
     np.divide(distance, below, out=demanded)
     np.negative(demanded, out=demanded)
@@ -244,7 +292,7 @@ def _verdicts(
     outside |= block.value < lower
     score = np.minimum(strength, _UNDER_ONE)
     if np.count_nonzero(outside):
-        score[outside] = np.maximum(strength[outside], np.float32(1))
+        score[outside] = np.clip(strength[outside], np.float32(1), _SCORE_MAX)
     unknown = np.isnan(above)
     if np.count_nonzero(unknown):
         lower[unknown] = np.nan

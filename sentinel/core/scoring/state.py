@@ -52,7 +52,9 @@ class Hourly:
         deviation_min, deviation_ratio_min, weight_min, excess_calls_min: float32[S], see `KindRule`.
         count_noise: float32[S], variance of counting for a value of 1; 0 for what is not counted.
         counted: whether any series is.
-        thawed: bool[S], series whose learning stood still for too long.
+        value_min, value_max: float32[S], see `KindRule`.
+        bounded: whether values of any series are.
+        recent_held: bool[S], see `KindRule`; not before a borrowed scale may be used.
     """
 
     kind: NDArray[np.int8]
@@ -77,7 +79,10 @@ class Hourly:
     excess_calls_min: _Halves
     count_noise: _Halves
     counted: bool
-    thawed: NDArray[np.bool_]
+    value_min: _Halves
+    value_max: _Halves
+    bounded: bool
+    recent_held: NDArray[np.bool_]
 
 
 @dataclass(slots=True, kw_only=True)

@@ -21,6 +21,7 @@ from sentinel.core.scoring.state import BIN_COUNT, SIDES, DetectorState
 PEAK_MIN = 2.5
 """An excursion is what reaches this statistic; lower ones say nothing about a threshold."""
 
+_PEAK_MAX = np.float32(1e30)
 _BIN_RATIO = 1.08
 _SHOULDER_RATIO = 1.25
 _EDGES = PEAK_MIN * _BIN_RATIO ** np.arange(BIN_COUNT)
@@ -89,7 +90,7 @@ def note_excursions(
             _count_peaks(state, side[over], place[over])
         before = state.peak.take(flat)
         before[over | (last < 0)] = 0.0
-        state.peak.put(flat, np.maximum(before, np.abs(value)))
+        state.peak.put(flat, np.maximum(before, np.minimum(np.abs(value), _PEAK_MAX)))
         state.last_over.put(flat, window)
 
 

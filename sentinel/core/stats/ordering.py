@@ -60,7 +60,11 @@ def _median_of_short(columns: Floats, count: NDArray[np.intp]) -> Floats:
 
 
 def _middle(first: Floats, second: Floats) -> Floats:
-    return first.copy() if first is second else (first + second) * first.dtype.type(0.5)
+    if first is second:
+        return first.copy()
+    # Halved before they are added: the sum of two large numbers may be none, and halving is exact.
+    half = first.dtype.type(0.5)
+    return first * half + second * half
 
 
 def _run(network: Sequence[tuple[int, int, int]], rows: list[Floats]) -> list[Floats]:

@@ -21,7 +21,7 @@ from sentinel.core.decide import (
     new_decision_state,
 )
 from sentinel.core.incidents import GuardSettings, IncidentSettings
-from sentinel.core.model import Page, Reason, Transition, VerdictBlock, WindowBlock
+from sentinel.core.model import Kind, Page, Reason, Transition, VerdictBlock, WindowBlock
 from sentinel.core.scoring import ScoringSettings
 from tests.support.detector_blocks import flat_profile, history, names
 
@@ -139,6 +139,40 @@ def test_a_score_of_one_is_the_edge_of_the_band_exactly(seed: int, scale: float)
     above = value > verdicts.upper[known]
     assert np.all(verdicts.direction[known][above] == 1)
     assert np.all(np.isin(verdicts.direction[known], (-1, 1)))
+
+
+@settings(max_examples=25, deadline=None)
+@given(seed=st.integers(0, 2**16), height=st.floats(0.0, 1.0), guarded=st.booleans())
+def test_the_band_of_a_share_lies_between_nothing_and_everything(
+    seed: int,
+    height: float,
+    guarded: bool,  # noqa: FBT001  # drawn, not chosen
+) -> None:
+    """An upper edge of 192 % was shown for a failing share; the score must go on agreeing with the edge exactly."""
+    block = history(seed, window_count=WINDOWS, series_count=SERIES, step_ns=MINUTE_NS)
+    value = block.value.copy()
+    shares = np.flatnonzero(block.kind == Kind.ERRORS)
+    value[450:, shares] += np.float32(height)
+    value[:, shares] = np.clip(value[:, shares], 0, 1)
+    whole = WindowBlock(
+        start_ns=block.start_ns,
+        step_ns=block.step_ns,
+        series=block.series,
+        kind=block.kind,
+        value=value,
+        weight=block.weight,
+        heard=block.heard,
+    )
+    decisions, _ = decided(whole, [], GUARDED if guarded else PLAIN)
+    verdicts = decisions[0].verdicts
+    known = verdicts.reason[:, shares] == Reason.SCORED
+    assert known.any()
+    lower, upper = verdicts.lower[:, shares][known], verdicts.upper[:, shares][known]
+    expected, score = verdicts.expected[:, shares][known], verdicts.score[:, shares][known]
+    assert np.all((expected >= 0) & (expected <= 1))
+    assert np.all((upper >= expected) & (upper <= 1))
+    there = value[:, shares][known]
+    assert np.array_equal((there > upper) | (there < lower), score >= 1)
 
 
 def test_missing_windows_may_be_left_out() -> None:
