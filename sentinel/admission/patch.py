@@ -27,7 +27,13 @@ PROFILE = f"{ANNOTATION_PREFIX}profile"
 STATUS = f"{ANNOTATION_PREFIX}status"
 
 _ENDPOINT = "OTEL_EXPORTER_OTLP_ENDPOINT"
+_TRACES_ENDPOINT = "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"
 _PROTOCOL = "OTEL_EXPORTER_OTLP_PROTOCOL"
+_OURS = tuple(
+    endpoint.replace("127.0.0.1", host)
+    for endpoint in (sidecar.OTLP_GRPC_ENDPOINT, sidecar.OTLP_HTTP_ENDPOINT)
+    for host in ("127.0.0.1", "localhost")
+)
 _SHOWN_CHARS_MAX = 63
 
 
@@ -147,6 +153,17 @@ def _point_to_sidecar(container: dict[str, Any], warnings: list[str]) -> None:
     """Send the container's telemetry to the sidecar, unless it already says where it goes."""
     environment = container.get("env") or []
     given = {variable["name"]: variable.get("value") for variable in environment}
+    elsewhere = [
+        name
+        for name in (_ENDPOINT, _TRACES_ENDPOINT)
+        if name in given and not str(given[name]).startswith(_OURS)
+    ]
+    if elsewhere:
+        # Theirs is left alone: the sidecar does not pass on what it takes, so it would be lost to where it goes now.
+        warnings.append(
+            f"container {_shown(container['name'])} sets {' and '.join(elsewhere)}, so the sidecar does not hear "
+            "it; have what it sends to send a copy to the sidecar"
+        )
     if _ENDPOINT in given:
         return
     if container.get("envFrom"):

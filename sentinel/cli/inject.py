@@ -31,10 +31,18 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "inject",
         help="put the sidecar into Kubernetes manifests",
         description=(
-            "Reads Pods, Deployments, StatefulSets, DaemonSets, ReplicaSets, Jobs, CronJobs and Lists of them, and "
-            "prints them with Sentinel as a native sidecar (Kubernetes 1.29 or newer). Other objects pass through."
+            "Reads Pods, Deployments, StatefulSets, DaemonSets, ReplicaSets, Jobs, CronJobs\n"
+            "and Lists of them, and prints them with Sentinel as a native sidecar (Kubernetes\n"
+            "1.29 or newer). Other objects pass through."
         ),
-        epilog="Example: sentinel inject -f pod.yaml --config-map sentinel | kubectl apply -f -",
+        epilog=(
+            "examples:\n"
+            "  kubectl create configmap sentinel --from-file=sentinel.yaml\n"
+            "  sentinel inject -f deploy.yaml --image registry.example/sentinel:0.1.0 \\\n"
+            "      --config-map sentinel | kubectl apply -f -\n"
+            "  sentinel inject -f pod.yaml -o patch\n"
+        ),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     defaults = SidecarConfig()
     parser.add_argument(
@@ -46,7 +54,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help="manifest to read; - is standard input; may be given again",
     )
     parser.add_argument(
-        "--image", default=defaults.image, help="image of the sidecar (default: %(default)s)"
+        "--image",
+        metavar="REFERENCE",
+        help=f"image of the sidecar, where the cluster finds it (default: {defaults.image})",
     )
     parser.add_argument(
         "--config-map",
@@ -76,7 +86,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Inject, print, and say by the exit code how it went."""
     try:
         config = SidecarConfig(
-            image=arguments.image,
+            image=SidecarConfig().image if arguments.image is None else arguments.image,
             config_map=arguments.config_map,
             profile=Profile(arguments.profile),
             allow_host_network=arguments.allow_host_network,
@@ -110,8 +120,22 @@ def run(arguments: argparse.Namespace) -> int:
     if not any(result.injected_count for result in injected):
         _complain("no pod to inject was found, nothing was written")
         return EXIT_WRONG
+    for sentence in _assumed(arguments):
+        _complain(f"warning: {sentence}")
     sys.stdout.write(_output(injected, arguments.output))
     return EXIT_DONE
+
+
+def _assumed(arguments: argparse.Namespace) -> list[str]:
+    """What was not said and has to be true for the pods to start and to page."""
+    assumed = []
+    if arguments.image is None:
+        assumed.append(
+            f"the image {SidecarConfig().image} has to be on the cluster's nodes, or its pods wait for it; give --image"
+        )
+    if arguments.config_map is None:
+        assumed.append("without --config-map the sidecar runs on its defaults, which page nobody")
+    return assumed
 
 
 def _read(filename: str) -> str:

@@ -217,3 +217,49 @@ def test_unreadable_and_misused(tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert "image must be" in err
     assert "not UTF-8 at byte 6" in err
     assert "larger than 4194304 bytes" in err
+
+
+def test_what_was_not_said_is_told_on_stderr_and_stays_out_of_the_pipe(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """A newcomer applied the output as it was: the image was nowhere, and nobody would have been paged."""
+    pod = str(ROOT / "deploy/pod.yaml")
+    assert run("-f", pod) == 0
+    out, err = capsys.readouterr()
+    assert "give --image" in err
+    assert "without --config-map" in err
+    assert "warning" not in out
+    assert run("-f", pod, "--image", "registry.example/sentinel:1", "--config-map", "ours") == 0
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "heard"),
+    [
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://collector:4318", False),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:4318", True),
+        ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://collector:4318/v1/traces", False),
+        ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://localhost:4318/v1/traces", True),
+    ],
+)
+def test_a_container_that_sends_elsewhere_is_left_so_and_told(
+    variable: str,
+    value: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    *,
+    heard: bool,
+) -> None:
+    """Its own endpoint was kept without a word: the pod had a sidecar that never heard anything."""
+    pod = workload("Pod")
+    env = [{"name": variable, "value": value}]
+    pod["spec"] = {"containers": [{"name": "app", "image": "app:1", "env": env}]}
+    assert run("-f", write(tmp_path / "in.yaml", pod)) == 0
+    out, err = capsys.readouterr()
+    kept = yaml.safe_load(out)["spec"]["containers"][0]["env"]
+    assert env[0] in kept
+    assert (f'container "app" sets {variable}' in err) is not heard
+    assert run("-f", write(tmp_path / "again.yaml", yaml.safe_load(out))) == 0
+    again, told_again = capsys.readouterr()
+    assert again == out
+    assert told_again.replace("again.yaml", "in.yaml") == err
