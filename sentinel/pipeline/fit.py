@@ -20,7 +20,7 @@ from typing import ParamSpec, Protocol, TypeVar
 from sentinel.core.scoring import ScoringSettings
 from sentinel.errors import SentinelError, StoreError
 from sentinel.pipeline.fitting import Fit, fit_from_snapshot, settings_to_plain
-from sentinel.ports import BaselineStore, Snapshot
+from sentinel.ports import BaselineStore, SeriesRow, Snapshot
 from sentinel.runtime.backoff import Backoff
 from sentinel.runtime.component import Health, HealthRecord, Surroundings
 from sentinel.runtime.settings import ByteSize, Duration, setting
@@ -39,11 +39,19 @@ Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
 
 
+class FitStore(BaselineStore, Protocol):
+    """What the fitter reads and writes; its child reads history by itself."""
+
+    def series(self) -> list[SeriesRow]:
+        """Every registered series, by id."""
+        ...
+
+
 class StoreThread(Protocol):
     """The store, and the thread its calls run in."""
 
     @property
-    def sync(self) -> BaselineStore:
+    def sync(self) -> FitStore:
         """The store's blocking methods."""
         ...
 
@@ -108,7 +116,7 @@ class _FitFailedError(SentinelError):
 
 
 class Fitter:
-    """Fits at the start, then at the interval, and whenever it is asked."""
+    """Fits when the stored fit is as old as the interval, and whenever it is asked."""
 
     def __init__(
         self,
@@ -189,6 +197,7 @@ class Fitter:
                     self._current = self.stored(snapshot)
             if self._current is not None:
                 break
+        self._due_s = self._surroundings.clock.monotonic_s() + await self._fresh_for_s()
         self._health.ok(
             "Waiting for the first fit"
             if self._current is None
@@ -213,6 +222,8 @@ class Fitter:
     async def _run(self) -> None:
         backoff = Backoff(first_s=5.0, limit_s=self._config.interval)
         failures = 0
+        if self._surroundings.clock.monotonic_s() < self._due_s < math.inf:
+            await self._asked.wait()
         while True:
             self._asked.clear()
             self._working, self._due_s = True, math.inf
@@ -229,6 +240,21 @@ class Fitter:
             self._ended_count += 1
             self._ended.set()
             await self._asked.wait()
+
+    async def _fresh_for_s(self) -> float:
+        """How long the loaded fit may wait for the next; 0 when a fit is due."""
+        if self._current is None:
+            return 0.0
+        at_ns = self._current.at_ns
+        age_ns = self._surroundings.clock.now_ns() - at_ns
+        # It takes effect at the next boundary of windows, so a younger one is from a clock that ran ahead.
+        if age_ns < -self._step_ns:
+            return 0.0
+        rows = await self._store.run(self._store.sync.series)
+        if any(row.first_seen_ns > at_ns for row in rows):
+            # History of theirs may have been stored while nothing ran.
+            return 0.0
+        return max(0.0, float(self._config.interval) - age_ns / 1e9)
 
     async def _watch_clock(self) -> None:
         """Ask when the next fit is due."""

@@ -7,6 +7,7 @@ children that hang, die, answer nonsense or too much.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -23,6 +24,7 @@ from sentinel.ports import Snapshot
 from sentinel.runtime.component import HealthStatus, Surroundings
 from sentinel.runtime.settings import ByteSize, Duration
 from sentinel.storage.sqlite import Store, StoreConfig, StoreReader
+from tests.support.clock import ManualClock
 from tests.support.surroundings import make_surroundings
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
@@ -162,6 +164,45 @@ async def test_a_fit_is_stored_and_loaded_again(tmp_path: Path) -> None:
     assert loaded.at_ns == first.at_ns
     assert np.array_equal(loaded.profile.grid, first.profile.grid, equal_nan=True)
     assert surroundings.metrics.value("sentinel_fits_total", result=FitResult.OK) >= 1
+
+
+async def test_a_fresh_fit_is_not_made_again_at_the_next_start(tmp_path: Path) -> None:
+    """Each start once fitted anew, also seconds after a fit: a restart loop was a load of its own."""
+    clock = ManualClock()
+    surroundings = make_surroundings(clock)
+    store, _ = await filled_store(tmp_path, surroundings, days=2)
+
+    def fit_count() -> float:
+        return surroundings.metrics.value("sentinel_fits_total", result=FitResult.OK)
+
+    async def fits_of_a_start(*, after_s: float) -> float:
+        before = fit_count()
+        fitter = make_fitter(store, surroundings, tmp_path)
+        await fitter.start()
+        await asyncio.sleep(0.05)
+        await clock.advance(after_s)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(2.0 if after_s == 0.0 else 30.0):
+                while fit_count() == before:
+                    await asyncio.sleep(0.02)
+        await fitter.stop()
+        return fit_count() - before
+
+    try:
+        assert await fits_of_a_start(after_s=3.0) == 1
+        await clock.advance(600)
+        assert await fits_of_a_start(after_s=0.0) == 0
+        assert await fits_of_a_start(after_s=3020.0) == 1
+        # Stored while nothing ran: what is new must not wait for an hour.
+        await clock.advance(60)
+        other = SeriesKey("ledger", "edge", "GET /v1/accounts", "traffic")
+        await store.run(store.sync.register, [(other, Kind.TRAFFIC)], now_ns=clock.now_ns())
+        assert await fits_of_a_start(after_s=3.0) == 1
+        # A fit of a clock that ran ahead says nothing about now.
+        clock.step_wall(-7200)
+        assert await fits_of_a_start(after_s=3.0) == 1
+    finally:
+        await store.stop()
 
 
 async def test_what_was_learned_is_let_go_once_it_is_in_the_state(tmp_path: Path) -> None:
