@@ -58,8 +58,9 @@ class Application:
             self.fitter,
             surroundings,
             step_ns=config.series.series_settings().window_ns,
-            remember=self.aggregator.remember,
+            live=self.aggregator,
             pages_stored=self._pages_stored,
+            pages_unstored=self._pages_unstored,
         )
         self.ingest = Ingest(config.series, self.aggregator, self.evaluate.on_closed, surroundings)
         self.deliver = self._make_deliver(config)
@@ -170,6 +171,9 @@ class Application:
 
     def _pages_stored(self, pages: Sequence[Page]) -> None:
         self.deliver.pages_stored(pages)
+
+    def _pages_unstored(self, pages: Sequence[Page]) -> None:
+        self.deliver.pages_unstored(pages)
 
 
 class _Current:

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from sentinel.core.baseline import Profile
 from sentinel.core.incidents import Attach, IncidentSettings, TrackerState, track
 from sentinel.core.incidents import from_bytes as tracker_from_bytes
+from sentinel.core.incidents import set_back as put_tracker_back
 from sentinel.core.incidents import to_bytes as tracker_to_bytes
 from sentinel.core.model import (
     ExpectationBlock,
@@ -44,6 +45,7 @@ from sentinel.core.scoring import (
     state_from_bytes,
     with_series,
 )
+from sentinel.core.scoring import set_back as put_detector_back
 
 _LENGTHS = struct.Struct("<4sQQQQ")
 _MAGIC = b"SNTD"
@@ -100,6 +102,16 @@ class DecisionState:
         copy_rows(mine, parked)
         return DecisionState(
             detector=self.detector, parked=parked, tracker=self.tracker, frozen=self.frozen
+        )
+
+    def set_back(self, at_ns: int) -> DecisionState:
+        """The state for windows from `at_ns` on, time having been ahead until now; this one is used up."""
+        put_detector_back(self.detector, at_ns)
+        return DecisionState(
+            detector=self.detector,
+            parked=self.parked,
+            tracker=put_tracker_back(self.tracker, at_ns),
+            frozen=self.frozen,
         )
 
     def to_bytes(self) -> bytes:

@@ -1,31 +1,23 @@
 """From closed windows to stored decisions: names, fit, `decide`, one transaction a window, the page path.
 
 Order is what matters here. A window is decided once, on exactly the values that are stored; its incidents and
-pages are durable in the same transaction; only then does anyone see them. After a restart the newest snapshot of
-the state is loaded and the stored windows after it are decided again, without storing or sending, so that the
-sidecar goes on as if it had never stopped.
+pages are durable in the same transaction; only then does anyone see them.
+
+What closes windows is the judge of time. A window that begins before the next one means that the clock was ahead and has
+been put back: decisions go on from there, and what was stored beyond stays until its time comes and it is replaced.
 """
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
-from typing import ParamSpec, Protocol, TypeVar
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
-from sentinel.core.decide import (
-    Decision,
-    DecisionSettings,
-    DecisionState,
-    decide,
-    new_decision_state,
-)
+from sentinel.core.decide import Decision, DecisionSettings
 from sentinel.core.evidence import RecentEvidence
-from sentinel.core.incidents import taken_up
 from sentinel.core.model import (
     Incident,
     Page,
@@ -37,65 +29,17 @@ from sentinel.core.model import (
 )
 from sentinel.core.series import ClosedWindow, ClosedWindows, to_block
 from sentinel.errors import StoreError, StoreFullError
-from sentinel.pipeline.fit import Fit
-from sentinel.ports import BaselineStore, IncidentStore, SeriesStore, Snapshot, Tick
+from sentinel.pipeline.deciding import Deciding, FitSource, LiveSeries, StoreThread
+from sentinel.pipeline.incident_log import IncidentLog
+from sentinel.pipeline.resume import resume
+from sentinel.ports import Snapshot, Tick
 from sentinel.runtime.component import Health, HealthRecord, Surroundings
 from sentinel.runtime.settings import Duration, setting
 
 _PAGES_WAITING_MAX = 1000
 _INCIDENTS_WAITING_MAX = 1000
-_INCIDENTS_RECALLED = 1000
 _NOTES_WAITING_MAX = 1000
-
-Arguments = ParamSpec("Arguments")
-Result = TypeVar("Result")
-
-
-class EvaluationStore(SeriesStore, BaselineStore, IncidentStore, Protocol):
-    """What evaluation reads and writes."""
-
-
-class StoreThread(Protocol):
-    """The store, and the thread its calls run in."""
-
-    @property
-    def sync(self) -> EvaluationStore:
-        """The store's blocking methods."""
-        ...
-
-    def run(
-        self,
-        function: Callable[Arguments, Result],
-        /,
-        *args: Arguments.args,
-        **kwargs: Arguments.kwargs,
-    ) -> Awaitable[Result]:
-        """Call one of them without blocking the event loop."""
-        ...
-
-
-class FitSource(Protocol):
-    """Where fits come from."""
-
-    def current(self) -> Fit | None:
-        """The newest fit, which takes effect at its `at_ns`."""
-        ...
-
-    def adopted(self, fit: Fit) -> None:
-        """Hear that a fit is in effect and what it learned is in the state."""
-        ...
-
-    def stored(self, snapshot: Snapshot) -> Fit | None:
-        """A fit that was stored, or None when its bytes cannot be used."""
-        ...
-
-
-class Remember(Protocol):
-    """Takes series for live that were so before a restart."""
-
-    def __call__(self, keys: Iterable[SeriesKey], *, last_ns: int) -> None:
-        """Take them, as last heard at `last_ns`."""
-        ...
+_AHEAD_COUNTED_MAX = 10_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,24 +81,23 @@ class Evaluate:
         surroundings: Surroundings,
         *,
         step_ns: int,
-        remember: Remember,
+        live: LiveSeries,
         pages_stored: Callable[[Sequence[Page]], None],
+        pages_unstored: Callable[[Sequence[Page]], None],
     ) -> None:
         self._config = config
-        self._settings = settings
         self._next_settings: tuple[DecisionSettings, str] | None = None
         self._store = store
         self._fits = fits
         self._surroundings = surroundings
-        self._step_ns = step_ns
-        self._remember = remember
+        self._live = live
         self._pages_stored = pages_stored
+        self._pages_unstored = pages_unstored
         self._health = HealthRecord(surroundings.clock)
         self._evidence = RecentEvidence()
         self._ids: dict[SeriesKey, int] = {}
-        self._keys: dict[int, SeriesKey] = {}
-        self._state = new_decision_state(step_ns=step_ns, settings=settings)
-        self._fit: Fit | None = None
+        self._deciding = Deciding(settings, fits, step_ns=step_ns)
+        self._incident_log = IncidentLog(surroundings)
         self._latest: Latest | None = None
         self._snapshot_due_ns = 0
         self._waiting: deque[Page] = deque()
@@ -176,7 +119,7 @@ class Evaluate:
     @property
     def fit_version(self) -> int | None:
         """The baseline in effect, or None before the first."""
-        return None if self._fit is None else self._fit.version
+        return self._deciding.fit_version
 
     def use(self, settings: DecisionSettings, *, digest: str) -> None:
         """Decide by other settings from the next window on; the change is stored with it."""
@@ -185,9 +128,27 @@ class Evaluate:
     async def start(self) -> None:
         """Load the newest state and decide the stored windows after it again."""
         rows = await self._store.run(self._store.sync.series)
-        self._keys = {row.series_id: row.key for row in rows}
+        self._deciding.keys = {row.series_id: row.key for row in rows}
         self._ids = {row.key: row.series_id for row in rows}
-        await self._resume()
+        resumed = await resume(
+            self._deciding,
+            self._store,
+            self._fits,
+            self._live,
+            self._surroundings,
+            resume_max_s=self._config.resume_max,
+        )
+        self._last_end_ns = resumed.last_end_ns
+        if resumed.taken_up_count:
+            self._note("taken_up", count=resumed.taken_up_count)
+        if resumed.usable or resumed.decided_count:
+            self._surroundings.logger.info(
+                "Resumed from the store",
+                extra={
+                    "windows_decided_again": resumed.decided_count,
+                    "series": len(self._deciding.keys),
+                },
+            )
         self._started = True
         self._health.ok("Waiting for the first window")
 
@@ -217,34 +178,52 @@ class Evaluate:
             self._surroundings.metrics.set("sentinel_evaluation_lag_seconds", lag_s)
 
     async def _evaluate(self, window: ClosedWindow) -> None:
-        if window.start_ns < self._state.detector.next_ns:
-            # The clock went back over a restart: these windows are decided and stored already.
-            self._surroundings.metrics.count(
-                "sentinel_windows_dropped_total", reason="decided_already"
-            )
-            return
         await self._adopt_settings()
+        if window.start_ns < self._deciding.next_ns:
+            await self._set_back(window.start_ns)
         block = to_block(await self._named(window), self._ids)
         self._adopt_fit(block.start_ns)
         self._remember_evidence(window)
         clock = self._surroundings.clock
         started_s = clock.monotonic_s()
-        decision = decide(
-            self._state,
-            block,
-            profile=None if self._fit is None else self._fit.profile,
-            keys=self._keys,
-            settings=self._settings,
-            attach=self._evidence.attach,
-        )
+        decision = self._deciding.decide(block, attach=self._evidence.attach)
         self._surroundings.metrics.observe(
             "sentinel_decide_seconds", clock.monotonic_s() - started_s
         )
-        self._state = decision.state
+        self._incident_log.note(decision)
         await self._store_tick(block, decision)
         self._show(block, decision)
         if block.end_ns >= self._snapshot_due_ns:
             await self._save_state(block.end_ns)
+
+    async def _set_back(self, at_ns: int) -> None:
+        """Go on at `at_ns`; a state of the time that was ahead must not be taken up any more, so it is stored anew."""
+        before_ns = self._deciding.next_ns
+        for incident in self._deciding.set_back(at_ns):
+            self._changed[incident.incident_id] = incident
+        try:
+            ahead_count = await self._store.run(self._stored_after, at_ns)
+        except StoreError:
+            ahead_count = (before_ns - at_ns) // self._deciding.step_ns
+        self._surroundings.metrics.count("sentinel_windows_ahead_total", ahead_count)
+        self._note("set_back", from_ns=before_ns, at_ns=at_ns)
+        self._last_end_ns = at_ns
+        self._snapshot_due_ns = 0
+
+    def _stored_after(self, at_ns: int) -> int:
+        """How many windows are stored that lie ahead; not counted beyond a bound, because each is read for it."""
+        found = 0
+        for block in self._store.sync.windows(
+            step_ns=self._deciding.step_ns, start_ns=at_ns, end_ns=2**62
+        ):
+            found += block.window_count
+            if found >= _AHEAD_COUNTED_MAX:
+                break
+        return found
+
+    def _note(self, event: str, **facts: str | int) -> None:
+        """Store an event that a replay needs, with the next window."""
+        self._notes.append(json.dumps({"event": event, **facts}))
 
     def _remember_evidence(self, window: ClosedWindow) -> None:
         before = self._evidence.dropped_count
@@ -256,8 +235,8 @@ class Evaluate:
         """Take changed settings; what was decided by the old ones is not decided again by these."""
         if self._next_settings is None:
             return
-        (self._settings, digest), self._next_settings = self._next_settings, None
-        self._notes.append(json.dumps({"event": "settings", "digest": digest}))
+        (self._deciding.settings, digest), self._next_settings = self._next_settings, None
+        self._note("settings", digest=digest)
         if self._last_end_ns:
             await self._save_state(self._last_end_ns)
 
@@ -277,33 +256,22 @@ class Evaluate:
             return window.without({key for key, _ in new})
         for (key, _), series_id in zip(new, ids, strict=True):
             self._ids[key] = series_id
-            self._keys[series_id] = key
+            self._deciding.keys[series_id] = key
         return window
 
     def _adopt_fit(self, start_ns: int) -> None:
         """Take the newest fit from the window on at which it takes effect."""
         fit = self._fits.current()
-        if fit is None or fit.at_ns > start_ns:
+        if fit is None or fit.at_ns > start_ns or fit.version <= (self.fit_version or 0):
             return
-        if self._fit is not None and fit.version <= self._fit.version:
-            return
-        self._use_fit(fit)
-        self._notes.append(json.dumps({"event": "fit", "version": fit.version, "at_ns": start_ns}))
+        self._deciding.take_fit(fit)
+        self._note("fit", version=fit.version, at_ns=start_ns)
         metrics = self._surroundings.metrics
         metrics.set("sentinel_fit_version", fit.version)
         metrics.set("sentinel_fit_effective_timestamp_seconds", start_ns / 1e9)
 
-    def _use_fit(self, fit: Fit) -> None:
-        self._state = fit.primed_state(self._state, settings=self._settings.scoring)
-        self._keep_fit(fit)
-
-    def _keep_fit(self, fit: Fit) -> None:
-        """Judge by a fit whose rows are in the state."""
-        self._fit = fit.without_rows()
-        self._fits.adopted(fit)
-
     async def _store_tick(self, block: WindowBlock, decision: Decision) -> None:
-        """One transaction; pages that it could not keep are kept here and tried with the next window."""
+        """One transaction; pages that it could not keep are sent from memory, and stored with a later window."""
         metrics = self._surroundings.metrics
         for transition in decision.transitions:
             self._changed[transition.incident.incident_id] = transition.incident
@@ -324,6 +292,8 @@ class Evaluate:
             self._surroundings.logger.error(  # noqa: TRY400  # the store has logged its own cause
                 "A window could not be stored", extra={"pages_waiting": len(self._waiting)}
             )
+            if self._waiting:
+                self._pages_unstored(tuple(self._waiting))
             return
         self._waiting.clear()
         self._changed.clear()
@@ -348,7 +318,7 @@ class Evaluate:
             self._changed.pop(next(iter(self._changed)))
 
     def _show(self, block: WindowBlock, decision: Decision) -> None:
-        keys = tuple(self._keys[series_id] for series_id in block.series.tolist())
+        keys = tuple(self._deciding.keys[series_id] for series_id in block.series.tolist())
         if self._latest is not None and self._latest.keys == keys:
             keys = self._latest.keys
         self._latest = Latest(block=block, verdicts=decision.verdicts, keys=keys)
@@ -368,139 +338,16 @@ class Evaluate:
 
     def _open_counts(self) -> dict[str, int]:
         counts = {"page": 0, "ticket": 0}
-        for incident in self._state.tracker.open_incidents():
+        for incident in self._deciding.state.tracker.open_incidents():
             counts[incident.severity] += 1
         return counts
 
     async def _save_state(self, at_ns: int) -> None:
-        version = 0 if self._fit is None else self._fit.version
-        snapshot = Snapshot(at_ns=at_ns, version=version, payload=self._state.to_bytes())
+        snapshot = Snapshot(
+            at_ns=at_ns, version=self.fit_version or 0, payload=self._deciding.state.to_bytes()
+        )
         self._snapshot_due_ns = at_ns + round(self._config.snapshot_interval * 1e9)
         try:
             await self._store.run(self._store.sync.save_state, snapshot)
         except StoreError as error:
             self._health.degraded(f"What was learned could not be stored: {error}")
-
-    async def _resume(self) -> None:
-        """Load the newest usable state, then decide what was stored after it."""
-        from_ns, usable = 0, False
-        for snapshot in await self._store.run(self._store.sync.states):
-            try:
-                state = DecisionState.from_bytes(snapshot.payload)
-            except ValueError as error:
-                self._surroundings.logger.warning(
-                    "A stored state cannot be used", extra={"reason": str(error)}
-                )
-                continue
-            if state.detector.step_ns == self._step_ns:
-                self._state, from_ns, usable = state, snapshot.at_ns, True
-                break
-        now_ns = self._surroundings.clock.now_ns()
-        oldest_ns = now_ns - round(self._config.resume_max * 1e9)
-        oldest_ns -= oldest_ns % self._step_ns
-        fits = await self._stored_fits(before_ns=from_ns if usable else 0)
-        for fit in fits:
-            if usable and fit.at_ns < from_ns:
-                # What it primed is in the state already.
-                self._keep_fit(fit)
-        decided = await self._decide_again(max(from_ns, oldest_ns), fits)
-        await self._take_up_orphans(now_ns - now_ns % self._step_ns)
-        if usable or decided:
-            self._surroundings.logger.info(
-                "Resumed from the store",
-                extra={"windows_decided_again": decided, "series": len(self._keys)},
-            )
-
-    async def _take_up_orphans(self, at_ns: int) -> None:
-        """Incidents that are open in the store and that no decided window led to must still resolve."""
-        stored = await self._store.run(
-            self._store.sync.incidents, limit=_INCIDENTS_RECALLED, open_only=True
-        )
-        tracker, count = taken_up(
-            self._state.tracker,
-            stored,
-            at_ns=at_ns,
-            step_ns=self._step_ns,
-            settings=self._settings.incidents,
-        )
-        if count:
-            self._state = replace(self._state, tracker=tracker)
-            self._notes.append(json.dumps({"event": "taken_up", "count": count}))
-            self._surroundings.logger.warning(
-                "Open incidents were taken up again whose windows were not decided again",
-                extra={"count": count},
-            )
-
-    async def _stored_fits(self, *, before_ns: int) -> list[Fit]:
-        """The fits that stored windows are decided by again, earliest first.
-
-        That is the newest alone when it was in effect before these windows; the others are not even read then.
-        """
-        newest = self._fits.current()
-        if newest is not None and newest.at_ns < before_ns:
-            return [newest]
-        fits = [
-            fit
-            for snapshot in await self._store.run(self._store.sync.fits)
-            if (fit := self._fits.stored(snapshot)) is not None
-        ]
-        return sorted(fits, key=lambda fit: fit.at_ns)
-
-    async def _decide_again(self, from_ns: int, fits: Sequence[Fit]) -> int:
-        recalled = {
-            incident.incident_id: incident
-            for incident in await self._store.run(
-                self._store.sync.incidents, limit=_INCIDENTS_RECALLED
-            )
-        }
-
-        def recall(
-            incident: Incident, _open: Sequence[Incident], *, at_ns: int, step_ns: int
-        ) -> Incident:
-            # The evidence of then is not heard again; what the page carried is in the store.
-            del at_ns, step_ns
-            known = recalled.get(incident.incident_id)
-            if known is None:
-                return incident
-            return replace(
-                incident,
-                first_mover=known.first_mover,
-                exemplars=known.exemplars,
-                log_lines=known.log_lines,
-            )
-
-        blocks = await self._store.run(
-            lambda: list(
-                self._store.sync.windows(step_ns=self._step_ns, start_ns=from_ns, end_ns=2**62)
-            )
-        )
-        decided = 0
-        pending = list(fits)
-        for block in blocks:
-            for at in range(block.window_count):
-                window = block.windows(at, at + 1)
-                if window.start_ns < self._state.detector.next_ns:
-                    continue
-                while pending and pending[0].at_ns <= window.start_ns:
-                    fit = pending.pop(0)
-                    if self._fit is None or fit.version > self._fit.version:
-                        self._use_fit(fit)
-                decision = decide(
-                    self._state,
-                    window,
-                    profile=None if self._fit is None else self._fit.profile,
-                    keys=self._keys,
-                    settings=self._settings,
-                    attach=recall,
-                )
-                self._state = decision.state
-                self._last_end_ns = window.end_ns
-                self._recall_live(window)
-                decided += 1
-                # Probes are answered meanwhile.
-                await asyncio.sleep(0)
-        return decided
-
-    def _recall_live(self, window: WindowBlock) -> None:
-        live = [self._keys[int(series_id)] for series_id in window.series[window.heard[0]]]
-        self._remember(live, last_ns=window.end_ns)

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from sentinel.core.model import Kind, SampleBatch
-from sentinel.core.series import Aggregator, ClosedWindows, SeriesSettings
-from sentinel.core.series.watermark import AHEAD_MAX_NS
+from sentinel.core.series import Aggregator, CallsFromMetrics, ClosedWindows, SeriesSettings
+from sentinel.core.series.watermark import STEP_MAX_NS
 from sentinel.ports import Admission
 from sentinel.runtime.component import Health, HealthRecord, Surroundings
 from sentinel.runtime.queue import BoundedQueue
@@ -24,7 +24,7 @@ from sentinel.runtime.tasks import TaskGroup
 WindowStage = Callable[[ClosedWindows], Awaitable[None]]
 """What closed windows are handed to, one call at a time and in order.
 
-It owns its failures: windows for which it raises are counted as lost and are not handed on again, because
+It owns its failures: windows for which it raises are counted as dropped and are not handed on again, because
 deciding on a window twice would be worse than not at all.
 """
 
@@ -51,6 +51,12 @@ class IngestConfig:
     )
     idle: Duration = setting(
         Duration(86_400.0), help="A series without data for this long is forgotten.", restart=True
+    )
+    calls_from_metrics: CallsFromMetrics = setting(
+        CallsFromMetrics.AUTO,
+        help="Histograms of call durations count as calls: `auto` where a stage sends no spans, `never`, or `always`"
+        " instead of its spans.",
+        restart=True,
     )
     queue_count_max: int = setting(2000, help="Most batches waiting.", restart=True)
     queue_max: ByteSize = setting(
@@ -83,6 +89,7 @@ class IngestConfig:
             lateness_ns=round(self.lateness * 1e9),
             series_count_max=self.series_count_max,
             idle_ns=round(self.idle * 1e9),
+            calls_from_metrics=self.calls_from_metrics,
         )
 
 
@@ -110,7 +117,7 @@ class Ingest:
         self._wake = asyncio.Event()
         self._idle = asyncio.Event()
         self._accepting = False
-        self._lost_reason = ""
+        self._dropped_reason = ""
 
     @property
     def name(self) -> str:
@@ -215,7 +222,7 @@ class Ingest:
         try:
             await asyncio.wait_for(self._next_stage(closed), self._config.stage_timeout)
         except Exception as error:
-            self._lost_reason = f"{type(error).__name__} while deciding on a window"
+            self._dropped_reason = f"{type(error).__name__} while deciding on a window"
             self._surroundings.metrics.count(
                 "sentinel_windows_dropped_total", len(closed.windows), reason="failed"
             )
@@ -223,12 +230,15 @@ class Ingest:
                 "Windows were dropped", extra={"window_count": len(closed.windows)}
             )
         else:
-            self._lost_reason = ""
+            self._dropped_reason = ""
 
     def _report(self) -> None:
         counts, metrics = self._aggregator.take_counts(), self._surroundings.metrics
         for signal, count in counts.late.items():
             metrics.count("sentinel_samples_late_total", count, signal=signal)
+        for signal, count in counts.told_twice.items():
+            if count:
+                metrics.count("sentinel_calls_told_twice_total", count, signal=signal)
         for (signal, reason), count in counts.dropped.items():
             metrics.count(
                 "sentinel_samples_dropped_total", count, signal=signal, reason=reason.value
@@ -242,31 +252,34 @@ class Ingest:
         ):
             if count:
                 metrics.count(name, count)
-        if counts.skipped_windows:
-            metrics.count(
-                "sentinel_windows_dropped_total", counts.skipped_windows, reason="clock_jumped"
+        for reason_dropped, count in counts.dropped_windows.items():
+            if count:
+                metrics.count("sentinel_windows_dropped_total", count, reason=reason_dropped)
+        if counts.set_back_ns:
+            metrics.count("sentinel_clock_set_back_total")
+            self._surroundings.logger.warning(
+                "The clock was ahead and was put back; windows go on from the present",
+                extra={"ahead_s": round(counts.set_back_ns / 1e9)},
             )
 
     def _ahead_s(self) -> float:
-        """How far windows are closed beyond what the clock shows; 0 for as little as is usual."""
+        """How far windows are closed beyond what the clock shows; 0 for as little as is over within a minute."""
         ahead_ns = self._aggregator.watermark_ns - self._surroundings.clock.now_ns()
-        usual_ns = AHEAD_MAX_NS + round(self._config.lateness * 1e9)
-        return ahead_ns / 1e9 if ahead_ns > usual_ns else 0.0
+        return ahead_ns / 1e9 if ahead_ns > STEP_MAX_NS else 0.0
 
     def _judge(self) -> None:
         failing = self._tasks.failing
         if failing:
             self._health.failing(f"Crashed and restarting: {', '.join(sorted(failing))}")
-        elif self._lost_reason:
-            self._health.failing(self._lost_reason)
+        elif self._dropped_reason:
+            self._health.failing(self._dropped_reason)
         elif self._queue.fill_ratio > _DEGRADED_RATIO:
             self._health.degraded(f"The queue is {self._queue.fill_ratio:.0%} full")
         elif self._aggregator.clock_distrusted:
             self._health.degraded("The clock has jumped; windows wait until it is confirmed")
         elif (ahead_s := self._ahead_s()) > 0:
-            # Closed windows are decided, and are not decided again: only time mends this.
-            self._health.degraded(
-                f"The clock was {ahead_s:.0f} s ahead and went back; until it is there again, all that comes is late"
+            self._health.failing(
+                f"The clock went back by {ahead_s:.0f} s; nothing is judged until that has held for a minute"
             )
         else:
             self._health.ok("Reducing")

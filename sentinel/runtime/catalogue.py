@@ -100,8 +100,18 @@ CATALOGUE: tuple[MetricSpec, ...] = (
     _metric(
         _C,
         "sentinel_windows_dropped_total",
-        "Windows not decided on: deciding failed, the clock jumped over them, or they were decided before a restart.",
+        "Windows not decided on: deciding failed, the clock jumped over them, or it was put back before their time.",
         "reason",
+    ),
+    _metric(
+        _C,
+        "sentinel_clock_set_back_total",
+        "Times the clock had been ahead, was put back, and windows went on from the present.",
+    ),
+    _metric(
+        _C,
+        "sentinel_windows_ahead_total",
+        "Stored windows that lay ahead when the clock was put back; kept until their time comes and they are replaced.",
     ),
     _metric(
         _H,
@@ -125,6 +135,12 @@ CATALOGUE: tuple[MetricSpec, ...] = (
         _C,
         "sentinel_samples_late_total",
         "Samples that came after their window had closed.",
+        "signal",
+    ),
+    _metric(
+        _C,
+        "sentinel_calls_told_twice_total",
+        "Calls not counted, because spans tell of them as well as metrics do; the signal is the one left out.",
         "signal",
     ),
     _metric(
@@ -209,6 +225,19 @@ CATALOGUE: tuple[MetricSpec, ...] = (
     _metric(_C, "sentinel_pages_delivered_total", "Pages a destination took.", "destination"),
     _metric(
         _C, "sentinel_pages_parked_total", "Pages a destination refused for good.", "destination"
+    ),
+    _metric(
+        _C,
+        "sentinel_pages_unrecorded_total",
+        "Pages a destination took while the store could not record them; a restart may send them again.",
+        "destination",
+    ),
+    _metric(
+        _C,
+        "sentinel_outbox_dropped_total",
+        "Pages given up: their destination was removed a day ago, or the store took none for too long.",
+        "destination",
+        "reason",
     ),
     _metric(
         _G,

@@ -155,10 +155,11 @@ async def test_a_window_decided_before_a_restart_is_not_decided_again(tmp_path: 
         await side.send(Calls())
         await clock.advance(10.0)
 
-        def dropped_count() -> float:
-            return side.metrics.value("sentinel_windows_dropped_total", reason="decided_already")
+        def late_count() -> float:
+            return side.metrics.value("sentinel_samples_late_total", signal="traces")
 
-        await side.sees(lambda: dropped_count() > 0, "the window to be dropped")
+        await side.sees(lambda: late_count() == 50, "the calls to be late")
+        assert side.app.evaluate.latest is None
         side.next_ns = last_ns + 10 * 10**9
         await side.window(Calls())
         assert [one.start_ns for one in side.decided] == [side.next_ns - 10 * 10**9]

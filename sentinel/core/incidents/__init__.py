@@ -1,7 +1,9 @@
 """Verdicts become incidents, incidents become pages: `track` does it, everything else is what it stands on."""
 
+from sentinel.core.incidents.grouping import published
 from sentinel.core.incidents.identity import alert_labels, incident_id_of, page_id_of
 from sentinel.core.incidents.rendering import ANNOTATIONS_BYTES_MAX, page_of, primary
+from sentinel.core.incidents.set_back import set_back
 from sentinel.core.incidents.settings import GuardSettings, IncidentSettings
 from sentinel.core.incidents.state import TrackerState, from_bytes, to_bytes
 from sentinel.core.incidents.taken_up import taken_up
@@ -20,6 +22,8 @@ __all__ = [
     "page_id_of",
     "page_of",
     "primary",
+    "published",
+    "set_back",
     "taken_up",
     "to_bytes",
     "track",

@@ -130,7 +130,8 @@ def _told(
                 "next": "\n".join(step for step in settings.next_steps if "{" not in step),
             }
         ),
-        starts_ns=opened_ns,
+        # Its name holds when it opened; after the clock was put back that may lie ahead.
+        starts_ns=min(opened_ns, end_ns),
         ends_ns=end_ns if resolved else None,
     )
     if resolved:

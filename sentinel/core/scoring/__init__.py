@@ -4,6 +4,7 @@ from sentinel.core.scoring.borrow import borrowed_rows
 from sentinel.core.scoring.gaps import pass_gap
 from sentinel.core.scoring.learn import learn
 from sentinel.core.scoring.score import Scored, score
+from sentinel.core.scoring.set_back import set_back
 from sentinel.core.scoring.settings import KIND_RULES, Grid, KindRule, ScoringSettings, Sensitivity
 from sentinel.core.scoring.spans import advance, span
 from sentinel.core.scoring.state import (
@@ -31,6 +32,7 @@ __all__ = [
     "pass_gap",
     "score",
     "select_rows",
+    "set_back",
     "span",
     "state_from_bytes",
     "with_series",

@@ -8,7 +8,9 @@ stage, route) of calls gives traffic, errors and latency; each metric stream and
 - A live place without calls has traffic 0 when its service was heard in or after the window, and no value when not:
   "nothing happened" and "nobody told us" are different answers.
 - When many windows fall due at once, time jumped (a suspended machine, a wrong clock). Then only windows with data are
-  reported, and silence in them proves nothing; the rest is skipped and counted.
+  reported, and silence in them proves nothing; the rest is dropped and counted.
+- When the clock was ahead and has been put back for good (see `Watermark`), closing goes on from the present. What was held
+  for windows that are still to come was stamped by the wrong clock; it is dropped and counted.
 """
 
 from __future__ import annotations
@@ -32,8 +34,12 @@ from sentinel.core.model import (
     SampleBatch,
     SeriesKey,
 )
+from sentinel.core.series.call_metrics import CallMetrics
+from sentinel.core.series.call_sources import Gain
 from sentinel.core.series.calls import CallSums, key_of, sums_of
 from sentinel.core.series.counts import (
+    CLOCK_JUMPED,
+    CLOCK_SET_BACK,
     SIGNAL_CALLS,
     SIGNAL_LOGS,
     SIGNAL_METRICS,
@@ -45,7 +51,7 @@ from sentinel.core.series.live import OVERFLOW_POINTS, OVERFLOW_SCOPE, LiveNames
 from sentinel.core.series.logs import NewLines, log_key
 from sentinel.core.series.open_window import OpenWindow
 from sentinel.core.series.settings import HOUR_NS, SERIES_PER_SCOPE, SeriesSettings
-from sentinel.core.series.streams import Increase, Streams
+from sentinel.core.series.streams import Streams
 from sentinel.core.series.watermark import Watermark
 from sentinel.core.series.windows import ClosedWindow, ClosedWindows
 from sentinel.core.stats import log_linear
@@ -68,10 +74,12 @@ class Aggregator:
         self._settings = settings
         self._mark = Watermark(lateness_ns=settings.lateness_ns)
         self._next: int | None = None if start_ns is None else self._boundary(start_ns)
+        self._closed_until_ns = 0
         self._open: dict[int, OpenWindow] = {}
         self._pending_point_count = 0
         self._live = LiveNames(series_count_max=settings.series_count_max)
         self._streams = Streams(stream_count_max=2 * settings.series_count_max)
+        self._call_metrics = CallMetrics(settings, self._live)
         self._new_lines = NewLines()
         self._fingerprints: deque[bytes] = deque(maxlen=_FINGERPRINTS_MAX)
         self._fingerprint_set: set[bytes] = set()
@@ -102,6 +110,11 @@ class Aggregator:
         """Take series for live that were so before a restart, so that their silence is noticed."""
         self._live.remember(keys, last_ns=last_ns)
 
+    def begin_after(self, end_ns: int) -> None:
+        """Close no window that ends by `end_ns`: those were closed before a restart. To be called before all else."""
+        self._closed_until_ns = end_ns
+        self._mark = Watermark(lateness_ns=self._settings.lateness_ns, value_ns=end_ns)
+
     def add(self, batch: SampleBatch, now_ns: int) -> None:
         """Take in a batch that was received at `now_ns`."""
         self._begin(now_ns)
@@ -128,20 +141,19 @@ class Aggregator:
         for service in batch.services:
             self._live.hear(service, now_ns)
         if newest_ns <= now_ns + _FUTURE_MAX_NS:
-            self._mark.advance(now_ns, event_ns=newest_ns)
+            self._advance(now_ns, event_ns=newest_ns)
 
     def close(self, now_ns: int) -> ClosedWindows:
         """Close every window the watermark has passed; call it every second or so, also when nothing comes."""
+        self._begin(now_ns)
+        watermark_ns = self._advance(now_ns)
         due = self._begin(now_ns)
-        watermark_ns = self._mark.advance(now_ns)
         target = watermark_ns // self._settings.window_ns
         burst = target - due > self._settings.burst_window_count
         indices: Iterable[int] = range(due, target)
-        skipped = 0
         if burst:
             indices = sorted(index for index in self._open if index < target)
-            skipped = target - due - len(indices)
-            self._counts.skipped_windows += skipped
+            self._counts.dropped_windows[CLOCK_JUMPED] += target - due - len(indices)
         windows: list[ClosedWindow] = []
         for index in indices:
             start_ns = index * self._settings.window_ns
@@ -149,9 +161,7 @@ class Aggregator:
             windows.append(self._close_window(index, start_ns, silence_known=not burst))
         if target > due:
             self._next = target
-        return ClosedWindows(
-            windows=tuple(windows), watermark_ns=watermark_ns, skipped_count=skipped
-        )
+        return ClosedWindows(windows=tuple(windows), watermark_ns=watermark_ns)
 
     # Taking in.
 
@@ -160,8 +170,28 @@ class Aggregator:
 
     def _begin(self, now_ns: int) -> int:
         if self._next is None:
-            self._next = self._boundary(now_ns)
+            self._next = self._boundary(max(now_ns, self._closed_until_ns))
         return self._next
+
+    def _advance(self, now_ns: int, *, event_ns: int = 0) -> int:
+        before_ns = self._mark.value_ns
+        watermark_ns = self._mark.advance(now_ns, event_ns=event_ns)
+        if watermark_ns < before_ns:
+            self._set_back(now_ns, lead_ns=before_ns - watermark_ns)
+        return watermark_ns
+
+    def _set_back(self, now_ns: int, *, lead_ns: int) -> None:
+        """Go on at `now_ns`, with nothing known of later; the window that is running was seen only in part."""
+        self._counts.set_back_ns += lead_ns
+        self._counts.dropped_windows[CLOCK_SET_BACK] += len(self._open)
+        self._open.clear()
+        self._pending_point_count = 0
+        self._next = self._boundary(now_ns)
+        self._hour_start_ns = None
+        self._live.set_back(now_ns)
+        self._streams.set_back(now_ns)
+        self._call_metrics.set_back()
+        self._new_lines.set_back(now_ns)
 
     def _is_repeat(self, fingerprint: bytes) -> bool:
         if not fingerprint:
@@ -249,7 +279,7 @@ class Aggregator:
     def _close_window(self, index: int, start_ns: int, *, silence_known: bool) -> ClosedWindow:
         window = self._open.pop(index, None) or OpenWindow()
         self._pending_point_count -= len(window.numbers) + len(window.distributions)
-        gauges = self._gauge_values(window)
+        gauges = self._gauge_values(window, start_ns)
         key, count = window.calls.totals()
         sums = sums_of(key, count, width=self._live.scopes.width)
         self._live.scopes.mark(np.flatnonzero(sums.calls), start_ns)
@@ -300,6 +330,7 @@ class Aggregator:
         value[2:split:SERIES_PER_SCOPE] = sums.quantile(LATENCY_QUANTILE)[layout.scopes]
         weight[:split] = np.repeat(calls, SERIES_PER_SCOPE)
         heard[:split] = np.repeat(scope_heard, SERIES_PER_SCOPE)
+        self._call_metrics.correct(layout, start_ns, value=value, heard=heard)
 
         width = self._live.gauges.width
         of_slot = np.full(width, np.nan)
@@ -330,18 +361,20 @@ class Aggregator:
             weight[wrong] = 0.0
         return narrow
 
-    def _gauge_values(self, window: OpenWindow) -> dict[int, tuple[float, float]]:
+    def _gauge_values(self, window: OpenWindow, start_ns: int) -> dict[int, tuple[float, float]]:
         """Value and weight of each gauge that got points, by slot; call distributions go to the window's calls."""
         gauges = Gauges()
         for number in self._streams.increases(window.numbers, self._counts):
             gauges.add(SeriesKey(*number.point.scope, number.point.signal), number)
+        of_calls: list[Gain] = []
         for distribution in self._streams.increases(window.distributions, self._counts):
             point = distribution.point
-            if point.is_calls:
-                self._count_calls(window, distribution)
+            if self._call_metrics.takes(point):
+                of_calls.append(distribution)
             else:
                 gauges.add(SeriesKey(*point.scope, f"{point.signal}:rate"), distribution)
                 gauges.add_histogram(SeriesKey(*point.scope, f"{point.signal}:p95"), distribution)
+        self._call_metrics.settle(window, start_ns, of_calls, self._counts)
         window_s = self._settings.window_ns / 1e9
         values = gauges.values()
         values.update(
@@ -362,14 +395,6 @@ class Aggregator:
             self._counts.overflow += over
             by_slot[self._live.gauge_slot(OVERFLOW_POINTS)] = (over / window_s, float(over))
         return by_slot
-
-    def _count_calls(self, window: OpenWindow, increase: Increase[DistributionPoint]) -> None:
-        if increase.histogram is None:
-            return
-        bucket, count = increase.histogram
-        slot = np.full(len(bucket), self._live.scope_slot(increase.point.scope), np.int64)
-        failed = np.full(len(bucket), increase.point.error)
-        window.calls.add(key_of(slot, bucket, failed), count)
 
     def _exemplars(self, window: OpenWindow) -> tuple[Exemplar, ...]:
         found: list[Exemplar] = []
@@ -396,3 +421,4 @@ class Aggregator:
         before_ns = start_ns - self._settings.idle_ns
         self._counts.expired += self._live.forget_idle(before_ns)
         self._streams.forget_idle(before_ns)
+        self._call_metrics.forget_idle(start_ns)

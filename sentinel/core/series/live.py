@@ -101,6 +101,14 @@ class LiveNames:
         """bool[n], gauges whose service was heard since `start_ns`."""
         return self._services.last_ns[self.gauges.group[layout.gauges]] >= start_ns
 
+    def set_back(self, now_ns: int) -> None:
+        """Take what was heard later than now for heard just before, because the clock that said so was wrong.
+
+        Otherwise a silent service would count as heard until then, and its silence as traffic that has stopped.
+        """
+        for slots in (self.scopes, self.gauges, self._services):
+            np.minimum(slots.last_ns, now_ns - 1, out=slots.last_ns)
+
     def forget_idle(self, before_ns: int) -> int:
         """Forget what had no data since `before_ns`; how many series that were."""
         scopes, gauges = self.scopes.idle_since(before_ns), self.gauges.idle_since(before_ns)

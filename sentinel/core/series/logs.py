@@ -81,3 +81,8 @@ class NewLines:
                     trace_id=record.trace_id,
                 )
             )
+
+    def set_back(self, now_ns: int) -> None:
+        """Take what was seen later than now for seen now, because the clock that said so was wrong."""
+        for template, seen_ns in self._seen_ns.items():
+            self._seen_ns[template] = min(seen_ns, now_ns)

@@ -6,6 +6,7 @@ order of arrival inside a window nor a point that was sent twice can change the 
 | the point, against the stream's last one | means | increase |
 |---|---|---|
 | first of its stream | nothing to compare with | none |
+| first of a cumulative histogram that its process' last report had not | it began at 0 since | its value |
 | same time | sent twice | none, counted as duplicate |
 | earlier time; or delta that starts before the last point's time | overlap | none, counted as overlap |
 | delta | | its own value, over its own interval |
@@ -71,6 +72,7 @@ class Streams:
     def __init__(self, *, stream_count_max: int) -> None:
         self._stream_count_max = stream_count_max
         self._last: dict[PointStream, _Last] = {}
+        self._reports: dict[tuple[object, ...], int] = {}
 
     def __len__(self) -> int:
         return len(self._last)
@@ -79,6 +81,15 @@ class Streams:
         """Forget streams whose last point is older; they start anew if they come back."""
         for stream in [key for key, last in self._last.items() if last.time_ns < before_ns]:
             del self._last[stream]
+        for family in [key for key, time_ns in self._reports.items() if time_ns < before_ns]:
+            del self._reports[family]
+
+    def set_back(self, now_ns: int) -> None:
+        """Forget streams whose last point is later than now: all that comes would look like an overlap with it."""
+        for stream in [key for key, last in self._last.items() if last.time_ns > now_ns]:
+            del self._last[stream]
+        for family in [key for key, time_ns in self._reports.items() if time_ns > now_ns]:
+            del self._reports[family]
 
     def increases(self, points: Iterable[Point], counts: SeriesCounts) -> list[Increase[Point]]:
         """What each stream gained by the points of one window."""
@@ -95,6 +106,10 @@ class Streams:
             )
             if increase is not None:
                 result.append(increase)
+        for stream, own in by_stream.items():
+            if _may_begin_at_zero(own[-1]):
+                family = stream.family
+                self._reports[family] = max(self._reports.get(family, 0), own[-1].time_ns)
         return result
 
     def _gain(
@@ -110,7 +125,11 @@ class Streams:
                     continue
             elif _seen(point, last, counts):
                 continue
-            gain = _difference(point, last, counts)
+            gain = (
+                self._first(point)
+                if last is None and _may_begin_at_zero(point)
+                else _difference(point, last, counts)
+            )
             self._last[stream] = _next(point, last)
             if gain is None:
                 continue
@@ -128,6 +147,14 @@ class Streams:
             histogram=log_linear.merge(*gained) if gained else None,
             point_count=point_count,
         )
+
+    def _first(self, point: Point) -> _Gain | None:
+        """What a stream gained that its process' last report had not; else its first errors would be missed."""
+        reported_ns = self._reports.get(point.stream.family)
+        if reported_ns is None or reported_ns >= point.time_ns:
+            return None
+        since_ns = max(reported_ns, point.start_ns)
+        return _Gain(_value(point), point.time_ns - since_ns, _sparse(point))
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,6 +238,14 @@ def _next(point: Point, last: _Last | None) -> _Last:
     ):
         value = last.value
     return _Last(point.start_ns, point.time_ns, value, _sparse(point))
+
+
+def _may_begin_at_zero(point: NumberPoint | DistributionPoint) -> bool:
+    return (
+        isinstance(point, DistributionPoint)
+        and point.temporality is Temporality.CUMULATIVE
+        and point.begins_at_zero
+    )
 
 
 def _is_monotonic(point: NumberPoint | DistributionPoint) -> bool:

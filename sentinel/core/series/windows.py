@@ -76,12 +76,10 @@ class ClosedWindows:
     Attributes:
         windows: the windows.
         watermark_ns: where time stands.
-        skipped_count: windows that were passed over unreported, because time jumped (see `Aggregator.close`).
     """
 
     windows: tuple[ClosedWindow, ...] = ()
     watermark_ns: int = 0
-    skipped_count: int = 0
 
 
 def to_block(window: ClosedWindow, ids: Mapping[SeriesKey, int]) -> WindowBlock:

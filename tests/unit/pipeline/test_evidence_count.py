@@ -43,8 +43,9 @@ def test_what_was_forgotten_for_want_of_room_is_counted() -> None:
         unused,
         surroundings,
         step_ns=STEP_NS,
-        remember=unused,
+        live=unused,
         pages_stored=unused,
+        pages_unstored=unused,
     )
     evaluate._evidence = RecentEvidence(EvidenceSettings(services_max=2))
     lines = tuple(

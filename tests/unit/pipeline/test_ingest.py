@@ -20,7 +20,8 @@ from sentinel.runtime.component import HealthStatus, Surroundings
 from tests.support.clock import ManualClock
 from tests.support.surroundings import make_surroundings
 
-START_NS = 1_790_000_000 * 10**9
+S = 10**9
+START_NS = 1_790_000_000 * S
 SCOPE = Scope("api", "edge", "GET /x")
 
 
@@ -152,25 +153,37 @@ async def test_a_batch_that_breaks_the_reduction_takes_no_other_with_it() -> Non
         assert stage.traffic() == [2.0]
 
 
-async def test_a_clock_that_was_ahead_and_went_back_is_told_until_time_has_caught_up() -> None:
-    """All that came was late then, and nothing said why no window closed any more."""
+async def test_a_clock_that_was_ahead_and_was_put_back_costs_a_minute() -> None:
+    """All that came was late until time had caught up, an hour later; first nothing told why, then nothing mended it."""
     stage = Stage()
     async with running(stage) as (ingest, clock, surroundings):
         clock.step_wall(3600)
         await clock.advance(60)
         assert ingest.health().status is HealthStatus.OK
+        # Heard by the wrong clock; its silence later must not look like traffic that has stopped.
+        ingest.accept(calls_at(clock.now_ns(), 5), size_bytes=1)
+        await clock.advance(20)
         closed = len(stage.windows)
         clock.step_wall(-3600)
         assert ingest.accept(calls_at(clock.now_ns(), 7), size_bytes=1) is Admission.ACCEPTED
         await clock.advance(30)
         health = ingest.health()
-        assert health.status is HealthStatus.DEGRADED
-        assert health.sentence.startswith("The clock was 3565 s ahead and went back")
+        assert health.status is HealthStatus.FAILING
+        assert health.sentence.startswith("The clock went back by 3565 s")
         assert surroundings.metrics.value("sentinel_samples_late_total", signal="traces") == 7
         assert len(stage.windows) == closed
-        await clock.advance(3600)
+        await clock.advance(60)
         assert ingest.health().status is HealthStatus.OK
-        assert len(stage.windows) > closed
+        assert surroundings.metrics.value("sentinel_clock_set_back_total") == 1
+        after = stage.windows[closed:]
+        assert [window.start_ns for window in after[:2]] == [
+            START_NS + 140 * S,
+            START_NS + 150 * S,
+        ]
+        assert not any(window.heard.any() for window in after)
+        ingest.accept(calls_at(clock.now_ns(), 30), size_bytes=1)
+        await clock.advance(20)
+        assert stage.traffic()[-2:] == [0.0, 3.0]
 
 
 async def test_stopping_reduces_what_is_queued_and_leaves_open_windows_out() -> None:

@@ -1,4 +1,4 @@
-"""Goal: time moves forward only, and neither clock can push it where the other says it is not.
+"""Goal: neither clock can push time where the other says it is not, and a wrong clock that was believed is got over.
 
 Method: a sequence of clock readings and events; the watermark after each.
 """
@@ -23,10 +23,45 @@ def test_an_event_counts_five_seconds_ahead_at_most() -> None:
     assert mark.advance(T, event_ns=T + 1000 * S) == T
 
 
-def test_it_never_moves_back() -> None:
+def test_it_does_not_move_back_with_a_clock_that_comes_again() -> None:
     mark = Watermark(lateness_ns=5 * S)
     mark.advance(T)
-    assert mark.advance(T - 3600 * S) == T - 5 * S
+    for second in range(0, 59, 3):
+        assert mark.advance(T + (second - 3600) * S) == T - 5 * S
+    assert mark.advance(T + 60 * S, event_ns=T + 60 * S) == T + 55 * S
+
+
+def test_it_moves_back_when_the_clock_has_stayed_back_for_a_minute() -> None:
+    """A clock that was ahead for minutes and was put right once left nothing judged until time had caught up."""
+    mark = Watermark(lateness_ns=5 * S)
+    mark.advance(T + 3600 * S)
+    for second in range(60):
+        assert mark.advance(T + second * S, event_ns=T + second * S) == T + 3595 * S
+    assert mark.advance(T + 60 * S) == T + 55 * S
+    assert mark.advance(T + 61 * S, event_ns=T + 62 * S) == T + 57 * S
+
+
+def test_a_small_lead_is_waited_out() -> None:
+    mark = Watermark(lateness_ns=5 * S)
+    mark.advance(T + 60 * S)
+    values = [mark.advance(T + second * S) for second in range(120)]
+    assert values == sorted(values)
+
+
+def test_a_clock_that_steps_again_must_stay_anew() -> None:
+    mark = Watermark(lateness_ns=5 * S)
+    mark.advance(T + 36_000 * S)
+    for second in range(0, 180, 30):
+        wavering = T + second * S - (3600 * S if second % 60 else 0)
+        assert mark.advance(wavering) == T + 35_995 * S
+
+
+def test_after_a_restart_it_begins_where_windows_were_closed() -> None:
+    mark = Watermark(lateness_ns=5 * S, value_ns=T + 3600 * S)
+    assert mark.advance(T) == T + 3600 * S
+    for second in range(60):
+        mark.advance(T + second * S)
+    assert mark.advance(T + 60 * S) == T + 55 * S
 
 
 def test_a_step_forward_is_believed_when_an_event_agrees() -> None:

@@ -1,0 +1,24 @@
+"""Time that was ahead is put back: what was learned stays, what holds only for a moment of the wrong time goes."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from sentinel.core.scoring.state import COLUMNS, DetectorState, hour_of
+
+
+def set_back(state: DetectorState, at_ns: int) -> None:
+    """Let the state's next window begin at `at_ns`, which lies before the one that it waits for.
+
+    The sums of the present hour belong to another hour of the day than the one that comes. The last residuals are
+    forgotten as after a gap, save those that an open incident holds.
+    """
+    frozen = state.frozen_from >= 0
+    state.recent[..., ~frozen] = np.nan
+    state.previous[..., ~frozen] = np.nan
+    for name in COLUMNS:
+        if name.startswith("now_"):
+            getattr(state, name)[...] = 0.0
+    state.last_over[...] = -1
+    np.minimum(state.frozen_from, at_ns // state.step_ns, out=state.frozen_from)
+    state.next_ns, state.hour, state.hourly = at_ns, hour_of(at_ns), None
