@@ -45,6 +45,7 @@ def test_panels_have_ids_of_their_own_and_a_word_of_explanation(board: Board) ->
     for panel in board.panels():
         assert panel["title"]
         assert panel["description"]
+        assert panel["fieldConfig"]["defaults"]["unit"]
         refs = [target["refId"] for target in panel["targets"]]
         assert len(set(refs)) == len(refs)
 

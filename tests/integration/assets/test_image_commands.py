@@ -1,0 +1,116 @@
+"""Goal: the image's recipe makes something that starts, with nothing in it but what it names.
+
+Method: its steps are done by hand in a virtual environment that holds the packages of requirements/runtime.txt and no
+other; what is copied is what .dockerignore lets through. Only paths are exchanged, for ones in the test's folder.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import sysconfig
+import urllib.request
+from importlib.metadata import PackageNotFoundError, distribution
+from pathlib import Path
+
+import pytest
+
+from tests.support.servers import wait_until
+
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
+
+ROOT = Path(__file__).parents[3]
+TEXT = re.sub(r"\\\n\s*", "", re.sub(r"(?m)^#.*\n", "", (ROOT / "deploy/Dockerfile").read_text()))
+
+
+def steps(name: str) -> list[str]:
+    return re.findall(rf"(?m)^{name} (.*)$", TEXT)
+
+
+def locked_packages(target: Path) -> None:
+    """Link what requirements/runtime.txt names, instead of installing it."""
+    names = re.findall(r"(?m)^([\w.-]+)==", (ROOT / "requirements/runtime.txt").read_text())
+    assert len(names) > 10
+    for name in names:
+        try:
+            files = distribution(name).files or []
+        except PackageNotFoundError:
+            continue  # for another platform or version of Python
+        for top in {file.parts[0] for file in files} - {"..", "__pycache__"}:
+            found = Path(sysconfig.get_path("purelib")) / top
+            if found.exists() and not (target / top).exists():
+                (target / top).symlink_to(found)
+
+
+def site_packages(home: Path) -> Path:
+    [found] = (home / "lib").glob("python*/site-packages")
+    return found
+
+
+def test_the_recipes_commands_work_and_the_entry_point_runs(tmp_path: Path) -> None:
+    home, build = tmp_path / "opt/sentinel", tmp_path / "build"
+    build.mkdir()
+
+    def placed(part: str) -> str:
+        exchanged = part.replace("/opt/sentinel", str(home)).replace("/build", str(build))
+        return exchanged.replace("/var/lib/sentinel", str(tmp_path / "lib"))
+
+    environment = {"PATH": os.environ["PATH"]}
+    for line in (json.loads(step) for step in steps("RUN")):
+        command = [placed(part) for part in line]
+        if command[0] == "python":
+            command[0] = sys.executable
+        if "install" in command:
+            locked_packages(site_packages(home))
+            shutil.copytree(
+                ROOT / "sentinel",
+                build / "sentinel",
+                ignore=shutil.ignore_patterns("reference", "__pycache__"),
+            )
+            continue
+        if "compileall" in command:
+            command[-1] = str(
+                site / "sentinel"
+            )  # the linked packages are not this test's to write to
+        done = subprocess.run(
+            command, cwd=build, env=environment, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
+    (tmp_path / "lib").mkdir()
+    assert (build / "state").stat().st_mode & 0o777 == 0o700
+    assert not (site_packages(home) / "sentinel/reference").exists()
+
+    for pair in " ".join(steps("ENV")).split():
+        name, _, value = pair.partition("=")
+        environment[name] = placed(value)
+    for port in ("RECEIVERS__OTLP_HTTP__LISTEN", "RECEIVERS__OTLP_GRPC__LISTEN", "WEB__LISTEN"):
+        environment[f"SENTINEL_{port}__PORT"] = "0"
+    [entry], [arguments] = steps("ENTRYPOINT"), steps("CMD")
+    ready = tmp_path / "ready.json"
+    with (tmp_path / "log").open("wb") as log:
+        process = subprocess.Popen(
+            [placed(part) for part in json.loads(entry)]
+            + [*json.loads(arguments), "--ready-file", str(ready)],
+            cwd=tmp_path / "lib",
+            env=environment,
+            stdout=log,
+            stderr=log,
+        )
+    try:
+        wait_until(lambda: ready.exists() or process.poll() is not None, what="the image's run")
+        assert process.poll() is None, (tmp_path / "log").read_text()
+        url = json.loads(ready.read_text())["web_url"]
+        with urllib.request.urlopen(f"{url}/-/healthy", timeout=5) as reply:
+            assert reply.status == 200
+        assert (tmp_path / "lib/store").is_dir()
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=30) == 0
+    finally:
+        if process.poll() is None:
+            process.kill()
+            process.wait(timeout=10)
