@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
+import os
+import shutil
 import sys
-from collections.abc import Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
 
-from sentinel.cli.options import add_output, unreadable
+from sentinel.cli.options import add_output
+from sentinel.cli.preview_files import read_past
+from sentinel.cli.preview_table import closing, direction_of, table
 from sentinel.core.model import Kind
 from sentinel.core.scoring import ScoringSettings, Sensitivity
-from sentinel.errors import InputError
-from sentinel.history.csv import read_series
 from sentinel.pipeline.replay import (
     PlainSeries,
     Replayed,
@@ -25,8 +26,6 @@ from sentinel.pipeline.replay import (
 )
 from sentinel.runtime.config_text import printable
 
-_SUFFIXES = (".csv", ".csv.gz")
-_DONE, _WRONG, _UNREADABLE = 0, 1, 3
 _HOUR_NS = 3_600_000_000_000
 _ENOUGH_HOURS = 30.0
 """A day for the expectation, and a quarter of one for its scale."""
@@ -38,9 +37,10 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "preview",
         help="print the pages that would have gone out for series of the past",
         description=(
-            "Replays each CSV file (timestamp,value; Unix seconds) through the code that runs live, never "
-            "looking ahead, and prints the pages it would have sent. Exit codes: 0 done, 1 a file is wrong, 2 usage, "
-            "3 a file cannot be read; the other files are replayed all the same."
+            "Replays each file through the code that runs live, never looking ahead, and prints the first message of "
+            "each incident. A file is one series (timestamp,value; Unix seconds) or many, as `sentinel baseline "
+            "backfill` reads them. Exit codes: 0 done, 1 a file is wrong, 2 usage, 3 a file cannot be read; the "
+            "other files are replayed all the same."
         ),
     )
     parser.add_argument(
@@ -50,7 +50,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         type=Path,
         nargs="+",
         required=True,
-        help="files, or folders of files, named *.csv or *.csv.gz",
+        help="files, or folders of files named *.csv or *.csv.gz",
     )
     parser.add_argument(
         "--sensitivity",
@@ -62,7 +62,12 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "--kind",
         choices=[kind.name.lower() for kind in Kind],
         default=Kind.GAUGE.name.lower(),
-        help="what the values are (default: %(default)s)",
+        help="what the values of a file with one series are (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--repeats",
+        action="store_true",
+        help="also print what an open incident sends later: that it got worse, and reminders",
     )
     add_output(parser, "table", "json", "ndjson")
     parser.set_defaults(run=run)
@@ -70,67 +75,18 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def run(args: argparse.Namespace) -> int:
     """Replay the files and print their pages; 1 when a file is wrong, 3 when one cannot be read."""
-    found: dict[str, PlainSeries] = {}
-    files, code = _files(args.paths)
-    for path in files:
-        try:
-            series = _series(path)
-        except OSError as error:
-            _say(unreadable(path, error))
-            code = _UNREADABLE
-            continue
-        except InputError as error:
-            _say(str(error))
-            code = code or _WRONG
-            continue
-        if series.name in found:
-            _say(f"{path}: a series named {series.name} was given already")
-            code = code or _WRONG
-            continue
-        found[series.name] = series
-    if not files and code == _DONE:
-        _say("no file named *.csv or *.csv.gz was found")
-        return _WRONG
-    scoring = ScoringSettings(cut_scale=Sensitivity(args.sensitivity).cut_scale)
     kind = Kind[args.kind.upper()]
-    replayed = replay(found.values(), kind=kind, settings=replay_settings(scoring))
+    past = read_past(args.paths, kind)
+    for sentence in past.said:
+        _say(sentence)
+    scoring = ScoringSettings(cut_scale=Sensitivity(args.sensitivity).cut_scale)
+    replayed = replay(past.series.values(), kind=kind, settings=replay_settings(scoring))
     for name, scored_count in replayed.scored_count.items():
         if not scored_count:
-            _say(f"{name}: not judged: {_why_not_judged(found[name])}")
-    if found or args.output != "table":
-        _print(replayed, output=args.output)
-    return code
-
-
-def _files(paths: Sequence[Path]) -> tuple[list[Path], int]:
-    """The files that were named or lie in a folder that was, and the exit code so far."""
-    files: list[Path] = []
-    code = _DONE
-    for path in paths:
-        if not path.is_dir():
-            files.append(path)
-            continue
-        try:
-            inside = sorted(path.iterdir())
-        except OSError as error:
-            _say(unreadable(path, error))
-            code = _UNREADABLE
-            continue
-        folder_count = sum(one.is_dir() for one in inside)
-        if folder_count:
-            folders = "1 folder" if folder_count == 1 else f"{folder_count} folders"
-            _say(f"{path}: {folders} inside left out; name what is to be read")
-        files.extend(one for one in inside if one.name.endswith(_SUFFIXES) and not one.is_dir())
-    return files, code
-
-
-def _series(path: Path) -> PlainSeries:
-    samples = read_series(path)
-    return PlainSeries(
-        name=path.name.removesuffix(".gz").removesuffix(".csv"),
-        time_ns=samples.times_ns,
-        value=samples.values,
-    )
+            _say(f"{name}: not judged: {_why_not_judged(past.series[name])}")
+    if past.series or args.output != "table":
+        _print(replayed, output=args.output, with_repeats=args.repeats)
+    return past.code
 
 
 def _why_not_judged(series: PlainSeries) -> str:
@@ -145,27 +101,28 @@ def _say(sentence: str) -> None:
     print(f"sentinel preview: {printable(sentence)}", file=sys.stderr)
 
 
-def _print(replayed: Replayed, *, output: str) -> None:
-    pages = replayed.pages
+def _print(replayed: Replayed, *, output: str, with_repeats: bool) -> None:
+    pages = [page for page in replayed.pages if with_repeats or page.is_first]
     if output == "ndjson":
         for page in pages:
-            print(json.dumps(_document(page)))
+            print(json.dumps(_document(page), allow_nan=False))
     elif output == "json":
-        print(json.dumps([_document(page) for page in pages], indent=1))
+        print(json.dumps([_document(page) for page in pages], indent=1, allow_nan=False))
     else:
-        width = max([len(page.series) for page in pages], default=6)
-        if pages:
-            print(f"{'series':{width}}  {'start (UTC)':19}  {'minutes':>8}  score  what")
-        for page in pages:
-            start = datetime.fromtimestamp(page.start_s, tz=UTC)
-            minutes = (page.end_s - page.start_s) / 60
-            print(
-                f"{page.series:{width}}  {start:%Y-%m-%d %H:%M:%S}  {minutes:8.0f}  {page.score:5.2f}  "
-                f"{page.value:.6g} is {_direction(page)} from {page.expected:.6g}"
-            )
-        page_count = f"{len(pages)} page{'' if len(pages) == 1 else 's'}"
+        for line in table(pages, columns=_columns()):
+            print(line)
         scored = sum(replayed.scored_count.values())
-        print(f"{page_count} in {len(replayed.scored_count)} series, {scored} windows scored")
+        print(
+            f"{closing(replayed.pages, shows_all=with_repeats)} "
+            f"in {len(replayed.scored_count)} series, {scored} windows scored"
+        )
+
+
+def _columns() -> int | None:
+    """Width of the terminal, or what COLUMNS says; None when neither is there, as in a file."""
+    if "COLUMNS" not in os.environ and not sys.stdout.isatty():
+        return None
+    return shutil.get_terminal_size().columns
 
 
 def _document(page: ReplayedPage) -> dict[str, object]:
@@ -174,14 +131,13 @@ def _document(page: ReplayedPage) -> dict[str, object]:
         "start": _seconds(page.start_s),
         "end": _seconds(page.end_s),
         "score": round(page.score, 4),
-        "direction": _direction(page),
-        "expected": page.expected,
+        "direction": direction_of(page),
+        "expected": None if math.isnan(page.expected) else page.expected,
         "value": page.value,
+        "severity": page.severity.value,
+        "reason": page.reason.value,
+        "kind": page.kind.value,
     }
-
-
-def _direction(page: ReplayedPage) -> str:
-    return "up" if page.direction > 0 else "down"
 
 
 def _seconds(instant_s: float) -> int | float:

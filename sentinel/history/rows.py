@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import math
 from array import array
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sentinel.core.model import SeriesKey
+from sentinel.core.model import Kind, SeriesKey
 from sentinel.errors import InputTooLargeError
 
 _ROWS_A_BATCH = 100_000
+_MEANINGS = {
+    Kind.TRAFFIC: ((0.0, math.inf), "traffic is calls a second, from 0"),
+    Kind.ERRORS: ((0.0, 1.0), "errors is the share of calls that failed, from 0 to 1"),
+    Kind.LATENCY: ((0.0, math.inf), "latency is seconds, from 0"),
+    Kind.GAUGE: ((-math.inf, math.inf), ""),
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,6 +100,20 @@ class RowGatherer:
         self._time_ns = array("q")
         self._value = array("d")
         self._weight = array("d")
+
+
+def bounds_of(kind: Kind) -> tuple[float, float]:
+    """The lowest and the highest value that a series of this kind can have."""
+    return _MEANINGS[kind][0]
+
+
+def beyond_bounds(kind: Kind, value: float) -> str:
+    """What is wrong with a value that a series of this kind cannot have.
+
+    >>> beyond_bounds(Kind.ERRORS, 12.5)
+    'value 12.5 cannot be: errors is the share of calls that failed, from 0 to 1'
+    """
+    return f"value {value:g} cannot be: {_MEANINGS[kind][1]}"
 
 
 def check_label(name: str, text: str) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from sentinel.core.model import Kind
+from sentinel.core.model import Kind, PageReason
 from sentinel.core.scoring import ScoringSettings
 from sentinel.errors import InputTooLargeError
 from sentinel.pipeline.replay import PlainSeries, ReplayedPage, replay, replay_settings
@@ -58,6 +58,7 @@ def test_a_calm_series_has_no_page() -> None:
     assert pages_of(PlainSeries(name="calm", time_ns=time_ns, value=value)) == []
 
 
+@pytest.mark.timeout(120)
 def test_series_do_not_see_each_other_nor_what_comes_later() -> None:
     one, two = with_incidents("one", 3), with_incidents("two", 4)
     alone = pages_of(one)
@@ -74,7 +75,8 @@ def test_a_change_that_stays_is_paged_again_ever_more_rarely() -> None:
     time_ns, value = shaped(5)
     value[8000:] += 400.0 * np.resize([1.0, -0.5], len(value) - 8000)
     pages = pages_of(PlainSeries(name="restless", time_ns=time_ns, value=value))
-    gaps_h = np.diff([page.start_s for page in pages[:3]]) / 3600
+    told = [page for page in pages if page.reason is not PageReason.WORSENED]
+    gaps_h = np.diff([page.start_s for page in told[:3]]) / 3600
     assert gaps_h[0] >= 4
     assert gaps_h[1] >= 12
 
@@ -104,12 +106,30 @@ def test_values_that_float32_cannot_hold_are_missing() -> None:
     assert pages_of(PlainSeries(name="huge", time_ns=time_ns, value=value)) == []
 
 
+@pytest.mark.timeout(120)
+def test_a_gap_of_years_is_one_of_some_weeks() -> None:
+    """A first row of 1970 hung the command. Nothing looks back further than the longest lag of four weeks."""
+    series = with_incidents("orders", 1)
+    starts = {}
+    for gap_days in (36, 20_000):
+        first = series.time_ns[:1] - (gap_days * 86_400 + STEP_S) * 10**9
+        longer = PlainSeries(
+            name="orders",
+            time_ns=np.concatenate([first, series.time_ns]),
+            value=np.concatenate([[100.0], series.value]),
+        )
+        starts[gap_days] = [page.start_s for page in pages_of(longer)]
+    assert starts[36] == starts[20_000] == [page.start_s for page in pages_of(series)]
+
+
 def test_a_time_line_that_never_ends_is_refused() -> None:
-    time_ns = np.array([0, 1, 2, 10**9], np.int64) * 10**9
-    with pytest.raises(InputTooLargeError, match="time line"):
-        pages_of(PlainSeries(name="broken", time_ns=time_ns, value=np.zeros(4)))
+    steps = np.resize(np.array([1] * 3 + [10**8]), 200)
+    series = PlainSeries(name="broken", time_ns=np.cumsum(steps) * 10**9, value=np.zeros(200))
+    with pytest.raises(InputTooLargeError, match="broken: from its first row to its last"):
+        pages_of(series)
 
 
+@pytest.mark.timeout(120)
 @pytest.mark.parametrize("hours", [1, 12])
 def test_the_end_of_a_fall_is_no_rise_where_falls_are_ignored(hours: int) -> None:
     """Latency fell to a third for an hour, rightly without a page, and its return to what is usual paged.

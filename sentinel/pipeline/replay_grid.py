@@ -1,0 +1,180 @@
+"""Series of the past on the grid of their own step, each service on a time line of its own.
+
+Dates are shifted by whole days so that all time lines begin together; the time of day stays true. A gap longer than
+`GAP_MAX_DAYS` is shortened to about that, by whole days: nothing before it can be among the lags that are compared
+with after it, and all that a detector remembers of a moment is gone long before. So the pages are those of a source
+that was silent for the whole gap, and a first row of 1970 costs a month and not half a century of windows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sentinel.core.baseline import BIN_NS
+from sentinel.core.model import Kind, SeriesKey, WindowBlock, kind_of_signal
+from sentinel.core.stats.ordering import median_of_rows
+from sentinel.errors import InputTooLargeError
+
+DAY_NS = 86_400_000_000_000
+GAP_MAX_DAYS = 35
+"""More than the 28 days of the longest lag, and a whole number of weeks."""
+
+_BATCH_SERIES = 64
+_CELLS_MAX = 100_000_000
+_UNKNOWN_CALLS = 1e6
+"""A plain series does not say how many calls stand behind a value; it is taken to be enough."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlainSeries:
+    """One series of the past.
+
+    Attributes:
+        name: what its pages are told apart by.
+        time_ns: int64[n], ascending.
+        value: float64[n]; NaN where missing.
+        weight: float64[n], calls behind each value, NaN where unknown; None when none is known.
+        key: its place and signal, where that is known; series of one service share incidents. Without it
+            the series is a service of its own.
+    """
+
+    name: str
+    time_ns: NDArray[np.int64]
+    value: NDArray[np.float64]
+    weight: NDArray[np.float64] | None = None
+    key: SeriesKey | None = None
+
+    @property
+    def step_ns(self) -> int:
+        """The median step, at least a second."""
+        return max(1_000_000_000, int(np.median(np.diff(self.time_ns))))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Line:
+    """A series and where its samples lie on the shared grid: int64[n], ascending."""
+
+    series: PlainSeries
+    window: NDArray[np.int64]
+
+    def instant_s(self, window: int, step_ns: int) -> float:
+        """Instant of the sample in a window; where there is none, of the window's start."""
+        at = int(np.searchsorted(self.window, window, side="right")) - 1
+        here = max(at, 0)
+        missing = (window - int(self.window[here])) * step_ns
+        return (int(self.series.time_ns[here]) + missing) / 1e9
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Service:
+    """Series that share a time line, and incidents."""
+
+    lines: tuple[Line, ...]
+
+    @property
+    def window_count(self) -> int:
+        """From the grid's begin to the last sample."""
+        return max(int(line.window[-1]) for line in self.lines) + 1
+
+    @property
+    def cell_count(self) -> int:
+        """Windows of all its series."""
+        return self.window_count * len(self.lines)
+
+
+def on_grid(group: Sequence[PlainSeries], step_ns: int) -> Service:
+    """The series of one service, all of one step, on one time line with its long gaps shortened.
+
+    Raises:
+        InputTooLargeError: they have too many windows also then.
+    """
+    origin_ns = min(int(one.time_ns[0]) for one in group)
+    from_midnight = origin_ns % DAY_NS // step_ns
+    windows = [from_midnight + (one.time_ns - origin_ns) // step_ns for one in group]
+    seen = windows[0] if len(windows) == 1 else np.unique(np.concatenate(windows))
+    days = np.diff(seen) * step_ns // DAY_NS - GAP_MAX_DAYS
+    shorter = np.cumsum(np.where(days > 0, days * DAY_NS // step_ns, 0))
+    earlier = np.concatenate([[0], shorter]).astype(np.int64)
+    service = Service(
+        lines=tuple(
+            Line(series=one, window=window - earlier[np.searchsorted(seen, window)])
+            for one, window in zip(group, windows, strict=True)
+        )
+    )
+    if service.cell_count > _CELLS_MAX:
+        msg = (
+            f"{group[0].name}: from its first row to its last there are {service.window_count} windows "
+            f"of {step_ns / 1e9:g} s, gaps shortened; that is too many"
+        )
+        raise InputTooLargeError(
+            msg, size_bytes=4 * service.cell_count, limit_bytes=4 * _CELLS_MAX
+        )
+    return service
+
+
+def batches(services: Sequence[Service]) -> Iterator[list[Service]]:
+    """Services that are replayed together: of like length, so that short ones are not padded much."""
+    batch: list[Service] = []
+    series_count = 0
+    for service in sorted(services, key=lambda one: one.window_count):
+        series_count += len(service.lines)
+        full = series_count > _BATCH_SERIES or series_count * service.window_count > _CELLS_MAX
+        if batch and full:
+            yield batch
+            batch, series_count = [], len(service.lines)
+        batch.append(service)
+    if batch:
+        yield batch
+
+
+def kind_of(series: PlainSeries, otherwise: Kind) -> Kind:
+    """The kind that its signal says, or `otherwise` where no signal is known."""
+    return otherwise if series.key is None else kind_of_signal(series.key.signal)
+
+
+def block_of(lines: Sequence[Line], step_ns: int, kind: Kind) -> WindowBlock:
+    """All series on one grid; where two samples share a window the later one counts."""
+    window_count = max(int(line.window[-1]) for line in lines) + 1
+    value = np.full((window_count, len(lines)), np.nan, np.float32)
+    weight = np.full(value.shape, _UNKNOWN_CALLS, np.float32)
+    with np.errstate(over="ignore"):
+        for at, line in enumerate(lines):
+            value[line.window, at] = line.series.value
+            if line.series.weight is not None:
+                known = np.isfinite(line.series.weight)
+                weight[line.window[known], at] = line.series.weight[known]
+    # What float32 cannot hold is missing, as it would be when live.
+    value[~np.isfinite(value)] = np.nan
+    return WindowBlock(
+        start_ns=0,
+        step_ns=step_ns,
+        series=np.arange(1, len(lines) + 1),
+        kind=np.array([kind_of(line.series, kind) for line in lines], np.int8),
+        value=value,
+        weight=weight,
+        heard=np.ones(value.shape, np.bool_),
+    )
+
+
+def coarse(block: WindowBlock) -> WindowBlock:
+    """The block's windows in bins of about 5 minutes, each the median of its windows, as history is stored."""
+    count = max(1, -(-BIN_NS // block.step_ns))
+    if count == 1:
+        return block
+    bins = block.window_count // count
+    shape = (bins, count, block.series_count)
+    rows = block.value[: bins * count].reshape(shape).transpose(1, 0, 2)
+    value = np.asarray(median_of_rows(rows.copy())[0], dtype=np.float32)
+    return WindowBlock(
+        start_ns=block.start_ns,
+        step_ns=block.step_ns * count,
+        series=block.series,
+        kind=block.kind,
+        value=value,
+        weight=np.full(value.shape, _UNKNOWN_CALLS * count, np.float32),
+        heard=np.ones(value.shape, np.bool_),
+    )
