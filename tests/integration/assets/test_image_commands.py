@@ -74,9 +74,8 @@ def test_the_recipes_commands_work_and_the_entry_point_runs(tmp_path: Path) -> N
             )
             continue
         if "compileall" in command:
-            command[-1] = str(
-                site / "sentinel"
-            )  # the linked packages are not this test's to write to
+            # The linked packages are not this test's to write to.
+            command[-1] = str(site_packages(home) / "sentinel")
         done = subprocess.run(
             command, cwd=build, env=environment, capture_output=True, text=True, check=False
         )
