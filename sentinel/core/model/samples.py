@@ -23,6 +23,7 @@ class RejectReason(StrEnum):
     TOO_LATE = "too_late"
     NOT_FINITE = "not_finite"
     NEGATIVE = "negative"
+    TOO_LONG = "too_long"
     BAD_ID = "bad_id"
     BAD_SHAPE = "bad_shape"
     NO_TEMPORALITY = "no_temporality"
@@ -84,6 +85,11 @@ class PointStream(tuple[object, ...]):
 
     __slots__ = ()
 
+    @property
+    def family(self) -> tuple[object, ...]:
+        """What the streams of one metric of one process share: resource, scope, name and unit."""
+        return self[:4]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NumberPoint:
@@ -119,9 +125,12 @@ class DistributionPoint:
         bucket: int16[k], log-linear bucket numbers, ascending.
         count: int64[k], observations in each.
         total: sum of the observed values, or NaN when the sender gave none.
-        is_calls: True when the histogram measures the durations of calls, so that its count is
-            traffic and its values are latency; False for any other distribution.
+        is_calls: True when the histogram measures the durations of calls, so that its count may be
+            traffic and its values latency; False for any other distribution.
         error: True when the calls it counts failed.
+        newer_signal: the metric that tells of the same calls under a newer name and is better where both come, or "".
+        begins_at_zero: True when a stream that was not in its process' last report counted nothing before it; not
+            so when a change of resolution makes new streams out of old ones.
     """
 
     stream: PointStream
@@ -135,6 +144,8 @@ class DistributionPoint:
     total: float
     is_calls: bool
     error: bool
+    newer_signal: str = ""
+    begins_at_zero: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

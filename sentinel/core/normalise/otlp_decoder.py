@@ -5,7 +5,7 @@ from __future__ import annotations
 from sentinel.core.model import SampleBatch
 from sentinel.core.normalise import otlp_elements, otlp_json
 from sentinel.core.normalise.otlp_logs import LogsDecoder
-from sentinel.core.normalise.otlp_metrics import DecodeSettings, MetricsDecoder
+from sentinel.core.normalise.otlp_metrics import MetricsDecoder
 from sentinel.core.normalise.otlp_schema import require_fast_protobuf
 from sentinel.core.normalise.otlp_traces import TracesDecoder
 from sentinel.errors import UnsupportedInputError
@@ -18,10 +18,10 @@ class OtlpDecoder:
     too large, and nothing else; samples that are wrong alone are counted in the batch's `rejected`.
     """
 
-    def __init__(self, settings: DecodeSettings | None = None) -> None:
+    def __init__(self) -> None:
         require_fast_protobuf()
         self._traces = TracesDecoder()
-        self._metrics = MetricsDecoder(settings or DecodeSettings())
+        self._metrics = MetricsDecoder()
         self._logs = LogsDecoder()
 
     def decode(self, signal: str, encoding: str, body: bytes, *, now_ns: int) -> SampleBatch:

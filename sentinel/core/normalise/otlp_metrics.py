@@ -7,9 +7,8 @@
 | histogram, explicit or exponential | a distribution | `<name>:rate`, `<name>:p95` |
 | summary | refused: quantiles of many windows or processes cannot be put together | |
 
-The histograms that semantic conventions define for calls (`http.server.request.duration` and its like) get the place
-the spans of those calls have. They do not count as calls, though: where spans arrive as well, every call would be
-counted twice. `calls_from_metrics` says that they are the only source; then they become traffic, errors and latency.
+The histograms that semantic conventions define for calls (`call_metrics`) get the place the spans of those calls have,
+and say that they are of calls; whether they count as calls, beside spans of the same, is decided when windows close.
 
 Any other metric is placed at stage `metrics`, with its attributes as the route. A stream's identity includes all that
 makes two points incomparable: resource, scope, name, unit, type, temporality, attributes, and a histogram's boundaries.
@@ -19,7 +18,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -35,7 +33,7 @@ from sentinel.core.model import (
     Scope,
     Temporality,
 )
-from sentinel.core.normalise import span_rules
+from sentinel.core.normalise.call_metrics import CALL_METRICS, CallMetric
 from sentinel.core.normalise.histogram_map import ExplicitMap, exponential_buckets
 from sentinel.core.normalise.labels import label_of, text_of
 from sentinel.core.normalise.otlp_schema import MetricsRequest
@@ -49,33 +47,11 @@ ROUTE_ALL = "all"
 FUTURE_MAX_NS = 300 * 10**9
 _FLOAT32_MAX = float(np.finfo(np.float32).max)
 _COUNT_MAX = 1 << 53
+_INTERVAL_MAX_NS = 24 * 3600 * 10**9
 _PLACES_MAX = 20_000
 _NO_RECORDED_VALUE = 1
 
-_CALL_METRICS = {
-    b"http.server.request.duration": span_rules.SERVER,
-    b"http.server.duration": span_rules.SERVER,
-    b"http.client.request.duration": span_rules.CLIENT,
-    b"http.client.duration": span_rules.CLIENT,
-    b"db.client.operation.duration": span_rules.CLIENT,
-    b"messaging.process.duration": span_rules.CONSUMER,
-    b"messaging.client.operation.duration": span_rules.PRODUCER,
-    b"messaging.publish.duration": span_rules.PRODUCER,
-    b"messaging.receive.duration": span_rules.CONSUMER,
-}
 _SECONDS_PER_UNIT = {b"s": 1.0, b"ms": 1e-3, b"us": 1e-6, b"ns": 1e-9}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DecodeSettings:
-    """What a decoder may be told.
-
-    Attributes:
-        calls_from_metrics: whether histograms of call durations are the source of traffic, errors and latency;
-            only right where no spans of the same calls arrive.
-    """
-
-    calls_from_metrics: bool = False
 
 
 class _Place(NamedTuple):
@@ -83,9 +59,9 @@ class _Place(NamedTuple):
 
     scope: Scope
     signal: str
-    is_calls: bool
-    error: bool
-    scale: float
+    scale: float = 1.0
+    calls: CallMetric | None = None
+    error: bool = False
 
 
 class _RejectedError(Exception):
@@ -108,8 +84,7 @@ class _Source(NamedTuple):
 class MetricsDecoder:
     """Decodes metrics requests; holds bounded caches, so one is kept for the life of a receiver."""
 
-    def __init__(self, settings: DecodeSettings) -> None:
-        self._settings = settings
+    def __init__(self) -> None:
         self._resources = ResourceNames()
         self._places: dict[PointStream, tuple[PointStream, _Place]] = {}
         self._explicit = ExplicitMap()
@@ -206,6 +181,7 @@ class MetricsDecoder:
             raise _RejectedError(RejectReason.NOT_FINITE)
         if monotonic and value < 0:
             raise _RejectedError(RejectReason.NEGATIVE)
+        _check_interval(point, temporality)
         stream, place = self._place(source, (kind, int(temporality), monotonic), point.attributes)
         return NumberPoint(
             stream=stream,
@@ -230,7 +206,9 @@ class MetricsDecoder:
         bucket_of_bound = self._explicit.buckets(bounds, scale=place.scale)
         if bucket_of_bound is None or len(bucket_of_bound) != len(counts):
             raise _RejectedError(RejectReason.BAD_SHAPE)
-        return _distribution(stream, place, temporality, point, bucket_of_bound, counts)
+        return _distribution(
+            stream, place, temporality, point, bucket_of_bound, counts, begins_at_zero=True
+        )
 
     def _exponential(self, source: _Source, point: Any) -> DistributionPoint:  # noqa: ANN401, RUF100
         temporality = _temporality_of(source.metric.exponential_histogram.temporality)
@@ -257,6 +235,7 @@ class MetricsDecoder:
             point,
             np.concatenate((np.zeros(1, np.int16), buckets)),
             np.concatenate((np.array([point.zero_count], np.int64), positive)),
+            begins_at_zero=False,
         )
 
     def _place(
@@ -276,24 +255,22 @@ class MetricsDecoder:
         return known
 
     def _placed(self, source: _Source, attributes: dict[str, str]) -> _Place:
-        name = source.metric.name
-        kind = _CALL_METRICS.get(name)
-        if kind is None:
+        name, unit = source.metric.name, source.metric.unit
+        signal = label_of(text_of(name))
+        metric = CALL_METRICS.get(name)
+        # A size in bytes under the name of a duration is a sender's mistake, not a duration.
+        scale = _SECONDS_PER_UNIT.get(unit or (metric.unit if metric else b""))
+        if metric is None or scale is None:
             route = ",".join(f"{key}={value}" for key, value in sorted(attributes.items()))
-            scope = Scope(source.service, STAGE_METRICS, label_of(route) or ROUTE_ALL)
-            return _Place(scope, label_of(text_of(name)), False, False, 1.0)  # noqa: FBT003 - fields, in order
-        if attributes.get("messaging.operation.type") in ("receive", "settle", "process"):
-            kind = span_rules.CONSUMER
-        placed = span_rules.scope_of(source.service, kind, "", attributes)
-        failed = bool(attributes.get("error.type")) or span_rules.has_failed(
-            kind, status_is_error=False, attributes=attributes
-        )
+            return _Place(
+                Scope(source.service, STAGE_METRICS, label_of(route) or ROUTE_ALL), signal
+            )
         return _Place(
-            scope=placed or Scope(source.service, STAGE_METRICS, ROUTE_ALL),
-            signal=label_of(text_of(name)),
-            is_calls=self._settings.calls_from_metrics,
-            error=failed,
-            scale=_SECONDS_PER_UNIT.get(source.metric.unit, 1.0),
+            scope=metric.scope_of(source.service, attributes),
+            signal=signal,
+            scale=scale,
+            calls=metric,
+            error=metric.has_failed(attributes),
         )
 
 
@@ -317,6 +294,16 @@ def _temporality_of(number: int) -> Temporality:
     return Temporality(number)
 
 
+def _check_interval(point: Any, temporality: Temporality) -> None:  # noqa: ANN401, RUF100
+    """Refuse what was gained over more than a day: a start in 1970 would make the rate nothing.
+
+    A cumulative start may be that long ago, and is used only to find restarts.
+    """
+    is_long = 0 < point.start_ns < point.time_ns - _INTERVAL_MAX_NS
+    if temporality is Temporality.DELTA and is_long:
+        raise _RejectedError(RejectReason.TOO_LONG)
+
+
 def _counts_of(raw: Iterable[int], *, total: int) -> NDArray[np.int64]:
     counts = list(raw)
     if sum(counts) != total or total >= _COUNT_MAX:
@@ -331,7 +318,10 @@ def _distribution(
     point: Any,  # noqa: ANN401, RUF100
     bucket: NDArray[np.int16],
     count: NDArray[np.int64],
+    *,
+    begins_at_zero: bool,
 ) -> DistributionPoint:
+    _check_interval(point, temporality)
     bucket, count = log_linear.in_order(bucket, count)
     return DistributionPoint(
         stream=stream,
@@ -343,6 +333,8 @@ def _distribution(
         bucket=bucket,
         count=count,
         total=float(point.sum) if point.HasField("sum") else math.nan,
-        is_calls=place.is_calls,
+        is_calls=place.calls is not None,
         error=place.error,
+        newer_signal=place.calls.newer_name if place.calls is not None else "",
+        begins_at_zero=begins_at_zero,
     )

@@ -29,6 +29,9 @@ from sentinel.errors import MalformedInputError
 FUTURE_MAX_NS = 300 * 10**9
 """A sample stamped further ahead of the receive clock is refused: its clock is wrong."""
 
+DURATION_MAX_NS = 24 * 3600 * 10**9
+"""Nothing takes longer: a start in 1970 is a clock that was never set, and no call of 56 years."""
+
 _CLASSES_MAX = 8192
 _KEY_BYTES_MAX = 1024
 _EXEMPLARS_MAX = 256
@@ -232,6 +235,7 @@ class TracesDecoder:
             (RejectReason.NO_TIME, (start == 0) | (end == 0)),
             (RejectReason.FUTURE, end > np.uint64(max(now_ns, 0) + FUTURE_MAX_NS)),
             (RejectReason.NEGATIVE, end < start),
+            (RejectReason.TOO_LONG, end - start > np.uint64(DURATION_MAX_NS)),
         ):
             if bad.any():
                 bad &= kept

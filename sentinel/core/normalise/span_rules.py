@@ -2,12 +2,12 @@
 
 | kind | condition | stage | route |
 |---|---|---|---|
-| SERVER | | edge | `{method} {http.route}`, else the span's name, else `other` |
+| SERVER | | edge | `{method} {http.route}`, else `{rpc.service}/{rpc.method}`, else the span's name, else `other` |
 | PRODUCER | | queue | `{operation name} {destination}` |
 | CONSUMER | | consumer | `{operation name} {destination}` |
 | CLIENT | names a database system | database | db.query.summary, else `{operation} {collection}`, else the name |
 | CLIENT | messaging operation receive or settle | consumer | `{operation name} {destination}` |
-| CLIENT | otherwise | client | `{method} {server.address}`, else the name |
+| CLIENT | otherwise | client | `{method} {server.address}`, else `{rpc.service}/{rpc.method}`, else the name |
 | INTERNAL | | none | makes no series: it is part of a call, not one |
 
 Both the stable semantic conventions and the names before them are read; instrumentations still in use send only the
@@ -42,10 +42,14 @@ _DESTINATION_TEMPLATE = ("messaging.destination.template",)
 _DESTINATION = ("messaging.destination.name", "messaging.destination")
 _SERVER_ADDRESS = ("server.address", "net.peer.name", "http.host")
 
+_RPC_SERVICE = ("rpc.service",)
+_RPC_METHOD = ("rpc.method",)
+
+_RPC = (*_RPC_SERVICE, *_RPC_METHOD)
 _MESSAGING = (*_OPERATION_NAME, *_OPERATION_TYPE, *_DESTINATION_TEMPLATE, *_DESTINATION)
 
 ATTRIBUTES_BY_KIND: Mapping[int, frozenset[str]] = {
-    SERVER: frozenset((*_METHOD, *_ROUTE, *_STATUS_CODE)),
+    SERVER: frozenset((*_METHOD, *_ROUTE, *_STATUS_CODE, *_RPC)),
     CLIENT: frozenset(
         (
             *_METHOD,
@@ -55,6 +59,7 @@ ATTRIBUTES_BY_KIND: Mapping[int, frozenset[str]] = {
             *_DB_OPERATION,
             *_COLLECTION,
             *_MESSAGING,
+            *_RPC,
         )
     ),
     PRODUCER: frozenset(_MESSAGING),
@@ -100,8 +105,18 @@ def has_failed(kind: int, *, status_is_error: bool, attributes: Mapping[str, str
     """
     if status_is_error:
         return True
-    code = _first(attributes, _STATUS_CODE) if kind == SERVER else ""
-    return code.isascii() and code.isdigit() and int(code[:4]) >= _FAILED_HTTP_STATUS
+    return kind == SERVER and status_code_of(attributes) >= _FAILED_HTTP_STATUS
+
+
+def status_code_of(attributes: Mapping[str, str]) -> int:
+    """The HTTP status a call was answered with, 0 when it names none."""
+    code = _first(attributes, _STATUS_CODE)
+    return int(code[:4]) if code.isascii() and code.isdigit() else 0
+
+
+def method_of(attributes: Mapping[str, str]) -> str:
+    """The HTTP method, "" when there is none."""
+    return _first(attributes, _METHOD)
 
 
 def _first(attributes: Mapping[str, str], names: tuple[str, ...]) -> str:
@@ -120,6 +135,8 @@ def _server_route(name: str, attributes: Mapping[str, str]) -> str:
     route = _first(attributes, _ROUTE)
     if route:
         return label_of(f"{_first(attributes, _METHOD)} {route}")
+    if called := _called(attributes):
+        return called
     return OTHER if looks_like_raw_path(name) else _fallback(name)
 
 
@@ -127,7 +144,15 @@ def _client_route(name: str, attributes: Mapping[str, str]) -> str:
     method, address = _first(attributes, _METHOD), _first(attributes, _SERVER_ADDRESS)
     if method and address:
         return label_of(f"{method} {address}")
+    if called := _called(attributes):
+        return called
     return OTHER if looks_like_raw_path(name) else _fallback(name)
+
+
+def _called(attributes: Mapping[str, str]) -> str:
+    """The procedure a remote call names; newer instrumentations put the service into the method's name."""
+    service, method = _first(attributes, _RPC_SERVICE), _first(attributes, _RPC_METHOD)
+    return label_of(f"{service}/{method}" if service and method else method)
 
 
 def _messaging_route(name: str, attributes: Mapping[str, str]) -> str:

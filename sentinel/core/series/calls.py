@@ -29,6 +29,11 @@ def key_of(slot: NDArray[np.int64], bucket: NDArray[np.int16], failed: NDArray[n
     return (slot << _SLOT_SHIFT) | (bucket.astype(np.int64) << 1) | failed
 
 
+def slot_of(key: Keys) -> NDArray[np.int64]:
+    """The slot of the place that each key is about."""
+    return key >> _SLOT_SHIFT
+
+
 class CallCounts:
     """Counts of keys; grows with the number of distinct keys, not of calls."""
 
@@ -64,6 +69,12 @@ class CallCounts:
             self._pending.clear()
             self._pending_size = 0
         return self._key, self._count
+
+    def leave_out(self, slots: NDArray[np.int64]) -> None:
+        """Forget what was counted at some places."""
+        key, count = self.totals()
+        kept = ~np.isin(slot_of(key), slots)
+        self._key, self._count = key[kept], count[kept]
 
     def _fold(self, key: Keys, count: log_linear.Counts) -> None:
         """Add distinct keys to the sums, in place where they are known.

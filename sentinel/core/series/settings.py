@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
 
 HOUR_NS = 3600 * 10**9
 SERIES_PER_SCOPE = 3
 """A place of calls has traffic, errors and latency."""
+
+
+class CallsFromMetrics(StrEnum):
+    """Whether histograms of call durations are counted as calls: where spans tell of none, never, or always."""
+
+    AUTO = "auto"
+    NEVER = "never"
+    ALWAYS = "always"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,6 +29,7 @@ class SeriesSettings:
         idle_ns: a series without data for this long is forgotten; at least an hour.
         burst_window_count: more windows than this falling due at once mean that time jumped.
         pending_point_count_max: most metric points held for open windows.
+        calls_from_metrics: whose word counts where spans and histograms of their durations both come.
     """
 
     window_ns: int = 10 * 10**9
@@ -28,6 +38,7 @@ class SeriesSettings:
     idle_ns: int = 24 * HOUR_NS
     burst_window_count: int = 6
     pending_point_count_max: int = 200_000
+    calls_from_metrics: CallsFromMetrics = CallsFromMetrics.AUTO
 
     def __post_init__(self) -> None:
         if self.window_ns <= 0 or HOUR_NS % self.window_ns:

@@ -15,7 +15,7 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
 from opentelemetry.proto.metrics.v1.metrics_pb2 import Metric, NumberDataPoint
 
 from sentinel.core.model import RejectReason, SampleBatch, Scope, Temporality
-from sentinel.core.normalise import DecodeSettings, OtlpDecoder
+from sentinel.core.normalise import OtlpDecoder
 from sentinel.core.stats import log_linear
 from tests.support.otlp_messages import NOW_NS, SECOND_NS, as_json, attribute, resource
 
@@ -31,12 +31,10 @@ def request(*metrics: Metric, service: str = "ledger") -> ExportMetricsServiceRe
     return made
 
 
-def decode(
-    *metrics: Metric, is_json: bool = False, settings: DecodeSettings | None = None
-) -> SampleBatch:
+def decode(*metrics: Metric, is_json: bool = False) -> SampleBatch:
     made = request(*metrics)
     body = as_json(made) if is_json else made.SerializeToString()
-    return OtlpDecoder(settings).decode_metrics(body, now_ns=NOW_NS, is_json=is_json)
+    return OtlpDecoder().decode_metrics(body, now_ns=NOW_NS, is_json=is_json)
 
 
 def number(value: float, **names: str) -> NumberDataPoint:
@@ -158,15 +156,85 @@ def test_an_explicit_histogram_keeps_its_counts(*, is_json: bool) -> None:
     assert point.scope == Scope("ledger", "edge", "GET /r")
     assert point.count.tolist() == [5, 3, 1]
     assert log_linear.midpoint_of(point.bucket) == pytest.approx([0.05, 0.15, 0.2], rel=1 / 64)
-    assert (point.total, point.is_calls) == (1.5, False)
+    assert (point.total, point.is_calls) == (1.5, True)
 
 
-def test_histograms_become_calls_only_when_they_are_the_source() -> None:
-    metric = histogram([0.1], [1, 0], unit="ms", http__route="/r", error__type="500")
-    settings = DecodeSettings(calls_from_metrics=True)
-    (point,) = decode(metric, settings=settings).distributions
-    assert (point.is_calls, point.error) == (True, True)
+def place_of(name: str, unit: str = "s", **names: str) -> tuple[str, str, bool]:
+    metric = histogram([0.1], [1, 0], name=name, unit=unit, count=None, **names)
+    (point,) = decode(metric).distributions
+    assert point.is_calls
+    return point.scope.stage, point.scope.route, point.error
+
+
+@pytest.mark.parametrize(
+    ("name", "names", "expected"),
+    [
+        ("http.server.request.duration",
+         {"http__route": "/r", "http__request__method": "GET", "http__response__status_code": "200"},
+         ("edge", "GET /r", False)),
+        ("http.server.request.duration",
+         {"http__request__method": "GET", "http__response__status_code": "503"},
+         ("edge", "GET", True)),
+        ("http.server.request.duration",
+         {"http__route": "/r", "error__type": "404", "http__response__status_code": "404"},
+         ("edge", "/r", False)),
+        ("http.server.request.duration", {"http__route": "/r", "error__type": "TimeoutError"},
+         ("edge", "/r", True)),
+        ("http.server.duration",
+         {"http__route": "/r", "http__method": "GET", "http__status_code": "500"},
+         ("edge", "GET /r", True)),
+        ("http.client.request.duration",
+         {"http__request__method": "GET", "server__address": "bank", "http__response__status_code": "404"},
+         ("client", "GET bank", True)),
+        ("rpc.server.duration",
+         {"rpc__service": "pay.Api", "rpc__method": "Get", "rpc__grpc__status_code": "13"},
+         ("edge", "pay.Api/Get", True)),
+        ("rpc.server.duration",
+         {"rpc__service": "pay.Api", "rpc__method": "Get", "rpc__grpc__status_code": "5"},
+         ("edge", "pay.Api/Get", False)),
+        ("rpc.client.duration",
+         {"rpc__service": "pay.Api", "rpc__method": "Get", "rpc__grpc__status_code": "5"},
+         ("client", "pay.Api/Get", True)),
+        ("rpc.server.call.duration",
+         {"rpc__method": "pay.Api/Get", "rpc__response__status_code": "UNAVAILABLE"},
+         ("edge", "pay.Api/Get", True)),
+        ("db.client.operation.duration",
+         {"db__system__name": "postgresql", "db__operation__name": "INSERT",
+          "db__collection__name": "posting"},
+         ("database", "INSERT posting", False)),
+        ("db.client.operation.duration", {"db__system": "redis", "error__type": "08006"},
+         ("database", "redis", True)),
+        ("messaging.process.duration",
+         {"messaging__operation__name": "process", "messaging__destination__name": "transfers"},
+         ("consumer", "process transfers", False)),
+        ("messaging.client.operation.duration",
+         {"messaging__operation__name": "poll", "messaging__operation__type": "receive",
+          "messaging__destination__name": "transfers"},
+         ("consumer", "poll transfers", False)),
+        ("messaging.publish.duration",
+         {"messaging__destination__name": "transfers", "error__type": "timeout"},
+         ("queue", "publish transfers", True)),
+    ],
+)  # fmt: skip
+def test_histograms_of_calls_are_where_the_spans_of_those_calls_are(
+    name: str, names: dict[str, str], expected: tuple[str, str, bool]
+) -> None:
+    assert place_of(name, **names) == expected
+
+
+def test_durations_are_seconds_whatever_their_unit() -> None:
+    (point,) = decode(histogram([0.1], [1, 0], unit="ms")).distributions
     assert log_linear.midpoint_of(point.bucket) == pytest.approx([0.05e-3], rel=1 / 64)
+    # The older conventions measured in milliseconds; some senders leave the unit out.
+    (point,) = decode(
+        histogram([100.0], [1, 0], name="http.server.duration", unit="")
+    ).distributions
+    assert log_linear.midpoint_of(point.bucket) == pytest.approx([0.05], rel=1 / 64)
+
+
+def test_a_size_under_a_durations_name_is_no_call() -> None:
+    (point,) = decode(histogram([100.0], [1, 0], unit="By", http__route="/r")).distributions
+    assert (point.is_calls, point.scope.stage) == (False, "metrics")
 
 
 @pytest.mark.parametrize(

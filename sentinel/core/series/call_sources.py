@@ -1,0 +1,356 @@
+"""Who tells of a stage's calls: its spans, or the histograms of their durations.
+
+Instrumentations may send both, and each call would be counted twice. So of each service and stage one source counts.
+
+| who counts now | what comes | then |
+|---|---|---|
+| nobody yet | spans, or a histogram without them | that one counts |
+| spans | histograms | they are left out |
+| spans, gone much longer than usual | a histogram that gained calls over a time without any span | histograms count |
+| histograms | spans in a few windows of an hour, or any while no histogram is due | spans count |
+
+A histogram is taken only for a time in which no span was counted, and spans begin to count at a window's start, so no
+call is counted by both. "Much longer than usual" is ten times as long as the share of windows with spans lets expect,
+or an hour: a stage whose traces are sampled keeps its spans, and is not read now low, now high.
+
+What is not known has no value, rather than 0:
+
+- Histograms come once a minute or so. Between two of them, and until the next is overdue, their places have no value.
+- When spans that came in nearly every window stop while histograms still come, either calls stopped or tracing did.
+  The next histogram tells: with no more calls than spans were seen, the windows are 0 from then on; with more, they
+  have no value until the histograms count, for `_HELD_WINDOWS` windows at most.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from sentinel.core.model import DistributionPoint, Scope
+from sentinel.core.series.settings import HOUR_NS, CallsFromMetrics
+from sentinel.core.series.streams import Increase
+
+_PRESENCE_WINDOWS = 60
+_STEADY_RATIO = 0.9
+_MISSED_WINDOWS = 10
+_HELD_WINDOWS = 15
+_RETURNED_WINDOWS = 3
+_INTERVAL_S = 60.0
+"""How often histograms come, until it is known; the SDKs' default."""
+_INTERVAL_S_MAX = 300.0
+_OVERDUE_INTERVALS = 1.5
+_SENDERS_MAX = 4096
+
+Gain = Increase[DistributionPoint]
+Family = tuple[object, ...]
+
+
+class Stage(NamedTuple):
+    """A stage of a service."""
+
+    service: str
+    stage: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settled:
+    """What the calls of one window are made of.
+
+    Attributes:
+        gains: the histograms that count.
+        left_out: stages whose spans do not.
+        twice_from_metrics, twice_from_spans: calls left out, because the other source tells of them.
+        given_up: calls of histograms given up, because too many processes send them.
+    """
+
+    gains: tuple[Gain, ...] = ()
+    left_out: frozenset[Stage] = frozenset()
+    twice_from_metrics: int = 0
+    twice_from_spans: int = 0
+    given_up: int = 0
+
+
+@dataclass(slots=True)
+class _Sender:
+    """A process that sends the histograms of a metric."""
+
+    last_ns: int
+    due_ns: int = 0
+    interval_s: float = _INTERVAL_S
+
+
+@dataclass(slots=True)
+class _Source:
+    """What is known of a stage. Spans that are seen may be left out; those that are counted are not."""
+
+    by_metrics: bool
+    span_seen_ns: int | None = None
+    span_counted_ns: int | None = None
+    presence_ratio: float = 1.0
+    presence_windows: int = 1
+    returned_windows: int = 0
+    report_ns: int = 0
+    spans_since_report: float = 0.0
+    silence_is_true: bool = False
+    held: bool = False
+    reported: bool = False
+    senders: dict[Family, _Sender] = field(default_factory=dict)
+    signals: dict[str, int] = field(default_factory=dict)
+    gained: set[Scope] = field(default_factory=set)
+    rates: dict[Scope, dict[Family, tuple[int, float]]] = field(default_factory=dict)
+
+    def due_ns(self) -> int:
+        """Until when the next histogram is not overdue."""
+        return max((sender.due_ns for sender in self.senders.values()), default=0)
+
+
+class CallSources:
+    """The stages that send histograms of calls; one that sends none takes no room here."""
+
+    def __init__(self, mode: CallsFromMetrics, *, window_ns: int) -> None:
+        self._mode = mode
+        self._window_ns = window_ns
+        self._sources: dict[Stage, _Source] = {}
+        self._sender_count = 0
+
+    def __bool__(self) -> bool:
+        return bool(self._sources)
+
+    def settle(
+        self,
+        start_ns: int,
+        *,
+        points: Sequence[DistributionPoint],
+        gains: Sequence[Gain],
+        spans: Mapping[Stage, int],
+        span_seen_ns: Mapping[Stage, int],
+    ) -> Settled:
+        """Decide what counts in the window at `start_ns`.
+
+        Args:
+            start_ns: its start; windows come in order.
+            points: its histograms of calls.
+            gains: what they gained.
+            spans: how many of its calls spans tell of, by stage.
+            span_seen_ns: the last window with spans before it, by stage.
+        """
+        for source in self._sources.values():
+            source.reported = False
+            source.gained.clear()
+        for point in points:
+            self._hear(point, spans=spans, span_seen_ns=span_seen_ns, start_ns=start_ns)
+        by_stage: dict[Stage, list[Gain]] = {stage: [] for stage in self._sources}
+        twice = given_up = 0
+        for gain in gains:
+            stage = stage_of(gain.point.scope)
+            known = self._sources.get(stage)
+            if known is None or gain.point.stream.family not in known.senders:
+                given_up += round(gain.value)
+            elif known.signals.get(gain.point.newer_signal, 0) >= start_ns:
+                twice += round(gain.value)
+            else:
+                by_stage[stage].append(gain)
+        counted: list[Gain] = []
+        left_out: set[Stage] = set()
+        for stage, source in self._sources.items():
+            span_count = spans.get(stage, 0)
+            own = by_stage[stage]
+            taken = self._turn(source, start_ns, span_count=span_count, gains=own)
+            counted += taken
+            twice += round(sum(gain.value for gain in own) - sum(gain.value for gain in taken))
+            if span_count and source.by_metrics:
+                left_out.add(stage)
+        return Settled(
+            gains=tuple(counted),
+            left_out=frozenset(left_out),
+            twice_from_metrics=twice,
+            twice_from_spans=sum(spans[stage] for stage in left_out),
+            given_up=given_up,
+        )
+
+    def reading(self, scope: Scope, start_ns: int) -> tuple[float, bool] | None:
+        """Traffic of a place in the window just settled and whether it was heard; None: as its calls say."""
+        source = self._sources.get(stage_of(scope))
+        if source is None or not (source.by_metrics or source.held):
+            return None
+        if source.held:
+            return math.nan, True
+        # Of each process the last interval counts, until its next: their histograms do not come at the same time.
+        rate = math.fsum(
+            rate
+            for family, (time_ns, rate) in source.rates.get(scope, {}).items()
+            if (sender := source.senders.get(family)) is not None
+            and sender.last_ns == time_ns
+            and sender.due_ns >= start_ns
+        )
+        if scope in source.gained or (source.reported and rate == 0.0):
+            return rate, True
+        return (math.nan, True) if source.due_ns() >= start_ns else None
+
+    def set_back(self) -> None:
+        """Begin anew, because the clock by which all was noted was wrong."""
+        self._sources.clear()
+        self._sender_count = 0
+
+    def forget_idle(self, before_ns: int) -> None:
+        """Forget processes that sent no histogram since, and stages that have none left."""
+        for stage, source in list(self._sources.items()):
+            for family in [key for key, each in source.senders.items() if each.due_ns < before_ns]:
+                del source.senders[family]
+                self._sender_count -= 1
+            source.rates = {
+                scope: kept
+                for scope, rates in source.rates.items()
+                if (kept := {key: rate for key, rate in rates.items() if key in source.senders})
+            }
+            if not source.senders:
+                del self._sources[stage]
+
+    def _hear(
+        self,
+        point: DistributionPoint,
+        *,
+        spans: Mapping[Stage, int],
+        span_seen_ns: Mapping[Stage, int],
+        start_ns: int,
+    ) -> None:
+        stage = stage_of(point.scope)
+        source = self._sources.get(stage)
+        family = point.stream.family
+        sender = source.senders.get(family) if source is not None else None
+        if sender is None:
+            if self._sender_count >= _SENDERS_MAX:
+                return
+            self._sender_count += 1
+            sender = _Sender(last_ns=point.time_ns)
+        if source is None:
+            seen_ns = span_seen_ns.get(stage)
+            if seen_ns is not None and seen_ns < start_ns - HOUR_NS:
+                seen_ns = None
+            source = self._sources[stage] = _Source(
+                by_metrics=seen_ns is None and not spans.get(stage),
+                span_seen_ns=seen_ns,
+                span_counted_ns=seen_ns,
+            )
+        source.senders[family] = sender
+        source.reported = True
+        sender.last_ns = max(sender.last_ns, point.time_ns)
+        self._expect(sender)
+        source.signals[point.signal] = max(source.signals.get(point.signal, 0), sender.due_ns)
+
+    def _expect(self, sender: _Sender) -> None:
+        overdue_ns = round(_OVERDUE_INTERVALS * sender.interval_s * 1e9) + self._window_ns
+        sender.due_ns = sender.last_ns + overdue_ns
+
+    def _turn(
+        self, source: _Source, start_ns: int, *, span_count: int, gains: list[Gain]
+    ) -> list[Gain]:
+        """Settle one stage; the histograms that count."""
+        if self._mode is CallsFromMetrics.ALWAYS:
+            source.by_metrics = source.due_ns() >= start_ns
+        if span_count:
+            self._see_spans(source, start_ns)
+        elif (
+            not source.by_metrics
+            and self._have_gone(source, start_ns)
+            and any(gain.value > 0 and self._is_clear(gain, source) for gain in gains)
+        ):
+            source.by_metrics = True
+            source.returned_windows = 0
+        self._judge_silence(source, start_ns, span_count=span_count, gains=gains)
+        if not source.by_metrics:
+            return []
+        taken = [gain for gain in gains if self._is_clear(gain, source)]
+        self._note_rates(source, taken)
+        return taken
+
+    def _see_spans(self, source: _Source, start_ns: int) -> None:
+        seen_ns = source.span_seen_ns
+        if source.by_metrics and self._mode is CallsFromMetrics.AUTO:
+            recent = seen_ns is not None and start_ns - seen_ns <= HOUR_NS
+            source.returned_windows = source.returned_windows + 1 if recent else 1
+            if source.returned_windows >= _RETURNED_WINDOWS or source.due_ns() < start_ns:
+                source.by_metrics = False
+                source.rates.clear()
+        if seen_ns is not None:
+            missed = max((start_ns - seen_ns) // self._window_ns - 1, 0)
+            windows = min(source.presence_windows + missed, _PRESENCE_WINDOWS)
+            present = source.presence_ratio * max(1 - missed / windows, 0.0)
+            source.presence_windows = min(windows + 1, _PRESENCE_WINDOWS)
+            source.presence_ratio = present + (1 - present) / source.presence_windows
+        source.span_seen_ns = start_ns
+        if not source.by_metrics:
+            source.span_counted_ns = start_ns
+
+    def _have_gone(self, source: _Source, start_ns: int) -> bool:
+        """Whether spans are gone for much longer than usual."""
+        if source.span_seen_ns is None:
+            return True
+        gone_ns = start_ns - source.span_seen_ns
+        missed = gone_ns / self._window_ns * source.presence_ratio
+        return missed >= _MISSED_WINDOWS or gone_ns >= HOUR_NS
+
+    def _is_clear(self, gain: Gain, source: _Source) -> bool:
+        """Whether no span was counted in the time a histogram is about."""
+        if source.span_counted_ns is None:
+            return True
+        began_ns = gain.point.time_ns - round(gain.interval_s * 1e9)
+        return began_ns >= source.span_counted_ns + self._window_ns
+
+    def _judge_silence(
+        self, source: _Source, start_ns: int, *, span_count: int, gains: list[Gain]
+    ) -> None:
+        seen_ns = source.span_seen_ns
+        source.spans_since_report += span_count
+        if span_count:
+            source.silence_is_true = False
+        if source.reported:
+            report_ns = max(sender.last_ns for sender in source.senders.values())
+            interval_ns = report_ns - source.report_ns
+            silent_ns = 0 if seen_ns is None else report_ns - seen_ns - self._window_ns
+            # A report that came just after the last span has nothing to say about the silence.
+            if not span_count and silent_ns >= min(self._window_ns, interval_ns) > 0:
+                gained = sum(gain.value for gain in gains)
+                unseen = gained * min(silent_ns / interval_ns, 1.0)
+                source.silence_is_true = gained - source.spans_since_report <= unseen / 2
+            source.report_ns = report_ns
+            # Spans of the window that are later than the report are part of the next; where in it is not known.
+            after_ratio = max(start_ns + self._window_ns - report_ns, 0) / self._window_ns
+            source.spans_since_report = span_count * after_ratio
+        source.held = (
+            not source.by_metrics
+            and not span_count
+            and not source.silence_is_true
+            and source.presence_ratio >= _STEADY_RATIO
+            and source.due_ns() >= start_ns
+            and seen_ns is not None
+            and start_ns - seen_ns <= _HELD_WINDOWS * self._window_ns
+        )
+
+    def _note_rates(self, source: _Source, gains: list[Gain]) -> None:
+        interval_s: dict[Family, float] = {}
+        for gain in gains:
+            family = gain.point.stream.family
+            interval_s[family] = max(interval_s.get(family, 0.0), gain.interval_s)
+        for family, seconds in interval_s.items():
+            if seconds > 0:
+                source.senders[family].interval_s = min(seconds, _INTERVAL_S_MAX)
+                self._expect(source.senders[family])
+        rates: dict[tuple[Scope, Family], list[float]] = {}
+        for gain in gains:
+            # A stream that began inside an interval was silent in the rest of it.
+            seconds = max(interval_s[gain.point.stream.family], self._window_ns / 1e9)
+            rates.setdefault((gain.point.scope, gain.point.stream.family), []).append(
+                gain.value / seconds
+            )
+        for (scope, family), parts in rates.items():
+            source.gained.add(scope)
+            known = source.rates.setdefault(scope, {})
+            known[family] = (source.senders[family].last_ns, math.fsum(parts))
+
+
+def stage_of(scope: Scope) -> Stage:
+    """The stage a place belongs to."""
+    return Stage(scope.service, scope.stage)
