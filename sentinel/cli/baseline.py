@@ -13,16 +13,18 @@ from pathlib import Path
 from typing import Any
 
 from sentinel.cli.options import add_output, unreadable
-from sentinel.errors import MalformedInputError, StoreLockedError
+from sentinel.errors import InputError, MalformedInputError, StoreLockedError
 from sentinel.history import OpenMetricsFile, SeriesNumbers, read_long
 from sentinel.pipeline.backfill import STEP_NS, Backfill, BackfillSummary
 from sentinel.runtime.catalogue import CATALOGUE
 from sentinel.runtime.clock import SystemClock
 from sentinel.runtime.component import Surroundings
+from sentinel.runtime.config_text import printable
 from sentinel.runtime.metrics import Metrics
 from sentinel.storage.sqlite import SqliteStore, StoreConfig, StoreReader
 
 _DONE = 0
+_WRONG = 1
 _CANNOT_TELL = 3
 _HEAD_BYTES = 4096
 
@@ -75,15 +77,23 @@ def run_backfill(args: argparse.Namespace) -> int:
     clock = SystemClock()
     now_ns = clock.now_ns()
     numbers = SeriesNumbers()
+    code = _DONE
     with Backfill(now_ns=now_ns, keep_ns=config.keep_ns(STEP_NS)) as backfill:
         for path in args.files:
             try:
                 _read(path, args.format, numbers, backfill, now_ns=now_ns)
+            except InputError as error:
+                for line in str(error).splitlines():
+                    _say(line)
+                code = max(code, _WRONG)
             except OSError as error:
                 if str(error.filename) != str(path):
                     raise  # not the file: the room for what was read of it
-                print(f"sentinel baseline: {unreadable(path, error)}", file=sys.stderr)
-                return _CANNOT_TELL
+                _say(unreadable(path, error))
+                code = _CANNOT_TELL
+        if code != _DONE:
+            _say("nothing is stored")
+            return code
         if args.dry_run:
             summary = backfill.store(None, numbers.keys)
         else:
@@ -93,8 +103,7 @@ def run_backfill(args: argparse.Namespace) -> int:
             try:
                 store.open()
             except StoreLockedError as error:
-                hint = "stop the sidecar, backfill, and start it again"
-                print(f"sentinel baseline: {error}; {hint}", file=sys.stderr)
+                _say(f"{error}; stop the sidecar, backfill, and start it again")
                 return _CANNOT_TELL
             try:
                 summary = backfill.store(store, numbers.keys)
@@ -123,6 +132,10 @@ def run_show(args: argparse.Namespace) -> int:
         ]
     _print(args.output, report)
     return _DONE
+
+
+def _say(sentence: str) -> None:
+    print(f"sentinel baseline: {printable(sentence)}", file=sys.stderr)
 
 
 def _add_common(parser: argparse.ArgumentParser) -> None:

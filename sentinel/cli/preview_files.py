@@ -92,7 +92,8 @@ def read_past(paths: Sequence[Path], kind: Kind) -> PastData:
         except OSError as error:
             past.fault(unreadable(path, error), UNREADABLE)
         except InputError as error:
-            past.fault(str(error), WRONG)
+            for line in str(error).splitlines():
+                past.fault(line, WRONG)
     if long_rows:
         for one in _by_series(long_rows, numbers.keys, past):
             past.take(Path(one.name), one, kind)

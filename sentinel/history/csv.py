@@ -16,10 +16,18 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from sentinel.core.model import SeriesKey
+from sentinel.core.model import SeriesKey, kind_of_signal
 from sentinel.errors import InputTooLargeError, MalformedInputError
-from sentinel.history.lines import malformed, number_of, numbered_lines, time_ns_of
-from sentinel.history.rows import HistoryRows, RowGatherer, SeriesNumbers, check_label
+from sentinel.history.lines import Faults, malformed, number_of, numbered_lines, time_ns_of
+from sentinel.history.rows import (
+    HistoryRows,
+    RowGatherer,
+    SeriesNumbers,
+    beyond_bounds,
+    bounds_of,
+    check_label,
+    check_signal,
+)
 
 LONG_HEADER = ("timestamp", "service", "stage", "route", "signal", "value", "weight")
 _ROW_COUNT_MAX = 20_000_000
@@ -98,14 +106,17 @@ def read_long(path: Path, numbers: SeriesNumbers, *, not_after_ns: int) -> Itera
     An empty value is missing; an empty weight is unknown. A series has one row at most at a time.
 
     Raises:
-        MalformedInputError: the file breaks a rule of the format, or a row lies after
-            `not_after_ns`; the message has file and line.
+        MalformedInputError: the file breaks a rule of the format, a row lies after `not_after_ns`, or a value is
+            none that its signal can have; the message has a line a fault, each with file and line, and
+            comes when the file was read or there are ten. What was given until then is not to be used.
     """
     lines = numbered_lines(path)
     _, header = next(lines, (1, ""))
     if tuple(name.strip().lower() for name in header.split(",")) != LONG_HEADER:
         raise malformed(path, 1, f"the header must be {','.join(LONG_HEADER)}")
     number_of_labels: dict[str, int] = {}
+    bounds: dict[int, tuple[float, float]] = {}
+    faults = Faults(path)
     gatherer = RowGatherer()
     time_text, time_ns = "", -1
     seen: set[int] = set()
@@ -116,22 +127,33 @@ def read_long(path: Path, numbers: SeriesNumbers, *, not_after_ns: int) -> Itera
             stamp, _, rest = line.partition(",")
             labels, value_text, weight_text = _last_fields(rest)
             if stamp != time_text:
-                before_ns, time_ns, time_text = time_ns, time_ns_of(stamp), stamp
-                _check_time(stamp, time_ns, before_ns=before_ns, not_after_ns=not_after_ns)
-                if time_ns != before_ns:
+                now_ns = time_ns_of(stamp)
+                _check_time(stamp, now_ns, before_ns=time_ns, not_after_ns=not_after_ns)
+                if now_ns != time_ns:
                     seen.clear()
+                time_ns, time_text = now_ns, stamp
             number = number_of_labels.get(labels)
             if number is None:
-                number = number_of_labels[labels] = numbers.number(_key_of(labels))
+                key = _key_of(labels)
+                number = number_of_labels[labels] = numbers.number(key)
+                bounds[number] = bounds_of(kind_of_signal(key.signal))
             if number in seen:
                 msg = f"series {labels} is there twice at {stamp}"
                 raise ValueError(msg)  # noqa: TRY301  # told with its place, like the others
             seen.add(number)
-            gatherer.add(number, time_ns, number_of(value_text), _weight_of(weight_text))
+            value = number_of(value_text)
+            lowest, highest = bounds[number]
+            if value < lowest or value > highest:
+                kind = kind_of_signal(_key_of(labels).signal)
+                raise ValueError(beyond_bounds(kind, value))  # noqa: TRY301  # as above
+            gatherer.add(number, time_ns, value, _weight_of(weight_text))
         except ValueError as error:
-            raise malformed(path, line_number, error) from error
+            faults.add(line_number, error)
         if gatherer.is_full:
-            yield gatherer.take()
+            rows = gatherer.take()
+            if not faults:
+                yield rows
+    faults.raise_any()
     yield gatherer.take()
 
 
@@ -180,7 +202,9 @@ def _key_of(labels: str) -> SeriesKey:
         raise ValueError(msg)
     for name, text in zip(SeriesKey._fields, fields, strict=True):
         check_label(name, text)
-    return SeriesKey(*fields)
+    key = SeriesKey(*fields)
+    check_signal(key.signal)
+    return key
 
 
 def _weight_of(text: str) -> float:

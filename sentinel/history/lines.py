@@ -12,6 +12,7 @@ from typing import IO, cast
 from sentinel.errors import InputTooLargeError, MalformedInputError
 
 _LINE_BYTES_MAX = 64 << 10
+_FAULTS_MAX = 10
 _NS = 1_000_000_000
 _FLOAT32_MAX = 3.4028234663852886e38
 
@@ -91,6 +92,45 @@ def number_of(text: str) -> float:
         return float("nan")
     msg = f"value {_shown(text)} is not a number"
     raise ValueError(msg)
+
+
+class Faults:
+    """The faults of one file: all are told together, a bounded number of them, each with its first line."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._lines: dict[str, list[int]] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self._lines)
+
+    def add(self, line_number: int, reason: object) -> None:
+        """Note what is wrong with a line; the same with another line is only counted.
+
+        Raises:
+            MalformedInputError: that is enough; the rest of the file is not looked at.
+        """
+        first_and_count = self._lines.setdefault(str(reason), [line_number, 0])
+        first_and_count[1] += 1
+        if len(self._lines) >= _FAULTS_MAX:
+            msg = f"{self._told()}\n{self._path}: there may be more"
+            raise MalformedInputError(msg)
+
+    def raise_any(self) -> None:
+        """At the end of the file.
+
+        Raises:
+            MalformedInputError: there was a fault.
+        """
+        if self._lines:
+            raise MalformedInputError(self._told())
+
+    def _told(self) -> str:
+        told = []
+        for reason, (line_number, count) in self._lines.items():
+            more = "" if count == 1 else f" (and in {count - 1} more line{'s' * (count > 2)})"
+            told.append(f"{self._path}:{line_number}: {reason}{more}")
+        return "\n".join(told)
 
 
 def malformed(path: Path, line_number: int, reason: object) -> MalformedInputError:

@@ -15,9 +15,17 @@ from pathlib import Path
 
 import numpy as np
 
-from sentinel.core.model import SeriesKey
-from sentinel.history.lines import malformed, number_of, numbered_lines, time_ns_of
-from sentinel.history.rows import HistoryRows, RowGatherer, SeriesNumbers, check_label
+from sentinel.core.model import SeriesKey, kind_of_signal
+from sentinel.history.lines import Faults, number_of, numbered_lines, time_ns_of
+from sentinel.history.rows import (
+    HistoryRows,
+    RowGatherer,
+    SeriesNumbers,
+    beyond_bounds,
+    bounds_of,
+    check_label,
+    check_signal,
+)
 
 _NAME = r"[a-zA-Z_:][a-zA-Z0-9_:]*"
 _QUOTED = r'"(?:[^"\\\n]|\\["\\n])*"'
@@ -48,6 +56,7 @@ class OpenMetricsFile:
         self._path = path
         self._type_of: dict[str, str] = {}
         self._meaning_of: dict[str, tuple[int, _Part] | None] = {}
+        self._bounds_of: dict[int, tuple[float, float]] = {}
         self._last_ns: dict[tuple[int, _Part], int] = {}
         self.skipped_count = 0
 
@@ -56,10 +65,11 @@ class OpenMetricsFile:
 
         Raises:
             MalformedInputError: the file breaks a rule of the format, has a sample without a
-                timestamp or after `not_after_ns`, or does not end with `# EOF`; the message has
-                file and line.
+                timestamp or after `not_after_ns`, or with a value that its signal cannot have, or
+                does not end with `# EOF`; the message has a line a fault, each with file and line.
         """
         gatherer = RowGatherer()
+        faults = Faults(self._path)
         line_number = 0
         ended = False
         for line_number, line in numbered_lines(self._path):
@@ -74,11 +84,14 @@ class OpenMetricsFile:
                 else:
                     self._sample(line, numbers, gatherer, not_after_ns=not_after_ns)
             except ValueError as error:
-                raise malformed(self._path, line_number, error) from error
+                faults.add(line_number, error)
             if gatherer.is_full:
-                yield gatherer.take()
+                rows = gatherer.take()
+                if not faults:
+                    yield rows
         if not ended:
-            raise malformed(self._path, line_number, "the file does not end with # EOF")
+            faults.add(line_number, "the file does not end with # EOF")
+        faults.raise_any()
         yield gatherer.take()
 
     def _describe(self, line: str) -> None:
@@ -111,6 +124,10 @@ class OpenMetricsFile:
         self._last_ns[meaning] = time_ns
         number = number_of(value_text)
         if meaning[1] is _Part.VALUE:
+            lowest, highest = self._bounds_of[meaning[0]]
+            if number < lowest or number > highest:
+                kind = kind_of_signal(numbers.keys[meaning[0]].signal)
+                raise ValueError(beyond_bounds(kind, number))
             gatherer.add(meaning[0], time_ns, number, np.nan)
         elif number < 0:
             msg = f"weight {value_text} is negative"
@@ -145,7 +162,9 @@ class OpenMetricsFile:
         key = SeriesKey(labels["service"], labels["stage"], labels["route"], signal)
         for label, text in zip(SeriesKey._fields, key, strict=True):
             check_label(label, text)
+        check_signal(signal)
         meaning = (numbers.number(key), part)
+        self._bounds_of[meaning[0]] = bounds_of(kind_of_signal(signal))
         self._remember(head, meaning)
         return meaning
 

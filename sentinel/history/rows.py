@@ -9,10 +9,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from sentinel.core.model import Kind, SeriesKey
+from sentinel.core.model import SIGNAL_ERRORS, SIGNAL_LATENCY, SIGNAL_TRAFFIC, Kind, SeriesKey
 from sentinel.errors import InputTooLargeError
+from sentinel.runtime.nearest import nearest
 
 _ROWS_A_BATCH = 100_000
+_SIGNALS = (SIGNAL_TRAFFIC, SIGNAL_ERRORS, SIGNAL_LATENCY)
+_SLIPS_MAX = 2
+"""A name longer or shorter by more, such as `errors_5xx`, is meant to be another."""
 _MEANINGS = {
     Kind.TRAFFIC: ((0.0, math.inf), "traffic is calls a second, from 0"),
     Kind.ERRORS: ((0.0, 1.0), "errors is the share of calls that failed, from 0 to 1"),
@@ -114,6 +118,25 @@ def beyond_bounds(kind: Kind, value: float) -> str:
     'value 12.5 cannot be: errors is the share of calls that failed, from 0 to 1'
     """
     return f"value {value:g} cannot be: {_MEANINGS[kind][1]}"
+
+
+def check_signal(signal: str) -> None:
+    """Refuse a gauge's name that is nearly one of the three signals: it would be judged as something else.
+
+    >>> check_signal("trafic")
+    Traceback (most recent call last):
+        ...
+    ValueError: signal 'trafic' is not known: did you mean traffic?
+
+    Raises:
+        ValueError: it is one.
+    """
+    if signal in _SIGNALS:
+        return
+    near = nearest(signal, _SIGNALS)
+    if near is not None and abs(len(near) - len(signal)) <= _SLIPS_MAX:
+        msg = f"signal {signal!a} is not known: did you mean {near}?"
+        raise ValueError(msg)
 
 
 def check_label(name: str, text: str) -> None:

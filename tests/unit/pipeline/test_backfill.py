@@ -16,7 +16,7 @@ import pytest
 
 from sentinel.cli import baseline
 from sentinel.core.model import SeriesKey, WindowBlock
-from sentinel.errors import MalformedInputError, StoreError
+from sentinel.errors import StoreError
 from sentinel.history import HistoryRows
 from sentinel.pipeline import backfill as backfill_module
 from sentinel.pipeline.backfill import STEP_NS, Backfill
@@ -161,18 +161,59 @@ def test_a_dry_run_makes_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert not (tmp_path / "store").exists()
 
 
-def test_a_fault_in_the_last_line_stores_nothing(tmp_path: Path) -> None:
+def test_a_fault_in_the_last_line_stores_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     good, bad = history(tmp_path / "good.csv"), history(tmp_path / "bad.csv")
     bad.write_text(bad.read_text() + f"{FIRST_S},shop,edge,r0,traffic,oops,1\n")
-    with pytest.raises(MalformedInputError, match=r"bad\.csv:302: "):
-        run("backfill", str(good), str(bad), "--store", str(tmp_path / "store"))
+    assert run("backfill", str(good), str(bad), "--store", str(tmp_path / "store")) == 1
+    assert "bad.csv:302: " in capsys.readouterr().err
     assert not (tmp_path / "store").exists()
 
 
-def test_the_future_is_refused(tmp_path: Path) -> None:
+def test_the_future_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = history(tmp_path / "h.csv", first_s=FIRST_S + 86_400)
-    with pytest.raises(MalformedInputError, match="in the future"):
-        run("backfill", str(path), "--store", str(tmp_path / "store"))
+    assert run("backfill", str(path), "--store", str(tmp_path / "store")) == 1
+    told = capsys.readouterr().err.splitlines()
+    assert "in the future" in told[0]
+    assert len(told) == 12  # ten faults, that there may be more, that nothing is stored
+
+
+def test_what_a_signal_cannot_be_is_refused_and_all_of_it_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A mistyped signal became a gauge, and shares of 50 (per cent) and negative rates were learnt from."""
+    bad = tmp_path / "bad.csv"
+    bad.write_text(
+        HEADER
+        + f"{FIRST_S - 600},shop,edge,r,trafic,1,1\n"
+        + f"{FIRST_S - 600},shop,edge,r,traffic,-1,1\n"
+        + f"{FIRST_S - 600},shop,edge,r,errors,50,1\n"
+        + f"{FIRST_S - 300},shop,edge,r,trafic,1,1\n"
+        + f"{FIRST_S - 300},shop,edge,r,latency,-0.1,1\n"
+        + f"{FIRST_S - 300},shop,edge,r,errors_5xx,50,1\n"
+    )
+    metrics = tmp_path / "bad.om"
+    metrics.write_text(
+        f'errors{{service="a",stage="b",route="c"}} 2 {FIRST_S - 600}\n'
+        f'latencys{{service="a",stage="b",route="c"}} 2 {FIRST_S - 600}\n# EOF\n'
+    )
+    none = tmp_path / "none.csv"
+    assert run("backfill", str(bad), str(metrics), "--dry-run") == 1
+    assert capsys.readouterr().err.splitlines() == [
+        f"sentinel baseline: {line}"
+        for line in (
+            f"{bad}:2: signal 'trafic' is not known: did you mean traffic? (and in 1 more line)",
+            f"{bad}:3: value -1 cannot be: traffic is calls a second, from 0",
+            f"{bad}:4: value 50 cannot be: errors is the share of calls that failed, from 0 to 1",
+            f"{bad}:6: value -0.1 cannot be: latency is seconds, from 0",
+            f"{metrics}:1: value 2 cannot be: errors is the share of calls that failed, from 0 to 1",
+            f"{metrics}:2: signal 'latencys' is not known: did you mean latency?",
+            "nothing is stored",
+        )
+    ]
+    assert run("backfill", str(bad), str(none), "--dry-run") == 3
+    assert "none.csv cannot be read" in capsys.readouterr().err
 
 
 def test_a_store_in_use_is_refused_with_a_hint(
@@ -203,7 +244,7 @@ def test_openmetrics_and_csv_are_told_apart(
     assert told["window_count"] == 1
     assert told["skipped"] == {"not a gauge of a series": 1}
     (tmp_path / "neither").write_text("hello")
-    with pytest.raises(MalformedInputError, match="--format"):
-        run("backfill", str(tmp_path / "neither"), "--dry-run")
+    assert run("backfill", str(tmp_path / "neither"), "--dry-run") == 1
+    assert "--format" in capsys.readouterr().err
     with pytest.raises(StoreError, match="no store"):
         run("show", "--store", str(tmp_path / "none"))
