@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 
 from sentinel import __version__
 from sentinel.app.config import Mode, SentinelConfig
@@ -105,12 +106,17 @@ class Application:
 
     def decision_settings(self, config: SentinelConfig) -> DecisionSettings:
         """What decides, as the core takes it."""
+        incidents = config.incidents.settings(
+            zone=config.zone,
+            now_ns=self.surroundings.clock.now_ns(),
+            web_url=config.web.external_url or self._web_url,
+        )
         return DecisionSettings(
             scoring=config.scoring.settings(config.sensitivity),
-            incidents=config.incidents.settings(
-                zone=config.zone,
-                now_ns=self.surroundings.clock.now_ns(),
-                web_url=config.web.external_url or self._web_url,
+            incidents=replace(
+                incidents,
+                after_silence_window_count=config.series.series_settings().partial_window_count
+                + 1,
             ),
         )
 

@@ -2,12 +2,13 @@
 
 from sentinel.core.incidents.grouping import published
 from sentinel.core.incidents.identity import alert_labels, incident_id_of, page_id_of
+from sentinel.core.incidents.paging import Attach
 from sentinel.core.incidents.rendering import ANNOTATIONS_BYTES_MAX, page_of, primary
 from sentinel.core.incidents.set_back import set_back
 from sentinel.core.incidents.settings import GuardSettings, IncidentSettings
 from sentinel.core.incidents.state import TrackerState, from_bytes, to_bytes
 from sentinel.core.incidents.taken_up import taken_up
-from sentinel.core.incidents.track import Attach, Tracked, track
+from sentinel.core.incidents.track import Tracked, track
 
 __all__ = [
     "ANNOTATIONS_BYTES_MAX",

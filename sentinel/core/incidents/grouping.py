@@ -32,7 +32,7 @@ class OpenIncident:
         active_until_ns: end of the latest window in which something was strange, or its source blind.
         sequence: of its next page; 0 until it has paged.
         last_page_ns: when it last paged.
-        paged_peak_score, paged_stages: what the latest page has told.
+        paged_peak_score, paged_stages, paged_whys: what the pages have told: of guards, their clauses.
         next_reminder_ns, reminder_gap_ns: when the next reminder is due, and the wait it had.
     """
 
@@ -43,6 +43,7 @@ class OpenIncident:
     last_page_ns: int = 0
     paged_peak_score: float = 0.0
     paged_stages: frozenset[str] = frozenset()
+    paged_whys: frozenset[str] = frozenset()
     next_reminder_ns: int = 0
     reminder_gap_ns: int = 0
 
@@ -55,6 +56,11 @@ class OpenIncident:
     def stages(self) -> frozenset[str]:
         """The stages that take part."""
         return frozenset(member.key.stage for member in self.members.values())
+
+    @property
+    def whys(self) -> frozenset[str]:
+        """The clauses of the guards that tripped."""
+        return frozenset(member.why for member in self.members.values() if member.why)
 
 
 def published(entry: OpenIncident, *, members_max: int) -> Incident:

@@ -8,7 +8,8 @@ A guard looks at the window's values only. It trips when
     blind     the source is not heard at all for a while after it had been heard long enough.
 
 A window without a value neither adds to a run nor breaks it, because "no calls" says nothing about failing.
-Whatever belongs to a source that is not heard has no value, so a blind source trips only "blind".
+Whatever belongs to a source that is not heard has no value, so a blind source trips only "blind". When it comes back, zeros
+from before its silence do not count any more, and its calls have as long to come back as they must have been there.
 """
 
 from __future__ import annotations
@@ -34,8 +35,8 @@ class GuardState:
     Attributes:
         over_count, over_calls, over_first_ns: of the run at or over the limit: windows, calls, first start.
         busy_count: windows in a row with traffic at or over the rate; kept while traffic is zero.
-        zero_count: windows in a row with zero traffic after it was busy long enough.
-        zero_first_ns: start of the first of them.
+        zero_count: windows in a row with zero traffic after it was busy long enough; below zero, so many are forgiven.
+        zero_first_ns: start of the first of them, 0 when there is none.
         heard_count, unheard_count: of each service; windows heard in all, and not heard in a row.
     """
 
@@ -108,6 +109,12 @@ def watch(
         & (unheard_count * step_ns >= settings.blind_after_ns)
         & (heard_count * step_ns >= settings.blind_heard_ns)
     )
+    silent = unheard_count * step_ns >= settings.blind_after_ns
+    if silent.any():
+        at = layout.traffic[silent[layout.service_of[layout.traffic]]]
+        forgiven = -(-settings.stopped_after_ns // step_ns) - settings.stopped_window_count
+        zero_count, zero_first_ns = zero_count.copy(), zero_first_ns.copy()
+        zero_count[at], zero_first_ns[at] = -max(0, forgiven), 0
     state = replace(
         state,
         busy_count=busy_count,
@@ -185,7 +192,7 @@ def _stopped(
     if armed.any() or np.count_nonzero(zeros):
         silent, unknown = at[idle[armed]], at[idle[missing]]
         first_ns = first_ns.copy()
-        first_ns[silent[zeros[silent] == 0]] = start_ns
+        first_ns[silent[(zeros[silent] == 0) | (first_ns[silent] == 0)]] = start_ns
         counts = np.zeros_like(zeros)
         counts[unknown] = zeros[unknown]
         counts[silent] = zeros[silent] + 1

@@ -61,12 +61,22 @@ def joined(sighting: Sighting) -> Member:
 
 
 def seen_again(member: Member, sighting: Sighting) -> Member:
-    """The member after another sighting; the window with the highest score is the one a page shows."""
+    """The member after another sighting.
+
+    A page shows the window with the highest score, and while that is not topped the one in which a guard broke first.
+    """
     last_ns = max(member.last_ns, sighting.start_ns)
     why = member.why or sighting.why
-    if sighting.score <= member.peak_score:
+    broke = bool(sighting.why) and not member.why
+    if sighting.score <= member.peak_score and not broke:
         return replace(member, last_ns=last_ns, why=why)
-    return replace(joined(sighting), first_ns=member.first_ns, last_ns=last_ns, why=why)
+    return replace(
+        joined(sighting),
+        first_ns=member.first_ns,
+        last_ns=last_ns,
+        peak_score=max(member.peak_score, sighting.score),
+        why=why,
+    )
 
 
 def is_quiet(*, active_until_ns: int, end_ns: int, hold_ns: int) -> bool:

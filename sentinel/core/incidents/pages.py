@@ -1,6 +1,8 @@
 """Why an incident pages now, if it does.
 
 never paged yet                                   OPENED      at once, or as soon as the cap allows
+strange now, and a guard broke that no page       WORSENED    at once; there are three kinds of guards
+  has told of
 strange now, and a new stage or a much higher     WORSENED    at most once per `worsen_gap_ns`
   score than the last page told
 strange now, and a reminder is due                REMINDER    then after `reminder_growth` times the wait
@@ -24,6 +26,8 @@ def reason_to_page(
         return PageReason.OPENED
     if not strange_now:
         return None
+    if entry.whys - entry.paged_whys:
+        return PageReason.WORSENED
     if _worsened(entry, settings) and end_ns - entry.last_page_ns >= settings.worsen_gap_ns:
         return PageReason.WORSENED
     if end_ns >= entry.next_reminder_ns:
@@ -53,6 +57,7 @@ def after_page(
         last_page_ns=end_ns,
         paged_peak_score=entry.peak_score,
         paged_stages=entry.stages,
+        paged_whys=entry.whys,
         next_reminder_ns=next_ns,
         reminder_gap_ns=gap_ns,
     )

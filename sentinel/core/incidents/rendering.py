@@ -98,11 +98,12 @@ def bounded(annotations: dict[str, str]) -> dict[str, str]:
 
 
 def primary(incident: Incident) -> Member | None:
-    """The member a person should read first: what users feel at the edge, then whatever is strangest."""
+    """The member a person should read first: a broken guard, what users feel at the edge, then whatever is strangest."""
     symptoms = {SIGNAL_TRAFFIC, SIGNAL_ERRORS, SIGNAL_LATENCY}
     return min(
         incident.members,
         key=lambda member: (
+            not member.why,
             member.key.signal not in symptoms,
             member.key.stage != "edge",
             -member.peak_score,
@@ -156,6 +157,11 @@ def _against(member: Member) -> str:
     return f"{value}, expected {quantity(member.expected, member.key)}{_band(member)}"
 
 
+def _guard_of(member: Member) -> str:
+    # Where nothing is expected the guard stands beside the value already.
+    return f"; {member.why}" if member.why and not math.isnan(member.expected) else ""
+
+
 def _band(member: Member) -> str:
     if math.isnan(member.lower) or math.isnan(member.upper):
         return ""
@@ -185,7 +191,8 @@ def _description(
     if main is not None and main.why and not math.isnan(main.expected):
         parts.append(main.why[:1].upper() + main.why[1:])
     parts.extend(
-        f"Also: {_symptom(member)}: {_against(member)}" for member in others[:_LISTED_MEMBERS_MAX]
+        f"Also: {_symptom(member)}: {_against(member)}{_guard_of(member)}"
+        for member in others[:_LISTED_MEMBERS_MAX]
     )
     more = member_count - 1 - min(len(others), _LISTED_MEMBERS_MAX)
     if more > 0:

@@ -68,9 +68,11 @@ class IncidentSettings:
             users feel and always page.
         confirm_drops: a fall of traffic opens an incident only when the source is heard in the next
             window too, so that a source that died inside a window is blind and not "low".
+        after_silence_window_count: a fall of traffic that begins as its source comes back after a silence counts when it
+            was seen in so many windows; the first ones are seen only in part.
         worsen_score_ratio: a score this many times the last paged one pages again; 0 turns it off.
         worsen_stages: whether a new stage pages again.
-        worsen_gap_ns: at most one such page in this time.
+        worsen_gap_ns: at most one such page in this time; a kind of guard that no page has told of waits for nothing.
         reminder_ns, reminder_window_count: first reminder after the longer of both.
         reminder_growth: each later reminder waits this many times longer.
         page_count_max_per_minute: more pages than this in a minute are held and listed on one summary page.
@@ -87,6 +89,7 @@ class IncidentSettings:
     blind_clear_ns: int = MINUTE_NS
     gauge_severity: Severity = Severity.TICKET
     confirm_drops: bool = True
+    after_silence_window_count: int = 3
     worsen_score_ratio: float = 2.0
     worsen_stages: bool = True
     worsen_gap_ns: int = 5 * MINUTE_NS

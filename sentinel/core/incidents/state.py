@@ -7,12 +7,13 @@ not a bit is lost. What can be worked out from the series of the next block (the
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from sentinel.core.incidents.falls import Fall
 from sentinel.core.incidents.grouping import OpenIncident
 from sentinel.core.incidents.guards import GuardState, no_runs
 from sentinel.core.incidents.hysteresis import Sighting
@@ -30,7 +31,7 @@ from sentinel.core.model import (
     Severity,
 )
 
-_FORMAT = 1
+_FORMAT = 2
 _SERIES_RUNS = (
     "over_count",
     "over_calls",
@@ -40,6 +41,7 @@ _SERIES_RUNS = (
     "zero_first_ns",
 )
 _SERVICE_RUNS = ("heard_count", "unheard_count")
+_FLOATS = {"peak_score", "score", "value", "expected", "lower", "upper", "weight"}
 
 
 def _no_series() -> NDArray[np.int64]:
@@ -55,7 +57,7 @@ class TrackerState:
         services: the rows that the service half of `guards` is about.
         guards: runs of windows.
         entries: open incidents, oldest first.
-        pending: falls of traffic that wait for the next window to show that the source lives.
+        pending: falls of traffic that are not believed yet.
         storm: the cap on pages.
         end_ns: end of the last window, 0 before the first.
         layout: of the last block; worked out again when it is None.
@@ -65,7 +67,7 @@ class TrackerState:
     services: tuple[str, ...] = ()
     guards: GuardState = field(default_factory=lambda: no_runs(0, 0))
     entries: tuple[OpenIncident, ...] = ()
-    pending: tuple[Sighting, ...] = ()
+    pending: tuple[Fall, ...] = ()
     storm: Storm = field(default_factory=Storm)
     end_ns: int = 0
     layout: Layout | None = None
@@ -126,7 +128,7 @@ def to_bytes(state: TrackerState) -> bytes:
             for name in (*_SERIES_RUNS, *_SERVICE_RUNS)
         },
         "entries": [_entry_out(entry) for entry in state.entries],
-        "pending": [_sighting_out(sighting) for sighting in state.pending],
+        "pending": [_fall_out(fall) for fall in state.pending],
         "end_ns": state.end_ns,
         "storm": {
             "recent_ns": list(state.storm.recent_ns),
@@ -164,7 +166,7 @@ def from_bytes(payload: bytes) -> TrackerState:
             services=tuple(document["services"]),
             guards=GuardState(**rows),
             entries=tuple(_entry_in(entry) for entry in document["entries"]),
-            pending=tuple(_sighting_in(sighting) for sighting in document["pending"]),
+            pending=tuple(_fall_in(fall) for fall in document["pending"]),
             storm=Storm(
                 recent_ns=tuple(storm["recent_ns"]),
                 opened_ns=storm["opened_ns"],
@@ -207,12 +209,13 @@ def _entry_out(entry: OpenIncident) -> dict[str, Any]:
             [item.service, item.time_ns, item.severity, item.event, item.body, item.trace_id]
             for item in incident.log_lines
         ],
-        "members": [_member_out(member) for member in entry.members.values()],
+        "members": [_plain(member) for member in entry.members.values()],
         "active_until_ns": entry.active_until_ns,
         "sequence": entry.sequence,
         "last_page_ns": entry.last_page_ns,
         "paged_peak_score": float(entry.paged_peak_score).hex(),
         "paged_stages": sorted(entry.paged_stages),
+        "paged_whys": sorted(entry.paged_whys),
         "next_reminder_ns": entry.next_reminder_ns,
         "reminder_gap_ns": entry.reminder_gap_ns,
     }
@@ -220,7 +223,7 @@ def _entry_out(entry: OpenIncident) -> dict[str, Any]:
 
 def _entry_in(document: dict[str, Any]) -> OpenIncident:
     mover = document["mover"]
-    members = [_member_in(member) for member in document["members"]]
+    members = [Member(**_fields(member)) for member in document["members"]]
     incident = Incident(
         incident_id=document["incident_id"],
         group=document["group"],
@@ -269,64 +272,42 @@ def _entry_in(document: dict[str, Any]) -> OpenIncident:
         last_page_ns=document["last_page_ns"],
         paged_peak_score=float.fromhex(document["paged_peak_score"]),
         paged_stages=frozenset(document["paged_stages"]),
+        paged_whys=frozenset(document["paged_whys"]),
         next_reminder_ns=document["next_reminder_ns"],
         reminder_gap_ns=document["reminder_gap_ns"],
     )
 
 
-_MEMBER_FLOATS = ("peak_score", "value", "expected", "lower", "upper", "weight")
-
-
-def _member_out(member: Member) -> dict[str, Any]:
+def _fall_out(fall: Fall) -> dict[str, Any]:
     return {
-        "series_id": member.series_id,
-        "key": list(member.key),
-        "direction": member.direction,
-        "first_ns": member.first_ns,
-        "last_ns": member.last_ns,
-        "why": member.why,
-        **{name: float(getattr(member, name)).hex() for name in _MEMBER_FLOATS},
+        "sighting": _plain(fall.sighting),
+        "seen_count": fall.seen_count,
+        "after_silence": fall.after_silence,
     }
 
 
-def _member_in(document: dict[str, Any]) -> Member:
-    floats = {name: float.fromhex(document[name]) for name in _MEMBER_FLOATS}
-    return Member(
-        series_id=document["series_id"],
-        key=SeriesKey(*document["key"]),
-        direction=document["direction"],
-        first_ns=document["first_ns"],
-        last_ns=document["last_ns"],
-        why=document["why"],
-        **floats,
+def _fall_in(document: dict[str, Any]) -> Fall:
+    return Fall(
+        sighting=Sighting(**_fields(document["sighting"])),
+        seen_count=document["seen_count"],
+        after_silence=document["after_silence"],
     )
 
 
-_SIGHTING_FLOATS = ("score", "value", "expected", "lower", "upper", "weight")
+def _plain(value: Member | Sighting) -> dict[str, Any]:
+    """The fields of a flat value; floats, which JSON would round or refuse, as hexadecimal text."""
+    plain: dict[str, Any] = {}
+    for field_ in fields(value):
+        content = getattr(value, field_.name)
+        if field_.name in _FLOATS:
+            content = float(content).hex()
+        plain[field_.name] = list(content) if field_.name == "key" else content
+    return plain
 
 
-def _sighting_out(sighting: Sighting) -> dict[str, Any]:
-    return {
-        "series_id": sighting.series_id,
-        "key": list(sighting.key),
-        "symptom": sighting.symptom,
-        "start_ns": sighting.start_ns,
-        "first_ns": sighting.first_ns,
-        "direction": sighting.direction,
-        "why": sighting.why,
-        **{name: float(getattr(sighting, name)).hex() for name in _SIGHTING_FLOATS},
+def _fields(plain: dict[str, Any]) -> dict[str, Any]:
+    """The fields that `_plain` wrote."""
+    content = {
+        name: float.fromhex(text) if name in _FLOATS else text for name, text in plain.items()
     }
-
-
-def _sighting_in(document: dict[str, Any]) -> Sighting:
-    floats = {name: float.fromhex(document[name]) for name in _SIGHTING_FLOATS}
-    return Sighting(
-        series_id=document["series_id"],
-        key=SeriesKey(*document["key"]),
-        symptom=document["symptom"],
-        start_ns=document["start_ns"],
-        first_ns=document["first_ns"],
-        direction=document["direction"],
-        why=document["why"],
-        **floats,
-    )
+    return {**content, "key": SeriesKey(*plain["key"])}

@@ -8,55 +8,28 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sentinel.core.incidents.grouping import OpenIncident, blinded, placed, published
+from sentinel.core.incidents.falls import Fall, sifted
+from sentinel.core.incidents.grouping import OpenIncident, blinded, placed
 from sentinel.core.incidents.guards import Trip, watch
-from sentinel.core.incidents.hysteresis import Sighting, guard_score, is_quiet
+from sentinel.core.incidents.hysteresis import Sighting, guard_score
 from sentinel.core.incidents.layout import Layout, layout_of
-from sentinel.core.incidents.pages import after_page, reason_to_page
-from sentinel.core.incidents.rendering import page_of
+from sentinel.core.incidents.paging import Attach, Moved, page_window
 from sentinel.core.incidents.settings import IncidentSettings
 from sentinel.core.incidents.state import TrackerState, aligned
-from sentinel.core.incidents.storm import forget_old, may_page, paged, summarise
 from sentinel.core.model import (
-    Incident,
     IncidentKind,
-    IncidentState,
     Kind,
     Page,
-    PageReason,
     SeriesKey,
     Transition,
-    TransitionKind,
     VerdictBlock,
     WindowBlock,
 )
-
-_TRANSITION_OF = {
-    PageReason.OPENED: TransitionKind.OPENED,
-    PageReason.WORSENED: TransitionKind.WORSENED,
-    PageReason.REMINDER: TransitionKind.REMINDED,
-}
-
-
-class Attach(Protocol):
-    """Puts evidence on an incident that is about to page."""
-
-    def __call__(
-        self,
-        incident: Incident,
-        open_incidents: Sequence[Incident],
-        /,
-        *,
-        at_ns: int,
-        step_ns: int,
-    ) -> Incident:
-        """The incident with what is known at `at_ns`; `open_incidents` are all that are open, itself included."""
-        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -175,6 +148,7 @@ def _step(
     pages: list[Page],
 ) -> TrackerState:
     layout, at = window.layout, window.at
+    unheard_before = state.guards.unheard_count
     blind = np.zeros(len(layout.services), dtype=np.bool_)
     trips: list[Trip] = []
     if settings.guards.enabled:
@@ -193,20 +167,20 @@ def _step(
     if quiet and not state.storm.raging:
         return state
     strange = np.flatnonzero(window.verdicts.score[at] >= 1.0)
-    sightings, pending = _sightings(state, window, strange, trips, settings)
-    entries, opened, grown, active = _placed(state, window, sightings, blind, settings)
+    sightings, pending = _sightings(state, window, strange, trips, unheard_before, settings)
+    entries, moved = _placed(state, window, sightings, blind, settings)
     state = replace(state, entries=entries, pending=pending)
-    return _paged(
+    state, happened, made = page_window(
         state,
-        window,
-        settings,
-        attach,
-        transitions,
-        pages,
-        opened=opened,
-        grown=grown,
-        active=active,
+        moved,
+        end_ns=window.end_ns,
+        step_ns=window.step_ns,
+        settings=settings,
+        attach=attach,
     )
+    transitions.extend(happened)
+    pages.extend(made)
+    return state
 
 
 def _sightings(
@@ -214,31 +188,44 @@ def _sightings(
     window: _Window,
     strange: NDArray[np.intp],
     trips: Sequence[Trip],
+    unheard_before: NDArray[np.int64],
     settings: IncidentSettings,
-) -> tuple[dict[str, list[Sighting]], tuple[Sighting, ...]]:
+) -> tuple[dict[str, list[Sighting]], tuple[Fall, ...]]:
     """What is strange in this window by service, and the falls of traffic that wait for the next one."""
     layout = window.layout
     members = {series_id for entry in state.entries for series_id in entry.members}
     tripped = {trip.column: trip for trip in trips}
-    found: dict[str, list[Sighting]] = {}
-    # A fall seen in the last window counts now that its source is known to live; otherwise it was the source
-    # that died inside the window.
-    heard = layout.heard_services(window.block.heard[window.at]) if state.pending else None
-    for sighting in state.pending:
-        service_at = layout.place_of(sighting.key.service)
-        if heard is not None and service_at is not None and heard[service_at]:
-            found.setdefault(sighting.key.service, []).append(sighting)
-            members.add(sighting.series_id)
-    waiting: list[Sighting] = []
+    counted: list[Sighting] = []
+    falls: list[Sighting] = []
     for column in sorted({*strange.tolist(), *tripped}):
         sighting = window.sighting(column, tripped.get(column))
         fell = int(layout.kind[column]) == Kind.TRAFFIC and sighting.direction < 0
         wait = fell and settings.confirm_drops and not sighting.why
         if wait and sighting.series_id not in members:
-            waiting.append(sighting)
+            falls.append(sighting)
         else:
-            found.setdefault(sighting.key.service, []).append(sighting)
-    return found, tuple(waiting)
+            counted.append(sighting)
+    waiting: tuple[Fall, ...] = ()
+    if falls or state.pending:
+        heard = layout.heard_services(window.block.heard[window.at])
+        believed, waiting = sifted(
+            state.pending,
+            falls,
+            start_ns=window.start_ns,
+            is_heard=lambda service: bool(_of_service(heard, layout, service)),
+            was_silent=lambda service: bool(_of_service(unheard_before, layout, service)),
+            after_silence_count=settings.after_silence_window_count,
+        )
+        counted = believed + counted
+    found: dict[str, list[Sighting]] = {}
+    for sighting in counted:
+        found.setdefault(sighting.key.service, []).append(sighting)
+    return found, waiting
+
+
+def _of_service(row: NDArray[Any], layout: Layout, service: str) -> Any:
+    at = layout.place_of(service)
+    return 0 if at is None else row[at]
 
 
 def _placed(
@@ -247,8 +234,8 @@ def _placed(
     sightings: Mapping[str, Sequence[Sighting]],
     blind: NDArray[np.bool_],
     settings: IncidentSettings,
-) -> tuple[tuple[OpenIncident, ...], set[str], set[str], set[str]]:
-    """The open incidents after this window's sightings, and the ids that opened, grew, and were active."""
+) -> tuple[tuple[OpenIncident, ...], Moved]:
+    """The open incidents after this window's sightings, and what these did to them."""
     layout = window.layout
     by_service: dict[str, list[OpenIncident]] = {}
     for entry in state.entries:
@@ -282,7 +269,7 @@ def _placed(
         (entry for entries in by_service.values() for entry in entries),
         key=lambda entry: (entry.incident.paged_ns, entry.incident.incident_id),
     )
-    return tuple(ordered), opened, grown, active
+    return tuple(ordered), Moved(opened=opened, grown=grown, active=active)
 
 
 def _after_gap(
@@ -335,112 +322,10 @@ def _pause_unheard(
             entries[index] = replace(entry, active_until_ns=until_ns)
 
 
-def _paged(
-    state: TrackerState,
-    window: _Window,
-    settings: IncidentSettings,
-    attach: Attach | None,
-    transitions: list[Transition],
-    pages: list[Page],
-    *,
-    opened: set[str],
-    grown: set[str],
-    active: set[str],
-) -> TrackerState:
-    """Resolve, page or leave each open incident, oldest first, under the cap on pages."""
-    end_ns = window.end_ns
-    storm = forget_old(state.storm, end_ns=end_ns)
-    everything: list[Incident] | None = None
-    kept: list[OpenIncident] = []
-    held: list[Incident] = []
-    for entry in state.entries:
-        incident_id = entry.incident.incident_id
-        if is_quiet(
-            active_until_ns=entry.active_until_ns,
-            end_ns=end_ns,
-            hold_ns=_hold_of(entry, window.step_ns, settings),
-        ):
-            transitions.append(_resolved(entry, end_ns, settings, pages))
-            continue
-        fresh = incident_id in opened
-        reason = reason_to_page(
-            entry, end_ns=end_ns, strange_now=incident_id in active, settings=settings
-        )
-        if reason is not None and may_page(storm, settings):
-            if attach is not None:
-                if everything is None:
-                    everything = list(state.open_incidents())
-                entry = _with_evidence(entry, attach, everything, window)
-            storm = paged(storm, end_ns=end_ns)
-            incident = published(entry, members_max=settings.members_max)
-            pages.append(
-                page_of(
-                    incident,
-                    reason=reason,
-                    sequence=entry.sequence,
-                    member_count=len(entry.members),
-                    settings=settings,
-                )
-            )
-            entry = after_page(
-                entry, reason, end_ns=end_ns, step_ns=window.step_ns, settings=settings
-            )
-            # A held incident opened in an earlier window; now its evidence has changed.
-            was_held = reason is PageReason.OPENED and not fresh
-            kind = TransitionKind.JOINED if was_held else _TRANSITION_OF[reason]
-            transitions.append(Transition(kind=kind, at_ns=end_ns, incident=incident))
-        elif fresh or incident_id in grown:
-            kind = TransitionKind.OPENED if fresh else TransitionKind.JOINED
-            incident = published(entry, members_max=settings.members_max)
-            transitions.append(Transition(kind=kind, at_ns=end_ns, incident=incident))
-        if entry.sequence == 0:
-            held.append(entry.incident)
-        kept.append(entry)
-    storm, summary = summarise(storm, held, end_ns=end_ns, settings=settings)
-    if summary is not None:
-        pages.append(summary)
-    return replace(state, entries=tuple(kept), storm=storm)
-
-
-def _with_evidence(
-    entry: OpenIncident, attach: Attach, everything: Sequence[Incident], window: _Window
-) -> OpenIncident:
-    whole = replace(entry.incident, members=tuple(entry.members.values()))
-    attached = attach(whole, everything, at_ns=window.end_ns, step_ns=window.step_ns)
-    return replace(entry, incident=replace(attached, members=()))
-
-
-def _resolved(
-    entry: OpenIncident, end_ns: int, settings: IncidentSettings, pages: list[Page]
-) -> Transition:
-    resolved = replace(
-        published(entry, members_max=settings.members_max),
-        state=IncidentState.RESOLVED,
-        resolved_ns=end_ns,
-    )
-    if entry.sequence > 0:
-        pages.append(
-            page_of(
-                resolved,
-                reason=PageReason.RESOLVED,
-                sequence=entry.sequence,
-                member_count=len(entry.members),
-                settings=settings,
-            )
-        )
-    return Transition(kind=TransitionKind.RESOLVED, at_ns=end_ns, incident=resolved)
-
-
-def _hold_of(entry: OpenIncident, step_ns: int, settings: IncidentSettings) -> int:
-    if entry.incident.kind is IncidentKind.BLIND:
-        return max(settings.blind_clear_ns, step_ns)
-    return settings.hold_of(step_ns)
-
-
 def _frozen(state: TrackerState, series: NDArray[np.int64]) -> NDArray[np.bool_]:
     frozen = np.zeros(len(series), dtype=np.bool_)
     ids = [series_id for entry in state.entries for series_id in entry.members]
-    ids.extend(sighting.series_id for sighting in state.pending)
+    ids.extend(fall.sighting.series_id for fall in state.pending)
     if ids and len(series):
         wanted = np.array(ids, dtype=np.int64)
         at = np.minimum(np.searchsorted(series, wanted), len(series) - 1)

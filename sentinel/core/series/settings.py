@@ -40,6 +40,11 @@ class SeriesSettings:
     pending_point_count_max: int = 200_000
     calls_from_metrics: CallsFromMetrics = CallsFromMetrics.AUTO
 
+    @property
+    def partial_window_count(self) -> int:
+        """Windows that count a source as heard which came back in or after them, and was not there for all of them."""
+        return -(-(self.lateness_ns + self.window_ns) // self.window_ns)
+
     def __post_init__(self) -> None:
         if self.window_ns <= 0 or HOUR_NS % self.window_ns:
             msg = "the window must be positive and divide an hour"

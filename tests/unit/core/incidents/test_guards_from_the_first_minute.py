@@ -180,7 +180,9 @@ def test_a_guard_joins_the_page_that_is_open() -> None:
     assert entry.incident.kind is IncidentKind.ANOMALY
     assert entry.incident.severity is Severity.PAGE
     assert sorted(entry.members) == [1, 2]
-    assert [page.reason for page in tracked.pages] == ["opened"]
+    opened, worse = tracked.pages
+    assert (opened.reason, worse.reason) == ("opened", "worsened")
+    assert opened.labels == worse.labels
 
 
 @pytest.mark.parametrize(
@@ -191,3 +193,57 @@ def test_a_guard_joins_the_page_that_is_open() -> None:
 def test_settings_that_make_no_sense_are_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(ValueError, match=r"must|needs"):
         GuardSettings(**wrong)  # type: ignore[arg-type]
+
+
+def test_a_guard_that_breaks_inside_an_open_incident_pages_at_once() -> None:
+    """More than half of the calls failed under an open page, and only its resolve told of it.
+
+    The anomaly's own score had been higher before, so the guard neither worsened it nor was it what the page showed.
+    """
+    keys = {1: ERRORS}
+    ratios = [[0.2]] * 3 + [[0.8]] * 6
+    block = block_of(keys, ratios)
+    verdicts = verdicts_of(block, [[9.0]] * 3 + [[2.0]] * 6)
+    tracked = track(TrackerState(), block, verdicts, keys, SETTINGS)
+    opened, worse = tracked.pages
+    assert (opened.reason, worse.reason) == ("opened", "worsened")
+    assert tracked.transitions[-1].at_ns == START_NS + 5 * STEP_NS
+    assert "80 %" in worse.annotations["summary"]
+    assert "Static guard: at least 50% of the calls fail" in worse.annotations["description"]
+    again = [page.reason for page in tracked.pages[2:]]
+    assert again == []
+
+
+def test_each_kind_of_guard_tells_once_and_other_series_under_it_wait_for_the_gap() -> None:
+    keys = {1: ERRORS, 2: LATENCY, 3: ERRORS._replace(route="POST /y")}
+    quiet = [0.0, 1.0, 0.0]
+    rows = [[0.9, 1.0, 0.0]] * 3 + [[0.9, 6.0, 0.0]] * 4 + [[0.9, 6.0, 0.9]] * 4 + [quiet]
+    block = block_of(keys, rows)
+    tracked = track(TrackerState(), block, verdicts_of(block, NAN), keys, SETTINGS)
+    assert [page.reason for page in tracked.pages] == ["opened", "worsened"]
+
+
+def test_zeros_round_a_blind_stretch_are_not_one_run() -> None:
+    """A source that died was zero for some windows, blind, and zero for some more as it came back: a page for nothing."""
+    values = [5.0] * 30 + [0.0] * 4 + [NAN] * 12 + [0.0] * 4 + [5.0] * 12
+    heard = [True] * 34 + [False] * 12 + [True] * 16
+    tracked = told(TRAFFIC, values, heard=heard)
+    assert {page.labels["alertname"] for page in tracked.pages} == {"SentinelBlind"}
+
+
+def test_a_source_that_comes_back_has_five_minutes_until_its_calls_must_be_back() -> None:
+    values = [5.0] * 30 + [NAN] * 12 + [0.0] * 30
+    heard = [True] * 30 + [False] * 12 + [True] * 30
+    assert "SentinelGuard" not in {
+        page.labels["alertname"] for page in told(TRAFFIC, values[:-1], heard=heard[:-1]).pages
+    }
+    tracked = told(TRAFFIC, values, heard=heard)
+    assert tracked.pages[-1].labels["alertname"] == "SentinelGuard"
+
+
+def test_sparse_hearing_is_no_blindness_and_a_stop_still_pages() -> None:
+    """A source without calls that reports every minute is heard in every sixth window."""
+    heard = [True] * 30 + ([False] * 4 + [True] * 2) * 4
+    values = [5.0] * 30 + ([NAN] * 4 + [0.0] * 2) * 4
+    tracked = told(TRAFFIC, values, heard=heard)
+    assert [page.labels["alertname"] for page in tracked.pages] == ["SentinelGuard"]

@@ -135,6 +135,44 @@ def test_a_fall_of_traffic_waits_until_its_source_is_heard_again() -> None:
     assert reasons(told({1: TRAFFIC}, [[2.0]], direction=-1, settings=at_once)) == ["opened"]
 
 
+HEARING = replace(
+    SETTINGS,
+    hold_window_count=30,
+    guards=GuardSettings(blind_heard_ns=10**18, stopped_after_ns=10**18),
+)
+
+
+def after_silence(scores: Sequence[float], *, silent: Sequence[int]) -> list[str]:
+    """Reasons of the pages about one series' traffic that is low where its score is high."""
+    heard = [[at not in silent] for at in range(len(scores))]
+    return reasons(
+        told({1: TRAFFIC}, [[one] for one in scores], settings=HEARING, direction=-1, heard=heard)
+    )
+
+
+def test_a_source_that_comes_back_is_not_low() -> None:
+    """Back in a window that was about to close, it counted as heard there without a call: a page of "no calls".
+
+    The window after it was seen in part only, and looked like a fall too.
+    """
+    assert after_silence([0.0, NAN, 2.0, 1.2, 0.0, 0.0], silent=[1]) == []
+    assert after_silence([0.0, NAN, 2.0, 0.0, 0.0, 0.0], silent=[1]) == []
+
+
+def test_a_source_that_comes_back_and_stays_low_pages_in_the_third_window() -> None:
+    assert after_silence([0.0, NAN, 2.0, 2.0, 2.0], silent=[1]) == ["opened"]
+    assert after_silence([0.0, NAN, 2.0, 2.0], silent=[1]) == []
+
+
+def test_a_fall_that_waits_is_not_forgotten_in_short_silences_but_in_long_ones() -> None:
+    """A source whose calls stopped, heard once a minute by its metrics, must still page."""
+    sparse = [NAN] * 4 + [2.0, 2.0]
+    silent = [at for at in range(25) if at % 6 in (1, 2, 3, 4)]
+    assert after_silence([0.0, *sparse, *sparse], silent=silent) == ["opened"]
+    long = [*range(1, 5), *range(7, 47)]
+    assert after_silence([0.0] + [NAN] * 4 + [2.0] * 2 + [NAN] * 40 + [2.0], silent=long) == []
+
+
 def test_a_storm_is_capped_and_what_is_held_is_listed_and_pages_in_turn() -> None:
     keys = {at: SeriesKey(f"s{at:02}", "edge", "GET /", "latency") for at in range(1, 9)}
     settings = replace(SETTINGS, page_count_max_per_minute=3, hold_window_count=30)
