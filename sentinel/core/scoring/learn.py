@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sentinel.core.scoring.borrow import check_borrowed
+from sentinel.core.scoring.recents import keep_recent
 from sentinel.core.scoring.score import Scored
 from sentinel.core.scoring.settings import ScoringSettings
 from sentinel.core.scoring.state import DetectorState, Hourly
@@ -61,11 +62,7 @@ def learn(
     state.level[:] = scored.level[window_count - 1]
     last = scored.statistic[window_count - 1]
     np.clip(last, -_STATISTIC_MAX, _STATISTIC_MAX, out=state.previous)
-    width = state.recent.shape[0]
-    recent = scored.recent[window_count : window_count + width]
-    # The rows move up by one in every live window: to look further down the same rows is to move them. Of a long
-    # block they are copied, because the view would keep the whole block.
-    state.recent = recent if len(scored.recent) == width + 1 else recent.copy()
+    keep_recent(state, scored.residual[take], scored.still, first_window=first_window)
     state.next_ns = start_ns + window_count * state.step_ns
     if facts.borrowing:
         check_borrowed(state, scored.residual[window_count - 1], scored.held, settings)

@@ -25,12 +25,12 @@ from numpy.typing import NDArray
 
 from sentinel.core.model import ExpectationBlock, Reason, VerdictBlock, WindowBlock
 from sentinel.core.scoring.hours import hourly
+from sentinel.core.scoring.recents import recent_rows
 from sentinel.core.scoring.settings import HOUR_NS, ScoringSettings
 from sentinel.core.scoring.state import DetectorState, Hourly
 from sentinel.core.stats.ordering import median_of_rows
 
-_LEVEL_LAG = 3
-_RESIDUAL_MAX = 1e37
+_RESIDUAL_MAX = np.float32(1e37)
 """A residual counts for no more than this: float32 can hold sums of some."""
 
 _SCORE_MAX = np.float32(1e30)
@@ -51,8 +51,7 @@ class Scored:
         ratio: float32[2, T, S], time-of-day share of each view's scale.
         statistic: float32[T, S], z above.
         held: bool[S], series whose learning stands still; None when there are none.
-        recent: float32[w + T, S], residuals from w windows before the first. Where they stand still
-            they go round: any w rows in sequence are the same residuals.
+        still: bool[S], those of them whose last residuals are held too; None when there are none.
     """
 
     verdicts: VerdictBlock
@@ -63,7 +62,7 @@ class Scored:
     ratio: _Halves
     statistic: _Halves
     held: NDArray[np.bool_] | None
-    recent: _Halves
+    still: NDArray[np.bool_] | None
 
 
 def score(
@@ -87,17 +86,18 @@ def score(
     profile = expectation.expected
     value, unsaid = _values(block, facts)
     held = _held(state, frozen, settings)
+    still = None if held is None else held & facts.recent_held
     with np.errstate(over="ignore", invalid="ignore"):
         # The profile stays float64 until it is taken off, so that large values keep their small residuals.
         # Widened first: numpy casts mixed operands piece by piece, which is several times slower.
         exact = value.astype(np.float64)
         exact -= profile
-        np.clip(exact, -_RESIDUAL_MAX, _RESIDUAL_MAX, out=exact)
         residual = exact.astype(np.float32)
+        np.clip(residual, -_RESIDUAL_MAX, _RESIDUAL_MAX, out=residual)
         usual = profile.astype(np.float32)
-        recent = _recents(state, residual, facts, held)
-        level = _levels(state, recent, block.window_count, facts, held, settings)
-        jump = _jumps(recent, level)
+        rows, lagged = recent_rows(state, residual, still)
+        level = _levels(state, lagged, facts, held, settings)
+        jump = _jumps(rows, level)
         ratio = _ratios(block, facts, settings)
         inverse = _inverse_spreads(ratio, facts, usual, level)
         width = np.float32(2) / (inverse[0] + inverse[1])
@@ -128,7 +128,7 @@ def score(
         ratio=ratio,
         statistic=statistic,
         held=held,
-        recent=recent,
+        still=still,
     )
 
 
@@ -141,19 +141,6 @@ def _held(
     patience = settings.freeze_s / state.grid.step_s
     since = state.hour * HOUR_NS // state.step_ns - state.frozen_from
     return frozen & ~((state.frozen_from >= 0) & (since >= patience))
-
-
-def _recents(
-    state: DetectorState, residual: _Halves, facts: Hourly, held: NDArray[np.bool_] | None
-) -> _Halves:
-    """The residuals before each window; an outage's own are not put in the place of those before it."""
-    recent = np.concatenate([state.recent, residual])
-    if held is not None:
-        width = len(state.recent)
-        still = np.flatnonzero(held & facts.recent_held)
-        for row in range(width, len(recent)) if still.size else ():
-            recent[row, still] = recent[row - width, still]
-    return recent
 
 
 def _possible(expected: _Halves, distance: _Halves, facts: Hourly) -> _Halves:
@@ -180,47 +167,34 @@ def _values(block: WindowBlock, facts: Hourly) -> tuple[_Halves, NDArray[np.bool
 
 def _levels(
     state: DetectorState,
-    recent: _Halves,
-    window_count: int,
+    lagged: _Halves,
     facts: Hourly,
     held: NDArray[np.bool_] | None,
     settings: ScoringSettings,
 ) -> _Halves:
     """Level before each window: an exponential mean of residuals at least three windows old, each clipped."""
-    behind = state.recent.shape[0] - _LEVEL_LAG
-    lagged = recent[behind : behind + window_count]
-    still = np.isnan(lagged)
-    if held is not None:
-        still |= held
-    holding = np.count_nonzero(still) > 0
     gain = np.float32(state.grid.level_gain(settings.level_half_life_s))
     limit = facts.level_limit
     levels = np.empty_like(lagged)
     level = state.level
-    waiting = bool(np.isnan(level).any())
-    for row in range(window_count):
-        if waiting:
-            # The first residual is the level as it is.
-            level = np.where(np.isnan(level) & ~still[row], lagged[row], level)
-            waiting = bool(np.isnan(level).any())
+    for row in range(len(lagged)):
         step = lagged[row] - level
-        np.minimum(step, limit, out=step)
-        np.maximum(step, -limit, out=step)
+        np.clip(step, -limit, limit, out=step)
         step *= gain
-        if holding:
-            step[still[row]] = 0.0
+        unknown = np.isnan(step)
+        if held is not None or np.count_nonzero(unknown):
+            missing = np.isnan(lagged[row])
+            step[missing if held is None else missing | held] = 0.0
+            # The first residual is the level as it is.
+            fresh = unknown & ~missing if held is None else unknown & ~missing & ~held
+            level = np.where(fresh, lagged[row], level)
+            step[fresh] = 0.0
         level = np.add(level, step, out=levels[row])
     return levels
 
 
-def _jumps(recent: _Halves, level: _Halves) -> _Halves:
+def _jumps(rows: _Halves, level: _Halves) -> _Halves:
     """Median of the residuals just before each window; the level where there are fewer than two."""
-    window_count = level.shape[0]
-    width = recent.shape[0] - window_count
-    if window_count == 1:
-        rows = recent[:width, None]
-    else:
-        rows = np.stack([recent[row : row + window_count] for row in range(width)])
     median, count = median_of_rows(rows)
     few = count < 2
     if np.count_nonzero(few):
@@ -233,8 +207,14 @@ def _ratios(block: WindowBlock, facts: Hourly, settings: ScoringSettings) -> _Ha
     starts = block.start_ns % HOUR_NS + np.arange(block.window_count) * block.step_ns
     from_centre = (starts + block.step_ns / 2) / HOUR_NS - 0.5
     share = np.abs(from_centre).astype(np.float32)[:, None, None]
-    mixed = facts.ratio_step[(from_centre > 0).astype(np.intp)]
-    mixed *= share
+    # One window's rows are looked at where they are; taking rows by index copies them.
+    later = from_centre > 0
+    step = (
+        facts.ratio_step[int(later[0])]
+        if len(later) == 1
+        else facts.ratio_step[later.astype(np.intp)]
+    )
+    mixed = step * share
     mixed += facts.ratio
     mixed *= mixed
     mixed *= np.float32(settings.hour_share)

@@ -23,7 +23,7 @@ MEMORY_DAYS = 14
 PARKED_MAX = 20_000
 """Series that are known but not in the present block."""
 
-_FORMAT = 1
+_FORMAT = 2
 _Floats = NDArray[np.float64]
 _Halves = NDArray[np.float32]
 _Longs = NDArray[np.int64]
@@ -98,7 +98,7 @@ class DetectorState:
         hour: number of the hour (since 1970, UTC) that the hour sums belong to.
         series: ids, ascending.
         level: recent level of the residual (value - profile); NaN before the first.
-        recent: the last residuals, newest last; NaN where missing.
+        recent: the last residuals, window number n in row n % w; NaN where missing.
         previous: statistic of the last window; NaN where missing.
         scale: spread of each view, time of day taken out; NaN before there is one.
         widening: what a scale borrowed from coarser history is multiplied by, 1 for an own scale.
