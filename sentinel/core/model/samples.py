@@ -129,8 +129,7 @@ class DistributionPoint:
             traffic and its values latency; False for any other distribution.
         error: True when the calls it counts failed.
         newer_signal: the metric that tells of the same calls under a newer name and is better where both come, or "".
-        begins_at_zero: True when a stream that was not in its process' last report counted nothing before it; not
-            so when a change of resolution makes new streams out of old ones.
+        resolution: of its buckets; counts of one stream at two resolutions cannot be subtracted.
     """
 
     stream: PointStream
@@ -145,7 +144,7 @@ class DistributionPoint:
     is_calls: bool
     error: bool
     newer_signal: str = ""
-    begins_at_zero: bool = False
+    resolution: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -206,20 +206,14 @@ class MetricsDecoder:
         bucket_of_bound = self._explicit.buckets(bounds, scale=place.scale)
         if bucket_of_bound is None or len(bucket_of_bound) != len(counts):
             raise _RejectedError(RejectReason.BAD_SHAPE)
-        return _distribution(
-            stream, place, temporality, point, bucket_of_bound, counts, begins_at_zero=True
-        )
+        return _distribution(stream, place, temporality, point, bucket_of_bound, counts)
 
     def _exponential(self, source: _Source, point: Any) -> DistributionPoint:  # noqa: ANN401, RUF100
         temporality = _temporality_of(source.metric.exponential_histogram.temporality)
         if any(point.negative.bucket_counts):
             raise _RejectedError(RejectReason.UNSUPPORTED)
         positive = _counts_of(point.positive.bucket_counts, total=point.count - point.zero_count)
-        # A sender halves its resolution when values spread. Its counts before and after cannot be subtracted, so a
-        # new scale begins a new stream: one interval is lost, and no spike is made up.
-        stream, place = self._place(
-            source, ("exponential", int(temporality), point.scale), point.attributes
-        )
+        stream, place = self._place(source, ("exponential", int(temporality)), point.attributes)
         buckets = exponential_buckets(
             scale=point.scale,
             offset=point.positive.offset,
@@ -235,7 +229,7 @@ class MetricsDecoder:
             point,
             np.concatenate((np.zeros(1, np.int16), buckets)),
             np.concatenate((np.array([point.zero_count], np.int64), positive)),
-            begins_at_zero=False,
+            resolution=point.scale,
         )
 
     def _place(
@@ -319,7 +313,7 @@ def _distribution(
     bucket: NDArray[np.int16],
     count: NDArray[np.int64],
     *,
-    begins_at_zero: bool,
+    resolution: int = 0,
 ) -> DistributionPoint:
     _check_interval(point, temporality)
     bucket, count = log_linear.in_order(bucket, count)
@@ -336,5 +330,5 @@ def _distribution(
         is_calls=place.calls is not None,
         error=place.error,
         newer_signal=place.calls.newer_name if place.calls is not None else "",
-        begins_at_zero=begins_at_zero,
+        resolution=resolution,
     )

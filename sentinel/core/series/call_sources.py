@@ -98,6 +98,7 @@ class _Source:
     reported: bool = False
     senders: dict[Family, _Sender] = field(default_factory=dict)
     signals: dict[str, int] = field(default_factory=dict)
+    told_of: set[Scope] = field(default_factory=set)
     gained: set[Scope] = field(default_factory=set)
     rates: dict[Scope, dict[Family, tuple[int, float]]] = field(default_factory=dict)
 
@@ -138,6 +139,7 @@ class CallSources:
         """
         for source in self._sources.values():
             source.reported = False
+            source.told_of.clear()
             source.gained.clear()
         for point in points:
             self._hear(point, spans=spans, span_seen_ns=span_seen_ns, start_ns=start_ns)
@@ -185,8 +187,11 @@ class CallSources:
             and sender.last_ns == time_ns
             and sender.due_ns >= start_ns
         )
-        if scope in source.gained or (source.reported and rate == 0.0):
+        if scope in source.gained:
             return rate, True
+        # Its process reported and left it out, so there was nothing; a report of it without a gain is another matter.
+        if source.reported and rate == 0.0 and scope not in source.told_of:
+            return 0.0, True
         return (math.nan, True) if source.due_ns() >= start_ns else None
 
     def set_back(self) -> None:
@@ -236,6 +241,7 @@ class CallSources:
             )
         source.senders[family] = sender
         source.reported = True
+        source.told_of.add(point.scope)
         sender.last_ns = max(sender.last_ns, point.time_ns)
         self._expect(sender)
         source.signals[point.signal] = max(source.signals.get(point.signal, 0), sender.due_ns)

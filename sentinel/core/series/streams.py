@@ -12,6 +12,7 @@ order of arrival inside a window nor a point that was sent twice can change the 
 | delta | | its own value, over its own interval |
 | cumulative, start moved past the last point's time | the process restarted | its value, since its start |
 | cumulative, same start, fell by less than 0.1 % | sums of floats merged in another order | 0; the higher value is kept |
+| cumulative histogram, same start, at another resolution | buckets were merged as values spread | none: no spike is made up |
 | cumulative, fell | a restart that did not say so | its value |
 | cumulative otherwise | | the difference |
 """
@@ -45,6 +46,7 @@ class _Last:
     time_ns: int
     value: float
     histogram: Sparse | None
+    resolution: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -177,6 +179,10 @@ def _sparse(point: NumberPoint | DistributionPoint) -> Sparse | None:
     return None if isinstance(point, NumberPoint) else (point.bucket, point.count)
 
 
+def _resolution(point: NumberPoint | DistributionPoint) -> int:
+    return 0 if isinstance(point, NumberPoint) else point.resolution
+
+
 def _last_value(points: list[Point], counts: SeriesCounts) -> Increase[Point]:
     distinct = len({point.time_ns for point in points})
     counts.duplicates += len(points) - distinct
@@ -214,6 +220,8 @@ def _difference(point: Point, last: _Last | None, counts: SeriesCounts) -> _Gain
     if point.start_ns != last.start_ns and point.start_ns >= last.time_ns:
         counts.resets += 1
         return _Gain(value, max(point.time_ns - point.start_ns, 0) or interval_ns, histogram)
+    if _resolution(point) != last.resolution:
+        return None
     if histogram is not None and last.histogram is not None:
         gained = log_linear.subtract(histogram, last.histogram)
         if gained is None:
@@ -237,15 +245,11 @@ def _next(point: Point, last: _Last | None) -> _Last:
         and _is_rounding(point, last)
     ):
         value = last.value
-    return _Last(point.start_ns, point.time_ns, value, _sparse(point))
+    return _Last(point.start_ns, point.time_ns, value, _sparse(point), _resolution(point))
 
 
 def _may_begin_at_zero(point: NumberPoint | DistributionPoint) -> bool:
-    return (
-        isinstance(point, DistributionPoint)
-        and point.temporality is Temporality.CUMULATIVE
-        and point.begins_at_zero
-    )
+    return isinstance(point, DistributionPoint) and point.temporality is Temporality.CUMULATIVE
 
 
 def _is_monotonic(point: NumberPoint | DistributionPoint) -> bool:

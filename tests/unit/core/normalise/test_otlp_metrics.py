@@ -14,7 +14,7 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
 )
 from opentelemetry.proto.metrics.v1.metrics_pb2 import Metric, NumberDataPoint
 
-from sentinel.core.model import RejectReason, SampleBatch, Scope, Temporality
+from sentinel.core.model import DistributionPoint, RejectReason, SampleBatch, Scope, Temporality
 from sentinel.core.normalise import OtlpDecoder
 from sentinel.core.stats import log_linear
 from tests.support.otlp_messages import NOW_NS, SECOND_NS, as_json, attribute, resource
@@ -275,17 +275,29 @@ def test_an_exponential_histogram_is_mapped_within_its_own_resolution(
     assert np.all(values / mapped <= half_bucket)
 
 
-def test_a_new_scale_is_a_new_stream() -> None:
+def test_a_new_scale_is_told_with_the_point() -> None:
     """Counts before and after a sender halved its resolution cannot be subtracted; doing so made up a spike."""
 
-    def stream_at(scale: int) -> object:
+    def at_scale(scale: int) -> DistributionPoint:
         metric = Metric(name="work")
         metric.exponential_histogram.aggregation_temporality = CUMULATIVE  # type: ignore[assignment]
         metric.exponential_histogram.data_points.add(time_unix_nano=NOW_NS, scale=scale)
-        return decode(metric).distributions[0].stream
+        return decode(metric).distributions[0]
 
-    assert stream_at(3) == stream_at(3)
-    assert stream_at(3) != stream_at(2)
+    assert at_scale(3).stream == at_scale(2).stream
+    assert (at_scale(3).resolution, at_scale(2).resolution) == (3, 2)
+
+
+@pytest.mark.parametrize("temporality", [DELTA, CUMULATIVE])
+def test_an_interval_of_56_years_is_refused_where_it_would_be_a_rate(temporality: int) -> None:
+    """A sender without a clock began in 1970; what it counted since then would be a rate of nothing."""
+    metric = histogram([0.1], [1, 0])
+    metric.histogram.aggregation_temporality = temporality  # type: ignore[assignment]
+    metric.histogram.data_points[0].start_time_unix_nano = 1
+    counter = total(number(1), temporality=temporality)
+    counter.sum.data_points[0].start_time_unix_nano = 1
+    expected = {RejectReason.TOO_LONG: 2} if temporality == DELTA else {}
+    assert decode(metric, counter).rejected == expected
 
 
 def test_a_summary_is_refused_and_counted() -> None:

@@ -48,7 +48,7 @@ TRAFFIC, ERRORS, LATENCY = (
 )
 
 
-def make(**settings: int) -> Aggregator:
+def make(**settings: Any) -> Aggregator:
     return Aggregator(SeriesSettings(**settings), start_ns=START_NS)
 
 
@@ -399,6 +399,6 @@ def test_points_held_for_open_windows_are_bounded() -> None:
     [{"window_ns": 0}, {"window_ns": 7}, {"lateness_ns": -1}, {"series_count_max": 2}, {"idle_ns": 1}],
     ids=str,
 )  # fmt: skip
-def test_settings_check_themselves(settings: dict[str, int]) -> None:
+def test_settings_check_themselves(settings: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=r"must|divide"):
         SeriesSettings(**settings)

@@ -48,6 +48,7 @@ class Timeline:
         scope: Scope = EDGE,
         signal: str = "http.server.request.duration",
         newer_signal: str = "",
+        resolution: int = 0,
     ) -> None:
         """A delta one over `interval_s`, or a cumulative one."""
         point = DistributionPoint(
@@ -63,7 +64,7 @@ class Timeline:
             is_calls=True,
             error=failed,
             newer_signal=newer_signal,
-            begins_at_zero=True,
+            resolution=resolution,
         )
         self.aggregator.add(
             SampleBatch(distributions=(point,), services=frozenset({scope.service})), at(time_s)
@@ -235,6 +236,15 @@ def test_the_first_failures_of_a_cumulative_sender_count() -> None:
         line.close(window)
     assert line.errors[9] == 0.0
     assert line.errors[10] == line.errors[11] == pytest.approx(30 / (30 + CALLS))
+
+
+def test_a_change_of_resolution_loses_an_interval_and_makes_up_no_spike() -> None:
+    line = Timeline()
+    for window in range(12):
+        line.histogram(10 * window + 9, CALLS * (window + 1), resolution=3 if window < 6 else 2)
+        line.close(window)
+    assert set(line.known(1, 12)) == {RATE}
+    assert line.weight == 10 * CALLS
 
 
 def test_a_restart_is_no_fall_and_no_spike() -> None:
