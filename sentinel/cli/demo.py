@@ -42,11 +42,18 @@ def run(args: argparse.Namespace) -> int:
 
 
 async def _until_signalled(options: DemoOptions) -> DemoResult:
-    """Ctrl-C and SIGTERM cancel the story, which then stops what it started."""
+    """Ctrl-C and SIGTERM cancel the story, which then stops what it started; once: stopping is not broken off."""
     telling = asyncio.ensure_future(run_demo(options, write=_write))  # noqa: TID251  # awaited on the next lines
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, telling.cancel)
+    numbers = (signal.SIGINT, signal.SIGTERM)
+
+    def cancel() -> None:
+        for number in numbers:
+            loop.add_signal_handler(number, _write, "Still stopping ...")
+        telling.cancel()
+
+    for number in numbers:
+        loop.add_signal_handler(number, cancel)
     return await telling
 
 

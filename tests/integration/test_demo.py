@@ -11,8 +11,10 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.request
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -31,6 +33,15 @@ def start_demo(tmp_path: Path, *arguments: str) -> subprocess.Popen[str]:
         text=True,
         env={**os.environ, "TMPDIR": str(tmp_path), MARK: str(tmp_path)},
     )
+
+
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """A temporary folder that PostgreSQL's user may pass through, which pytest's own is not."""
+    with tempfile.TemporaryDirectory(prefix="sentinel-test-", dir="/tmp") as name:
+        folder = Path(name)
+        folder.chmod(0o711)
+        yield folder
 
 
 def left_behind(tmp_path: Path) -> list[str]:
@@ -83,26 +94,70 @@ def test_the_demo_pages_resolves_stays_up_and_leaves_nothing(tmp_path: Path) -> 
     assert [path for path in tmp_path.iterdir() if path.name.startswith("sentinel-demo-")] == []
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupted_demo_stops_everything(tmp_path: Path, number: signal.Signals) -> None:
-    demo = start_demo(tmp_path)
+def wait_for(demo: subprocess.Popen[str], words: str) -> None:
     assert demo.stdout is not None
     for line in demo.stdout:
-        if "The ledger answers" in line:
-            break
+        if words in line:
+            return
+    raise AssertionError(f"the demo never said {words!r}")
+
+
+@pytest.mark.parametrize(
+    ("moment", "number"),
+    [
+        ("Starting the sidecar", signal.SIGINT),
+        ("The ledger answers", signal.SIGTERM),
+        ("Restarting the sidecar", signal.SIGINT),
+        pytest.param("Breaking it", signal.SIGINT, marks=pytest.mark.full),
+        pytest.param("Lifting the fault", signal.SIGTERM, marks=pytest.mark.full),
+    ],
+)
+def test_an_interrupted_demo_stops_everything_and_leaves_no_file(
+    open_folder: Path, moment: str, number: signal.Signals
+) -> None:
+    """A second Ctrl-C used to break the stopping off; the ledger's folder and the backfill's were left behind."""
+    demo = start_demo(open_folder)
+    wait_for(demo, moment)
+    demo.send_signal(number)
+    wait_for(demo, "Stopping everything")
     demo.send_signal(number)
     output, _ = demo.communicate(timeout=60)
     assert demo.returncode == 130, output
-    assert left_behind(tmp_path) == []
+    assert left_behind(open_folder) == []
+    assert list(open_folder.iterdir()) == []
 
 
-def test_a_killed_demo_takes_its_children_with_it(tmp_path: Path) -> None:
-    demo = start_demo(tmp_path)
-    assert demo.stdout is not None
-    for line in demo.stdout:
-        if "The ledger answers" in line:
-            break
+def test_a_killed_demo_takes_its_children_with_it_and_the_next_its_files(
+    open_folder: Path,
+) -> None:
+    demo = start_demo(open_folder)
+    wait_for(demo, "The ledger answers")
     demo.kill()
     demo.wait(10)
+    assert demo.stdout is not None
     demo.stdout.close()
-    assert left_behind(tmp_path) == []
+    assert left_behind(open_folder) == []
+    [left] = open_folder.iterdir()
+    following = start_demo(open_folder)
+    wait_for(following, "Starting the sidecar")
+    assert left not in open_folder.iterdir()
+    following.send_signal(signal.SIGINT)
+    following.communicate(timeout=60)
+    assert list(open_folder.iterdir()) == []
+
+
+def test_a_part_that_dies_ends_the_demo_at_once_and_is_named(open_folder: Path) -> None:
+    """The demo once went on without its ledger until a wait ran out, and said that no page had come."""
+    demo = start_demo(open_folder)
+    wait_for(demo, "Load: ")
+    [ledger] = [
+        process for process in psutil.Process(demo.pid).children() if "up" in process.cmdline()
+    ]
+    ledger.kill()
+    output, _ = demo.communicate(timeout=60)
+    assert demo.returncode == 1, output
+    assert "ledger ended with code -9" in output
+    assert left_behind(open_folder) == []
+    [kept] = open_folder.iterdir()
+    assert str(kept) in output
+    assert (kept / "sidecar.log").exists()

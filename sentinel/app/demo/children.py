@@ -19,6 +19,9 @@ from typing import Any
 from sentinel.errors import SentinelError
 
 _PR_SET_PDEATHSIG = 1
+# The ledger, which stops four programs in order, gives itself a second less.
+_STOP_S = 9.0
+_LOOK_S = 0.2
 
 
 class ChildError(SentinelError):
@@ -32,6 +35,7 @@ class Child:
         self.name = name
         self.process = process
         self.log_path = log_path
+        self.stopping = False
 
     @property
     def running(self) -> bool:
@@ -51,8 +55,9 @@ class Child:
             msg = f"{self.name} still runs after {timeout_s:.0f} s\n{self.log_tail()}"
             raise ChildError(msg) from None
 
-    async def stop(self, *, timeout_s: float = 10.0) -> None:
+    async def stop(self, *, timeout_s: float = _STOP_S) -> None:
         """SIGTERM, then SIGKILL to its whole session; idempotent."""
+        self.stopping = True
         if self.running:
             with contextlib.suppress(ProcessLookupError):
                 self.process.terminate()
@@ -76,19 +81,45 @@ class Children:
     ) -> Child:
         """Start a child; what it prints goes to `<name>.log` in the demo's folder."""
         log_path = self._directory / f"{name}.log"
+        starting = asyncio.ensure_future(self._spawn(log_path, argv, environment or {}))  # noqa: TID251  # awaited below
+        try:
+            process = await asyncio.shield(starting)
+        except asyncio.CancelledError:
+            # Ctrl-C in this very moment: the process may be there already, and has to be stopped with the rest.
+            self._children.append(Child(name, await starting, log_path))
+            raise
+        child = Child(name, process, log_path)
+        self._children.append(child)
+        return child
+
+    async def _spawn(
+        self, log_path: Path, argv: Sequence[str], environment: Mapping[str, str]
+    ) -> asyncio.subprocess.Process:
+        ours = {
+            "OPENBLAS_NUM_THREADS": "1",
+            "TMPDIR": str(
+                self._directory
+            ),  # what a child leaves behind goes with the demo's folder
+        }
         with log_path.open("ab") as log:
-            process = await asyncio.create_subprocess_exec(
+            return await asyncio.create_subprocess_exec(
                 *argv,
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                env={**os.environ, "OPENBLAS_NUM_THREADS": "1", **(environment or {})},
+                env={**os.environ, **ours, **environment},
                 start_new_session=True,
                 preexec_fn=_end_with_parent,  # noqa: PLW1509, RUF100  # one thread here; nothing is locked
             )
-        child = Child(name, process, log_path)
-        self._children.append(child)
-        return child
+
+    async def watch(self, *names: str) -> None:
+        """Raise `ChildError` as soon as a child of one of these names ends that nobody stopped."""
+        while True:
+            for child in self._children:
+                if child.name in names and not child.running and not child.stopping:
+                    msg = f"{child.name} ended with code {child.process.returncode}"
+                    raise ChildError(msg)
+            await asyncio.sleep(_LOOK_S)
 
     async def run(
         self,
@@ -111,8 +142,8 @@ class Children:
             f"--- {child.name}\n{child.log_tail()}" for child in self._children if child.log_tail()
         )
 
-    async def stop_all(self, *, last: str) -> None:
-        """Stop every child, those named `last` after the others: whoever sends telemetry flushes it when it stops."""
+    async def stop_all(self, *, last: str | None = None) -> None:
+        """Stop every child at once, but those named `last` after the others, for which they may wait."""
         children, self._children = self._children, []
         for is_last in (False, True):
             await asyncio.gather(

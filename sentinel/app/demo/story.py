@@ -11,10 +11,8 @@ import asyncio
 import contextlib
 import json
 import shutil
-import socket
 import statistics
 import sys
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,11 +21,12 @@ from typing import Any
 import aiohttp
 
 from sentinel.app.demo.children import Child, ChildError, Children, wait_for_json
+from sentinel.app.demo.folder import DemoFolder
 from sentinel.app.demo.inbox import PageInbox, ReceivedAlert
+from sentinel.app.demo.sidecar_config import HOLD_S, WINDOW_S, free_place, sidecar_config
 from sentinel.app.demo.telling import Teller
 
 _RATE_PER_S = 40
-_WINDOW_S = 3
 _HISTORY_WEEKS = 6
 _STAGE_TO_BREAK = ("ledger-poster", "database")
 
@@ -64,31 +63,48 @@ async def run_demo(options: DemoOptions, *, write: Callable[[str], None]) -> Dem
     Raises:
         ChildError: a part did not start, or ended when it should not have.
     """
-    directory = Path(tempfile.mkdtemp(prefix="sentinel-demo-"))
-    directory.chmod(0o700)
-    children = Children(directory)
+    folder = DemoFolder()
+    children = Children(folder.path)
     inbox = PageInbox()
-    demo = _Demo(options, directory, children, inbox, Teller(write))
-    complete = False
+    demo = _Demo(options, folder.path, children, inbox, Teller(write))
+    complete = interrupted = False
     try:
-        result = await demo.tell()
+        result = await _told(demo, children)
         complete = result.complete
     except ChildError as error:
         # What each part said last is what a person needs, and it is about to be gone.
         msg = f"{error}\n{children.tails()}"
         raise ChildError(msg) from error
     except asyncio.CancelledError:
-        complete = True
+        interrupted = True
         raise
     finally:
         demo.teller.step("Stopping everything")
-        await children.stop_all(last="sidecar")
+        # Whoever sends telemetry flushes it to the sidecar when it stops; who pressed Ctrl-C need not wait for that.
+        await children.stop_all(last=None if interrupted else "sidecar")
         await inbox.stop()
-        if complete:
-            shutil.rmtree(directory, ignore_errors=True)
+        if complete or interrupted:
+            folder.remove()
             demo.teller.done("Stopped; nothing is left running")
         else:
-            demo.teller.done(f"Stopped; nothing is left running, and the logs are in {directory}")
+            folder.keep()
+            demo.teller.done(
+                f"Stopped; nothing is left running, and the logs are in {folder.path}"
+            )
+    if not options.keep:
+        demo.teller.afterwards(_typed("sentinel"))
+    return result
+
+
+async def _told(demo: _Demo, children: Children) -> DemoResult:
+    """The story's end; `ChildError` at once when a part that has to run does not."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            watching = group.create_task(children.watch("sidecar", "ledger", "load"))
+            result = await demo.tell()
+            watching.cancel()
+    except BaseExceptionGroup as failed:
+        raise failed.exceptions[0] from failed
     return result
 
 
@@ -108,15 +124,15 @@ class _Demo:
         self._inbox = inbox
         self._ledger_state = directory / "ledger.json"
         self._sidecar: Child | None = None
-        self._web_url = ""
+        self._place = free_place()
         self._expected_series = 0
 
     async def tell(self) -> DemoResult:
         """The whole story."""
         self.teller.title(self._options.install_s)
         self.teller.note(
-            f"For the sake of time, windows are {_WINDOW_S} s (default 10 s) and an incident resolves after"
-            f" {3 * _WINDOW_S} s of quiet (default 30 min)"
+            f"For the sake of time, windows are {WINDOW_S} s (default 10 s) and an incident resolves after"
+            f" {HOLD_S} s of quiet (default 30 min)"
         )
         await self._inbox.start()
         config_path = self._write_config()
@@ -132,39 +148,11 @@ class _Demo:
         return DemoResult(paged=paged, resolved=resolved)
 
     def _write_config(self) -> Path:
-        # The ledger must find the sidecar again after its restart, so its ports are chosen once, here.
-        web, http = _free_ports(2)
-        self._web_url = f"http://127.0.0.1:{web}"
-        self._otlp_url = f"http://127.0.0.1:{http}"
         path = self._directory / "sentinel.yaml"
         path.write_text(
-            f"""\
-# The demo's configuration: defaults, but for ports, a shorter window and hold, and where pages go.
-web:
-  listen:
-    port: {web}
-receivers:
-  otlp_http:
-    listen:
-      port: {http}
-  otlp_grpc:
-    enabled: false
-series:
-  window: {_WINDOW_S}s
-  lateness: 2s
-store:
-  directory: {self._directory / "store"}
-incidents:
-  hold: {3 * _WINDOW_S}s
-  hold_window_count: 3
-scoring:
-  latency:
-    deviation_min: 0.05  # the machine is shared with whatever else runs on it
-senders:
-  webhooks:
-    - name: demo
-      url: {self._inbox.url}
-"""
+            sidecar_config(
+                self._place, store=self._directory / "store", webhook_url=self._inbox.url
+            )
         )
         return path
 
@@ -177,7 +165,7 @@ senders:
             "ledger",
             [_program("sentinel-ledger"), "up", "--state", str(self._ledger_state)],
             environment={
-                "OTEL_EXPORTER_OTLP_ENDPOINT": self._otlp_url,
+                "OTEL_EXPORTER_OTLP_ENDPOINT": self._place.otlp_url,
                 "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf",
             },
         )
@@ -288,7 +276,7 @@ senders:
             if row["signal"] == "traffic":
                 self.teller.band(row)
         self.teller.done(f"{len(scored)} series are watched")
-        quiet = await self._inbox.next(timeout_s=_WINDOW_S)
+        quiet = await self._inbox.next(timeout_s=WINDOW_S)
         if quiet is not None:
             self.teller.note("A page before the fault: the machine is busy, and Sentinel saw it")
             self.teller.page(quiet)
@@ -358,13 +346,14 @@ senders:
         state = json.loads(self._ledger_state.read_text())
         self.teller.addresses(
             {
-                "Sidecar's API": f"{self._web_url}/api/v1/status",
-                "Verdicts as metrics": f"{self._web_url}/metrics/series",
-                "Self-metrics": f"{self._web_url}/metrics",
-                "OTLP over HTTP": self._otlp_url,
+                "Sidecar's API": f"{self._place.web_url}/api/v1/status",
+                "Verdicts as metrics": f"{self._place.web_url}/metrics/series",
+                "Self-metrics": f"{self._place.web_url}/metrics",
+                "OTLP over HTTP": self._place.otlp_url,
                 "Ledger": state["edge_url"],
-                "Break it again": f"sentinel-ledger fault stall --state {self._ledger_state} --seconds 30",
-                "Incidents": f"sentinel incidents --url {self._web_url}",
+                "Break it again": f"{_typed('sentinel-ledger')} fault stall"
+                f" --state {self._ledger_state} --seconds 30",
+                "Incidents": f"{_typed('sentinel')} incidents --url {self._place.web_url}",
             }
         )
         while True:
@@ -377,7 +366,7 @@ senders:
         try:
             async with (
                 aiohttp.ClientSession(timeout=timeout) as session,
-                session.get(self._web_url + path) as response,
+                session.get(self._place.web_url + path) as response,
             ):
                 response.raise_for_status()
                 document: dict[str, Any] = await response.json()
@@ -402,12 +391,9 @@ def _program(name: str) -> str:
     return found
 
 
-def _free_ports(count: int) -> list[int]:
-    sockets = [socket.socket(socket.AF_INET, socket.SOCK_STREAM) for _ in range(count)]
-    try:
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [int(one.getsockname()[1]) for one in sockets]
-    finally:
-        for one in sockets:
-            one.close()
+def _typed(name: str) -> str:
+    """How a person in this folder types a program's name."""
+    program = Path(_program(name))
+    if shutil.which(name) == str(program):
+        return name
+    return str(program.relative_to(Path.cwd()) if program.is_relative_to(Path.cwd()) else program)

@@ -70,6 +70,12 @@ class Teller:
         self._write("  └".ljust(self._width, "─"))
         self._write("")
 
+    def afterwards(self, program: str) -> None:
+        """What to type now, for this demo's sidecar is gone and with it what its pages said to type."""
+        self._write("")
+        self._write("To try what the pages say under Next, keep the sidecar running:")
+        self._write(f"  {program} demo --keep")
+
     def addresses(self, addresses: Mapping[str, str]) -> None:
         """Where things answer, for a demo that stays up."""
         self._write("")
