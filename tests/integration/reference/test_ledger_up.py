@@ -425,6 +425,25 @@ async def test_processes_without_their_servers_give_up_and_say_so() -> None:
     assert codes == (3, 3)
 
 
+async def test_an_edge_whose_port_is_taken_says_so(up: Up) -> None:
+    """It once ended with a traceback."""
+    port = up.ready["edge_url"].rpartition(":")[2]
+    servers = (
+        *("--nats-url", up.ready["nats_url"]),
+        *("--postgres-url-file", up.ready["postgres_url_file"]),
+    )
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "sentinel.reference.ledger", "edge", "--port", port),
+        *servers,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    output, complaint = await process.communicate()
+    assert (process.returncode, output) == (3, b"")
+    [told] = [line for line in complaint.decode().splitlines() if not line.startswith("{")]
+    assert told.startswith(f"sentinel-ledger: cannot listen on 127.0.0.1:{port}: ")
+
+
 async def test_sigterm_stops_everything_and_removes_its_files(tmp_path: Path) -> None:
     collector = OtlpCollector()
     await collector.start()

@@ -17,7 +17,7 @@ from opentelemetry.sdk._logs import LoggerProvider
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.trace import TracerProvider
 
-from sentinel.reference.ledger.domain import LedgerError
+from sentinel.reference.ledger.domain import LedgerError, UsageError
 from sentinel.reference.ledger.edge.burst import Burst, lift_burst, read_burst, write_burst
 from sentinel.reference.ledger.operate.cli import run
 from sentinel.reference.ledger.operate.fault import EXPECTED, FaultConfig
@@ -27,17 +27,42 @@ from sentinel.reference.ledger.telemetry import Event, Telemetry, start_telemetr
 from sentinel.reference.ledger.wire.config import resolve_url
 
 
+def url_of(
+    *, argument: str | None = None, file: Path | None = None, environ: dict[str, str] | None = None
+) -> str | None:
+    return resolve_url(
+        argument=argument,
+        file=file,
+        variable="V",
+        environ=environ or {},
+        what="the address",
+        schemes=("postgresql", "postgres"),
+    )
+
+
 def test_a_password_is_refused_as_an_argument_and_read_from_a_file(tmp_path: Path) -> None:
     with pytest.raises(LedgerError, match="may not be an argument"):
-        resolve_url(argument="postgresql://u:secret@h/d", file=None, variable="V", environ={})
+        url_of(argument="postgresql://u:secret@h/d")
     file = tmp_path / "url"
     file.write_text("postgresql://u:secret@h/d\n")
-    assert (
-        resolve_url(argument=None, file=file, variable="V", environ={})
-        == "postgresql://u:secret@h/d"
-    )
-    assert resolve_url(argument=None, file=None, variable="V", environ={"V": "x"}) == "x"
-    assert resolve_url(argument=None, file=None, variable="V", environ={}) is None
+    assert url_of(file=file) == "postgresql://u:secret@h/d"
+    assert url_of(environ={"V": "postgres://h/d"}) == "postgres://h/d"
+    assert url_of() is None
+
+
+@pytest.mark.parametrize(
+    "url", ["h", "nats://h", "postgresql://", "postgresql://u:secret@h:port/d", "postgres://h:0/d"]
+)
+def test_what_is_no_url_is_refused_without_showing_it(url: str) -> None:
+    """A mistyped one was tried for seconds by the client, whose complaint was the name of an exception."""
+    with pytest.raises(UsageError, match="the address: not a URL such as postgresql://") as caught:
+        url_of(environ={"V": url})
+    assert "secret" not in str(caught.value)
+
+
+def test_a_socket_in_a_folder_is_an_address_too() -> None:
+    url = "postgresql:///ledger?host=/run/postgresql"
+    assert url_of(environ={"V": url}) == url
 
 
 @pytest.mark.parametrize(
@@ -48,6 +73,8 @@ def test_a_password_is_refused_as_an_argument_and_read_from_a_file(tmp_path: Pat
         ["load", "--rate", "5"],
         ["fault", "flood", "--state", "x", "--seconds", "1"],
         ["history", "--step", "5 parsecs"],
+        ["up", "--port", "65536"],
+        ["edge", "--port", "http"],
     ],
 )
 def test_wrong_usage_ends_with_two(arguments: list[str]) -> None:
@@ -61,6 +88,9 @@ def test_wrong_usage_ends_with_two(arguments: list[str]) -> None:
     [
         ["load", "--url", "http://127.0.0.1:1", "--rate", "0", "--seconds", "1"],
         ["load", "--url", "http://127.0.0.1:1", "--rate", "1", "--accounts", "1", "--forever"],
+        ["load", "--url", "http://127.0.0.1:1", "--rate", "1", "--seconds", "-1"],
+        ["load", "--url", "127.0.0.1:8080", "--rate", "1", "--seconds", "1"],
+        ["up", "--nats-url", "foo://x"],
         ["history", "--zone", "Mars"],
         ["history", "--zone", "Mars/Olympus"],
         ["history", "--weeks", "0"],

@@ -73,7 +73,11 @@ class Edge:
         self._runner: web.AppRunner | None = None
 
     async def start(self) -> str:
-        """Listen, and return the base URL."""
+        """Listen, and return the base URL.
+
+        Raises:
+            UnavailableError: the address is not to be had, such as a port that is taken.
+        """
         app = web.Application(
             middlewares=[self._observe], client_max_size=self._config.body_bytes_max
         )
@@ -86,7 +90,11 @@ class Edge:
         )
         await self._runner.setup()
         site = web.TCPSite(self._runner, self._config.host, self._config.port)
-        await site.start()
+        try:
+            await site.start()
+        except OSError as error:
+            message = f"cannot listen on {self._config.host}:{self._config.port}: {error.strerror}"
+            raise UnavailableError(message) from error
         if self._config.burst_file is not None:
             self._burst_task = asyncio.create_task(
                 self._watch_burst(self._config.burst_file), name="edge-burst"

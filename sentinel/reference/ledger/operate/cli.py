@@ -33,6 +33,7 @@ EXIT_WRONG: Final = 1
 EXIT_USAGE: Final = 2
 EXIT_UNREACHABLE: Final = 3
 EXIT_INTERRUPTED: Final = 130
+_PORT_MAX: Final = 65_535
 _UNITS_S: Final = {"s": 1, "m": 60, "h": 3600}
 
 
@@ -52,6 +53,10 @@ def run(arguments: list[str]) -> int:
     except LedgerError as error:
         _complain(error)
         return EXIT_WRONG
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        _complain(f"{where}{error.strerror or error}")
+        return EXIT_UNREACHABLE
     return code
 
 
@@ -77,7 +82,7 @@ def _add_up(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     )
     parser.add_argument("--state", type=Path, help="write addresses and process ids to this file")
     parser.add_argument(
-        "--port", type=int, default=0, help="the edge's port (default: a free one)"
+        "--port", type=_port, default=0, help="the edge's port (default: a free one)"
     )
     parser.add_argument("--nats-monitor-url", help="monitoring address of the NATS server given")
     _add_servers(parser)
@@ -86,7 +91,7 @@ def _add_up(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
 
 def _add_edge(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = commands.add_parser("edge", help="run the HTTP edge only")
-    parser.add_argument("--port", type=int, default=0, help="port (default: a free one)")
+    parser.add_argument("--port", type=_port, default=0, help="port (default: a free one)")
     parser.add_argument("--burst-file", type=Path, help="control file of the error burst")
     _add_servers(parser)
     parser.set_defaults(command=_edge)
@@ -262,6 +267,13 @@ def _duration_s(text: str) -> int:
     return int(number) * _UNITS_S[unit]
 
 
+def _port(text: str) -> int:
+    if not text.isdigit() or int(text) > _PORT_MAX:
+        message = f"{text!r} is no port, a number from 0 (a free one) to {_PORT_MAX}"
+        raise argparse.ArgumentTypeError(message)
+    return int(text)
+
+
 def _zone(name: str) -> str:
     try:
         ZoneInfo(name)
@@ -284,6 +296,8 @@ def _nats_url(options: argparse.Namespace) -> str | None:
         argument=options.nats_url,
         file=options.nats_url_file,
         variable=NATS_URL_VARIABLE,
+        what="the address of NATS",
+        schemes=("nats", "tls", "ws", "wss"),
         environ=os.environ,
     )
 
@@ -293,9 +307,11 @@ def _postgres_url(options: argparse.Namespace) -> str | None:
         argument=options.postgres_url,
         file=options.postgres_url_file,
         variable=POSTGRES_URL_VARIABLE,
+        what="the address of PostgreSQL",
+        schemes=("postgresql", "postgres"),
         environ=os.environ,
     )
 
 
-def _complain(error: LedgerError) -> None:
+def _complain(error: LedgerError | str) -> None:
     sys.stderr.write(f"sentinel-ledger: {error}\n")

@@ -24,6 +24,7 @@ import orjson
 
 from sentinel.reference.ledger.domain import UsageError
 from sentinel.reference.ledger.domain.shape import load_factor_at
+from sentinel.reference.ledger.wire.config import check_url
 
 _WRITE_SHARE: Final = 0.4
 _BALANCE_SHARE: Final = 0.5  # of the reads
@@ -55,6 +56,10 @@ class LoadConfig:
         if not 0 < self.rate <= 100_000 or self.accounts_count < 2:
             message = "the rate must be above 0 and at most 100000, with at least 2 accounts"
             raise UsageError(message)
+        if self.seconds is not None and not self.seconds > 0:
+            message = "--seconds must be above 0"
+            raise UsageError(message)
+        check_url(self.url, what="--url", schemes=("http", "https"))
 
 
 @dataclass(slots=True)

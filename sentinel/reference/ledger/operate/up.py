@@ -24,8 +24,8 @@ from sentinel.reference.ledger.operate.state import RunState, write_private, wri
 
 _READY_TIMEOUT_S: Final = 20.0
 # Together below the ten seconds that whoever stops this process will wait.
-_ROLE_STOP_S: Final = 4.0
-_SERVER_STOP_S: Final = 2.5
+_ROLE_STOP_S: Final = 3.5
+_SERVER_STOP_S: Final = 2.0
 _RESTART_FIRST_S: Final = 0.5
 _RESTART_MAX_S: Final = 10.0
 _STEADY_S: Final = 30.0

@@ -6,7 +6,7 @@ process list: it comes from a file or from the environment.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -55,13 +55,44 @@ def resolve_url(
     file: Path | None,
     variable: str,
     environ: Mapping[str, str],
+    what: str,
+    schemes: Sequence[str],
 ) -> str | None:
     """Return the URL from argument, file or environment, in this order; None when not given.
 
     Raises:
-        UsageError: the argument carries a password.
+        UsageError: the argument carries a password, or what is given is no URL of these schemes.
         UnreadableError: the file cannot be read.
     """
+    url = _given_url(argument=argument, file=file, variable=variable, environ=environ)
+    if url is not None:
+        # Never shown: it may hold a password.
+        check_url(url, what=what, schemes=schemes, shown=False)
+    return url
+
+
+def check_url(url: str, *, what: str, schemes: Sequence[str], shown: bool = True) -> None:
+    """Refuse what a client library would only stumble over later.
+
+    Raises:
+        UsageError: it has another scheme, no host, or a port that is none.
+    """
+    try:
+        parts = urlsplit(url)
+        # PostgreSQL's socket, which is a folder, is named in the query.
+        has_host = bool(parts.hostname) or "host=" in parts.query
+        good = parts.scheme in schemes and has_host and parts.port != 0
+    except ValueError:
+        good = False
+    if not good:
+        told = f"{what} is {url!r}" if shown else what
+        message = f"{told}: not a URL such as {schemes[0]}://127.0.0.1:1234"
+        raise UsageError(message)
+
+
+def _given_url(
+    *, argument: str | None, file: Path | None, variable: str, environ: Mapping[str, str]
+) -> str | None:
     if argument is not None:
         if urlsplit(argument).password:
             message = (
