@@ -13,6 +13,7 @@ __all__ = [
     "Admission",
     "BaselineStore",
     "Clock",
+    "HandedOver",
     "IncidentStore",
     "Outbox",
     "OutboxEntry",
@@ -194,6 +195,7 @@ class OutboxEntry:
         due_ns: not before this.
         state: `pending`, `delivered`, `parked` (refused for good; a person must look) or `done`.
         delivered_ns: when the destination took it first, or None.
+        stored_ns: when it was stored, or 0 for one stored by a version that did not write that down.
     """
 
     entry_id: int
@@ -203,6 +205,20 @@ class OutboxEntry:
     due_ns: int
     state: str
     delivered_ns: int | None = None
+    stored_ns: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HandedOver:
+    """What became of the entries of a destination that pages are no longer for.
+
+    Attributes:
+        moved_count: pages it never took, which the present destinations that had them not have now.
+        dropped_count: pages it never took that were too old to be news to anybody.
+    """
+
+    moved_count: int
+    dropped_count: int
 
 
 class Outbox(Protocol):
@@ -210,6 +226,14 @@ class Outbox(Protocol):
 
     def set_destinations(self, names: Sequence[str]) -> None:
         """The destinations every page that is stored from now on gets an entry for."""
+        ...
+
+    def hand_over(self, *, oldest_ns: int) -> dict[str, HandedOver]:
+        """End all entries for others than the present destinations, of which there must be one.
+
+        What such a destination never took goes to every present one that had it not, unless it was stored
+        before `oldest_ns`: an address is mended while pages wait for it, and they must not be lost with its name.
+        """
         ...
 
     def entries(self, *, destination: str, limit: int = 1000) -> list[OutboxEntry]:

@@ -2,7 +2,8 @@
 
 The outbox is the truth: every page is durable in it before the first attempt, and every answer is stored before
 the next. So a page is sent at least once, and again after a crash between an answer and its storing; receivers
-tell by the page's id. `delivery_plan` decides what is due, `delivery_lane` does it, and this is the component round them.
+tell by the page's id. Only what the store does not take, on a full or failing disk, goes out from memory: a page
+that is late until somebody makes room on a disk is no page. `delivery_plan` decides what is due, `delivery_lane` does it, and this is the component round them.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from sentinel.core.model import Page
+from sentinel.errors import StoreError
 from sentinel.pipeline.delivery_lane import Destination, Lane, RunBlocking
 from sentinel.pipeline.delivery_plan import DeliveryRules
 from sentinel.ports import Outbox
@@ -24,6 +26,8 @@ from sentinel.runtime.tasks import TaskGroup
 _SECOND_NS = 1_000_000_000
 _FORGETTING_RETRY_MAX_S = 30.0
 _FLUSH_S = 5.0
+_NEWS_NS = 24 * 3600 * _SECOND_NS
+"""A page that waited for longer, for a destination that is gone, is news to nobody else."""
 
 Result = TypeVar("Result")
 
@@ -115,6 +119,8 @@ class Deliver:
         """Tell the outbox who must get every page from now on, and begin to deliver what it holds."""
         names = [] if self._shadow else [sender.name for sender in self._senders]
         await self._run_blocking(lambda: self._outbox.set_destinations(names))
+        if names:
+            await self._take_over()
         self._started = True
         if not self._shadow:
             for lane in self._lanes:
@@ -154,7 +160,12 @@ class Deliver:
             elif troubles:
                 self._health.degraded("; ".join(troubles))
             else:
-                self._health.ok(f"{len(self._lanes)} destinations take pages")
+                count = len(self._lanes)
+                self._health.ok(
+                    "1 destination takes pages"
+                    if count == 1
+                    else f"{count} destinations take pages"
+                )
         return self._health.current
 
     def pages_stored(self, pages: Iterable[Page]) -> None:
@@ -164,9 +175,57 @@ class Deliver:
                 self._surroundings.metrics.count(
                     "sentinel_pages_withheld_total", reason=page.reason.value
                 )
+                self._surroundings.logger.info(
+                    "Page was withheld: the mode is shadow",
+                    extra={
+                        "page": page.page_id,
+                        "incident": page.incident_id,
+                        "status": page.status.value,
+                        "why": page.reason.value,
+                    },
+                )
             return
         for lane in self._lanes:
-            lane.wake()
+            lane.all_stored()
+
+    def pages_unstored(self, pages: Sequence[Page]) -> None:
+        """Say that the store did not take these pages: they are sent from memory until it does.
+
+        Call it with all of them after every tick that could not be stored, so that delivery by another
+        configuration hears of them, too.
+        """
+        if not self._shadow:
+            for lane in self._lanes:
+                lane.hold(pages)
+
+    async def _take_over(self) -> None:
+        """Take over what waits for destinations that are not configured any more."""
+        oldest_ns = self._surroundings.clock.now_ns() - _NEWS_NS
+        try:
+            ended = await self._run_blocking(lambda: self._outbox.hand_over(oldest_ns=oldest_ns))
+        except StoreError as error:
+            self._surroundings.logger.warning(
+                "Pages for destinations of before are left until the next start",
+                extra={"reason": str(error)},
+            )
+            return
+        for name, what in ended.items():
+            if what.moved_count or what.dropped_count:
+                self._surroundings.logger.warning(
+                    "Destination is not configured any more; what it had not taken goes to the others",
+                    extra={
+                        "destination": name,
+                        "pages_moved": what.moved_count,
+                        "pages_dropped": what.dropped_count,
+                    },
+                )
+            if what.dropped_count:
+                self._surroundings.metrics.count(
+                    "sentinel_outbox_dropped_total",
+                    what.dropped_count,
+                    destination=name,
+                    reason="destination_removed",
+                )
 
 
 def _rules_of(config: DeliverConfig, sender: Destination) -> DeliveryRules:

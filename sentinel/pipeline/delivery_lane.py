@@ -1,19 +1,20 @@
 """One destination's own task: read its entries, send what is due, store the answers, count.
 
 A destination that is dead, slow or refuses touches nobody else: it has its own task, its own entries, its own
-back-off.
+back-off. While the store does not take answers or new pages, `unrecorded` holds them and pages go out all the same.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Protocol, TypeVar
 
 from sentinel.core.model import Page, PageReason, PageStatus
 from sentinel.errors import StoreError
 from sentinel.pipeline.delivery_plan import (
+    DONE,
     PARKED,
     PENDING,
     DeliveryRules,
@@ -23,6 +24,7 @@ from sentinel.pipeline.delivery_plan import (
     overtaken,
     plan,
 )
+from sentinel.pipeline.unrecorded import Unrecorded
 from sentinel.ports import Outbox, OutboxEntry, Sender, SendOutcome, SendResult
 from sentinel.runtime.component import Surroundings
 
@@ -92,9 +94,10 @@ class Lane:
         self._next_due_ns: int | None = None
         self._read_ns = 0
         self._heartbeat_due_ns: int | None = 0 if sender.heartbeat else None
-        self._seen_ns: dict[int, int] = {}
         self._failure = ""
-        self._store_failure = ""
+        self._unrecorded = Unrecorded(sender.name)
+        self._unreadable = ""
+        self._unwritable = ""
         self._parked: list[OutboxEntry] = []
         self._pending_count = 0
 
@@ -105,23 +108,43 @@ class Lane:
 
     @property
     def is_failing(self) -> bool:
-        """Whether the last attempt did not reach the destination."""
-        return bool(self._failure or self._store_failure)
+        """Whether the last attempt did not reach the destination, or what waits cannot be known."""
+        return bool(self._failure or self._unreadable)
 
     @property
     def trouble(self) -> str:
         """A sentence on what is wrong, or ""."""
-        if self._store_failure:
-            return f"{self.name}: the outbox cannot be used ({self._store_failure})"
+        sentences = []
+        if self._unreadable or self._unwritable:
+            reason = self._unreadable or self._unwritable
+            sentences.append(
+                f"{self.name}: the outbox cannot be used ({reason}); pages go out from memory"
+            )
         if self._failure:
-            waiting = f"{self._pending_count} pages wait"
-            return f"{self.name} does not take pages ({self._failure}); {waiting}"
-        if self._parked:
-            return f"{self.name} refused {len(self._parked)} pages for good"
-        return ""
+            count = self._pending_count
+            waiting = "1 page waits" if count == 1 else f"{count} pages wait"
+            sentences.append(f"{self.name} does not take pages ({self._failure}); {waiting}")
+        elif self._parked:
+            count = len(self._parked)
+            refused = "1 page" if count == 1 else f"{count} pages"
+            sentences.append(f"{self.name} refused {refused} for good")
+        return "; ".join(sentences)
 
-    def wake(self) -> None:
-        """Look into the outbox soon."""
+    def hold(self, pages: Sequence[Page]) -> None:
+        """Deliver pages that the store did not take; the same ones again change nothing."""
+        dropped_count = self._unrecorded.hold(pages, now_ns=self._clock.now_ns())
+        if dropped_count:
+            self._metrics.count(
+                "sentinel_outbox_dropped_total",
+                dropped_count,
+                destination=self.name,
+                reason="memory",
+            )
+        self._awake = True
+
+    def all_stored(self) -> None:
+        """The store has all pages now; look into the outbox soon."""
+        self._unrecorded.all_stored()
         self._awake = True
 
     async def run(self) -> None:
@@ -147,37 +170,77 @@ class Lane:
         self._awake = False
         now_ns = self._clock.now_ns()
         self._read_ns = now_ns
+        entries = self._unrecorded.over(await self._read())
+        todo = plan(entries, self._rules, now_ns=now_ns, send_max=_SEND_MAX)
+        heartbeat = self._heartbeat_pages(now_ns) if with_heartbeat else []
+        again, too_early = await self._forgotten(entries, todo.send, now_ns=now_ns)
+        send = [entry for entry in todo.send if entry.entry_id not in too_early]
+        answered, sent = await self._send(send, heartbeat, now_ns=now_ns)
+        changed = self._changes(entries, sent, answered=answered, now_ns=now_ns)
+        changed.update({entry.entry_id: entry for entry in again})
+        # What was sent changes what is due: the next page of an incident, or the resolved one.
+        self._awake = self._awake or bool(changed)
+        changed.update({entry.entry_id: entry for entry in todo.changed})
+        self._tell_unsent(entries, changed)
+        self._unrecorded.change(changed.values())
+        is_recorded = await self._record()
+        self._next_due_ns = todo.next_due_ns
+        if self._unreadable or not is_recorded:
+            self._next_due_ns = min(now_ns + _SECOND_NS, todo.next_due_ns or now_ns + _SECOND_NS)
+        self._account({entry.entry_id: entry for entry in entries} | changed)
+
+    async def _read(self) -> list[OutboxEntry] | None:
+        """What the store says, or None."""
+        was_usable = not self._unreadable
         try:
             entries = await self._run_blocking(
                 lambda: self._outbox.entries(destination=self.name, limit=_ENTRIES_MAX)
             )
-            todo = plan(entries, self._rules, now_ns=now_ns, send_max=_SEND_MAX)
-            if todo.changed:
-                await self._run_blocking(lambda: self._outbox.update(todo.changed))
-            heartbeat = self._heartbeat_pages(now_ns) if with_heartbeat else []
-            again, too_early = await self._forgotten(entries, todo.send, now_ns=now_ns)
-            send = [entry for entry in todo.send if entry.entry_id not in too_early]
-            answered, sent = await self._send(send, heartbeat, now_ns=now_ns)
-            changed = self._changes(entries, sent, answered=answered, now_ns=now_ns)
-            changed.update({entry.entry_id: entry for entry in again})
-            for entry in todo.changed:
-                changed.pop(entry.entry_id, None)
-            if changed:
-                await self._run_blocking(lambda: self._outbox.update(tuple(changed.values())))
-                # What was sent changes what is due: the next page of an incident, or the resolved one.
-                self._awake = True
         except StoreError as error:
-            self._store_failure = str(error)
-            self._logger.error(  # noqa: TRY400  # the store has logged where and why
-                "Outbox cannot be used; delivery goes on when it can",
-                extra={"destination": self.name},
+            self._unreadable = str(error)
+            self._tell_unusable(error, was_usable=was_usable)
+            return None
+        self._unreadable = ""
+        return entries
+
+    async def _record(self) -> bool:
+        """Store what became of entries; False when that must be tried again."""
+        changed = self._unrecorded.to_record()
+        if not changed:
+            return True
+        was_usable = not self._unwritable
+        try:
+            await self._run_blocking(lambda: self._outbox.update(changed))
+        except StoreError as error:
+            self._unwritable = str(error)
+            self._tell_unusable(error, was_usable=was_usable)
+            return False
+        self._unrecorded.recorded()
+        if not was_usable:
+            self._logger.info("Outbox can be used again", extra={"destination": self.name})
+        self._unwritable = ""
+        return True
+
+    def _tell_unusable(self, error: StoreError, *, was_usable: bool) -> None:
+        if was_usable:  # once, not with every attempt
+            self._logger.warning(
+                "Outbox cannot be used; pages go out from memory",
+                extra={"destination": self.name, "reason": str(error)},
             )
-            self._next_due_ns = now_ns + _SECOND_NS
-            return
-        self._store_failure = ""
-        self._next_due_ns = todo.next_due_ns
-        after = {entry.entry_id: entry for entry in (*entries, *todo.changed)}
-        self._account(after | changed)
+
+    def _tell_unsent(
+        self, before: Sequence[OutboxEntry], after: Mapping[int, OutboxEntry]
+    ) -> None:
+        """Say which pages will not go out, because something newer says it all or they have nothing to take back."""
+        for entry in before:
+            changed = after.get(entry.entry_id)
+            if entry.state != PENDING or changed is None or changed.state != DONE:
+                continue
+            if changed.delivered_ns is None:
+                self._logger.info(
+                    "Page is not sent: a newer one tells it, or its beginning was not told here",
+                    extra=_fields_of(entry, self.name),
+                )
 
     async def _forgotten(
         self, entries: Sequence[OutboxEntry], send: Sequence[OutboxEntry], *, now_ns: int
@@ -232,14 +295,13 @@ class Lane:
                 self._metrics.count("sentinel_pages_parked_total", destination=self.name)
                 self._logger.error(
                     "Page was refused for good",
-                    extra={
-                        "destination": self.name,
-                        "page": entry.page.page_id,
-                        "reason": outcome.detail,
-                    },
+                    extra={**_fields_of(entry, self.name), "reason": outcome.detail},
                 )
             elif entry.delivered_ns is None and changed.delivered_ns is not None:
                 self._metrics.count("sentinel_pages_delivered_total", destination=self.name)
+                if Unrecorded.has(entry):
+                    self._metrics.count("sentinel_pages_unrecorded_total", destination=self.name)
+                self._logger.info("Page was delivered", extra=_fields_of(entry, self.name))
             after.append(changed)
         return not self._failure, after
 
@@ -292,14 +354,23 @@ class Lane:
         pending = [entry for entry in entries.values() if entry.state == PENDING]
         self._parked = [entry for entry in entries.values() if entry.state == PARKED]
         self._pending_count = len(pending)
-        self._seen_ns = {
-            entry.entry_id: min(self._seen_ns.get(entry.entry_id, now_ns), now_ns)
-            for entry in pending
-        }
-        oldest_ns = min(self._seen_ns.values(), default=now_ns)
+        stored_ns = (entry.stored_ns or self._began_ns for entry in pending)
+        oldest_ns = min(stored_ns, default=now_ns)
         self._metrics.set("sentinel_outbox_entries", len(pending), destination=self.name)
         self._metrics.set(
             "sentinel_outbox_oldest_seconds",
-            (now_ns - oldest_ns) / _SECOND_NS,
+            max(0, now_ns - oldest_ns) / _SECOND_NS,
             destination=self.name,
         )
+
+
+def _fields_of(entry: OutboxEntry, destination: str) -> dict[str, object]:
+    """What a log line about an entry says of it."""
+    return {
+        "destination": destination,
+        "page": entry.page.page_id,
+        "incident": entry.page.incident_id,
+        "status": entry.page.status.value,
+        "why": entry.page.reason.value,
+        "attempt": entry.attempts + 1,
+    }

@@ -84,8 +84,12 @@ class Reply:
 
     @property
     def detail(self) -> str:
-        """What went wrong, in one short line for a person."""
-        text = " ".join(self.text.split())[:_DETAIL_CHARACTERS_MAX]
+        """What went wrong, in one short line for a person.
+
+        It is the other side's text, and is shown in health, logs and terminals: nothing in it may move a cursor.
+        """
+        visible = "".join(one if one.isprintable() else " " for one in self.text)
+        text = " ".join(visible.split())[:_DETAIL_CHARACTERS_MAX]
         return f"status {self.status}: {text}" if self.status else text
 
 

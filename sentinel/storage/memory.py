@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 
 from sentinel.core.model import Incident, IncidentState, Kind, Page, SeriesKey, WindowBlock
-from sentinel.ports import OutboxEntry, SeriesRow, Snapshot, Tick
+from sentinel.ports import HandedOver, OutboxEntry, SeriesRow, Snapshot, Tick
 from sentinel.storage.windows import (
     chunk_span_ns,
     clip,
@@ -76,7 +76,7 @@ class MemoryStore:
             for incident in tick.incidents:
                 self._incidents[incident.incident_id] = incident
             for page in tick.pages:
-                self._put_page(page)
+                self._put_page(page, stored_ns=tick.block.end_ns)
             self.notes.extend((tick.block.end_ns, text) for text in tick.notes)
 
     def append_history(self, block: WindowBlock) -> None:
@@ -139,6 +139,30 @@ class MemoryStore:
         with self._lock:
             self._destinations = tuple(dict.fromkeys(names))
 
+    def hand_over(self, *, oldest_ns: int) -> dict[str, HandedOver]:
+        """See `Outbox.hand_over`."""
+        with self._lock:
+            if not self._destinations:
+                return {}
+            left = [
+                entry
+                for entry in self._entries.values()
+                if entry.destination not in self._destinations and entry.state != "done"
+            ]
+            found = {entry.destination: [0, 0] for entry in left}
+            for entry in left:
+                self._entries[entry.destination, entry.page.page_id] = replace(entry, state="done")
+                if entry.state != "pending" or entry.delivered_ns is not None:
+                    continue
+                is_old = 0 < entry.stored_ns < oldest_ns
+                found[entry.destination][is_old] += 1
+                if not is_old:
+                    self._put_page(entry.page, stored_ns=entry.stored_ns)
+            return {
+                name: HandedOver(moved_count=moved, dropped_count=dropped)
+                for name, (moved, dropped) in found.items()
+            }
+
     def entries(self, *, destination: str, limit: int = 1000) -> list[OutboxEntry]:
         """See `Outbox.entries`."""
         with self._lock:
@@ -183,7 +207,7 @@ class MemoryStore:
             if until_ns > since_ns:
                 self._rolled_up_until_ns[step_ns] = until_ns
 
-    def _put_page(self, page: Page) -> None:
+    def _put_page(self, page: Page, *, stored_ns: int) -> None:
         for destination in self._destinations:
             name = (destination, page.page_id)
             if name not in self._entries:
@@ -194,4 +218,5 @@ class MemoryStore:
                     attempts=0,
                     due_ns=0,
                     state="pending",
+                    stored_ns=stored_ns,
                 )

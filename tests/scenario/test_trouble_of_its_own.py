@@ -42,9 +42,10 @@ class Failing:
 async def test_what_happens_while_the_store_fails_still_pages(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The page waits for a store, because it must be durable before it is sent; the incident is then known too.
+    """The page goes out from memory at once, and the incident is known when there is a store again.
 
-    Once, a new series that the store would not name stopped every decision on the series that it knew.
+    It waited for the store, which on a full disk was until somebody made room: the outage had ended by then. And
+    once, a new series that the store would not name stopped every decision on the series that it knew.
     """
     with collector() as hook:
         async with sidecar(config_of(tmp_path, webhook_url=hook.url)) as side:
@@ -54,7 +55,9 @@ async def test_what_happens_while_the_store_fails_still_pages(
             monkeypatch.setattr(side.app.store.sync, "append_tick", tick)
             monkeypatch.setattr(side.app.store.sync, "register", register)
             await side.windows(3, BURST, Calls(route="/v1/new"))
-            assert hook.alerts() == []
+            await side.sees(lambda: bool(hook.alerts()), "the page")
+            unrecorded = "sentinel_pages_unrecorded_total"
+            assert side.metrics.value(unrecorded, destination="webhook:hook") == 1
             _, status = await side.get("/api/v1/status")
             health = status["components"]["pipeline.evaluate"]
             assert health["status"] == "failing"
@@ -64,13 +67,18 @@ async def test_what_happens_while_the_store_fails_still_pages(
             assert side.metrics.value("sentinel_series_unnamed_total") == 9
             tick.broken = register.broken = False
             await side.window(BURST, Calls(route="/v1/new"))
-            await side.sees(lambda: bool(hook.alerts()), "the page")
             (incident,) = await side.incidents()
             assert incident["state"] == "open"
             assert len(side.decided[-1].keys) == 6
             _, status = await side.get("/api/v1/status")
             assert status["components"]["pipeline.evaluate"]["status"] == "ok"
             assert side.metrics.value("sentinel_windows_dropped_total", reason="failed") == 0
+            await side.window(BURST)
+            outbox = "sentinel_outbox_entries"
+            await side.sees(
+                lambda: side.metrics.value(outbox, destination="webhook:hook") == 0, "the record"
+            )
+            assert len(hook.alerts()) == 1
 
 
 async def test_a_full_queue_turns_senders_away_and_what_they_send_again_is_in(

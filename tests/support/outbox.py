@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from sentinel.core.model import Page, PageReason, PageStatus
 from sentinel.errors import StoreFullError
-from sentinel.ports import OutboxEntry, SendOutcome, SendResult
+from sentinel.ports import HandedOver, OutboxEntry, SendOutcome, SendResult
 
 
 class MemoryOutbox:
@@ -17,10 +17,21 @@ class MemoryOutbox:
         self.all: dict[int, OutboxEntry] = {}
         self.destinations: tuple[str, ...] = ()
         self.broken = False
+        self.full = False
+
+    def refuse_if_full(self) -> None:
+        """What can be read cannot always be written."""
+        if self.full:
+            msg = "disk full"
+            raise StoreFullError(msg)
 
     def set_destinations(self, names: Sequence[str]) -> None:
         """Whom pages are for."""
         self.destinations = tuple(names)
+
+    def hand_over(self, *, oldest_ns: int) -> dict[str, HandedOver]:
+        """Nothing: what becomes of other destinations' entries is tried on real stores."""
+        return {}
 
     def entries(self, *, destination: str, limit: int = 1000) -> list[OutboxEntry]:
         """As the port says."""
@@ -36,11 +47,12 @@ class MemoryOutbox:
 
     def update(self, entries: Sequence[OutboxEntry]) -> None:
         """As the port says."""
+        self.refuse_if_full()
         for entry in entries:
             assert entry.entry_id in self.all
             self.all[entry.entry_id] = entry
 
-    def store(self, page: Page) -> None:
+    def store(self, page: Page, *, now_ns: int = 0) -> None:
         """What a tick does: an entry for each destination."""
         for destination in self.destinations:
             entry_id = len(self.all) + 1
@@ -51,6 +63,7 @@ class MemoryOutbox:
                 attempts=0,
                 due_ns=0,
                 state="pending",
+                stored_ns=now_ns,
             )
 
     def states(self, destination: str) -> dict[str, str]:

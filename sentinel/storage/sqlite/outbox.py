@@ -4,21 +4,27 @@ from __future__ import annotations
 
 import sqlite3
 import zlib
+from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from sentinel.core.model import Page
 from sentinel.errors import StoreCorruptError
-from sentinel.ports import OutboxEntry
+from sentinel.ports import HandedOver, OutboxEntry
 from sentinel.storage.sqlite.incidents import decode_page, write_page
 
 _STATES = frozenset({"pending", "delivered", "parked", "done"})
 _FIELDS = (
-    "outbox.entry_id, destination, page_id, attempts, due_ns, state, delivered_ns, outbox.crc"
+    "outbox.entry_id, destination, page_id, attempts, due_ns, state, delivered_ns, outbox.crc,"
+    " stored_ns"
 )
 
 
 def write_pages(
-    connection: sqlite3.Connection, pages: Iterable[Page], destinations: Sequence[str]
+    connection: sqlite3.Connection,
+    pages: Iterable[Page],
+    destinations: Sequence[str],
+    *,
+    now_ns: int,
 ) -> None:
     """Store pages with an entry for every destination; inside a transaction.
 
@@ -28,15 +34,57 @@ def write_pages(
     for page in pages:
         write_page(connection, page)
         for destination in destinations:
-            connection.execute(
-                "INSERT INTO outbox (destination, page_id, attempts, due_ns, state, delivered_ns, crc)"
-                " VALUES (?, ?, 0, 0, 'pending', NULL, ?) ON CONFLICT DO NOTHING",
-                (
-                    destination,
-                    page.page_id,
-                    entry_crc(destination, page.page_id, 0, 0, "pending", None),
-                ),
-            )
+            _add_entry(connection, destination, page.page_id, stored_ns=now_ns)
+
+
+def hand_over(
+    connection: sqlite3.Connection, destinations: Sequence[str], *, oldest_ns: int
+) -> dict[str, HandedOver]:
+    """See `Outbox.hand_over`; inside a transaction. An entry whose time is not known is news."""
+    marks = ", ".join("?" * len(destinations))
+    left = connection.execute(
+        "SELECT entry_id, destination, page_id, state, delivered_ns, stored_ns FROM outbox"  # noqa: S608
+        f" WHERE state != 'done' AND destination NOT IN ({marks}) ORDER BY entry_id",
+        tuple(destinations),
+    ).fetchall()
+    moved: Counter[str] = Counter()
+    dropped: Counter[str] = Counter()
+    for _, name, page_id, state, delivered_ns, stored_ns in left:
+        if state != "pending" or delivered_ns is not None:
+            continue
+        if 0 < stored_ns < oldest_ns:
+            dropped[name] += 1
+            continue
+        moved[name] += 1
+        for destination in destinations:
+            _add_entry(connection, destination, page_id, stored_ns=stored_ns)
+    connection.executemany(
+        "UPDATE outbox SET attempts = 0, due_ns = 0, state = 'done', crc = ? WHERE entry_id = ?",
+        [
+            (entry_crc(name, page_id, 0, 0, "done", delivered_ns), entry_id)
+            for entry_id, name, page_id, _, delivered_ns, _ in left
+        ],
+    )
+    return {
+        name: HandedOver(moved_count=moved[name], dropped_count=dropped[name])
+        for name in dict.fromkeys(row[1] for row in left)
+    }
+
+
+def _add_entry(
+    connection: sqlite3.Connection, destination: str, page_id: str, *, stored_ns: int
+) -> None:
+    connection.execute(
+        "INSERT INTO outbox"
+        " (destination, page_id, attempts, due_ns, state, delivered_ns, crc, stored_ns)"
+        " VALUES (?, ?, 0, 0, 'pending', NULL, ?, ?) ON CONFLICT DO NOTHING",
+        (
+            destination,
+            page_id,
+            entry_crc(destination, page_id, 0, 0, "pending", None),
+            stored_ns,
+        ),
+    )
 
 
 def read_entries(
@@ -64,6 +112,7 @@ def read_entries(
         state,
         delivered_ns,
         crc,
+        stored_ns,
         page_crc,
         blob,
     ) in rows:
@@ -83,6 +132,7 @@ def read_entries(
                 due_ns=due_ns,
                 state=state,
                 delivered_ns=delivered_ns,
+                stored_ns=stored_ns,
             )
         )
     return entries, damaged
@@ -135,6 +185,6 @@ def entry_crc(
     state: str,
     delivered_ns: int | None,
 ) -> int:
-    """Checksum over all fields of an entry but its number."""
+    """Checksum over all fields of an entry but its number and its age, by which nothing is sent."""
     fields = (destination, page_id, attempts, due_ns, state, delivered_ns)
     return zlib.crc32(repr(fields).encode("utf-8"))

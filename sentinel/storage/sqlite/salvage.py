@@ -42,6 +42,7 @@ _OUTBOX = (
     "state",
     "delivered_ns",
     "crc",
+    "stored_ns",
 )
 _MUST_FIT: dict[str, tuple[str, ...]] = {
     "pages": ("page_id", "crc", "payload"),
@@ -328,14 +329,15 @@ def _sound_series(row: tuple[object, ...]) -> tuple[object, ...] | None:
 
 def _repaired_entry(row: tuple[object, ...]) -> tuple[object, ...] | None:
     """An outbox entry whose fields are damaged, as one that was never tried; see `outbox`."""
-    entry_id, destination, page_id, attempts, due_ns, state, delivered_ns, crc = row
+    entry_id, destination, page_id, attempts, due_ns, state, delivered_ns, crc, stored_ns = row
     if not isinstance(destination, str) or not isinstance(page_id, str):
         return None
     fields = (destination, page_id, attempts, due_ns, state, delivered_ns)
     if entry_crc(*fields) == crc:  # type: ignore[arg-type]  # damaged fields can have any type
         return row
     fresh = entry_crc(destination, page_id, 0, 0, "pending", None)
-    return (entry_id, destination, page_id, 0, 0, "pending", None, fresh)
+    known_ns = stored_ns if isinstance(stored_ns, int) else 0
+    return (entry_id, destination, page_id, 0, 0, "pending", None, fresh, known_ns)
 
 
 _REPAIRS: dict[str, Callable[[tuple[object, ...]], tuple[object, ...] | None]] = {

@@ -71,6 +71,11 @@ MIGRATIONS: tuple[Migration, ...] = (
                 payload BLOB)""",
         ),
     ),
+    Migration(
+        version=2,
+        # 0: stored before this was written down.
+        statements=("ALTER TABLE outbox ADD COLUMN stored_ns INTEGER NOT NULL DEFAULT 0",),
+    ),
 )
 
 SCHEMA_VERSION = MIGRATIONS[-1].version

@@ -18,7 +18,7 @@ from collections.abc import Iterator, Sequence
 
 from sentinel.core.model import Incident, Kind, SeriesKey, WindowBlock
 from sentinel.errors import StoreCorruptError, StoreError, StoreFullError
-from sentinel.ports import OutboxEntry, SeriesRow, Snapshot, Tick
+from sentinel.ports import HandedOver, OutboxEntry, SeriesRow, Snapshot, Tick
 from sentinel.runtime.component import Surroundings
 from sentinel.storage.sqlite.access import Access
 from sentinel.storage.sqlite.baselines import (
@@ -32,7 +32,7 @@ from sentinel.storage.sqlite.damage import Damage
 from sentinel.storage.sqlite.histograms import HourHistograms, histogram_hours, read_hour
 from sentinel.storage.sqlite.housekeeping import Housekeeping
 from sentinel.storage.sqlite.incidents import read_incidents, write_incidents
-from sentinel.storage.sqlite.outbox import read_entries, update_entries, write_pages
+from sentinel.storage.sqlite.outbox import hand_over, read_entries, update_entries, write_pages
 from sentinel.storage.sqlite.series import read_series
 from sentinel.storage.sqlite.session import Session
 from sentinel.storage.sqlite.trouble import Topic
@@ -233,6 +233,18 @@ class SqliteStore:
         with self._access.lock:
             self._destinations = tuple(dict.fromkeys(names))
 
+    def hand_over(self, *, oldest_ns: int) -> dict[str, HandedOver]:
+        """See `Outbox.hand_over`."""
+        with self._access.lock:
+            names = self._destinations
+            if not names:
+                return {}
+            return self._access.write(
+                "hand_over",
+                lambda session: hand_over(session.connection, names, oldest_ns=oldest_ns),
+                may_use_reserve=True,
+            )
+
     def entries(self, *, destination: str, limit: int = 1000) -> list[OutboxEntry]:
         """See `Outbox.entries`."""
         with self._access.lock:
@@ -273,7 +285,9 @@ class SqliteStore:
 
     def _put_transitions(self, session: Session, tick: Tick) -> None:
         write_incidents(session.connection, tick.incidents)
-        write_pages(session.connection, tick.pages, self._destinations)
+        write_pages(
+            session.connection, tick.pages, self._destinations, now_ns=self._clock.now_ns()
+        )
         session.connection.executemany(
             "INSERT OR IGNORE INTO notes (at_ns, text) VALUES (?, ?)",
             [(tick.block.end_ns, text) for text in tick.notes],

@@ -45,7 +45,7 @@ class Scene:
 
     def page(self, page: Page) -> None:
         """Store a page and say so."""
-        self.outbox.store(page)
+        self.outbox.store(page, now_ns=self.clock.now_ns())
         self.deliver.pages_stored([page])
 
     async def restart(self) -> None:
@@ -205,6 +205,8 @@ async def test_one_dead_destination_does_not_slow_another() -> None:
         assert "dead does not take pages" in health.sentence
         assert at.metric("sentinel_outbox_entries", "dead") == 1
         assert at.metric("sentinel_outbox_oldest_seconds", "dead") >= 100
+        await at.restart()
+        assert at.metric("sentinel_outbox_oldest_seconds", "dead") >= 100
         assert at.metric("sentinel_sends_total", "dead", result="retry") == dead.tried_count
         dead.answer = up
         await at.clock.advance(31)
@@ -254,7 +256,7 @@ async def test_a_refused_page_is_set_aside_and_shown_and_the_rest_goes_on() -> N
         assert hook.order() == ["a1-1"]
         assert at.outbox.states("hook") == {"a1-0": "parked", "a1-1": "done"}
         assert at.metric("sentinel_pages_parked_total", "hook") == 1
-        assert "refused 1 pages for good" in at.deliver.health().sentence
+        assert "refused 1 page for good" in at.deliver.health().sentence
         await at.clock.advance(CONFIG.parked_for + 20)
         assert at.outbox.states("hook")["a1-0"] == "done"
         assert at.deliver.health().status is HealthStatus.OK
@@ -323,6 +325,68 @@ async def test_an_outbox_that_fails_is_shown_and_delivery_goes_on_when_it_works(
         await at.clock.advance(5)
         assert am.order() == ["a1-0"]
         assert at.deliver.health().status is HealthStatus.OK
+
+
+async def test_on_a_full_disk_pages_go_out_from_memory_once_and_are_recorded_when_there_is_room() -> (
+    None
+):
+    """Pages waited until somebody made room; and what could be read but not updated was sent again every second."""
+    am, hook = alertmanager(), webhook()
+    async with scene(am, hook) as at:
+        at.page(firing("b2", service="fx"))
+        at.outbox.full = True
+        for _ in range(6):  # evaluation says so with every window
+            at.deliver.pages_unstored([firing()])
+            await at.clock.advance(10)
+        assert sorted(hook.order()) == ["a1-0", "b2-0"]
+        assert len(hook.taken) == 2
+        assert "pages go out from memory" in at.deliver.health().sentence
+        at.deliver.pages_unstored([firing(), resolved()])
+        await at.clock.advance(60)
+        assert [page for _, page in hook.taken if page.startswith("a1")] == ["a1-0", "a1-1"]
+        assert [page for _, page in am.taken if page.startswith("a1")][-1] == "a1-1"
+        assert at.metric("sentinel_pages_unrecorded_total", "hook") == 2
+        assert len(at.outbox.all) == 2
+        at.outbox.full = False
+        at.outbox.store(firing())
+        at.outbox.store(resolved())
+        at.deliver.pages_stored([firing(), resolved()])
+        await at.clock.advance(30)
+        assert len(hook.taken) == 3
+        assert set(at.outbox.states("hook").values()) == {"done"}
+        assert at.outbox.states("am")["a1-0"] == "done"
+        assert at.deliver.health().status is HealthStatus.OK
+        await at.restart()
+        await at.clock.advance(5)
+        assert len(hook.taken) == 3
+
+
+async def test_a_store_that_cannot_be_read_goes_on_by_what_it_said_last() -> None:
+    """A firing alert that is not sent again expires in Alertmanager, and looks resolved, while the disk fails."""
+    am = alertmanager()
+    async with scene(am) as at:
+        at.page(firing())
+        await at.clock.advance(5)
+        at.outbox.broken = at.outbox.full = True
+        await at.clock.advance(300)
+        assert 5 <= len(am.taken) <= 7
+        at.deliver.pages_unstored([resolved()])
+        await at.clock.advance(5)
+        assert am.order() == ["a1-0", "a1-1"]
+        assert at.deliver.health().status is HealthStatus.FAILING
+
+
+async def test_what_is_held_in_memory_is_bounded_and_what_was_sent_goes_first() -> None:
+    hook = webhook()
+    async with scene(hook) as at:
+        at.outbox.full = True
+        at.deliver.pages_unstored([firing(f"a{number}") for number in range(200)])
+        await at.clock.advance(5)
+        hook.answer = down
+        at.deliver.pages_unstored([firing(f"b{number}") for number in range(1000)])
+        assert at.metric("sentinel_outbox_dropped_total", "hook", reason="memory") == 0
+        at.deliver.pages_unstored([firing(f"c{number}") for number in range(7)])
+        assert at.metric("sentinel_outbox_dropped_total", "hook", reason="memory") == 7
 
 
 async def test_stop_tries_what_is_due_once_more() -> None:
