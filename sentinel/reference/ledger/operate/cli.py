@@ -39,7 +39,7 @@ _UNITS_S: Final = {"s": 1, "m": 60, "h": 3600}
 
 def run(arguments: list[str]) -> int:
     """Run one command and return its exit code."""
-    options = _parser().parse_args(arguments)
+    options = build_parser().parse_args(arguments)
     try:
         code: int = options.command(options)
     except KeyboardInterrupt:
@@ -60,7 +60,8 @@ def run(arguments: list[str]) -> int:
     return code
 
 
-def _parser() -> argparse.ArgumentParser:
+def build_parser() -> argparse.ArgumentParser:
+    """The whole grammar."""
     parser = argparse.ArgumentParser(
         prog="sentinel-ledger",
         description="A small real payments ledger, for Sentinel to watch.",
