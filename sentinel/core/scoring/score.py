@@ -196,8 +196,8 @@ def _levels(
 def _jumps(rows: _Halves, level: _Halves) -> _Halves:
     """Median of the residuals just before each window; the level where there are fewer than two."""
     median, count = median_of_rows(rows)
-    few = count < 2
-    if np.count_nonzero(few):
+    if count is not None:
+        few = count < 2
         median[few] = level[few]
     return median
 
@@ -247,7 +247,9 @@ def _verdicts(
     distance: _Halves,
 ) -> VerdictBlock:
     """The band, and the score as the distance from its middle in units of the half that was crossed."""
-    before = np.concatenate([state.previous[None], statistic[:-1]])
+    before = state.previous[None]
+    if len(statistic) > 1:
+        before = np.concatenate([before, statistic[:-1]])
     demanded = np.abs(expected)
     demanded *= facts.deviation_ratio_min
     np.maximum(demanded, facts.deviation_min, out=demanded)
@@ -256,8 +258,7 @@ def _verdicts(
     np.maximum(demanded, calls, out=demanded)
     above = half * _needed(before, facts, 0)
     np.maximum(above, demanded, out=above)
-    np.negative(before, out=before)
-    below = half * _needed(before, facts, 1)
+    below = half * _needed(-before, facts, 1)
     np.maximum(below, demanded, out=below)
     below += facts.below_extra
     upper, lower = expected + above, expected - below

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from sentinel.core.model import WindowBlock
 from sentinel.core.scoring.hours import end_hour
 from sentinel.core.scoring.settings import HOUR_NS, ScoringSettings
@@ -37,7 +39,8 @@ def span(state: DetectorState, block: WindowBlock) -> int:
 
     While a scale is borrowed it changes with every window, so windows are scored singly.
     """
-    if state.borrowed.max(initial=-1) >= 0:
+    facts = state.hourly
+    if facts.borrowing if facts is not None else np.count_nonzero(state.borrowed >= 0):
         return 1
     to_hour_end = -(-(HOUR_NS - block.start_ns % HOUR_NS) // block.step_ns)
     by_memory = max(1, _CELLS_MAX // max(1, block.series_count))

@@ -19,29 +19,30 @@ Floats = TypeVar("Floats", NDArray[np.float32], NDArray[np.float64])
 _LOW, _HIGH = 1, 2
 
 
-def median_of_rows(rows: Floats) -> tuple[Floats, NDArray[np.intp]]:
-    """Median down axis 0, NaN left out, and how many numbers there were.
+def median_of_rows(rows: Floats) -> tuple[Floats, NDArray[np.intp] | None]:
+    """Median down axis 0, NaN left out, and how many numbers there were; None for all of them everywhere.
 
     An even count gives the mean of the two in the middle; no number at all gives NaN. Numbers must be finite.
 
     >>> median, count = median_of_rows(np.array([[3.0, np.nan], [1.0, 8.0], [2.0, np.nan]]))
-    >>> median.tolist(), count.tolist()
+    >>> median.tolist(), None if count is None else count.tolist()
     ([2.0, 8.0], [3, 1])
     """
     height = rows.shape[0]
     wanted = tuple(sorted({(height - 1) // 2, height // 2}))
     sorted_rows = _run(_network(height, wanted), list(rows))
     median = _middle(sorted_rows[wanted[0]], sorted_rows[wanted[-1]])
-    count = np.full(median.shape, height, np.intp)
     # Every number of a column takes part in its median, and NaN wins each comparison: a column with a NaN
     # anywhere has NaN here.
     missing = np.isnan(median)
-    if np.count_nonzero(missing):
-        short = np.flatnonzero(missing)
-        columns = rows.reshape(height, -1).take(short, axis=1)
-        found = height - np.count_nonzero(np.isnan(columns), axis=0)
-        count.reshape(-1)[short] = found
-        median.reshape(-1)[short] = _median_of_short(columns, found)
+    if not np.count_nonzero(missing):
+        return median, None
+    short = np.flatnonzero(missing)
+    columns = rows.reshape(height, -1).take(short, axis=1)
+    found = height - np.count_nonzero(np.isnan(columns), axis=0)
+    count = np.full(median.shape, height, np.intp)
+    count.reshape(-1)[short] = found
+    median.reshape(-1)[short] = _median_of_short(columns, found)
     return median, count
 
 
