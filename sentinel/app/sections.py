@@ -202,9 +202,17 @@ class IncidentsConfig:
     members_max: int = setting(
         _INCIDENT.members_max, help="Most series listed on one incident, strangest first."
     )
+    runbooks_url: str = setting(
+        "",
+        help="Where a copy of `docs/runbooks/` is served. Pages then carry `runbook_url`: this address, the alert's "
+        "name and `.md`. Empty leaves it out.",
+    )
     guards: GuardsConfig = setting(GuardsConfig(), help="Static limits from the first minute.")
 
     def __post_init__(self) -> None:
+        if self.runbooks_url and not self.runbooks_url.startswith(("http://", "https://")):
+            msg = "runbooks_url must begin with http:// or https://"
+            raise ValueError(msg)
         if self.worsen_score_ratio < 0:
             msg = "worsen_score_ratio must not be negative"
             raise ValueError(msg)
@@ -237,5 +245,6 @@ class IncidentsConfig:
             zone_name="" if is_utc else zone,
             zone_offsets=() if is_utc else zone_offsets(zone, now_ns=now_ns),
             next_steps=steps,
+            runbooks_url=self.runbooks_url.rstrip("/"),
             guards=self.guards.settings(),
         )

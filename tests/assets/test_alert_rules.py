@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 import yaml
 
+from sentinel.core.incidents.identity import ALERT_NAMES, STORM_ALERT_NAME
 from sentinel.runtime.catalogue import CATALOGUE
 from sentinel.runtime.metrics import MetricType
 from tests.support.skips import require_binary
@@ -67,7 +68,7 @@ def test_a_rule_says_who_must_look_and_what_to_do(rule: dict[str, Any]) -> None:
 
 def test_every_runbook_belongs_to_an_alert() -> None:
     pages = {path.stem for path in (ROOT / "docs/runbooks").glob("*.md")} - {"index"}
-    sent_by_sentinel = {"SentinelAnomaly", "SentinelGuard", "SentinelBlind", "SentinelHeartbeat"}
+    sent_by_sentinel = {*ALERT_NAMES.values(), STORM_ALERT_NAME, "SentinelHeartbeat"}
     assert pages == set(_names) | sent_by_sentinel
 
 

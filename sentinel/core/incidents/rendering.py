@@ -1,7 +1,7 @@
 """The words of a page: what, since when, how far from expected, what moved first, what to type next.
 
 Everything is text, cleaned and bounded; nothing in here is identity. The line order is the order in which a
-person on a phone needs it.
+person on a phone needs it. What is over is told in the past tense: a resolved page is often the first one that is read.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from sentinel.core.incidents.identity import alert_labels, page_id_of
+from sentinel.core.incidents.identity import ALERT_NAMES, alert_labels, page_id_of
 from sentinel.core.incidents.settings import IncidentSettings
 from sentinel.core.incidents.text import clock_time, cut_bytes, lines, one_line, quantity, span
 from sentinel.core.model import (
@@ -68,6 +68,7 @@ def page_of(
                 "reason": reason.value,
                 "incident": incident.incident_id,
                 "since": _time(incident.opened_ns, settings),
+                "runbook_url": runbook_url(ALERT_NAMES[incident.kind], settings),
                 **_measured(incident),
                 **_evidence(incident, settings),
                 "next": "\n".join(_next_steps(incident, settings)),
@@ -76,6 +77,11 @@ def page_of(
         starts_ns=incident.opened_ns,
         ends_ns=incident.resolved_ns if resolved else None,
     )
+
+
+def runbook_url(alert_name: str, settings: IncidentSettings) -> str:
+    """Where it is written what to do about an alert of this name; empty when that is served nowhere."""
+    return f"{settings.runbooks_url}/{alert_name}.md" if settings.runbooks_url else ""
 
 
 def bounded(annotations: dict[str, str]) -> dict[str, str]:
@@ -115,43 +121,52 @@ def primary(incident: Incident) -> Member | None:
 def _summary(incident: Incident, reason: PageReason, settings: IncidentSettings) -> str:
     since = _time(incident.opened_ns, settings)
     service = one_line(incident.group, characters_max=60)
-    if incident.kind is IncidentKind.BLIND:
-        if incident.resolved_ns is not None:
-            return f"{service}: the blind ticket closes; nothing was heard from {since} on"
-        return f"{service}: blind, nothing is heard from it since {since}"
     member = primary(incident)
-    what = "something is unusual" if member is None else _symptom(member)
     if incident.resolved_ns is not None:
-        lasted = span((incident.resolved_ns - incident.opened_ns) / 1e9)
-        return f"{service}: back to normal after {lasted} ({what}, since {since})"
+        lasted_ns = incident.resolved_ns - incident.opened_ns
+        lasted = span(lasted_ns / 1e9)
+        if incident.kind is IncidentKind.BLIND:
+            # A ticket ends when the source is heard, when it is forgotten, or when nobody watches any more.
+            if not settings.guards.enabled or lasted_ns >= settings.guards.forget_after_ns:
+                return f"{service}: no longer watched; it was blind from {since} on"
+            return f"{service}: heard again after {lasted}; it was blind from {since} on"
+        if member is None:
+            return f"{service}: back to normal after {lasted} (since {since})"
+        measured = _against(member, past=True)
+        return f"{service}: back to normal after {lasted} ({_symptom(member, past=True)}: {measured}, since {since})"
+    if incident.kind is IncidentKind.BLIND:
+        return f"{service}: blind, not heard since {since}; whether it works is not known"
+    what = "something is unusual" if member is None else _symptom(member)
     prefix = {PageReason.WORSENED: "worse: ", PageReason.REMINDER: "still: "}.get(reason, "")
     measured = "" if member is None else f": {_against(member)}"
     return f"{service}: {prefix}{what}{measured}, since {since}"
 
 
-def _symptom(member: Member) -> str:
+def _symptom(member: Member, *, past: bool = False) -> str:
     signal, place = member.key.signal, _place(member)
     high = member.direction >= 0
+    there, now = ("there were ", "was") if past else ("", "is")
     if signal == SIGNAL_ERRORS:
-        return f"calls fail at {place}" if high else f"unusually few errors at {place}"
-    if signal == SIGNAL_LATENCY:
-        return f"{place} is slow" if high else f"{place} is unusually fast"
-    if signal == SIGNAL_TRAFFIC:
         if high:
-            return f"more calls than usual at {place}"
-        return (
-            f"no calls at {place}" if member.value == 0.0 else f"fewer calls than usual at {place}"
-        )
+            return f"calls {'failed' if past else 'fail'} at {place}"
+        return f"{there}unusually few errors at {place}"
+    if signal == SIGNAL_LATENCY:
+        return f"{place} {now} {'slow' if high else 'unusually fast'}"
+    if signal == SIGNAL_TRAFFIC:
+        how_many = "more" if high else "fewer"
+        if not high and member.value == 0.0:
+            return f"{there}no calls at {place}"
+        return f"{there}{how_many} calls than usual at {place}"
     name = one_line(signal, characters_max=60)
-    return f"{name} of {place} is {'high' if high else 'low'}"
+    return f"{name} of {place} {now} {'high' if high else 'low'}"
 
 
 def _place(member: Member) -> str:
     return one_line(f"{member.key.stage} {member.key.route}", characters_max=100)
 
 
-def _against(member: Member) -> str:
-    value = quantity(member.value, member.key)
+def _against(member: Member, *, past: bool = False) -> str:
+    value = quantity(member.value, member.key) + (" at worst" if past else "")
     if math.isnan(member.expected):
         return f"{value} ({member.why})" if member.why else value
     return f"{value}, expected {quantity(member.expected, member.key)}{_band(member)}"
@@ -180,10 +195,13 @@ def _description(
     incident: Incident, member_count: int, settings: IncidentSettings, note: str
 ) -> str:
     parts = [note] if note else []
+    past = incident.resolved_ns is not None
     if incident.kind is IncidentKind.BLIND:
         parts.append(
-            "Neither zero nor late: the source sends nothing. Nothing else is said about it while it is blind, "
-            "and its open incidents stay open."
+            "No telemetry of it arrived: neither zero nor late. Its open incidents stayed open."
+            if past
+            else "No telemetry of it arrives: neither zero nor late. Does it run, and does its exporter reach "
+            "Sentinel? Nothing else is said about it while it is blind, and its open incidents stay open."
         )
         return "\n".join(parts)
     main = primary(incident)
@@ -191,12 +209,15 @@ def _description(
     if main is not None and main.why and not math.isnan(main.expected):
         parts.append(main.why[:1].upper() + main.why[1:])
     parts.extend(
-        f"Also: {_symptom(member)}: {_against(member)}{_guard_of(member)}"
+        f"Also: {_symptom(member, past=past)}: {_against(member, past=past)}{_guard_of(member)}"
         for member in others[:_LISTED_MEMBERS_MAX]
     )
     more = member_count - 1 - min(len(others), _LISTED_MEMBERS_MAX)
     if more > 0:
         parts.append(f"And {more} more series.")
+    if past and incident.members:
+        last_ns = max(member.last_ns for member in incident.members)
+        parts.append(f"Last out of the ordinary at {_time(last_ns, settings)}, quiet since.")
     parts.append(_moved_first(incident, settings))
     parts.extend(f"Trace: {_trace(exemplar)}" for exemplar in incident.exemplars[:1])
     parts.extend(f"Log: {_log_line(line)}" for line in incident.log_lines[:1])
@@ -215,13 +236,13 @@ def _moved_first(incident: Incident, settings: IncidentSettings) -> str:
         )
         return (
             f"Moved first: {where} ({mover.signal}) at {_time(mover.at_ns, settings)}, {lead}."
-            " That is precedence, not yet cause."
+            " That is an order in time, not a cause."
         )
     stages = {member.key.stage for member in incident.members}
     if len(stages) == 1:
-        return (
-            f"Only the {one_line(stages.pop(), characters_max=60)} stage has left its band so far."
-        )
+        stage = one_line(stages.pop(), characters_max=60)
+        over = incident.resolved_ns is not None
+        return f"Only the {stage} stage {'was affected' if over else 'is affected so far'}."
     return "No clear first mover."
 
 

@@ -81,6 +81,7 @@ class IncidentSettings:
         zone_offsets: (from this instant, offset from UTC in seconds), ascending.
         next_steps: what to type next; `{incident_id}`, `{service}` and `{trace_id}` are filled in, and a line
             whose placeholder has nothing to say is left out.
+        runbooks_url: where the runbooks are served, without a slash at the end; "" when nowhere.
         guards: the static limits.
     """
 
@@ -101,6 +102,7 @@ class IncidentSettings:
     zone_name: str = ""
     zone_offsets: tuple[tuple[int, int], ...] = ()
     next_steps: tuple[str, ...] = ("sentinel incidents {incident_id}",)
+    runbooks_url: str = ""
     guards: GuardSettings = field(default_factory=GuardSettings)
 
     def __post_init__(self) -> None:

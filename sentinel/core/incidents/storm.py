@@ -20,7 +20,7 @@ from sentinel.core.incidents.identity import (
     labels_of,
     page_id_of,
 )
-from sentinel.core.incidents.rendering import bounded
+from sentinel.core.incidents.rendering import bounded, runbook_url
 from sentinel.core.incidents.settings import MINUTE_NS, IncidentSettings
 from sentinel.core.incidents.text import clock_time, one_line
 from sentinel.core.model import Incident, Page, PageReason, PageStatus, Severity
@@ -127,6 +127,7 @@ def _told(
                 "reason": reason.value,
                 "incident": incident_id,
                 "since": since,
+                "runbook_url": runbook_url(STORM_ALERT_NAME, settings),
                 "next": "\n".join(step for step in settings.next_steps if "{" not in step),
             }
         ),

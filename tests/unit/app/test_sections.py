@@ -23,7 +23,16 @@ NOW_NS = 1_790_000_000_000_000_000
 
 
 def doubled(name: str, value: Any) -> dict[str, Any]:
+    if isinstance(value, str):
+        return {name: "https://runbooks.example"}
     return {name: not value if isinstance(value, bool) else value * 2}
+
+
+def test_runbooks_are_served_at_an_address() -> None:
+    made = IncidentsConfig(runbooks_url="https://runbooks.example/")
+    assert made.settings(zone=Zone("UTC"), now_ns=0).runbooks_url == "https://runbooks.example"
+    with pytest.raises(ValueError, match="runbooks_url must begin with"):
+        IncidentsConfig(runbooks_url="runbooks.example")
 
 
 def test_the_defaults_are_the_cores_own() -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -27,6 +29,7 @@ from sentinel.core.model import (
     Severity,
 )
 
+ROOT = Path(__file__).parents[4]
 T0_NS = 1_790_000_000_000_000_000
 EDGE = SeriesKey("payments", "edge", "POST /v1/transfers", "latency")
 DATABASE = SeriesKey("payments", "database", "UPDATE accounts", "latency")
@@ -116,7 +119,71 @@ def test_a_resolved_page_says_how_long_it_lasted() -> None:
     made = page(over, PageReason.RESOLVED)
     assert made.status == "resolved"
     assert made.ends_ns == over.resolved_ns
-    assert made.annotations["summary"].startswith("payments: back to normal after 1 h 30 min (")
+    assert made.annotations["summary"] == (
+        "payments: back to normal after 1 h 30 min (edge POST /v1/transfers was slow: 2.41 s at worst, "
+        "expected 120 ms (band 0 ms to 250 ms), since 2026-09-21 14:13:20 UTC)"
+    )
+    description = made.annotations["description"]
+    assert "Also: database UPDATE accounts was slow: 8.2 s at worst" in description
+    assert "Last out of the ordinary at 2026-09-21 14:13:20 UTC, quiet since." in description
+
+
+def test_what_is_over_is_not_told_as_if_it_were_going_on() -> None:
+    """A resolved page said "calls fail", "is slow", "has left its band so far", "the source sends nothing"."""
+    over = replace(
+        INCIDENT, state=IncidentState.RESOLVED, resolved_ns=T0_NS + 600 * 10**9, first_mover=None
+    )
+    for signal, direction, value in (
+        ("errors", 1, 0.5),
+        ("errors", -1, 0.0),
+        ("latency", 1, 9.0),
+        ("latency", -1, 0.01),
+        ("traffic", 1, 900.0),
+        ("traffic", -1, 2.0),
+        ("traffic", -1, 0.0),
+        ("pending", 1, 7.0),
+    ):
+        one = member(EDGE._replace(signal=signal), value, direction=direction)
+        made = page(replace(over, members=(one,)), PageReason.RESOLVED, count=1).annotations
+        text = f"{made['summary']} {made['description']}"
+        assert re.search(r" (failed|was|were) ", made["summary"])
+        assert not re.search(r"\b(is|are|fail|has|so far)\b", text), text
+        assert "Only the edge stage was affected." in text
+
+
+@pytest.mark.parametrize(
+    ("minutes", "words"),
+    [(10, "payments: heard again after 10 min;"), (25 * 60, "payments: no longer watched;")],
+)
+def test_the_end_of_blindness_says_how_it_ended(minutes: int, words: str) -> None:
+    """A ticket that "closes" left it open whether the source was back or had been given up."""
+    blind = replace(
+        INCIDENT,
+        kind=IncidentKind.BLIND,
+        state=IncidentState.RESOLVED,
+        resolved_ns=T0_NS + minutes * 60 * 10**9,
+        members=(),
+        first_mover=None,
+    )
+    made = page(blind, PageReason.RESOLVED, count=0).annotations
+    assert made["summary"].startswith(words)
+    assert "No telemetry of it arrived" in made["description"]
+
+
+def test_a_page_links_its_runbook_where_runbooks_are_served() -> None:
+    assert "runbook_url" not in page(INCIDENT).annotations
+    served = replace(SETTINGS, runbooks_url="https://wiki.example/runbooks")
+    for kind in IncidentKind:
+        made = page_of(
+            replace(INCIDENT, kind=kind),
+            reason=PageReason.OPENED,
+            sequence=0,
+            member_count=2,
+            settings=served,
+        )
+        name = made.labels["alertname"]
+        assert made.annotations["runbook_url"] == f"https://wiki.example/runbooks/{name}.md"
+        assert (ROOT / "docs/runbooks" / f"{name}.md").is_file()
 
 
 def test_a_blind_source_is_neither_zero_nor_late() -> None:
@@ -131,7 +198,7 @@ def test_a_blind_source_is_neither_zero_nor_late() -> None:
     )
     made = page(blind, count=0)
     assert made.labels["alertname"] == "SentinelBlind"
-    assert "blind, nothing is heard from it" in made.annotations["summary"]
+    assert "blind, not heard since 2026-09-21 14:13:20 UTC" in made.annotations["summary"]
     assert "first_mover" not in made.annotations
 
 
@@ -158,7 +225,7 @@ def test_without_a_baseline_the_guard_says_why() -> None:
     one = member(EDGE, 6.0, NAN, lower=NAN, upper=NAN, why="static guard: too slow")
     made = page(replace(INCIDENT, members=(one,), first_mover=None), count=1).annotations
     assert "6 s (static guard: too slow)" in made["summary"]
-    assert made["first_mover"] == "Only the edge stage has left its band so far."
+    assert made["first_mover"] == "Only the edge stage is affected so far."
     assert "expected" not in made
 
 
