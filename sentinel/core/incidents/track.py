@@ -118,6 +118,13 @@ class _Window:
     def end_ns(self) -> int:
         return self.start_ns + self.block.step_ns
 
+    def value_of(self, series_id: int) -> float:
+        """The value of a series; NaN where there is none."""
+        series = self.block.series
+        column = int(np.searchsorted(series, series_id))
+        known = column < len(series) and int(series[column]) == series_id
+        return float(self.block.value[self.at, column]) if known else float("nan")
+
     def sighting(self, column: int, trip: Trip | None) -> Sighting:
         at, key = self.at, self.layout.keys[column]
         score = float(self.verdicts.score[at, column])
@@ -212,6 +219,7 @@ def _sightings(
             state.pending,
             falls,
             start_ns=window.start_ns,
+            value_of=window.value_of,
             is_heard=lambda service: bool(_of_service(heard, layout, service)),
             was_silent=lambda service: bool(_of_service(unheard_before, layout, service)),
             after_silence_count=settings.after_silence_window_count,

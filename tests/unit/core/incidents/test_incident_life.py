@@ -142,12 +142,24 @@ HEARING = replace(
 )
 
 
-def after_silence(scores: Sequence[float], *, silent: Sequence[int]) -> list[str]:
-    """Reasons of the pages about one series' traffic that is low where its score is high."""
-    heard = [[at not in silent] for at in range(len(scores))]
-    return reasons(
-        told({1: TRAFFIC}, [[one] for one in scores], settings=HEARING, direction=-1, heard=heard)
+def after_silence(windows: Sequence[tuple[float, float]]) -> list[str]:
+    """Reasons of the pages about traffic that is low where its score is high; NaN where its source is not heard.
+
+    Each window is a value, whose band is 0.5 to 1.5, and a score.
+    """
+    keys = {1: TRAFFIC}
+    block = block_of(
+        keys,
+        [[value] for value, _ in windows],
+        heard=[[value == value] for value, _ in windows],  # NaN is not itself
     )
+    verdicts = verdicts_of(block, [[score] for _, score in windows], direction=-1)
+    return reasons(track(TrackerState(), block, verdicts, keys, HEARING))
+
+
+USUAL, SILENT, ZERO, PART = (1.0, 0.0), (NAN, NAN), (0.0, 2.0), (0.7, 1.2)
+FOLLOWED = (0.0, 0.4)
+"""Still no calls, and the band has followed them down."""
 
 
 def test_a_source_that_comes_back_is_not_low() -> None:
@@ -155,22 +167,21 @@ def test_a_source_that_comes_back_is_not_low() -> None:
 
     The window after it was seen in part only, and looked like a fall too.
     """
-    assert after_silence([0.0, NAN, 2.0, 1.2, 0.0, 0.0], silent=[1]) == []
-    assert after_silence([0.0, NAN, 2.0, 0.0, 0.0, 0.0], silent=[1]) == []
+    assert after_silence([USUAL, SILENT, ZERO, PART, USUAL, USUAL]) == []
+    assert after_silence([USUAL, SILENT, ZERO, USUAL, USUAL]) == []
 
 
 def test_a_source_that_comes_back_and_stays_low_pages_in_the_third_window() -> None:
-    assert after_silence([0.0, NAN, 2.0, 2.0, 2.0], silent=[1]) == ["opened"]
-    assert after_silence([0.0, NAN, 2.0, 2.0], silent=[1]) == []
+    assert after_silence([USUAL, SILENT, ZERO, FOLLOWED, FOLLOWED]) == ["opened"]
+    assert after_silence([USUAL, SILENT, ZERO, ZERO, ZERO]) == ["opened"]
+    assert after_silence([USUAL, SILENT, ZERO, ZERO]) == []
 
 
 def test_a_fall_that_waits_is_not_forgotten_in_short_silences_but_in_long_ones() -> None:
     """A source whose calls stopped, heard once a minute by its metrics, must still page."""
-    sparse = [NAN] * 4 + [2.0, 2.0]
-    silent = [at for at in range(25) if at % 6 in (1, 2, 3, 4)]
-    assert after_silence([0.0, *sparse, *sparse], silent=silent) == ["opened"]
-    long = [*range(1, 5), *range(7, 47)]
-    assert after_silence([0.0] + [NAN] * 4 + [2.0] * 2 + [NAN] * 40 + [2.0], silent=long) == []
+    sparse = [SILENT] * 4 + [ZERO, FOLLOWED]
+    assert after_silence([USUAL, *sparse, *sparse]) == ["opened"]
+    assert after_silence([USUAL, *sparse, *[SILENT] * 40, FOLLOWED, FOLLOWED]) == []
 
 
 def test_a_storm_is_capped_and_what_is_held_is_listed_and_pages_in_turn() -> None:
