@@ -5,6 +5,7 @@ Run as `python -m tests.support.store_process ACTION DIRECTORY [NUMBER]`.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import resource
@@ -13,10 +14,14 @@ import sys
 import time
 from pathlib import Path
 
+from sentinel.core.model import Page
 from sentinel.errors import StoreError, StoreFullError
+from sentinel.pipeline.deliver import Deliver, DeliverConfig
 from sentinel.ports import Tick
+from sentinel.runtime.clock import SystemClock
 from sentinel.runtime.settings import ByteSize
-from sentinel.storage.sqlite import SqliteStore, StoreConfig
+from sentinel.storage.sqlite import SqliteStore, Store, StoreConfig
+from tests.support.outbox import ScriptedDestination
 from tests.support.store_blocks import STEP_NS, block, incident, keys, page
 from tests.support.surroundings import make_surroundings
 
@@ -122,6 +127,71 @@ def meet_a_file_limit(directory: str) -> None:
     sys.stdout.write(json.dumps(told))
 
 
+def page_without_reserve(directory: str, first: int) -> None:
+    """Open a store on a disk that is nearly full, page until nothing fits, and go on; told line by line as JSON.
+
+    What evaluation does with a window that is not stored is done here: its pages are given to delivery with
+    every further window. After a line from standard input there is room again.
+    """
+    asyncio.run(_page_without_reserve(directory, first))
+
+
+async def _page_without_reserve(directory: str, first: int) -> None:
+    surroundings = make_surroundings(SystemClock())
+    store = Store(StoreConfig(directory=directory), surroundings)
+    hook = ScriptedDestination("hook", forgets=False)
+    deliver = Deliver(
+        DeliverConfig(), store.sync, [hook], surroundings=surroundings, run_blocking=store.run
+    )
+    await store.start()
+    await deliver.start()
+    waiting: list[Page] = []
+    is_freed = False
+    for at in range(first, first + 10_000):
+        waiting.append(page(f"inc-{at}"))
+        tick = Tick(block=block([1], at=at), pages=tuple(waiting))
+        try:
+            await store.run(store.sync.append_tick, tick)
+        except StoreError:
+            deliver.pages_unstored(waiting)
+            for _ in range(100):
+                if len(hook.taken) > at - first:
+                    break
+                await asyncio.sleep(0.05)
+            taken = [page_id for _, page_id in hook.taken]
+            told = {
+                "decided": at - first + 1,
+                "waiting": len(waiting),
+                "taken": len(taken),
+                "different": len(set(taken)),
+                "status": store.health().status,
+                "sentence": store.health().sentence,
+                "unrecorded": surroundings.metrics.value(
+                    "sentinel_pages_unrecorded_total", destination="hook"
+                ),
+            }
+            os.write(1, json.dumps(told).encode() + b"\n")
+            sys.stdin.readline()
+            is_freed = True
+        else:
+            deliver.pages_stored(waiting)
+            waiting.clear()
+            if is_freed:
+                break
+    await asyncio.sleep(1.0)
+    await deliver.stop()
+    left = await store.run(store.sync.entries, destination="hook")
+    taken = [page_id for _, page_id in hook.taken]
+    told = {
+        "taken": len(taken),
+        "different": len(set(taken)),
+        "left": [entry.page.page_id for entry in left],
+        "status": store.health().status,
+    }
+    await store.stop()
+    os.write(1, json.dumps(told).encode() + b"\n")
+
+
 def _window_count(store: SqliteStore) -> int:
     return sum(
         one.window_count for one in store.windows(step_ns=STEP_NS, start_ns=0, end_ns=2**62)
@@ -134,6 +204,8 @@ if __name__ == "__main__":
         write_until_killed(where, int(sys.argv[3]))
     elif action == "hold":
         hold(where)
+    elif action == "page":
+        page_without_reserve(where, int(sys.argv[3]))
     elif action == "fill":
         fill_the_disk(where)
     else:

@@ -15,6 +15,7 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -41,6 +42,7 @@ def start(
             *args,
         ],
         cwd=_ROOT,
+        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},
@@ -150,18 +152,79 @@ def test_removing_files_beside_the_store_lets_no_second_process_in(tmp_path: Pat
         end(first)
 
 
+def on_a_disk(place: Path, size: str) -> tuple[str, ...]:
+    """What a command begins with so that `place`, its next word, is a disk of this size for it alone."""
+    mount = ("unshare", "-m", "sh", "-c", f'mount -t tmpfs -o size={size} tmpfs "$0" && exec "$@"')
+    probe = subprocess.run(  # fixed words
+        [*mount, str(place), "true"], capture_output=True, timeout=20, check=False
+    )
+    if probe.returncode != 0:
+        pytest.skip("mounting a small disk needs root; the limit on file sizes is tried instead")
+    return mount
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of 768 KiB that outlives the processes on it: too small for any reserve."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    mount = ("mount", "-t", "tmpfs", "-o", "size=768k", "tmpfs", str(place))
+    if subprocess.run(mount, capture_output=True, timeout=20, check=False).returncode != 0:
+        pytest.skip("mounting a small disk needs root")
+    try:
+        yield place
+    finally:
+        subprocess.run(("umount", "-l", str(place)), timeout=20, check=True)
+
+
+@pytest.mark.integration
+@pytest.mark.timeout(120)
+def test_without_a_reserve_pages_go_out_from_memory_and_the_health_says_so(
+    small_disk: Path,
+) -> None:
+    """The health said "pages are kept" while they waited in memory, unsent, and a kill lost them.
+
+    The first process is killed while it is so, the second is given room again.
+    """
+    store = small_disk / "store"
+    process = start("page", store, "0")
+    try:
+        first = json.loads(read_line(process))
+    finally:
+        end(process)
+    assert first["status"] == "failing"
+    assert "no reserve is held" in first["sentence"]
+    assert "kept in memory only, and a restart loses them" in first["sentence"]
+    assert first["unrecorded"] >= first["waiting"] == 1
+    assert first["taken"] == first["different"] == first["decided"] > 1
+
+    process = start("page", store, "50000")
+    try:
+        second = json.loads(read_line(process))
+        assert second["status"] == "failing"
+        assert second["taken"] == second["different"] >= second["decided"]
+        subprocess.run(("mount", "-o", "remount,size=8m", str(small_disk)), timeout=20, check=True)
+        assert process.stdin is not None
+        process.stdin.write(b"\n")
+        process.stdin.flush()
+        last = json.loads(read_line(process))
+        process.communicate(timeout=20)
+    finally:
+        end(process)
+    assert last["left"] == []
+    assert last["status"] == "ok"
+    assert last["taken"] == last["different"] == second["taken"] + 1
+    reopened = SqliteStore(StoreConfig(directory=str(store)), make_surroundings())
+    reopened.open()
+    assert reopened.trouble == ""
+    reopened.close()
+
+
 @pytest.mark.integration
 @pytest.mark.timeout(120)
 def test_a_full_disk_drops_windows_and_keeps_pages(tmp_path: Path) -> None:
     """A disk of 4 MiB is filled by somebody else while incidents open."""
-    mount = ("unshare", "-m", "sh", "-c")
-    script = 'mount -t tmpfs -o size=4m tmpfs "$0" && exec "$@"'
-    probe = subprocess.run(  # fixed words
-        [*mount, script, str(tmp_path), "true"], capture_output=True, timeout=20, check=False
-    )
-    if probe.returncode != 0:
-        pytest.skip("mounting a small disk needs root; the limit on file sizes is tried instead")
-    process = start("fill", tmp_path / "store", prefix=(*mount, script, str(tmp_path)))
+    process = start("fill", tmp_path / "store", prefix=(*on_a_disk(tmp_path, "4m"), str(tmp_path)))
     found = told(process)
     assert found["windows_before"] == 20
     assert found["pages_while_full"] == found["pages_reopened_full"] == 40
