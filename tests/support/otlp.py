@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import TypeVar
 
 from google.protobuf import json_format
 from google.protobuf.message import DecodeError
@@ -18,9 +19,11 @@ from sentinel.errors import MalformedInputError
 from sentinel.ports import SampleSink
 from sentinel.receivers.otlp_grpc import OtlpGrpcConfig, OtlpGrpcListenConfig, OtlpGrpcReceiver
 from sentinel.receivers.otlp_http import OtlpHttpConfig, OtlpHttpListenConfig, OtlpHttpReceiver
-from sentinel.runtime.component import Surroundings
+from sentinel.runtime.component import Component, Surroundings
 from sentinel.runtime.otlp_reply import OtlpEncoding, OtlpSignal
 from tests.support.surroundings import make_surroundings
+
+Receiver = TypeVar("Receiver", bound=Component)
 
 
 class CountingDecoder:
@@ -90,39 +93,40 @@ def traces_request(*names: str) -> bytes:
     return request.SerializeToString()
 
 
-@asynccontextmanager
-async def http_receiver(
+def http_receiver(
     sink: SampleSink,
     config: OtlpHttpConfig | None = None,
     surroundings: Surroundings | None = None,
-) -> AsyncIterator[OtlpHttpReceiver]:
+) -> AbstractAsyncContextManager[OtlpHttpReceiver]:
     """OTLP over HTTP on a free port of loopback."""
-    receiver = OtlpHttpReceiver(
-        config or OtlpHttpConfig(listen=OtlpHttpListenConfig(port=0)),
-        sink,
-        surroundings or make_surroundings(),
-        make_decoder=CountingDecoder,
+    return _running(
+        OtlpHttpReceiver(
+            config or OtlpHttpConfig(listen=OtlpHttpListenConfig(port=0)),
+            sink,
+            surroundings or make_surroundings(),
+            make_decoder=CountingDecoder,
+        )
     )
-    await receiver.start()
-    try:
-        yield receiver
-    finally:
-        await receiver.stop()
 
 
-@asynccontextmanager
-async def grpc_receiver(
+def grpc_receiver(
     sink: SampleSink,
     config: OtlpGrpcConfig | None = None,
     surroundings: Surroundings | None = None,
-) -> AsyncIterator[OtlpGrpcReceiver]:
+) -> AbstractAsyncContextManager[OtlpGrpcReceiver]:
     """OTLP over gRPC on a free port of loopback."""
-    receiver = OtlpGrpcReceiver(
-        config or OtlpGrpcConfig(listen=OtlpGrpcListenConfig(port=0)),
-        sink,
-        surroundings or make_surroundings(),
-        make_decoder=CountingDecoder,
+    return _running(
+        OtlpGrpcReceiver(
+            config or OtlpGrpcConfig(listen=OtlpGrpcListenConfig(port=0)),
+            sink,
+            surroundings or make_surroundings(),
+            make_decoder=CountingDecoder,
+        )
     )
+
+
+@asynccontextmanager
+async def _running(receiver: Receiver) -> AsyncIterator[Receiver]:
     await receiver.start()
     try:
         yield receiver

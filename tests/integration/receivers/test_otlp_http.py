@@ -72,6 +72,32 @@ async def test_success_is_200_with_an_empty_message_in_the_request_s_encoding() 
     assert [record.event for batch in sink.batches for record in batch.logs] == ["a", "b"]
 
 
+@pytest.mark.parametrize(
+    "content_type",
+    ["application/x-protobuf; charset=utf-8", "Application/X-Protobuf ;a=b", "application/x-protobuf" + ";" * 8000],
+    ids=["parameter", "upper_case", "semicolons"],
+)  # fmt: skip
+async def test_parameters_of_the_content_type_are_not_read(
+    monkeypatch: pytest.MonkeyPatch, content_type: str
+) -> None:
+    """A header of nothing but semicolons held the loop for two seconds: the library's parser takes each one anew."""
+
+    def parse(value: str) -> object:
+        msg = "the parameters were parsed"
+        raise AssertionError(msg)
+
+    sink = ListSink()
+    async with http_receiver(sink) as receiver:
+        head = (
+            f"POST /v1/traces HTTP/1.1\r\nHost: localhost\r\nContent-Type: {content_type}\r\n"
+            "Content-Length: 0\r\nConnection: close\r\n\r\n"
+        )
+        monkeypatch.setattr("aiohttp.helpers.parse_mimetype", parse)
+        monkeypatch.setattr("aiohttp.helpers.parse_content_type", parse)
+        answer = await exchange(receiver.port, head.encode())
+    assert answer.startswith(b"HTTP/1.1 200 ")
+
+
 async def test_partial_success_tells_how_many_and_why() -> None:
     sink = ListSink()
     surroundings = make_surroundings()

@@ -167,6 +167,17 @@ def test_bad_spans_are_rejected_alone_and_by_reason() -> None:
     }
 
 
+def test_a_call_of_56_years_is_refused() -> None:
+    """A process whose clock was not set when the call began said 1970, and the place was slow for a day."""
+    since_1970, of_a_day, too_long = span(number=1), span(number=2), span(number=3)
+    since_1970.start_time_unix_nano = 1
+    of_a_day.start_time_unix_nano = of_a_day.end_time_unix_nano - 86_400 * SECOND_NS
+    too_long.start_time_unix_nano = too_long.end_time_unix_nano - 86_400 * SECOND_NS - 1
+    batch = decode(since_1970, of_a_day, too_long)
+    assert calls_of(batch).duration_s.tolist() == [86_400.0]
+    assert batch.rejected == {RejectReason.TOO_LONG: 2}
+
+
 def test_the_first_and_the_slowest_of_each_outcome_of_a_place_are_named() -> None:
     """The first failure tells when failing began, the slowest how bad it was."""
 
