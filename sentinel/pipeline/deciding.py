@@ -121,7 +121,7 @@ class Deciding:
     def keep_fit(self, fit: Fit) -> None:
         """Judge by a fit whose rows are in the state."""
         self.fit = fit.without_rows()
-        self._fits.adopted(fit)
+        self._fits.adopted(self.fit)
 
     def take_tracker(self, tracker: TrackerState) -> None:
         """Go on with these incidents."""

@@ -70,7 +70,7 @@ class Fit:
         at_ns: start of the first window that is judged by it.
         profile: what is expected.
         rows: what was learned of series that were not ready when the fit was made; None once it was handed
-            on, because it is as large as the profile and keeps the bytes that it was read from.
+            on, because it may be as large as the profile.
     """
 
     version: int
@@ -83,8 +83,16 @@ class Fit:
         return state if self.rows is None else state.primed(self.rows, settings=settings)
 
     def without_rows(self) -> Fit:
-        """The fit as it is kept after a state was primed with it."""
-        return replace(self, rows=None)
+        """The fit as it is kept after a state was primed with it.
+
+        Its profile looks into the bytes it was read from. Where many of these are rows it is copied out of them;
+        a refit of series that are all ready holds next to none, and is held once.
+        """
+        if self.rows is None:
+            return self
+        has_many_rows = self.rows.series_count > len(self.profile.series) // 8
+        profile = self.profile.copied() if has_many_rows else self.profile
+        return replace(self, profile=profile, rows=None)
 
 
 def fit_from_snapshot(snapshot: Snapshot) -> Fit:

@@ -9,7 +9,7 @@ causal because no lag is shorter than a day.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -92,7 +92,7 @@ class Profile:
 
     @classmethod
     def from_bytes(cls, data: bytes | bytearray | memoryview) -> Profile:
-        """A profile from bytes, which it does not keep; ValueError when they are damaged or of another format."""
+        """A profile that looks into bytes; ValueError when they are damaged or of another format."""
         arrays, facts = unpack_arrays(data)
         if facts.get("format") != _FORMAT:
             msg = f"a profile of format {facts.get('format')} cannot be read"
@@ -102,8 +102,12 @@ class Profile:
             start_ns=int(facts["start_ns"]),
             step_ns=int(facts["step_ns"]),
             series=arrays["series"].astype(np.int64),
-            grid=arrays["grid"].astype(np.float32),
+            grid=arrays["grid"].astype(np.float32, copy=False),
         )
+
+    def copied(self) -> Profile:
+        """The same in memory of its own; what it was read from can be let go."""
+        return replace(self, grid=self.grid.copy())
 
     def _columns(self, series: NDArray[np.int64]) -> NDArray[np.intp] | None:
         """Columns of the grid by series, -1 for those it does not hold; None when they are the grid's own."""

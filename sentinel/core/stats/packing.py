@@ -1,7 +1,8 @@
 """Arrays as bytes and back, without executing anything that the bytes say.
 
 Layout: a magic word, the length of a JSON header, the CRC-32 of everything after it, the header, the
-arrays one after the other in little-endian order. The header lists name, type and shape of each.
+arrays one after the other in little-endian order. The header lists name, type and shape of each, and ends
+in as many spaces as put the first array, and what is packed inside it, at a multiple of 64 bytes.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 
 _MAGIC = b"SNTA"
 _PREFIX = struct.Struct("<4sII")
+_ALIGN_BYTES = 64
 _TYPES = {"f4", "f8", "i1", "i2", "i4", "i8", "b1"}
 
 
@@ -46,6 +48,7 @@ def packed_pieces(
             bodies.append(little.reshape(-1).view(np.uint8).data)
     header = {"facts": dict(facts), "arrays": listed}
     head = json.dumps(header, separators=(",", ":")).encode()
+    head += b" " * (-(_PREFIX.size + len(head)) % _ALIGN_BYTES)
     checksum = zlib.crc32(head)
     for body in bodies:
         checksum = zlib.crc32(body, checksum)

@@ -223,7 +223,40 @@ async def test_what_was_learned_is_let_go_once_it_is_in_the_state(tmp_path: Path
         await store.stop()
     assert kept is not None
     assert kept.rows is None
-    assert kept.profile is fit.profile
+    assert np.array_equal(kept.profile.grid, fit.profile.grid, equal_nan=True)
+    assert kept.profile.grid.base is None
+    assert kept.without_rows() is kept
+
+
+async def test_a_refit_of_series_that_are_ready_is_held_once(tmp_path: Path) -> None:
+    """A profile was copied out of the bytes that it came in, while the one before was still in effect."""
+    surroundings = make_surroundings()
+    store, ids = await filled_store(tmp_path, surroundings, days=2)
+    state = new_decision_state(step_ns=STEP_NS, settings=DecisionSettings())
+    fitter = make_fitter(store, surroundings, tmp_path)
+    try:
+        await fitter.start()
+        await fitter.fitted()
+        first = fitter.current()
+        assert first is not None
+        state = first.primed_state(state, settings=ScoringSettings())
+        payload = state.to_bytes()
+        await store.run(
+            store.sync.save_state, Snapshot(at_ns=first.at_ns, version=1, payload=payload)
+        )
+        await fitter.fitted()
+        second = fitter.current()
+    finally:
+        await fitter.stop()
+        await store.stop()
+    assert second is not None
+    assert second.version > first.version
+    assert second.rows is not None
+    assert second.rows.series_count == 0
+    assert second.profile.series.tolist() == ids
+    assert second.without_rows().profile is second.profile
+    assert not second.profile.grid.flags.owndata
+    assert second.profile.grid.flags.aligned
 
 
 async def test_an_empty_store_is_no_failure(tmp_path: Path) -> None:
