@@ -72,21 +72,21 @@ class Salvage:
     Attributes:
         damaged_name: name of the file that the damaged database now has.
         saved: rows brought over, by table.
-        lost: rows that could be seen to be missing or damaged, by table.
+        dropped: rows that could be seen to be missing or damaged, by table.
     """
 
     damaged_name: str = ""
     saved: dict[str, int] = field(default_factory=dict)
-    lost: dict[str, int] = field(default_factory=dict)
+    dropped: dict[str, int] = field(default_factory=dict)
 
     @property
     def sentence(self) -> str:
         """What happened, for a person."""
         saved = ", ".join(f"{count} {table}" for table, count in self.saved.items() if count)
-        lost = ", ".join(f"{count} {table}" for table, count in self.lost.items() if count)
+        dropped = ", ".join(f"{count} {table}" for table, count in self.dropped.items() if count)
         return (
             f"The store was damaged and rebuilt; saved {saved or 'nothing'}; "
-            f"lost {lost or 'nothing that could be seen'}; damaged file kept as {self.damaged_name}"
+            f"dropped {dropped or 'nothing that could be seen'}; damaged file kept as {self.damaged_name}"
         )
 
 
@@ -125,7 +125,7 @@ def rebuild(path: Path) -> Salvage:
             trial = path.with_name(path.name + ".trial")
             _remove_with_log(trial)
             if not (_with_kept_page(path, trial) and _read_from(trial, target, salvage)):
-                salvage.lost["database"] = 1
+                salvage.dropped["database"] = 1
             _remove_with_log(trial)
         target.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         target.execute("PRAGMA journal_mode = DELETE")  # closed, it is one file and complete
@@ -200,7 +200,7 @@ def _bring_over(source: sqlite3.Connection, target: sqlite3.Connection, salvage:
         try:
             _copy_table(source, target, table, columns, salvage)
         except StoreFullError:
-            salvage.lost[table] = salvage.lost.get(table, 0) + 1  # pages are safe already
+            salvage.dropped[table] = salvage.dropped.get(table, 0) + 1  # pages are safe already
     _raise_sequence(target)
 
 
@@ -214,12 +214,12 @@ def _copy_table(
     marks = ", ".join("?" * len(columns))
     insert = f"INSERT OR IGNORE INTO {table} ({', '.join(columns)}) VALUES ({marks})"  # noqa: S608
     repair = _REPAIRS.get(table, _as_it_is)
-    salvage.saved[table] = salvage.lost[table] = 0
+    salvage.saved[table] = salvage.dropped[table] = 0
     batch: list[tuple[object, ...]] = []
     for row in _rows(source, table, columns):
         kept = None if row is None else repair(row)
         if kept is None:
-            salvage.lost[table] += 1
+            salvage.dropped[table] += 1
             continue
         batch.append(kept)
         if len(batch) >= _BATCH:
