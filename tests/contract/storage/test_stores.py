@@ -15,7 +15,15 @@ import numpy as np
 import pytest
 
 from sentinel.core.model import Kind, SeriesKey, WindowBlock
-from sentinel.ports import BaselineStore, IncidentStore, Outbox, SeriesStore, Snapshot, Tick
+from sentinel.ports import (
+    BaselineStore,
+    HandedOver,
+    IncidentStore,
+    Outbox,
+    SeriesStore,
+    Snapshot,
+    Tick,
+)
 from sentinel.storage.memory import MemoryStore
 from sentinel.storage.sqlite import SqliteStore, StoreConfig
 from tests.support.store_blocks import BASE_NS, STEP_NS, block, incident, keys, page, rectangle
@@ -265,3 +273,49 @@ def test_what_became_of_an_entry_is_kept(look: Look) -> None:
     ]
     look().update(changed)
     assert look().entries(destination="am") == changed[1:]
+
+
+def test_what_a_removed_destination_never_took_goes_to_the_others(look: Look) -> None:
+    """A page waits because an address is wrong; when that is mended, the destination has another name.
+
+    Such entries once stayed pending for ever: the page reached nobody.
+    """
+    ids = look().register(keys(1), now_ns=BASE_NS)
+    store = look()
+    store.set_destinations(["old", "hook"])
+    pages = tuple(page(name) for name in ("taken", "waits", "refused", "both"))
+    store.append_tick(Tick(block=block(ids), pages=pages))
+    taken, _, refused, _ = look().entries(destination="old")
+    look().update(
+        [replace(taken, state="delivered", delivered_ns=7), replace(refused, state="parked")]
+    )
+    both = look().entries(destination="hook")[3]
+    look().update([replace(both, state="done", delivered_ns=7)])
+    store = look()
+    store.set_destinations(["hook", "new"])
+    assert store.hand_over(oldest_ns=0) == {"old": HandedOver(moved_count=2, dropped_count=0)}
+    assert look().entries(destination="old") == []
+    waiting = look().entries(destination="new")
+    assert [entry.page for entry in waiting] == [page("waits"), page("both")]
+    assert {entry.state for entry in waiting} == {"pending"}
+    hook = [entry.page for entry in look().entries(destination="hook")]
+    assert hook == [page("taken"), page("waits"), page("refused")]
+    store = look()
+    store.set_destinations(["hook", "new"])
+    assert store.hand_over(oldest_ns=0) == {}
+    store.set_destinations([])
+    assert store.hand_over(oldest_ns=0) == {}
+
+
+def test_old_pages_of_a_removed_destination_are_dropped_and_counted(look: Look) -> None:
+    ids = look().register(keys(1), now_ns=BASE_NS)
+    store = look()
+    store.set_destinations(["old"])
+    store.append_tick(Tick(block=block(ids), pages=(page("a"),)))
+    (entry,) = look().entries(destination="old")
+    assert entry.stored_ns > 0
+    store = look()
+    store.set_destinations(["new"])
+    found = store.hand_over(oldest_ns=entry.stored_ns + 1)
+    assert found == {"old": HandedOver(moved_count=0, dropped_count=1)}
+    assert look().entries(destination="new") == look().entries(destination="old") == []

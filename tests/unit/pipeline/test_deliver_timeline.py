@@ -5,6 +5,7 @@ Destinations are scripted and the outbox is in memory; it outlives a delivery co
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
@@ -387,6 +388,35 @@ async def test_what_is_held_in_memory_is_bounded_and_what_was_sent_goes_first() 
         assert at.metric("sentinel_outbox_dropped_total", "hook", reason="memory") == 0
         at.deliver.pages_unstored([firing(f"c{number}") for number in range(7)])
         assert at.metric("sentinel_outbox_dropped_total", "hook", reason="memory") == 7
+
+
+async def test_delivery_tells_in_the_log_what_became_of_pages(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """A destination that is down is told of once, not with every attempt; every page that it took is."""
+    caplog.set_level(logging.INFO)
+    hook = webhook()
+    async with scene(hook) as at:
+        at.page(firing())
+        await at.clock.advance(5)
+        hook.answer = down
+        at.page(resolved())
+        await at.clock.advance(120)
+        hook.answer = up
+        await at.clock.advance(301)
+    said = [(record.levelname, record.getMessage()) for record in caplog.records]
+    assert said == [
+        ("INFO", "Page was delivered"),
+        ("WARNING", "Destination does not take pages; they wait in the outbox"),
+        ("INFO", "Destination takes pages again"),
+        ("INFO", "Page was delivered"),
+    ]
+    fields = vars(caplog.records[-1])
+    assert (fields["destination"], fields["page"], fields["status"]) == (
+        "hook",
+        "a1-1",
+        "resolved",
+    )
 
 
 async def test_stop_tries_what_is_due_once_more() -> None:
