@@ -98,7 +98,9 @@ def test_the_band_lies_between_two_series_of_its_own_panel(board: Board) -> None
     assert legends == ["upper", "lower", "expected", "value"]
     for target in band["targets"]:
         matchers = re.findall(r'(\w+)="\$\1"', target["expr"])
-        assert sorted(matchers) == ["instance", "route", "service", "signal", "stage"]
+        assert set(matchers) == {"instance", "route", "service", "signal", "stage"}
+    # Errors and latency have no lower end, and a fill down to nothing is not drawn: then it goes down to 0.
+    assert " or 0 * sentinel_upper{" in band["targets"][1]["expr"]
     upper = band["fieldConfig"]["overrides"][0]
     assert upper["matcher"] == {"id": "byName", "options": "upper"}
     assert {"id": "custom.fillBelowTo", "value": "lower"} in upper["properties"]
