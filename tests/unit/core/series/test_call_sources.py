@@ -11,7 +11,14 @@ import math
 import numpy as np
 import pytest
 
-from sentinel.core.model import DistributionPoint, PointStream, SampleBatch, Scope, Temporality
+from sentinel.core.model import (
+    DistributionPoint,
+    PointStream,
+    SampleBatch,
+    Scope,
+    SeriesKey,
+    Temporality,
+)
 from sentinel.core.series import Aggregator, CallsFromMetrics, SeriesCounts, SeriesSettings
 from sentinel.core.stats import log_linear
 from tests.support.batches import EDGE, START_NS, at, calls
@@ -253,6 +260,19 @@ def test_a_restart_is_no_fall_and_no_spike() -> None:
         line.histogram(10 * window + 9, CALLS * (window % 15 + 1))
         line.close(window)
     assert set(line.known(1, 30)) == {RATE}
+
+
+def test_after_a_restart_of_ours_nothing_is_zero_until_the_second_report() -> None:
+    """The places are remembered, and the first report of a cumulative sender has nothing to be compared with."""
+    line = Timeline()
+    keys = [SeriesKey(*EDGE, signal) for signal in ("traffic", "errors", "latency")]
+    line.aggregator.remember(keys, last_ns=at(-10))
+    for window in range(36):
+        if window % 6 == 0:
+            line.histogram(10 * window + 1, 1000 + CALLS * (window + 1))
+        line.close(window)
+    assert set(line.known(0, 36)) == {RATE}
+    assert len(line.known(0, 36)) == 5
 
 
 def test_older_and_newer_names_of_one_metric_count_once() -> None:
