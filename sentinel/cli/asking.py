@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import os
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -20,7 +22,13 @@ _WAIT_MAX_S = 600.0
 def add_address(parser: argparse.ArgumentParser) -> None:
     """The options that say which sidecar is asked, and how long; what makes no sense is a fault of usage."""
     parser.add_argument(
-        "--url", type=_url, default=DEFAULT_URL, help="its address (default: %(default)s)"
+        "--url", type=_url, metavar="URL", help=f"its address (default: {DEFAULT_URL})"
+    )
+    parser.add_argument(
+        "--config",
+        type=Path,
+        metavar="PATH",
+        help="its configuration, to take the address from instead",
     )
     parser.add_argument(
         "--timeout",
@@ -29,6 +37,32 @@ def add_address(parser: argparse.ArgumentParser) -> None:
         metavar="SECONDS",
         help="longest wait (default: 5)",
     )
+
+
+def address_of(args: argparse.Namespace) -> str:
+    """Where the sidecar that is meant answers: as said, else as configured, else the default.
+
+    Raises:
+        ConfigError: the configuration cannot be used.
+        UnreachableError: it takes a free port, which only the running sidecar knows.
+    """
+    if args.url:
+        return str(args.url)
+    if args.config is None:
+        return DEFAULT_URL
+    # Imported here: without a configuration nothing of it is needed.
+    from sentinel.app.config import load_config
+    from sentinel.runtime.listen import bind_address
+
+    listen = load_config(args.config, environment=os.environ).config.web.listen
+    if not listen.port:
+        msg = f"{args.config} lets the port be chosen at the start: say --url"
+        raise UnreachableError(msg)
+    scheme = "https" if listen.tls else "http"
+    # What is listened on everywhere is asked for here.
+    address = ip_address(bind_address(listen.address))
+    host = "localhost" if address.is_unspecified else str(address)
+    return f"{scheme}://{f'[{host}]' if ':' in host else host}:{listen.port}"
 
 
 def add_token(parser: argparse.ArgumentParser) -> None:
@@ -46,7 +80,7 @@ def ask(args: argparse.Namespace, path: str) -> dict[str, Any]:
             cannot be read.
         RefusedError: it answered with an error.
     """
-    url = args.url + path
+    url = address_of(args) + path
     token = _token(args.token_file) if args.token_file else ""
     status, body = get(url, token=token, timeout_s=args.timeout)
     try:
@@ -74,7 +108,10 @@ def get(url: str, *, token: str = "", timeout_s: float) -> tuple[int, bytes]:
         reason = "no answer in time"
     except OSError as error:
         reason = reason_of(error)
-    msg = f"{url} cannot be reached: {reason}"
+    parts = urlsplit(url)
+    msg = f"{parts.scheme}://{parts.netloc} cannot be reached: {reason}"
+    if reason == "connection refused":
+        msg += "\nIs it running? It is started by sentinel run, and asked elsewhere with --url."
     raise UnreachableError(msg)
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from sentinel.app.config import SentinelConfig, load_config
-from sentinel.cli.asking import add_address, get
+from sentinel.cli.asking import add_address, address_of, get
 from sentinel.cli.options import add_output
 from sentinel.errors import ConfigError, ConfigUnreadableError, UnreachableError
 from sentinel.runtime.config_loader import Loaded
@@ -92,8 +92,8 @@ def _accepted(loaded: Loaded[SentinelConfig]) -> dict[str, Any]:
 
 def run_ready(args: argparse.Namespace) -> int:
     """Ask the sidecar at `args.url`."""
-    url = f"{args.url}/-/ready"
     try:
+        url = f"{address_of(args)}/-/ready"
         status, body = get(url, timeout_s=args.timeout)
     except UnreachableError as error:
         print(f"sentinel check ready: {error}", file=sys.stderr)

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
 import sys
+import textwrap
 from typing import Any
 
 from sentinel.cli.asking import add_address, add_token, ask
 from sentinel.cli.options import add_output
+from sentinel.core.incidents.text import quantity
+from sentinel.core.model import SeriesKey
 from sentinel.runtime.logging import escape
 
 _FOUND, _NOT_FOUND = 0, 1
+LIMIT_MAX = 1000
+SHADOW_NOTE = "The mode is shadow: incidents are decided and recorded, and nobody is paged."
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -30,10 +36,10 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("--open", action="store_true", help="only those that are open")
     parser.add_argument(
         "--limit",
-        type=int,
+        type=_limit,
         default=20,
         metavar="COUNT",
-        help="how many, newest first (default: 20)",
+        help=f"how many, newest first, at most {LIMIT_MAX} (default: 20)",
     )
     add_output(parser, "table", "json", "ndjson")
     add_address(parser)
@@ -43,13 +49,18 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def run(args: argparse.Namespace) -> int:
     """Ask the sidecar and print."""
-    limit = 1000 if args.incident_id else args.limit
+    limit = LIMIT_MAX if args.incident_id else args.limit
     state = "open" if args.open else "all"
-    found = ask(args, f"/api/v1/incidents?limit={limit}&state={state}")["incidents"]
+    reply = ask(args, f"/api/v1/incidents?limit={limit}&state={state}")
+    found, mode = reply["incidents"], reply.get("mode", "")
     if args.incident_id:
         found = [one for one in found if one["id"].startswith(args.incident_id)]
         if not found:
-            print(f"There is no incident {escape(args.incident_id)}.", file=sys.stderr)
+            print(
+                f"There is no {'open ' if args.open else ''}incident {escape(args.incident_id)}"
+                f" among the newest {LIMIT_MAX}.",
+                file=sys.stderr,
+            )
             return _NOT_FOUND
     if args.output == "json":
         print(json.dumps(found, indent=2))
@@ -57,53 +68,100 @@ def run(args: argparse.Namespace) -> int:
         for one in found:
             print(json.dumps(one))
     elif args.incident_id:
-        for one in found:
-            print("\n".join(_whole(one)))
+        print("\n\n".join("\n".join(_whole(one, mode=mode)) for one in found))
     else:
-        print("\n".join(_table(found)))
+        print("\n".join(_table(found, mode=mode, open_only=args.open)))
     return _FOUND
 
 
-def _table(incidents: list[dict[str, Any]]) -> list[str]:
+def _limit(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) <= 9 and 1 <= int(text) <= LIMIT_MAX):
+        msg = f"must be a number between 1 and {LIMIT_MAX}"
+        raise argparse.ArgumentTypeError(msg)
+    return int(text)
+
+
+def _table(incidents: list[dict[str, Any]], *, mode: str, open_only: bool) -> list[str]:
+    note = [SHADOW_NOTE] if mode == "shadow" else []
     if not incidents:
-        return ["No incidents."]
-    lines = [f"{'ID':<14} {'SINCE (UTC)':<20} {'STATE':<9} {'SEVERITY':<9} SERVICE, STRANGEST"]
+        return [*note, "No open incidents." if open_only else "No incidents."]
+    lines = [f"{'ID':<12} {'SINCE (UTC)':<16} {'STATE':<8} {'SEVERITY':<8} SERVICE: STRANGEST"]
+    # Cut for eyes only: what reads a pipe gets the whole line.
+    width = max(60, shutil.get_terminal_size().columns) if sys.stdout.isatty() else sys.maxsize
     for one in incidents:
         strangest = one["members"][0] if one["members"] else None
         what = (
-            f" {strangest['stage']} {strangest['route']} {strangest['signal']}"
+            f": {strangest['stage']} {strangest['route']} {strangest['signal']}"
             if strangest
             else ""
         )
-        lines.append(
-            escape(
-                f"{one['id'][:12]:<14} {one['opened'][:19]:<20} {one['state']:<9}"
-                f" {one['severity']:<9} {one['group']}{what}"
-            )
+        line = escape(
+            f"{one['id'][:12]:<12} {one['opened'][:16].replace('T', ' '):<16} {one['state']:<8}"
+            f" {one['severity']:<8} {one['group']}{what}"
         )
+        lines.append(line if len(line) <= width else line[: width - 1] + "…")
+    return [*note, *lines]
+
+
+def _whole(one: dict[str, Any], *, mode: str) -> list[str]:
+    """All that is known of one, in the words of its page, within the width of the terminal."""
+    lines = _wrapped(one["summary"])
+    lines += [
+        "",
+        f"Incident {one['id']} ({one['kind']}, {one['severity']})",
+        f"State    {_state(one)}",
+        f"Opened   {_time(one['opened'])}",
+        f"{'Decided' if mode == 'shadow' else 'Paged':<8} {_time(one['paged'])}",
+    ]
+    if mode == "shadow":
+        lines += [SHADOW_NOTE]
+    lines += ["", *(part for line in one["description"].split("\n") for part in _wrapped(line))]
+    if one["members"]:
+        lines += ["", f"Series ({len(one['members'])}), strangest first"]
+    for member in one["members"]:
+        lines += _wrapped(
+            f"{member['stage']} {member['route']} {member['signal']}: {_measured(member)}",
+            indent="  ",
+        )
+    lines += _listed("Traces", one["traces"])
+    lines += _listed("Log", [f"{line['service']}: {line['body']}" for line in one["log_lines"]])
     return lines
 
 
-def _whole(one: dict[str, Any]) -> list[str]:
-    lines = [
-        f"Incident {one['id']}: {one['kind']} of {one['group']}, {one['severity']}, {one['state']}",
-        f"  since {one['opened']}, paged {one['paged']}, resolved {one['resolved'] or 'not yet'}",
-    ]
-    if mover := one["first_mover"]:
-        lines.append(
-            f"  moved first: {mover['service']} {mover['stage']} {mover['route']} {mover['signal']},"
-            f" {mover['lead_s']:g} s before the next"
-        )
-    else:
-        lines.append("  no clear first mover")
-    for member in one["members"]:
-        expected = "" if member["expected"] is None else f", expected {member['expected']:.4g}"
-        value = "no value" if member["value"] is None else f"{member['value']:.4g}"
-        why = f" ({member['why']})" if member["why"] else ""
-        lines.append(
-            f"  {member['stage']} {member['route']} {member['signal']}: {value}{expected},"
-            f" score {member['peak_score'] or 0:.1f}{why}"
-        )
-    lines += [f"  trace {trace}" for trace in one["traces"]]
-    lines += [f"  log {line['service']}: {line['body']}" for line in one["log_lines"]]
-    return [escape(line) for line in lines]
+def _measured(member: dict[str, Any]) -> str:
+    key = SeriesKey(member["service"], member["stage"], member["route"], member["signal"])
+    value = "no value" if member["value"] is None else quantity(member["value"], key)
+    expected = (
+        "" if member["expected"] is None else f", expected {quantity(member['expected'], key)}"
+    )
+    why = f" ({member['why']})" if member["why"] else ""
+    return f"{value}{expected}, score {member['peak_score'] or 0:.1f}{why}"
+
+
+def _listed(title: str, texts: list[str]) -> list[str]:
+    if not texts:
+        return []
+    return ["", title, *(part for text in texts for part in _wrapped(text, indent="  "))]
+
+
+def _state(one: dict[str, Any]) -> str:
+    if one["resolved"]:
+        return f"resolved at {_time(one['resolved'])}"
+    return str(one["state"])
+
+
+def _time(text: str) -> str:
+    """A time of the API as pages show it."""
+    return f"{text[:10]} {text[11:19]} UTC"
+
+
+def _wrapped(text: str, *, indent: str = "") -> list[str]:
+    """Lines no wider than the terminal; what comes back is safe to print."""
+    width = max(40, shutil.get_terminal_size().columns)
+    return textwrap.wrap(
+        escape(text),
+        width=width,
+        initial_indent=indent,
+        subsequent_indent=indent + "  ",
+        break_on_hyphens=False,
+    )

@@ -8,9 +8,10 @@ from __future__ import annotations
 import argparse
 import importlib
 import os
+import re
 import sys
 from collections.abc import Callable, Sequence
-from typing import Protocol, cast
+from typing import NoReturn, Protocol, cast
 
 # numpy's BLAS would start threads that spin; it reads this once, when it is first imported.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
@@ -25,6 +26,7 @@ from sentinel.errors import (
     StoreError,
 )
 from sentinel.runtime.config_text import printable
+from sentinel.runtime.nearest import hint_for
 
 COMMANDS = {
     "run": "sentinel.cli.run",
@@ -49,9 +51,22 @@ class _CommandFile(Protocol):
     ) -> None: ...
 
 
+class Parser(argparse.ArgumentParser):
+    """Says after a fault of usage where to read on, and which command was probably meant."""
+
+    def error(self, message: str) -> NoReturn:
+        """Usage, one clear line, the way to the help; exit code 2."""
+        self.print_usage(sys.stderr)
+        mistyped = re.search(r"argument COMMAND: invalid choice: '([^']{1,64})'", message)
+        if mistyped:
+            told = f"{printable(mistyped[1])} is not a command"
+            message = told + hint_for(mistyped[1], COMMANDS)
+        self.exit(EXIT_USAGE, f"{self.prog}: {printable(message)}\nSee {self.prog} --help.\n")
+
+
 def build_parser(commands: Sequence[str] = tuple(COMMANDS)) -> argparse.ArgumentParser:
     """The whole grammar, or that of some commands only."""
-    parser = argparse.ArgumentParser(
+    parser: argparse.ArgumentParser = Parser(
         prog="sentinel",
         description="Learns what is normal for a pipeline, and pages a person when it is not.",
         epilog="Start with `sentinel demo`; then `sentinel check config` and `sentinel run`.",
@@ -71,6 +86,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     named = arguments[0] if arguments and arguments[0] in COMMANDS else None
     parser = build_parser((named,) if named else tuple(COMMANDS))
+    if not arguments:
+        parser.print_help(sys.stderr)
+        return EXIT_USAGE
     args = parser.parse_args(arguments)
     run = cast(Callable[[argparse.Namespace], int], args.run)
     try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import errno
 import os
 from pathlib import Path
 
@@ -35,6 +36,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def run(args: argparse.Namespace) -> int:
     """Run to the end; 0 after a drain."""
+    if args.ready_file is not None and not args.ready_file.absolute().parent.is_dir():
+        # Before anything runs, and by the name that was given.
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(args.ready_file))
     loaded = load_config(args.config, environment=os.environ)
     asyncio.run(serve(loaded, path=args.config, ready_file=args.ready_file))
     return 0

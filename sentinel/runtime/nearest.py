@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
 
 _NAME_CHARS_MAX = 64
@@ -28,6 +27,9 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
     >>> nearest("mdoe", ["more", "mode"])
     'mode'
     """
+    # Imported here: a process whose names are all known has no use for it.
+    import difflib
+
     form = name.strip().lower().replace("-", "_")[:_NAME_CHARS_MAX]
     best: tuple[int, float] | None = None
     found: str | None = None

@@ -10,7 +10,8 @@ from functools import wraps
 import numpy as np
 from aiohttp import web
 
-from sentinel.core.model import Incident, Kind, Member, Reason
+from sentinel.core.incidents import IncidentSettings, page_of
+from sentinel.core.model import Incident, Kind, Member, PageReason, Reason
 from sentinel.ports import Clock
 from sentinel.runtime.http import Handler
 from sentinel.web.health import describe_health, iso_time
@@ -23,6 +24,7 @@ _SERIES_DEFAULT = 1000
 _INCIDENTS_DEFAULT = 100
 _INCIDENTS_MAX = 1000
 _SLICE_ROWS = 500
+_IN_UTC = IncidentSettings()
 _KEY_FILTERS = ("service", "stage", "route", "signal")
 
 
@@ -76,7 +78,12 @@ class ApiPages:
             msg = "parameter state must be all or open"
             raise QueryError(msg)
         incidents = await self._incidents.incidents(limit=limit, open_only=state == "open")
-        return json_reply({"incidents": [_incident(incident) for incident in incidents]})
+        return json_reply(
+            {
+                "mode": self._status.status().mode,
+                "incidents": [describe_incident(incident) for incident in incidents],
+            }
+        )
 
     async def _show_status(self, request: web.BaseRequest) -> web.Response:
         read_query(request, frozenset())
@@ -151,7 +158,8 @@ def _series_rows(latest: LatestVerdicts, positions: list[int]) -> list[dict[str,
     return rows
 
 
-def _incident(incident: Incident) -> dict[str, object]:
+def describe_incident(incident: Incident) -> dict[str, object]:
+    """An incident as JSON, all that is known of it."""
     mover = incident.first_mover
     return {
         "id": incident.incident_id,
@@ -162,6 +170,7 @@ def _incident(incident: Incident) -> dict[str, object]:
         "opened": iso_time(incident.opened_ns),
         "paged": iso_time(incident.paged_ns),
         "resolved": None if incident.resolved_ns is None else iso_time(incident.resolved_ns),
+        **_words(incident),
         "members": [_member(member) for member in incident.members],
         "first_mover": None
         if mover is None
@@ -186,6 +195,18 @@ def _incident(incident: Incident) -> dict[str, object]:
             for line in incident.log_lines
         ],
     }
+
+
+def _words(incident: Incident) -> dict[str, str]:
+    """What a page says of it as it is now, so that whoever looks it up reads the same words; times in UTC."""
+    page = page_of(
+        incident,
+        reason=PageReason.OPENED if incident.resolved_ns is None else PageReason.RESOLVED,
+        sequence=0,
+        member_count=len(incident.members),
+        settings=_IN_UTC,
+    )
+    return {name: page.annotations.get(name, "") for name in ("summary", "description")}
 
 
 def _member(member: Member) -> dict[str, object]:

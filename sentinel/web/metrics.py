@@ -31,6 +31,7 @@ SERIES_METRICS = {
     "sentinel_score": "Strangeness; 1 is the edge of the band.",
 }
 """Name and help of the verdict metrics, in the order of the page."""
+_BOUNDS = frozenset({"sentinel_lower", "sentinel_upper"})
 
 
 class MetricsPages:
@@ -158,7 +159,9 @@ def _escape(value: str) -> str:
 
 
 def _lines(name: str, labels: Sequence[str], values: NDArray[np.float32]) -> bytes:
-    known = ~np.isnan(values)
+    # What is unknown has no sample, and neither has a bound that does not exist: a side that nothing is strange on.
+    # An infinity would be drawn as one, and turn every sum and mean over it into another.
+    known = np.isfinite(values) if name in _BOUNDS else ~np.isnan(values)
     # Nine digits give a float32 back exactly.
     lines = [
         f"{name}{labels[at]} {_number(value)}\n"

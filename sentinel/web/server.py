@@ -19,6 +19,7 @@ from sentinel.runtime.listen import ListenConfig, refuse_exposed
 from sentinel.runtime.settings import setting
 from sentinel.web.api import ApiPages
 from sentinel.web.health import HealthPages
+from sentinel.web.index_page import index
 from sentinel.web.metrics import MetricsPages
 from sentinel.web.replies import render_error
 from sentinel.web.scope import PATTERN_LENGTH_MAX, SeriesScope
@@ -105,6 +106,8 @@ class WebServer:
         )
         routes = [
             *_probe_routes(HealthPages(status, detailed=config.listen.is_loopback), metrics),
+            # Names of paths and the version only: open, as the probes are.
+            _page("/", index, AccessScope.OPEN),
             _page("/metrics/series", metrics.series, AccessScope.READ),
             *(_page(path, handler, AccessScope.READ) for path, handler in api.handlers.items()),
         ]

@@ -8,6 +8,9 @@ from xml.etree import ElementTree
 
 import pytest
 
+from sentinel.core.model import Reason
+from sentinel.web.index_page import PAGES
+
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 IDS = [str(path.relative_to(ROOT)) for path in DOCUMENTS]
@@ -53,6 +56,17 @@ def test_every_component_has_its_page() -> None:
     assert components
     pages = {path.stem for path in (ROOT / "docs/components").glob("*.md")}
     assert components - pages == set()
+
+
+def test_every_reason_of_a_verdict_is_explained() -> None:
+    """`no_scale` was on the page of series and in no document."""
+    rows = re.findall(r"(?m)^\| `([a-z_]+)` \|", (ROOT / "docs/components/web.md").read_text())
+    assert sorted(rows) == sorted(reason.name.lower() for reason in Reason)
+
+
+def test_every_page_of_the_index_is_documented() -> None:
+    text = (ROOT / "docs/components/web.md").read_text()
+    assert [path for path in PAGES if f"| `{path}` |" not in text] == []
 
 
 def test_the_architecture_names_every_package() -> None:

@@ -12,6 +12,7 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
@@ -91,8 +92,24 @@ def test_nobody_there(capsys: pytest.CaptureFixture[str]) -> None:
         url = f"http://127.0.0.1:{taken.getsockname()[1]}"
         assert run("--url", url) == 3
     # The client's own words speak of "ssl:default" for an address without TLS.
-    expected = f"sentinel check ready: {url}/-/ready cannot be reached: connection refused\n"
-    assert capsys.readouterr().err == expected
+    first, second = capsys.readouterr().err.splitlines()
+    assert first == f"sentinel check ready: {url} cannot be reached: connection refused"
+    assert (
+        second == "Is it running? It is started by sentinel run, and asked elsewhere with --url."
+    )
+
+
+def test_the_address_is_taken_from_the_configuration(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whoever had changed the port was told again and again that nobody is at the default one."""
+    config = tmp_path / "sentinel.yaml"
+    with answering(200, b"{}") as url:
+        config.write_text(f"web: {{listen: {{port: {url.rpartition(':')[2]}}}}}\n")
+        assert run("--config", str(config)) == 0
+    config.write_text("web: {listen: {port: 0}}\n")
+    assert run("--config", str(config)) == 3
+    assert "say --url" in capsys.readouterr().err
 
 
 def test_a_server_that_does_not_speak_http(capsys: pytest.CaptureFixture[str]) -> None:

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import math
 
 import aiohttp
+import numpy as np
 import pytest
 from prometheus_client.openmetrics.parser import (
     text_string_to_metric_families as parse_openmetrics,
@@ -29,6 +31,7 @@ from sentinel.runtime.http import ConnectionLimitsConfig
 from sentinel.runtime.listen import ListenConfig
 from sentinel.runtime.settings import Duration, Secret
 from sentinel.web import WebConfig, WebListenConfig
+from sentinel.web.index_page import PAGES
 from tests.support.fetch import fetch
 from tests.support.latest_verdicts import make_latest, many_keys
 from tests.support.surroundings import make_surroundings
@@ -103,6 +106,34 @@ async def test_series_page_parses_and_escapes(*, openmetrics: bool) -> None:
     assert values == {HOSTILE: pytest.approx(0.1), "GET /r/1": 3.0}
     labels = families["sentinel_score"].samples[0].labels
     assert labels == {"service": HOSTILE, "stage": "edge", "route": HOSTILE, "signal": "latency"}
+
+
+async def test_a_bound_that_does_not_exist_has_no_sample() -> None:
+    """`-Inf` as the lower bound of errors and latency was drawn by boards as a line at the bottom of everything."""
+    pages = Pages()
+    latest = make_latest(many_keys(2), [0.1, 3.0], [0.5, math.inf])
+    lower = np.array([[-math.inf, 1.0]], np.float32)
+    pages.latest = dataclasses.replace(
+        latest, verdicts=dataclasses.replace(latest.verdicts, lower=lower)
+    )
+    async with serve_pages(pages) as server:
+        reply = await fetch(f"{server.url}/metrics/series")
+    families = {family.name: family.samples for family in parse_text(reply.text)}
+    assert [sample.value for sample in families["sentinel_lower"]] == [1.0]
+    # A score without an end is the strangest there is, and stays.
+    assert [sample.value for sample in families["sentinel_score"]] == [0.5, math.inf]
+
+
+async def test_the_address_alone_shows_where_to_go_on() -> None:
+    """It was a bare 404, which told whoever pasted the address that nothing is there."""
+    async with serve_pages(Pages()) as server:
+        reply = await fetch(f"{server.url}/")
+        assert reply.headers["Content-Type"].startswith("text/plain")
+        listed = [line.split()[0] for line in reply.text.splitlines() if line.startswith("/")]
+        assert listed == list(PAGES)
+        for path in listed:
+            assert (await fetch(f"{server.url}{path}")).status == 200
+    assert max(map(len, reply.text.splitlines())) <= 80
 
 
 async def test_series_page_shows_asked_routes_and_the_strangest_others() -> None:
@@ -244,6 +275,8 @@ async def test_api_shows_incidents_and_status() -> None:
             content = await response.json()
         assert content["incidents"][0]["members"][0]["expected"] is None
         assert content["incidents"][0]["opened"] == "1970-01-01T00:00:01.000Z"
+        assert content["mode"] == "live"
+        assert content["incidents"][0]["summary"].startswith("api: calls fail at edge POST")
         async with client.get(f"{server.url}/api/v1/status") as response:
             status = await response.json()
     assert (status["version"], status["uptime_s"], status["fit_version"]) == ("1.2.3", 90.0, 4)
@@ -256,6 +289,7 @@ async def test_tokens_guard_everything_but_probes() -> None:
     config = WebConfig(listen=WebListenConfig(port=0, tokens=tokens))
     async with serve_pages(Pages(), config) as server, aiohttp.ClientSession() as client:
         expected = {
+            "/": (200, 200, 200),
             "/-/healthy": (200, 200, 200),
             "/-/ready": (200, 200, 200),
             "/metrics": (200, 200, 200),
