@@ -37,8 +37,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "preview",
         help="print the pages that would have gone out for series of the past",
         description=(
-            "Replays each file through the code that runs live, never looking ahead, and prints the first message of "
-            "each incident. A file is one series (timestamp,value; Unix seconds) or many, as `sentinel baseline "
+            "Replays each file through the code that runs live, never looking ahead, and prints the messages that "
+            "would have gone out: that an incident opened, and that it got worse. A file is one series (timestamp,value; Unix seconds) or many, as `sentinel baseline "
             "backfill` reads them. Exit codes: 0 done, 1 a file is wrong, 2 usage, 3 a file cannot be read; the "
             "other files are replayed all the same."
         ),
@@ -65,9 +65,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help="what the values of a file with one series are (default: %(default)s)",
     )
     parser.add_argument(
-        "--repeats",
+        "--reminders",
         action="store_true",
-        help="also print what an open incident sends later: that it got worse, and reminders",
+        help="also print the reminders of incidents that stay open",
     )
     add_output(parser, "table", "json", "ndjson")
     parser.set_defaults(run=run)
@@ -85,7 +85,7 @@ def run(args: argparse.Namespace) -> int:
         if not scored_count:
             _say(f"{name}: not judged: {_why_not_judged(past.series[name])}")
     if past.series or args.output != "table":
-        _print(replayed, output=args.output, with_repeats=args.repeats)
+        _print(replayed, output=args.output, with_reminders=args.reminders)
     return past.code
 
 
@@ -101,8 +101,8 @@ def _say(sentence: str) -> None:
     print(f"sentinel preview: {printable(sentence)}", file=sys.stderr)
 
 
-def _print(replayed: Replayed, *, output: str, with_repeats: bool) -> None:
-    pages = [page for page in replayed.pages if with_repeats or page.is_first]
+def _print(replayed: Replayed, *, output: str, with_reminders: bool) -> None:
+    pages = [page for page in replayed.pages if with_reminders or not page.is_reminder]
     if output == "ndjson":
         for page in pages:
             print(json.dumps(_document(page), allow_nan=False))
@@ -113,7 +113,7 @@ def _print(replayed: Replayed, *, output: str, with_repeats: bool) -> None:
             print(line)
         scored = sum(replayed.scored_count.values())
         print(
-            f"{closing(replayed.pages, shows_all=with_repeats)} "
+            f"{closing(replayed.pages, shows_all=with_reminders)} "
             f"in {len(replayed.scored_count)} series, {scored} windows scored"
         )
 

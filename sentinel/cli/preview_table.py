@@ -34,20 +34,25 @@ def closing(pages: Sequence[ReplayedPage], *, shows_all: bool) -> str:
     >>> closing([], shows_all=False)
     'no incidents'
     """
-    first = [page for page in pages if page.is_first]
-    repeat_count = len(pages) - len(first)
-    page_count = sum(page.severity is Severity.PAGE for page in first)
-    told = [
-        _counted(count, noun)
-        for count, noun in ((page_count, "page"), (len(first) - page_count, "ticket"))
-        if count
-    ]
+    first = [page for page in pages if page.reason is PageReason.OPENED]
     if not first:
         return "no incidents"
+    page_count = sum(page.severity is Severity.PAGE for page in first)
+    worse_count = sum(page.reason is PageReason.WORSENED for page in pages)
+    reminder_count = sum(page.is_reminder for page in pages)
+    told = [
+        _counted(count, noun)
+        for count, noun in (
+            (page_count, "page"),
+            (len(first) - page_count, "ticket"),
+            (worse_count, "escalation"),
+        )
+        if count
+    ]
     sentence = f"{_counted(len(first), 'incident')} ({', '.join(told)})"
-    if repeat_count:
-        shown = "" if shows_all else ", not shown (--repeats)"
-        sentence += f"; {_counted(repeat_count, 'repeat')}{shown}"
+    if reminder_count:
+        shown = "" if shows_all else ", not shown (--reminders)"
+        sentence += f"; {_counted(reminder_count, 'reminder')}{shown};"
     return sentence
 
 

@@ -58,7 +58,7 @@ class ReplayedPage:
         score, direction, expected, value: of the strangest window so far; direction is +1 or -1, expected is
             NaN where a guard tripped before anything was.
         severity: a page wakes a person, a ticket does not.
-        reason: opened, worsened or reminder; the latter two repeat what was told.
+        reason: opened, worsened or reminder.
         kind: anomaly or guard.
     """
 
@@ -74,9 +74,9 @@ class ReplayedPage:
     kind: IncidentKind
 
     @property
-    def is_first(self) -> bool:
-        """Whether it is the first message of its incident."""
-        return self.reason is PageReason.OPENED
+    def is_reminder(self) -> bool:
+        """Whether it tells nothing that was not told before."""
+        return self.reason is PageReason.REMINDER
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -183,27 +183,33 @@ def test_the_table_is_for_people(
 
 
 @pytest.mark.timeout(120)
-def test_repeats_are_told_apart_and_not_counted_as_pages(
+def test_reminders_are_told_apart_and_not_counted_as_pages(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Each reminder was a line like a page's: one incident of a day read as "3 pages"."""
+    """Each reminder was a line like a page's: one incident of a day read as "3 pages".
+
+    That an incident got worse is a message of its own, live and here.
+    """
     rows = text_of_a_series().splitlines()
     for at in range(FIRST, FIRST + 60):
         stamp = rows[1 + at].partition(",")[0]
-        rows[1 + at] = f"{stamp},{400 * (at % 2) + 100}"
+        rows[1 + at] = f"{stamp},{(400 if at < FIRST + 20 else 4000) * (at % 2) + 100}"
     file = tmp_path / "one.csv"
     file.write_text("\n".join(rows))
     _, out, _ = preview(capsys, str(file), "-o", "ndjson")
-    assert [json.loads(line)["reason"] for line in out.splitlines()] == ["opened"]
-    _, out, _ = preview(capsys, str(file), "-o", "ndjson", "--repeats")
-    reasons = [json.loads(line)["reason"] for line in out.splitlines()]
-    assert reasons[0] == "opened"
-    assert set(reasons[1:]) <= {"worsened", "reminder"}
-    assert "reminder" in reasons
+    pages = [json.loads(line) for line in out.splitlines()]
+    reasons = [page["reason"] for page in pages]
+    assert reasons == ["opened", *["worsened"] * (len(reasons) - 1)]
+    assert START_S + (FIRST + 21) * STEP_S in {page["start"] for page in pages[1:]}
+    _, out, _ = preview(capsys, str(file), "-o", "ndjson", "--reminders")
+    reminder_count = [json.loads(line)["reason"] for line in out.splitlines()].count("reminder")
+    assert reminder_count == len(out.splitlines()) - len(pages) > 0
     _, out, _ = preview(capsys, str(file))
-    repeats = len(reasons) - 1
-    noun = "repeat" if repeats == 1 else "repeats"
-    assert f"1 incident (1 ticket); {repeats} {noun}, not shown (--repeats) in 1 series" in out
+    assert re.search(
+        rf"1 incident \(1 ticket, {len(pages) - 1} escalations?\); "
+        rf"{reminder_count} reminders?, not shown \(--reminders\); in 1 series",
+        out,
+    )
 
 
 def test_a_first_row_of_1970_is_a_gap_like_any_other(
