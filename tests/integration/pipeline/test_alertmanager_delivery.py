@@ -197,7 +197,7 @@ async def test_one_bad_alert_is_set_aside_and_the_rest_of_its_batch_is_delivered
             assert at.outbox.states(at.outbox.destinations[0])["b2-0"] == "parked"
             services = {alert["labels"]["service"] for alert in hook.alerts("firing")}
             assert services == {"pay", "risk"}
-            assert "refused 1 pages" in at.deliver.health().sentence
+            assert "refused 1 page for good" in at.deliver.health().sentence
 
 
 async def test_a_dead_instance_does_not_keep_a_page_from_the_other(tmp_path: Path) -> None:
