@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.alertmanager_server import collector
+from tests.support.otlp_messages import INTERNAL, span, traces
 from tests.support.whole_app import (
     Calls,
     Sidecar,
@@ -60,21 +61,30 @@ async def test_a_guard_that_breaks_under_an_open_page_is_told_at_once(tmp_path: 
 async def test_a_source_that_comes_back_after_a_silence_does_not_page(
     tmp_path: Path, silent_count: int, back_after_s: float
 ) -> None:
-    """Back just after a window's end, it counted as heard in that window without a call: "no calls", and a page.
+    """Back while the window before was not closed yet, it counted as heard there without a call: "no calls", a page.
 
-    Back late in a window, that window held a part of its calls and looked like a fall.
+    The window in which it came back held a part of its calls, and looked like a fall too.
     """
     with collector() as hook:
         async with sidecar(config_of(tmp_path, webhook_url=hook.url)) as side:
             await with_history(side, USUAL, days=15)
             await calm(side, 32)
             assert side.decided[-1].scored_count == 3
-            for _ in range(silent_count):
+            for _ in range(silent_count - 1):
                 await side.window()
-            start_ns = side.next_ns
-            part = Calls(count=round(60 * (1 - back_after_s / 10)))
-            await side.clock.advance(start_ns / 1e9 + back_after_s - side.clock.now_ns() / 1e9)
-            await side.window(part)
+            await side.send()
+            back_ns = side.next_ns + round((10 + back_after_s) * 1e9)
+            is_before_close = back_after_s < side.app.config.series.lateness
+            if is_before_close:
+                await side.clock.advance((back_ns - side.clock.now_ns()) / 1e9)
+                hello = span(kind=INTERNAL, number=7, end_ns=back_ns)
+                body = traces(hello, service="ledger").SerializeToString()
+                assert await side.post("/v1/traces", body) == 200
+            await side.close()
+            latest = side.app.evaluate.latest
+            assert latest is not None
+            assert latest.block.heard.any() == is_before_close
+            await side.window(Calls(count=round(60 * (1 - back_after_s / 10))))
             await calm(side, 8)
             pages = [one for one in hook.alerts() if one["labels"]["severity"] == "page"]
             assert pages == []
