@@ -164,6 +164,15 @@ class Fitter:
         """Hear that a fit is in effect and what it learned is in the state, so that this is not kept twice."""
         if self._current is not None and self._current.version == fit.version:
             self._current = fit.without_rows()
+        age_s = (self._surroundings.clock.now_ns() - fit.at_ns) / 1e9
+        self._surroundings.logger.info(
+            "A fit is in effect",
+            extra={
+                "version": fit.version,
+                "series": len(fit.profile.series),
+                "age_s": max(0, round(age_s)),
+            },
+        )
 
     def stored(self, snapshot: Snapshot) -> Fit | None:
         """A fit that was stored, or None when its bytes cannot be used."""

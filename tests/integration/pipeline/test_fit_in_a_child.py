@@ -205,7 +205,9 @@ async def test_a_fresh_fit_is_not_made_again_at_the_next_start(tmp_path: Path) -
         await store.stop()
 
 
-async def test_what_was_learned_is_let_go_once_it_is_in_the_state(tmp_path: Path) -> None:
+async def test_what_was_learned_is_let_go_once_it_is_in_the_state(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     """A fit's rows were kept beside the state they had been copied to, with the bytes they came from."""
     surroundings = make_surroundings()
     store, _ = await filled_store(tmp_path, surroundings, days=2)
@@ -216,11 +218,15 @@ async def test_what_was_learned_is_let_go_once_it_is_in_the_state(tmp_path: Path
         fit = fitter.current()
         assert fit is not None
         assert fit.rows is not None
-        fitter.adopted(fit)
+        with caplog.at_level("INFO", logger="sentinel"):
+            fitter.adopted(fit)
         kept = fitter.current()
     finally:
         await fitter.stop()
         await store.stop()
+    (line,) = (one for one in caplog.records if one.message == "A fit is in effect")
+    assert vars(line)["series"] == len(fit.profile.series)
+    assert vars(line)["version"] == fit.version
     assert kept is not None
     assert kept.rows is None
     assert np.array_equal(kept.profile.grid, fit.profile.grid, equal_nan=True)
