@@ -160,16 +160,8 @@ class _Demo:
         self.teller.step(
             "Starting the sidecar, PostgreSQL, NATS, and the ledger's edge and poster"
         )
-        await self._start_sidecar(config_path)
-        ledger = await self._children.start(
-            "ledger",
-            [_program("sentinel-ledger"), "up", "--state", str(self._ledger_state)],
-            environment={
-                "OTEL_EXPORTER_OTLP_ENDPOINT": self._place.otlp_url,
-                "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf",
-            },
-        )
-        state = await wait_for_json(self._ledger_state, ledger, timeout_s=40)
+        # At once: an exporter that does not reach the sidecar yet tries again.
+        _, state = await asyncio.gather(self._start_sidecar(config_path), self._start_ledger())
         self.teller.done(f"The ledger answers at {state['edge_url']}")
         await self._children.start(
             "load",
@@ -179,6 +171,17 @@ class _Demo:
             ],
         )
         self.teller.note(f"Load: {_RATE_PER_S} requests a second, transfers and reads")
+
+    async def _start_ledger(self) -> dict[str, Any]:
+        ledger = await self._children.start(
+            "ledger",
+            [_program("sentinel-ledger"), "up", "--state", str(self._ledger_state)],
+            environment={
+                "OTEL_EXPORTER_OTLP_ENDPOINT": self._place.otlp_url,
+                "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf",
+            },
+        )
+        return await wait_for_json(self._ledger_state, ledger, timeout_s=40)
 
     async def _start_sidecar(self, config_path: Path) -> None:
         ready_path = self._directory / "sidecar.json"
