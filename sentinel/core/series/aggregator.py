@@ -15,7 +15,6 @@ stage, route) of calls gives traffic, errors and latency; each metric stream and
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterable
 
 import numpy as np
@@ -50,6 +49,7 @@ from sentinel.core.series.layout import Layout
 from sentinel.core.series.live import OVERFLOW_POINTS, OVERFLOW_SCOPE, LiveNames
 from sentinel.core.series.logs import NewLines, log_key
 from sentinel.core.series.open_window import OpenWindow
+from sentinel.core.series.repeats import Repeats
 from sentinel.core.series.settings import HOUR_NS, SERIES_PER_SCOPE, SeriesSettings
 from sentinel.core.series.streams import Streams
 from sentinel.core.series.watermark import Watermark
@@ -57,7 +57,6 @@ from sentinel.core.series.windows import ClosedWindow, ClosedWindows
 from sentinel.core.stats import log_linear
 
 _FUTURE_MAX_NS = 300 * 10**9
-_FINGERPRINTS_MAX = 1024
 
 
 class Aggregator:
@@ -81,8 +80,7 @@ class Aggregator:
         self._streams = Streams(stream_count_max=2 * settings.series_count_max)
         self._call_metrics = CallMetrics(settings, self._live)
         self._new_lines = NewLines()
-        self._fingerprints: deque[bytes] = deque(maxlen=_FINGERPRINTS_MAX)
-        self._fingerprint_set: set[bytes] = set()
+        self._repeats = Repeats()
         self._hour_start_ns: int | None = None
         self._counts = SeriesCounts()
 
@@ -118,7 +116,8 @@ class Aggregator:
     def add(self, batch: SampleBatch, now_ns: int) -> None:
         """Take in a batch that was received at `now_ns`."""
         self._begin(now_ns)
-        if self._is_repeat(batch.fingerprint):
+        if self._repeats.is_repeat(batch.fingerprint):
+            self._counts.duplicate_batches += 1
             return
         newest_ns = 0
         if batch.calls is not None and len(batch.calls.end_ns):
@@ -192,18 +191,6 @@ class Aggregator:
         self._streams.set_back(now_ns)
         self._call_metrics.set_back()
         self._new_lines.set_back(now_ns)
-
-    def _is_repeat(self, fingerprint: bytes) -> bool:
-        if not fingerprint:
-            return False
-        if fingerprint in self._fingerprint_set:
-            self._counts.duplicate_batches += 1
-            return True
-        if len(self._fingerprints) == _FINGERPRINTS_MAX:
-            self._fingerprint_set.discard(self._fingerprints[0])
-        self._fingerprints.append(fingerprint)
-        self._fingerprint_set.add(fingerprint)
-        return False
 
     def _add_calls(self, calls: CallColumns, now_ns: int) -> None:
         slot_of_scope = np.array(
