@@ -8,7 +8,10 @@ widened by the ratio of live to borrowed spread, with a margin that shrinks as w
 borrowed, and the scale is the series' own. The level is taken anew from the first live windows, because
 what history ended with may be long ago.
 
-The factor's margin covers the sampling error of a spread made of few windows; it was not tuned on data.
+The factor's margin covers the sampling error of a spread made of few windows; it was not tuned on data. It is not what
+makes a band of traffic wide: simulated after six weeks of history, the upper edge of 20 calls a second lies 73 % above
+what is expected at the sixth window, 51 % at the 48th and 39 % after three hours; without any margin 41 % and 46 % at
+the first two. Counting alone takes 36 % in windows of 10 s, and 114 % of 2 calls a second.
 """
 
 from __future__ import annotations
