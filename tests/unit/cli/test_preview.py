@@ -16,6 +16,8 @@ import pytest
 
 from sentinel.cli.main import main
 
+pytestmark = pytest.mark.timeout(120)
+
 STEP_S = 600
 START_S = 1_700_000_400
 DAYS = 20
@@ -139,7 +141,6 @@ def test_an_empty_folder_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert "no file named *.csv" in err
 
 
-@pytest.mark.timeout(120)
 def test_kind_and_sensitivity_matter(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "one.csv").write_text(text_of_a_series().replace("120.000000", "60.000000"))
     counts = {}
@@ -182,7 +183,6 @@ def test_the_table_is_for_people(
     assert name in preview(capsys, str(tmp_path))[1]  # not a terminal: nothing is cut
 
 
-@pytest.mark.timeout(120)
 def test_reminders_are_told_apart_and_not_counted_as_pages(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -229,7 +229,6 @@ def test_a_first_row_of_1970_is_a_gap_like_any_other(
     )
 
 
-@pytest.mark.timeout(120)
 def test_the_guards_of_the_live_application_are_run(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -267,7 +266,6 @@ def long_rows(*, at: int, rows: int) -> str:
     return "\n".join(lines) + "\n"
 
 
-@pytest.mark.timeout(120)
 def test_the_file_that_backfill_reads_is_read_here_too(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

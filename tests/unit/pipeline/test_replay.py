@@ -15,6 +15,8 @@ from sentinel.core.scoring import ScoringSettings
 from sentinel.errors import InputTooLargeError
 from sentinel.pipeline.replay import PlainSeries, ReplayedPage, replay, replay_settings
 
+pytestmark = pytest.mark.timeout(120)
+
 STEP_S = 300
 DAYS = 35
 START_S = 1_700_000_100
@@ -58,7 +60,6 @@ def test_a_calm_series_has_no_page() -> None:
     assert pages_of(PlainSeries(name="calm", time_ns=time_ns, value=value)) == []
 
 
-@pytest.mark.timeout(120)
 def test_series_do_not_see_each_other_nor_what_comes_later() -> None:
     one, two = with_incidents("one", 3), with_incidents("two", 4)
     alone = pages_of(one)
@@ -106,7 +107,6 @@ def test_values_that_float32_cannot_hold_are_missing() -> None:
     assert pages_of(PlainSeries(name="huge", time_ns=time_ns, value=value)) == []
 
 
-@pytest.mark.timeout(120)
 def test_a_gap_of_years_is_one_of_some_weeks() -> None:
     """A first row of 1970 hung the command. Nothing looks back further than the longest lag of four weeks."""
     series = with_incidents("orders", 1)
@@ -129,7 +129,6 @@ def test_a_time_line_that_never_ends_is_refused() -> None:
         pages_of(series)
 
 
-@pytest.mark.timeout(120)
 @pytest.mark.parametrize("hours", [1, 12])
 def test_the_end_of_a_fall_is_no_rise_where_falls_are_ignored(hours: int) -> None:
     """Latency fell to a third for an hour, rightly without a page, and its return to what is usual paged.
