@@ -161,3 +161,14 @@ def test_a_part_that_dies_ends_the_demo_at_once_and_is_named(open_folder: Path) 
     [kept] = open_folder.iterdir()
     assert str(kept) in output
     assert (kept / "sidecar.log").exists()
+
+
+def test_a_reader_that_goes_away_ends_the_demo_and_leaves_nothing(open_folder: Path) -> None:
+    """`sentinel demo | head` raised while it stopped: nothing was stopped by name, and its folder stayed."""
+    demo = start_demo(open_folder)
+    wait_for(demo, "Starting the sidecar")
+    assert demo.stdout is not None
+    demo.stdout.close()
+    demo.wait(60)
+    assert left_behind(open_folder) == []
+    assert list(open_folder.iterdir()) == []

@@ -75,17 +75,19 @@ async def run_demo(options: DemoOptions, *, write: Callable[[str], None]) -> Dem
         # What each part said last is what a person needs, and it is about to be gone.
         msg = f"{error}\n{children.tails()}"
         raise ChildError(msg) from error
-    except asyncio.CancelledError:
+    except (asyncio.CancelledError, BrokenPipeError):
         interrupted = True
         raise
     finally:
-        demo.teller.step("Stopping everything")
+        with contextlib.suppress(BrokenPipeError):  # `sentinel demo | head` has no more readers
+            demo.teller.step("Stopping everything")
         # Whoever sends telemetry flushes it to the sidecar when it stops; who pressed Ctrl-C need not wait for that.
         await children.stop_all(last=None if interrupted else "sidecar")
         await inbox.stop()
         if complete or interrupted:
             folder.remove()
-            demo.teller.done("Stopped; nothing is left running")
+            with contextlib.suppress(BrokenPipeError):
+                demo.teller.done("Stopped; nothing is left running")
         else:
             folder.keep()
             demo.teller.done(
