@@ -275,7 +275,13 @@ def _placed(
     _pause_unheard(by_service, state, window, blind, settings)
     ordered = sorted(
         (entry for entries in by_service.values() for entry in entries),
-        key=lambda entry: (entry.incident.paged_ns, entry.incident.incident_id),
+        # By name before by id, which is a hash over the time: the order is then the same at any time.
+        key=lambda entry: (
+            entry.incident.paged_ns,
+            entry.incident.group,
+            entry.incident.kind,
+            entry.incident.incident_id,
+        ),
     )
     return tuple(ordered), Moved(opened=opened, grown=grown, active=active)
 

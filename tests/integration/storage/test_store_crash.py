@@ -213,7 +213,8 @@ def test_without_a_reserve_pages_go_out_from_memory_and_the_health_says_so(
         end(process)
     assert last["left"] == []
     assert last["status"] == "ok"
-    assert last["taken"] == last["different"] == second["taken"] + 1
+    # What the killed process had recorded may go out beside the new page, each once.
+    assert last["taken"] == last["different"] > second["taken"]
     reopened = SqliteStore(StoreConfig(directory=str(store)), make_surroundings())
     reopened.open()
     assert reopened.trouble == ""

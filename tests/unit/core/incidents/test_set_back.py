@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from sentinel.core.decide import DecisionSettings, decide, new_decision_state
@@ -45,6 +45,9 @@ def told(state: TrackerState, values: list[list[float]], *, start_ns: int) -> Tr
 
 
 @settings(max_examples=60, deadline=None)
+@example(
+    seed=1, cut=7
+)  # two incidents open in one window: the order was that of ids, which hold the time
 @given(seed=st.integers(0, 2**32 - 1), cut=st.integers(1, 29))
 def test_the_pages_after_it_are_those_of_a_clock_that_was_right(*, seed: int, cut: int) -> None:
     rng = np.random.default_rng(seed)
