@@ -195,9 +195,8 @@ def _pages_of(
         if reason is None or member is None:
             continue
         line = line_of[member.series_id]
-        # A guard trips with the last window of its run, an anomaly with its first.
-        at_first = reason is PageReason.OPENED and change.incident.kind is IncidentKind.ANOMALY
-        tripped_ns = member.first_ns if at_first else change.at_ns - step_ns
+        # The window that decided. A fall of traffic may need the one after it, and that wait is part of the delay.
+        tripped_ns = change.at_ns - step_ns
         end = resolved.get(change.incident.incident_id)
         yield ReplayedPage(
             series=line.series.name,
