@@ -140,7 +140,7 @@ def test_a_hangup_asks_for_a_look_at_the_configuration(tmp_path: Path) -> None:
             assert "Stopped" in side.log
 
 
-def test_a_disk_that_takes_nothing_delays_pages_and_loses_none(tmp_path: Path) -> None:
+def test_a_disk_that_takes_nothing_neither_delays_pages_nor_loses_any(tmp_path: Path) -> None:
     """A limit on file sizes stands for a full disk: writes fail half-way, as they do there."""
     with collector() as hook:
         config = write_config(tmp_path, webhook_url=hook.url)
@@ -163,9 +163,8 @@ def test_a_disk_that_takes_nothing_delays_pages_and_loses_none(tmp_path: Path) -
 
             wait_until(in_trouble, what="health to say so", every_s=0.4)
             assert '"status":"ok"' in side.get("/-/healthy").replace(" ", "")
-            assert hook.alerts() == []
-            resource.prlimit(side.pid, resource.RLIMIT_FSIZE, (hard, hard))
             until_paged(side, hook)
+            resource.prlimit(side.pid, resource.RLIMIT_FSIZE, (hard, hard))
             dropped = [
                 line
                 for line in side.get("/metrics").splitlines()
@@ -175,8 +174,15 @@ def test_a_disk_that_takes_nothing_delays_pages_and_loses_none(tmp_path: Path) -
             wait_until(
                 lambda: json.loads(side.get("/-/ready"))["ready"] is True, what="to be ready again"
             )
-            assert side.incidents()[0]["state"] == "open"
+            (incident,) = side.incidents()
+            assert incident["state"] == "open"
             assert side.end(signal.SIGTERM) == 0
+        opened = [
+            one["annotations"]["incident"]
+            for one in hook.alerts()
+            if one["annotations"]["reason"] == "opened"
+        ]
+        assert opened == [incident["id"]]
 
 
 def test_secrets_are_nowhere_to_be_read(tmp_path: Path) -> None:
