@@ -38,9 +38,7 @@ class BodyLimitsConfig:
     compressed_max: ByteSize = setting(
         ByteSize(4 * 2**20), help="Largest body as it comes over the wire."
     )
-    inflated_max: ByteSize = setting(
-        ByteSize(16 * 2**20), help="Largest body after decompression."
-    )
+    inflated_max: ByteSize = setting(ByteSize(4 * 2**20), help="Largest body after decompression.")
     ratio_max: int = setting(
         200, help="Largest ratio of inflated to compressed size, once 64 KiB are inflated."
     )

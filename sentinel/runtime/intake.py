@@ -33,7 +33,7 @@ class IntakeLimitsConfig:
 
     request_count_max: int = setting(64, help="Most requests worked on at once.")
     inflight_max: ByteSize = setting(
-        ByteSize(64 * 2**20), help="Most bytes of requests worked on at once."
+        ByteSize(24 * 2**20), help="Most bytes of requests worked on at once."
     )
     retry_after: Duration = setting(
         Duration(1.0), help="When a sender that is turned away should come back."

@@ -15,6 +15,7 @@ from sentinel.errors import InputTooLargeError, MalformedInputError
 HARMLESS_BYTES = 1 << 20
 ELEMENTS_MAX = 100_000
 _BYTES_PER_OBJECT_MIN = 10
+_BYTES_PER_TEXT_MIN = 6
 
 Structure: TypeAlias = Mapping[int, "Structure"]
 """Field numbers that hold messages, each with the structure inside."""
@@ -46,16 +47,23 @@ def refuse_amplification(body: bytes, structure: Structure) -> None:
 
 
 def refuse_dense_json(body: bytes) -> None:
-    """Refuse a JSON body that is little but brackets: each object takes some hundred bytes once it is read.
+    """Refuse a JSON body that is little but brackets or quotes: each object, and each text, takes some hundred bytes.
+
+    An attribute with a one-letter key and value has an object in eighteen bytes and a text in eight.
 
     Raises:
-        InputTooLargeError: it has an object or a list in every `_BYTES_PER_OBJECT_MIN` bytes; an attribute with a
-            one-letter key has one in eighteen.
+        InputTooLargeError: it has an object or a list in every `_BYTES_PER_OBJECT_MIN` bytes, or a text in every
+            `_BYTES_PER_TEXT_MIN`.
     """
-    if len(body) > HARMLESS_BYTES:
-        count = body.count(b"{") + body.count(b"[")
-        if count * _BYTES_PER_OBJECT_MIN > len(body):
-            msg = f"the body holds {count} objects and lists"
+    if len(body) <= HARMLESS_BYTES:
+        return
+    for count, bytes_min, what in (
+        (body.count(b"{") + body.count(b"["), _BYTES_PER_OBJECT_MIN, "objects and lists"),
+        # Quotes inside a text, as of a logged line that is JSON itself, begin none.
+        ((body.count(b'"') - body.count(b'\\"')) // 2, _BYTES_PER_TEXT_MIN, "texts"),
+    ):
+        if count * bytes_min > len(body):
+            msg = f"the body holds {count} {what}"
             raise InputTooLargeError(msg, size_bytes=len(body), limit_bytes=HARMLESS_BYTES)
 
 

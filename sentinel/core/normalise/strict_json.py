@@ -15,7 +15,7 @@ from sentinel.core.normalise.otlp_values import DEPTH_MAX
 from sentinel.errors import MalformedInputError
 
 _QUOTE, _COLON = ord('"'), ord(":")
-_STEP = np.zeros(256, np.int32)
+_STEP = np.zeros(256, np.int8)
 _STEP[list(b"[{")] = 1
 _STEP[list(b"]}")] = -1
 _ESCAPED_PAIR = re.compile(rb"\\\\")
@@ -51,9 +51,11 @@ def _check_structure(body: bytes) -> int:
     if b"\\" in body:
         body = body.replace(b"\\\\", b"__").replace(b'\\"', b"__")
     chars = np.frombuffer(body, np.uint8)
-    outside = (np.cumsum(chars == _QUOTE, dtype=np.int32) & 1) == 0
+    # Small types, because a wide one would take eight times the body: whether a sum is odd survives its wrapping.
+    outside = (np.cumsum(chars == _QUOTE, dtype=np.uint8) & 1) == 0
     skeleton = chars[outside]
-    depth = np.cumsum(_STEP[skeleton], dtype=np.int32)
+    step = _STEP[skeleton]
+    depth = np.cumsum(step[step != 0], dtype=np.int32)
     if len(depth) and int(depth.max()) > DEPTH_MAX:
         msg = f"the body is nested deeper than {DEPTH_MAX}"
         raise MalformedInputError(msg)

@@ -110,6 +110,30 @@ def test_a_body_of_brackets_is_too_large_for_what_it_says() -> None:
         decode('{"resourceSpans": [' + "{}," * 500_000 + "{}]}")
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        '{"x":[' + '"ab",' * 300_000 + '""]}',
+        '{"x":[' + ",".join('{"a":"b","c":"","d":"","e":"","f":""}' for _ in range(40_000)) + "]}",
+    ],
+    ids=["texts", "keys"],
+)
+def test_a_body_of_short_texts_is_too_large_for_what_it_says(body: str) -> None:
+    """Only brackets were counted: 3 MB of gzip with short texts inside took the receiver to 370 MiB."""
+    with pytest.raises(InputTooLargeError, match="texts"):
+        decode(body)
+
+
+def test_a_large_body_of_logged_json_passes() -> None:
+    """Quotes inside a text, as of a line that is JSON itself, begin no text."""
+    line = json.dumps({"a": "", "b": ""}, separators=(",", ":")) * 40
+    record = {"timeUnixNano": str(NOW_NS), "body": {"stringValue": line}}
+    logs = {"resourceLogs": [{"scopeLogs": [{"logRecords": [record] * 1500}]}]}
+    body = json.dumps(logs, separators=(",", ":")).encode()
+    assert body.count(b'"') // 2 * 6 > len(body) > 1 << 20
+    assert OtlpDecoder().decode_logs(body, now_ns=NOW_NS, is_json=True).sample_count == 1500
+
+
 def test_a_large_honest_body_passes() -> None:
     spans = [span(number=number, http__route="/r", a="1", b="2") for number in range(1, 4000)]
     body = as_json(traces(*spans))
