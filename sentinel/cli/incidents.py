@@ -11,7 +11,7 @@ from typing import Any
 
 from sentinel.cli.asking import add_address, add_token, ask
 from sentinel.cli.options import add_output
-from sentinel.core.incidents.text import quantity
+from sentinel.core.incidents.text import quantity, score_told
 from sentinel.core.model import SeriesKey
 from sentinel.runtime.logging import escape
 
@@ -85,16 +85,14 @@ def _table(incidents: list[dict[str, Any]], *, mode: str, open_only: bool) -> li
     note = [SHADOW_NOTE] if mode == "shadow" else []
     if not incidents:
         return [*note, "No open incidents." if open_only else "No incidents."]
-    lines = [f"{'ID':<12} {'SINCE (UTC)':<16} {'STATE':<8} {'SEVERITY':<8} SERVICE: STRANGEST"]
+    lines = [
+        f"{'ID':<12} {'SINCE (UTC)':<16} {'STATE':<8} {'SEVERITY':<8} SERVICE: FIRST ON ITS PAGE"
+    ]
     # Cut for eyes only: what reads a pipe gets the whole line.
     width = max(60, shutil.get_terminal_size().columns) if sys.stdout.isatty() else sys.maxsize
     for one in incidents:
-        strangest = one["members"][0] if one["members"] else None
-        what = (
-            f": {strangest['stage']} {strangest['route']} {strangest['signal']}"
-            if strangest
-            else ""
-        )
+        first = one["primary"]
+        what = f": {first['stage']} {first['route']} {first['signal']}" if first else ""
         line = escape(
             f"{one['id'][:12]:<12} {one['opened'][:16].replace('T', ' '):<16} {one['state']:<8}"
             f" {one['severity']:<8} {one['group']}{what}"
@@ -111,7 +109,8 @@ def _whole(one: dict[str, Any], *, mode: str) -> list[str]:
         f"Incident {one['id']} ({one['kind']}, {one['severity']})",
         f"State    {_state(one)}",
         f"Opened   {_time(one['opened'])}",
-        f"{'Decided' if mode == 'shadow' else 'Paged':<8} {_time(one['paged'])}",
+        # The end of the window that decided; late data is waited for before anything goes out.
+        f"Decided  {_time(one['paged'])}{'' if mode == 'shadow' else '; the page follows some seconds later'}",
     ]
     if mode == "shadow":
         lines += [SHADOW_NOTE]
@@ -135,7 +134,7 @@ def _measured(member: dict[str, Any]) -> str:
         "" if member["expected"] is None else f", expected {quantity(member['expected'], key)}"
     )
     why = f" ({member['why']})" if member["why"] else ""
-    return f"{value}{expected}, score {member['peak_score'] or 0:.1f}{why}"
+    return f"{value}{expected}, score {score_told(member['peak_score'] or 0.0)}{why}"
 
 
 def _listed(title: str, texts: list[str]) -> list[str]:

@@ -15,6 +15,7 @@ import numpy as np
 from sentinel.core.baseline import fit_profile
 from sentinel.core.decide import DecisionSettings, decide, new_decision_state
 from sentinel.core.incidents import IncidentSettings, primary
+from sentinel.core.incidents.text import possible
 from sentinel.core.model import (
     IncidentKind,
     Kind,
@@ -204,7 +205,7 @@ def _pages_of(
             end_s=last_s if end is None else min(line.instant_s(end, step_ns), last_s),
             score=member.peak_score,
             direction=member.direction,
-            expected=member.expected,
+            expected=possible(member.expected, member.key.signal),
             value=member.value,
             severity=change.incident.severity,
             reason=reason,

@@ -10,7 +10,7 @@ from functools import wraps
 import numpy as np
 from aiohttp import web
 
-from sentinel.core.incidents import IncidentSettings, page_of
+from sentinel.core.incidents import IncidentSettings, page_of, primary
 from sentinel.core.model import Incident, Kind, Member, PageReason, Reason
 from sentinel.ports import Clock
 from sentinel.runtime.http import Handler
@@ -160,7 +160,7 @@ def _series_rows(latest: LatestVerdicts, positions: list[int]) -> list[dict[str,
 
 def describe_incident(incident: Incident) -> dict[str, object]:
     """An incident as JSON, all that is known of it."""
-    mover = incident.first_mover
+    mover, first = incident.first_mover, primary(incident)
     return {
         "id": incident.incident_id,
         "group": incident.group,
@@ -171,6 +171,8 @@ def describe_incident(incident: Incident) -> dict[str, object]:
         "paged": iso_time(incident.paged_ns),
         "resolved": None if incident.resolved_ns is None else iso_time(incident.resolved_ns),
         **_words(incident),
+        # Which of the members the page speaks of first: not always the strangest.
+        "primary": None if first is None else _member(first),
         "members": [_member(member) for member in incident.members],
         "first_mover": None
         if mover is None

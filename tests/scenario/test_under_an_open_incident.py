@@ -49,7 +49,7 @@ async def test_a_guard_that_breaks_under_an_open_page_is_told_at_once(tmp_path: 
             assert worse["labels"] == page["labels"]
             assert worse["annotations"]["reason"] == "worsened"
             assert "calls fail at edge POST /v1/transfers" in worse["annotations"]["summary"]
-            assert "Static guard: at least 50%" in worse["annotations"]["description"]
+            assert "Static guard: at least 50 %" in worse["annotations"]["description"]
             await side.windows(2, Calls(count=60, duration_s=1.5, failed_count=50))
             assert len(hook.alerts()) == 2
             await calm(side, windows_until_resolved() + 1)

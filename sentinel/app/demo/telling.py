@@ -9,8 +9,10 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from sentinel.app.demo.inbox import ReceivedAlert
+from sentinel.core.incidents.text import cut_middle
 
 _WIDTH_MAX = 96
+_PLACE_CHARACTERS_MIN, _PLACE_CHARACTERS_MAX = 12, 40
 
 
 class Teller:
@@ -47,12 +49,12 @@ class Teller:
         """One series with what is expected of it."""
         value = "-" if row["value"] is None else f"{row['value']:.1f}"
         lower, upper = max(0.0, row["lower"] or 0.0), row["upper"]
-        place = f"{row['service']} {row['stage']} {row['route']}"
-        room = self._width - len(self._clock()) - 42
-        self._write(
-            f"{self._clock()}       {place:<{room}.{room}} {value:>6}/s,"
-            f" usual {row['expected']:.1f} ({lower:.1f}-{upper:.1f})"
-        )
+        # Without the service: a stage's routes tell the rows apart, and both fit into 80 columns.
+        first = f"{self._clock()}  "
+        figures = f" {value:>5}/s, usual {row['expected']:.1f} ({lower:.1f}-{upper:.1f})"
+        room = max(self._width - len(first) - len(figures), _PLACE_CHARACTERS_MIN)
+        place = cut_middle(f"{row['stage']} {row['route']}", room)
+        self._write(f"{first}{place:<{min(room, _PLACE_CHARACTERS_MAX)}}{figures}")
 
     def page(self, alert: ReceivedAlert) -> None:
         """A page as it went out."""

@@ -211,5 +211,5 @@ def _stopped(
 
 def _why_over(kind: Kind, settings: GuardSettings) -> str:
     if kind is Kind.ERRORS:
-        return f"static guard: at least {settings.error_ratio:.0%} of the calls fail"
+        return f"static guard: at least {settings.error_ratio * 100:g} % of the calls fail"
     return f"static guard: the 95th percentile is at least {settings.latency_s:g} s"

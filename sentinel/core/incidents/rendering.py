@@ -11,7 +11,15 @@ from collections.abc import Sequence
 
 from sentinel.core.incidents.identity import ALERT_NAMES, alert_labels, page_id_of
 from sentinel.core.incidents.settings import IncidentSettings
-from sentinel.core.incidents.text import clock_time, cut_bytes, lines, one_line, quantity, span
+from sentinel.core.incidents.text import (
+    clock_time,
+    cut_bytes,
+    lines,
+    one_line,
+    quantity,
+    score_told,
+    span,
+)
 from sentinel.core.model import (
     SIGNAL_ERRORS,
     SIGNAL_LATENCY,
@@ -169,7 +177,9 @@ def _against(member: Member, *, past: bool = False) -> str:
     value = quantity(member.value, member.key) + (" at worst" if past else "")
     if math.isnan(member.expected):
         return f"{value} ({member.why})" if member.why else value
-    return f"{value}, expected {quantity(member.expected, member.key)}{_band(member)}"
+    # Value, expectation and band are those of the strangest window so far; an earlier page had another's.
+    then = " then" if past else ""
+    return f"{value}, expected{then} {quantity(member.expected, member.key)}{_band(member)}"
 
 
 def _guard_of(member: Member) -> str:
@@ -234,8 +244,10 @@ def _moved_first(incident: Incident, settings: IncidentSettings) -> str:
             if mover.lead_s >= _LEAD_TOLD_S
             else "in calls that the next stage waited for"
         )
+        # A call is known by its moment; what a whole window showed is told from the window's start on.
+        inside = " ('since' is the start of a window)" if mover.at_ns > incident.opened_ns else ""
         return (
-            f"Moved first: {where} ({mover.signal}) at {_time(mover.at_ns, settings)}, {lead}."
+            f"Moved first: {where} ({mover.signal}) at {_time(mover.at_ns, settings)}{inside}, {lead}."
             " That is an order in time, not a cause."
         )
     stages = {member.key.stage for member in incident.members}
@@ -254,7 +266,7 @@ def _measured(incident: Incident) -> dict[str, str]:
     return {
         "value": quantity(member.value, member.key),
         "expected": f"{expected}{_band(member)}" if expected else "",
-        "score": f"{member.peak_score:.2f}",
+        "score": score_told(member.peak_score),
     }
 
 

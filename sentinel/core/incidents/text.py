@@ -9,6 +9,10 @@ from datetime import UTC, datetime, timedelta
 from sentinel.core.model import Kind, SeriesKey, kind_of_signal
 
 _CUT = "…"
+_SCORE_TOLD_MAX = 1000.0
+_SHARE_TOLD_MIN = 0.000_05
+_NOTHING_BELOW = 1e-30
+"""What is smaller is a remainder of rounding, whatever it is measured in."""
 
 
 def one_line(text: str, *, characters_max: int) -> str:
@@ -36,6 +40,28 @@ def cut_bytes(text: str, size_bytes_max: int) -> str:
     return kept + _CUT
 
 
+def cut_middle(text: str, characters_max: int) -> str:
+    """The text cut in its middle, for names that begin alike and differ at both ends.
+
+    >>> cut_middle("ledger-edge edge GET /v1/accounts", 16)
+    'ledger-e…ccounts'
+    """
+    if len(text) <= characters_max:
+        return text
+    kept = max(0, characters_max - 1)
+    return text[: kept - kept // 2] + _CUT + text[len(text) - kept // 2 :]
+
+
+def possible(value: float, signal: str) -> float:
+    """What is expected of a signal, as a value that the signal can have; arithmetic may end a little below zero.
+
+    >>> possible(-1.5e-41, "errors"), possible(-2.0, "balance")
+    (0.0, -2.0)
+    """
+    impossible = value < 0.0 and kind_of_signal(signal) is not Kind.GAUGE
+    return 0.0 if impossible or abs(value) < _NOTHING_BELOW else value
+
+
 def quantity(value: float, key: SeriesKey) -> str:
     """A value with its unit.
 
@@ -43,17 +69,30 @@ def quantity(value: float, key: SeriesKey) -> str:
     '85 ms'
     >>> quantity(0.523, SeriesKey("pay", "edge", "POST /x", "errors"))
     '52.3 %'
+    >>> quantity(1.16e-10, SeriesKey("pay", "edge", "POST /x", "errors"))
+    '0 %'
     """
     if math.isnan(value):
         return "unknown"
     kind = kind_of_signal(key.signal)
+    value = possible(value, key.signal)
     if kind is Kind.TRAFFIC:
-        return f"{_plain(value)} calls/s"
+        return f"{_plain(_or_nothing(value, 1e-4))} calls/s"
     if kind is Kind.ERRORS:
-        return f"{_plain(value * 100)} %"
+        return f"{_plain(_or_nothing(value, _SHARE_TOLD_MIN) * 100)} %"
     if kind is Kind.LATENCY:
+        value = _or_nothing(value, 1e-7)
         return f"{_plain(value * 1000)} ms" if abs(value) < 1.0 else f"{_plain(value)} s"
     return _plain(value)
+
+
+def score_told(score: float) -> str:
+    """A score for people; beyond a thousand times the cut its digits say nothing.
+
+    >>> score_told(3.46), score_told(4.59e7)
+    ('3.5', '>1000')
+    """
+    return f">{_SCORE_TOLD_MAX:.0f}" if score > _SCORE_TOLD_MAX else f"{score:.1f}"
 
 
 def clock_time(
@@ -87,6 +126,10 @@ def span(seconds: float) -> str:
         return f"{minutes} min"
     hours, rest = divmod(minutes, 60)
     return f"{hours} h {rest} min" if rest else f"{hours} h"
+
+
+def _or_nothing(value: float, least: float) -> float:
+    return value if value >= least else 0.0
 
 
 def _plain(value: float) -> str:

@@ -121,7 +121,7 @@ def _incidents_are_told(
     code, out, _ = asked(capsys, "--url", side.web_url, incident_id[:8])
     assert code == 0
     assert f"Incident {incident_id}" in out
-    assert "static guard: at least 50% of the calls fail" in " ".join(out.split())
+    assert "static guard: at least 50 % of the calls fail" in " ".join(out.split())
     code, _, err = asked(capsys, "--url", side.web_url, "ffffffff")
     assert code == 1
     assert "no incident" in err

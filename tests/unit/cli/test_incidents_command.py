@@ -10,6 +10,7 @@ import math
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from threading import Thread
 
@@ -95,7 +96,8 @@ def test_one_incident_is_told_in_the_words_of_its_page(
     flat = " ".join(out.split())
     assert "ledger-edge: edge POST /v1/transfers is slow: 2.25 s, expected 85 ms" in flat
     assert "Opened 2026-09-21 14:13:20 UTC" in flat
-    assert "Paged 2026-09-21 14:13:40 UTC" in flat
+    # When it was decided, not when the page was delivered: that is some seconds later.
+    assert "Decided 2026-09-21 14:13:40 UTC; the page follows some seconds later" in flat
     assert f"{2:032x}" not in out
     assert max(map(len, out.splitlines())) <= 80
 
@@ -122,7 +124,19 @@ def test_in_shadow_nobody_is_said_to_have_been_paged(capsys: pytest.CaptureFixtu
         _, whole = said(capsys, "--url", url, f"{1:032x}")
     assert "The mode is shadow" in listed.splitlines()[0]
     assert "nobody is paged" in whole
-    assert "Paged " not in whole
+    assert "follows" not in whole
+
+
+def test_the_list_names_what_the_page_names(capsys: pytest.CaptureFixture[str]) -> None:
+    """The list named the strangest series, a database's, and the page the one that users feel."""
+    edge = incident(1).members[0]
+    key = edge.key._replace(stage="database", route="UPDATE accounts")
+    both = (replace(edge, series_id=2, key=key, peak_score=4e7), edge)
+    with answering(replace(incident(1), members=both)) as url:
+        _, listed = said(capsys, "--url", url)
+        _, whole = said(capsys, f"{1:032x}", "--url", url)
+    assert listed.splitlines()[1].endswith("ledger-edge: edge POST /v1/transfers latency")
+    assert "score >1000" in whole
 
 
 @pytest.mark.parametrize("limit", ["-5", "0", "x", "1001", "1e2"])

@@ -54,7 +54,7 @@ def test_half_of_the_calls_failing_pages_after_two_windows() -> None:
     assert page.labels["severity"] == "page"
     assert page.starts_ns == START_NS + STEP_NS
     assert tracked.transitions[0].at_ns == START_NS + 3 * STEP_NS
-    assert "static guard: at least 50% of the calls fail" in page.annotations["summary"]
+    assert "static guard: at least 50 % of the calls fail" in page.annotations["summary"]
 
 
 @pytest.mark.parametrize(
@@ -209,7 +209,7 @@ def test_a_guard_that_breaks_inside_an_open_incident_pages_at_once() -> None:
     assert (opened.reason, worse.reason) == ("opened", "worsened")
     assert tracked.transitions[-1].at_ns == START_NS + 5 * STEP_NS
     assert "80 %" in worse.annotations["summary"]
-    assert "Static guard: at least 50% of the calls fail" in worse.annotations["description"]
+    assert "Static guard: at least 50 % of the calls fail" in worse.annotations["description"]
     again = [page.reason for page in tracked.pages[2:]]
     assert again == []
 

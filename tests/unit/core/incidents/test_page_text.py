@@ -15,6 +15,7 @@ from sentinel.core.incidents import (
     incident_id_of,
     page_of,
 )
+from sentinel.core.incidents.text import quantity
 from sentinel.core.model import (
     Exemplar,
     FirstMover,
@@ -114,6 +115,41 @@ def test_a_page_says_what_since_when_how_far_who_first_and_what_next() -> None:
     assert len(made["description"].splitlines()) <= 10
 
 
+def test_a_first_move_after_since_is_not_told_as_a_contradiction() -> None:
+    """A page said "since 21:09:18" and "moved first at 21:09:20": one is a window's start, the other a call's end."""
+    assert INCIDENT.first_mover is not None
+    inside = replace(INCIDENT.first_mover, at_ns=T0_NS + 2_000_000_000)
+    made = page(replace(INCIDENT, first_mover=inside)).annotations
+    assert "14:13:22 UTC ('since' is the start of a window), 20 s before" in made["first_mover"]
+    assert "start of a window" not in page(INCIDENT).annotations["first_mover"]
+
+
+@pytest.mark.parametrize(
+    ("signal", "value", "words"),
+    [
+        ("errors", -1.5e-41, "0 %"),
+        ("errors", 1.16e-10, "0 %"),
+        ("errors", 0.000_06, "0.006 %"),
+        ("traffic", -0.3, "0 calls/s"),
+        ("latency", 1e-12, "0 ms"),
+        ("balance", -2.0, "-2"),
+        ("balance", 1.5e-41, "0"),
+        ("balance", 2e-9, "2e-09"),
+    ],
+)
+def test_what_arithmetic_left_over_is_not_shown_as_a_quantity(
+    signal: str, value: float, words: str
+) -> None:
+    """Pages expected -1.5e-41 and 1.16e-08 %."""
+    assert quantity(value, EDGE._replace(signal=signal)) == words
+
+
+def test_a_score_beyond_all_measure_has_no_digits() -> None:
+    far = replace(INCIDENT, members=(member(EDGE, 2.41, peak_score=4.59e7),))
+    assert page(far, count=1).annotations["score"] == ">1000"
+    assert page(INCIDENT).annotations["score"] == "3.0"
+
+
 def test_a_resolved_page_says_how_long_it_lasted() -> None:
     over = replace(INCIDENT, state=IncidentState.RESOLVED, resolved_ns=T0_NS + 5400 * 10**9)
     made = page(over, PageReason.RESOLVED)
@@ -121,7 +157,7 @@ def test_a_resolved_page_says_how_long_it_lasted() -> None:
     assert made.ends_ns == over.resolved_ns
     assert made.annotations["summary"] == (
         "payments: back to normal after 1 h 30 min (edge POST /v1/transfers was slow: 2.41 s at worst, "
-        "expected 120 ms (band 0 ms to 250 ms), since 2026-09-21 14:13:20 UTC)"
+        "expected then 120 ms (band 0 ms to 250 ms), since 2026-09-21 14:13:20 UTC)"
     )
     description = made.annotations["description"]
     assert "Also: database UPDATE accounts was slow: 8.2 s at worst" in description
