@@ -7,6 +7,8 @@ RESOURCE_EXHAUSTED would make senders drop their batch.
 
 from __future__ import annotations
 
+import os
+import socket
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -16,7 +18,7 @@ from sentinel.ports import SampleSink
 from sentinel.runtime.auth import AccessDecision, AccessScope, TokenTable
 from sentinel.runtime.component import Health, HealthRecord, Surroundings
 from sentinel.runtime.intake import Decoder, Intake, IntakeLimitsConfig, describe_rejected
-from sentinel.runtime.listen import ListenConfig, bind_address, refuse_exposed
+from sentinel.runtime.listen import ListenConfig, bind_address, cannot_listen, refuse_exposed
 from sentinel.runtime.otlp_reply import OtlpEncoding, OtlpSignal, encode_status, encode_success
 from sentinel.runtime.settings import ByteSize, Duration, setting
 from sentinel.runtime.tasks import TaskGroup
@@ -150,8 +152,13 @@ class OtlpGrpcReceiver:
             else:
                 self._port = server.add_secure_port(target, self._credentials())
         except RuntimeError as error:
-            msg = f"cannot listen on {target}: {error}"
-            raise OSError(msg) from None
+            number = _refusal_of(address, config.listen.port)
+            raise cannot_listen(
+                config.listen,
+                setting_path=f"{self.name}.listen",
+                number=number,
+                reason=os.strerror(number).lower() if number else str(error),
+            ) from None
         await server.start()
         self._server = server
         self._health.ok(f"Listening on {address}:{self._port}")
@@ -276,3 +283,14 @@ def _handler(service: str, signal: OtlpSignal, export: Export) -> grpc.GenericRp
 
     method = grpc.stream_unary_rpc_method_handler(handle)
     return grpc.method_handlers_generic_handler(service, {"Export": method})
+
+
+def _refusal_of(address: str, port: int) -> int:
+    """Why the address was refused, as the system numbers it, or 0: the gRPC library tells its own log only."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        try:
+            probe.bind((address, port))
+        except OSError as error:
+            return error.errno or 0
+    return 0

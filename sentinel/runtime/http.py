@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import ssl
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from aiohttp.web_protocol import RequestHandler
 
 from sentinel.runtime.auth import AccessDecision, AccessScope, TokenTable
 from sentinel.runtime.component import Surroundings
-from sentinel.runtime.listen import ListenConfig, bind_address
+from sentinel.runtime.listen import ListenConfig, bind_address, cannot_listen
 from sentinel.runtime.settings import Duration, setting
 from sentinel.runtime.tasks import TaskGroup
 from sentinel.runtime.tls import ServerTls
@@ -95,9 +96,15 @@ class HttpServer:
         *,
         render_error: RenderError,
         hosts: frozenset[str] = frozenset(),
+        listen_setting: str = "",
     ) -> None:
-        """Store what is needed; `hosts` are the names a Host header may have, empty for any."""
+        """Store what is needed.
+
+        `hosts` are the names a Host header may have, empty for any; `listen_setting` is where the address is
+        configured, by default under the server's name.
+        """
         self._name = name
+        self._listen_setting = listen_setting or f"{name}.listen"
         self._listen = listen
         self._limits = limits
         self._routes = {route.path: route for route in routes}
@@ -142,6 +149,15 @@ class HttpServer:
                 reuse_address=True,
                 backlog=128,
             )
+        except OSError as error:
+            await self._tasks.close()
+            number = error.errno or 0
+            raise cannot_listen(
+                self._listen,
+                setting_path=self._listen_setting,
+                number=number,
+                reason=os.strerror(number).lower() if number > 0 else str(error),
+            ) from error
         except BaseException:
             await self._tasks.close()
             raise

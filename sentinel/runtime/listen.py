@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import ipaddress
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -54,6 +55,22 @@ def bind_address(address: str) -> str:
     except ValueError:
         msg = f"address must be an IP address or localhost, not {address!r}"
         raise ValueError(msg) from None
+
+
+def cannot_listen(listen: ListenConfig, *, setting_path: str, number: int, reason: str) -> OSError:
+    """The error of a start that found its address refused, with the setting to change.
+
+    >>> str(cannot_listen(ListenConfig(port=9640), setting_path="web.listen", number=98, reason="x"))
+    '[Errno 98] cannot listen on 127.0.0.1:9640 (web.listen.port): the port is taken; is another sentinel running?'
+    """
+    address = bind_address(listen.address)
+    place = f"{f'[{address}]' if ':' in address else address}:{listen.port}"
+    if number == errno.EADDRINUSE:
+        return OSError(
+            number,
+            f"cannot listen on {place} ({setting_path}.port): the port is taken; is another sentinel running?",
+        )
+    return OSError(number, f"cannot listen on {place} ({setting_path}): {reason}")
 
 
 def refuse_exposed(listen: ListenConfig, *, scopes: Iterable[AccessScope]) -> None:

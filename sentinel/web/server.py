@@ -131,6 +131,7 @@ class WebServer:
                 _probe_routes(pages, metrics),
                 surroundings,
                 render_error=render_error,
+                listen_setting=f"{self.name}.probes",
             )
 
     @property

@@ -209,7 +209,9 @@ async def test_only_a_token_for_ingest_may_send() -> None:
 async def test_a_taken_port_stops_the_start_and_leaves_nothing() -> None:
     async with grpc_receiver(ListSink()) as first:
         config = OtlpGrpcConfig(listen=OtlpGrpcListenConfig(port=first.port))
-        with pytest.raises(OSError, match="cannot listen"):
+        # The library's own words name neither the setting nor the reason.
+        told = rf"cannot listen on 127.0.0.1:{first.port} \(receivers.otlp_grpc.listen.port\): the port is taken"
+        with pytest.raises(OSError, match=told):
             async with grpc_receiver(ListSink(), config):
                 pytest.fail("a second receiver listens on the same port")
 

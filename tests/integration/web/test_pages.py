@@ -326,3 +326,20 @@ async def test_probe_listener_shows_no_more_than_it_must() -> None:
 def test_an_exposed_listener_without_tls_and_token_is_refused() -> None:
     with pytest.raises(ValueError, match=r"needs tls and tokens\.read"):
         WebConfig(listen=WebListenConfig(address="0.0.0.0"))
+
+
+async def test_a_taken_port_names_its_setting() -> None:
+    """A second sidecar ended with the words of the event loop, and one looked for the setting."""
+    async with serve_pages(Pages()) as first:
+        free = WebListenConfig(port=0)
+        for setting, config in (
+            ("web.listen.port", WebConfig(listen=WebListenConfig(port=first.port))),
+            ("web.probes.port", WebConfig(listen=free, probes=ListenConfig(port=first.port))),
+        ):
+            told = (
+                rf"cannot listen on 127.0.0.1:{first.port} \({setting}\): the port is taken; "
+                r"is another sentinel running\?$"
+            )
+            with pytest.raises(OSError, match=told):
+                async with serve_pages(Pages(), config):
+                    pytest.fail("a second server listens on the same port")
