@@ -122,7 +122,7 @@ class DistributionPoint:
 
     Attributes:
         stream, scope, signal, temporality, start_ns, time_ns: as for `NumberPoint`.
-        bucket: int16[k], log-linear bucket numbers, ascending.
+        bucket: int16[k], log-linear bucket numbers, ascending; `log_linear.UNTIMED` when values are not known.
         count: int64[k], observations in each.
         total: sum of the observed values, or NaN when the sender gave none.
         is_calls: True when the histogram measures the durations of calls, so that its count may be

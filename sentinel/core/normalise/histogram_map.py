@@ -45,7 +45,7 @@ class ExplicitMap:
 def _explicit_buckets(bounds: tuple[float, ...], scale: float) -> NDArray[np.int16] | None:
     if not bounds:
         # One bucket for everything says nothing about the values, only that there were some.
-        return np.zeros(1, np.int16)
+        return np.full(1, log_linear.UNTIMED, np.int16)
     if not all(math.isfinite(bound) for bound in bounds):
         return None
     edges = np.maximum(np.array((0.0, *bounds, bounds[-1])) * scale, 0.0)

@@ -5,6 +5,7 @@
 | gauge, cumulative sum that may fall | the value itself | the metric's name |
 | monotonic sum, delta sum | a rate a second | the metric's name |
 | histogram, explicit or exponential | a distribution | `<name>:rate`, `<name>:p95` |
+| histogram without boundaries | a distribution of unknown values | `<name>:rate` |
 | summary | refused: quantiles of many windows or processes cannot be put together | |
 
 The histograms that semantic conventions define for calls (`call_metrics`) get the place the spans of those calls have,
@@ -17,7 +18,7 @@ makes two points incomparable: resource, scope, name, unit, type, temporality, a
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -197,9 +198,9 @@ class MetricsDecoder:
     def _histogram(self, source: _Source, point: Any) -> DistributionPoint:  # noqa: ANN401, RUF100
         temporality = _temporality_of(source.metric.histogram.temporality)
         bounds = tuple(point.explicit_bounds)
-        counts = _counts_of(point.bucket_counts, total=point.count)
-        if not len(counts):
-            raise _RejectedError(RejectReason.UNSUPPORTED)
+        raw: Sequence[int] = point.bucket_counts
+        # Without boundaries a sender may leave out the one bucket as well: its count is that of all.
+        counts = _counts_of(raw if raw or bounds else (point.count,), total=point.count)
         stream, place = self._place(
             source, ("histogram", int(temporality), bounds), point.attributes
         )

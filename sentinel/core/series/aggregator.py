@@ -36,19 +36,21 @@ from sentinel.core.model import (
 from sentinel.core.series.call_metrics import CallMetrics
 from sentinel.core.series.call_sources import Gain
 from sentinel.core.series.calls import CallSums, key_of, sums_of
+from sentinel.core.series.columns import Columns
 from sentinel.core.series.counts import (
     CLOCK_JUMPED,
     CLOCK_SET_BACK,
+    FAULTY,
     SIGNAL_CALLS,
     SIGNAL_LOGS,
     SIGNAL_METRICS,
     SeriesCounts,
 )
-from sentinel.core.series.gauges import LATENCY_QUANTILE, Gauges
+from sentinel.core.series.gauges import Gauges
 from sentinel.core.series.layout import Layout
 from sentinel.core.series.live import OVERFLOW_POINTS, OVERFLOW_SCOPE, LiveNames
 from sentinel.core.series.logs import NewLines, log_key
-from sentinel.core.series.open_window import OpenWindow
+from sentinel.core.series.open_window import OpenWindow, distribution_keys, held_by
 from sentinel.core.series.repeats import Repeats
 from sentinel.core.series.settings import HOUR_NS, SERIES_PER_SCOPE, SeriesSettings
 from sentinel.core.series.streams import Streams
@@ -153,14 +155,22 @@ class Aggregator:
         if burst:
             indices = sorted(index for index in self._open if index < target)
             self._counts.dropped_windows[CLOCK_JUMPED] += target - due - len(indices)
-        windows: list[ClosedWindow] = []
-        for index in indices:
-            start_ns = index * self._settings.window_ns
-            self._turn_hour(start_ns)
-            windows.append(self._close_window(index, start_ns, silence_known=not burst))
         if target > due:
             self._next = target
-        return ClosedWindows(windows=tuple(windows), watermark_ns=watermark_ns)
+        windows: list[ClosedWindow] = []
+        faults: list[Exception] = []
+        for index in indices:
+            start_ns = index * self._settings.window_ns
+            try:
+                self._turn_hour(start_ns)
+                windows.append(self._close_window(index, start_ns, silence_known=not burst))
+            except Exception as error:  # noqa: BLE001  # a fault of ours costs the window that met it, no other
+                faults.append(error)
+                self._counts.dropped_windows[FAULTY] += 1
+                self._recover(index)
+        return ClosedWindows(
+            windows=tuple(windows), watermark_ns=watermark_ns, faults=tuple(faults)
+        )
 
     # Taking in.
 
@@ -265,16 +275,14 @@ class Aggregator:
 
     def _close_window(self, index: int, start_ns: int, *, silence_known: bool) -> ClosedWindow:
         window = self._open.pop(index, None) or OpenWindow()
-        self._pending_point_count -= len(window.numbers) + len(window.distributions)
+        self._pending_point_count -= window.pending_point_count
         gauges = self._gauge_values(window, start_ns)
         key, count = window.calls.totals()
         sums = sums_of(key, count, width=self._live.scopes.width)
         self._live.scopes.mark(np.flatnonzero(sums.calls), start_ns)
         self._live.gauges.mark(np.array(list(gauges), np.intp), start_ns)
         layout = self._live.layout()
-        value, weight, heard = self._columns(
-            layout, sums, gauges, start_ns=start_ns, silence_known=silence_known
-        )
+        columns = self._columns(layout, sums, gauges, start_ns, silence_known=silence_known)
         column = np.zeros(self._live.scopes.width, np.int64)
         column[layout.scopes] = np.arange(len(layout.scopes)) * SERIES_PER_SCOPE + 2
         return ClosedWindow(
@@ -282,9 +290,9 @@ class Aggregator:
             step_ns=self._settings.window_ns,
             keys=layout.keys,
             kind=layout.kind,
-            value=self._narrowed(value, weight),
-            weight=weight.astype(np.float32),
-            heard=heard,
+            value=columns.value.astype(np.float32),
+            weight=columns.weight.astype(np.float32),
+            heard=columns.heard,
             histograms=sums.histograms(column) if len(sums.slot) else None,
             exemplars=self._exemplars(window),
             logs=tuple(sorted(window.logs.lines, key=lambda line: line.time_ns)),
@@ -295,58 +303,25 @@ class Aggregator:
         layout: Layout,
         sums: CallSums,
         gauges: dict[int, tuple[float, float]],
-        *,
         start_ns: int,
+        *,
         silence_known: bool,
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.bool_]]:
-        """Value, weight and heard of every series, in the layout's order."""
-        window_s = self._settings.window_ns / 1e9
-        split = SERIES_PER_SCOPE * len(layout.scopes)
-        value = np.full(len(layout.keys), np.nan)
-        weight = np.zeros(len(layout.keys))
-        heard = np.zeros(len(layout.keys), np.bool_)
-
-        calls = sums.calls[layout.scopes]
-        failed = sums.failed[layout.scopes]
-        any_calls = calls > 0
-        scope_heard = any_calls | (self._live.scopes_heard(layout, start_ns) & silence_known)
-        value[0:split:SERIES_PER_SCOPE] = np.where(scope_heard, calls / window_s, np.nan)
-        value[1:split:SERIES_PER_SCOPE] = np.divide(
-            failed, calls, out=np.full(len(calls), np.nan), where=any_calls
+    ) -> Columns:
+        columns = Columns(layout)
+        columns.put_calls(
+            sums,
+            heard=self._live.scopes_heard(layout, start_ns) & silence_known,
+            window_s=self._settings.window_ns / 1e9,
         )
-        value[2:split:SERIES_PER_SCOPE] = sums.quantile(LATENCY_QUANTILE)[layout.scopes]
-        weight[:split] = np.repeat(calls, SERIES_PER_SCOPE)
-        heard[:split] = np.repeat(scope_heard, SERIES_PER_SCOPE)
-        self._call_metrics.correct(layout, start_ns, value=value, heard=heard)
-
-        width = self._live.gauges.width
-        of_slot = np.full(width, np.nan)
-        points = np.zeros(width)
-        for slot, (gauge, point_count) in gauges.items():
-            of_slot[slot] = gauge
-            points[slot] = point_count
-        weight[split:] = points[layout.gauges]
-        gauge_heard = (weight[split:] > 0) | (
-            self._live.gauges_heard(layout, start_ns) & silence_known
+        self._call_metrics.correct(layout, start_ns, value=columns.value, heard=columns.heard)
+        columns.put_gauges(
+            gauges,
+            heard=self._live.gauges_heard(layout, start_ns) & silence_known,
+            width=self._live.gauges.width,
         )
-        # What counts things is 0 when nothing came; what reads a level has no value then.
-        quiet = layout.counted & gauge_heard & (weight[split:] == 0)
-        value[split:] = np.where(quiet, 0.0, of_slot[layout.gauges])
-        heard[split:] = gauge_heard
-        return value, weight, heard
-
-    def _narrowed(
-        self, value: NDArray[np.float64], weight: NDArray[np.float64]
-    ) -> NDArray[np.float32]:
-        """Values as they are stored; what float32 cannot hold becomes no value, and is counted."""
-        with np.errstate(over="ignore"):
-            narrow = value.astype(np.float32)
-        wrong = np.isinf(narrow)
-        if wrong.any():
-            self._counts.dropped[SIGNAL_METRICS, RejectReason.NOT_FINITE] += int(wrong.sum())
-            narrow[wrong] = np.nan
-            weight[wrong] = 0.0
-        return narrow
+        if wrong := columns.leave_out_immense():
+            self._counts.dropped[SIGNAL_METRICS, RejectReason.NOT_FINITE] += wrong
+        return columns
 
     def _gauge_values(self, window: OpenWindow, start_ns: int) -> dict[int, tuple[float, float]]:
         """Value and weight of each gauge that got points, by slot; call distributions go to the window's calls."""
@@ -359,8 +334,9 @@ class Aggregator:
             if self._call_metrics.takes(point):
                 of_calls.append(distribution)
             else:
-                gauges.add(SeriesKey(*point.scope, f"{point.signal}:rate"), distribution)
-                gauges.add_histogram(SeriesKey(*point.scope, f"{point.signal}:p95"), distribution)
+                rate, p95 = distribution_keys(point)
+                gauges.add(rate, distribution)
+                gauges.add_histogram(p95, distribution)
         self._call_metrics.settle(window, start_ns, of_calls, self._counts)
         window_s = self._settings.window_ns / 1e9
         values = gauges.values()
@@ -406,6 +382,16 @@ class Aggregator:
         if ended_ns is None or ended_ns == hour_ns:
             return
         before_ns = start_ns - self._settings.idle_ns
-        self._counts.expired += self._live.forget_idle(before_ns)
-        self._streams.forget_idle(before_ns)
+        held = held_by(self._open.values())
+        self._counts.expired += self._live.forget_idle(before_ns, held)
+        self._streams.forget_idle(before_ns, held.streams)
         self._call_metrics.forget_idle(start_ns)
+
+    def _recover(self, index: int) -> None:
+        """Let go of a window and of all that may have been left half changed: it would meet the next window too."""
+        window = self._open.pop(index, None)
+        if window is not None:
+            self._pending_point_count -= window.pending_point_count
+        self._live.mend()
+        self._streams = Streams(stream_count_max=2 * self._settings.series_count_max)
+        self._call_metrics = CallMetrics(self._settings, self._live)

@@ -85,6 +85,9 @@ class CallMetrics:
     def forget_idle(self, start_ns: int) -> None:
         """Forget what has not told of calls for an hour."""
         self._sources.forget_idle(start_ns - HOUR_NS)
+        # A slot may have another name next; what spans told of the one before is not about it.
+        width = min(len(self._span_ns), self._live.scopes.width)
+        self._span_ns[:width][~self._live.scopes.live[:width]] = 0
 
     def set_back(self) -> None:
         """Begin anew, because the clock was wrong."""

@@ -16,10 +16,11 @@ from sentinel.core.model import HistogramBlock
 from sentinel.core.stats import log_linear
 
 _BUCKET_BITS = 12
+_BUCKET_MASK = (1 << _BUCKET_BITS) - 1
 _SLOT_SHIFT = _BUCKET_BITS + 1
 _PENDING_MAX = 65_536
 
-assert log_linear.BUCKET_COUNT <= 1 << _BUCKET_BITS
+assert log_linear.UNTIMED < 1 << _BUCKET_BITS
 
 Keys = NDArray[np.int64]
 
@@ -98,7 +99,8 @@ class CallSums:
     Attributes:
         calls: float64[n], how many.
         failed: float64[n], how many of them failed.
-        slot: int64[r], slots that had calls, ascending.
+        timed: float64[n], how many of them have a duration that is known.
+        slot: int64[r], slots that had such calls, ascending.
         offset: int64[r + 1], where each one's buckets begin in `bucket` and `count`.
         bucket: int16[k].
         count: int64[k].
@@ -106,13 +108,14 @@ class CallSums:
 
     calls: NDArray[np.float64]
     failed: NDArray[np.float64]
+    timed: NDArray[np.float64]
     slot: NDArray[np.int64]
     offset: NDArray[np.int64]
     bucket: log_linear.Buckets
     count: log_linear.Counts
 
     def quantile(self, q: float) -> NDArray[np.float64]:
-        """float64[n], a quantile of the durations in seconds; NaN without calls."""
+        """float64[n], a quantile of the durations in seconds; NaN without any that is known."""
         result = np.full(len(self.calls), np.nan)
         result[self.slot] = log_linear.quantiles_by_row(self.offset, self.bucket, self.count, q)
         return result
@@ -136,13 +139,16 @@ def sums_of(key: Keys, count: log_linear.Counts, *, width: int) -> CallSums:
     calls = np.bincount(slot, weights=count, minlength=width).astype(np.float64)
     failed = np.bincount(slot, weights=count * (key & 1), minlength=width).astype(np.float64)
     place, merged = log_linear.sum_by_key(key >> 1, count)
+    known = (place & _BUCKET_MASK) != log_linear.UNTIMED
+    place, merged = place[known], merged[known]
     slot = place >> _BUCKET_BITS
     first = np.flatnonzero(np.concatenate(([True], slot[1:] != slot[:-1]))) if len(slot) else slot
     return CallSums(
         calls=calls,
         failed=failed,
+        timed=np.bincount(slot, weights=merged, minlength=width).astype(np.float64),
         slot=slot[first],
         offset=np.concatenate((first, [len(slot)])).astype(np.int64),
-        bucket=(place & ((1 << _BUCKET_BITS) - 1)).astype(np.int16),
+        bucket=(place & _BUCKET_MASK).astype(np.int16),
         count=merged,
     )

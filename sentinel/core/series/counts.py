@@ -12,6 +12,7 @@ SIGNAL_METRICS = "metrics"
 SIGNAL_LOGS = "logs"
 CLOCK_JUMPED = "clock_jumped"
 CLOCK_SET_BACK = "clock_set_back"
+FAULTY = "faulty"
 
 
 @dataclass(slots=True, kw_only=True)
@@ -28,7 +29,7 @@ class SeriesCounts:
         duplicates: points that had been seen before.
         duplicate_batches: whole batches that had been seen before.
         dropped_windows: windows given up, by reason: time jumped over them; the clock that they were stamped by was
-            put back.
+            put back; a fault of ours ended their reduction.
         set_back_ns: how far the clock was put back.
     """
 

@@ -36,8 +36,12 @@ class Gauges:
 
     def add_histogram(self, key: SeriesKey, increase: Increase[DistributionPoint]) -> None:
         """Take one stream's distribution into account."""
-        if increase.histogram is not None and len(increase.histogram[0]):
-            self._histograms.setdefault(key, []).append(increase.histogram)
+        if increase.histogram is None:
+            return
+        bucket, count = increase.histogram
+        known = bucket != log_linear.UNTIMED
+        if known.any():
+            self._histograms.setdefault(key, []).append((bucket[known], count[known]))
             self._points[key] = self._points.get(key, 0) + increase.point_count
 
     def values(self) -> dict[SeriesKey, tuple[float, float]]:

@@ -19,6 +19,7 @@ from sentinel.core.model import (
     SeriesKey,
 )
 from sentinel.core.series.layout import Layout, layout_of
+from sentinel.core.series.open_window import Held
 from sentinel.core.series.settings import SERIES_PER_SCOPE
 from sentinel.core.series.slots import Slots
 
@@ -109,9 +110,18 @@ class LiveNames:
         for slots in (self.scopes, self.gauges, self._services):
             np.minimum(slots.last_ns, now_ns - 1, out=slots.last_ns)
 
-    def forget_idle(self, before_ns: int) -> int:
-        """Forget what had no data since `before_ns`; how many series that were."""
-        scopes, gauges = self.scopes.idle_since(before_ns), self.gauges.idle_since(before_ns)
+    def forget_idle(self, before_ns: int, held: Held) -> int:
+        """Forget what had no data since `before_ns` and no open window holds; how many series that were."""
+        scopes = [
+            slot
+            for slot in self.scopes.idle_since(before_ns)
+            if slot not in held.scope_slots and self.scopes.names[slot] not in held.scopes
+        ]
+        gauges = [
+            slot
+            for slot in self.gauges.idle_since(before_ns)
+            if self.gauges.names[slot] not in held.gauges
+        ]
         self.scopes.release(scopes)
         self.gauges.release(gauges)
         services = {scope.service for scope in self.scopes.names if scope is not None}
@@ -126,3 +136,15 @@ class LiveNames:
             ]
         )
         return SERIES_PER_SCOPE * len(scopes) + len(gauges)
+
+    def mend(self) -> None:
+        """Go on with the names that are live, after a fault of ours; what is known besides is made to fit them."""
+        for slots in (self.scopes, self.gauges, self._services):
+            slots.mend()
+        for slot, scope in enumerate(self.scopes.names):
+            if scope is not None:
+                self.scopes.group[slot] = self._services.take(scope.service)
+        for slot, key in enumerate(self.gauges.names):
+            if key is not None:
+                self.gauges.group[slot] = self._services.take(key.service)
+        self._layout = None

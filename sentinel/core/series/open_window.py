@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 
-from sentinel.core.model import CallExemplar, DistributionPoint, NumberPoint
-from sentinel.core.series.calls import CallCounts
+import numpy as np
+
+from sentinel.core.model import (
+    CallExemplar,
+    DistributionPoint,
+    NumberPoint,
+    PointStream,
+    Scope,
+    SeriesKey,
+)
+from sentinel.core.series.calls import CallCounts, slot_of
 from sentinel.core.series.exemplars import NamedCalls
 from sentinel.core.series.logs import LogWindow
 
@@ -29,6 +39,11 @@ class OpenWindow:
         self.distributions: list[DistributionPoint] = []
         self.logs = LogWindow()
 
+    @property
+    def pending_point_count(self) -> int:
+        """How many metric points are held."""
+        return len(self.numbers) + len(self.distributions)
+
     def name_call(self, slot: int, call: CallExemplar) -> None:
         """Look at a call that may be worth naming."""
         name = (slot, call.error)
@@ -43,3 +58,46 @@ class OpenWindow:
             yield slot, error, named.first
             if named.slowest is not named.first:
                 yield slot, error, named.slowest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Held:
+    """What open windows still speak of; forgotten, it would be counted under no name or under another's.
+
+    Attributes:
+        scope_slots: slots of places that calls were counted under.
+        scopes: places that histograms may add calls to.
+        gauges: series that points or log records belong to.
+        streams: streams that have points.
+    """
+
+    scope_slots: set[int] = field(default_factory=set)
+    scopes: set[Scope] = field(default_factory=set)
+    gauges: set[SeriesKey] = field(default_factory=set)
+    streams: set[PointStream] = field(default_factory=set)
+
+
+def held_by(windows: Iterable[OpenWindow]) -> Held:
+    """What these windows speak of."""
+    held = Held()
+    for window in windows:
+        key, _ = window.calls.totals()
+        held.scope_slots.update(np.unique(slot_of(key)).tolist())
+        held.scope_slots.update(slot for slot, _ in window.exemplars)
+        held.gauges.update(window.logs.counts)
+        for number in window.numbers:
+            held.streams.add(number.stream)
+            held.gauges.add(SeriesKey(*number.scope, number.signal))
+        for point in window.distributions:
+            held.streams.add(point.stream)
+            held.scopes.add(point.scope)
+            held.gauges.update(distribution_keys(point))
+    return held
+
+
+def distribution_keys(point: DistributionPoint) -> tuple[SeriesKey, SeriesKey]:
+    """The two gauges of a distribution that is not of calls: its rate and its 95th percentile."""
+    return (
+        SeriesKey(*point.scope, f"{point.signal}:rate"),
+        SeriesKey(*point.scope, f"{point.signal}:p95"),
+    )

@@ -19,7 +19,7 @@ order of arrival inside a window nor a point that was sent twice can change the 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -79,10 +79,12 @@ class Streams:
     def __len__(self) -> int:
         return len(self._last)
 
-    def forget_idle(self, before_ns: int) -> None:
-        """Forget streams whose last point is older; they start anew if they come back."""
-        for stream in [key for key, last in self._last.items() if last.time_ns < before_ns]:
-            del self._last[stream]
+    def forget_idle(self, before_ns: int, held: Collection[PointStream]) -> None:
+        """Forget streams whose last point is older, and that are not held; they start anew if they come back."""
+        idle = [key for key, last in self._last.items() if last.time_ns < before_ns]
+        for stream in idle:
+            if stream not in held:
+                del self._last[stream]
         for family in [key for key, time_ns in self._reports.items() if time_ns < before_ns]:
             del self._reports[family]
 

@@ -76,10 +76,12 @@ class ClosedWindows:
     Attributes:
         windows: the windows.
         watermark_ns: where time stands.
+        faults: what ended the reduction of a window each; those windows are lost, and counted.
     """
 
     windows: tuple[ClosedWindow, ...] = ()
     watermark_ns: int = 0
+    faults: tuple[Exception, ...] = ()
 
 
 def to_block(window: ClosedWindow, ids: Mapping[SeriesKey, int]) -> WindowBlock:

@@ -32,6 +32,8 @@ EXPONENT_MIN = -40
 EXPONENT_MAX = 64
 BUCKET_COUNT = 1 + (EXPONENT_MAX - EXPONENT_MIN) * SUB_BUCKETS
 """How many buckets there are, the zero bucket included; every bucket number is below 2^12."""
+UNTIMED = BUCKET_COUNT
+"""The number under which is counted what has no value that is known; no quantile is asked of it."""
 
 _SHIFT = 52 - 5
 _FIRST = (1023 + EXPONENT_MIN) * SUB_BUCKETS - 1

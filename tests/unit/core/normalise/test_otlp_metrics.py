@@ -244,8 +244,19 @@ def test_a_size_under_a_durations_name_is_no_call() -> None:
         histogram([0.2, 0.1], [1, 2, 3]),
         histogram([0.1, math.nan], [1, 2, 3]),
         histogram([0.1], [1, 2], count=4),
+        histogram([0.1], [], count=4),
+        histogram([0.1], []),
+        histogram([], [3], count=4),
     ],
-    ids=["too_few_counts", "falling_bounds", "bound_not_finite", "wrong_sum"],
+    ids=[
+        "too_few_counts",
+        "falling_bounds",
+        "bound_not_finite",
+        "wrong_sum",
+        "no_counts",
+        "no_counts_of_none",
+        "wrong_sum_of_one",
+    ],
 )
 def test_a_histogram_that_contradicts_itself_is_rejected(metric: Metric) -> None:
     assert decode(metric).rejected == {RejectReason.BAD_SHAPE: 1}

@@ -1,0 +1,69 @@
+"""A closed window's numbers, one column a series: what counts of calls and readings of gauges come to."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sentinel.core.series.calls import CallSums
+from sentinel.core.series.gauges import LATENCY_QUANTILE
+from sentinel.core.series.layout import Layout
+from sentinel.core.series.settings import SERIES_PER_SCOPE
+
+
+class Columns:
+    """Value, weight and heard of every series, in the layout's order: first places of calls, then gauges.
+
+    Attributes:
+        value: float64[S], NaN where there is none.
+        weight: float64[S], calls or points it is made of.
+        heard: bool[S], whether its service was heard, so that its silence means something.
+    """
+
+    def __init__(self, layout: Layout) -> None:
+        self._layout = layout
+        self._split = SERIES_PER_SCOPE * len(layout.scopes)
+        self.value = np.full(len(layout.keys), np.nan)
+        self.weight = np.zeros(len(layout.keys))
+        self.heard = np.zeros(len(layout.keys), np.bool_)
+
+    def put_calls(self, sums: CallSums, *, heard: NDArray[np.bool_], window_s: float) -> None:
+        """Traffic, errors and latency of each place; `heard` says of which the silence is known."""
+        scopes, split = self._layout.scopes, self._split
+        calls, failed = sums.calls[scopes], sums.failed[scopes]
+        any_calls = calls > 0
+        heard = any_calls | heard
+        self.value[0:split:SERIES_PER_SCOPE] = np.where(heard, calls / window_s, np.nan)
+        self.value[1:split:SERIES_PER_SCOPE] = np.divide(
+            failed, calls, out=np.full(len(calls), np.nan), where=any_calls
+        )
+        self.value[2:split:SERIES_PER_SCOPE] = sums.quantile(LATENCY_QUANTILE)[scopes]
+        self.weight[:split] = np.repeat(calls, SERIES_PER_SCOPE)
+        self.weight[2:split:SERIES_PER_SCOPE] = sums.timed[scopes]
+        self.heard[:split] = np.repeat(heard, SERIES_PER_SCOPE)
+
+    def put_gauges(
+        self, gauges: dict[int, tuple[float, float]], *, heard: NDArray[np.bool_], width: int
+    ) -> None:
+        """Value and weight of each gauge that had points, given by slot, of which there are `width`."""
+        split = self._split
+        of_slot = np.full(width, np.nan)
+        points = np.zeros(width)
+        for slot, (gauge, point_count) in gauges.items():
+            of_slot[slot] = gauge
+            points[slot] = point_count
+        weight = points[self._layout.gauges]
+        heard = (weight > 0) | heard
+        # What counts things is 0 when nothing came; what reads a level has no value then.
+        quiet = self._layout.counted & heard & (weight == 0)
+        self.value[split:] = np.where(quiet, 0.0, of_slot[self._layout.gauges])
+        self.weight[split:] = weight
+        self.heard[split:] = heard
+
+    def leave_out_immense(self) -> int:
+        """Take values out that float32, in which they are stored, cannot hold; how many those were."""
+        with np.errstate(over="ignore"):
+            wrong = np.isinf(self.value.astype(np.float32))
+        self.value[wrong] = np.nan
+        self.weight[wrong] = 0.0
+        return int(wrong.sum())
