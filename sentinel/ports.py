@@ -193,8 +193,10 @@ class OutboxEntry:
         page: what is to be sent.
         attempts: how often it was tried.
         due_ns: not before this.
-        state: `pending`, `delivered`, `parked` (refused for good; a person must look) or `done`.
-        delivered_ns: when the destination took it first, or None.
+        state: `pending`, `delivered`, `along` (told on the page of a later incident), `parked` (refused for good;
+            a person must look) or `done`.
+        delivered_ns: when the destination took it first, or an earlier firing page of the incident that it
+            replaced there; or None.
         stored_ns: when it was stored, or 0 for one stored by a version that did not write that down.
     """
 

@@ -44,8 +44,9 @@ class DeliverConfig:
         help="Longest wait between attempts, of which there is no limit; 30s at most for an Alertmanager.",
     )
     settle: Duration = setting(
-        Duration(45.0),
-        help="How long an Alertmanager must have had a page before it is told that it resolved: longer than its group_wait.",
+        Duration(330.0),
+        help="How long an Alertmanager must have had a page before it is told that it resolved: its group_wait and its "
+        "group_interval together. It delays only what was paged late, after an outage.",
     )
     resolved_for: Duration = setting(
         Duration(900.0), help="How long an Alertmanager is told again that an incident resolved."

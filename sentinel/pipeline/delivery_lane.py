@@ -11,19 +11,19 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Protocol, TypeVar
 
+from sentinel.core.incidents import with_earlier
 from sentinel.core.model import Page, PageReason, PageStatus
 from sentinel.errors import StoreError
 from sentinel.pipeline.delivery_plan import (
-    DONE,
-    PARKED,
-    PENDING,
     DeliveryRules,
+    Plan,
     after_send,
     briefly_seen,
     brought_forward,
     overtaken,
     plan,
 )
+from sentinel.pipeline.outbox_states import ALONG, DONE, PARKED, PENDING
 from sentinel.pipeline.unrecorded import Unrecorded
 from sentinel.ports import Outbox, OutboxEntry, Sender, SendOutcome, SendResult
 from sentinel.runtime.component import Surroundings
@@ -175,8 +175,8 @@ class Lane:
         heartbeat = self._heartbeat_pages(now_ns) if with_heartbeat else []
         again, too_early = await self._forgotten(entries, todo.send, now_ns=now_ns)
         send = [entry for entry in todo.send if entry.entry_id not in too_early]
-        answered, sent = await self._send(send, heartbeat, now_ns=now_ns)
-        changed = self._changes(entries, sent, answered=answered, now_ns=now_ns)
+        answered, sent = await self._send(send, todo, heartbeat, now_ns=now_ns)
+        changed = self._changes(entries, sent, todo, answered=answered, now_ns=now_ns)
         changed.update({entry.entry_id: entry for entry in again})
         # What was sent changes what is due: the next page of an incident, or the resolved one.
         self._awake = self._awake or bool(changed)
@@ -231,12 +231,18 @@ class Lane:
     def _tell_unsent(
         self, before: Sequence[OutboxEntry], after: Mapping[int, OutboxEntry]
     ) -> None:
-        """Say which pages will not go out, because something newer says it all or they have nothing to take back."""
+        """Say which pages will not go out: something newer says it all, or they have nothing to take back."""
         for entry in before:
             changed = after.get(entry.entry_id)
-            if entry.state != PENDING or changed is None or changed.state != DONE:
+            if changed is None or changed.state == entry.state:
                 continue
-            if changed.delivered_ns is None:
+            if changed.state == ALONG:
+                self._metrics.count("sentinel_incidents_told_along_total", destination=self.name)
+                self._logger.warning(
+                    "Incident was over before it could be told; it is told on the page of a later one",
+                    extra=_fields_of(entry, self.name),
+                )
+            elif changed.state == DONE and changed.delivered_ns is None:
                 self._logger.info(
                     "Page is not sent: a newer one tells it, or its beginning was not told here",
                     extra=_fields_of(entry, self.name),
@@ -258,6 +264,7 @@ class Lane:
         self,
         entries: Sequence[OutboxEntry],
         sent: Sequence[OutboxEntry],
+        todo: Plan,
         *,
         answered: bool,
         now_ns: int,
@@ -267,15 +274,23 @@ class Lane:
         if answered:
             for entry in brought_forward(entries, sent, now_ns=now_ns):
                 changed[entry.entry_id] = entry
-        for entry in overtaken(entries, sent, self._rules):
+        for entry in overtaken(entries, sent, todo.along, self._rules, now_ns=now_ns):
             changed[entry.entry_id] = entry
         return changed
 
     async def _send(
-        self, entries: Sequence[OutboxEntry], heartbeat: Sequence[Page], *, now_ns: int
+        self,
+        entries: Sequence[OutboxEntry],
+        todo: Plan,
+        heartbeat: Sequence[Page],
+        *,
+        now_ns: int,
     ) -> tuple[bool, list[OutboxEntry]]:
         """Try once; whether the destination answered, and the entries after it."""
-        pages = [*heartbeat, *(entry.page for entry in entries)]
+        pages = list(heartbeat)
+        for entry in entries:
+            earlier = [before.page for before in todo.along.get(entry.entry_id, ())]
+            pages.append(with_earlier(entry.page, earlier))
         if not pages:
             return False, []
         outcomes = await self._sender.send(pages, now_ns=now_ns)

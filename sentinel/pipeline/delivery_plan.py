@@ -14,20 +14,21 @@ as resolved never pages. So the resolved page of an incident waits until its fir
 an incident that came and went while Alertmanager was down still pages, and then resolves. If it lost its memory
 in that while (`briefly_seen`), it is told of the beginning again.
 
-Alertmanager knows an alert by its labels only. When two incidents with the same labels are waiting, the newer
-takes the place of the older as soon as it was taken: they are one alert to the person who is paged.
+An outage apart, an incident is open for longer than `settle` anyway, and its resolved page goes out at once. Incidents
+with the same labels are one alert to Alertmanager: `delivery_turns` says which of them is told now.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from sentinel.core.model import PageStatus
+from sentinel.pipeline.delivery_turns import has_settled, turn_of
+from sentinel.pipeline.outbox_states import ALONG, DELIVERED, DONE, PARKED, PENDING
 from sentinel.ports import OutboxEntry, SendOutcome, SendResult
 from sentinel.runtime.backoff import Backoff
 
-PENDING, DELIVERED, PARKED, DONE = "pending", "delivered", "parked", "done"
 _SECOND_NS = 1_000_000_000
 
 
@@ -65,11 +66,13 @@ class Plan:
         send: entries whose pages go out now, in order.
         changed: entries whose state changes without being sent.
         next_due_ns: when there is something to do again, or None when nothing waits.
+        along: by number of an entry to send, the last entries of earlier incidents that its page tells of, too.
     """
 
     send: tuple[OutboxEntry, ...]
     changed: tuple[OutboxEntry, ...]
     next_due_ns: int | None
+    along: Mapping[int, tuple[OutboxEntry, ...]] = field(default_factory=dict)
 
 
 def plan(
@@ -91,7 +94,12 @@ def plan(
             work.send_when_due(incident[0])
     send = sorted(work.send, key=lambda entry: entry.entry_id)
     due = now_ns if len(send) > send_max else work.next_due_ns
-    return Plan(send=tuple(send[:send_max]), changed=tuple(work.changed), next_due_ns=due)
+    return Plan(
+        send=tuple(send[:send_max]),
+        changed=tuple(work.changed),
+        next_due_ns=due,
+        along=work.along,
+    )
 
 
 def after_send(
@@ -122,25 +130,46 @@ def after_send(
 
 
 def overtaken(
-    entries: Iterable[OutboxEntry], sent: Iterable[OutboxEntry], rules: DeliveryRules
+    entries: Iterable[OutboxEntry],
+    sent: Iterable[OutboxEntry],
+    along: Mapping[int, Sequence[OutboxEntry]],
+    rules: DeliveryRules,
+    *,
+    now_ns: int,
 ) -> list[OutboxEntry]:
-    """Entries that are done because of what was just taken: older pages of the same alert.
+    """What a taken page changes besides itself: older pages of the same alert are done, or were told along.
+
+    The page itself is among them when it took the place of another firing page of its incident: the destination
+    has had the alert since then.
 
     Args:
         entries: all of the destination, as they were before the attempt.
         sent: those that were sent, as they are after it.
+        along: as the plan said.
         rules: of the destination.
+        now_ns: the time.
     """
     if not rules.forgets:
         return []
+    changed: list[OutboxEntry] = []
     newest = {_identity(entry): entry for entry in sent if entry.state == DELIVERED}
-    return [
-        replace(entry, state=DONE)
-        for entry in entries
-        if entry.state in (PENDING, DELIVERED)
-        and (taken := newest.get(_identity(entry))) is not None
-        and entry.entry_id < taken.entry_id
-    ]
+    for alert in _grouped(entries, _identity):
+        taken = newest.get(_identity(alert[0]))
+        if taken is None:
+            continue
+        told_along = {entry.entry_id for entry in along.get(taken.entry_id, ())}
+        for entry in alert:
+            if entry.entry_id >= taken.entry_id or entry.state == PARKED:
+                continue
+            if entry.entry_id in told_along:
+                if entry.state != ALONG:
+                    changed.append(replace(entry, state=ALONG, delivered_ns=now_ns))
+                continue
+            changed.append(replace(entry, state=DONE))
+            if _is_known_firing(entry, like=taken):
+                taken = replace(taken, delivered_ns=entry.delivered_ns)
+                changed.append(taken)
+    return changed
 
 
 def brought_forward(
@@ -183,7 +212,8 @@ def briefly_seen(
         firing = known.get(entry.page.incident_id)
         if firing is None or firing.delivered_ns is None:
             continue
-        if 0 <= now_ns - firing.delivered_ns < rules.settle_ns + 2 * rules.resend_ns:
+        brief_ns = rules.settle_ns + 2 * rules.resend_ns
+        if not has_settled(firing.delivered_ns, settle_ns=brief_ns, now_ns=now_ns):
             pairs.append((entry, firing))
     return pairs
 
@@ -197,6 +227,7 @@ class _Work:
         self.send: list[OutboxEntry] = []
         self.changed: list[OutboxEntry] = []
         self.next_due_ns: int | None = None
+        self.along: dict[int, tuple[OutboxEntry, ...]] = {}
 
     def wait_until(self, at_ns: int) -> None:
         if self.next_due_ns is None or at_ns < self.next_due_ns:
@@ -222,11 +253,22 @@ class _Work:
 
 
 def _plan_alert(entries: Sequence[OutboxEntry], work: _Work) -> None:
-    """All live entries with the same labels: only the newest incident among them is told."""
-    newest_id = entries[-1].page.incident_id
-    newest = [entry for entry in entries if entry.page.incident_id == newest_id]
-    firing = [entry for entry in newest if entry.page.status is PageStatus.FIRING]
-    resolved = [entry for entry in newest if entry.page.status is PageStatus.RESOLVED]
+    """All live entries with the same labels: the incident whose turn it is, and what goes along with it."""
+    turn = turn_of(entries, settle_ns=work.rules.settle_ns, now_ns=work.now_ns)
+    if turn.next_ns is not None and turn.next_ns > work.now_ns:
+        work.wait_until(turn.next_ns)
+    first = len(work.send)
+    _plan_incident(turn.entries, work)
+    for entry in work.send[first:]:
+        work.along[entry.entry_id] = turn.along
+    if not turn.entries:
+        for entry in entries:  # what they went along with is over
+            work.finish(entry)
+
+
+def _plan_incident(entries: Sequence[OutboxEntry], work: _Work) -> None:
+    firing = [entry for entry in entries if entry.page.status is PageStatus.FIRING]
+    resolved = [entry for entry in entries if entry.page.status is PageStatus.RESOLVED]
     if not firing:
         for entry in resolved:
             _plan_resolved_alone(entry, work)
@@ -236,12 +278,11 @@ def _plan_alert(entries: Sequence[OutboxEntry], work: _Work) -> None:
     if not resolved or not delivered:
         work.send_when_due(latest)
         return
-    seen_for_ns = work.now_ns - min(delivered)
-    # Seen in the future: the clock was set back. Waiting for it to catch up could take for ever.
-    if seen_for_ns < 0 or seen_for_ns >= work.rules.settle_ns:
+    since_ns = min(delivered)
+    if has_settled(since_ns, settle_ns=work.rules.settle_ns, now_ns=work.now_ns):
         work.send_when_due(resolved[-1])
     else:
-        work.wait_until(min(delivered) + work.rules.settle_ns)
+        work.wait_until(since_ns + work.rules.settle_ns)
         work.send_when_due(latest)
 
 
@@ -255,6 +296,16 @@ def _plan_resolved_alone(entry: OutboxEntry, work: _Work) -> None:
         work.finish(entry)
     else:
         work.send_when_due(entry)
+
+
+def _is_known_firing(entry: OutboxEntry, *, like: OutboxEntry) -> bool:
+    """Whether both are firing pages of one incident, and the destination has had this one for longer."""
+    return (
+        entry.page.incident_id == like.page.incident_id
+        and entry.page.status is like.page.status is PageStatus.FIRING
+        and entry.delivered_ns is not None
+        and (like.delivered_ns is None or entry.delivered_ns < like.delivered_ns)
+    )
 
 
 def _identity(entry: OutboxEntry) -> tuple[tuple[str, str], ...]:

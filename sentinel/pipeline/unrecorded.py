@@ -16,7 +16,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from sentinel.core.model import Page
-from sentinel.pipeline.delivery_plan import DONE, PENDING
+from sentinel.pipeline.outbox_states import DONE, PENDING
 from sentinel.ports import OutboxEntry
 
 _FIRST_ID = 1 << 62

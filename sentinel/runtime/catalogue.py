@@ -100,7 +100,8 @@ CATALOGUE: tuple[MetricSpec, ...] = (
     _metric(
         _C,
         "sentinel_windows_dropped_total",
-        "Windows not decided on: deciding failed, the clock jumped over them, or it was put back before their time.",
+        "Windows not decided on: reducing or deciding failed, the clock jumped over them, or it was put back before"
+        " their time.",
         "reason",
     ),
     _metric(
@@ -225,6 +226,12 @@ CATALOGUE: tuple[MetricSpec, ...] = (
     _metric(_C, "sentinel_pages_delivered_total", "Pages a destination took.", "destination"),
     _metric(
         _C, "sentinel_pages_parked_total", "Pages a destination refused for good.", "destination"
+    ),
+    _metric(
+        _C,
+        "sentinel_incidents_told_along_total",
+        "Incidents that were over before a destination could be told for long enough, told on the page of a later one.",
+        "destination",
     ),
     _metric(
         _C,

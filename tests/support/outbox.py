@@ -88,6 +88,7 @@ class ScriptedDestination:
         self.answer: Callable[[Page], SendResult] = lambda page: SendResult.DELIVERED
         self.retry_after_s: float | None = None
         self.taken: list[tuple[int, str]] = []
+        self.pages: list[Page] = []
         self.tried_count = 0
         self.closed = False
         self.forgot_at = 0
@@ -120,6 +121,7 @@ class ScriptedDestination:
             result = self.answer(page)
             if result is SendResult.DELIVERED:
                 self.taken.append((now_ns, page.page_id))
+                self.pages.append(page)
             outcomes.append(
                 SendOutcome(
                     page_id=page.page_id,

@@ -8,6 +8,7 @@ from sentinel.core.incidents.set_back import set_back
 from sentinel.core.incidents.settings import GuardSettings, IncidentSettings
 from sentinel.core.incidents.state import TrackerState, from_bytes, to_bytes
 from sentinel.core.incidents.taken_up import taken_up
+from sentinel.core.incidents.told_late import with_earlier
 from sentinel.core.incidents.track import Tracked, track
 
 __all__ = [
@@ -28,4 +29,5 @@ __all__ = [
     "taken_up",
     "to_bytes",
     "track",
+    "with_earlier",
 ]

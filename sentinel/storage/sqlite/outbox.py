@@ -12,7 +12,7 @@ from sentinel.errors import StoreCorruptError
 from sentinel.ports import HandedOver, OutboxEntry
 from sentinel.storage.sqlite.incidents import decode_page, write_page
 
-_STATES = frozenset({"pending", "delivered", "parked", "done"})
+_STATES = frozenset({"pending", "delivered", "along", "parked", "done"})
 _FIELDS = (
     "outbox.entry_id, destination, page_id, attempts, due_ns, state, delivered_ns, outbox.crc,"
     " stored_ns"

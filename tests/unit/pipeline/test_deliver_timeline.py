@@ -6,87 +6,15 @@ Destinations are scripted and the outbox is in memory; it outlives a delivery co
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 
 import pytest
 
-from sentinel.core.model import Page
-from sentinel.pipeline.deliver import Deliver, DeliverConfig
+from sentinel.pipeline.deliver import DeliverConfig
 from sentinel.ports import SendResult
-from sentinel.runtime.component import HealthStatus, Surroundings
-from sentinel.runtime.settings import Duration
-from tests.support.clock import ManualClock
-from tests.support.outbox import MemoryOutbox, ScriptedDestination, firing, resolved
-from tests.support.surroundings import make_surroundings
-
-CONFIG = DeliverConfig(parked_for=Duration(600.0))
-
-
-class Scene:
-    """A delivery component, its outbox, and time."""
-
-    def __init__(self, *senders: ScriptedDestination, shadow: bool = False) -> None:
-        self.clock = ManualClock()
-        self.surroundings: Surroundings = make_surroundings(self.clock)
-        self.outbox = MemoryOutbox()
-        self.senders = senders
-        self.shadow = shadow
-        self.deliver = self.component()
-
-    def component(self) -> Deliver:
-        """A fresh component on the same outbox."""
-        return Deliver(
-            CONFIG,
-            self.outbox,
-            self.senders,
-            surroundings=self.surroundings,
-            shadow=self.shadow,
-        )
-
-    def page(self, page: Page) -> None:
-        """Store a page and say so."""
-        self.outbox.store(page, now_ns=self.clock.now_ns())
-        self.deliver.pages_stored([page])
-
-    async def restart(self) -> None:
-        """Stop, and start anew on the same outbox."""
-        await self.deliver.stop()
-        self.deliver = self.component()
-        await self.deliver.start()
-        await self.clock.advance(0)
-
-    def metric(self, name: str, destination: str = "am", **labels: str) -> float:
-        """A self-metric of a destination."""
-        return self.surroundings.metrics.value(name, destination=destination, **labels)
-
-
-@asynccontextmanager
-async def scene(*senders: ScriptedDestination, shadow: bool = False) -> AsyncIterator[Scene]:
-    running = Scene(*senders, shadow=shadow)
-    await running.deliver.start()
-    await running.clock.advance(0)
-    try:
-        yield running
-    finally:
-        await running.deliver.stop()
-        assert all(sender.closed for sender in senders)
-
-
-def alertmanager(name: str = "am", *, heartbeat: bool = False) -> ScriptedDestination:
-    return ScriptedDestination(name, forgets=True, heartbeat=heartbeat)
-
-
-def webhook(name: str = "hook") -> ScriptedDestination:
-    return ScriptedDestination(name, forgets=False)
-
-
-def down(_: Page) -> SendResult:
-    return SendResult.RETRY
-
-
-def up(_: Page) -> SendResult:
-    return SendResult.DELIVERED
+from sentinel.runtime.component import HealthStatus
+from tests.support.delivery_scene import CONFIG, Scene, alertmanager, down, scene, up, webhook
+from tests.support.outbox import firing, resolved
 
 
 async def test_a_page_goes_out_at_once_and_again_each_minute_until_it_resolves() -> None:
