@@ -27,6 +27,8 @@ _DONE = 0
 _WRONG = 1
 _CANNOT_TELL = 3
 _HEAD_BYTES = 4096
+_AFTER_BACKFILL = "Stored. Start the sidecar; it fits at once."
+_AFTER_DRY_RUN = "Dry run: all of it can be stored, and nothing was."
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -110,6 +112,8 @@ def run_backfill(args: argparse.Namespace) -> int:
             finally:
                 store.close()
     _print(args.output, _told(summary, dry_run=args.dry_run))
+    if args.output == "table":
+        print(_AFTER_DRY_RUN if args.dry_run else _AFTER_BACKFILL)
     return _DONE
 
 
@@ -198,6 +202,8 @@ def _print(output: str, report: dict[str, Any]) -> None:
         print(json.dumps(report))
         return
     for name, value in report.items():
+        if name == "dry_run":
+            continue  # said in a sentence at the end
         _print_field(name.replace("_", " "), value)
 
 

@@ -8,13 +8,14 @@ import math
 import os
 import shutil
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 
 from sentinel.cli.options import add_output
 from sentinel.cli.preview_files import read_past
-from sentinel.cli.preview_table import closing, direction_of, table
+from sentinel.cli.preview_table import closing, direction_of, summary, table
 from sentinel.core.model import Kind
 from sentinel.core.scoring import ScoringSettings, Sensitivity
 from sentinel.pipeline.replay import (
@@ -85,23 +86,30 @@ def run(args: argparse.Namespace) -> int:
         if not scored_count:
             _say(f"{name}: not judged: {_why_not_judged(past.series[name])}")
     if past.series or args.output != "table":
-        _print(replayed, output=args.output, with_reminders=args.reminders)
+        days = {name: _hours_of(one) / 24 for name, one in past.series.items()}
+        _print(replayed, days, output=args.output, with_reminders=args.reminders)
     return past.code
 
 
 def _why_not_judged(series: PlainSeries) -> str:
-    hours = (int(series.time_ns[-1]) - int(series.time_ns[0])) / _HOUR_NS
+    hours = _hours_of(series)
     if hours < _ENOUGH_HOURS:
         return f"needs about {_ENOUGH_HOURS:g} hours of data, has {hours:.3g}"
     there = int(np.count_nonzero(np.isfinite(series.value)))
     return f"too few values to learn from, {there} in {hours:.0f} hours"
 
 
+def _hours_of(series: PlainSeries) -> float:
+    return (int(series.time_ns[-1]) - int(series.time_ns[0])) / _HOUR_NS
+
+
 def _say(sentence: str) -> None:
     print(f"sentinel preview: {printable(sentence)}", file=sys.stderr)
 
 
-def _print(replayed: Replayed, *, output: str, with_reminders: bool) -> None:
+def _print(
+    replayed: Replayed, days: Mapping[str, float], *, output: str, with_reminders: bool
+) -> None:
     pages = [page for page in replayed.pages if with_reminders or not page.is_reminder]
     if output == "ndjson":
         for page in pages:
@@ -109,13 +117,16 @@ def _print(replayed: Replayed, *, output: str, with_reminders: bool) -> None:
     elif output == "json":
         print(json.dumps([_document(page) for page in pages], indent=1, allow_nan=False))
     else:
-        for line in table(pages, columns=_columns()):
+        columns = _columns()
+        for line in table(pages, columns=columns):
             print(line)
         scored = sum(replayed.scored_count.values())
         print(
             f"{closing(replayed.pages, shows_all=with_reminders)} "
             f"in {len(replayed.scored_count)} series, {scored} windows scored"
         )
+        for line in summary(replayed.pages, days=days, columns=columns):
+            print(line)
 
 
 def _columns() -> int | None:

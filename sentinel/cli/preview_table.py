@@ -1,17 +1,23 @@
-"""The messages of a preview as a table for people."""
+"""The messages of a preview as a table for people, and what each series would have told."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
+from sentinel.core.incidents.text import cut_middle, score_told
 from sentinel.core.model import PageReason, Severity
 from sentinel.pipeline.replay import ReplayedPage
 from sentinel.runtime.config_text import printable
 
 _SERIES_CHARACTERS_MIN = 10
-_HEAD = f"{'start':20}  {'open min':>8}  {'score':>5}  {'value':>9}  {'expected':>9}  "
+_SUMMARY_ROWS_MAX = 20
+_NOTHING_RATIO = 1e-6
+"""What is smaller than this beside its neighbour is a remainder of arithmetic."""
+_HEAD = ("start (UTC)", "min", "score", "value", "expected", "what")
+_LEFT_ALIGNED = (0, 5)
 _OPENED_WORDS = {Severity.PAGE: "page", Severity.TICKET: "ticket"}
 
 
@@ -22,10 +28,37 @@ def table(pages: Sequence[ReplayedPage], *, columns: int | None) -> list[str]:
     """
     if not pages:
         return []
-    what_width = max(len(_what(page)) for page in pages)
-    head = f"{_HEAD}{'what':{what_width}}  "
-    room = None if columns is None else max(columns - len(head), _SERIES_CHARACTERS_MIN)
-    return [f"{head}series", *(_row(page, what_width, room) for page in pages)]
+    rows = [_HEAD, *(_cells(page) for page in pages)]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    names = ["series", *(printable(page.series) for page in pages)]
+    return [
+        _beside(_joined(row, widths), name, columns) for row, name in zip(rows, names, strict=True)
+    ]
+
+
+def summary(
+    pages: Sequence[ReplayedPage], *, days: Mapping[str, float], columns: int | None
+) -> list[str]:
+    """How often each series would have told of something, the busiest first; none when none would have.
+
+    Args:
+        pages: all messages of the replay.
+        days: how long each series that was judged is.
+        columns: the width to keep to, or None to cut no name.
+    """
+    told: dict[str, Counter[Severity]] = {}
+    for page in pages:
+        if page.reason is PageReason.OPENED:
+            told.setdefault(page.series, Counter())[page.severity] += 1
+    ranked = sorted(told, key=lambda name: (-told[name][Severity.PAGE], -told[name].total(), name))
+    lines = [
+        _beside(_told(told[name], days[name]), printable(name), columns)
+        for name in ranked[:_SUMMARY_ROWS_MAX]
+    ]
+    left_out = len(ranked) - _SUMMARY_ROWS_MAX
+    if left_out > 0:
+        lines.append(f"and {left_out} more series")
+    return lines
 
 
 def closing(pages: Sequence[ReplayedPage], *, shows_all: bool) -> str:
@@ -61,15 +94,36 @@ def direction_of(page: ReplayedPage) -> str:
     return "up" if page.direction > 0 else "down"
 
 
-def _row(page: ReplayedPage, what_width: int, room: int | None) -> str:
-    start = datetime.fromtimestamp(page.start_s, tz=UTC)
-    name = printable(page.series)
-    if room is not None and len(name) > room:
-        name = name[: room - 1] + "…"
+def _cells(page: ReplayedPage) -> tuple[str, ...]:
     return (
-        f"{start:%Y-%m-%dT%H:%M:%SZ}  {(page.end_s - page.start_s) / 60:8.0f}  {page.score:5.3g}  "
-        f"{_number(page.value):>9}  {_number(page.expected):>9}  {_what(page):{what_width}}  {name}"
+        f"{datetime.fromtimestamp(page.start_s, tz=UTC):%Y-%m-%d %H:%M}",
+        f"{(page.end_s - page.start_s) / 60:.0f}",
+        score_told(page.score),
+        _number(page.value, beside=page.expected),
+        _number(page.expected, beside=page.value),
+        _what(page),
     )
+
+
+def _joined(cells: Sequence[str], widths: Sequence[int]) -> str:
+    return "  ".join(
+        f"{cell:<{width}}" if at in _LEFT_ALIGNED else f"{cell:>{width}}"
+        for at, (cell, width) in enumerate(zip(cells, widths, strict=True))
+    )
+
+
+def _beside(text: str, name: str, columns: int | None) -> str:
+    """A name behind its figures, cut in its middle where the width asks for it: names of one file begin alike."""
+    if columns is not None:
+        name = cut_middle(name, max(columns - len(text) - 2, _SERIES_CHARACTERS_MIN))
+    return f"{text}  {name}"
+
+
+def _told(counts: Counter[Severity], days: float) -> str:
+    told = f"{_counted(counts[Severity.PAGE], 'page')}"
+    if counts[Severity.TICKET]:
+        told += f" and {_counted(counts[Severity.TICKET], 'ticket')}"
+    return f"{told} in {days:.3g} days:"
 
 
 def _what(page: ReplayedPage) -> str:
@@ -78,8 +132,11 @@ def _what(page: ReplayedPage) -> str:
     return page.reason.value
 
 
-def _number(number: float) -> str:
-    return "-" if math.isnan(number) else f"{number:.3g}"
+def _number(number: float, *, beside: float) -> str:
+    if math.isnan(number):
+        return "-"
+    # A neighbour that is not a number compares with nothing.
+    return "0" if abs(number) < _NOTHING_RATIO * abs(beside) else f"{number:.3g}"
 
 
 def _counted(count: int, noun: str) -> str:

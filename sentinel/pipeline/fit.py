@@ -281,7 +281,7 @@ class Fitter:
         if payload is None:
             metrics.count("sentinel_fits_total", result=FitResult.NO_HISTORY)
             if self._current is None:
-                self._health.ok("Waiting for a day of history")
+                self._health.ok("Waiting for history; without a backfill it takes about 30 hours")
             return
         now_ns = clock.now_ns()
         # The first boundary that no window has reached: what begins later is judged by the new fit, also when

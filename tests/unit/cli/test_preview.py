@@ -164,23 +164,61 @@ def test_the_table_is_for_people(
     (tmp_path / f"{name}.csv").write_text(text_of_a_series().replace("120.000000", "123.456789"))
     code, out, _ = preview(capsys, str(tmp_path))
     assert code == 0
-    head, row, foot = out.splitlines()
+    head, row, foot, answer = out.splitlines()
     assert max(len(line) for line in out.splitlines()) <= 80
-    assert head.split() == ["start", "open", "min", "score", "value", "expected", "what", "series"]
-    start, open_minutes, _, value, expected, what, series = row.split()
-    assert start == datetime.fromtimestamp(START_S + FIRST * STEP_S, UTC).strftime(
-        "%Y-%m-%dT%H:%M:%SZ"
-    )
+    titles = ["start", "(UTC)", "min", "score", "value", "expected", "what", "series"]
+    assert head.split() == titles
+    day, time, open_minutes, _, value, expected, what, series = row.split()
+    start = datetime.fromtimestamp(START_S + FIRST * STEP_S, UTC)
+    assert f"{day} {time}" == start.strftime("%Y-%m-%d %H:%M")
     assert int(open_minutes) >= 3 * STEP_S / 60 + 30
     assert (value, what) == ("123", "ticket")
     assert len(expected) <= 4
-    assert name.startswith(series.removesuffix("…"))
-    assert series.endswith("…")
+    # Names of one pipeline begin alike and end in what tells them apart.
+    begin, end = series.split("…")
+    assert name.startswith(begin)
+    assert name.endswith(end)
+    assert len(series) >= 20
+    assert answer.startswith("0 pages and 1 ticket in 20 days:  a-service-with-")
     closing = re.fullmatch(r"1 incident \(1 ticket\) in 1 series, (\d+) windows scored", foot)
     assert closing
     assert 0 < int(closing[1]) < DAYS * 86_400 // STEP_S
     monkeypatch.delenv("COLUMNS")
     assert name in preview(capsys, str(tmp_path))[1]  # not a terminal: nothing is cut
+
+
+def test_what_it_would_have_told_is_answered_for_each_series(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The newcomer's question was "what would it have told me?", and the answer was to be counted by hand."""
+    for number in range(22):
+        (tmp_path / f"calls-{number:02}.csv").write_text(text_of_a_series())
+    quiet = text_of_a_series().replace("120.000000", "50.000000")
+    (tmp_path / "quiet.csv").write_text(quiet)
+    _, out, _ = preview(capsys, str(tmp_path), "--kind", "traffic")
+    lines = out.splitlines()
+    found = next(at for at, line in enumerate(lines) if line.startswith("22 incidents (22 pages)"))
+    assert lines[found + 1] == "1 page in 20 days:  calls-00"
+    assert len(lines[found + 1 :]) == 21
+    assert lines[-1] == "and 2 more series"
+    assert "quiet" not in out
+
+
+def test_remainders_of_arithmetic_are_shown_as_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The table expected -1.5e-41 of a share, and its score was 4.59e+07."""
+    rows = [
+        f"{START_S + at * 60},{0.6 if 5000 <= at < 5010 else 1e-12 * (at % 3)}"
+        for at in range(6000)
+    ]
+    (tmp_path / "share.csv").write_text("\n".join(rows))
+    _, out, _ = preview(capsys, str(tmp_path), "--kind", "errors")
+    _, row, *_ = out.splitlines()
+    *_, value, expected, what, _ = row.split()
+    assert (value, expected, what) == ("0.6", "0", "page")
+    assert "e+" not in out
+    assert "e-" not in out
 
 
 def test_reminders_are_told_apart_and_not_counted_as_pages(

@@ -154,10 +154,23 @@ def test_the_command_twice_leaves_the_same_store(
     assert "step_s 300.0" in capsys.readouterr().out
 
 
+def test_a_backfill_ends_with_what_to_do_next(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It ended with figures and "dry run False", and one wondered what to do now."""
+    path = history(tmp_path / "h.csv")
+    assert run("backfill", str(path), "--store", str(tmp_path / "store")) == 0
+    out = capsys.readouterr().out
+    assert out.splitlines()[-1] == "Stored. Start the sidecar; it fits at once."
+    assert "dry run" not in out
+
+
 def test_a_dry_run_makes_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = history(tmp_path / "h.csv")
     assert run("backfill", str(path), "--store", str(tmp_path / "store"), "--dry-run") == 0
-    assert "window count   300" in capsys.readouterr().out
+    *figures, last = capsys.readouterr().out.splitlines()
+    assert "window count   300" in figures
+    assert last == "Dry run: all of it can be stored, and nothing was."
     assert not (tmp_path / "store").exists()
 
 
