@@ -35,7 +35,8 @@ def commands(text: str) -> list[str]:
     inline = re.findall(rf"`({_OURS}[^`]+)`", text)
     lines = re.findall(rf"(?m)^[ #]*(?:\$ )?({_OURS}(?=[a-z]+[ \n]).*)$", text)
     substituted = re.findall(rf"\$\(({_OURS}[^)]+)\)", text)
-    return [found[0] for found in (*inline, *lines, *substituted)]
+    inside_a_pod = re.findall(rf"kubectl exec [^`\n]* -- ({_OURS}[^`\n]+)", text)
+    return [found[0] for found in (*inline, *lines, *substituted, *inside_a_pod)]
 
 
 def words(command: str) -> list[str]:

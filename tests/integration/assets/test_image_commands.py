@@ -107,6 +107,18 @@ def test_the_recipes_commands_work_and_the_entry_point_runs(tmp_path: Path) -> N
         with urllib.request.urlopen(f"{url}/-/healthy", timeout=5) as reply:
             assert reply.status == 200
         assert (tmp_path / "lib/store").is_dir()
+        # As in the container: by its name, found on the image's path.
+        assert environment["PATH"].split(":")[0] == str(home / "bin")
+        asked = subprocess.run(
+            [home / "bin/sentinel", "incidents", "--url", url],
+            cwd=tmp_path,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=False,
+        )
+        assert (asked.returncode, asked.stdout) == (0, "No incidents.\n"), asked.stderr
         process.send_signal(signal.SIGTERM)
         assert process.wait(timeout=30) == 0
     finally:
