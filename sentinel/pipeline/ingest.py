@@ -13,7 +13,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from sentinel.core.model import Kind, SampleBatch
-from sentinel.core.series import Aggregator, CallsFromMetrics, ClosedWindows, SeriesSettings
+from sentinel.core.series import (
+    Aggregator,
+    CallsFromLogs,
+    CallsFromMetrics,
+    ClosedWindows,
+    SeriesSettings,
+)
 from sentinel.core.series.watermark import STEP_MAX_NS
 from sentinel.ports import Admission
 from sentinel.runtime.component import Health, HealthRecord, Surroundings
@@ -58,6 +64,12 @@ class IngestConfig:
         " instead of its spans.",
         restart=True,
     )
+    calls_from_logs: CallsFromLogs = setting(
+        CallsFromLogs.AUTO,
+        help="Log records of finished calls count as calls: `auto` where a stage sends neither spans nor histograms, or"
+        " `never`.",
+        restart=True,
+    )
     queue_count_max: int = setting(2000, help="Most batches waiting.", restart=True)
     queue_max: ByteSize = setting(
         ByteSize(32 * 2**20), help="Most bytes waiting, as they came in.", restart=True
@@ -90,6 +102,7 @@ class IngestConfig:
             series_count_max=self.series_count_max,
             idle_ns=round(self.idle * 1e9),
             calls_from_metrics=self.calls_from_metrics,
+            calls_from_logs=self.calls_from_logs,
         )
 
 
@@ -118,6 +131,7 @@ class Ingest:
         self._idle = asyncio.Event()
         self._accepting = False
         self._dropped_reason = ""
+        self._faulty_reason = ""
 
     @property
     def name(self) -> str:
@@ -202,6 +216,7 @@ class Ingest:
             metrics.observe("sentinel_ingest_reduce_seconds", clock.monotonic_s() - started_s)
         metrics.set("sentinel_watermark_timestamp_seconds", closed.watermark_ns / 1e9)
         self._report()
+        self._note_faults(closed)
         if closed.windows:
             await self._hand_on(closed)
 
@@ -212,6 +227,13 @@ class Ingest:
             # A fault of ours that this batch found; the others must not pay for it.
             self._surroundings.metrics.count("sentinel_ingest_faulty_batches_total")
             self._surroundings.logger.exception("A batch could not be reduced")
+
+    def _note_faults(self, closed: ClosedWindows) -> None:
+        for fault in closed.faults:
+            self._faulty_reason = f"{type(fault).__name__} while reducing a window"
+            self._surroundings.logger.error("A window could not be reduced", exc_info=fault)
+        if closed.windows and not closed.faults:
+            self._faulty_reason = ""
 
     async def _hand_on(self, closed: ClosedWindows) -> None:
         kinds = np.bincount(closed.windows[-1].kind, minlength=len(Kind))
@@ -271,8 +293,8 @@ class Ingest:
         failing = self._tasks.failing
         if failing:
             self._health.failing(f"Crashed and restarting: {', '.join(sorted(failing))}")
-        elif self._dropped_reason:
-            self._health.failing(self._dropped_reason)
+        elif self._dropped_reason or self._faulty_reason:
+            self._health.failing(self._dropped_reason or self._faulty_reason)
         elif self._queue.fill_ratio > _DEGRADED_RATIO:
             self._health.degraded(f"The queue is {self._queue.fill_ratio:.0%} full")
         elif self._aggregator.clock_distrusted:

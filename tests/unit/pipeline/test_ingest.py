@@ -14,6 +14,7 @@ import pytest
 
 from sentinel.core.model import CallColumns, SampleBatch, Scope
 from sentinel.core.series import Aggregator, ClosedWindow, ClosedWindows
+from sentinel.core.series.streams import Streams
 from sentinel.pipeline.ingest import Ingest, IngestConfig
 from sentinel.ports import Admission
 from sentinel.runtime.component import HealthStatus, Surroundings
@@ -213,3 +214,30 @@ async def test_stop_without_start_does_nothing() -> None:
 def test_config_refuses_what_cannot_work(field: str, value: float) -> None:
     with pytest.raises(ValueError, match=r"must|hour"):
         IngestConfig(**{field: value})  # type: ignore[arg-type]
+
+
+async def test_a_fault_in_reducing_costs_its_window_and_is_told(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It ended every round with an exception: nothing was handed on, and nothing counted."""
+    stage = Stage()
+    async with running(stage) as (ingest, clock, surroundings):
+        ingest.accept(calls_at(START_NS + S, 10), size_bytes=100)
+        await clock.advance(9.0)
+        with monkeypatch.context() as faulty:
+            faulty.setattr(Streams, "increases", _no_increases)
+            await clock.advance(7.0)
+        assert not stage.windows
+        assert surroundings.metrics.value("sentinel_windows_dropped_total", reason="faulty") == 1
+        health = ingest.health()
+        assert health.status is HealthStatus.FAILING
+        assert health.sentence == "RuntimeError while reducing a window"
+        ingest.accept(calls_at(START_NS + 11 * S, 20), size_bytes=100)
+        await clock.advance(10.0)
+        assert stage.traffic() == [2.0]
+        assert ingest.health().status is HealthStatus.OK
+
+
+def _no_increases(*_: object) -> None:
+    msg = "a fault of ours"
+    raise RuntimeError(msg)
