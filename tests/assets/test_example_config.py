@@ -6,6 +6,7 @@ defaults it claims to show.
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import jsonschema
@@ -24,6 +25,25 @@ def test_it_shows_the_defaults_but_for_what_it_says() -> None:
     found = [one.path for one in differences(SentinelConfig(), loaded.config)]
     assert found == ["store.directory"]
     assert "# Not the default" in EXAMPLE.read_text()
+
+
+def test_what_a_page_can_link_is_shown() -> None:
+    """Pages linked no runbook, and the setting that makes them was in no example."""
+    assert 'runbooks_url: ""' in EXAMPLE.read_text()
+
+
+@pytest.mark.parametrize("document", ["README.md", "docs/components/webhook.md"])
+def test_a_webhook_is_added_as_the_documents_say(document: str, tmp_path: Path) -> None:
+    """Nothing told how to get a page without Alertmanager."""
+    text = (EXAMPLE.parents[1] / document).read_text()
+    shown = re.search(r"`(webhooks: \[.*?\])`|(?ms:^```yaml\n(senders:.*?)^```$)", text)
+    assert shown
+    inline, block = shown.groups()
+    path = tmp_path / "sentinel.yaml"
+    path.write_text(block or EXAMPLE.read_text().replace("webhooks: []", inline))
+    loaded = load_config(path)
+    assert [one.name for one in loaded.config.senders.webhooks] == ["chat"]
+    assert [str(one) for one in loaded.warnings if "nobody is paged" in str(one)] == []
 
 
 def test_it_reads_no_secret() -> None:

@@ -78,10 +78,16 @@ def environment(**more: str) -> dict[str, str]:
     }
 
 
+def pasted_path() -> str:
+    """What the README has one put before PATH."""
+    [line] = [command for command in COMMANDS if command.startswith("export PATH=")]
+    return line
+
+
 def shell(command: str, clone: Path, **more: str) -> str:
     """What a pasted command prints; it must end well."""
     done = subprocess.run(
-        ["sh", "-c", command],
+        ["sh", "-c", f"{pasted_path()}; {command}"],
         cwd=clone,
         env=environment(**more),
         capture_output=True,
@@ -97,12 +103,12 @@ def shell(command: str, clone: Path, **more: str) -> str:
 def running(clone: Path) -> Iterator[dict[str, Any]]:
     """The sidecar as the README starts it; its addresses."""
     shell(the("cp "), clone)
-    shell(the(".venv/bin/sentinel check config"), clone)
+    shell(the("sentinel check config"), clone)
     ready = clone / "ready.json"
     log = clone / "run.log"
     with log.open("wb") as output:
         process = subprocess.Popen(
-            ["sh", "-c", f"exec {the('.venv/bin/sentinel run')} --ready-file {ready}"],
+            ["sh", "-c", f"{pasted_path()}; exec {the('sentinel run')} --ready-file {ready}"],
             cwd=clone,
             env=environment(),
             stdout=output,
@@ -121,15 +127,15 @@ def test_a_program_is_heard_and_its_past_is_taken(clone: Path, running: dict[str
     exported = dict(
         command.removeprefix("export ").split("=", 1)
         for command in COMMANDS
-        if command.startswith("export ")
+        if command.startswith("export OTEL_")
     )
     assert exported["OTEL_EXPORTER_OTLP_ENDPOINT"] == "http://127.0.0.1:4318"
     exported["OTEL_EXPORTER_OTLP_ENDPOINT"] = running["otlp_http_url"]
     (clone / "program.py").write_text(PROGRAM)
-    shell(".venv/bin/python program.py", clone, **exported)
+    shell("python program.py", clone, **exported)
 
     url = running["web_url"]
-    assert "Ready" in shell(f"{the('.venv/bin/sentinel check ready')} --url {url}", clone)
+    assert "Ready" in shell(f"{the('sentinel check ready')} --url {url}", clone)
     look = the("curl ").replace("http://127.0.0.1:9640", url)
     wait_until(
         lambda: '"GET /pay"' in shell(look, clone).replace("\\/", "/"),
@@ -139,21 +145,21 @@ def test_a_program_is_heard_and_its_past_is_taken(clone: Path, running: dict[str
     assert {
         (row["service"], row["stage"]) for row in json.loads(shell(look, clone))["series"]
     } == {(exported["OTEL_SERVICE_NAME"], "edge")}
-    shell(f"{the('.venv/bin/sentinel incidents')} --url {url}", clone)
+    shell(f"{the('sentinel incidents')} --url {url}", clone)
 
 
 def test_past_data_can_be_previewed_and_stored(clone: Path) -> None:
-    shell(".venv/bin/sentinel-ledger history --weeks 0.02 -o history.csv", clone)
-    assert "24" in shell(the(".venv/bin/sentinel baseline backfill"), clone)
+    shell("sentinel-ledger history --weeks 0.02 -o history.csv", clone)
+    assert "24" in shell(the("sentinel baseline backfill"), clone)
     folder = clone / "FOLDER"
     folder.mkdir()
     rows = "".join(f"{1_700_000_000 + 300 * n},{n % 7}\n" for n in range(600))
     (folder / "calls.csv").write_text("timestamp,value\n" + rows)
-    assert " 1 series" in shell(the(".venv/bin/sentinel preview"), clone)
+    assert " 1 series" in shell(the("sentinel preview"), clone)
 
 
 def test_the_injected_pod_is_what_is_piped_on(clone: Path) -> None:
-    command, pipe, kubectl = the(".venv/bin/sentinel inject").partition(" | ")
+    command, pipe, kubectl = the("sentinel inject").partition(" | ")
     assert (pipe, kubectl) == (" | ", "kubectl apply -f -")
     assert "image: registry.example/sentinel:0.1.0" in shell(command, clone)
 
@@ -163,7 +169,7 @@ def test_no_command_is_left_unchecked() -> None:
     checked = (
         *("cp ", "export ", "curl "),
         *(
-            f".venv/bin/sentinel {name}"
+            f"sentinel {name}"
             for name in (
                 *("preview ", "check config ", "run ", "check ready", "incidents"),
                 *("baseline backfill ", "inject "),
