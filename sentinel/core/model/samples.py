@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -147,6 +148,20 @@ class DistributionPoint:
     resolution: int = 0
 
 
+class LoggedCall(NamedTuple):
+    """A call that a log record tells of.
+
+    Attributes:
+        scope: its place.
+        bucket: the log-linear bucket of its duration, `log_linear.UNTIMED` when that is not known.
+        error: whether it failed.
+    """
+
+    scope: Scope
+    bucket: int
+    error: bool
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogRecord:
     """One log record.
@@ -158,6 +173,7 @@ class LogRecord:
         event: the event's name, or "" when the record has none.
         body: the text, redacted and cut to a bound before it got here.
         trace_id: 32 hexadecimal digits, or "".
+        call: the finished call it tells of, or None.
     """
 
     service: str
@@ -166,6 +182,7 @@ class LogRecord:
     event: str
     body: str
     trace_id: str = ""
+    call: LoggedCall | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,21 +1,25 @@
 """OTLP logs to log records.
 
 A record's text is decoded and redacted only from WARN upwards: nothing reads the others' text, and most records are
-below. Text is cut before it is redacted, so that a hostile line costs no more than a long one.
+below. Text is cut before it is redacted, so that a hostile line costs no more than a long one. What a record tells of a
+finished call is found by `call_logs`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from hashlib import blake2b
 from typing import Any
 
 from google.protobuf.message import DecodeError
 
-from sentinel.core.model import LogRecord, RejectReason, SampleBatch
+from sentinel.core.model import LoggedCall, LogRecord, RejectReason, SampleBatch
+from sentinel.core.normalise.call_logs import CallLogs, ToldCall
 from sentinel.core.normalise.labels import label_of, text_of
 from sentinel.core.normalise.otlp_schema import LogsRequest
 from sentinel.core.normalise.otlp_values import ResourceNames, attributes_of, value_text
 from sentinel.core.redact import redact
+from sentinel.core.stats import log_linear
 from sentinel.errors import MalformedInputError
 
 FUTURE_MAX_NS = 300 * 10**9
@@ -45,6 +49,7 @@ class LogsDecoder:
     def __init__(self) -> None:
         self._resources = ResourceNames()
         self._events: dict[bytes, str] = {}
+        self._calls = CallLogs()
 
     def decode(self, body: bytes, *, now_ns: int) -> SampleBatch:
         """The records of one `ExportLogsServiceRequest`.
@@ -61,7 +66,7 @@ class LogsDecoder:
 
     def decode_message(self, request: Any, *, now_ns: int) -> SampleBatch:  # noqa: ANN401, RUF100
         """As `decode`, for a message of `otlp_schema`, such as one made from JSON."""
-        records: list[LogRecord] = []
+        kept: list[tuple[str, Any, int, ToldCall | None]] = []
         rejected: dict[RejectReason, int] = {}
         services: set[str] = set()
         digest = blake2b(digest_size=16)
@@ -77,8 +82,16 @@ class LogsDecoder:
                     elif time_ns > now_ns + FUTURE_MAX_NS:
                         rejected[RejectReason.FUTURE] = rejected.get(RejectReason.FUTURE, 0) + 1
                     else:
-                        digest.update(time_ns.to_bytes(8, "big") + raw.body)
-                        records.append(self._record(service, raw, time_ns))
+                        call = self._calls.call_of(service, raw.attributes)
+                        digest.update(time_ns.to_bytes(8, "big") + raw.body + raw.trace_id)
+                        if call is not None:
+                            digest.update(repr(call[1:]).encode())
+                        kept.append((service, raw, time_ns, call))
+        calls = _logged([call for _, _, _, call in kept])
+        records = [
+            self._record(service, raw, time_ns, call)
+            for (service, raw, time_ns, _), call in zip(kept, calls, strict=True)
+        ]
         return SampleBatch(
             logs=tuple(records),
             rejected=rejected,
@@ -86,7 +99,13 @@ class LogsDecoder:
             fingerprint=digest.digest() if records else b"",
         )
 
-    def _record(self, service: str, raw: Any, time_ns: int) -> LogRecord:  # noqa: ANN401, RUF100
+    def _record(
+        self,
+        service: str,
+        raw: Any,  # noqa: ANN401, RUF100
+        time_ns: int,
+        call: LoggedCall | None,
+    ) -> LogRecord:
         severity = raw.severity
         if not 0 < severity <= _SEVERITY_MAX:
             severity = _SEVERITIES.get(raw.severity_text.upper(), 0)
@@ -101,6 +120,7 @@ class LogsDecoder:
             event=self._event(raw),
             body=text,
             trace_id=trace_id.hex() if len(trace_id) == 16 and any(trace_id) else "",
+            call=call,
         )
 
     def _event(self, raw: Any) -> str:  # noqa: ANN401, RUF100
@@ -120,3 +140,18 @@ class LogsDecoder:
                 self._events.clear()
             event = self._events[name[:BODY_CHARS_MAX]] = label_of(text)
         return event
+
+
+def _logged(told: Sequence[ToldCall | None]) -> list[LoggedCall | None]:
+    """The same calls with the buckets of their durations, found for all at once."""
+    if not any(told):
+        return [None] * len(told)
+    duration_s = [0.0 if call is None else call.duration_s or 0.0 for call in told]
+    return [
+        None
+        if call is None
+        else LoggedCall(
+            call.scope, log_linear.UNTIMED if call.duration_s is None else bucket, call.error
+        )
+        for call, bucket in zip(told, log_linear.bucket_of(duration_s).tolist(), strict=True)
+    ]

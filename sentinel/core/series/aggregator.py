@@ -226,6 +226,8 @@ class Aggregator:
                 window.name_call(int(slot_of_scope[exemplar.scope_index]), exemplar)
 
     def _add_log(self, record: LogRecord, window: OpenWindow) -> None:
+        if record.call is not None and self._call_metrics.takes_logs:
+            window.logs.note_call(record.call)
         key = log_key(record)
         counts = window.logs.counts
         # An open window must not hold more new names than can become series.

@@ -1,38 +1,52 @@
-"""Histograms of call durations become the calls of a window, where `CallSources` says that they count."""
+"""Histograms of durations and logged calls become the calls of a window, where their sources say that they count."""
 
 from __future__ import annotations
+
+from collections import Counter
+from itertools import groupby
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sentinel.core.model import OVERFLOW, DistributionPoint, RejectReason
+from sentinel.core.model import OVERFLOW, DistributionPoint, RejectReason, Scope
 from sentinel.core.series.call_sources import CallSources, Gain, Stage, stage_of
 from sentinel.core.series.calls import key_of, slot_of
-from sentinel.core.series.counts import SIGNAL_CALLS, SIGNAL_METRICS, SeriesCounts
+from sentinel.core.series.counts import SIGNAL_CALLS, SIGNAL_LOGS, SIGNAL_METRICS, SeriesCounts
 from sentinel.core.series.layout import Layout
 from sentinel.core.series.live import OVERFLOW_SCOPE, LiveNames
+from sentinel.core.series.log_sources import LogSources
 from sentinel.core.series.open_window import OpenWindow
 from sentinel.core.series.settings import (
     HOUR_NS,
     SERIES_PER_SCOPE,
+    CallsFromLogs,
     CallsFromMetrics,
     SeriesSettings,
 )
+from sentinel.core.stats import log_linear
 
 
 class CallMetrics:
-    """Adds histograms to the calls of windows, takes spans out that they stand for, and says what is not known."""
+    """Adds histograms and logged calls to those of windows, takes spans out that they stand for, and says what is not known."""
 
     def __init__(self, settings: SeriesSettings, live: LiveNames) -> None:
         self._live = live
         self._mode = settings.calls_from_metrics
         self._sources = CallSources(settings.calls_from_metrics, window_ns=settings.window_ns)
+        self._logs = LogSources(window_ns=settings.window_ns)
+        self._logs_mode = settings.calls_from_logs
+        self._idle_ns = settings.idle_ns
         # The last window in which spans told of a place, by its slot: whether they do is asked when a histogram comes.
         self._span_ns: NDArray[np.int64] = np.zeros(0, np.int64)
 
     def takes(self, point: DistributionPoint) -> bool:
         """Whether a histogram may become calls; any other is a gauge."""
         return point.is_calls and self._mode is not CallsFromMetrics.NEVER
+
+    @property
+    def takes_logs(self) -> bool:
+        """Whether logged calls may count as calls."""
+        return self._logs_mode is not CallsFromLogs.NEVER
 
     def settle(
         self, window: OpenWindow, start_ns: int, gains: list[Gain], counts: SeriesCounts
@@ -48,6 +62,7 @@ class CallMetrics:
                 gains=gains,
                 spans=self._by_stage(np.bincount(slot, count).astype(np.int64)),
                 span_seen_ns=self._last_spans() if points else {},
+                logged_ns=self._logs.counted_ns(),
             )
             counts.told_twice[SIGNAL_METRICS] += settled.twice_from_metrics
             counts.told_twice[SIGNAL_CALLS] += settled.twice_from_spans
@@ -56,13 +71,15 @@ class CallMetrics:
             if settled.left_out:
                 window.calls.leave_out(self._slots_of(settled.left_out))
             for gain in settled.gains:
-                self._count(window, gain, start_ns, counts)
+                self._count_gain(window, gain, start_ns, counts)
         if len(slot):
             if len(self._span_ns) < self._live.scopes.width:
                 grown = np.zeros(2 * self._live.scopes.width, np.int64)
                 grown[: len(self._span_ns)] = self._span_ns
                 self._span_ns = grown
             self._span_ns[slot] = start_ns
+        if window.logs.calls or self._logs:
+            self._settle_logs(window, start_ns, counts)
 
     def correct(
         self,
@@ -73,18 +90,23 @@ class CallMetrics:
         heard: NDArray[np.bool_],
     ) -> None:
         """Put in what is known of the traffic of places that histograms tell of; columns as in a closed window."""
-        if not self._sources:
+        if not self._sources and not self._logs:
             return
         for row, slot in enumerate(layout.scopes.tolist()):
             scope = self._live.scopes.names[slot]
-            reading = None if scope is None else self._sources.reading(scope, start_ns)
+            if scope is None:
+                continue
+            reading = self._logs.reading(scope, last_ns=int(self._live.scopes.last_ns[slot]))
+            if reading is None and not self._logs.tell_of(scope):
+                reading = self._sources.reading(scope, start_ns)
             if reading is not None:
                 at = SERIES_PER_SCOPE * row
                 value[at], heard[at : at + SERIES_PER_SCOPE] = reading
 
     def forget_idle(self, start_ns: int) -> None:
-        """Forget what has not told of calls for an hour."""
+        """Forget what has not told of calls for an hour, and of logs for as long as their places are live."""
         self._sources.forget_idle(start_ns - HOUR_NS)
+        self._logs.forget_idle(start_ns - self._idle_ns)
         # A slot may have another name next; what spans told of the one before is not about it.
         width = min(len(self._span_ns), self._live.scopes.width)
         self._span_ns[:width][~self._live.scopes.live[:width]] = 0
@@ -92,18 +114,74 @@ class CallMetrics:
     def set_back(self) -> None:
         """Begin anew, because the clock was wrong."""
         self._sources.set_back()
+        self._logs.set_back()
         self._span_ns[:] = 0
 
-    def _count(self, window: OpenWindow, gain: Gain, start_ns: int, counts: SeriesCounts) -> None:
+    def _settle_logs(self, window: OpenWindow, start_ns: int, counts: SeriesCounts) -> None:
+        logged: Counter[Stage] = Counter()
+        for call, count in window.logs.calls.items():
+            logged[stage_of(call.scope)] += count
+        told_ns = self._last_spans()
+        for stage, report_ns in self._sources.told_ns().items():
+            told_ns[stage] = max(told_ns.get(stage, 0), report_ns)
+        settled = self._logs.settle(
+            start_ns, logged=logged, told_ns=told_ns, reported=self._sources.reported()
+        )
+        counts.told_twice[SIGNAL_LOGS] += settled.told_twice
+        if settled.given_up:
+            counts.dropped[SIGNAL_LOGS, RejectReason.UNSUPPORTED] += settled.given_up
+        if settled.spans_left_out:
+            key, count_of_key = window.calls.totals()
+            slots = self._slots_of(settled.spans_left_out)
+            counts.told_twice[SIGNAL_CALLS] += int(
+                count_of_key[np.isin(slot_of(key), slots)].sum()
+            )
+            window.calls.leave_out(slots)
+        # Sorted, so that which places are beyond the cap does not depend on the order of arrival.
+        counted = sorted(
+            (call, count)
+            for call, count in window.logs.calls.items()
+            if stage_of(call.scope) in settled.counted
+        )
+        for scope, of_scope in groupby(counted, key=lambda item: item[0].scope):
+            told = list(of_scope)
+            self._count(
+                window,
+                scope,
+                start_ns,
+                counts,
+                bucket=np.array([call.bucket for call, _ in told], np.int16),
+                error=np.array([call.error for call, _ in told], np.bool_),
+                count=np.array([count for _, count in told], np.int64),
+            )
+
+    def _count_gain(
+        self, window: OpenWindow, gain: Gain, start_ns: int, counts: SeriesCounts
+    ) -> None:
         if gain.histogram is None or not len(gain.histogram[0]):
             return
         bucket, count = gain.histogram
-        place = self._live.scope_slot(gain.point.scope)
+        error = np.full(len(bucket), gain.point.error)
+        self._count(
+            window, gain.point.scope, start_ns, counts, bucket=bucket, error=error, count=count
+        )
+
+    def _count(
+        self,
+        window: OpenWindow,
+        scope: Scope,
+        start_ns: int,
+        counts: SeriesCounts,
+        *,
+        bucket: log_linear.Buckets,
+        error: NDArray[np.bool_],
+        count: log_linear.Counts,
+    ) -> None:
+        place = self._live.scope_slot(scope)
         if place == self._live.scopes.find(OVERFLOW_SCOPE):
             counts.overflow += int(count.sum())
             self._live.hear(OVERFLOW, start_ns)
-        slot = np.full(len(bucket), place, np.int64)
-        window.calls.add(key_of(slot, bucket, np.full(len(bucket), gain.point.error)), count)
+        window.calls.add(key_of(np.full(len(bucket), place, np.int64), bucket, error), count)
 
     def _by_stage(self, by_slot: NDArray[np.int64]) -> dict[Stage, int]:
         found: dict[Stage, int] = {}

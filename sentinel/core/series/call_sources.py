@@ -36,7 +36,7 @@ _PRESENCE_WINDOWS = 60
 _STEADY_RATIO = 0.9
 _MISSED_WINDOWS = 10
 _HELD_WINDOWS = 15
-_RETURNED_WINDOWS = 3
+RETURNED_WINDOWS = 3
 _INTERVAL_S = 60.0
 """How often histograms come, until it is known; the SDKs' default."""
 _INTERVAL_S_MAX = 300.0
@@ -83,11 +83,11 @@ class _Sender:
 
 @dataclass(slots=True)
 class _Source:
-    """What is known of a stage. Spans that are seen may be left out; those that are counted are not."""
+    """What is known of a stage. Spans that are seen may be left out; `counted_ns` is of those, and of logged calls, that were not."""
 
     by_metrics: bool
     span_seen_ns: int | None = None
-    span_counted_ns: int | None = None
+    counted_ns: int | None = None
     presence_ratio: float = 1.0
     presence_windows: int = 1
     returned_windows: int = 0
@@ -127,6 +127,7 @@ class CallSources:
         gains: Sequence[Gain],
         spans: Mapping[Stage, int],
         span_seen_ns: Mapping[Stage, int],
+        logged_ns: Mapping[Stage, int],
     ) -> Settled:
         """Decide what counts in the window at `start_ns`.
 
@@ -136,6 +137,7 @@ class CallSources:
             gains: what they gained.
             spans: how many of its calls spans tell of, by stage.
             span_seen_ns: the last window with spans before it, by stage.
+            logged_ns: the last window before it whose logged calls counted, by stage.
         """
         for source in self._sources.values():
             source.reported = False
@@ -143,6 +145,9 @@ class CallSources:
             source.gained.clear()
         for point in points:
             self._hear(point, spans=spans, span_seen_ns=span_seen_ns, start_ns=start_ns)
+        for stage, counted_ns in logged_ns.items():
+            if (told_by_logs := self._sources.get(stage)) is not None:
+                told_by_logs.counted_ns = max(counted_ns, told_by_logs.counted_ns or 0)
         by_stage: dict[Stage, list[Gain]] = {stage: [] for stage in self._sources}
         twice = given_up = 0
         for gain in gains:
@@ -171,6 +176,17 @@ class CallSources:
             twice_from_spans=sum(spans[stage] for stage in left_out),
             given_up=given_up,
         )
+
+    def reported(self) -> frozenset[Stage]:
+        """The stages of which histograms came in the window just settled."""
+        return frozenset(stage for stage, source in self._sources.items() if source.reported)
+
+    def told_ns(self) -> dict[Stage, int]:
+        """When the last histogram of each stage came."""
+        return {
+            stage: max(sender.last_ns for sender in source.senders.values())
+            for stage, source in self._sources.items()
+        }
 
     def reading(self, scope: Scope, start_ns: int) -> tuple[float, bool] | None:
         """Traffic of a place in the window just settled and whether it was heard; None: as its calls say."""
@@ -237,7 +253,7 @@ class CallSources:
             source = self._sources[stage] = _Source(
                 by_metrics=seen_ns is None and not spans.get(stage),
                 span_seen_ns=seen_ns,
-                span_counted_ns=seen_ns,
+                counted_ns=seen_ns,
             )
         source.senders[family] = sender
         source.reported = True
@@ -277,7 +293,7 @@ class CallSources:
         if source.by_metrics and self._mode is CallsFromMetrics.AUTO:
             recent = seen_ns is not None and start_ns - seen_ns <= HOUR_NS
             source.returned_windows = source.returned_windows + 1 if recent else 1
-            if source.returned_windows >= _RETURNED_WINDOWS or source.due_ns() < start_ns:
+            if source.returned_windows >= RETURNED_WINDOWS or source.due_ns() < start_ns:
                 source.by_metrics = False
                 source.rates.clear()
         if seen_ns is not None:
@@ -288,7 +304,7 @@ class CallSources:
             source.presence_ratio = present + (1 - present) / source.presence_windows
         source.span_seen_ns = start_ns
         if not source.by_metrics:
-            source.span_counted_ns = start_ns
+            source.counted_ns = start_ns
 
     def _have_gone(self, source: _Source, start_ns: int) -> bool:
         """Whether spans are gone for much longer than usual."""
@@ -299,11 +315,11 @@ class CallSources:
         return missed >= _MISSED_WINDOWS or gone_ns >= HOUR_NS
 
     def _is_clear(self, gain: Gain, source: _Source) -> bool:
-        """Whether no span was counted in the time a histogram is about."""
-        if source.span_counted_ns is None:
+        """Whether no span and no logged call was counted in the time a histogram is about."""
+        if source.counted_ns is None:
             return True
         began_ns = gain.point.time_ns - round(gain.interval_s * 1e9)
-        return began_ns >= source.span_counted_ns + self._window_ns
+        return began_ns >= source.counted_ns + self._window_ns
 
     def _judge_silence(
         self, source: _Source, start_ns: int, *, span_count: int, gains: list[Gain]

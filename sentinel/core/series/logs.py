@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from collections import Counter
 
-from sentinel.core.model import LogLine, LogRecord, SeriesKey
+from sentinel.core.model import OVERFLOW, LoggedCall, LogLine, LogRecord, Scope, SeriesKey
+from sentinel.core.stats import log_linear
 
 STAGE_LOGS = "logs"
 ROUTE_OTHER = "other"
@@ -14,6 +15,8 @@ SEVERITY_ERROR = 17
 _HOUR_NS = 3600 * 10**9
 _SEEN_MAX = 4096
 _LINES_MAX = 32
+_CALLS_MAX = 50_000
+_OVERFLOW_SCOPE = Scope(OVERFLOW, OVERFLOW, OVERFLOW)
 _TEMPLATE_CHARS = 200
 _VARYING = re.compile(r"[0-9a-fA-F]*\d[0-9a-fA-F]*|'[^']*'|\"[^\"]*\"")
 _CLASSES = ("unset", "trace", "debug", "info", "warn", "error", "fatal")
@@ -44,13 +47,20 @@ def template_of(body: str) -> str:
 
 
 class LogWindow:
-    """The log records of one open window."""
+    """The log records of one open window, and the calls that they tell of."""
 
-    __slots__ = ("counts", "lines")
+    __slots__ = ("calls", "counts", "lines")
 
     def __init__(self) -> None:
+        self.calls: Counter[LoggedCall] = Counter()
         self.counts: Counter[SeriesKey] = Counter()
         self.lines: list[LogLine] = []
+
+    def note_call(self, call: LoggedCall) -> None:
+        """Count a call; a window that holds too many different ones counts the others on the overflow's place."""
+        if call not in self.calls and len(self.calls) >= _CALLS_MAX:
+            call = LoggedCall(_OVERFLOW_SCOPE, log_linear.UNTIMED, call.error)
+        self.calls[call] += 1
 
 
 class NewLines:

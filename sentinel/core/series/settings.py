@@ -18,6 +18,13 @@ class CallsFromMetrics(StrEnum):
     ALWAYS = "always"
 
 
+class CallsFromLogs(StrEnum):
+    """Whether log records of finished calls are counted as calls: where nothing else tells of them, or never."""
+
+    AUTO = "auto"
+    NEVER = "never"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SeriesSettings:
     """How samples become windows.
@@ -30,6 +37,7 @@ class SeriesSettings:
         burst_window_count: more windows than this falling due at once mean that time jumped.
         pending_point_count_max: most metric points held for open windows.
         calls_from_metrics: whose word counts where spans and histograms of their durations both come.
+        calls_from_logs: whether access logs count where neither comes.
     """
 
     window_ns: int = 10 * 10**9
@@ -39,6 +47,7 @@ class SeriesSettings:
     burst_window_count: int = 6
     pending_point_count_max: int = 200_000
     calls_from_metrics: CallsFromMetrics = CallsFromMetrics.AUTO
+    calls_from_logs: CallsFromLogs = CallsFromLogs.AUTO
 
     @property
     def partial_window_count(self) -> int:
