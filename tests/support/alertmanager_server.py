@@ -21,9 +21,9 @@ _LISTENING = re.compile(rb"Listening on.*?address=127\.0\.0\.1:(\d+)")
 _CONFIG = """\
 route:
   receiver: collector
-  group_by: ["..."]
+  group_by: {group_by}
   group_wait: {group_wait}
-  group_interval: 1s
+  group_interval: {group_interval}
   repeat_interval: 4h
 receivers:
   - name: collector
@@ -118,18 +118,63 @@ def collector() -> Iterator[Collector]:
         thread.join(timeout=5)
 
 
-class AlertmanagerServer:
-    """One Alertmanager that can be stopped, killed and started again on the same port and data."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AlertmanagerOptions:
+    """How an Alertmanager notifies, and how it runs.
 
-    def __init__(self, directory: Path, *, webhook_url: str, group_wait: str = "1s") -> None:
+    Attributes:
+        group_by, group_wait, group_interval: of its only route, as in its file.
+        in_mesh: whether it listens for other instances.
+        flags: more of them.
+    """
+
+    group_by: str = '["..."]'
+    group_wait: str = "1s"
+    group_interval: str = "1s"
+    in_mesh: bool = False
+    flags: tuple[str, ...] = ()
+
+
+_PLAIN = AlertmanagerOptions()
+# As quick as they may be, so that a test need not wait: the defaults settle for a minute.
+_MESH_FLAGS = (
+    "--cluster.gossip-interval=50ms",
+    "--cluster.settle-timeout=5s",
+    "--cluster.peer-timeout=2s",
+    "--cluster.reconnect-interval=1s",
+)
+
+
+class AlertmanagerServer:
+    """One Alertmanager that can be stopped, killed and started again on the same ports and data.
+
+    Attributes:
+        port: of its API; known after the first start.
+        mesh_address: where other instances find it; known after the first start, when it is in a mesh.
+        peers: the `mesh_address` of others; used from the next start on.
+    """
+
+    def __init__(
+        self, directory: Path, *, webhook_url: str, options: AlertmanagerOptions = _PLAIN
+    ) -> None:
         self._binary = require_binary("prometheus-alertmanager")
         directory.mkdir(parents=True, exist_ok=True)
         self._directory = directory
+        self._options = options
         self._config = directory / "alertmanager.yml"
-        self._config.write_text(_CONFIG.format(url=webhook_url, group_wait=group_wait))
+        self._config.write_text(
+            _CONFIG.format(
+                url=webhook_url,
+                group_by=options.group_by,
+                group_wait=options.group_wait,
+                group_interval=options.group_interval,
+            )
+        )
         self._log = directory / "alertmanager.log"
         self._process: subprocess.Popen[bytes] | None = None
         self.port = 0
+        self.mesh_address = "127.0.0.1:0"
+        self.peers: tuple[str, ...] = ()
 
     @property
     def url(self) -> str:
@@ -145,13 +190,18 @@ class AlertmanagerServer:
                     f"--config.file={self._config}",
                     f"--storage.path={self._directory / 'data'}",
                     f"--web.listen-address=127.0.0.1:{self.port}",
-                    "--cluster.listen-address=",
+                    *self._mesh_flags(),
+                    *self._options.flags,
                 ],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
             )
         wait_until(self._is_ready, what="Alertmanager to be ready")
+        if self._options.in_mesh:
+            mesh = self._mesh()
+            (own,) = (peer for peer in mesh["peers"] if peer["name"] == mesh["name"])
+            self.mesh_address = own["address"]
 
     def stop(self, *, kill: bool = False) -> None:
         """Stop in order, or kill; idempotent."""
@@ -170,10 +220,40 @@ class AlertmanagerServer:
 
     def alerts(self) -> list[dict[str, Any]]:
         """What it knows now."""
-        with urllib.request.urlopen(f"{self.url}/api/v2/alerts", timeout=5) as response:
-            found = json.load(response)
+        found = self._get("alerts")
         assert isinstance(found, list)
         return found
+
+    def is_in_mesh_of(self, count: int) -> bool:
+        """Whether it sees so many instances, itself among them, and has settled."""
+        mesh = self._mesh()
+        return mesh["status"] == "ready" and len(mesh["peers"]) == count
+
+    def notified_on_disk_ns(self) -> int:
+        """When it last wrote down what it has notified; all of that is lost with a kill before it."""
+        try:
+            return (self._directory / "data" / "nflog").stat().st_mtime_ns
+        except FileNotFoundError:
+            return 0
+
+    def _mesh(self) -> dict[str, Any]:
+        status = self._get("status")
+        found = status["cluster"]
+        assert isinstance(found, dict)
+        return found
+
+    def _get(self, what: str) -> Any:
+        with urllib.request.urlopen(f"{self.url}/api/v2/{what}", timeout=5) as response:
+            return json.load(response)
+
+    def _mesh_flags(self) -> list[str]:
+        if not self._options.in_mesh:
+            return ["--cluster.listen-address="]
+        return [
+            f"--cluster.listen-address={self.mesh_address}",
+            *(f"--cluster.peer={peer}" for peer in self.peers),
+            *_MESH_FLAGS,
+        ]
 
     def _is_ready(self) -> bool:
         assert self._process is not None
@@ -191,12 +271,17 @@ class AlertmanagerServer:
 
 @contextmanager
 def alertmanager_server(
-    directory: Path, *, webhook_url: str, group_wait: str = "1s"
+    directory: Path,
+    *,
+    webhook_url: str,
+    options: AlertmanagerOptions = _PLAIN,
+    peers: tuple[str, ...] = (),
 ) -> Iterator[AlertmanagerServer]:
     """A running Alertmanager; stopped whatever happens."""
-    server = AlertmanagerServer(directory, webhook_url=webhook_url, group_wait=group_wait)
-    server.start()
+    server = AlertmanagerServer(directory, webhook_url=webhook_url, options=options)
+    server.peers = peers
     try:
+        server.start()
         yield server
     finally:
         server.stop()

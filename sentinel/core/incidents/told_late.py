@@ -32,9 +32,10 @@ def with_earlier(page: Page, earlier: Sequence[Page]) -> Page:
     ]
     if count > _TOLD_MAX:
         told.insert(0, f"{count - _TOLD_MAX} still earlier incidents were perhaps not told.")
-    description = "\n".join([*told, page.annotations.get("description", "")])
+    if page.annotations.get("description"):
+        told.append(page.annotations["description"])
     # Named first, so that the bound on the whole takes other annotations before it takes these lines.
-    first = {"summary": summary, "description": description}
+    first = {"summary": summary, "description": "\n".join(told)}
     return replace(page, annotations=bounded(first | page.annotations | first))
 
 

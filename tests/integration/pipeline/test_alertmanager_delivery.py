@@ -7,79 +7,18 @@ the outbox is in memory, because its durability is tested where it is stored.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from sentinel.core.model import Page
-from sentinel.pipeline.deliver import Deliver, DeliverConfig
-from sentinel.runtime.clock import SystemClock
-from sentinel.runtime.component import HealthStatus, Surroundings
-from sentinel.runtime.settings import Duration
-from sentinel.senders.alertmanager import AlertmanagerConfig, alertmanager_senders
+from sentinel.runtime.component import HealthStatus
 from sentinel.senders.webhook import fingerprint_of
-from tests.support.alertmanager_server import alertmanager_server, collector
-from tests.support.outbox import MemoryOutbox, firing, resolved
-from tests.support.surroundings import make_surroundings
+from tests.support.alertmanager_server import AlertmanagerOptions, alertmanager_server, collector
+from tests.support.outbox import firing, resolved
+from tests.support.real_delivery import sidecar, until
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
-
-_CONFIG = DeliverConfig(retry_first=Duration(0.2), retry_max=Duration(0.5), settle=Duration(3.0))
-
-
-class Sidecar:
-    """Delivery as the program runs it, with a clock of its own hours."""
-
-    def __init__(self, urls: list[str], *, resend_s: float) -> None:
-        made = make_surroundings()
-        self.clock = SystemClock()
-        self.surroundings = Surroundings(
-            clock=self.clock, metrics=made.metrics, logger=made.logger
-        )
-        self.outbox = MemoryOutbox()
-        self.deliver = Deliver(
-            _CONFIG,
-            self.outbox,
-            alertmanager_senders(
-                AlertmanagerConfig(
-                    urls=tuple(urls),
-                    resend=Duration(resend_s),
-                    firing_lifetime=Duration(max(30.0, 4 * resend_s)),
-                )
-            ),
-            surroundings=self.surroundings,
-        )
-
-    def page(self, page: Page, *, began_s_ago: float = 60.0) -> Page:
-        """Store a page whose times are near now, and say so."""
-        now_ns = self.clock.now_ns()
-        ends_ns = None if page.ends_ns is None else now_ns
-        starts_ns = now_ns - round(began_s_ago * 1e9)
-        timely = replace(page, starts_ns=starts_ns, ends_ns=ends_ns)
-        self.outbox.store(timely)
-        self.deliver.pages_stored([timely])
-        return timely
-
-
-@asynccontextmanager
-async def sidecar(*urls: str, resend_s: float = 1.0) -> AsyncIterator[Sidecar]:
-    running = Sidecar(list(urls), resend_s=resend_s)
-    await running.deliver.start()
-    try:
-        yield running
-    finally:
-        await running.deliver.stop()
-
-
-async def until(true: Callable[[], bool], *, what: str, timeout_s: float = 30.0) -> None:
-    loop = asyncio.get_running_loop()
-    deadline_s = loop.time() + timeout_s
-    while not true():
-        assert loop.time() < deadline_s, f"waited in vain for {what}"
-        await asyncio.sleep(0.05)
 
 
 async def test_an_incident_pages_and_resolves(tmp_path: Path) -> None:
@@ -117,6 +56,50 @@ async def test_an_incident_that_came_and_went_while_alertmanager_was_down_still_
             assert [alert["status"] for alert in hook.alerts()] == ["firing", "resolved"]
 
 
+async def test_two_incidents_of_a_service_in_one_outage_are_paged_one_after_the_other(
+    tmp_path: Path,
+) -> None:
+    """They are one alert to Alertmanager: it was told of the second only, and nobody was paged for the first."""
+    with collector() as hook, alertmanager_server(tmp_path, webhook_url=hook.url) as server:
+        server.stop()
+        async with sidecar(server.url) as at:
+            for incident in ("a1", "b2"):
+                at.page(firing(incident))
+                at.page(resolved(incident))
+            await asyncio.sleep(1)
+            server.start()
+            await until(lambda: len(hook.alerts("resolved")) == 2, what="both")
+            told = [(alert["status"], alert["annotations"]["incident"]) for alert in hook.alerts()]
+            assert told == [
+                ("firing", "a1"),
+                ("resolved", "a1"),
+                ("firing", "b2"),
+                ("resolved", "b2"),
+            ]
+
+
+async def test_an_open_incident_is_paged_at_once_with_the_one_that_is_over(
+    tmp_path: Path,
+) -> None:
+    with collector() as hook, alertmanager_server(tmp_path, webhook_url=hook.url) as server:
+        server.stop()
+        async with sidecar(server.url) as at:
+            at.page(firing("a1"))
+            at.page(resolved("a1"))
+            at.page(firing("b2"))
+            await asyncio.sleep(1)
+            server.start()
+            await until(lambda: bool(hook.alerts()), what="the page")
+            at.page(resolved("b2"))
+            await until(lambda: bool(hook.alerts("resolved")), what="its end")
+            told = [(alert["status"], alert["annotations"]["incident"]) for alert in hook.alerts()]
+            assert told == [("firing", "b2"), ("resolved", "b2")]
+            for alert in hook.alerts():
+                assert alert["annotations"]["description"] == (
+                    "Earlier, perhaps not told: a1 1 [a1]"
+                )
+
+
 async def test_a_restarted_alertmanager_is_told_again_and_does_not_page_twice(
     tmp_path: Path,
 ) -> None:
@@ -142,7 +125,9 @@ async def test_an_alertmanager_killed_before_it_paged_pages_after_all(tmp_path: 
     """It keeps alerts in memory only, and waits before it notifies: a kill in between forgot the page."""
     with (
         collector() as hook,
-        alertmanager_server(tmp_path, webhook_url=hook.url, group_wait="2s") as server,
+        alertmanager_server(
+            tmp_path, webhook_url=hook.url, options=AlertmanagerOptions(group_wait="2s")
+        ) as server,
     ):
         async with sidecar(server.url, resend_s=20.0) as at:
             at.page(firing(), began_s_ago=0.0)
