@@ -11,8 +11,12 @@ import time
 
 import pytest
 from opentelemetry import trace
-from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter as GrpcExporter
-from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter as HttpExporter
+from opentelemetry.exporter.otlp.proto.grpc._log_exporter import OTLPLogExporter as GrpcLogs
+from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter as GrpcSpans
+from opentelemetry.exporter.otlp.proto.http._log_exporter import OTLPLogExporter as HttpLogs
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter as HttpSpans
+from opentelemetry.sdk._logs import LoggerProvider
+from opentelemetry.sdk._logs.export import BatchLogRecordProcessor
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
@@ -32,7 +36,7 @@ CALLS = 400
 FAILED = 100
 
 
-def send(service: str, exporter: SpanExporter, *, end_ns: int) -> None:
+def send_spans(exporter: SpanExporter, *, service: str, end_ns: int) -> None:
     """`CALLS` server spans of 50 ms that end in one window, a quarter of them with a 500."""
     provider = TracerProvider(resource=Resource({"service.name": service}), shutdown_on_exit=False)
     provider.add_span_processor(BatchSpanProcessor(exporter))
@@ -54,7 +58,44 @@ def send(service: str, exporter: SpanExporter, *, end_ns: int) -> None:
     provider.shutdown()
 
 
-async def test_spans_of_both_transports_become_traffic_errors_and_latency() -> None:
+def send_access_log(exporter: HttpLogs | GrpcLogs, *, service: str, end_ns: int) -> None:
+    """As `send_spans`, in records of an access log."""
+    provider = LoggerProvider(resource=Resource({"service.name": service}), shutdown_on_exit=False)
+    provider.add_log_record_processor(BatchLogRecordProcessor(exporter))
+    logger = provider.get_logger("test")
+    for number in range(CALLS):
+        logger.emit(
+            timestamp=end_ns,
+            body="request finished",
+            attributes={
+                "http.request.method": "POST",
+                "http.route": "/v1/transfers",
+                "http.response.status_code": 500 if number < FAILED else 202,
+                "http.server.request.duration": 0.05,
+            },
+        )
+    provider.shutdown()
+
+
+def send_by_http(url: str, signal: str, *, end_ns: int) -> None:
+    if signal == "spans":
+        send_spans(HttpSpans(f"{url}/v1/traces"), service="by-http", end_ns=end_ns)
+    else:
+        send_access_log(HttpLogs(f"{url}/v1/logs"), service="by-http", end_ns=end_ns)
+
+
+def send_by_grpc(port: int, signal: str, *, end_ns: int) -> None:
+    endpoint = f"http://127.0.0.1:{port}"
+    if signal == "spans":
+        spans = GrpcSpans(endpoint=endpoint, insecure=True)
+        send_spans(spans, service="by-grpc", end_ns=end_ns)
+    else:
+        logs = GrpcLogs(endpoint=endpoint, insecure=True)
+        send_access_log(logs, service="by-grpc", end_ns=end_ns)
+
+
+@pytest.mark.parametrize("signal", ["spans", "access_log"])
+async def test_calls_of_both_transports_become_traffic_errors_and_latency(signal: str) -> None:
     start_ns = time.time_ns() // 10**10 * 10**10
     clock = ManualClock(start_ns)
     surroundings = make_surroundings(clock)
@@ -66,6 +107,8 @@ async def test_spans_of_both_transports_become_traffic_errors_and_latency() -> N
             for key, value, weight in zip(
                 window.keys, window.value.tolist(), window.weight.tolist(), strict=True
             ):
+                if key.stage == "logs":
+                    continue
                 assert (key.stage, key.route) == ("edge", "POST /v1/transfers")
                 found[key.service, key.signal] = (value, weight)
 
@@ -91,15 +134,8 @@ async def test_spans_of_both_transports_become_traffic_errors_and_latency() -> N
         end_ns = start_ns + 3 * 10**9
         await clock.advance(4)
         await asyncio.gather(
-            asyncio.to_thread(
-                send, "by-http", HttpExporter(f"{http.url}/v1/traces"), end_ns=end_ns
-            ),
-            asyncio.to_thread(
-                send,
-                "by-grpc",
-                GrpcExporter(endpoint=f"http://127.0.0.1:{rpc.port}", insecure=True),
-                end_ns=end_ns,
-            ),
+            asyncio.to_thread(send_by_http, http.url, signal, end_ns=end_ns),
+            asyncio.to_thread(send_by_grpc, rpc.port, signal, end_ns=end_ns),
         )
         await clock.advance(12)
     finally:
