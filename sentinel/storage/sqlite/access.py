@@ -30,6 +30,7 @@ from sentinel.storage.sqlite.salvage import finish_interrupted, rebuild
 from sentinel.storage.sqlite.session import Session, open_session
 from sentinel.storage.sqlite.space import Space
 from sentinel.storage.sqlite.trouble import Topic, Trouble
+from sentinel.storage.sqlite.upgrade_copy import copy_bytes, remove_copies
 
 Result = TypeVar("Result")
 
@@ -48,6 +49,7 @@ class Access:
 
     def __init__(self, config: StoreConfig, surroundings: Surroundings) -> None:
         self._directory = Path(config.directory)
+        self._keep_copy_s = config.keep_upgrade_copy
         self.path = self._directory / DATABASE_NAME
         self.lock = threading.RLock()
         self.space = Space(self._directory, reserve_bytes=config.reserve_bytes)
@@ -66,9 +68,10 @@ class Access:
 
     @property
     def size_bytes(self) -> int:
-        """Bytes on the disk: database, write-ahead log and ballast."""
+        """Bytes on the disk: database, write-ahead log, ballast, and the copy from before an upgrade."""
         main_bytes = self.path.stat().st_size if self.path.exists() else 0
-        return main_bytes + wal_bytes(self.path) + self.space.ballast_bytes
+        held_bytes = self.space.ballast_bytes + copy_bytes(self.path)
+        return main_bytes + wal_bytes(self.path) + held_bytes
 
     def open(self) -> None:
         """See `SqliteStore.open`."""
@@ -177,6 +180,8 @@ class Access:
         """Whether there is room for windows; looks at the disk anew."""
         try:
             has_room = self.space.refresh()
+            if not has_room and self.remove_upgrade_copies(reason="the disk is full"):
+                has_room = self.space.refresh()
         except OSError:
             return True  # the write itself will tell
         if has_room:
@@ -184,6 +189,16 @@ class Access:
         else:
             self._note_full()
         return has_room
+
+    def remove_upgrade_copies(self, *, reason: str, made_before_ns: int | None = None) -> bool:
+        """Remove copies from before an upgrade, all unless an instant is given; whether there was one."""
+        removed = remove_copies(self.path, made_before_ns=made_before_ns)
+        if removed:
+            self._logger.info(
+                "Copy of the store from before its upgrade was removed",
+                extra={"file": ", ".join(removed), "reason": reason},
+            )
+        return bool(removed)
 
     def checkpoint(self) -> None:
         """Bring the write-ahead log into the database; on a full disk its room is used again."""
@@ -202,12 +217,33 @@ class Access:
 
     def _begin_session(self) -> Session:
         try:
-            session = open_session(self.path)
+            session = self._open_session()
         except StoreCorruptError as error:
             return self._rebuild_session(str(error))
         self._session = session
         self._is_checking = session.check.is_running
         return session
+
+    def _open_session(self) -> Session:
+        """Open the database; on a full disk the ballast makes way, because an upgrade has to write."""
+        try:
+            return open_session(self.path, on_copy=self._tell_of_copy)
+        except StoreFullError:
+            if not self.space.give_up_ballast():
+                raise
+            self._logger.warning("Disk is full; the reserve was given up to open the store")
+        return open_session(self.path, on_copy=self._tell_of_copy)
+
+    def _tell_of_copy(self, name: str, reason: str) -> None:
+        if reason:
+            self._logger.warning(
+                "Store is upgraded without a copy of it as it was", extra={"reason": reason}
+            )
+        else:
+            self._logger.info(
+                "Store is upgraded; a copy of it as it was is kept for a while",
+                extra={"file": name, "keep_s": self._keep_copy_s},
+            )
 
     def _rebuild_session(self, reason: str) -> Session:
         self._end_session()

@@ -22,7 +22,7 @@ class StoreConfig:
     )
     max_bytes: ByteSize = setting(
         ByteSize(2 << 30),
-        help="Ceiling on the store's size; the oldest and finest windows go first, pages never.",
+        help="Ceiling on the database's size; the oldest and finest windows go first, pages never.",
     )
     reserve_bytes: ByteSize = setting(
         ByteSize(8 << 20),
@@ -41,6 +41,10 @@ class StoreConfig:
     keep_histograms: Duration = setting(
         Duration(30 * _DAY_S), help="How long the hourly latency histograms are kept."
     )
+    keep_upgrade_copy: Duration = setting(
+        Duration(14 * _DAY_S),
+        help="How long the copy is kept that is made before a newer version upgrades the store.",
+    )
 
     def __post_init__(self) -> None:
         if not self.directory:
@@ -52,7 +56,10 @@ class StoreConfig:
         if self.max_bytes < max(_SIZE_BYTES_MIN, 2 * self.reserve_bytes):
             msg = "max_bytes must be at least 1MiB and twice reserve_bytes"
             raise ValueError(msg)
-        for name in ("keep_finest", "keep_1m", "keep_5m", "keep_histograms"):
+        for name in (
+            *("keep_finest", "keep_1m", "keep_5m"),
+            *("keep_histograms", "keep_upgrade_copy"),
+        ):
             if getattr(self, name) <= 0:
                 msg = f"{name} must be more than zero"
                 raise ValueError(msg)

@@ -132,6 +132,10 @@ class Housekeeping:
 
         self._access.write("retention", work)
         self._give_back_pages()
+        self._access.remove_upgrade_copies(
+            made_before_ns=now_ns - round(self._config.keep_upgrade_copy * 1e9),
+            reason="it was kept long enough",
+        )
 
     def _keep_under_ceiling(self) -> None:
         limit_bytes = int(self._config.max_bytes * _CEILING_SHARE)

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
 
 from sentinel.errors import StoreCorruptError, StoreError, StoreTooNewError
 from sentinel.storage.sqlite.schema import APPLICATION_ID, MIGRATIONS, Migration
+from sentinel.storage.sqlite.upgrade_copy import copy_path, copy_store
+
+OnCopy = Callable[[str, str], None]
+"""Told, before an upgrade, the name of the copy that was made and ""; or "" and why there is none."""
 
 _TOO_NEW = (
     "the store {path} has schema version {found} and this program knows {known} at most; "
@@ -17,13 +21,17 @@ _TOO_NEW = (
 
 
 def migrate(
-    connection: sqlite3.Connection, path: Path, *, migrations: Sequence[Migration] = MIGRATIONS
+    connection: sqlite3.Connection,
+    path: Path,
+    *,
+    migrations: Sequence[Migration] = MIGRATIONS,
+    on_copy: OnCopy | None = None,
 ) -> int:
     """Bring the database to the newest version and return the version it had (0 for a new file).
 
-    A database with something in it is copied to `<name>.before-v<version>` first; older copies are
-    removed. Each step is one transaction with its version number, so an interruption leaves the
-    database at one version or the next.
+    A database with something in it is copied first, where there is room for that; see `upgrade_copy`.
+    Each step is one transaction with its version number, so an interruption leaves the database at one
+    version or the next.
 
     Raises:
         StoreTooNewError: it was written by a newer program; nothing is changed.
@@ -36,7 +44,9 @@ def migrate(
     if found == newest:
         return found
     if found > 0:
-        _back_up(connection, path, version=newest)
+        reason = copy_store(connection, path, version=newest)
+        if on_copy is not None:
+            on_copy("" if reason else copy_path(path, version=newest).name, reason)
     for migration in migrations:
         if migration.version > found:
             _apply(connection, migration)
@@ -77,11 +87,18 @@ def has_known_schema(connection: sqlite3.Connection) -> bool:
     return _definitions(connection) == known_definitions()
 
 
-def known_definitions() -> dict[str, str]:
-    """The text of every table and index of the newest version, by name."""
+def has_schema_of_any_version(connection: sqlite3.Connection) -> bool:
+    """Whether the tables are written down as some version of this program wrote them."""
+    found = _definitions(connection)
+    return any(found == known_definitions(one.version) for one in MIGRATIONS)
+
+
+def known_definitions(version: int = MIGRATIONS[-1].version) -> dict[str, str]:
+    """The text of every table and index of a version, by name."""
     with closing(sqlite3.connect(":memory:", isolation_level=None)) as connection:
         for migration in MIGRATIONS:
-            _apply(connection, migration)
+            if migration.version <= version:
+                _apply(connection, migration)
         return _definitions(connection)
 
 
@@ -103,12 +120,3 @@ def _apply(connection: sqlite3.Connection, migration: Migration) -> None:
     except BaseException:
         connection.execute("ROLLBACK")
         raise
-
-
-def _back_up(connection: sqlite3.Connection, path: Path, *, version: int) -> None:
-    target = path.with_name(f"{path.name}.before-v{version}")
-    for old in path.parent.glob(f"{path.name}.before-v*"):
-        old.unlink()
-    target.touch(mode=0o600)
-    with closing(sqlite3.connect(target)) as copy:
-        connection.backup(copy)

@@ -19,7 +19,11 @@ from pathlib import Path
 from sentinel.errors import StoreCorruptError, StoreFullError
 from sentinel.storage.sqlite.codec import decode_layout
 from sentinel.storage.sqlite.connection import connect
-from sentinel.storage.sqlite.migrations import has_known_schema, known_definitions, migrate
+from sentinel.storage.sqlite.migrations import (
+    has_schema_of_any_version,
+    known_definitions,
+    migrate,
+)
 from sentinel.storage.sqlite.outbox import entry_crc
 from sentinel.storage.sqlite.series import is_sound_row
 
@@ -185,7 +189,7 @@ def _read_from(path: Path, target: sqlite3.Connection, salvage: Salvage) -> bool
         with closing(connect(path)) as source:
             # Text that is no longer UTF-8 must not hide the rest of its row.
             source.text_factory = _lenient_text
-            if not has_known_schema(source):
+            if not has_schema_of_any_version(source):
                 return False
             _bring_over(source, target, salvage)
     except _UNREADABLE:
@@ -257,7 +261,10 @@ def _rows(
     """Rows of a table that may be damaged in places; None for each that is known to be lost."""
     numbers, lost_count = _row_numbers(source, table)
     yield from [None] * lost_count
-    select = f"SELECT {', '.join(columns)} FROM {table} WHERE rowid = ?"  # noqa: S608  # our names
+    there = {name for _, name, *_ in source.execute(f"PRAGMA table_info({table})")}
+    # Columns that a later version added, every one with 0 for what was there before it.
+    wanted = ", ".join(name if name in there else "0" for name in columns)
+    select = f"SELECT {wanted} FROM {table} WHERE rowid = ?"  # noqa: S608  # our names
     for number in numbers:
         try:
             row = source.execute(select, (number,)).fetchone()

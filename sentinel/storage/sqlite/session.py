@@ -15,7 +15,7 @@ from sentinel.storage.sqlite.connection import (
     failure_of,
     store_error,
 )
-from sentinel.storage.sqlite.migrations import has_known_schema, migrate
+from sentinel.storage.sqlite.migrations import OnCopy, has_known_schema, migrate
 from sentinel.storage.sqlite.salvage import keep_first_page, was_emptied
 from sentinel.storage.sqlite.series import SeriesNames
 from sentinel.storage.sqlite.soundness import CHECK_WAIT_S, SoundnessCheck
@@ -115,7 +115,9 @@ class Session:
         )
 
 
-def open_session(path: Path, *, check_wait_s: float = CHECK_WAIT_S) -> Session:
+def open_session(
+    path: Path, *, check_wait_s: float = CHECK_WAIT_S, on_copy: OnCopy | None = None
+) -> Session:
     """Open, check and migrate the database; an empty one is made when there is none.
 
     The check of the whole structure may go on after this returns; see `Session.check`.
@@ -133,7 +135,7 @@ def open_session(path: Path, *, check_wait_s: float = CHECK_WAIT_S) -> Session:
     try:
         connection = connect(path)
         check.start(wait_s=check_wait_s)
-        migrate(connection, path)
+        migrate(connection, path, on_copy=on_copy)
         _check_definitions(connection, path)
         session = Session(connection, check)
         if not check.is_running:

@@ -263,7 +263,7 @@ def test_damage_that_a_long_check_finds_is_mended_when_it_ends(
         look(check, connection)
 
     monkeypatch.setattr(SoundnessCheck, "_look", look_later)
-    monkeypatch.setattr(open_session, "__kwdefaults__", {"check_wait_s": 0.0})
+    monkeypatch.setattr(open_session, "__kwdefaults__", {"check_wait_s": 0.0, "on_copy": None})
     directory = tmp_path / "store"
     shutil.copytree(whole.directory, directory)
     with sqlite3.connect(directory / "sentinel.db") as connection:
