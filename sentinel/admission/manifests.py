@@ -22,6 +22,9 @@ from sentinel.errors import MalformedInputError
 
 SIZE_BYTES_MAX = 4 * 1024 * 1024
 _DEPTH_MAX = 64
+_INTEGER_BITS_MAX = (
+    64  # more than any field of Kubernetes; text of more cannot even be written back
+)
 
 _TEMPLATE_PATHS: dict[str, tuple[str, ...]] = {
     "Pod": (),
@@ -191,7 +194,19 @@ class _StrictLoader(yaml.SafeLoader):
             )
         node = super().compose_node(parent, index)
         self._depth -= 1
+        if isinstance(node, yaml.ScalarNode):
+            node.value = _paired(node)
         return node
+
+    def construct_integer(self, node: yaml.ScalarNode) -> int:
+        """A number as Kubernetes' fields can hold it."""
+        # No way to write 64 bits takes more than 67 characters; of thousands, Python makes no number.
+        number: int = self.construct_yaml_int(node) if len(node.value) < 100 else 1 << 64
+        if number.bit_length() > _INTEGER_BITS_MAX:
+            raise yaml.constructor.ConstructorError(
+                None, None, f"an integer of more than {_INTEGER_BITS_MAX} bits", node.start_mark
+            )
+        return number
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:  # noqa: FBT001, FBT002  # PyYAML's signature
         seen: set[str] = set()
@@ -205,6 +220,18 @@ class _StrictLoader(yaml.SafeLoader):
                 continue
             raise yaml.constructor.ConstructorError(None, None, problem, key.start_mark)
         return super().construct_mapping(node, deep)
+
+
+def _paired(node: yaml.ScalarNode) -> str:
+    """The text, with the two escapes that JSON needs for one character beyond 16 bits made that character."""
+    text: str = node.value
+    if text.isascii():
+        return text
+    try:
+        return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le")
+    except UnicodeDecodeError:
+        problem = "text with half a surrogate pair, which is no character"
+        raise yaml.composer.ComposerError(None, None, problem, node.start_mark) from None
 
 
 def _plain_resolvers() -> dict[str, list[tuple[str, re.Pattern[str]]]]:
@@ -224,6 +251,7 @@ def _plain_resolvers() -> dict[str, list[tuple[str, re.Pattern[str]]]]:
 
 
 _StrictLoader.yaml_implicit_resolvers = _plain_resolvers()
+_StrictLoader.add_constructor("tag:yaml.org,2002:int", _StrictLoader.construct_integer)
 
 
 class _PlainDumper(yaml.SafeDumper):

@@ -136,5 +136,8 @@ class StoreReader:
 def _check_version(connection: sqlite3.Connection, path: Path) -> None:
     found = version_of(connection, path)
     if found != SCHEMA_VERSION:
-        msg = f"{path} has schema version {found}, and this program reads {SCHEMA_VERSION}"
+        msg = (
+            f"{path} has schema version {found}, and this program reads {SCHEMA_VERSION}:"
+            " restart needed, the program that uses the store and this one are of two versions"
+        )
         raise StoreError(msg)

@@ -154,6 +154,20 @@ def test_what_kubectl_reads_as_text_stays_text(
     assert document["spec"]["containers"][0]["args"] == ["08:15", 31, "1e3", None, ""]
 
 
+def test_a_pair_of_escapes_is_one_character_and_whole_numbers_of_64_bits_pass(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    document = {**workload("Pod"), "metadata": {"annotations": {"face": "\U0001f600"}}}
+    document["spec"] = {**TEMPLATE["spec"], "activeDeadlineSeconds": 2**63 - 1}
+    path = tmp_path / "pod.json"
+    path.write_text(json.dumps(document), encoding="utf-8")
+    assert "\\ud83d\\ude00" in path.read_text("utf-8")
+    assert run("-f", str(path)) == 0
+    written = yaml.safe_load(capsys.readouterr().out)
+    assert written["metadata"]["annotations"]["face"] == "\U0001f600"
+    assert written["spec"]["activeDeadlineSeconds"] == 2**63 - 1
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -164,6 +178,11 @@ def test_what_kubectl_reads_as_text_stays_text(
         ("a: 1\n", "document 1: not an object with a kind"),
         ("kind: Pod\n1: 2\n", "document 1: line 2: a key is not text"),
         ("kind: [\n", "document 1: line"),
+        ("kind: Pod\na: 0x" + "f" * 9000, "document 1: line 2: an integer of more than 64 bits"),
+        ("kind: Pod\na: 1" + "0" * 9000, "document 1: line 2: an integer of more than 64 bits"),
+        ("kind: Pod\na: -0x10000000000000000", "line 2: an integer of more than 64 bits"),
+        ('kind: Pod\nmetadata: {name: "\\ud800"}\n', "line 2: text with half a surrogate pair"),
+        ('kind: Pod\n"\\udc00": 1\n', "line 2: text with half a surrogate pair"),
         ("kind: " + "[" * 100, "nested deeper than 64"),
         ("kind: Pod\nspec: \x00", "document 1: "),
         ("kind: Pod\nspec: {containers: []}\n", "document 1: Pod (no name): spec.containers"),
