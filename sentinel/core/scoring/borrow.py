@@ -8,6 +8,16 @@ widened by the ratio of live to borrowed spread, with a margin that shrinks as w
 borrowed, and the scale is the series' own. The level is taken anew from the first live windows, because
 what history ended with may be long ago.
 
+    a live window that                      teaches how noisy they are    counts towards the 48
+    lies inside the band                    yes                           yes
+    lies outside                            no                            yes, so that no series borrows for ever
+    lies outside under an open incident     no                            no, and the level stays
+
+Outage and noise are told apart by the band alone, which the first windows made wide. Were an outage of some minutes taken
+for noise, its widening would outlast it by the two weeks that scales remember. Where an incident is open from the
+beginning there are no windows to look at: the series is then judged by what history knows, its scale widened as much
+as live windows can be noisier when nothing ties one to the next, and the first six that lie inside mend it.
+
 The factor's margin covers the sampling error of a spread made of few windows; it was not tuned on data. It is not what
 makes a band of traffic wide: simulated after six weeks of history, the upper edge of 20 calls a second lies 73 % above
 what is expected at the sixth window, 51 % at the 48th and 39 % after three hours; without any margin 41 % and 46 % at
@@ -15,6 +25,8 @@ the first two. Counting alone takes 36 % in windows of 10 s, and 114 % of 2 call
 """
 
 from __future__ import annotations
+
+import math
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +37,8 @@ from sentinel.core.scoring.thresholds import own_cuts
 
 OWN_AFTER_WINDOWS = 48
 _MARGIN_WINDOWS = 6.0
+_MEDIAN_OF_SQUARES = 0.455
+"""Of normal noise with a spread of 1."""
 _AS_THEY_ARE = (
     "level",
     "scale",
@@ -54,12 +68,16 @@ def borrowed_rows(
         getattr(fine, name)[:] = getattr(coarse, name)[..., ready] * (coarse.step_ns / step_ns)
     fine.cut[:] = own_cuts(fine.peaks, fine.weeks, grid=fine.grid, settings=settings)
     fine.borrowed[:] = 0
+    # For those that cannot look at live windows: a mean over so many would be as much calmer.
+    fine.widening[:] = math.sqrt(coarse.step_ns / step_ns)
     return fine
 
 
 def check_borrowed(
     state: DetectorState,
     residual: NDArray[np.float32],
+    *,
+    strange: NDArray[np.bool_],
     held: NDArray[np.bool_] | None,
     settings: ScoringSettings,
 ) -> None:
@@ -68,20 +86,26 @@ def check_borrowed(
     Args:
         state: changed in place.
         residual: float32[S], of the window.
-        held: bool[S], series that must not learn an outage's level: their first look waits for its end.
+        strange: bool[S], series whose window lies outside the band.
+        held: bool[S], series that must not learn an outage's level; None for none.
         settings: the constants.
     """
     looked = (state.borrowed >= 0) & np.isfinite(residual)
     if held is not None:
-        looked &= ~held | (state.borrowed >= settings.borrowed_windows)
+        looked &= ~(strange & held)
     place = np.flatnonzero(looked)
     if place.size == 0:
         return
     state.borrowed[place] += 1
     count = state.borrowed[place]
-    _first_look(state, place[count == settings.borrowed_windows])
-    looking = place[count >= settings.borrowed_windows]
-    windows = np.maximum(state.run_count[looking] + state.now_count[looking], 1.0)
+    beginning = place[count == settings.borrowed_windows]
+    if held is not None:
+        _begin_unseen(state, beginning[held[beginning]])
+        beginning = beginning[~held[beginning]]
+    _first_look(state, beginning)
+    windows = state.run_count[place] + state.now_count[place]
+    enough = windows >= settings.borrowed_windows
+    looking, windows = place[enough], windows[enough]
     margin = 1.0 + _MARGIN_WINDOWS / windows
     for view in range(VIEWS):
         squares = state.run_square[view, looking] + state.now_square[view, looking]
@@ -94,7 +118,10 @@ def check_borrowed(
 
 
 def _first_look(state: DetectorState, place: NDArray[np.intp]) -> None:
-    """The level from the first live windows, and their spread round it."""
+    """The level from the first live windows, and their spread round it.
+
+    Both from medians: an outage that begins in the second half of the first minute would otherwise be their noise.
+    """
     if place.size == 0:
         return
     state.now_square[:, place] = 0.0
@@ -102,9 +129,18 @@ def _first_look(state: DetectorState, place: NDArray[np.intp]) -> None:
     recent = state.recent[:, place].astype(np.float64)
     middle = np.nanmedian(recent, axis=0)
     state.level[place] = middle
-    squares = np.where(np.isfinite(recent), (recent - middle) ** 2, 0.0)
-    state.run_count[place] = np.isfinite(recent).sum(axis=0)
-    state.run_square[:, place] = np.cumsum(squares, axis=0)[-1]
+    count = np.isfinite(recent).sum(axis=0)
+    state.run_count[place] = count
+    square = np.nanmedian((recent - middle) ** 2, axis=0) / _MEDIAN_OF_SQUARES
+    state.run_square[:, place] = count * square
+
+
+def _begin_unseen(state: DetectorState, place: NDArray[np.intp]) -> None:
+    """Level and scale as history knows them; the windows until now were an outage's."""
+    state.now_square[:, place] = 0.0
+    state.now_count[place] = 0.0
+    state.recent[:, place] = np.nan
+    state.previous[place] = np.nan
 
 
 def _make_own(state: DetectorState, place: NDArray[np.intp]) -> None:

@@ -62,6 +62,8 @@ def hourly(state: DetectorState, kind: NDArray[np.int8], settings: ScoringSettin
     scale = np.where(borrowed, np.nan, state.scale * state.widening).astype(np.float32)
     # Before there is a scale there is nothing to clip at.
     limit = np.where(np.isfinite(scale), scale, np.float32(np.inf))
+    # A limit that grew with the widening would let a few minutes widen a borrowed scale without end.
+    own = np.where(state.borrowed < 0, limit, np.minimum(limit, state.scale.astype(np.float32)))
     need = (settings.cut_scale * state.cut).astype(np.float32)
     made = Hourly(
         kind=kind,
@@ -69,7 +71,7 @@ def hourly(state: DetectorState, kind: NDArray[np.int8], settings: ScoringSettin
         ratio_step=ratio[::2] - ratio[1],
         scale=scale,
         borrowing=bool((state.borrowed >= 0).any()),
-        spread_limit=np.minimum(np.float32(settings.spread_clip) * limit, _SQUARED_MAX)[:, None],
+        spread_limit=np.minimum(np.float32(settings.spread_clip) * own, _SQUARED_MAX)[:, None],
         hour_limit=np.float32(settings.hour_clip) * limit[:, None],
         level_limit=np.float32(settings.level_clip) * limit[0],
         floor=(

@@ -55,7 +55,9 @@ def learn(
     take = slice(0, window_count)
     usable = np.isfinite(scored.deviation[0, take])
     if facts.borrowing:
-        usable &= (state.borrowed < 0) | (state.borrowed >= settings.borrowed_windows)
+        strange = scored.verdicts.score[take] >= 1
+        is_own = state.borrowed < 0
+        usable &= is_own | (~strange & (state.borrowed >= settings.borrowed_windows))
     _add_deviations(state, facts, scored.deviation[:, take], scored.ratio[:, take], usable)
     _add_moments(state, facts, scored.value[take])
     note_excursions(state, scored.statistic[take], first_window=first_window)
@@ -65,7 +67,13 @@ def learn(
     keep_recent(state, scored.residual[take], scored.still, first_window=first_window)
     state.next_ns = start_ns + window_count * state.step_ns
     if facts.borrowing:
-        check_borrowed(state, scored.residual[window_count - 1], scored.held, settings)
+        check_borrowed(
+            state,
+            scored.residual[window_count - 1],
+            strange=scored.verdicts.score[window_count - 1] >= 1,
+            held=scored.held,
+            settings=settings,
+        )
 
 
 def _note_freezing(state: DetectorState, frozen: NDArray[np.bool_], window: int) -> None:

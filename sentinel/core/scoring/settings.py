@@ -73,7 +73,7 @@ class KindRule:
 
 
 KIND_RULES: dict[Kind, KindRule] = {
-    Kind.TRAFFIC: KindRule(deviation_ratio_min=0.3, counted=True),
+    Kind.TRAFFIC: KindRule(deviation_ratio_min=0.3, counted=True, recent_held=True, value_min=0.0),
     Kind.ERRORS: KindRule(
         high_only=True,
         deviation_min=0.02,
@@ -90,6 +90,7 @@ KIND_RULES: dict[Kind, KindRule] = {
         deviation_ratio_min=0.5,
         weight_min=20.0,
         recent_held=True,
+        value_min=0.0,
     ),
     Kind.GAUGE: KindRule(),
 }

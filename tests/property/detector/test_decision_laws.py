@@ -175,6 +175,48 @@ def test_the_band_of_a_share_lies_between_nothing_and_everything(
     assert np.array_equal((there > upper) | (there < lower), score >= 1)
 
 
+@settings(max_examples=25, deadline=None)
+@given(
+    seed=st.integers(0, 2**16),
+    times=st.floats(0.0, 30.0),
+    guarded=st.booleans(),
+    fallen=st.integers(0, 160),
+)
+def test_less_than_nothing_is_never_expected(
+    seed: int,
+    times: float,
+    guarded: bool,  # noqa: FBT001  # drawn, not chosen
+    fallen: int,
+) -> None:
+    """Traffic was expected at -31.7 calls a second after a fall; the score must go on agreeing with the edge exactly."""
+    block = history(seed, window_count=WINDOWS, series_count=SERIES, step_ns=MINUTE_NS)
+    value = block.value.copy()
+    bounded = np.flatnonzero(block.kind != Kind.GAUGE)
+    shares = block.kind == Kind.ERRORS
+    value[420 : 420 + fallen, bounded] = 0
+    value[420 + fallen :, bounded] *= np.float32(times)
+    value[:, shares] = np.minimum(value[:, shares], 1)
+    whole = WindowBlock(
+        start_ns=block.start_ns,
+        step_ns=block.step_ns,
+        series=block.series,
+        kind=block.kind,
+        value=value,
+        weight=block.weight,
+        heard=block.heard,
+    )
+    decisions, _ = decided(whole, [], GUARDED if guarded else PLAIN)
+    verdicts = decisions[0].verdicts
+    known = verdicts.reason[:, bounded] == Reason.SCORED
+    assert known.any()
+    expected, score = verdicts.expected[:, bounded][known], verdicts.score[:, bounded][known]
+    lower, upper = verdicts.lower[:, bounded][known], verdicts.upper[:, bounded][known]
+    assert np.all(expected >= 0)
+    assert np.all((lower <= expected) & (expected <= upper))
+    there = value[:, bounded][known]
+    assert np.array_equal((there > upper) | (there < lower), score >= 1)
+
+
 def test_missing_windows_may_be_left_out() -> None:
     """A gap and windows without any value are the same to what was learned."""
     block = history(11, window_count=400, series_count=SERIES, step_ns=MINUTE_NS)
