@@ -141,7 +141,7 @@ CATALOGUE: tuple[MetricSpec, ...] = (
     _metric(
         _C,
         "sentinel_calls_told_twice_total",
-        "Calls not counted, because spans tell of them as well as metrics do; the signal is the one left out.",
+        "Calls not counted, because two of spans, metrics and logs tell of them; the signal is the one left out.",
         "signal",
     ),
     _metric(
