@@ -9,7 +9,6 @@ and doing it twice leaves the same store. Nothing here decides, so nothing pages
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +20,7 @@ from numpy.typing import NDArray
 
 from sentinel.core.model import SeriesKey, WindowBlock, kind_of_signal
 from sentinel.ports import SeriesStore
+from sentinel.runtime.own_folder import OwnFolder
 
 STEP_NS = 300_000_000_000
 _BINS_A_CHUNK = 48
@@ -69,7 +69,9 @@ class Backfill:
         self._keep_ns = keep_ns
         self._spooled: dict[int, list[NDArray[np.void]]] = {}
         self._spooled_count = 0
-        self._folder = tempfile.TemporaryDirectory(prefix="sentinel-backfill-")
+        self._folder = OwnFolder("sentinel-backfill-")
+        self._spool = self._folder.path / "rows"
+        self._spool.mkdir()
         self._skipped: dict[str, int] = {}
 
     def __enter__(self) -> Self:
@@ -81,7 +83,7 @@ class Backfill:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._folder.cleanup()
+        self._folder.remove()
 
     def skip(self, reason: str, count: int) -> None:
         """Count rows that the reader left out."""
@@ -138,18 +140,18 @@ class Backfill:
 
     def _spill(self) -> None:
         for chunk, parts in self._spooled.items():
-            with (Path(self._folder.name) / str(chunk)).open("ab") as file:
+            with (self._spool / str(chunk)).open("ab") as file:
                 for part in parts:
                     file.write(part.tobytes())
         self._spooled.clear()
         self._spooled_count = 0
 
     def _spilled(self) -> dict[int, Path]:
-        return {int(path.name): path for path in Path(self._folder.name).iterdir()}
+        return {int(path.name): path for path in self._spool.iterdir()}
 
     def _rows_of(self, chunk: int) -> NDArray[np.void]:
         parts = list(self._spooled.get(chunk, []))
-        path = Path(self._folder.name) / str(chunk)
+        path = self._spool / str(chunk)
         if path.exists():
             # Mapped, not read: four hours of 10 s rows of 10,000 series are 190 MB.
             spilled: NDArray[np.void] = np.memmap(path, dtype=_ROW, mode="r")

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
 import shutil
 import statistics
 import sys
@@ -21,10 +22,10 @@ from typing import Any
 import aiohttp
 
 from sentinel.app.demo.children import Child, ChildError, Children, wait_for_json
-from sentinel.app.demo.folder import DemoFolder
 from sentinel.app.demo.inbox import PageInbox, ReceivedAlert
 from sentinel.app.demo.sidecar_config import HOLD_S, WINDOW_S, free_place, sidecar_config
 from sentinel.app.demo.telling import Teller
+from sentinel.runtime.own_folder import OwnFolder
 
 _RATE_PER_S = 40
 _HISTORY_WEEKS = 6
@@ -63,7 +64,9 @@ async def run_demo(options: DemoOptions, *, write: Callable[[str], None]) -> Dem
     Raises:
         ChildError: a part did not start, or ended when it should not have.
     """
-    folder = DemoFolder()
+    folder = OwnFolder("sentinel-demo-")
+    # The ledger's folder lies inside. PostgreSQL does not run as root, and its user must be able to pass through.
+    folder.path.chmod(0o711 if os.geteuid() == 0 else 0o700)
     children = Children(folder.path)
     inbox = PageInbox()
     demo = _Demo(options, folder.path, children, inbox, Teller(write))

@@ -1,7 +1,7 @@
-"""The demo's temporary folder: gone with the demo, or with the next one when a demo was killed.
+"""A temporary folder: gone with its process, or, when that was killed, with the next one of its kind.
 
-The demo keeps a file in it locked for as long as it lives, so that what a dead demo left can be told from what a living
-one uses. The kernel lets the lock go with the process.
+The process keeps a file in it locked for as long as it lives, so that what a dead one left can be told from what a
+living one uses. The kernel lets the lock go with the process.
 """
 
 from __future__ import annotations
@@ -13,23 +13,24 @@ import shutil
 import tempfile
 from pathlib import Path
 
-_PREFIX = "sentinel-demo-"
 _LOCK = "in-use"
 
 
-class DemoFolder:
-    """A fresh folder of its own; folders of demos that were killed are removed first."""
+class OwnFolder:
+    """A fresh folder of its own, for this user alone; those that killed processes left are removed first.
 
-    def __init__(self) -> None:
+    Args:
+        prefix: of the folder's name; the kind. A folder of another kind is never touched.
+    """
+
+    def __init__(self, prefix: str) -> None:
         base = Path(tempfile.gettempdir())
-        _sweep(base)
-        self.path = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=base))
-        # The ledger's folder lies inside. PostgreSQL does not run as root, and its user must be able to pass through.
-        self.path.chmod(0o711 if os.geteuid() == 0 else 0o700)
+        _sweep(base, prefix)
+        self.path = Path(tempfile.mkdtemp(prefix=prefix, dir=base))
         draft = self.path / f"{_LOCK}.new"
         self._lock = os.open(draft, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         fcntl.flock(self._lock, fcntl.LOCK_EX)
-        # It takes its name only once it is locked, so no other demo's sweep comes between.
+        # It takes its name only once it is locked, so no other process's sweep comes between.
         draft.rename(self.path / _LOCK)
 
     def remove(self) -> None:
@@ -38,14 +39,14 @@ class DemoFolder:
         os.close(self._lock)
 
     def keep(self) -> None:
-        """Leave it, and what is in it, to a person: no later demo removes it."""
+        """Leave it, and what is in it, to a person: nothing removes it later."""
         (self.path / _LOCK).unlink(missing_ok=True)
         os.close(self._lock)
 
 
-def _sweep(base: Path) -> None:
-    """Remove the folders of this user whose demos are gone; others' and unclaimed ones stay."""
-    for folder in base.glob(f"{_PREFIX}*"):
+def _sweep(base: Path, prefix: str) -> None:
+    """Remove the folders of this user whose processes are gone; others' and unclaimed ones stay."""
+    for folder in base.glob(f"{prefix}*"):
         with contextlib.suppress(OSError):
             if folder.is_symlink() or folder.lstat().st_uid != os.geteuid():
                 continue
