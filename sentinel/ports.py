@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
@@ -155,6 +155,10 @@ class IncidentStore(Protocol):
 
     def incidents(self, *, limit: int = 100, open_only: bool = False) -> list[Incident]:
         """Newest first."""
+        ...
+
+    def known_pages(self, page_ids: Iterable[str]) -> frozenset[str]:
+        """Those of the pages that are stored."""
         ...
 
 

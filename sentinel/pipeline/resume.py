@@ -1,7 +1,8 @@
 """Taking up after a restart: the newest stored state, and the stored windows after it decided again.
 
 Nothing is stored or sent meanwhile: what those windows led to is in the store already, and names of incidents and pages
-are derived, so it is the same. Then the sidecar goes on as if it had never stopped.
+are derived, so it is the same. Then the sidecar goes on as if it had never stopped. Where it is not the same, because
+settings or formats have changed or windows are too old, the store is right: it knows what people were told.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from sentinel.core.decide import DecisionState
-from sentinel.core.incidents import taken_up
+from sentinel.core.incidents import page_id_of, storm_id, taken_up
 from sentinel.core.model import Incident, WindowBlock
 from sentinel.core.series.watermark import STEP_MAX_NS
 from sentinel.pipeline.deciding import Deciding, FitSource, LiveSeries, StoreThread
@@ -20,6 +21,7 @@ from sentinel.ports import Snapshot
 from sentinel.runtime.component import Surroundings
 
 _INCIDENTS_RECALLED = 1000
+_OPEN_RECALLED_MAX = 100_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,7 +97,7 @@ class _Resuming:
             until_ns=now_ns + STEP_MAX_NS,
             fits=fits,
         )
-        taken_up_count = await self._take_up_orphans(now_ns - now_ns % deciding.step_ns)
+        taken_up_count = await self._agree_with_store(now_ns - now_ns % deciding.step_ns)
         self._live.begin_after(deciding.next_ns)
         return Resumed(
             usable=snapshot is not None,
@@ -135,25 +137,35 @@ class _Resuming:
         ]
         return sorted(fits, key=lambda fit: fit.version)
 
-    async def _take_up_orphans(self, at_ns: int) -> int:
-        """Incidents that are open in the store and that no decided window led to must still resolve."""
+    async def _agree_with_store(self, at_ns: int) -> int:
+        """Go on with the incidents that are open in the store; how many of them no decided window led to."""
         stored = await self._store.run(
-            self._store.sync.incidents, limit=_INCIDENTS_RECALLED, open_only=True
+            self._store.sync.incidents, limit=_OPEN_RECALLED_MAX, open_only=True
         )
-        tracker, count = taken_up(
-            self._deciding.state.tracker,
+        tracker = self._deciding.state.tracker
+        names = {incident.incident_id for incident in stored} | {storm_id(tracker.storm)}
+        first_page = {name: page_id_of(name, 0) for name in names}
+        known = await self._store.run(self._store.sync.known_pages, first_page.values())
+        taken = taken_up(
+            tracker,
             stored,
+            paged={name for name, page_id in first_page.items() if page_id in known},
             at_ns=at_ns,
             step_ns=self._deciding.step_ns,
             settings=self._deciding.settings.incidents,
         )
-        if count:
-            self._deciding.take_tracker(tracker)
+        self._deciding.take_tracker(taken.state)
+        if taken.taken_up_count:
             self._surroundings.logger.warning(
                 "Open incidents were taken up again whose windows were not decided again",
-                extra={"count": count},
+                extra={"count": taken.taken_up_count},
             )
-        return count
+        if taken.left_out_count:
+            self._surroundings.logger.warning(
+                "Stored windows lead to incidents now that nobody was told of; each opens, and pages, if it goes on",
+                extra={"count": taken.left_out_count},
+            )
+        return taken.taken_up_count
 
     async def _decide_again(self, from_ns: int, *, until_ns: int, fits: Sequence[Fit]) -> int:
         attach = _Recalled(

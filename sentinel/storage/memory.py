@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -38,6 +38,7 @@ class MemoryStore:
         self._fits: list[Snapshot] = []
         self._states: list[Snapshot] = []
         self._incidents: dict[str, Incident] = {}
+        self._page_ids: set[str] = set()
         self._destinations: tuple[str, ...] = ()
         self._entries: dict[tuple[str, str], OutboxEntry] = {}
         self.notes: list[tuple[int, str]] = []
@@ -76,6 +77,7 @@ class MemoryStore:
             for incident in tick.incidents:
                 self._incidents[incident.incident_id] = incident
             for page in tick.pages:
+                self._page_ids.add(page.page_id)
                 self._put_page(page, stored_ns=tick.block.end_ns)
             self.notes.extend((tick.block.end_ns, text) for text in tick.notes)
 
@@ -131,6 +133,11 @@ class MemoryStore:
         if open_only:
             newest = [one for one in newest if one.state is IncidentState.OPEN]
         return newest[:limit]
+
+    def known_pages(self, page_ids: Iterable[str]) -> frozenset[str]:
+        """See `IncidentStore.known_pages`."""
+        with self._lock:
+            return frozenset(self._page_ids.intersection(page_ids))
 
     # Outbox
 

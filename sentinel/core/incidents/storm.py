@@ -52,6 +52,13 @@ class Storm:
         return self.opened_ns is not None
 
 
+def storm_id(storm: Storm) -> str:
+    """The name that the summary pages of a storm that is raging are about, as pages are about an incident."""
+    return incident_id_of(
+        group=STORM_SERVICE, kind="storm", severity=Severity.PAGE, at_ns=storm.opened_ns or 0
+    )
+
+
 def forget_old(storm: Storm, *, end_ns: int) -> Storm:
     """The storm without the pages that went out more than a minute ago."""
     recent = tuple(at_ns for at_ns in storm.recent_ns if end_ns - at_ns < MINUTE_NS)
@@ -95,9 +102,7 @@ def _told(
 ) -> tuple[Storm, Page]:
     opened_ns = storm.opened_ns if storm.opened_ns is not None else end_ns
     resolved = reason is PageReason.RESOLVED
-    incident_id = incident_id_of(
-        group=STORM_SERVICE, kind="storm", severity=Severity.PAGE, at_ns=opened_ns
-    )
+    incident_id = storm_id(storm)
     told = storm.told | {incident.incident_id for incident in held}
     since = clock_time(opened_ns, zone_name=settings.zone_name, zone_offsets=settings.zone_offsets)
     listed = [

@@ -1,62 +1,114 @@
-"""Open incidents that the tracker does not know are taken up again, so that none pages for ever.
+"""After a restart the store says which incidents are open and which have paged: nobody was told of any other.
 
-That happens when the sidecar was killed after an incident opened and too much time passed, or too much was lost, to
-decide those windows again: the store and Alertmanager know the incident, the state of before it does not.
+Stored windows are decided again without storing or sending anything. Mostly that leads to what it led to before. It does
+not when the settings have changed, when what was learned cannot be read, or when windows are too old to be decided again:
+
+| in the store | by the windows decided again | then |
+|---|---|---|
+| open | open | goes on |
+| open | not open | is taken up, so that it does not page for ever |
+| resolved, or not there | open | is left out; if it goes on, the next window opens it and pages |
+| never paged | has paged | has not; the cap held it back, and it pages in its turn |
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 
 from sentinel.core.incidents.grouping import OpenIncident
 from sentinel.core.incidents.pages import after_page
 from sentinel.core.incidents.settings import IncidentSettings
 from sentinel.core.incidents.state import TrackerState
+from sentinel.core.incidents.storm import Storm, storm_id
 from sentinel.core.model import Incident, IncidentState, PageReason
 
 _SECOND_NS = 1_000_000_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TakenUp:
+    """The tracker as the store knows it.
+
+    Attributes:
+        state: to go on with.
+        taken_up_count: open incidents that it did not know.
+        left_out_count: incidents that it alone took for open.
+    """
+
+    state: TrackerState
+    taken_up_count: int
+    left_out_count: int
 
 
 def taken_up(
     state: TrackerState,
     incidents: Sequence[Incident],
     *,
+    paged: Collection[str],
     at_ns: int,
     step_ns: int,
     settings: IncidentSettings,
-) -> tuple[TrackerState, int]:
-    """The tracker with every open one of the stored incidents, and how many it did not know.
+) -> TakenUp:
+    """The tracker with the stored open incidents, all of them and no others.
 
-    They are taken for active and paged at `at_ns`: each resolves after the hold, or goes on with its series.
+    Those that it did not know are taken for active: each resolves after the hold, or goes on with its series.
     How many pages an incident has had is not stored with it; its next page gets a number that no page before it can
     have, the seconds since it opened.
+
+    Args:
+        state: as the windows that were decided again left it.
+        incidents: those that are stored.
+        paged: of them and of storms, the names that a page was stored about.
+        at_ns: the present.
+        step_ns: width of a window.
+        settings: see there.
     """
     # With guards, the next window moves every hold on by the time the sidecar was away.
     active_until_ns = state.end_ns if state.end_ns and settings.guards.enabled else at_ns
-    known = {entry.incident.incident_id for entry in state.entries}
+    is_open = {one.incident_id: one for one in incidents if one.state is IncidentState.OPEN}
+    confirmed = [entry for entry in state.entries if entry.incident.incident_id in is_open]
+    known = {entry.incident.incident_id for entry in confirmed}
     strangers = [
-        incident
-        for incident in incidents
-        if incident.state is IncidentState.OPEN and incident.incident_id not in known
-    ]
-    entries = [
-        after_page(
-            OpenIncident(
-                incident=replace(incident, members=()),
-                members={member.series_id: member for member in incident.members},
-                active_until_ns=active_until_ns,
-                sequence=max(1, (at_ns - incident.opened_ns) // _SECOND_NS),
-            ),
-            PageReason.OPENED,
-            end_ns=at_ns,
-            step_ns=step_ns,
-            settings=settings,
+        OpenIncident(
+            incident=replace(incident, members=()),
+            members={member.series_id: member for member in incident.members},
+            active_until_ns=active_until_ns,
         )
-        for incident in strangers
+        for incident_id, incident in is_open.items()
+        if incident_id not in known
     ]
-    together = sorted(
-        (*state.entries, *entries),
-        key=lambda entry: (entry.incident.paged_ns, entry.incident.incident_id),
+    entries = []
+    for entry in (*confirmed, *strangers):
+        if entry.incident.incident_id not in paged:
+            entry = replace(entry, sequence=0)
+        elif entry.sequence == 0:
+            seconds = (at_ns - entry.incident.opened_ns) // _SECOND_NS
+            entry = after_page(
+                replace(entry, sequence=max(1, seconds)),
+                PageReason.OPENED,
+                end_ns=at_ns,
+                step_ns=step_ns,
+                settings=settings,
+            )
+        entries.append(entry)
+    entries.sort(
+        key=lambda entry: (
+            entry.incident.paged_ns,
+            entry.incident.group,
+            entry.incident.kind,
+            entry.incident.incident_id,
+        )
     )
-    return replace(state, entries=tuple(together)), len(entries)
+    left_out_count = len(state.entries) - len(confirmed)
+    storm = state.storm
+    if storm.raging and storm_id(storm) not in paged:
+        storm = Storm(recent_ns=storm.recent_ns)
+    if left_out_count:
+        # Pages that nobody got must not hold back those that are due.
+        storm = replace(storm, recent_ns=())
+    return TakenUp(
+        state=replace(state, entries=tuple(entries), storm=storm),
+        taken_up_count=len(strangers),
+        left_out_count=left_out_count,
+    )

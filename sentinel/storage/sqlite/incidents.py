@@ -65,6 +65,15 @@ def read_incidents(
     return found, damaged_count
 
 
+def known_pages(connection: sqlite3.Connection, page_ids: Iterable[str]) -> frozenset[str]:
+    """Those of the pages that are stored."""
+    return frozenset(
+        page_id
+        for page_id in page_ids
+        if connection.execute("SELECT 1 FROM pages WHERE page_id = ?", (page_id,)).fetchone()
+    )
+
+
 def decode_incident(incident_id: str, crc: int, payload: bytes) -> Incident:
     """The incident of a row.
 

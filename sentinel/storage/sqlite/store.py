@@ -14,7 +14,7 @@ and what follows:
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from sentinel.core.model import Incident, Kind, SeriesKey, WindowBlock
 from sentinel.errors import StoreCorruptError, StoreError, StoreFullError
@@ -31,7 +31,7 @@ from sentinel.storage.sqlite.config import StoreConfig
 from sentinel.storage.sqlite.damage import Damage
 from sentinel.storage.sqlite.histograms import HourHistograms, histogram_hours, read_hour
 from sentinel.storage.sqlite.housekeeping import Housekeeping
-from sentinel.storage.sqlite.incidents import read_incidents, write_incidents
+from sentinel.storage.sqlite.incidents import known_pages, read_incidents, write_incidents
 from sentinel.storage.sqlite.outbox import hand_over, read_entries, update_entries, write_pages
 from sentinel.storage.sqlite.series import read_series
 from sentinel.storage.sqlite.session import Session
@@ -225,6 +225,12 @@ class SqliteStore:
         for _ in range(damaged_count):
             self._damage.count("incident", "an incident does not match its checksum")
         return found
+
+    def known_pages(self, page_ids: Iterable[str]) -> frozenset[str]:
+        """See `IncidentStore.known_pages`."""
+        return self._access.read(
+            "pages", lambda session: known_pages(session.connection, page_ids)
+        )
 
     # Outbox
 

@@ -226,6 +226,15 @@ def test_incidents_are_newest_first_and_the_latest_state_counts(look: Look) -> N
     assert look().incidents(limit=1) == [closed]
 
 
+def test_which_pages_are_stored_is_known_without_a_destination(look: Look) -> None:
+    ids = look().register(keys(1), now_ns=BASE_NS)
+    first, second, never = page("a"), page("a", 1), page("b")
+    look().append_tick(Tick(block=block(ids), pages=(first, second)))
+    asked = {first.page_id, second.page_id, never.page_id}
+    assert look().known_pages(asked) == {first.page_id, second.page_id}
+    assert look().known_pages(()) == frozenset()
+
+
 def test_a_page_waits_for_every_destination_of_its_time(look: Look) -> None:
     ids = look().register(keys(1), now_ns=BASE_NS)
     store = look()
