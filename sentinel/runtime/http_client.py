@@ -9,13 +9,14 @@ import asyncio
 import ssl
 from base64 import b64encode
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from urllib.parse import urlsplit
 
 import aiohttp
 
+from sentinel.runtime.echo import secrets_of, without_secrets
 from sentinel.runtime.settings import Duration, FilePath, Secret, setting
 from sentinel.runtime.tls import load_authorities, load_pair
 
@@ -69,13 +70,15 @@ class Reply:
 
     Attributes:
         status: of the answer, or 0 when there was none.
-        text: what the other side said, bounded; or what went wrong, without credentials.
+        text: what the other side said, bounded, for programs; or what went wrong, without credentials.
         retry_after_s: its wish, or None.
+        secrets: what was sent that must not be shown where the other side says it back.
     """
 
     status: int
     text: str = ""
     retry_after_s: float | None = None
+    secrets: tuple[str, ...] = field(default=(), repr=False)
 
     @property
     def ok(self) -> bool:
@@ -86,9 +89,11 @@ class Reply:
     def detail(self) -> str:
         """What went wrong, in one short line for a person.
 
-        It is the other side's text, and is shown in health, logs and terminals: nothing in it may move a cursor.
+        It is the other side's text, and is shown in health, logs and terminals: nothing in it may move a cursor, and
+        nothing in it may be a secret of ours that the other side says back.
         """
-        visible = "".join(one if one.isprintable() else " " for one in self.text)
+        text = without_secrets(self.text, self.secrets)
+        visible = "".join(one if one.isprintable() else " " for one in text)
         text = " ".join(visible.split())[:_DETAIL_CHARACTERS_MAX]
         return f"status {self.status}: {text}" if self.status else text
 
@@ -164,6 +169,7 @@ class HttpClient:
     ) -> Reply:
         try:
             session = self._ready_session()
+            secrets = secrets_of(url, {**session.headers, **headers}, self._credentials())
             async with asyncio.timeout(self._config.timeout):
                 async with session.request(
                     method, url, data=body, headers=headers, allow_redirects=False
@@ -173,6 +179,7 @@ class HttpClient:
                         status=response.status,
                         text=text,
                         retry_after_s=_retry_after_s(response.headers),
+                        secrets=secrets,
                     )
         except TimeoutError:
             return Reply(status=0, text=f"no answer from {place_of(url)} in time")
@@ -185,6 +192,11 @@ class HttpClient:
         if self._session is not None:
             session, self._session = self._session, None
             await session.close()
+
+    def _credentials(self) -> list[str]:
+        """What proves who we are, as it is configured; basic credentials are sent encoded."""
+        known = (self._config.bearer_token, self._config.basic_password)
+        return [one.reveal() for one in known if one is not None]
 
     def _ready_session(self) -> aiohttp.ClientSession:
         if self._session is None:

@@ -236,6 +236,29 @@ async def test_nobody_there_is_found_out_once(hook: Collector) -> None:
     assert [outcome.page_id for outcome in outcomes] == ["a1-0", "a1-1", "a1-2"]
 
 
+@pytest.mark.parametrize(
+    "client",
+    [
+        ClientConfig(bearer_token=Secret("t0ken-of-ours")),
+        ClientConfig(basic_username="u", basic_password=Secret("p4ssword")),
+    ],
+    ids=["bearer", "basic"],
+)
+async def test_a_receiver_that_says_the_request_back_tells_no_secret(
+    hook: Collector, client: ClientConfig
+) -> None:
+    """Its answer stands in health and in the log, and with it stood the token and the address."""
+    hook.status = 500
+    url = f"{hook.url}/T0AB12CD?key=URLSECRET456"
+    await post(WebhookConfig(url=url, client=client, hmac_secret=Secret("hm4c")))
+    sent = dict(hook.requests[0].headers)
+    hook.reply_body = f"{sent['Authorization']} for T0AB12CD with URLSECRET456: {sent}".encode()
+    (outcome,) = await post(WebhookConfig(url=url, client=client))
+    assert outcome.detail.startswith("status 500: [SECRET] for [SECRET] with [SECRET]: ")
+    for secret in ("t0ken-of-ours", "p4ssword", "dTpw", "T0AB12CD", "URLSECRET456"):
+        assert secret not in outcome.detail
+
+
 async def test_a_path_that_is_a_secret_is_not_told() -> None:
     (outcome,) = await post(WebhookConfig(url="http://127.0.0.1:1/T0/s3cret-path", client=QUICK))
     assert outcome.result is SendResult.RETRY
