@@ -18,6 +18,7 @@ from sentinel.errors import ConfigError, SentinelError
 from sentinel.runtime.component import Health, HealthRecord, HealthStatus
 from sentinel.runtime.config_loader import Loaded, changed
 from sentinel.runtime.config_render import differences, effective_digest
+from sentinel.runtime.log_bound import ALWAYS_WRITTEN
 from sentinel.runtime.logging import configure_logging
 from sentinel.runtime.tasks import TaskGroup
 
@@ -120,7 +121,7 @@ class Reloader:
             if self._refused:
                 self._surroundings.logger.warning(
                     "Asked to look at the configuration: refused, the last good one is kept",
-                    extra={"faults": self._refused},
+                    extra={"faults": self._refused, **ALWAYS_WRITTEN},
                 )
             elif not took:
                 self._surroundings.logger.info(

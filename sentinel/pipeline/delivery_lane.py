@@ -27,6 +27,7 @@ from sentinel.pipeline.outbox_states import ALONG, DONE, PARKED, PENDING
 from sentinel.pipeline.unrecorded import Unrecorded
 from sentinel.ports import Outbox, OutboxEntry, Sender, SendOutcome, SendResult
 from sentinel.runtime.component import Surroundings
+from sentinel.runtime.log_bound import ALWAYS_WRITTEN
 
 _SECOND_NS = 1_000_000_000
 _POLL_S = 0.25
@@ -310,7 +311,11 @@ class Lane:
                 self._metrics.count("sentinel_pages_parked_total", destination=self.name)
                 self._logger.error(
                     "Page was refused for good",
-                    extra={**_fields_of(entry, self.name), "reason": outcome.detail},
+                    extra={
+                        **_fields_of(entry, self.name),
+                        "reason": outcome.detail,
+                        **ALWAYS_WRITTEN,
+                    },
                 )
             elif entry.delivered_ns is None and changed.delivered_ns is not None:
                 self._metrics.count("sentinel_pages_delivered_total", destination=self.name)

@@ -1,7 +1,8 @@
 """A bound on log lines of one kind: a fault that repeats is said some times a minute, and how often it was not said.
 
 A kind is a logger, a level and a sentence: what came from outside is in fields, so kinds are few. Only warnings and
-errors are bounded; lines below are written once for something an operator did.
+errors are bounded; lines below are written once for something an operator did. A line that answers an operator, or
+tells of what is lost for good, carries `ALWAYS_WRITTEN` and is not bounded: each tells of another thing.
 """
 
 from __future__ import annotations
@@ -14,6 +15,9 @@ from collections.abc import Callable
 LINES_MAX_PER_MINUTE = 10
 KINDS_MAX = 500
 _MINUTE_S = 60.0
+_MARK = "sentinel_always_written"
+ALWAYS_WRITTEN = {_MARK: True}
+"""Among the `extra` of a record, it lets it through whatever was written before; it is not shown."""
 
 
 class LogBound(logging.Filter):
@@ -38,7 +42,7 @@ class LogBound(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Whether the line is written."""
-        if record.levelno < logging.WARNING:
+        if record.__dict__.pop(_MARK, False) or record.levelno < logging.WARNING:
             return True
         with self._lock:
             is_written = self._take(record)

@@ -6,12 +6,13 @@ Method: records through the bound under a clock of the test's own, and through t
 from __future__ import annotations
 
 import io
+import json
 import logging
 from collections.abc import Iterator
 
 import pytest
 
-from sentinel.runtime.log_bound import KINDS_MAX, LINES_MAX_PER_MINUTE, LogBound
+from sentinel.runtime.log_bound import ALWAYS_WRITTEN, KINDS_MAX, LINES_MAX_PER_MINUTE, LogBound
 from sentinel.runtime.logging import LogFormat, LoggingConfig, configure_logging
 
 
@@ -67,6 +68,22 @@ def test_another_sentence_or_level_has_a_bound_of_its_own_and_info_has_none() ->
     assert bound.filter(record(level=logging.ERROR))
     assert bound.filter(record("Something else"))
     assert all(bound.filter(record(level=logging.INFO)) for _ in range(100))
+
+
+def test_an_answer_and_a_loss_are_written_every_time_and_the_mark_is_not_shown() -> None:
+    """The eleventh SIGHUP of a minute got no answer, and the eleventh page that was lost no line."""
+    stream = io.StringIO()
+    logger = configure_logging(LoggingConfig(format=LogFormat.JSON), stream=stream)
+    for number in range(LINES_MAX_PER_MINUTE * 3):
+        logger.error("Page was refused for good", extra={"page": number, **ALWAYS_WRITTEN})
+    lines = [json.loads(line) for line in stream.getvalue().splitlines()]
+    assert [line["page"] for line in lines] == list(range(LINES_MAX_PER_MINUTE * 3))
+    assert {key for line in lines for key in line} == {
+        *("time", "level", "logger", "message", "page")
+    }
+    for number in range(LINES_MAX_PER_MINUTE + 1):
+        logger.error("Page was refused for good", extra={"page": number})
+    assert len(stream.getvalue().splitlines()) == LINES_MAX_PER_MINUTE * 4
 
 
 def test_kinds_without_end_are_forgotten_oldest_first() -> None:
