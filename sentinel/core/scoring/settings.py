@@ -25,7 +25,7 @@ class Sensitivity(StrEnum):
     @property
     def cut_scale(self) -> float:
         """What every threshold is multiplied by."""
-        return {"quiet": 1.55, "normal": 1.0, "high": 0.75}[self.value]
+        return {"quiet": 1.7, "normal": 1.0, "high": 0.75}[self.value]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,7 +137,7 @@ class ScoringSettings:
     hour_clip: float = 4.0
     floor_mean_ratio: float = 0.002
     floor_spread_ratio: float = 0.04
-    sparse_exponent: float = 0.25
+    sparse_exponent: float = 0.5
     cut_hour: float = 3.9
     cut_minute: float = 4.25
     shoulder_count: float = 1.25
