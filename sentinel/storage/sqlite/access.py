@@ -28,7 +28,7 @@ from sentinel.storage.sqlite.connection import (
 )
 from sentinel.storage.sqlite.salvage import finish_interrupted, rebuild
 from sentinel.storage.sqlite.session import Session, open_session
-from sentinel.storage.sqlite.space import Space
+from sentinel.storage.sqlite.space import RESERVE_BYTES_MIN, Space
 from sentinel.storage.sqlite.trouble import Topic, Trouble
 from sentinel.storage.sqlite.upgrade_copy import copy_bytes, remove_copies
 
@@ -225,14 +225,25 @@ class Access:
         return session
 
     def _open_session(self) -> Session:
-        """Open the database; on a full disk the ballast makes way, because an upgrade has to write."""
-        try:
-            return open_session(self.path, on_copy=self._tell_of_copy)
-        except StoreFullError:
-            if not self.space.give_up_ballast():
-                raise
-            self._logger.warning("Disk is full; the reserve was given up to open the store")
-        return open_session(self.path, on_copy=self._tell_of_copy)
+        """Open the database; on a full disk what can make way does.
+
+        Without any room SQLite cannot make the file it shares memory by, and calls that a failing disk.
+        """
+        while True:
+            try:
+                return open_session(self.path, on_copy=self._tell_of_copy)
+            except StoreError as error:
+                is_full = isinstance(error, StoreFullError) or (
+                    type(error) is StoreError and self.space.free_bytes() < RESERVE_BYTES_MIN
+                )
+                if not is_full:
+                    raise
+                if self.remove_upgrade_copies(reason="the disk is full"):
+                    continue
+                if not self.space.give_up_ballast():
+                    msg = f"{error}; the disk of {self._directory} is full and no reserve is held"
+                    raise StoreFullError(msg) from error
+                self._logger.warning("Disk is full; the reserve was given up to open the store")
 
     def _tell_of_copy(self, name: str, reason: str) -> None:
         if reason:

@@ -11,12 +11,16 @@ import sqlite3
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from sentinel.errors import StoreError, StoreFullError
 from sentinel.ports import Tick
-from sentinel.storage.sqlite import SqliteStore, StoreConfig, upgrade_copy
+from sentinel.storage.sqlite import SqliteStore, StoreConfig, access, upgrade_copy
 from sentinel.storage.sqlite.schema import APPLICATION_ID, SCHEMA_VERSION
+from sentinel.storage.sqlite.session import Session, open_session
+from sentinel.storage.sqlite.space import Space
 from tests.support.clock import ManualClock
 from tests.support.store_blocks import block, incident, keys, page
 from tests.support.surroundings import make_surroundings
@@ -214,6 +218,58 @@ def test_a_full_disk_takes_the_copy_first(old: Path, monkeypatch: pytest.MonkeyP
     assert not list(old.glob("*.before-v*"))
     assert (old / "sentinel.ballast").exists()
     store.close()
+
+
+def test_a_disk_without_any_room_gives_up_copy_and_reserve_to_open(
+    old: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SQLite calls it a failing disk, and every start ended there with megabytes held back for pages."""
+    left = [old / "sentinel.db.before-v2", old / "sentinel.ballast"]
+    for one in left:
+        one.write_bytes(b"x" * 1000)
+    there: list[list[bool]] = []
+
+    def without_room(*args: Any, **kwargs: Any) -> Session:
+        there.append([one.exists() for one in left])
+        if any(there[-1]):
+            msg = "opening the store failed: disk I/O error"
+            raise StoreError(msg)
+        return open_session(*args, **kwargs)
+
+    monkeypatch.setattr(access, "open_session", without_room)
+    monkeypatch.setattr(Space, "free_bytes", lambda _: 0)
+    store = opened(old)
+    assert there == [[True, True], [False, True], [False, False]]
+    assert_whole(store)
+    store.close()
+
+
+def test_a_full_disk_without_anything_to_give_is_told_as_what_it_is(
+    old: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing(*_: Any, **__: Any) -> Session:
+        msg = "opening the store failed: disk I/O error"
+        raise StoreError(msg)
+
+    monkeypatch.setattr(access, "open_session", failing)
+    monkeypatch.setattr(Space, "free_bytes", lambda _: 0)
+    with pytest.raises(StoreFullError, match="is full and no reserve is held"):
+        opened(old)
+
+
+def test_a_failing_disk_with_room_on_it_keeps_copy_and_reserve(
+    old: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (old / "sentinel.ballast").write_bytes(b"x" * 1000)
+
+    def failing(*_: Any, **__: Any) -> Session:
+        msg = "opening the store failed: disk I/O error"
+        raise StoreError(msg)
+
+    monkeypatch.setattr(access, "open_session", failing)
+    with pytest.raises(StoreError, match="I/O"):
+        opened(old)
+    assert (old / "sentinel.ballast").exists()
 
 
 def test_a_damaged_store_of_version_1_is_rebuilt_with_its_pages(old: Path) -> None:
