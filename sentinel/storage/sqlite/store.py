@@ -83,7 +83,7 @@ class SqliteStore:
                 self._access.close()
 
     def size_bytes(self) -> int:
-        """Bytes on the disk: database, write-ahead log and ballast."""
+        """Bytes on the disk: database, write-ahead log, ballast, and the copy from before an upgrade."""
         return self._access.size_bytes
 
     # SeriesStore
