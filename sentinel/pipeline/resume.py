@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from sentinel.core.decide import DecisionState
-from sentinel.core.incidents import page_id_of, storm_id, taken_up
+from sentinel.core.incidents import first_and_next_pages, taken_up
 from sentinel.core.model import Incident, WindowBlock
 from sentinel.core.series.watermark import STEP_MAX_NS
 from sentinel.pipeline.deciding import Deciding, FitSource, LiveSeries, StoreThread
@@ -143,13 +143,11 @@ class _Resuming:
             self._store.sync.incidents, limit=_OPEN_RECALLED_MAX, open_only=True
         )
         tracker = self._deciding.state.tracker
-        names = {incident.incident_id for incident in stored} | {storm_id(tracker.storm)}
-        first_page = {name: page_id_of(name, 0) for name in names}
-        known = await self._store.run(self._store.sync.known_pages, first_page.values())
+        asked = first_and_next_pages(tracker, stored)
         taken = taken_up(
             tracker,
             stored,
-            paged={name for name, page_id in first_page.items() if page_id in known},
+            pages=await self._store.run(self._store.sync.known_pages, asked),
             at_ns=at_ns,
             step_ns=self._deciding.step_ns,
             settings=self._deciding.settings.incidents,

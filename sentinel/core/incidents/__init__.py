@@ -7,8 +7,7 @@ from sentinel.core.incidents.rendering import ANNOTATIONS_BYTES_MAX, page_of, pr
 from sentinel.core.incidents.set_back import set_back
 from sentinel.core.incidents.settings import GuardSettings, IncidentSettings
 from sentinel.core.incidents.state import TrackerState, from_bytes, to_bytes
-from sentinel.core.incidents.storm import storm_id
-from sentinel.core.incidents.taken_up import taken_up
+from sentinel.core.incidents.taken_up import first_and_next_pages, taken_up
 from sentinel.core.incidents.told_late import with_earlier
 from sentinel.core.incidents.track import Tracked, track
 
@@ -20,6 +19,7 @@ __all__ = [
     "Tracked",
     "TrackerState",
     "alert_labels",
+    "first_and_next_pages",
     "from_bytes",
     "incident_id_of",
     "page_id_of",
@@ -27,7 +27,6 @@ __all__ = [
     "primary",
     "published",
     "set_back",
-    "storm_id",
     "taken_up",
     "to_bytes",
     "track",

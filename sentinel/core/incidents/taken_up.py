@@ -17,6 +17,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
 from sentinel.core.incidents.grouping import OpenIncident
+from sentinel.core.incidents.identity import page_id_of
 from sentinel.core.incidents.pages import after_page
 from sentinel.core.incidents.settings import IncidentSettings
 from sentinel.core.incidents.state import TrackerState
@@ -41,11 +42,19 @@ class TakenUp:
     left_out_count: int
 
 
+def first_and_next_pages(state: TrackerState, incidents: Sequence[Incident]) -> set[str]:
+    """The names of the pages of which `taken_up` must know whether they are stored."""
+    names = {page_id_of(one.incident_id, 0) for one in incidents}
+    names |= {page_id_of(one.incident.incident_id, one.sequence) for one in state.entries}
+    storm = storm_id(state.storm)
+    return names | {page_id_of(storm, 0), page_id_of(storm, state.storm.sequence)}
+
+
 def taken_up(
     state: TrackerState,
     incidents: Sequence[Incident],
     *,
-    paged: Collection[str],
+    pages: Collection[str],
     at_ns: int,
     step_ns: int,
     settings: IncidentSettings,
@@ -59,7 +68,7 @@ def taken_up(
     Args:
         state: as the windows that were decided again left it.
         incidents: those that are stored.
-        paged: of them and of storms, the names that a page was stored about.
+        pages: of `first_and_next_pages`, those that are stored.
         at_ns: the present.
         step_ns: width of a window.
         settings: see there.
@@ -80,17 +89,21 @@ def taken_up(
     ]
     entries = []
     for entry in (*confirmed, *strangers):
-        if entry.incident.incident_id not in paged:
+        incident_id = entry.incident.incident_id
+        unused = max(1, (at_ns - entry.incident.opened_ns) // _SECOND_NS)
+        if page_id_of(incident_id, 0) not in pages:
             entry = replace(entry, sequence=0)
         elif entry.sequence == 0:
-            seconds = (at_ns - entry.incident.opened_ns) // _SECOND_NS
             entry = after_page(
-                replace(entry, sequence=max(1, seconds)),
+                replace(entry, sequence=unused),
                 PageReason.OPENED,
                 end_ns=at_ns,
                 step_ns=step_ns,
                 settings=settings,
             )
+        elif page_id_of(incident_id, entry.sequence) in pages:
+            # Another page by the name of one that is stored would be taken for the same, and not be sent.
+            entry = replace(entry, sequence=entry.sequence + unused)
         entries.append(entry)
     entries.sort(
         key=lambda entry: (
@@ -102,7 +115,10 @@ def taken_up(
     )
     left_out_count = len(state.entries) - len(confirmed)
     storm = state.storm
-    if storm.raging and storm_id(storm) not in paged:
+    name = storm_id(storm)
+    went_on = page_id_of(name, storm.sequence) in pages
+    if storm.raging and (page_id_of(name, 0) not in pages or went_on):
+        # Nobody was told of it, or it went otherwise and may be over. One that still holds pages back begins anew.
         storm = Storm(recent_ns=storm.recent_ns)
     if left_out_count:
         # Pages that nobody got must not hold back those that are due.
