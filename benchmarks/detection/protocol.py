@@ -39,12 +39,13 @@ class Swept:
 
 def page_rows(score: Floats, threshold: float, *, step_s: int, with_reminders: bool) -> Ints:
     """Rows at which a page goes out."""
-    firing: Ints = np.flatnonzero(score >= threshold)
+    firing = np.flatnonzero(score >= threshold)
     if not firing.size:
         return firing
     is_first = np.concatenate([[True], np.diff(firing) > quiet_rows(step_s)])
     if not with_reminders:
-        return firing[is_first]
+        first: Ints = firing[is_first]
+        return first
     again_rows = max(12, _REMINDER_S // step_s)
     begins = np.flatnonzero(is_first)
     paged = []
