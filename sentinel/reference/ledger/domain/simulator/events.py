@@ -33,6 +33,7 @@ class EventKind(StrEnum):
     SLOW = "slow"
     PARTIAL = "partial"
     TRICKLE = "trickle"
+    MISSED_RUN = "missed_run"
     DEPLOY = "deploy"
     LEVEL_SHIFT = "level_shift"
     BLIND = "blind"
@@ -40,9 +41,7 @@ class EventKind(StrEnum):
 
 # For these a person should be paged. A deploy's blip is over before anyone could act; a new level
 # is to be learnt; a source that is silent says nothing about the calls.
-FAULTS: Final = frozenset(
-    {EventKind.STOP, EventKind.ERRORS, EventKind.SLOW, EventKind.PARTIAL, EventKind.TRICKLE}
-)
+FAULTS: Final = frozenset(EventKind) - {EventKind.DEPLOY, EventKind.LEVEL_SHIFT, EventKind.BLIND}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -40,9 +40,20 @@ class PlanSettings:
 
     outages: float = 6.0
     trickles: float = 0.3
+    missed_runs: float = 0.5
     deploys: float = 9.0
     level_shifts: float = 0.5
     silences: float = 0.5
+
+    @classmethod
+    def of_outages(cls, outages: float) -> PlanSettings:
+        """All kinds of faults in their usual proportion to `outages`; none without any."""
+        share = outages / cls().outages
+        return cls(
+            outages=outages,
+            trickles=share * cls().trickles,
+            missed_runs=share * cls().missed_runs,
+        )
 
 
 def plan_events(
@@ -73,6 +84,7 @@ def plan_events(
 
     for draw, often, when in (
         (drawing.trickle, settings.trickles, any_time),
+        (drawing.missed_run, settings.missed_runs, any_time),
         (drawing.outage, settings.outages, any_time),
         (drawing.level_shift, settings.level_shifts, office_time),
         (drawing.deploy, settings.deploys, office_time),
@@ -165,6 +177,22 @@ class _Drawing:
         calls = self._streams[stream].traffic * length_s
         effect = Effect(stream=stream, errors_added=0.9, calls=calls)
         return self._event(EventKind.TRICKLE, start_s, length_s, [effect])
+
+    def missed_run(self, start_s: int) -> Event | None:
+        """A job whose timer does not follow the wall clock does not run once."""
+        jobs = [
+            (i, spike)
+            for i, one in enumerate(self._streams)
+            for spike in one.spikes
+            if one.chain == JOBS and (spike.on_utc or spike.every_s == HOUR_S)
+        ]
+        if not jobs:
+            return None
+        stream, spike = jobs[int(self._rng.integers(len(jobs)))]
+        run_s = start_s // spike.every_s * spike.every_s + spike.at_s
+        calls = spike.added * spike.length_s
+        effect = Effect(stream=stream, traffic_factor=0.0, calls=calls)
+        return self._event(EventKind.MISSED_RUN, run_s, spike.length_s, [effect])
 
     def deploy(self, start_s: int) -> Event:
         """A minute or three of errors and slowness of one service, and all is as before."""
