@@ -257,11 +257,11 @@ class Progress:
         self,
         rows_count: int,
         *,
-        say: Callable[[str], object] = sys.stderr.write,
+        say: Callable[[str], object] | None = None,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
         self._rows_count = rows_count
-        self._say = say
+        self._say = say or sys.stderr.write
         self._now = now
         self._began = self._said = now()
         self.rows_done = 0

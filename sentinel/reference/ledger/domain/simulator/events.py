@@ -7,6 +7,7 @@ every four minutes) happens, but is not expected to be found.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -16,11 +17,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sentinel.reference.ledger.domain.history import ERRORS, LATENCY, TRAFFIC
+from sentinel.reference.ledger.domain.simulator.noise import P95_LOG_ERROR
 
-# Below these nobody could tell: calls missing, calls failing, calls slow, while the event lasts.
-_TRAFFIC_SEEN: Final = 30.0
-_ERRORS_SEEN: Final = 5.0
-_LATENCY_SEEN: Final = 5.0
+# Below these nobody could tell: calls missing, and in standard deviations of their count; calls
+# failing; how far a p95 moves, in standard errors of the p95 of all calls concerned. Besides, a
+# tenth of the calls or a fifth of the p95 is what every day brings.
+_CALLS_SEEN: Final = 30.0
+_DEVIATIONS_SEEN: Final = 5.0
+_FAILURES_SEEN: Final = 5.0
+_ERRORS_OF_P95_SEEN: Final = 3.0
 _TRAFFIC_RATIO_SEEN: Final = 0.1
 _LATENCY_RATIO_SEEN: Final = 0.2
 
@@ -105,14 +110,18 @@ def _moved(effect: Effect) -> list[Moved]:
     factor, failing, slow = effect.traffic_factor, effect.errors_added, effect.latency_factor
     found = []
     if factor != 1:
-        seen = abs(factor - 1) >= _TRAFFIC_RATIO_SEEN
-        seen = seen and abs(factor - 1) * effect.calls >= _TRAFFIC_SEEN
+        missing = abs(factor - 1) * effect.calls
+        seen = abs(factor - 1) >= _TRAFFIC_RATIO_SEEN and missing >= max(
+            _CALLS_SEEN, _DEVIATIONS_SEEN * math.sqrt(effect.calls)
+        )
         found.append((TRAFFIC, "up" if factor > 1 else "down", factor, seen))
     arrived = effect.calls * factor
     if failing > 0:
-        found.append((ERRORS, "up", failing, failing * arrived >= _ERRORS_SEEN))
+        found.append((ERRORS, "up", failing, failing * arrived >= _FAILURES_SEEN))
     if slow != 1:
-        seen = abs(slow - 1) >= _LATENCY_RATIO_SEEN and arrived >= _LATENCY_SEEN
+        error = P95_LOG_ERROR / math.sqrt(max(arrived, 1.0))
+        seen = abs(slow - 1) >= _LATENCY_RATIO_SEEN
+        seen = seen and abs(math.log(slow)) >= _ERRORS_OF_P95_SEEN * error
         found.append((LATENCY, "up" if slow > 1 else "down", slow, seen))
     return [
         Moved(stream=effect.stream, signal=signal, direction=direction, size=size, is_visible=seen)

@@ -14,8 +14,8 @@ _POWER_MAX: Final = 1e6
 # Standard deviation of one call's log duration; a p95 lies 1.645 of it above the median.
 _CALL_SPREAD: Final = 0.5
 _P95: Final = NormalDist().inv_cdf(0.95)
-# The error of a sample's p95 is this over the root of its calls, in units of the spread.
-_P95_ERROR: Final = math.sqrt(0.95 * 0.05) / NormalDist().pdf(_P95)
+# The standard error of the log of a sample's p95, times the root of the number of calls.
+P95_LOG_ERROR: Final = _CALL_SPREAD * math.sqrt(0.95 * 0.05) / NormalDist().pdf(_P95)
 # Up to this many calls the p95 is the slowest of them, which lies lower.
 _SLOWEST_COUNT: Final = 20
 _SLOWEST: Final = np.array(
@@ -80,6 +80,6 @@ def sampled_p95(
     Of few calls it is the slowest, lower and noisier. A window without calls has none: NaN.
     """
     from_median = _SLOWEST[np.minimum(calls, _SLOWEST_COUNT)] - _P95
-    error = np.minimum(1.0, _P95_ERROR / np.sqrt(np.maximum(calls, 1)))
-    log_offset = _CALL_SPREAD * (from_median + error * rng.normal(0.0, 1.0, calls.size))
+    error = np.minimum(_CALL_SPREAD, P95_LOG_ERROR / np.sqrt(np.maximum(calls, 1)))
+    log_offset = _CALL_SPREAD * from_median + error * rng.normal(0.0, 1.0, calls.size)
     return np.where(calls > 0, p95_s * np.exp(log_offset), np.nan)

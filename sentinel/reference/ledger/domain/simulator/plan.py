@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from sentinel.reference.ledger.domain.simulator.calendar import DAY_S, MoneyCalendar
 from sentinel.reference.ledger.domain.simulator.events import FAULTS, Effect, Event, EventKind
 from sentinel.reference.ledger.domain.simulator.fleet import JOBS, Stream
-from sentinel.reference.ledger.domain.simulator.season import HOUR_S
+from sentinel.reference.ledger.domain.simulator.season import HOUR_S, season
 
 _MONTH_DAYS: Final = 30.0
 # Nothing breaks while there is nothing yet that it could be told from.
@@ -72,7 +72,8 @@ def plan_events(
     rng = np.random.default_rng([seed, 1])
     begin, end = int(hours_s[0]), int(hours_s[-1]) + HOUR_S
     months = (end - begin) / DAY_S / _MONTH_DAYS
-    drawing = _Drawing(rng, streams, begin=begin, end=end)
+    ordinary = _OrdinaryCalls(streams, begin, hours_local_s, calendar)
+    drawing = _Drawing(rng, streams, ordinary, begin=begin, end=end)
     faults_from = begin + _QUIET_DAYS * DAY_S
     office = hours_s[_office_hours(hours_local_s, calendar)]
 
@@ -113,13 +114,50 @@ def _office_hours(
     return is_open
 
 
+class _OrdinaryCalls:
+    """How many calls a stream would have in a span: three at night may be hundreds at noon."""
+
+    def __init__(
+        self,
+        streams: Sequence[Stream],
+        begin_s: int,
+        hours_local_s: NDArray[np.float64],
+        calendar: MoneyCalendar,
+    ) -> None:
+        self._streams = streams
+        self._begin_s = begin_s
+        # Ordinary seconds until each hour's beginning, by habit.
+        self._until: dict[str, NDArray[np.float64]] = {}
+        for habit in {habit.name: habit for one in streams for habit, _ in one.mix}.values():
+            factors = season(habit, hours_local_s + HOUR_S / 2, calendar)
+            self._until[habit.name] = HOUR_S * np.concatenate([[0.0], np.cumsum(factors)])
+
+    def between(self, stream: int, start_s: int, end_s: int) -> float:
+        """Return the calls expected from `start_s` to `end_s`, growth and spikes apart."""
+        one = self._streams[stream]
+        hours = (np.array([start_s, end_s]) - self._begin_s) / HOUR_S
+        ordinary_s = 0.0
+        for habit, share in one.mix:
+            until = self._until[habit.name]
+            first, last = np.interp(hours, np.arange(until.size), until).tolist()
+            ordinary_s += share * (last - first)
+        return one.traffic * ordinary_s
+
+
 class _Drawing:
     """The events so far, and how the next of each kind is drawn."""
 
     def __init__(
-        self, rng: np.random.Generator, streams: Sequence[Stream], *, begin: int, end: int
+        self,
+        rng: np.random.Generator,
+        streams: Sequence[Stream],
+        ordinary: _OrdinaryCalls,
+        *,
+        begin: int,
+        end: int,
     ) -> None:
         self.events: list[Event] = []
+        self._calls = ordinary.between
         self._rng = rng
         self._streams = streams
         self._begin = begin
@@ -134,7 +172,7 @@ class _Drawing:
             event = draw(when() // 60 * 60)
             if event is not None and self._fits(event):
                 self.events.append(event)
-                if event.is_fault and self._rng.random() < _REPEATED_SHARE:
+                if event.kind in _KINDS and self._rng.random() < _REPEATED_SHARE:
                     self._repeat(event)
                 return
 
@@ -156,14 +194,15 @@ class _Drawing:
         else:
             return None
         length_s = max(60.0, round(length_s / 60) * 60)
+        end_s = start_s + int(length_s)
         size = self._size(kind)
         ramp_s = int(length_s // 3) if kind is EventKind.SLOW and rng.random() < 0.4 else 0
         return self._event(
             kind,
             start_s,
             int(length_s),
-            [self._hurt(kind, i, size, length_s) for i in hit]
-            + self._behind(kind, hit, size, length_s),
+            [self._hurt(kind, i, size, start_s, end_s) for i in hit]
+            + self._behind(kind, hit, size, start_s, end_s),
             ramp_s=ramp_s,
         )
 
@@ -174,7 +213,7 @@ class _Drawing:
             return None
         stream = int(self._rng.choice(rare))
         length_s = int(self._rng.integers(1, 9)) * DAY_S
-        calls = self._streams[stream].traffic * length_s
+        calls = self._calls(stream, start_s, start_s + length_s)
         effect = Effect(stream=stream, errors_added=0.9, calls=calls)
         return self._event(EventKind.TRICKLE, start_s, length_s, [effect])
 
@@ -204,7 +243,7 @@ class _Drawing:
                 stream=i,
                 errors_added=failing,
                 latency_factor=slow,
-                calls=self._streams[i].traffic * length_s,
+                calls=self._calls(i, start_s, start_s + length_s),
             )
             for i in self._of_service()
         ]
@@ -226,7 +265,7 @@ class _Drawing:
                 stream=i,
                 traffic_factor=factor if is_traffic else 1.0,
                 latency_factor=1.0 if is_traffic else factor,
-                calls=self._streams[i].traffic * length_s,
+                calls=self._calls(i, start_s, start_s + length_s),
             )
             for i in hit
         ]
@@ -252,9 +291,9 @@ class _Drawing:
             return float(np.exp(self._rng.uniform(np.log(0.05), np.log(1.0))))
         return float(self._rng.uniform(0.3, 0.8))
 
-    def _hurt(self, kind: EventKind, stream: int, size: float, length_s: float) -> Effect:
+    def _hurt(self, kind: EventKind, stream: int, size: float, start_s: int, end_s: int) -> Effect:
         one = self._streams[stream]
-        calls = one.traffic * length_s
+        calls = self._calls(stream, start_s, end_s)
         if kind is EventKind.SLOW:
             return Effect(stream=stream, latency_factor=size, calls=calls)
         if kind is EventKind.ERRORS and one.is_edge:
@@ -263,7 +302,7 @@ class _Drawing:
         return Effect(stream=stream, traffic_factor=1.0 - size, calls=calls)
 
     def _behind(
-        self, kind: EventKind, hit: Sequence[int], size: float, length_s: float
+        self, kind: EventKind, hit: Sequence[int], size: float, start_s: int, end_s: int
     ) -> list[Effect]:
         """What the steps behind the edge lose with a tenant whose calls stop or fail."""
         tenants = {self._streams[i].tenant for i in hit}
@@ -282,7 +321,7 @@ class _Drawing:
             Effect(
                 stream=i,
                 traffic_factor=1.0 - size * lost[stream.chain],
-                calls=stream.traffic * length_s,
+                calls=self._calls(i, start_s, end_s),
             )
             for i, stream in enumerate(self._streams)
             if not stream.is_edge and stream.chain in lost
@@ -309,14 +348,19 @@ class _Drawing:
     def _repeat(self, event: Event) -> None:
         """The same again at the same time of the next day, give or take five minutes."""
         later = DAY_S + 60 * int(self._rng.integers(-5, 6))
+        start_s, end_s = event.start_s + later, event.end_s + later
         again = replace(
             event,
             number=len(self.events),
-            start_s=event.start_s + later,
-            end_s=event.end_s + later,
+            start_s=start_s,
+            end_s=end_s,
+            effects=tuple(
+                replace(effect, calls=self._calls(effect.stream, start_s, end_s))
+                for effect in event.effects
+            ),
             repeats=event.number,
         )
-        if again.end_s - again.start_s <= _LONGEST_S and self._fits(again):
+        if self._fits(again):
             self.events.append(again)
 
     def _fits(self, event: Event) -> bool:
