@@ -51,7 +51,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         "--data", type=Path, help="folder of labelled series (default: the simulator alone)"
     )
     parser.add_argument(
-        "--dataset", action="append", help="only this one of the folder, or `simulated`"
+        "--dataset", action="append", help="only this one of the folder, or `simulator`"
     )
     parser.add_argument(
         "--peer",
@@ -75,14 +75,17 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         help="count reminders of what stays strange as pages, everybody's",
     )
     parser.add_argument(
+        "--months", type=float, default=13.0, help="of the simulator (default: %(default)g)"
+    )
+    parser.add_argument(
         "--seed", type=int, default=1, help="of the simulator (default: %(default)s)"
     )
     parser.add_argument(
         "--json", type=Path, metavar="FILE", help="also write the rows there, one a line"
     )
     args = parser.parse_args(arguments)
-    if args.jobs < 1 or args.limit <= 0:
-        parser.error("--jobs and --limit are positive")
+    if args.jobs < 1 or args.limit <= 0 or args.months <= 0:
+        parser.error("--jobs, --limit and --months are positive")
     if args.data is not None and not (args.data / "index.csv").is_file():
         parser.error(f"{args.data}: no index.csv, which lists the series")
     known = [SIMULATED, *(datasets_of(args.data) if args.data else [])]
@@ -97,10 +100,9 @@ def _sets(args: argparse.Namespace, folder: Path) -> Iterator[tuple[str, list[Se
     listed = datasets_of(args.data) if args.data else []
     wanted = args.dataset or [SIMULATED, *([name for name in _SCORED if name in listed] or listed)]
     for name in wanted:
-        yield (
-            name,
-            simulate(folder, seed=args.seed) if name == SIMULATED else series_of(args.data, name),
-        )
+        if name == SIMULATED:
+            simulate(folder, months=args.months, seed=args.seed)
+        yield name, series_of(folder if name == SIMULATED else args.data, name)
 
 
 def _measure(dataset: str, files: list[SeriesFile], args: argparse.Namespace) -> int:

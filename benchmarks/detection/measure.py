@@ -88,20 +88,22 @@ def _sweep_one(
     if remaining_s <= 0:
         return None
     try:
-        with _limit(remaining_s):
+        with limit(remaining_s):
             return sweep_one(peer, file, with_reminders=with_reminders)
-    except _TooSlowError:
+    except TooSlowError:
         return None
 
 
-class _TooSlowError(Exception):
+class TooSlowError(Exception):
     """The limit of time of a peer was reached."""
 
 
 @contextmanager
-def _limit(seconds: float) -> Iterator[None]:
+def limit(seconds: float) -> Iterator[None]:
+    """Raise `TooSlowError` in the body when it takes longer; of a process's main thread only."""
+
     def too_slow(_signal: int, _frame: FrameType | None) -> None:
-        raise _TooSlowError
+        raise TooSlowError
 
     before = signal.signal(signal.SIGALRM, too_slow)
     signal.setitimer(signal.ITIMER_REAL, seconds)

@@ -21,6 +21,7 @@ Ints = npt.NDArray[np.int64]
 
 _HISTORY_RATIO = {"nab": 0.15}
 """Share of a series' time that is history; half of it where nothing else is said."""
+_KINDS = frozenset({"traffic", "errors", "latency"})
 _DAY_S = 86_400
 
 
@@ -139,7 +140,7 @@ def series_of(folder: Path, dataset: str) -> list[SeriesFile]:
             name=row["series"],
             path=_file_of(folder / dataset, row["series"]),
             scored_from_s=scored_from_s.get(row["series"]),
-            kind=row.get("sentinel_kind") or "gauge",
+            kind=row["kind"] if row.get("kind") in _KINDS else "gauge",
         )
         for row in _index(folder)
         if row["dataset"] == dataset
