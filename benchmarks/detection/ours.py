@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -49,12 +50,13 @@ def preview(
     """
     pages: dict[str, list[float]] = defaultdict(list)
     cpu_s = 0.0
+    deadline_s = time.monotonic() + limit_s
     for kind in sorted({file.kind for file in files}):
         paths = [file.path for file in files if file.kind == kind]
         command = [sys.executable, "-m", "sentinel", "preview", "--kind", kind]
         command += ["--sensitivity", sensitivity, "-o", "ndjson"]
         command += ["--reminders"] if with_reminders else []
-        lines, took_s = _run(command, paths, limit_s=limit_s)
+        lines, took_s = _run(command, paths, deadline_s=deadline_s)
         cpu_s += took_s
         for line in lines:
             page = json.loads(line)
@@ -65,7 +67,7 @@ def preview(
 
 
 def _run(
-    command: Sequence[str], paths: Iterable[Path], *, limit_s: float
+    command: Sequence[str], paths: Iterable[Path], *, deadline_s: float
 ) -> tuple[list[str], float]:
     """Lines that the command prints on files, and its process time; of a label column it knows nothing."""
     with tempfile.TemporaryDirectory(prefix="bench_detection_") as name:
@@ -78,7 +80,7 @@ def _run(
                 env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},
             )
             # wait4 alone gives the time of this child and of no other, and it has no limit of its own.
-            timer = threading.Timer(limit_s, child.kill)
+            timer = threading.Timer(max(0.0, deadline_s - time.monotonic()), child.kill)
             timer.start()
             try:
                 _, status, usage = os.wait4(child.pid, 0)
@@ -90,7 +92,7 @@ def _run(
                 timer.cancel()
             child.returncode = os.waitstatus_to_exitcode(status)
         if child.returncode == -signal.SIGKILL:
-            raise PreviewError(f"the preview took more than {limit_s:g} s")
+            raise PreviewError("the preview was stopped: it took too long")
         if child.returncode != 0:
             said = (folder / "err").read_text(errors="replace").strip().splitlines()
             raise PreviewError(f"the preview failed: {said[-1] if said else child.returncode}")
