@@ -21,7 +21,7 @@ from benchmarks.detection.protocol import OWN_SCALE, Swept, best_within
 from benchmarks.detection.score import Tally, figures
 from benchmarks.detection.simulated import SIMULATED, simulate
 from benchmarks.detection.sources import SeriesFile, datasets_of, series_of
-from benchmarks.detection.table import BUDGETS, Row, heading, line
+from benchmarks.detection.table import BUDGETS, Row, heading, line, worst
 from benchmarks.machine import describe
 
 _OURS = "sentinel"
@@ -75,6 +75,13 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         help="count reminders of what stays strange as pages, everybody's",
     )
     parser.add_argument(
+        "--worst",
+        type=int,
+        default=0,
+        metavar="COUNT",
+        help="also name the series of ours with the most false pages (default: none)",
+    )
+    parser.add_argument(
         "--months", type=float, default=13.0, help="of the simulator (default: %(default)g)"
     )
     parser.add_argument(
@@ -121,6 +128,8 @@ def _measure(dataset: str, files: list[SeriesFile], args: argparse.Namespace) ->
             failed = 1
             continue
         _print(dataset, _row_of_ours(f"{_OURS} {sensitivity}", *ours[sensitivity]), args)
+        for said in worst(ours[sensitivity][0], count=args.worst):
+            print(said, flush=True)
     full: dict[str, dict[str, Swept]] = {}
     partial: dict[str, dict[str, Swept]] = {}
     for peer in PEERS:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
-from benchmarks.detection.score import Figures
+from benchmarks.detection.score import Figures, Tally
 
 BUDGETS = (1.0, 0.25)
 """False pages per series-week at which recall is compared."""
@@ -18,7 +19,7 @@ _HEADINGS = (
     ("precision", 10),
     ("F1", 6),
     ("delay", 6),
-    *((f"<={budget:g}/wk", 9) for budget in BUDGETS),
+    *((f"<={budget:g}/wk", 11) for budget in BUDGETS),
     ("us/point", 9),
 )
 
@@ -82,6 +83,16 @@ def line(row: Row) -> str:
         _cell(cell, width, is_first=not at)
         for at, (cell, (_, width)) in enumerate(zip(cells, _HEADINGS, strict=True))
     )
+
+
+def worst(tallies: Mapping[str, Tally], *, count: int) -> list[str]:
+    """Lines on the series with the most false pages: a few make most of them."""
+    by_false = sorted(tallies.items(), key=lambda named: -named[1].false_count)[:count]
+    return [
+        f"    {name}: {one.false_count} false in {one.week_count:.1f} weeks,"
+        f" {one.found_count} of {one.incident_count} found"
+        for name, one in by_false
+    ]
 
 
 def _cell(text: str, width: int, *, is_first: bool) -> str:

@@ -59,7 +59,7 @@ def test_our_rows_stand_beside_the_peers(
     code = main(
         [
             *("--data", str(data), "--dataset", "made", "--jobs", "1", "--json", str(rows_path)),
-            *("--peer", "sentinel", "--peer", "static-3-sigma"),
+            *("--peer", "sentinel", "--peer", "static-3-sigma", "--worst", "2"),
         ]
     )
     printed = capsys.readouterr().out
@@ -75,6 +75,7 @@ def test_our_rows_stand_beside_the_peers(
         assert row["recall_within_1"] == 1.0
         assert row["us_per_point"] > 0
         assert row["detector"] in printed
+    assert printed.count(" weeks, 1 of 1 found") == printed.count(" weeks, 0 of 0 found") == 3
 
 
 def test_a_peer_on_few_series_is_compared_on_these(
