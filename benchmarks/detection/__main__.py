@@ -9,6 +9,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
@@ -118,15 +119,13 @@ def _measure(dataset: str, files: list[SeriesFile], args: argparse.Namespace) ->
     print(f"\n{dataset}: {len(files)} series")
     print(heading(), flush=True)
     ours: dict[str, tuple[dict[str, Tally], float]] = {}
-    for sensitivity in SENSITIVITIES if _OURS in wanted else ():
-        try:
-            ours[sensitivity] = tally_ours(
-                files, sensitivity=sensitivity, limit_s=args.limit, with_reminders=args.reminders
-            )
-        except PreviewError as error:
-            print(f"{_OURS} {sensitivity}: {error}", flush=True)
+    sensitivities = SENSITIVITIES if _OURS in wanted else ()
+    for sensitivity, seen in zip(sensitivities, _ours(sensitivities, files, args), strict=True):
+        if isinstance(seen, PreviewError):
+            print(f"{_OURS} {sensitivity}: {seen}", flush=True)
             failed = 1
             continue
+        ours[sensitivity] = seen
         _print(dataset, _row_of_ours(f"{_OURS} {sensitivity}", *ours[sensitivity]), args)
         for said in worst(ours[sensitivity][0], count=args.worst):
             print(said, flush=True)
@@ -159,6 +158,23 @@ def _measure(dataset: str, files: list[SeriesFile], args: argparse.Namespace) ->
         for other, all_swept in full.items():
             _print(dataset, _row_of_peer(f"  {other}", _only(all_swept, swept)), args)
     return failed
+
+
+def _ours(
+    sensitivities: Sequence[str], files: Sequence[SeriesFile], args: argparse.Namespace
+) -> Iterator[tuple[dict[str, Tally], float] | PreviewError]:
+    """What each sensitivity comes to, in order; the previews are processes, so threads wait for them."""
+
+    def one(sensitivity: str) -> tuple[dict[str, Tally], float] | PreviewError:
+        try:
+            return tally_ours(
+                files, sensitivity=sensitivity, limit_s=args.limit, with_reminders=args.reminders
+            )
+        except PreviewError as error:
+            return error
+
+    with ThreadPoolExecutor(args.jobs) as pool:
+        yield from pool.map(one, sensitivities)
 
 
 def _said(peer: Peer, swept: Mapping[str, Swept], files: Sequence[SeriesFile]) -> str:

@@ -58,7 +58,7 @@ def test_our_rows_stand_beside_the_peers(
     rows_path = tmp_path / "rows"
     code = main(
         [
-            *("--data", str(data), "--dataset", "made", "--jobs", "1", "--json", str(rows_path)),
+            *("--data", str(data), "--dataset", "made", "--jobs", "2", "--json", str(rows_path)),
             *("--peer", "sentinel", "--peer", "static-3-sigma", "--worst", "2"),
         ]
     )
