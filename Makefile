@@ -75,8 +75,8 @@ bench-server: install  ## What a span costs from the socket on, over HTTP and gR
 bench-store: install  ## What a window costs to store, and how fast past data comes in
 	$(BIN)/python benchmarks/bench_store.py
 
-bench-detection: install  ## Score the previewed pages on labelled data: make bench-detection DATA=... SCORER=...
-	$(BIN)/python benchmarks/detection/score.py --data "$(DATA)" --scorer "$(SCORER)"
+bench-detection: install  ## Pages beside the peers', in the simulator and in DETECTION_DATA=folder (docs/benchmark.md)
+	$(BIN)/python -m benchmarks.detection $(if $(DETECTION_DATA),--data "$(DETECTION_DATA)") $(BENCH_ARGS)
 
 system-deps:  ## Install Debian's Prometheus, Alertmanager and Chromium, when root and apt are there
 	@sh requirements/system-deps.sh

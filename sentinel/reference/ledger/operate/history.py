@@ -70,12 +70,12 @@ def write_history(config: HistoryConfig, *, form: str, out: TextIO) -> int:
     routes = routes_at_rate(config.rate)
     if config.levels_file is not None:
         try:
-            routes = with_levels(routes, _read_levels(config.levels_file))
+            routes = with_levels(routes, read_levels(config.levels_file))
         except ValueError as error:
             message = f"{config.levels_file}: {error}"
             raise LedgerError(message) from error
     series = simulate(
-        routes, local_s=_local(starts, config.zone), step_s=config.step_s, seed=config.seed
+        routes, local_s=wall_clocks(starts, config.zone), step_s=config.step_s, seed=config.seed
     )
     lines = _csv_lines(starts, series) if form == "csv" else _openmetrics_lines(starts, series)
     for line in lines:
@@ -83,15 +83,20 @@ def write_history(config: HistoryConfig, *, form: str, out: TextIO) -> int:
     return len(series) * config.windows_count
 
 
-def _local(starts: NDArray[np.int64], zone: str) -> NDArray[np.float64]:
+def wall_clocks(starts: NDArray[np.int64], zone: str) -> NDArray[np.float64]:
     """Return wall clocks; a zone's offset changes on the hour, so one look an hour is enough."""
     hours, place = np.unique(starts // _HOUR_S, return_inverse=True)
     offsets = np.array([local_s(h * _HOUR_S, zone) - h * _HOUR_S for h in hours.tolist()])
     return np.asarray(starts + offsets[place], dtype=np.float64)
 
 
-def _read_levels(path: Path) -> dict[tuple[str, str, str, str], float]:
-    """Read the levels the shape should have at the end."""
+def read_levels(path: Path) -> dict[tuple[str, str, str, str], float]:
+    """Read the levels the shape should have at the end.
+
+    Raises:
+        UnreadableError: the file cannot be read.
+        ValueError: it makes no sense.
+    """
     try:
         document = orjson.loads(path.read_bytes())
         return {
@@ -139,7 +144,7 @@ def _openmetrics_lines(
         yield f"# TYPE {family} gauge\n# HELP {family} {help_text}\n"
         for one in series:
             labels = ",".join(
-                f'{name}="{_escaped(getattr(one, name))}"'
+                f'{name}="{escaped(getattr(one, name))}"'
                 for name in ("service", "stage", "route", "signal")
             )
             values = one.values if family == "sentinel_value" else one.weights
@@ -153,5 +158,6 @@ def _openmetrics_lines(
     yield "# EOF\n"
 
 
-def _escaped(text: str) -> str:
+def escaped(text: str) -> str:
+    """Return a label's value as OpenMetrics writes it between quotes."""
     return text.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")
