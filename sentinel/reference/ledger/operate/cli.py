@@ -308,7 +308,7 @@ def _months(options: argparse.Namespace) -> int:
         **given,
     )
     months = Months(config)
-    progress = Progress(len(months.names) * config.windows_count)
+    progress = Progress(months.planned_count(options.format))
     if folder is not None:
         write_months(months, form="series", out=None, folder=folder, progress=progress)
         truth = truth or folder / "truth.ndjson"

@@ -46,7 +46,6 @@ from sentinel.reference.ledger.operate.months_forms import (
     write_series,
 )
 
-FORMS: Final = ("csv", "openmetrics", "series")
 DATASET: Final = "simulator"
 _HOUR_S: Final = 3600
 _MONTHS_MAX: Final = 60
@@ -165,6 +164,11 @@ class Months:
         ]
         self.stems = file_stems(self.names)
 
+    def planned_count(self, form: str) -> int:
+        """Rows of `form` if none were missing; OpenMetrics has a second for each weight."""
+        rows = len(self.names) * self._config.windows_count
+        return 2 * rows if form == "openmetrics" else rows
+
     def windows(self, stream: int) -> Iterator[StreamWindows]:
         """Give one stream's windows, piece by piece."""
         return simulate_stream(self._world, stream, self._pieces())
@@ -231,13 +235,13 @@ def write_months(
     side_by_side = range(len(months.streams))
     if form == "csv":
         pieces = zip(*[months.windows(stream) for stream in side_by_side], strict=True)
-        for text, rows in long_csv(months.names, pieces):
+        for text, rows, planned in long_csv(months.names, pieces):
             out.write(text)
-            progress.add(rows)
+            progress.add(rows, planned=planned)
         return
-    for text, rows in openmetrics(months.names, months.windows):
+    for text, rows, planned in openmetrics(months.names, months.windows):
         out.write(text)
-        progress.add(rows)
+        progress.add(rows, planned=planned)
 
 
 def write_truth(months: Months, path: Path) -> None:
@@ -251,38 +255,42 @@ def write_truth(months: Months, path: Path) -> None:
 
 
 class Progress:
-    """Says on stderr how far a long writing is, every few seconds, and what it came to."""
+    """Says on stderr how far a long writing is, every few seconds, and what it came to.
+
+    `planned_count` is the rows if none were missing; only the end tells how many there are.
+    """
 
     def __init__(
         self,
-        rows_count: int,
+        planned_count: int,
         *,
         say: Callable[[str], object] | None = None,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._rows_count = rows_count
+        self._planned_count = planned_count
+        self._planned_done = 0
         self._say = say or sys.stderr.write
         self._now = now
         self._began = self._said = now()
-        self.rows_done = 0
+        self.rows_count = 0
 
-    def add(self, rows: int) -> None:
-        """So many rows more are written."""
-        self.rows_done += rows
+    def add(self, rows: int, *, planned: int) -> None:
+        """So many rows more are written, of so many planned."""
+        self.rows_count += rows
+        self._planned_done += planned
         now = self._now()
-        if now - self._said < _PROGRESS_EVERY_S:
+        if now - self._said < _PROGRESS_EVERY_S or not self._planned_done:
             return
         self._said = now
-        took = now - self._began
-        left = max(0.0, took * (self._rows_count / self.rows_done - 1)) if self.rows_done else 0.0
-        share = min(1.0, self.rows_done / self._rows_count)
-        self._say(f"history: {share:.0%}, {self.rows_done:,} rows, about {left:.0f} s to go\n")
+        share = self._planned_done / self._planned_count
+        left = (now - self._began) * (1 / share - 1)
+        self._say(f"history: {share:.0%}, {self.rows_count:,} rows, about {left:.0f} s to go\n")
 
     def end(self) -> None:
         """All is written."""
         took = self._now() - self._began
-        pace = self.rows_done / max(took, 1e-9)
-        self._say(f"history: {self.rows_done:,} rows in {took:.1f} s ({pace:,.0f} a second)\n")
+        pace = self.rows_count / max(took, 1e-9)
+        self._say(f"history: {self.rows_count:,} rows in {took:.1f} s ({pace:,.0f} a second)\n")
 
 
 def _write_folder(months: Months, folder: Path, progress: Progress) -> None:
@@ -298,7 +306,7 @@ def _write_folder(months: Months, folder: Path, progress: Progress) -> None:
             summaries.append(
                 write_series(path, stem=stem, signal=signal, group=stream.chain, pieces=pieces)
             )
-            progress.add(summaries[-1].count)
+            progress.add(summaries[-1].count, planned=sum(one.starts.size for one in pieces))
     write_index(folder / "index.csv", dataset=DATASET, summaries=summaries)
     # Scorers of such folders look here for where a set's own test part begins; ours has none.
     (folder / "kpi_test_from.json").write_text("{}\n", encoding="utf-8")

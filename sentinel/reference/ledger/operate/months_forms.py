@@ -64,9 +64,9 @@ def file_stems(names: Sequence[SeriesName]) -> list[str]:
 
 def long_csv(
     names: Sequence[SeriesName], pieces: Iterable[Sequence[StreamWindows]]
-) -> Iterator[tuple[str, int]]:
-    """Give text and its number of rows, sorted by time; a piece has the windows of all streams."""
-    yield f"{CSV_HEADER}\n", 0
+) -> Iterator[tuple[str, int, int]]:
+    """Give text, its rows and the rows of a whole piece, sorted by time; a piece has all streams."""
+    yield f"{CSV_HEADER}\n", 0, 0
     prefixes = []
     for name in names:
         labels = io.StringIO()
@@ -97,21 +97,21 @@ def long_csv(
             for stamp, rows in zip(map(str, stamps), zip(*columns, strict=True), strict=True)
             for row in rows
         ]
-        yield "".join(lines), len(lines)
+        yield "".join(lines), len(lines), len(lines)
 
 
 def openmetrics(
     names: Sequence[SeriesName], windows: Callable[[int], Iterator[StreamWindows]]
-) -> Iterator[tuple[str, int]]:
-    """Give text and its number of rows; a family's samples, and in it a series', stand together.
+) -> Iterator[tuple[str, int, int]]:
+    """Give text, its rows and their number if none were missing.
 
-    The streams are simulated once for each family, which costs less than holding them.
+    A family's samples, and in it a series', stand together. The streams are simulated once for each family, which costs less than holding them.
     """
     for family, help_text in (
         ("sentinel_value", "Simulated value of a series."),
         ("sentinel_weight", "Requests behind the value."),
     ):
-        yield f"# TYPE {family} gauge\n# HELP {family} {help_text}\n", 0
+        yield f"# TYPE {family} gauge\n# HELP {family} {help_text}\n", 0, 0
         for stream in range(len(names) // len(SIGNALS)):
             pieces = list(windows(stream))
             for at, signal in enumerate(SIGNALS):
@@ -127,10 +127,8 @@ def openmetrics(
                         values = np.where(piece.calls < 0, np.nan, piece.calls)
                     known = np.isfinite(values)
                     pairs = zip(values[known].tolist(), piece.starts[known].tolist(), strict=True)
-                    # Rows are counted with their values; the weights belong to the same rows.
-                    counted = int(known.sum()) if family == "sentinel_value" else 0
-                    yield "".join(map(row, pairs)), counted
-    yield "# EOF\n", 0
+                    yield "".join(map(row, pairs)), int(known.sum()), known.size
+    yield "# EOF\n", 0, 0
 
 
 def write_series(
