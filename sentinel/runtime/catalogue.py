@@ -145,7 +145,11 @@ CATALOGUE: tuple[MetricSpec, ...] = (
         "signal",
     ),
     _metric(
-        _C, "sentinel_samples_dropped_total", "Samples given up, by reason.", "signal", "reason"
+        _C,
+        "sentinel_samples_dropped_total",
+        "Samples given up, by reason; `before_start` are those of the window that was running when Sentinel began.",
+        "signal",
+        "reason",
     ),
     _metric(_C, "sentinel_stream_resets_total", "Resets seen in cumulative streams."),
     _metric(_C, "sentinel_duplicate_points_total", "Metric points that had been seen before."),

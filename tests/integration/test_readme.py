@@ -32,8 +32,11 @@ COMMANDS = [
     for line in textwrap.dedent(block).splitlines()
     if line.strip()
 ]
-# What a program with an OpenTelemetry SDK is: it knows nothing of Sentinel but the variables.
+# What a program with an OpenTelemetry SDK is: it knows nothing of Sentinel but the variables. It goes on for longer than
+# a window: the one that runs when the sidecar begins is left out, and a program that ended within it was never seen.
 PROGRAM = """
+import time
+
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
@@ -42,7 +45,8 @@ from opentelemetry.trace import SpanKind
 provider = TracerProvider()
 provider.add_span_processor(SimpleSpanProcessor(OTLPSpanExporter()))
 tracer = provider.get_tracer("a program")
-for _ in range(5):
+for _ in range(25):
+    time.sleep(0.1)
     attributes = {"http.request.method": "GET", "http.route": "/pay", "http.response.status_code": 200}
     with tracer.start_as_current_span("GET /pay", kind=SpanKind.SERVER, attributes=attributes):
         pass

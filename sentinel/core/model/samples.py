@@ -21,6 +21,7 @@ class RejectReason(StrEnum):
 
     NO_TIME = "no_time"
     FUTURE = "future"
+    BEFORE_START = "before_start"
     TOO_LATE = "too_late"
     NOT_FINITE = "not_finite"
     NEGATIVE = "negative"

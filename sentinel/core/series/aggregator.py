@@ -75,6 +75,7 @@ class Aggregator:
         self._settings = settings
         self._mark = Watermark(lateness_ns=settings.lateness_ns)
         self._next: int | None = None if start_ns is None else self._boundary(start_ns)
+        self._begun: int | None = None
         self._closed_until_ns = 0
         self._open: dict[int, OpenWindow] = {}
         self._pending_point_count = 0
@@ -179,7 +180,7 @@ class Aggregator:
 
     def _begin(self, now_ns: int) -> int:
         if self._next is None:
-            self._next = self._boundary(max(now_ns, self._closed_until_ns))
+            self._next = self._begun = self._boundary(max(now_ns, self._closed_until_ns))
         return self._next
 
     def _advance(self, now_ns: int, *, event_ns: int = 0) -> int:
@@ -246,7 +247,11 @@ class Aggregator:
         """The open window an instant belongs to; None, and counted, when it is closed or too far ahead."""
         index = time_ns // self._settings.window_ns
         if self._next is not None and index < self._next:
-            self._counts.late[signal] += count
+            if index + 1 == self._begun:
+                # In time, but of the window that was running when we began: "late" would blame the sender.
+                self._counts.dropped[signal, RejectReason.BEFORE_START] += count
+            else:
+                self._counts.late[signal] += count
             return None
         if time_ns > now_ns + _FUTURE_MAX_NS:
             self._counts.dropped[signal, RejectReason.FUTURE] += count

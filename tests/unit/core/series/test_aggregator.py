@@ -130,7 +130,18 @@ def test_the_window_that_runs_at_the_start_is_left_out() -> None:
     aggregator.add(calls([(EDGE, 12, 0.1, False)]), at(12))
     (window,) = close_each(aggregator, start_s=13, end_s=25)
     assert window.start_ns == at(10)
-    assert aggregator.take_counts().late == {"traces": 1}
+    counts = aggregator.take_counts()
+    assert counts.dropped == {("traces", RejectReason.BEFORE_START): 1}
+    assert counts.late == {}
+
+
+def test_what_is_older_than_the_window_at_the_start_is_late() -> None:
+    aggregator = Aggregator(SeriesSettings())
+    aggregator.close(at(24))
+    aggregator.add(calls([(EDGE, 19, 0.1, False), (EDGE, 21, 0.1, False)]), at(25))
+    counts = aggregator.take_counts()
+    assert counts.late == {"traces": 1}
+    assert counts.dropped == {("traces", RejectReason.BEFORE_START): 1}
 
 
 def test_a_resent_batch_counts_once() -> None:
