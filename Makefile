@@ -11,7 +11,7 @@ export OPENBLAS_NUM_THREADS = 1
 
 .DEFAULT_GOAL := help
 .PHONY: help install lock demo test test-full lint typecheck contracts format system-deps clean \
-        bench bench-ingest bench-tick bench-memory bench-server bench-store bench-detection docs
+        bench bench-ingest bench-tick bench-memory bench-server bench-store bench-detection bench-forecast docs
 
 help:  ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -77,6 +77,9 @@ bench-store: install  ## What a window costs to store, and how fast past data co
 
 bench-detection: install  ## Pages beside the peers', in the simulator and in DETECTION_DATA=folder (docs/benchmark.md)
 	$(BIN)/python -m benchmarks.detection $(if $(DETECTION_DATA),--data "$(DETECTION_DATA)") $(BENCH_ARGS)
+
+bench-forecast: install  ## How well the next day is foretold, beside the truth and statsmodels' MSTL
+	$(BIN)/python -m benchmarks.forecast $(BENCH_ARGS)
 
 system-deps:  ## Install Debian's Prometheus, Alertmanager and Chromium, when root and apt are there
 	@sh requirements/system-deps.sh

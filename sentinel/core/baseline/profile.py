@@ -39,6 +39,8 @@ class Profile:
         step_ns: width of a bin.
         series: int64[S], ids, ascending.
         grid: float32[B, S], the usual value at the centre of each bin; NaN where nothing is known.
+        steps: uint8[B, ceil(S / 8)], bits as `numpy.packbits` puts them: set where the usual value steps after a
+            bin, so that nothing is drawn straight to the next. None where no series has one.
     """
 
     version: int
@@ -46,6 +48,7 @@ class Profile:
     step_ns: int
     series: NDArray[np.int64]
     grid: NDArray[np.float32]
+    steps: NDArray[np.uint8] | None = None
 
     @property
     def end_ns(self) -> int:
@@ -55,7 +58,7 @@ class Profile:
     def expectation(self, block: WindowBlock) -> ExpectationBlock:
         """The usual value at the centre of each window of the block, linear between bin centres.
 
-        Where one of the two bins is unknown the other stands alone. Windows outside the grid and
+        Where the usual value steps, windows before the middle have the left bin's. Where one of the two bins is unknown the other stands alone. Windows outside the grid and
         series that the profile does not hold are NaN.
         """
         # Positions are counted in half-steps of both grids, so that they stay whole numbers and exact.
@@ -63,11 +66,15 @@ class Profile:
         twice_ns = 2 * (starts_ns - self.start_ns) + block.step_ns - self.step_ns
         left = twice_ns // (2 * self.step_ns)
         share = ((twice_ns - left * 2 * self.step_ns) / (2 * self.step_ns))[:, None]
-        bins, at = self._bins(left, self._columns(block.series))
+        columns = self._columns(block.series)
+        bins, at = self._bins(left, columns)
         # Windows of one bin, such as a live one, share its two rows; taking rows by index copies them.
         first, second = (bins[:1], bins[1:]) if len(bins) == 2 else (bins[at], bins[at + 1])
         expected = (second - first) * share
         expected += first
+        if self.steps is not None:
+            stepping = _unpacked(self.steps, left, columns, width=len(self.series))
+            np.copyto(expected, np.where(share < 0.5, first, second), where=stepping)
         unknown = np.isnan(expected)
         if np.count_nonzero(unknown):
             alone = np.where(np.isnan(first) & (share > 0), second, first)
@@ -88,7 +95,10 @@ class Profile:
             "start_ns": self.start_ns,
             "step_ns": self.step_ns,
         }
-        return pack_arrays({"series": self.series, "grid": self.grid}, facts)
+        arrays: dict[str, NDArray[np.generic]] = {"series": self.series, "grid": self.grid}
+        if self.steps is not None:
+            arrays["steps"] = self.steps.view(np.int8)
+        return pack_arrays(arrays, facts)
 
     @classmethod
     def from_bytes(cls, data: bytes | bytearray | memoryview) -> Profile:
@@ -103,11 +113,13 @@ class Profile:
             step_ns=int(facts["step_ns"]),
             series=arrays["series"].astype(np.int64),
             grid=arrays["grid"].astype(np.float32, copy=False),
+            steps=arrays["steps"].view(np.uint8) if "steps" in arrays else None,
         )
 
     def copied(self) -> Profile:
         """The same in memory of its own; what it was read from can be let go."""
-        return replace(self, grid=self.grid.copy())
+        steps = None if self.steps is None else self.steps.copy()
+        return replace(self, grid=self.grid.copy(), steps=steps)
 
     def _columns(self, series: NDArray[np.int64]) -> NDArray[np.intp] | None:
         """Columns of the grid by series, -1 for those it does not hold; None when they are the grid's own."""
@@ -140,6 +152,21 @@ class Profile:
             if low < high:
                 bins[low - lowest : high - lowest, held] = self.grid[low:high, source]
         return bins, (left - lowest).astype(np.intp)
+
+
+def _unpacked(
+    steps: NDArray[np.uint8],
+    left: NDArray[np.int64],
+    columns: NDArray[np.intp] | None,
+    *,
+    width: int,
+) -> NDArray[np.bool_]:
+    """Whether the value steps after each of the bins `left`, bool[T, S]; False outside the grid."""
+    inside = (left >= 0) & (left < len(steps))
+    rows = steps[np.where(inside, left, 0)]
+    found = np.unpackbits(rows, axis=1, count=width).view(np.bool_)
+    found &= inside[:, None]
+    return found if columns is None else found[:, columns] & (columns >= 0)
 
 
 def fit_profile(
