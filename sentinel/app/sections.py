@@ -121,7 +121,7 @@ class GuardsConfig:
     )
     stopped_rate_per_s: float = setting(
         _GUARD.stopped_rate_per_s,
-        help="Pages when traffic of at least this many calls a second ...",
+        help="While nothing is expected of it yet, pages when traffic of at least this many calls a second ...",
     )
     stopped_after: Duration = setting(
         Duration(_GUARD.stopped_after_ns / 1e9), help="... that lasted this long ..."

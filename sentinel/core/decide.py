@@ -238,6 +238,7 @@ def decide(
                 keys,
                 settings.incidents,
                 attach,
+                usual=expectation.expected[at + taken : at + taken + stride],
             )
             tracker, frozen = tracked.state, tracked.frozen
             transitions.extend(tracked.transitions)

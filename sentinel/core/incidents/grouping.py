@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
+from sentinel.core.incidents.guards import STATIC
 from sentinel.core.incidents.hysteresis import Sighting, joined, seen_again
 from sentinel.core.incidents.identity import incident_id_of
 from sentinel.core.incidents.settings import IncidentSettings
@@ -59,8 +60,10 @@ class OpenIncident:
 
     @property
     def whys(self) -> frozenset[str]:
-        """The clauses of the guards that tripped."""
-        return frozenset(member.why for member in self.members.values() if member.why)
+        """The clauses of the static guards that tripped."""
+        return frozenset(
+            member.why for member in self.members.values() if member.why.startswith(STATIC)
+        )
 
 
 def published(entry: OpenIncident, *, members_max: int) -> Incident:
@@ -129,7 +132,7 @@ def _open_for(entries: Sequence[OpenIncident], severity: Severity) -> int | None
 def _opened(
     sightings: Sequence[Sighting], *, service: str, severity: Severity, end_ns: int
 ) -> OpenIncident:
-    guarded = all(sighting.why for sighting in sightings)
+    guarded = all(sighting.why.startswith(STATIC) for sighting in sightings)
     kind = IncidentKind.GUARD if guarded else IncidentKind.ANOMALY
     opened_ns = min(sighting.first_ns for sighting in sightings)
     incident = Incident(

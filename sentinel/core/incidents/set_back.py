@@ -29,7 +29,11 @@ def set_back(state: TrackerState, at_ns: int) -> TrackerState:
     guards = replace(
         state.guards,
         over_first_ns=_moved_rows(state.guards.over_first_ns, at_ns, lead_ns),
-        zero_first_ns=_moved_rows(state.guards.zero_first_ns, at_ns, lead_ns),
+        stops=replace(
+            state.guards.stops,
+            first_ns=_moved_rows(state.guards.stops.first_ns, at_ns, lead_ns),
+            owed_until_ns=_moved_rows(state.guards.stops.owed_until_ns, at_ns, lead_ns),
+        ),
     )
     storm = replace(
         state.storm,

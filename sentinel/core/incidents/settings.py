@@ -23,9 +23,14 @@ class GuardSettings:
         latency_s: a 95th percentile of this or more, ...
         latency_call_count: ... with so many calls in the run of windows, ...
         latency_window_count: ... for so many windows in a row.
-        stopped_rate_per_s: traffic that was at least this, ...
+        stopped_rate_per_s: before anything is expected of it, traffic that was at least this, ...
         stopped_after_ns: ... for this long, ...
         stopped_window_count: ... and then was zero for so many windows while its source is heard.
+        stop_evidence: where calls are expected, zero traffic has stopped when the chance of so long a pause is
+            below exp(-this): 1 in 100 million, so that not one of 1000 routes pages by chance in a year.
+        pause_ratio: in either case it has not while the pause is no longer than this times one that is usual.
+        backlog_ratio: after a stop so many times the missed calls may come late before a rise is news, ...
+        backlog_min_ns, backlog_max_ns: ... for as long as the stop lasted, within these.
         blind_after_ns: a source that is not heard for this long, ...
         blind_heard_ns: ... after it had been heard this long, is blind.
         forget_after_ns: a source not heard for this long is no longer watched.
@@ -41,6 +46,11 @@ class GuardSettings:
     stopped_rate_per_s: float = 1.0
     stopped_after_ns: int = 5 * MINUTE_NS
     stopped_window_count: int = 6
+    stop_evidence: float = 18.4
+    pause_ratio: float = 1.5
+    backlog_ratio: float = 1.5
+    backlog_min_ns: int = 5 * MINUTE_NS
+    backlog_max_ns: int = 30 * MINUTE_NS
     blind_after_ns: int = MINUTE_NS
     blind_heard_ns: int = 5 * MINUTE_NS
     forget_after_ns: int = 24 * HOUR_NS

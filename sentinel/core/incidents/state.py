@@ -18,6 +18,7 @@ from sentinel.core.incidents.grouping import OpenIncident
 from sentinel.core.incidents.guards import GuardState, no_runs
 from sentinel.core.incidents.hysteresis import Sighting
 from sentinel.core.incidents.layout import Layout
+from sentinel.core.incidents.stops import StopState
 from sentinel.core.incidents.storm import Storm
 from sentinel.core.model import (
     Exemplar,
@@ -31,15 +32,13 @@ from sentinel.core.model import (
     Severity,
 )
 
-_FORMAT = 2
+_FORMAT = 3
 _SERIES_RUNS = (
     "over_count",
     "over_calls",
     "over_first_ns",
-    "busy_count",
-    "zero_count",
-    "zero_first_ns",
 )
+_STOP_RUNS = tuple(entry.name for entry in fields(StopState) if entry.name != "week")
 _SERVICE_RUNS = ("heard_count", "unheard_count")
 _FLOATS = {"peak_score", "score", "value", "expected", "lower", "upper", "weight"}
 
@@ -87,6 +86,10 @@ def aligned(state: TrackerState, layout: Layout) -> TrackerState:
         name: _moved(getattr(state.guards, name), state.series, layout.series)
         for name in _SERIES_RUNS
     }
+    stops = {
+        name: _moved(getattr(state.guards.stops, name), state.series, layout.series)
+        for name in _STOP_RUNS
+    }
     old = {service: at for at, service in enumerate(state.services)}
     at_new = [at for at, service in enumerate(layout.services) if service in old]
     at_old = [old[layout.services[at]] for at in at_new]
@@ -98,17 +101,19 @@ def aligned(state: TrackerState, layout: Layout) -> TrackerState:
         state,
         series=layout.series,
         services=layout.services,
-        guards=GuardState(**rows),
+        guards=GuardState(
+            **rows, stops=replace(guards.stops, **stops, week=state.guards.stops.week)
+        ),
         layout=layout,
     )
 
 
 def _moved(row: NDArray[Any], old: NDArray[np.int64], new: NDArray[np.int64]) -> NDArray[Any]:
-    result = np.zeros(len(new), dtype=row.dtype)
+    result = np.zeros((*row.shape[:-1], len(new)), dtype=row.dtype)
     if len(old):
         at = np.minimum(np.searchsorted(old, new), len(old) - 1)
         known = old[at] == new
-        result[known] = row[at[known]]
+        result[..., known] = row[..., at[known]]
     return result
 
 
@@ -120,13 +125,10 @@ def to_bytes(state: TrackerState) -> bytes:
         "series": state.series.tolist(),
         "services": list(state.services),
         "guards": {
-            name: (
-                [number.hex() for number in getattr(guards, name).tolist()]
-                if name == "over_calls"
-                else getattr(guards, name).tolist()
-            )
-            for name in (*_SERIES_RUNS, *_SERVICE_RUNS)
+            name: _row_out(getattr(guards, name)) for name in (*_SERIES_RUNS, *_SERVICE_RUNS)
         },
+        "stops": {name: _row_out(getattr(guards.stops, name)) for name in _STOP_RUNS},
+        "week": guards.stops.week,
         "entries": [_entry_out(entry) for entry in state.entries],
         "pending": [_fall_out(fall) for fall in state.pending],
         "end_ns": state.end_ns,
@@ -152,19 +154,13 @@ def from_bytes(payload: bytes) -> TrackerState:
         if document["format"] != _FORMAT:
             msg = f"incident state has format {document['format']}, expected {_FORMAT}"
             raise ValueError(msg)
-        rows: dict[str, NDArray[Any]] = {
-            name: (
-                np.array([float.fromhex(text) for text in row], dtype=np.float64)
-                if name == "over_calls"
-                else np.array(row, dtype=np.int64)
-            )
-            for name, row in document["guards"].items()
-        }
+        rows = {name: _row_in(row) for name, row in document["guards"].items()}
+        stops = {name: _row_in(row) for name, row in document["stops"].items()}
         storm = document["storm"]
         return TrackerState(
             series=np.array(document["series"], dtype=np.int64),
             services=tuple(document["services"]),
-            guards=GuardState(**rows),
+            guards=GuardState(**rows, stops=StopState(**stops, week=document["week"])),
             entries=tuple(_entry_in(entry) for entry in document["entries"]),
             pending=tuple(_fall_in(fall) for fall in document["pending"]),
             storm=Storm(
@@ -179,6 +175,31 @@ def from_bytes(payload: bytes) -> TrackerState:
     except (KeyError, TypeError, AttributeError) as error:
         msg = f"incident state is damaged: {error!r}"
         raise ValueError(msg) from error
+
+
+def _row_out(row: NDArray[Any]) -> dict[str, Any]:
+    """A row, or some; of those that are mostly the same only what differs."""
+    flat = row.ravel()
+    common = flat[0] if flat.size else row.dtype.type(0)
+    place = np.flatnonzero((flat != common) & ~((flat != flat) & (common != common)))
+    numbers = [common.item(), *flat[place].tolist()]
+    if row.dtype.kind == "f":
+        numbers = [float(number).hex() for number in numbers]
+    return {
+        "shape": list(row.shape),
+        "common": numbers[0],
+        "at": place.tolist(),
+        "is": numbers[1:],
+    }
+
+
+def _row_in(plain: dict[str, Any]) -> NDArray[Any]:
+    numbers: list[Any] = [plain["common"], *plain["is"]]
+    if isinstance(plain["common"], str):
+        numbers = [float.fromhex(text) for text in numbers]
+    row = np.full(plain["shape"], numbers[0])
+    row.ravel()[np.array(plain["at"], np.int64)] = numbers[1:]
+    return row
 
 
 def _entry_out(entry: OpenIncident) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from sentinel.core.incidents.layout import Layout, layout_of
 from sentinel.core.incidents.paging import Attach, Moved, page_window
 from sentinel.core.incidents.settings import IncidentSettings
 from sentinel.core.incidents.state import TrackerState, aligned
+from sentinel.core.incidents.stops import Thought
 from sentinel.core.model import (
     IncidentKind,
     Kind,
@@ -56,6 +57,7 @@ def track(
     keys: Mapping[int, SeriesKey],
     settings: IncidentSettings,
     attach: Attach | None = None,
+    usual: NDArray[np.float64] | None = None,
 ) -> Tracked:
     """Follow incidents through the windows of a block.
 
@@ -68,7 +70,10 @@ def track(
         keys: names by series id; every series of the block has one.
         settings: see there.
         attach: adds evidence to what pages; None adds nothing.
+        usual: float64[T, S], the profile behind the verdicts; what they expected where it is not given.
     """
+    if usual is None:
+        usual = verdicts.expected.astype(np.float64)
     if (
         state.layout is None
         or state.layout.guards != settings.guards
@@ -87,7 +92,12 @@ def track(
         if idle and not settings.guards.enabled:
             continue
         window = _Window(
-            block=block, verdicts=verdicts, at=at, layout=layout, strange=strange_row[at]
+            block=block,
+            verdicts=verdicts,
+            usual=usual,
+            at=at,
+            layout=layout,
+            strange=strange_row[at],
         )
         state = _step(state, window, settings, attach, transitions, pages)
     return Tracked(
@@ -102,6 +112,7 @@ def track(
 class _Window:
     block: WindowBlock
     verdicts: VerdictBlock
+    usual: NDArray[np.float64]
     at: int
     layout: Layout
     strange: bool
@@ -124,6 +135,32 @@ class _Window:
         column = int(np.searchsorted(series, series_id))
         known = column < len(series) and int(series[column]) == series_id
         return float(self.block.value[self.at, column]) if known else float("nan")
+
+    def thought(self) -> Thought:
+        """What was expected of the window."""
+        return Thought(
+            usual=self.usual[self.at],
+            expected=self.verdicts.expected[self.at],
+            lower=self.verdicts.lower[self.at],
+        )
+
+    def returns(self, column: int) -> bool:
+        """Whether traffic that left what is expected of it lies where it usually lies at this hour.
+
+        What was expected had followed a change, and the change is over: the way back is no news.
+        """
+        if int(self.layout.kind[column]) != Kind.TRAFFIC:
+            return False
+        value, usual = float(self.block.value[self.at, column]), float(self.usual[self.at, column])
+        verdicts = self.verdicts
+        expected = float(verdicts.expected[self.at, column])
+        if int(verdicts.direction[self.at, column]) > 0:
+            return value <= usual + float(verdicts.upper[self.at, column]) - expected
+        return value >= usual + float(verdicts.lower[self.at, column]) - expected
+
+    def rises(self, column: int) -> bool:
+        """Whether a series lies above what is expected."""
+        return int(self.verdicts.direction[self.at, column]) > 0
 
     def sighting(self, column: int, trip: Trip | None) -> Sighting:
         at, key = self.at, self.layout.keys[column]
@@ -158,8 +195,9 @@ def _step(
     unheard_before = state.guards.unheard_count
     blind = np.zeros(len(layout.services), dtype=np.bool_)
     trips: list[Trip] = []
+    owing: frozenset[int] = frozenset()
     if settings.guards.enabled:
-        guards, trips, blind = watch(
+        watched = watch(
             state.guards,
             layout,
             start_ns=window.start_ns,
@@ -167,13 +205,21 @@ def _step(
             value=window.block.value[at],
             weight=window.block.weight[at],
             heard=window.block.heard[at],
+            thought=window.thought(),
             settings=settings.guards,
         )
-        state = replace(state, guards=guards)
+        state = replace(state, guards=watched.state)
+        trips, blind, owing = watched.trips, watched.blind, watched.owing
     quiet = not (window.strange or trips or blind.any() or state.entries or state.pending)
     if quiet and not state.storm.raging:
         return state
-    strange = np.flatnonzero(window.verdicts.score[at] >= 1.0)
+    tripped = {trip.column for trip in trips}
+    strange = [
+        column
+        for column in np.flatnonzero(window.verdicts.score[at] >= 1.0).tolist()
+        if column in tripped
+        or not (window.returns(column) or (column in owing and window.rises(column)))
+    ]
     sightings, pending = _sightings(state, window, strange, trips, unheard_before, settings)
     entries, moved = _placed(state, window, sightings, blind, settings)
     state = replace(state, entries=entries, pending=pending)
@@ -193,7 +239,7 @@ def _step(
 def _sightings(
     state: TrackerState,
     window: _Window,
-    strange: NDArray[np.intp],
+    strange: Sequence[int],
     trips: Sequence[Trip],
     unheard_before: NDArray[np.int64],
     settings: IncidentSettings,
@@ -204,10 +250,10 @@ def _sightings(
     tripped = {trip.column: trip for trip in trips}
     counted: list[Sighting] = []
     falls: list[Sighting] = []
-    for column in sorted({*strange.tolist(), *tripped}):
+    for column in sorted({*strange, *tripped}):
         sighting = window.sighting(column, tripped.get(column))
         fell = int(layout.kind[column]) == Kind.TRAFFIC and sighting.direction < 0
-        wait = fell and settings.confirm_drops and not sighting.why
+        wait = fell and settings.confirm_drops and column not in tripped
         if wait and sighting.series_id not in members:
             falls.append(sighting)
         else:

@@ -41,7 +41,8 @@ def told(
     direction: int = 1,
     heard: Sequence[Sequence[bool]] | None = None,
 ) -> Tracked:
-    block = block_of(keys, [[2.0] * len(keys)] * len(scores), heard=heard)
+    value = 2.0 if direction > 0 else 0.2
+    block = block_of(keys, [[value] * len(keys)] * len(scores), heard=heard)
     return track(
         TrackerState(), block, verdicts_of(block, scores, direction=direction), keys, settings
     )
