@@ -8,6 +8,8 @@ LOCK   := requirements/all.txt
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 # numpy's BLAS threads spin: one is enough for everything here and keeps measurements honest.
 export OPENBLAS_NUM_THREADS = 1
+# Tests wait for real servers as much as they compute, so two workers pay even on two cores. SPREAD= runs them in one.
+SPREAD ?= -n 2 --dist loadscope
 
 .DEFAULT_GOAL := help
 .PHONY: help install lock demo test test-full lint typecheck contracts format system-deps clean \
@@ -36,10 +38,10 @@ demo: install  ## Run the pipeline, break it, and see the page (some 80 s; busy 
 	@$(BIN)/sentinel demo --install-seconds "$$(cat $(STAMP))" $(DEMO_ARGS)
 
 test: install lint typecheck contracts  ## Everything CI runs (under 15 minutes)
-	$(BIN)/python -m pytest -m "not full" $(TEST_ARGS)
+	$(BIN)/python -m pytest -m "not full" $(SPREAD) $(TEST_ARGS)
 
 test-full: install  ## The long batteries (under 60 minutes)
-	$(BIN)/python -m pytest --timeout 1800 $(TEST_ARGS)
+	$(BIN)/python -m pytest --timeout 1800 $(SPREAD) $(TEST_ARGS)
 
 lint: install
 	$(BIN)/ruff check .

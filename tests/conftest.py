@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Generator
+from typing import Any
 
 # numpy reads this once, when it is first imported, and its BLAS threads spin.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
@@ -17,8 +19,20 @@ from tests.support.skips import forbidden_skips, in_ci
 settings.register_profile("sentinel", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("sentinel")
 
+_OF_WORKER = "sentinel_complaints"
 _skips: dict[str, str] = {}
 _complaints: list[str] = []
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Make what a test logged fit to be sent by a worker: half a surrogate pair is no text to send."""
+    report = yield
+    report.sections = [
+        (name, content.encode("utf-8", "backslashreplace").decode())
+        for name, content in report.sections
+    ]
+    return report
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
@@ -36,9 +50,23 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     """Fail a run that left a process behind or, with CI=true, skipped what it may not."""
     _complaints.extend(f"left running: {line}" for line in _children())
     if in_ci():
-        _complaints.extend(f"skipped with CI=true: {line}" for line in forbidden_skips(_skips))
-    if _complaints and session.exitstatus == pytest.ExitCode.OK:
+        skipped = (f"skipped with CI=true: {line}" for line in forbidden_skips(_skips))
+        _complaints.extend(line for line in skipped if line not in _complaints)
+    if hasattr(session.config, "workeroutput"):
+        # A worker of a spread run cannot fail it; the process that collects from the workers does.
+        session.config.workeroutput[_OF_WORKER] = _complaints
+    elif _complaints and session.exitstatus == pytest.ExitCode.OK:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Take over what a worker of a spread run has to complain about; a worker that died has left nothing to read."""
+    _complaints.extend(
+        line
+        for line in getattr(node, "workeroutput", {}).get(_OF_WORKER, ())
+        if line not in _complaints
+    )
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

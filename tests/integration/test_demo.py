@@ -46,7 +46,7 @@ def open_folder() -> Iterator[Path]:
 
 def left_behind(tmp_path: Path) -> list[str]:
     """Processes that inherited the demo's environment; each is given a moment to end."""
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 30
     while True:
         found = []
         for process in psutil.process_iter(["pid", "cmdline", "environ", "status"]):
@@ -78,14 +78,20 @@ def test_the_demo_pages_resolves_stays_up_and_leaves_nothing(tmp_path: Path) -> 
     output += demo.communicate(timeout=60)[0]
     assert demo.returncode == 0, output
     assert "simulat" in output.lower(), "the demo must say that its history is simulated"
-    page = " ".join(re.findall(r"│ *(.*)", output.split("PAGE", 1)[1].split("└", 1)[0]))
+    pages = [
+        " ".join(re.findall(r"│ *(.*)", each.split("└", 1)[0]))
+        for each in output.split("PAGE")[1:]
+    ]
+    # On a machine that is busy with other work, calls can be slow, and page, before the lock is there.
+    trace_of_lock = r"Trace: [0-9a-f]{32} \((failed|slow), [\d.]+ s,"
+    page = next((each for each in pages if re.search(trace_of_lock, each)), pages[0])
     assert re.search(r"(is slow|calls fail).*: [\d.]+ (s|ms|%), expected [\d.]+ .*band", page), (
         page
     )
     assert re.search(r"since \d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC", page), page
     assert re.search(r"Moved first: ledger-\w+ database|No clear first mover", page), page
     # The trace is one of the calls that the lock held up, not an ordinary one.
-    assert re.search(r"Trace: [0-9a-f]{32} \((failed|slow), [\d.]+ s,", page), page
+    assert re.search(trace_of_lock, page), page
     assert re.search(r"Log: \[ERROR\] ledger-\w+ [\w.]+: ", page), page
     assert re.search(r"Next: sentinel incidents [0-9a-f]+ --url http://127", page), page
     assert "RESOLVED" in output

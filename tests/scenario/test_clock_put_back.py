@@ -12,7 +12,14 @@ import pytest
 from sentinel.web.health import iso_time
 from tests.support.alertmanager_server import collector
 from tests.support.clock import ManualClock
-from tests.support.whole_app import Calls, Sidecar, config_of, sidecar, windows_until_resolved
+from tests.support.whole_app import (
+    Calls,
+    Sidecar,
+    config_of,
+    sidecar,
+    until,
+    windows_until_resolved,
+)
 
 pytestmark = pytest.mark.timeout(90)
 
@@ -32,9 +39,14 @@ async def go_on(side: Sidecar) -> None:
 
 
 async def wait_out_a_step(side: Sidecar, seconds: float) -> None:
-    """Let the clock confirm itself; sources send meanwhile."""
+    """Let the clock confirm itself; sources send meanwhile.
+
+    Each second is seen by the reduction, which may be busy deciding in a real thread: on a loaded machine the clock was
+    through before it was looked at once, and nothing was confirmed.
+    """
     for _ in range(round(seconds)):
         await side.clock.advance(1.0)
+        await until(lambda: not side.app.ingest._wake.is_set(), what="the reduction's next look")
     await go_on(side)
 
 

@@ -131,7 +131,7 @@ def config_of(
     )
 
 
-async def until(true: Callable[[], bool], *, what: str, timeout_s: float = 15.0) -> None:
+async def until(true: Callable[[], bool], *, what: str, timeout_s: float = 45.0) -> None:
     """Give sockets and threads real time until it is true."""
     loop = asyncio.get_running_loop()
     deadline_s = loop.time() + timeout_s
@@ -234,9 +234,14 @@ class Sidecar:
         await self.clock.advance((at_ns - self.clock.now_ns()) / SECOND_NS)
 
     def is_decided(self, start_ns: int) -> bool:
-        """Whether the window that begins there, or a later one, was decided and stored."""
+        """Whether the window that begins there, or one of the next, was decided and stored.
+
+        One much later is of a clock that was ahead and put back, and says nothing of this window.
+        """
         latest = self.app.evaluate.latest
-        return latest is not None and latest.block.start_ns >= start_ns
+        if latest is None:
+            return False
+        return 0 <= latest.block.start_ns - start_ns < round(3 * WINDOW_S * SECOND_NS)
 
     def _note(self) -> None:
         latest = self.app.evaluate.latest

@@ -122,6 +122,11 @@ async def test_partial_success_tells_how_many_and_why() -> None:
     assert rejected == 3
 
 
+def packed(content: bytes) -> bytes:
+    """Compressed without the time of day, which would be in the test's name and differ between workers."""
+    return gzip.compress(content, mtime=0)
+
+
 @pytest.mark.parametrize(
     ("headers", "body", "status"),
     [
@@ -132,16 +137,16 @@ async def test_partial_success_tells_how_many_and_why() -> None:
         ({"Content-Type": "text/plain"}, b"x", 415),
         ({"Content-Type": "application/x-protobuf; charset=utf-8"}, traces_request("a"), 200),
         ({**PROTOBUF, "Content-Encoding": "zstd"}, b"x", 415),
-        ({**PROTOBUF, "Content-Encoding": "gzip, gzip"}, gzip.compress(gzip.compress(b"")), 415),
+        ({**PROTOBUF, "Content-Encoding": "gzip, gzip"}, packed(packed(b"")), 415),
         ({**PROTOBUF, "Content-Encoding": "identity"}, traces_request("a"), 200),
-        (GZIP, gzip.compress(traces_request("a")), 200),
-        (GZIP, gzip.compress(traces_request("a")) + gzip.compress(traces_request("b")), 200),
-        (GZIP, gzip.compress(traces_request("a")) + b"\0" * 40, 200),
-        (GZIP, gzip.compress(traces_request("a"))[:-9], 400),
-        (GZIP, gzip.compress(traces_request("a")) + b"tail", 400),
+        (GZIP, packed(traces_request("a")), 200),
+        (GZIP, packed(traces_request("a")) + packed(traces_request("b")), 200),
+        (GZIP, packed(traces_request("a")) + b"\0" * 40, 200),
+        (GZIP, packed(traces_request("a"))[:-9], 400),
+        (GZIP, packed(traces_request("a")) + b"tail", 400),
         (GZIP, traces_request("a"), 400),
         (GZIP, b"", 400),
-        (GZIP, gzip.compress(b"") * 100, 400),
+        (GZIP, packed(b"") * 100, 400),
         (PROTOBUF, bytes(4 * 2**20 + 1), 413),
         (GZIP, zeros_gzip(20 * 2**20), 413),
         (GZIP, zeros_gzip(9 * 2**20) + zeros_gzip(9 * 2**20), 413),

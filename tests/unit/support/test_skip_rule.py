@@ -38,6 +38,7 @@ def test_an_absent_program_skips() -> None:
 
 
 @pytest.mark.timeout(60)
+@pytest.mark.parametrize("spread", [(), ("-n", "2")], ids=["alone", "spread"])
 @pytest.mark.parametrize(
     ("body", "ci", "complaint"),
     [
@@ -53,13 +54,15 @@ def test_an_absent_program_skips() -> None:
         ("def test_it(): pass\n", "true", ""),
     ],
 )
-def test_the_run_fails_and_says_why(tmp_path: Path, body: str, ci: str, complaint: str) -> None:
+def test_the_run_fails_and_says_why(
+    tmp_path: Path, body: str, ci: str, complaint: str, spread: tuple[str, ...]
+) -> None:
     (tmp_path / "conftest.py").write_text((ROOT / "tests/conftest.py").read_text())
     (tmp_path / "test_case.py").write_text(body)
     run = subprocess.run(  # arguments of this test
         [
             *(sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-c", os.devnull),
-            *("--rootdir", str(tmp_path), str(tmp_path)),
+            *("--rootdir", str(tmp_path), *spread, str(tmp_path)),
         ],
         env={**os.environ, "CI": ci, "PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "ignore"},
         capture_output=True,
