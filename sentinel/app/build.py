@@ -50,6 +50,7 @@ class Application:
             step_ns=config.series.series_settings().window_ns,
             store_directory=config.store.directory,
             scoring=lambda: self.config.scoring.settings(self.config.sensitivity),
+            models=lambda: self.config.baseline.settings(),
         )
         self.aggregator = Aggregator(config.series.series_settings())
         self.evaluate = Evaluate(

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
+from sentinel.app.audit_child import model_problems
 from sentinel.app.sections import IncidentsConfig, ScoringConfig
 from sentinel.app.tls_files import tls_problems
 from sentinel.core.scoring.settings import Sensitivity
@@ -16,6 +17,7 @@ from sentinel.pipeline.deliver import DeliverConfig
 from sentinel.pipeline.evaluate import EvaluateConfig
 from sentinel.pipeline.fit import FitConfig
 from sentinel.pipeline.ingest import IngestConfig
+from sentinel.pipeline.models import BaselineConfig
 from sentinel.receivers.otlp_grpc import OtlpGrpcConfig
 from sentinel.receivers.otlp_http import OtlpHttpConfig
 from sentinel.runtime.config_loader import Loaded, load
@@ -89,6 +91,7 @@ class SentinelConfig:
     )
     store: StoreConfig = setting(StoreConfig(), help="Where everything is kept.", restart=True)
     fit: FitConfig = setting(FitConfig(), help="When the baseline is fitted anew.", restart=True)
+    baseline: BaselineConfig = setting(BaselineConfig(), help="What series are expected by.")
     evaluate: EvaluateConfig = setting(
         EvaluateConfig(), help="How decisions survive a restart.", restart=True
     )
@@ -110,7 +113,9 @@ def load_config(
         ConfigError: anything else is wrong; every fault is in it.
     """
     loaded = load(SentinelConfig, path, environment=environment)
-    if problems := tls_problems(loaded.config, loaded.origins):
+    problems = tls_problems(loaded.config, loaded.origins)
+    problems += model_problems(loaded.config.baseline, loaded.origins)
+    if problems:
         raise ConfigError(problems)
     if loaded.config.mode is Mode.LIVE and loaded.config.senders.is_empty:
         message = "no destination is given: incidents are recorded and shown, and nobody is paged"

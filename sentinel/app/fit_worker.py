@@ -13,9 +13,12 @@ import sys
 # numpy's BLAS would start threads that spin; it reads this once, when it is first imported.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
+from sentinel.app.audit_child import AuditChild, statsmodels_is_installed
+from sentinel.core.baseline import Model
 from sentinel.errors import SentinelError
 from sentinel.pipeline.fit import EXIT_NO_HISTORY
 from sentinel.pipeline.fitting import fit_payload, settings_from_plain
+from sentinel.pipeline.models import ModelSettings
 from sentinel.storage.sqlite import StoreReader
 
 _NICENESS = 10
@@ -27,13 +30,17 @@ def main() -> int:
     os.nice(_NICENESS)
     request = json.loads(sys.stdin.buffer.read(_REQUEST_BYTES_MAX))
     try:
-        with StoreReader(request["directory"]) as reader:
+        with StoreReader(request["directory"]) as reader, AuditChild() as statsmodels:
+            models = ModelSettings.from_plain(request["models"])
+            asks = models.has(Model.MSTL) and statsmodels_is_installed()
             payload = fit_payload(
                 reader,
                 now_ns=request["now_ns"],
                 version=request["version"],
                 step_ns=request["step_ns"],
                 settings=settings_from_plain(request["scoring"]),
+                models=models,
+                foretell=statsmodels.foretell if asks else None,
             )
     except SentinelError as error:
         sys.stderr.write(f"{error}\n")

@@ -16,6 +16,7 @@ import numpy as np
 from sentinel.cli.options import add_output
 from sentinel.cli.preview_files import read_past
 from sentinel.cli.preview_table import closing, direction_of, summary, table
+from sentinel.core.baseline import Model, fit_fourier_or_profile, fit_profile
 from sentinel.core.model import Kind
 from sentinel.core.scoring import ScoringSettings, Sensitivity
 from sentinel.pipeline.replay import (
@@ -27,6 +28,8 @@ from sentinel.pipeline.replay import (
 )
 from sentinel.runtime.config_text import printable
 
+_FITS = {Model.PROFILE: fit_profile, Model.FOURIER: fit_fourier_or_profile}
+"""MSTL is not among them: half a second a series and day."""
 _HOUR_NS = 3_600_000_000_000
 _ENOUGH_HOURS = 30.0
 """A day for the expectation, and a quarter of one for its scale."""
@@ -70,6 +73,12 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         action="store_true",
         help="also print the reminders of incidents that stay open",
     )
+    parser.add_argument(
+        "--model",
+        choices=[str(model) for model in _FITS],
+        default=str(Model.PROFILE),
+        help="what the series are expected by, as `baseline.models` says live (default: %(default)s)",
+    )
     add_output(parser, "table", "json", "ndjson")
     parser.set_defaults(run=run)
 
@@ -81,7 +90,12 @@ def run(args: argparse.Namespace) -> int:
     for sentence in past.said:
         _say(sentence)
     scoring = ScoringSettings(cut_scale=Sensitivity(args.sensitivity).cut_scale)
-    replayed = replay(past.series.values(), kind=kind, settings=replay_settings(scoring))
+    replayed = replay(
+        past.series.values(),
+        kind=kind,
+        settings=replay_settings(scoring),
+        fit=_FITS[Model(args.model)],
+    )
     for name, scored_count in replayed.scored_count.items():
         if not scored_count:
             _say(f"{name}: not judged: {_why_not_judged(past.series[name])}")

@@ -17,9 +17,11 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import ParamSpec, Protocol, TypeVar
 
+from sentinel.core.baseline import Model
 from sentinel.core.scoring import ScoringSettings
 from sentinel.errors import SentinelError, StoreError
 from sentinel.pipeline.fitting import Fit, fit_from_snapshot, settings_to_plain
+from sentinel.pipeline.models import ModelSettings
 from sentinel.ports import BaselineStore, SeriesRow, Snapshot
 from sentinel.runtime.backoff import Backoff
 from sentinel.runtime.component import Health, HealthRecord, Surroundings
@@ -127,6 +129,7 @@ class Fitter:
         step_ns: int,
         store_directory: str,
         scoring: Callable[[], ScoringSettings],
+        models: Callable[[], ModelSettings] = ModelSettings,
         command: Sequence[str] = (sys.executable, *_WORKER),
     ) -> None:
         self._config = config
@@ -136,6 +139,7 @@ class Fitter:
         self._directory = store_directory
         # Asked for at each fit, because a reload may change it.
         self._scoring = scoring
+        self._models = models
         self._command = tuple(command)
         self._health = HealthRecord(surroundings.clock)
         self._tasks = TaskGroup(
@@ -298,7 +302,11 @@ class Fitter:
         self._last_version, self._current = version, fit
         metrics.count("sentinel_fits_total", result=FitResult.OK)
         metrics.set("sentinel_fit_duration_seconds", clock.monotonic_s() - started_s)
-        self._health.ok(f"Fit {version} knows {len(fit.profile.series)} series")
+        for model in Model:
+            metrics.set("sentinel_fit_series", fit.used.get(model, 0), model=model)
+        for reason, count in fit.fallbacks.items():
+            metrics.count("sentinel_fit_fallbacks_total", count, reason=reason)
+        self._health.ok(f"Fit {version} knows {len(fit.profile.series)} series{_by_model(fit)}")
 
     def _checked(self, snapshot: Snapshot) -> Fit:
         """The fit in a snapshot; ValueError or KeyError when it is none for these windows."""
@@ -316,6 +324,7 @@ class Fitter:
             "version": version,
             "step_ns": self._step_ns,
             "scoring": settings_to_plain(self._scoring()),
+            "models": self._models().to_plain(),
         }
         try:
             self._child = await asyncio.create_subprocess_exec(
@@ -395,6 +404,24 @@ class Fitter:
         )
         kept = "none is in effect" if self._current is None else "the old fit stays in effect"
         self._health.degraded(f"The last fit failed, {kept}: {error}")
+
+
+def _by_model(fit: Fit) -> str:
+    """The end of a sentence on series that are not expected by the profile; nothing when all are.
+
+    >>> from types import SimpleNamespace
+    >>> _by_model(SimpleNamespace(used={"fourier": 3, "mstl": 0}, fallbacks={"time_limit": 2}))
+    '; 3 by fourier; 2 keep the profile (time_limit 2)'
+    """
+    told = [
+        f"{count} by {model}"
+        for model, count in fit.used.items()
+        if count and model != Model.PROFILE
+    ]
+    if fit.fallbacks:
+        reasons = ", ".join(f"{reason} {count}" for reason, count in sorted(fit.fallbacks.items()))
+        told.append(f"{sum(fit.fallbacks.values())} keep the profile ({reasons})")
+    return "".join(f"; {one}" for one in told)
 
 
 async def _read_tail(stream: asyncio.StreamReader) -> bytes:

@@ -6,14 +6,24 @@ Besides the profile, series that cannot be judged yet are primed: the scorer run
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sentinel.core.baseline import BIN_NS, LAG_DAYS, Profile, fit_profile
+from sentinel.core.baseline import (
+    BIN_NS,
+    LAG_DAYS,
+    Model,
+    Profile,
+    fit_fourier_or_profile,
+    fit_profile,
+    joined,
+    selected,
+)
 from sentinel.core.decide import DecisionState
 from sentinel.core.model import Kind, WindowBlock
 from sentinel.core.scoring import (
@@ -31,6 +41,7 @@ from sentinel.core.scoring import (
     state_from_bytes,
 )
 from sentinel.core.stats.packing import pack_arrays, unpack_arrays
+from sentinel.pipeline.models import Foretell, Models, ModelSettings
 from sentinel.ports import SeriesRow, Snapshot
 
 DAY_NS = 86_400_000_000_000
@@ -60,6 +71,10 @@ class HistoryReader(Protocol):
         """The newest states, newest first."""
         ...
 
+    def fits(self, *, limit: int = 2) -> list[Snapshot]:
+        """The newest fits, newest first."""
+        ...
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fit:
@@ -71,12 +86,16 @@ class Fit:
         profile: what is expected.
         rows: what was learned of series that were not ready when the fit was made; None once it was handed
             on, because it may be as large as the profile.
+        used: how many series are expected by each model.
+        fallbacks: how many of them keep the profile instead of their model, by reason.
     """
 
     version: int
     at_ns: int
     profile: Profile
     rows: DetectorState | None
+    used: Mapping[str, int] = field(default_factory=dict)
+    fallbacks: Mapping[str, int] = field(default_factory=dict)
 
     def primed_state(self, state: DecisionState, *, settings: ScoringSettings) -> DecisionState:
         """The state with what the fit learned of series that are not ready; `state` is used up."""
@@ -98,7 +117,7 @@ class Fit:
 def fit_from_snapshot(snapshot: Snapshot) -> Fit:
     """A fit from its stored bytes; ValueError when they are damaged or of another format."""
     parts, facts = unpack_arrays(snapshot.payload)
-    if facts.get("format") != _FORMAT or set(parts) != {"profile", "rows"}:
+    if facts.get("format") != _FORMAT or not {"profile", "rows"} <= set(parts):
         msg = f"a fit of format {facts.get('format')} cannot be read"
         raise ValueError(msg)
     return Fit(
@@ -106,6 +125,7 @@ def fit_from_snapshot(snapshot: Snapshot) -> Fit:
         at_ns=snapshot.at_ns,
         profile=Profile.from_bytes(parts["profile"].data.cast("B")),
         rows=state_from_bytes(parts["rows"].data.cast("B"), read_only=True),
+        **json.loads(str(facts.get("models", "{}"))),
     )
 
 
@@ -132,6 +152,8 @@ def fit_payload(
     version: int,
     step_ns: int,
     settings: ScoringSettings,
+    models: ModelSettings | None = None,
+    foretell: Foretell | None = None,
 ) -> bytes | None:
     """Fit every series that has history, and prime those that are not ready; None without any history.
 
@@ -141,8 +163,19 @@ def fit_payload(
         version: number of the fit.
         step_ns: width of the live windows.
         settings: what live windows are scored by; what is primed is learned by the same.
+        models: which series are expected by another model than the profile.
+        foretell: asks statsmodels; None where it is not installed, or not needed.
     """
-    ids = np.array([row.series_id for row in reader.series()], np.int64)
+    keys = {row.series_id: row.key for row in reader.series()}
+    ids = np.array(list(keys), np.int64)
+    settings_of_models = models or ModelSettings()
+    chosen = Models(
+        settings_of_models,
+        keys,
+        now_ns=now_ns,
+        kept=_kept(reader) if settings_of_models.has(Model.MSTL) else None,
+        foretell=foretell,
+    )
     ready = _ready_series(reader, step_ns=step_ns)
     profiles: list[Profile] = []
     rows: list[DetectorState] = []
@@ -150,30 +183,36 @@ def fit_payload(
         history = _history(reader, ids[first : first + _TILE_SERIES], now_ns=now_ns)
         if history is None:
             continue
-        profile = fit_profile(history, at_ns=now_ns, version=version)
+        profile = chosen.over(fit_profile(history, at_ns=now_ns, version=version), history)
         profiles.append(_known(profile))
-        wanted = ~np.isin(history.series, ready)
-        if wanted.any():
-            learned = learned_from(_columns(history, wanted), settings=settings)
-            rows.append(borrowed_rows(learned, step_ns=step_ns, settings=settings))
+        unready = ~np.isin(history.series, ready)
+        curved = chosen.chosen(history.series, Model.FOURIER)
+        for wanted, fit in (
+            (unready & ~curved, fit_profile),
+            (unready & curved, fit_fourier_or_profile),
+        ):
+            if wanted.any():
+                learned = learned_from(history.select(wanted), settings=settings, fit=fit)
+                rows.append(borrowed_rows(learned, step_ns=step_ns, settings=settings))
     if not profiles or not sum(len(profile.series) for profile in profiles):
         return None
-    joined = Profile(
-        version=version,
-        start_ns=profiles[0].start_ns,
-        step_ns=profiles[0].step_ns,
-        series=np.concatenate([profile.series for profile in profiles]),
-        grid=np.concatenate([profile.grid for profile in profiles], axis=1),
-    )
     primed = _joined_rows(rows, step_ns=step_ns)
     parts = {
-        "profile": np.frombuffer(joined.to_bytes(), np.int8),
+        "profile": np.frombuffer(joined(profiles).to_bytes(), np.int8),
         "rows": np.frombuffer(primed.to_bytes(), np.int8),
     }
-    return pack_arrays(parts, {"format": _FORMAT})
+    if (said := chosen.kept_bytes()) is not None:
+        parts["mstl"] = np.frombuffer(said, np.int8)
+    told = json.dumps({"used": chosen.used, "fallbacks": chosen.fallbacks})
+    return pack_arrays(parts, {"format": _FORMAT, "models": told})
 
 
-def learned_from(history: WindowBlock, *, settings: ScoringSettings) -> DetectorState:
+def learned_from(
+    history: WindowBlock,
+    *,
+    settings: ScoringSettings,
+    fit: Callable[..., Profile] = fit_profile,
+) -> DetectorState:
     """What the scorer knows after a history, its profile refitted each day from what came before."""
     base_cut = Grid(step_ns=history.step_ns).base_cut(settings)
     state = new_state(history.series, step_ns=history.step_ns, base_cut=base_cut)
@@ -186,7 +225,7 @@ def learned_from(history: WindowBlock, *, settings: ScoringSettings) -> Detector
             profile is None
             or rest.start_ns // DAY_NS > (rest.start_ns - history.step_ns) // DAY_NS
         ):
-            profile = fit_profile(
+            profile = fit(
                 history, at_ns=rest.start_ns, version=0, horizon_ns=DAY_NS + history.step_ns
             )
         advance(state, rest, settings=settings)
@@ -201,6 +240,18 @@ def learned_from(history: WindowBlock, *, settings: ScoringSettings) -> Detector
         )
         at += piece.window_count
     return state
+
+
+def _kept(reader: HistoryReader) -> memoryview | None:
+    """What MSTL said at the fits before; None when nothing, or when it cannot be read."""
+    for snapshot in reader.fits(limit=1):
+        try:
+            parts, _ = unpack_arrays(snapshot.payload)
+        except ValueError:
+            break
+        if "mstl" in parts:
+            return parts["mstl"].data.cast("B")
+    return None
 
 
 def _ready_series(reader: HistoryReader, *, step_ns: int) -> NDArray[np.int64]:
@@ -245,28 +296,9 @@ def _history(reader: HistoryReader, ids: NDArray[np.int64], *, now_ns: int) -> W
     )
 
 
-def _columns(block: WindowBlock, wanted: NDArray[np.bool_]) -> WindowBlock:
-    return WindowBlock(
-        start_ns=block.start_ns,
-        step_ns=block.step_ns,
-        series=block.series[wanted],
-        kind=block.kind[wanted],
-        value=block.value[:, wanted],
-        weight=block.weight[:, wanted],
-        heard=block.heard[:, wanted],
-    )
-
-
 def _known(profile: Profile) -> Profile:
     """The profile without series of which nothing is known."""
-    known = np.isfinite(profile.grid).any(axis=0)
-    return Profile(
-        version=profile.version,
-        start_ns=profile.start_ns,
-        step_ns=profile.step_ns,
-        series=profile.series[known],
-        grid=profile.grid[:, known],
-    )
+    return selected(profile, np.asarray(np.isfinite(profile.grid).any(axis=0)))
 
 
 def _joined_rows(parts: Sequence[DetectorState], *, step_ns: int) -> DetectorState:

@@ -7,12 +7,12 @@ windows; of a source that falls silent nothing is known here, so none is ever bl
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from sentinel.core.baseline import fit_profile
+from sentinel.core.baseline import Profile, fit_profile
 from sentinel.core.decide import DecisionSettings, decide, new_decision_state
 from sentinel.core.incidents import IncidentSettings, primary
 from sentinel.core.incidents.text import possible
@@ -100,8 +100,14 @@ def replay_settings(scoring: ScoringSettings) -> DecisionSettings:
     )
 
 
-def replay(series: Iterable[PlainSeries], *, kind: Kind, settings: DecisionSettings) -> Replayed:
-    """Replay series, each with a name of its own; `kind` is that of series without a key.
+def replay(
+    series: Iterable[PlainSeries],
+    *,
+    kind: Kind,
+    settings: DecisionSettings,
+    fit: Callable[..., Profile] = fit_profile,
+) -> Replayed:
+    """Replay series, each with a name of its own; `kind` is that of series without a key, `fit` makes what is expected.
 
     Raises:
         InputTooLargeError: the time line of a series has too many windows.
@@ -117,7 +123,7 @@ def replay(series: Iterable[PlainSeries], *, kind: Kind, settings: DecisionSetti
     for step_ns, groups in by_step.items():
         services = [on_grid(group, step_ns) for group in groups.values()]
         for batch in batches(services):
-            found = _replay_batch(batch, step_ns, kind, settings, scored_count)
+            found = _replay_batch(batch, step_ns, kind, settings, fit, scored_count)
             for page in found:
                 pages[page.series].append(page)
     return Replayed(
@@ -131,6 +137,7 @@ def _replay_batch(
     step_ns: int,
     kind: Kind,
     settings: DecisionSettings,
+    fit: Callable[..., Profile],
     scored_count: dict[str, int],
 ) -> Iterator[ReplayedPage]:
     """The messages of some services; how many windows of each series had a score goes into `scored_count`."""
@@ -154,7 +161,7 @@ def _replay_batch(
         )
         if windows.window_count == 0:
             continue
-        profile = fit_profile(history, at_ns=start_ns, version=day)
+        profile = fit(history, at_ns=start_ns, version=day)
         decision = decide(state, windows, profile=profile, keys=keys, settings=settings)
         state = decision.state
         transitions.extend(decision.transitions)

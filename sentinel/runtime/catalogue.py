@@ -183,6 +183,15 @@ CATALOGUE: tuple[MetricSpec, ...] = (
     # fit
     _metric(_C, "sentinel_fits_total", "Fits, by result.", "result"),
     _metric(_G, "sentinel_fit_duration_seconds", "How long the last fit took."),
+    _metric(
+        _G, "sentinel_fit_series", "Series of the last fit, by what they are expected by.", "model"
+    ),
+    _metric(
+        _C,
+        "sentinel_fit_fallbacks_total",
+        "Series that kept the profile at a fit because their model said nothing, by reason.",
+        "reason",
+    ),
     _metric(_G, "sentinel_fit_version", "Version of the baseline in effect."),
     _metric(
         _G,

@@ -1,7 +1,6 @@
 """What is usual at this time of day, as a smooth curve with its jobs: harmonics of day and week, fitted robustly.
 
-The history is taken as `asinh(x / m)` with m a tenth of the series' median size: near a logarithm, so that day, weekend and
-trend multiply, and still defined at and below nothing. Each series is regressed on harmonics of the day, the weekend with
+The history is bent (`bending`), so that day, weekend and trend multiply. Each series is regressed on harmonics of the day, the weekend with
 a day of its own, harmonics of the week and a straight trend; late rows count more, outliers are pulled in (`huber_fit`).
 Harmonics do not follow what happens in a single bin, such as a job at each full hour. What is left is therefore looked at by time of day: where its
 median over the days is beyond three standard errors it is added, and so once more for the same weekday.
@@ -16,7 +15,9 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from sentinel.core.baseline.profile import DAY_NS, HORIZON_NS, Profile
+from sentinel.core.baseline.bending import bent, unbent
+from sentinel.core.baseline.columns import laid_over
+from sentinel.core.baseline.profile import DAY_NS, HORIZON_NS, Profile, fit_profile
 from sentinel.core.model import WindowBlock
 from sentinel.core.stats.ordering import median_of_rows
 from sentinel.core.stats.robust import Regression, huber_fit, regression
@@ -40,13 +41,12 @@ _STEP_COUNT_MAX = 4
 _TOLERANCE = 0.003
 _SCALE_STRIDE = 13
 """Shares no factor with a day's bins, so that each time of day is looked at."""
-_SIZE_SHARE = 0.1
 _STANDARD_ERRORS = 3.0
 _MEDIAN_ERROR = 1.2533
 """The standard error of a median over that of a mean, of normal noise."""
 _WEEKLY_COUNT_MIN = 3
 _STEP_MIN = 0.05
-"""Of `asinh(x / m)`, so about that share of the value: less than that is nothing to see between two bins."""
+"""Of bent values, so about that share of the value: less than that is nothing to see between two bins."""
 _TILE_SERIES = 400
 
 
@@ -93,6 +93,15 @@ def fit_fourier(
     )
 
 
+def fit_fourier_or_profile(
+    history: WindowBlock, *, at_ns: int, version: int, horizon_ns: int = HORIZON_NS
+) -> Profile:
+    """The curve, and the profile of series that it says nothing about."""
+    below = fit_profile(history, at_ns=at_ns, version=version, horizon_ns=horizon_ns)
+    curve = fit_fourier(history, at_ns=at_ns, version=version, horizon_ns=horizon_ns)
+    return laid_over(below, curve)
+
+
 def _by_age(
     value: NDArray[np.float32], row: NDArray[np.int64], *, per_day: int
 ) -> list[tuple[int, NDArray[np.intp]]]:
@@ -130,16 +139,15 @@ def _curves(
         per_day: bins a day.
         origin: the fit's begin in bins since the epoch.
     """
-    size = _size(value)
-    bent = np.arcsinh(value / size)
+    curved, unit = bent(value)
     on, design_ahead = _regression(
         int(row[0]), len(row), bin_count, days=days, per_day=per_day, origin=origin
     )
     fit = huber_fit(
         on,
-        bent,
+        curved,
         scale_stride=_SCALE_STRIDE,
-        step_count_max=_STEP_COUNT_MAX * (1 if np.isfinite(bent).all() else 2),
+        step_count_max=_STEP_COUNT_MAX * (1 if np.isfinite(curved).all() else 2),
         tolerance=_TOLERANCE,
     )
     ahead = design_ahead @ fit.coefficients
@@ -147,10 +155,10 @@ def _curves(
     jobs, error = _jobs(fit.residual, row, scale, bin_count=bin_count, per_day=per_day)
     ahead += jobs
     # A trend that is carried on expects nothing that was never seen.
-    np.clip(ahead, np.nanmin(bent, axis=0), np.nanmax(bent, axis=0), out=ahead)
+    np.clip(ahead, np.nanmin(curved, axis=0), np.nanmax(curved, axis=0), out=ahead)
     stepping = np.zeros(ahead.shape, np.bool_)
     stepping[:-1] = np.abs(np.diff(jobs, axis=0)) > np.maximum(_STANDARD_ERRORS * error, _STEP_MIN)
-    return (np.sinh(ahead) * size).astype(np.float32), stepping
+    return unbent(ahead, unit), stepping
 
 
 @lru_cache(maxsize=len(_AGES_DAYS))
@@ -164,18 +172,6 @@ def _regression(
     weight = 0.5 ** (-row / (per_day * _HALF_LIFE_DAYS))
     on = regression(design[:row_count], weight=weight, dtype=np.float32)
     return on, design[row_count:].astype(np.float32)
-
-
-def _size(value: NDArray[np.float32]) -> NDArray[np.float32]:
-    """A tenth of the median size of each series; of its mean size where it is mostly nothing, and 1 where it is all."""
-    some = np.abs(value[::_SCALE_STRIDE])
-    there = np.isfinite(some)
-    count = np.maximum(there.sum(axis=0), 1)
-    known = np.sort(np.where(there, some, np.inf), axis=0)
-    median = known[(count - 1) // 2, np.arange(some.shape[1])]
-    mean = np.where(there, some, 0).sum(axis=0, dtype=np.float64) / count
-    size = np.where((median > 0) & np.isfinite(median), median, mean)
-    return np.where(size > 0, size * _SIZE_SHARE, 1.0).astype(np.float32)
 
 
 def _design(bins: NDArray[np.int64], *, days: int, per_day: int) -> NDArray[np.float64]:

@@ -115,6 +115,18 @@ class WindowBlock:
             heard=self.heard[first:last],
         )
 
+    def select(self, wanted: NDArray[np.bool_]) -> WindowBlock:
+        """The windows of the wanted series alone, bool[S]; without histograms."""
+        return WindowBlock(
+            start_ns=self.start_ns,
+            step_ns=self.step_ns,
+            series=self.series[wanted],
+            kind=self.kind[wanted],
+            value=self.value[:, wanted],
+            weight=self.weight[:, wanted],
+            heard=self.heard[:, wanted],
+        )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExpectationBlock:

@@ -11,15 +11,18 @@ import contextlib
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
+from sentinel.core.baseline import Model, ModelRule
 from sentinel.core.decide import DecisionSettings, decide, new_decision_state
 from sentinel.core.model import Kind, Reason, SeriesKey, WindowBlock
 from sentinel.core.scoring import KIND_RULES, KindRule, ScoringSettings
 from sentinel.pipeline.fit import FitConfig, FitResult, Fitter
 from sentinel.pipeline.fitting import fit_from_snapshot, fit_payload
+from sentinel.pipeline.models import ModelSettings
 from sentinel.ports import Snapshot
 from sentinel.runtime.component import HealthStatus, Surroundings
 from sentinel.runtime.settings import ByteSize, Duration
@@ -82,8 +85,11 @@ def make_fitter(
     child: str | None = None,
     config: FitConfig | None = None,
     scoring: Callable[[], ScoringSettings] = ScoringSettings,
+    models: ModelSettings | None = None,
 ) -> Fitter:
-    command = {} if child is None else {"command": (sys.executable, "-I", "-c", child)}
+    command: dict[str, Any] = (
+        {} if child is None else {"command": (sys.executable, "-I", "-c", child)}
+    )
     return Fitter(
         config or FitConfig(),
         store,
@@ -91,6 +97,7 @@ def make_fitter(
         step_ns=STEP_NS,
         store_directory=str(folder / "store"),
         scoring=scoring,
+        models=lambda: models or ModelSettings(),
         **command,
     )
 
@@ -263,6 +270,52 @@ async def test_a_refit_of_series_that_are_ready_is_held_once(tmp_path: Path) -> 
     assert second.without_rows().profile is second.profile
     assert not second.profile.grid.flags.owndata
     assert second.profile.grid.flags.aligned
+
+
+async def test_series_are_fitted_by_their_models_and_what_fell_back_is_told(
+    tmp_path: Path,
+) -> None:
+    surroundings = make_surroundings()
+    store, ids = await filled_store(tmp_path, surroundings)
+    rules = (
+        ModelRule(model=Model.FOURIER, signal="traffic"),
+        ModelRule(model=Model.MSTL, signal="latency"),
+    )
+    models = ModelSettings(rules=rules, series_max=1)
+    fitter = make_fitter(store, surroundings, tmp_path, models=models)
+    plain = make_fitter(store, surroundings, tmp_path)
+    try:
+        await plain.start()
+        await plain.fitted()
+        await plain.stop()
+        await fitter.start()
+        await fitter.fitted()
+        first, health = fitter.current(), fitter.health()
+        await fitter.fitted()
+        second = fitter.current()
+    finally:
+        await fitter.stop()
+        await store.stop()
+    profile = plain.current()
+    assert first is not None
+    assert second is not None
+    assert profile is not None
+    assert first.used == {"fourier": 1, "mstl": 1, "profile": 1}
+    assert first.fallbacks == {}
+    assert health.sentence.endswith("knows 3 series; 1 by fourier; 1 by mstl")
+    metrics = surroundings.metrics
+    assert metrics.value("sentinel_fit_series", model="mstl") == 1
+    count = len(first.profile.grid)
+    start_ns = first.profile.start_ns
+    usual = expected_at(start_ns + BIN_NS // 2 + np.arange(count) * BIN_NS)
+    for column in (0, 2):
+        told = first.profile.grid[:, column]
+        assert np.median(np.abs(told / usual[:, column] - 1)) < 0.03
+        assert not np.array_equal(told, profile.profile.grid[:, column])
+    assert np.array_equal(first.profile.grid[:, 1], profile.profile.grid[:, 1])
+    # Kept from the fit before, not decomposed again.
+    assert np.array_equal(second.profile.grid[:, 2], first.profile.grid[:, 2])
+    assert len(ids) == 3
 
 
 async def test_an_empty_store_is_no_failure(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from sentinel.core.baseline import fit_fourier_or_profile
 from sentinel.core.model import Kind, PageReason
 from sentinel.core.scoring import ScoringSettings
 from sentinel.errors import InputTooLargeError
@@ -42,6 +43,14 @@ def with_incidents(name: str, seed: int) -> PlainSeries:
 
 def pages_of(*series: PlainSeries) -> list[ReplayedPage]:
     return replay(series, kind=Kind.GAUGE, settings=SETTINGS).pages
+
+
+def test_the_curve_finds_them_too_and_is_another_expectation() -> None:
+    given = [with_incidents("orders", 1)]
+    plain = replay(given, kind=Kind.GAUGE, settings=SETTINGS).pages
+    curve = replay(given, kind=Kind.GAUGE, settings=SETTINGS, fit=fit_fourier_or_profile).pages
+    assert [page.start_s for page in curve] == [page.start_s for page in plain]
+    assert [page.expected for page in curve] != [page.expected for page in plain]
 
 
 def test_labelled_incidents_are_paged_at_their_first_sample_and_nothing_else_is() -> None:
