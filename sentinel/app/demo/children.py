@@ -12,7 +12,7 @@ import ctypes
 import json
 import os
 import signal
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -109,7 +109,7 @@ class Children:
                 stderr=log,
                 env={**os.environ, **ours, **environment},
                 start_new_session=True,
-                preexec_fn=_end_with_parent,  # noqa: PLW1509, RUF100  # one thread here; nothing is locked
+                preexec_fn=_tie_to(os.getpid()),  # noqa: PLW1509, RUF100  # one thread here; nothing is locked
             )
 
     async def watch(self, *names: str) -> None:
@@ -165,5 +165,16 @@ async def wait_for_json(path: Path, child: Child, *, timeout_s: float) -> dict[s
     raise ChildError(msg)
 
 
-def _end_with_parent() -> None:
-    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+def _tie_to(parent_pid: int) -> Callable[[], None]:
+    """What a child does before it becomes the program: ask the kernel to end it with the demo.
+
+    A demo that was killed before the child had asked would leave it running for ever, so it looks once more after.
+    """
+    prctl = ctypes.CDLL(None, use_errno=True).prctl  # resolved before the fork
+
+    def end_with_parent() -> None:
+        prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+        if os.getppid() != parent_pid:
+            os._exit(1)
+
+    return end_with_parent
