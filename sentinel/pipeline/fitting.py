@@ -49,6 +49,8 @@ PRIME_DAYS = 14
 """How much history a series is primed with; the scales remember as many days."""
 
 _TILE_SERIES = 400
+_READ_SERIES = 2000
+"""100 MB of six weeks. Stored chunks hold all series: with 10,000 of them a reading takes longer than the fit of a tile."""
 _FORMAT = 1
 _ENOUGH_CALLS = 1e6
 """A stored window of 5 minutes was made of windows that counted; it is not judged by its calls again."""
@@ -179,10 +181,7 @@ def fit_payload(
     ready = _ready_series(reader, step_ns=step_ns)
     profiles: list[Profile] = []
     rows: list[DetectorState] = []
-    for first in range(0, len(ids), _TILE_SERIES):
-        history = _history(reader, ids[first : first + _TILE_SERIES], now_ns=now_ns)
-        if history is None:
-            continue
+    for history in _histories(reader, ids, now_ns=now_ns):
         profile = chosen.over(fit_profile(history, at_ns=now_ns, version=version), history)
         profiles.append(_known(profile))
         unready = ~np.isin(history.series, ready)
@@ -264,6 +263,19 @@ def _ready_series(reader: HistoryReader, *, step_ns: int) -> NDArray[np.int64]:
         if state.detector.step_ns == step_ns:
             return state.ready()
     return np.zeros(0, np.int64)
+
+
+def _histories(
+    reader: HistoryReader, ids: NDArray[np.int64], *, now_ns: int
+) -> Iterator[WindowBlock]:
+    """The history of all series, some hundred at a time; it is read for some thousand, because each reading goes through all of it."""
+    for first in range(0, len(ids), _READ_SERIES):
+        history = _history(reader, ids[first : first + _READ_SERIES], now_ns=now_ns)
+        if history is None:
+            continue
+        number = np.arange(history.series_count) // _TILE_SERIES
+        for tile in range(number[-1] + 1):
+            yield history.select(number == tile)
 
 
 def _history(reader: HistoryReader, ids: NDArray[np.int64], *, now_ns: int) -> WindowBlock | None:

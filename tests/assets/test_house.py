@@ -21,7 +21,7 @@ LOCKS = sorted((ROOT / "requirements").glob("*.txt"))
 TARGETS = {
     *("install", "demo", "test", "test-full", "system-deps"),
     *("bench", "bench-ingest", "bench-tick", "bench-memory", "bench-server", "bench-store"),
-    *("bench-detection", "bench-forecast"),
+    *("bench-detection", "bench-forecast", "bench-fit"),
 }
 REGISTRIES = re.compile(
     r"pypi\.org|pythonhosted\.org|npmjs\.|crates\.io|proxy\.golang\.org|deb\.debian\.org|docker\.io",

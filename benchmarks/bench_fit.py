@@ -1,0 +1,152 @@
+"""What a fit costs in its child: reading the history, the profile or the curve, and priming series that are new.
+
+Method: a store with 28 days of five-minute windows in a temporary folder, the very child that the sidecar starts, once for each
+row. `refit` is what happens every hour: all series are ready, nothing is primed. Time is the child's own, its start included;
+memory is its highest. Goal: 10,000 series in 10 s on two cores.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+from benchmarks.machine import describe
+
+_DAYS = 28
+_STEP_NS = 10_000_000_000
+_DAY_NS = 86_400_000_000_000
+_END_NS = 1_789_948_800_000_000_000
+_GOAL_S = 10.0
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--series", type=int, default=10_000)
+    parser.add_argument("--build", metavar="DIR", help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.build:
+        build(args.build, args.series)
+        return
+    print(f"{describe()}; {args.series:,} series of {_DAYS} days; goal for 10,000: {_GOAL_S:g} s")
+    with tempfile.TemporaryDirectory(prefix="bench_fit_") as folder:
+        # In a process of its own: a child's highest memory is never told as less than its parent's.
+        command = [sys.executable, "-m", "benchmarks.bench_fit", "--series", str(args.series)]
+        subprocess.run([*command, "--build", folder], check=True)
+        for name, model in (("first fit, profile", "profile"), ("first fit, fourier", "fourier")):
+            measure(name, folder, model=model, series_count=args.series)
+        make_ready(folder)
+        for name, model in (("refit, profile", "profile"), ("refit, fourier", "fourier")):
+            measure(name, folder, model=model, series_count=args.series)
+
+
+def measure(name: str, folder: str, *, model: str, series_count: int) -> None:
+    """Run the child once and print what it took."""
+    from dataclasses import asdict
+
+    from sentinel.core.baseline import Model, ModelRule
+    from sentinel.core.scoring import ScoringSettings
+    from sentinel.pipeline.fitting import settings_to_plain
+    from sentinel.pipeline.models import ModelSettings
+
+    request = {
+        "directory": folder,
+        "now_ns": _END_NS,
+        "version": 1,
+        "step_ns": _STEP_NS,
+        "scoring": settings_to_plain(ScoringSettings()),
+        "models": asdict(ModelSettings(rules=(ModelRule(model=Model(model)),))),
+    }
+    with tempfile.TemporaryFile() as answer, tempfile.TemporaryFile() as asked:
+        asked.write(json.dumps(request).encode())
+        asked.seek(0)
+        started_s = time.perf_counter()
+        child = subprocess.Popen(
+            [sys.executable, "-I", "-m", "sentinel.app.fit_worker"],
+            stdin=asked,
+            stdout=answer,
+            env={"PATH": os.environ.get("PATH", ""), "OPENBLAS_NUM_THREADS": "1"},
+        )
+        _, status, usage = os.wait4(child.pid, 0)
+        wall_s = time.perf_counter() - started_s
+        child.returncode = os.waitstatus_to_exitcode(status)
+        if child.returncode:
+            raise SystemExit(f"the child ended with {child.returncode}")
+        size = answer.seek(0, os.SEEK_END)
+    cpu_s = usage.ru_utime + usage.ru_stime
+    print(
+        f"  {name:20} {wall_s:6.1f} s, {cpu_s:6.1f} s of a processor ({cpu_s / series_count * 1e3:.2f} ms/series),"
+        f" {usage.ru_maxrss / 1024:.0f} MB at most, a fit of {size / 1e6:.0f} MB",
+        flush=True,
+    )
+
+
+def make_ready(folder: str) -> None:
+    """Store a state in which all series can be judged, in a process of its own."""
+    code = f"from benchmarks.bench_fit import store_ready_state as go\ngo({str(folder)!r})"
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[1])
+
+
+def store_ready_state(folder: str) -> None:
+    """As after weeks: every series has a level and a spread."""
+    import numpy as np
+
+    from benchmarks.bench_store import opened
+    from sentinel.core.decide import DecisionSettings, new_decision_state
+    from sentinel.core.scoring import new_state
+    from sentinel.ports import Snapshot
+
+    store = opened(folder)
+    ids = np.array([row.series_id for row in store.series()])
+    detector = new_state(ids, step_ns=_STEP_NS, base_cut=4.0)
+    detector.level[:] = 0.0
+    detector.scale[:] = 1.0
+    state = new_decision_state(step_ns=_STEP_NS, settings=DecisionSettings())
+    state = state.primed(detector, settings=DecisionSettings().scoring)
+    store.save_state(Snapshot(at_ns=_END_NS, version=1, payload=state.to_bytes()))
+    store.close()
+
+
+def build(folder: str, series_count: int) -> None:
+    """Fill a store: a third traffic, errors and latency each, a day at a time."""
+    import numpy as np
+
+    from benchmarks.bench_store import keys, opened
+    from sentinel.core.model import WindowBlock
+    from sentinel.pipeline.backfill import STEP_NS
+
+    store = opened(folder)
+    ids = np.array(store.register(keys(series_count), now_ns=_END_NS))
+    rng = np.random.default_rng(1)
+    level = rng.lognormal(3.0, 1.0, series_count).astype(np.float32)
+    kind = (np.arange(series_count) % 3).astype(np.int8)
+    level[kind == 1] = 0.01
+    per_day = _DAY_NS // STEP_NS
+    phase = 2 * np.pi * np.arange(per_day) / per_day
+    shape = (1 + 0.5 * np.sin(phase)).astype(np.float32)[:, None]
+    for day in range(_DAYS):
+        noise = rng.standard_normal((per_day, series_count), np.float32)
+        value = np.abs(level * shape * (1 + 0.05 * noise))
+        store.append_history(
+            WindowBlock(
+                start_ns=_END_NS - (_DAYS - day) * _DAY_NS,
+                step_ns=STEP_NS,
+                series=ids,
+                kind=kind,
+                value=value,
+                weight=np.full(value.shape, 3000, np.float32),
+                heard=np.ones(value.shape, np.bool_),
+            )
+        )
+    store.close()
+
+
+if __name__ == "__main__":
+    main()
