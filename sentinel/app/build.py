@@ -10,6 +10,7 @@ from sentinel import __version__
 from sentinel.app.config import Mode, SentinelConfig
 from sentinel.app.lifecycle import Lifecycle
 from sentinel.app.registry import Receiver, addresses_of, make_destinations, make_receivers
+from sentinel.app.sections import to_ns
 from sentinel.core.decide import DecisionSettings
 from sentinel.core.model import Incident, Page
 from sentinel.core.normalise import require_fast_protobuf
@@ -69,7 +70,9 @@ class Application:
         self.receivers: dict[str, Receiver] = make_receivers(
             config.receivers, self.ingest, surroundings
         )
-        self.web = WebServer(config.web, surroundings, verdicts=self, incidents=self, status=self)
+        self.web = WebServer(
+            config.web, surroundings, verdicts=self, incidents=self, status=self, words=self
+        )
         # Downstream first; the web stands before all, so that probes see what start-up waits for.
         self.lifecycle = Lifecycle(
             [
@@ -118,6 +121,7 @@ class Application:
                 incidents,
                 after_silence_window_count=config.series.series_settings().partial_window_count
                 + 1,
+                adopt_after_ns=to_ns(config.scoring.learning_freeze_max),
             ),
         )
 
@@ -145,6 +149,10 @@ class Application:
     async def incidents(self, *, limit: int, open_only: bool) -> list[Incident]:
         """Newest first."""
         return await self.store.run(self.store.sync.incidents, limit=limit, open_only=open_only)
+
+    async def accept(self, incident_id: str, *, by: str, accepted: bool) -> Incident | None:
+        """Take a person's word on an incident; see `Evaluate.accept`."""
+        return await self.evaluate.accept(incident_id, by=by, accepted=accepted)
 
     def status(self) -> Status:
         """The present state of the process."""

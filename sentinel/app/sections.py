@@ -72,8 +72,8 @@ class ScoringConfig:
     )
     gauge: KindConfig = setting(_kind_default(Kind.GAUGE), help="Any other number.")
     learning_freeze_max: Duration = setting(
-        Duration(ScoringSettings().freeze_s),
-        help="A change that lasts longer than this is learnt, although its incident is still open.",
+        Duration(IncidentSettings().adopt_after_ns / 1e9),
+        help="A change that has lasted this long is the new normal, though nobody said so: it is expected from then on, and its incident ends, telling so. A share of errors or a latency that breaks a static limit is not.",
     )
 
     def settings(self, sensitivity: Sensitivity) -> ScoringSettings:
@@ -86,7 +86,6 @@ class ScoringConfig:
         }
         return ScoringSettings(
             cut_scale=sensitivity.cut_scale,
-            freeze_s=self.learning_freeze_max,
             rules={kind: config.rule(KIND_RULES[kind]) for kind, config in chosen.items()},
         )
 

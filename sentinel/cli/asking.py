@@ -1,4 +1,4 @@
-"""How commands ask a running sidecar: one bounded GET, no redirects, no proxy from the environment."""
+"""How commands ask a running sidecar: one bounded request, no redirects, no proxy from the environment."""
 
 from __future__ import annotations
 
@@ -65,15 +65,17 @@ def address_of(args: argparse.Namespace) -> str:
     return f"{scheme}://{f'[{host}]' if ':' in host else host}:{listen.port}"
 
 
-def add_token(parser: argparse.ArgumentParser) -> None:
-    """The option for pages that ask who reads them."""
+def add_token(parser: argparse.ArgumentParser, what: str = "read") -> None:
+    """The option for pages that ask who reads them, or does `what` else."""
     parser.add_argument(
-        "--token-file", type=Path, metavar="FILE", help="file with a token that may read"
+        "--token-file", type=Path, metavar="FILE", help=f"file with a token that may {what}"
     )
 
 
-def ask(args: argparse.Namespace, path: str) -> dict[str, Any]:
-    """The JSON object at `path`.
+def ask(
+    args: argparse.Namespace, path: str, *, said: dict[str, str] | None = None
+) -> dict[str, Any]:
+    """The JSON object at `path`; with `said`, what it answers to that.
 
     Raises:
         UnreachableError: there is no answer in time, or none that a sidecar gives; or the token's file
@@ -82,13 +84,15 @@ def ask(args: argparse.Namespace, path: str) -> dict[str, Any]:
     """
     url = address_of(args) + path
     token = _token(args.token_file) if args.token_file else ""
-    status, body = get(url, token=token, timeout_s=args.timeout)
+    status, body = get(url, token=token, timeout_s=args.timeout, said=said)
     try:
         document = json.loads(body)
     except (ValueError, RecursionError):
         document = None
     if status != 200:
         detail = document.get("error", "") if isinstance(document, dict) else ""
+        if isinstance(detail, dict):
+            detail = str(detail.get("message", ""))
         raise RefusedError(detail or "the sidecar refused", status=status, endpoint=url)
     if not isinstance(document, dict):
         msg = f"{url} did not answer as a sidecar does"
@@ -96,14 +100,16 @@ def ask(args: argparse.Namespace, path: str) -> dict[str, Any]:
     return document
 
 
-def get(url: str, *, token: str = "", timeout_s: float) -> tuple[int, bytes]:
-    """Status and body of one bounded GET.
+def get(
+    url: str, *, token: str = "", timeout_s: float, said: dict[str, str] | None = None
+) -> tuple[int, bytes]:
+    """Status and body of one bounded GET, or POST of what is said.
 
     Raises:
         UnreachableError: there is no answer in time; the message says why.
     """
     try:
-        return asyncio.run(_fetch(url, token=token, timeout_s=timeout_s))
+        return asyncio.run(_fetch(url, token=token, timeout_s=timeout_s, said=said))
     except TimeoutError:
         reason = "no answer in time"
     except OSError as error:
@@ -144,8 +150,10 @@ def _token(path: Path) -> str:
     raise UnreachableError(msg)
 
 
-async def _fetch(url: str, *, token: str, timeout_s: float) -> tuple[int, bytes]:
-    """One bounded GET; OSError or TimeoutError, in words of ours, when there is no answer."""
+async def _fetch(
+    url: str, *, token: str, timeout_s: float, said: dict[str, str] | None
+) -> tuple[int, bytes]:
+    """One bounded request; OSError or TimeoutError, in words of ours, when there is no answer."""
     # Imported here: the grammar is built without a client.
     import aiohttp
 
@@ -154,7 +162,13 @@ async def _fetch(url: str, *, token: str, timeout_s: float) -> tuple[int, bytes]
     try:
         async with (
             aiohttp.ClientSession(timeout=timeout, trust_env=False) as session,
-            session.get(url, headers=headers, allow_redirects=False) as reply,
+            session.request(
+                "GET" if said is None else "POST",
+                url,
+                headers=headers,
+                json=said,
+                allow_redirects=False,
+            ) as reply,
         ):
             chunks: list[bytes] = []
             size_bytes = 0

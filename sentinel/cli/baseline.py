@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import getpass
 import json
 import logging
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -12,7 +14,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from sentinel.cli.asking import add_address, add_token, ask
+from sentinel.cli.incidents import LIMIT_MAX
 from sentinel.cli.options import add_output, unreadable
+from sentinel.core.model import BY_LENGTH_MAX
 from sentinel.errors import InputError, MalformedInputError, StoreLockedError
 from sentinel.history import OpenMetricsFile, SeriesNumbers, read_long
 from sentinel.pipeline.backfill import STEP_NS, Backfill, BackfillSummary
@@ -20,6 +25,7 @@ from sentinel.runtime.catalogue import CATALOGUE
 from sentinel.runtime.clock import SystemClock
 from sentinel.runtime.component import Surroundings
 from sentinel.runtime.config_text import printable
+from sentinel.runtime.logging import escape
 from sentinel.runtime.metrics import Metrics
 from sentinel.storage.sqlite import SqliteStore, StoreConfig, StoreReader
 
@@ -27,6 +33,22 @@ _DONE = 0
 _WRONG = 1
 _CANNOT_TELL = 3
 _HEAD_BYTES = 4096
+_WORDS = {
+    "include": "say that what an incident shows is the new normal",
+    "exclude": "take back that what an incident showed was normal",
+}
+_ABOUT_WORDS = {
+    "include": (
+        "An open incident ends with the next window, and its level is expected from then on. What was seen while it"
+        " was open counts as history, also of one that is over."
+    ),
+    "exclude": "What was seen while the incident was open does not count as history any more.",
+}
+_WORD_CODES = "Exit codes: 0 stored, 1 no such incident or refused, 2 usage, 3 not reachable."
+_AFTER_WORD = {
+    "include": "Stored. What was seen in it counts as history from the next fit on.",
+    "exclude": "Stored. What was seen in it does not count as history from the next fit on.",
+}
 _AFTER_BACKFILL = "Stored. Start the sidecar; it fits at once."
 _AFTER_DRY_RUN = "Dry run: all of it can be stored, and nothing was."
 
@@ -35,7 +57,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     """Add the command to the grammar."""
     parser = subparsers.add_parser(
         "baseline",
-        help="bring past data into a store, or show what it holds",
+        help="bring past data into a store, show what it holds, say what is normal",
         description="Exit codes: 0 done, 1 the data is wrong, 2 usage, 3 the store cannot be used.",
     )
     actions = parser.add_subparsers(title="actions", metavar="ACTION", required=True)
@@ -67,6 +89,23 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     _add_common(backfill)
     backfill.set_defaults(run=run_backfill)
+
+    for name, what in _WORDS.items():
+        word = actions.add_parser(
+            name, help=what, description=f"{_ABOUT_WORDS[name]} {_WORD_CODES}"
+        )
+        word.add_argument(
+            "incident_id",
+            metavar="INCIDENT",
+            help="as sentinel incidents lists it; the first letters of its id are enough",
+        )
+        word.add_argument(
+            "--by", type=_by, metavar="NAME", help="who says so (default: the user's name)"
+        )
+        add_address(word)
+        add_token(word, "change things")
+        # It is answered when the next window is stored.
+        word.set_defaults(run=run_word, word=name, timeout=60.0)
 
     show = actions.add_parser("show", help="what a store holds: series, history, fits")
     _add_common(show)
@@ -136,6 +175,35 @@ def run_show(args: argparse.Namespace) -> int:
         ]
     _print(args.output, report)
     return _DONE
+
+
+def run_word(args: argparse.Namespace) -> int:
+    """Tell a running sidecar what is normal, and print what it made of it."""
+    listed = ask(args, f"/api/v1/incidents?limit={LIMIT_MAX}")["incidents"]
+    found = [one["id"] for one in listed if one["id"].startswith(args.incident_id)]
+    if len(found) != 1:
+        many = f"{len(found)} incidents begin with" if found else "there is no incident"
+        _say(f"{many} {args.incident_id} among the newest {LIMIT_MAX}")
+        return _WRONG
+    said = {"id": found[0], "by": args.by or _user()}
+    one = ask(args, f"/api/v1/incidents/{args.word}", said=said)["incident"]
+    print(escape(one["summary"]))
+    print(_AFTER_WORD[args.word])
+    return _DONE
+
+
+def _by(text: str) -> str:
+    if not text.strip() or len(text) > BY_LENGTH_MAX or not text.isprintable():
+        msg = f"must be 1 to {BY_LENGTH_MAX} printable characters"
+        raise argparse.ArgumentTypeError(msg)
+    return text.strip()
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()[:BY_LENGTH_MAX]
+    except (KeyError, OSError):  # a user id without a name, as containers have
+        return f"user {os.getuid()}"
 
 
 def _say(sentence: str) -> None:

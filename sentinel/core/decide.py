@@ -11,7 +11,7 @@ blocks gives the same verdicts, transitions and state to the last bit:
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -23,6 +23,7 @@ from sentinel.core.incidents import from_bytes as tracker_from_bytes
 from sentinel.core.incidents import set_back as put_tracker_back
 from sentinel.core.incidents import to_bytes as tracker_to_bytes
 from sentinel.core.model import (
+    Acceptance,
     ExpectationBlock,
     Page,
     SeriesKey,
@@ -34,8 +35,10 @@ from sentinel.core.scoring import (
     DetectorState,
     Grid,
     ScoringSettings,
+    adopt_level,
     advance,
     copy_rows,
+    hasten_back,
     learn,
     new_state,
     pass_gap,
@@ -188,6 +191,7 @@ def decide(
     keys: Mapping[int, SeriesKey],
     settings: DecisionSettings,
     attach: Attach | None = None,
+    accepted: Sequence[Acceptance] = (),
 ) -> Decision:
     """Judge the windows of a block, follow incidents through them, and learn from them.
 
@@ -198,6 +202,7 @@ def decide(
         keys: names by series id; every series of the block has one.
         settings: see there.
         attach: adds evidence to what pages.
+        accepted: what people said of open incidents.
 
     Raises:
         ValueError: the block is on another grid or begins before windows already decided.
@@ -229,7 +234,12 @@ def decide(
             settings=settings.scoring,
         )
         taken, before = 0, frozen
-        while taken < piece.window_count and np.array_equal(frozen, before):
+        settled = returned = np.zeros(0, np.int64)
+        while (
+            taken < piece.window_count
+            and not (settled.size or returned.size)
+            and np.array_equal(frozen, before)
+        ):
             stride = _stride(tracker, scored.verdicts, taken, settings.incidents)
             tracked = track(
                 tracker,
@@ -239,14 +249,20 @@ def decide(
                 settings.incidents,
                 attach,
                 usual=expectation.expected[at + taken : at + taken + stride],
+                accepted=accepted,
             )
             tracker, frozen = tracked.state, tracked.frozen
+            settled, returned = tracked.settled, tracked.returned
             transitions.extend(tracked.transitions)
             pages.extend(tracked.pages)
             taken += stride
         learn(
             detector, scored, window_count=taken, open_incident=before, settings=settings.scoring
         )
+        if settled.size:
+            adopt_level(detector, settled)
+        if returned.size:
+            hasten_back(detector, returned, scored.residual[taken - 1])
         verdicts.append(scored.verdicts.windows(0, taken))
         at += taken
     return Decision(

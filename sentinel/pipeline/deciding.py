@@ -5,7 +5,7 @@ Live evaluation and taking up after a restart both go through it, so that they c
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import ParamSpec, Protocol, TypeVar
 
@@ -16,7 +16,7 @@ from sentinel.core.decide import (
     new_decision_state,
 )
 from sentinel.core.incidents import Attach, TrackerState, published
-from sentinel.core.model import Incident, SeriesKey, WindowBlock
+from sentinel.core.model import Acceptance, Incident, SeriesKey, WindowBlock
 from sentinel.pipeline.fit import Fit
 from sentinel.ports import BaselineStore, IncidentStore, SeriesStore, Snapshot
 
@@ -100,7 +100,9 @@ class Deciding:
         """The baseline in effect, or None before the first."""
         return None if self.fit is None else self.fit.version
 
-    def decide(self, block: WindowBlock, *, attach: Attach) -> Decision:
+    def decide(
+        self, block: WindowBlock, *, attach: Attach, accepted: Sequence[Acceptance] = ()
+    ) -> Decision:
         """Decide a window that follows the last one."""
         decision = decide(
             self.state,
@@ -109,6 +111,7 @@ class Deciding:
             keys=self.keys,
             settings=self.settings,
             attach=attach,
+            accepted=accepted,
         )
         self.state = decision.state
         return decision

@@ -9,6 +9,7 @@ been put back: decisions go on from there, and what was stored beyond stays unti
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -29,6 +30,7 @@ from sentinel.core.model import (
 )
 from sentinel.core.series import ClosedWindow, ClosedWindows, to_block
 from sentinel.errors import StoreError, StoreFullError
+from sentinel.pipeline.accepting import Accepting
 from sentinel.pipeline.deciding import Deciding, FitSource, LiveSeries, StoreThread
 from sentinel.pipeline.incident_log import IncidentLog
 from sentinel.pipeline.resume import resume
@@ -40,6 +42,9 @@ _PAGES_WAITING_MAX = 1000
 _INCIDENTS_WAITING_MAX = 1000
 _NOTES_WAITING_MAX = 1000
 _AHEAD_COUNTED_MAX = 10_000
+_INCIDENTS_ASKED_MAX = 10_000
+_WINDOWS_WAITED = 3
+_LATENESS_WAITED_S = 15.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,6 +107,7 @@ class Evaluate:
         self._snapshot_due_ns = 0
         self._waiting: deque[Page] = deque()
         self._changed: dict[str, Incident] = {}
+        self._accepting = Accepting()
         self._notes: deque[str] = deque(maxlen=_NOTES_WAITING_MAX)
         self._last_end_ns = 0
         self._started = False
@@ -165,6 +171,35 @@ class Evaluate:
         """The present state."""
         return self._health.current
 
+    async def accept(self, incident_id: str, *, by: str, accepted: bool) -> Incident | None:
+        """Take a person's word that what an incident shows is the new normal, or take that back.
+
+        Returns:
+            The incident once it is stored so, or None where there is none of this id.
+
+        Raises:
+            NotAcceptableError: nothing of it could be normal.
+            OverloadedError: too many such words wait.
+            TimeoutError: no window was stored in time; what was said still waits for the next.
+        """
+        recent = await self._store.run(self._store.sync.incidents, limit=_INCIDENTS_ASKED_MAX)
+        for open_now in self._deciding.state.tracker.open_incidents():
+            if open_now.incident_id == incident_id:
+                recent = [open_now]
+        incident = next((one for one in recent if one.incident_id == incident_id), None)
+        if incident is None:
+            return None
+        heard, changed = self._accepting.say(
+            incident, by=by, accepted=accepted, now_ns=self._surroundings.clock.now_ns()
+        )
+        if changed is not None:
+            self._changed[incident_id] = changed
+        wait_s = _WINDOWS_WAITED * self._deciding.step_ns / 1e9 + _LATENESS_WAITED_S
+        stored = await asyncio.wait_for(heard, wait_s)
+        # What counts as history has changed.
+        self._fits.request()
+        return stored
+
     async def on_closed(self, closed: ClosedWindows) -> None:
         """Decide closed windows in order; the next stage of ingest."""
         for window in closed.windows:
@@ -186,14 +221,16 @@ class Evaluate:
         self._remember_evidence(window)
         clock = self._surroundings.clock
         started_s = clock.monotonic_s()
-        decision = self._deciding.decide(block, attach=self._evidence.attach)
+        accepted = self._accepting.acceptances()
+        decision = self._deciding.decide(block, attach=self._evidence.attach, accepted=accepted)
         self._surroundings.metrics.observe(
             "sentinel_decide_seconds", clock.monotonic_s() - started_s
         )
         self._incident_log.note(decision)
         await self._store_tick(block, decision)
         self._show(block, decision)
-        if block.end_ns >= self._snapshot_due_ns:
+        # What a person said is not derived from windows: deciding them again must not begin before it.
+        if block.end_ns >= self._snapshot_due_ns or accepted:
             await self._save_state(block.end_ns)
 
     async def _set_back(self, at_ns: int) -> None:
@@ -296,6 +333,7 @@ class Evaluate:
                 self._pages_unstored(tuple(self._waiting))
             return
         self._waiting.clear()
+        self._accepting.stored(tick.incidents)
         self._changed.clear()
         self._notes.clear()
         self._last_end_ns = block.end_ns

@@ -5,7 +5,7 @@ from __future__ import annotations
 from sentinel.core.decide import Decision
 from sentinel.core.incidents import primary
 from sentinel.core.incidents.text import one_line, quantity
-from sentinel.core.model import Incident, PageReason, TransitionKind
+from sentinel.core.model import Incident, PageReason, Resolution, TransitionKind
 from sentinel.runtime.component import Surroundings
 
 _LINES_A_MINUTE_MAX = 20
@@ -50,6 +50,7 @@ class IncidentLog:
                     "kind": incident.kind.value,
                     "severity": incident.severity.value,
                     **_measured(incident),
+                    **_settled(incident),
                     "page": _page_word(
                         transition.kind, is_paged=transition.incident.incident_id in paged
                     ),
@@ -79,6 +80,17 @@ def _measured(incident: Incident) -> dict[str, str]:
         ),
         "value": quantity(member.value, member.key),
         "expected": quantity(member.expected, member.key),
+    }
+
+
+def _settled(incident: Incident) -> dict[str, str]:
+    if incident.resolution is Resolution.QUIET:
+        return {}
+    by = one_line(incident.accepted_by, characters_max=100)
+    return {
+        "resolution": incident.resolution.value,
+        "level": one_line(incident.settled, characters_max=100),
+        **({"by": by} if by else {}),
     }
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 from sentinel.core.decide import DecisionState
 from sentinel.core.incidents import first_and_next_pages, taken_up
-from sentinel.core.model import Incident, WindowBlock
+from sentinel.core.model import Acceptance, Incident, Resolution, WindowBlock
 from sentinel.core.series.watermark import STEP_MAX_NS
 from sentinel.pipeline.deciding import Deciding, FitSource, LiveSeries, StoreThread
 from sentinel.pipeline.fit import Fit
@@ -166,9 +166,13 @@ class _Resuming:
         return taken.taken_up_count
 
     async def _decide_again(self, from_ns: int, *, until_ns: int, fits: Sequence[Fit]) -> int:
-        attach = _Recalled(
-            await self._store.run(self._store.sync.incidents, limit=_INCIDENTS_RECALLED)
-        )
+        recent = await self._store.run(self._store.sync.incidents, limit=_INCIDENTS_RECALLED)
+        attach = _Recalled(recent)
+        accepted = [
+            Acceptance(incident_id=one.incident_id, by=one.accepted_by, at_ns=one.resolved_ns)
+            for one in recent
+            if one.resolution is Resolution.ACCEPTED and one.resolved_ns is not None
+        ]
         step_ns = self._deciding.step_ns
         blocks = await self._store.run(
             lambda: list(
@@ -186,7 +190,7 @@ class _Resuming:
                     fit = pending.pop(0)
                     if fit.version > (self._deciding.fit_version or 0):
                         self._deciding.take_fit(fit)
-                self._deciding.decide(window, attach=attach)
+                self._deciding.decide(window, attach=attach, accepted=accepted)
                 self._last_end_ns = window.end_ns
                 self._recall_live(window)
                 decided_count += 1

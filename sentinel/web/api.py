@@ -169,6 +169,11 @@ def describe_incident(incident: Incident) -> dict[str, object]:
         "state": incident.state.value,
         "opened": iso_time(incident.opened_ns),
         "paged": iso_time(incident.paged_ns),
+        "resolution": None if incident.resolved_ns is None else incident.resolution.value,
+        "level": incident.settled,
+        "accepted": None
+        if incident.accepted_ns is None
+        else {"at": iso_time(incident.accepted_ns), "by": incident.accepted_by},
         "resolved": None if incident.resolved_ns is None else iso_time(incident.resolved_ns),
         **_words(incident),
         # Which of the members the page speaks of first: not always the strangest.

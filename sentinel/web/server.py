@@ -23,7 +23,8 @@ from sentinel.web.index_page import index
 from sentinel.web.metrics import MetricsPages
 from sentinel.web.replies import render_error
 from sentinel.web.scope import PATTERN_LENGTH_MAX, SeriesScope
-from sentinel.web.sources import IncidentSource, StatusSource, VerdictSource
+from sentinel.web.sources import AcceptSource, IncidentSource, StatusSource, VerdictSource
+from sentinel.web.words import WordPages
 
 _PATTERN_COUNT_MAX = 100
 
@@ -94,6 +95,7 @@ class WebServer:
         verdicts: VerdictSource,
         incidents: IncidentSource,
         status: StatusSource,
+        words: AcceptSource,
     ) -> None:
         self._health = HealthRecord(surroundings.clock)
         metrics = MetricsPages(
@@ -111,6 +113,11 @@ class WebServer:
             _page("/metrics/series", metrics.series, AccessScope.READ),
             *(_page(path, handler, AccessScope.READ) for path, handler in api.handlers.items()),
         ]
+        if _may_change(config.listen):
+            routes += [
+                Route(path=path, methods={hdrs.METH_POST: handler}, scope=AccessScope.ADMIN)
+                for path, handler in WordPages(words).handlers.items()
+            ]
         allowed = loopback_hosts(config.listen)
         self._main = HttpServer(
             self.name,
@@ -175,6 +182,13 @@ class WebServer:
     def health(self) -> Health:
         """The present state."""
         return self._health.current
+
+
+def _may_change(listen: ListenConfig) -> bool:
+    """Whether the pages that change anything are served: where no token is asked at all, or one is for this."""
+    return listen.tokens.opens(AccessScope.ADMIN) or (
+        listen.is_loopback and not listen.tokens.pairs()
+    )
 
 
 def _probe_routes(health: HealthPages, metrics: MetricsPages) -> list[Route]:

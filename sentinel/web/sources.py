@@ -49,6 +49,19 @@ class IncidentSource(Protocol):
         ...
 
 
+class AcceptSource(Protocol):
+    """Who hears what people say of incidents."""
+
+    async def accept(self, incident_id: str, *, by: str, accepted: bool) -> Incident | None:
+        """The incident once it is stored so; None where there is none of this id.
+
+        Raises:
+            SentinelError: nothing of it could be normal; an OverloadedError says that it was not heard now.
+            TimeoutError: it is not stored yet.
+        """
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Status:
     """How the process is.

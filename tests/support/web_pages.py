@@ -18,6 +18,7 @@ class Pages:
         self.latest: LatestVerdicts | None = None
         self.found: list[Incident] = []
         self.ready = True
+        self.said: list[tuple[str, str, bool]] = []
 
     def latest_verdicts(self) -> LatestVerdicts | None:
         """What the test set."""
@@ -26,6 +27,11 @@ class Pages:
     async def incidents(self, *, limit: int, open_only: bool) -> list[Incident]:
         """What the test set, up to the limit."""
         return self.found[:limit]
+
+    async def accept(self, incident_id: str, *, by: str, accepted: bool) -> Incident | None:
+        """The incident as said, at once."""
+        self.said.append((incident_id, by, accepted))
+        return next((one for one in self.found if one.incident_id == incident_id), None)
 
     def status(self) -> Status:
         """A process with one component."""
@@ -55,6 +61,7 @@ async def serve_pages(
         verdicts=pages,
         incidents=pages,
         status=pages,
+        words=pages,
     )
     await server.start()
     try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence, Set
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -11,6 +11,7 @@ from sentinel.core.incidents.hysteresis import is_quiet
 from sentinel.core.incidents.pages import after_page, reason_to_page
 from sentinel.core.incidents.rendering import page_of
 from sentinel.core.incidents.settings import IncidentSettings
+from sentinel.core.incidents.settling import Settled
 from sentinel.core.incidents.state import TrackerState
 from sentinel.core.incidents.storm import forget_old, may_page, paged, summarise
 from sentinel.core.model import (
@@ -19,6 +20,7 @@ from sentinel.core.model import (
     IncidentState,
     Page,
     PageReason,
+    Resolution,
     Transition,
     TransitionKind,
 )
@@ -64,6 +66,7 @@ class Moved:
 def page_window(
     state: TrackerState,
     moved: Moved,
+    settled: Mapping[str, Settled],
     *,
     end_ns: int,
     step_ns: int,
@@ -79,12 +82,13 @@ def page_window(
     held: list[Incident] = []
     for entry in state.entries:
         incident_id = entry.incident.incident_id
-        if is_quiet(
+        new_normal = settled.get(incident_id)
+        if new_normal is not None or is_quiet(
             active_until_ns=entry.active_until_ns,
             end_ns=end_ns,
             hold_ns=_hold_of(entry, step_ns, settings),
         ):
-            transitions.append(_resolved(entry, end_ns, settings, pages))
+            transitions.append(_resolved(entry, new_normal, end_ns, settings, pages))
             continue
         fresh = incident_id in moved.opened
         reason = reason_to_page(
@@ -138,13 +142,26 @@ def _with_evidence(
 
 
 def _resolved(
-    entry: OpenIncident, end_ns: int, settings: IncidentSettings, pages: list[Page]
+    entry: OpenIncident,
+    settled: Settled | None,
+    end_ns: int,
+    settings: IncidentSettings,
+    pages: list[Page],
 ) -> Transition:
     resolved = replace(
         published(entry, members_max=settings.members_max),
         state=IncidentState.RESOLVED,
         resolved_ns=end_ns,
     )
+    if settled is not None:
+        said = settled.resolution is Resolution.ACCEPTED
+        resolved = replace(
+            resolved,
+            resolution=settled.resolution,
+            settled=settled.told,
+            accepted_ns=end_ns if said else None,
+            accepted_by=settled.by,
+        )
     if entry.sequence > 0:
         pages.append(
             page_of(

@@ -32,6 +32,7 @@ from sentinel.core.model import (
     Page,
     PageReason,
     PageStatus,
+    Resolution,
 )
 
 SUMMARY_CHARACTERS_MAX = 300
@@ -40,6 +41,11 @@ _LINE_CHARACTERS_MAX = 400
 _LISTED_MEMBERS_MAX = 3
 _SEVERITY_WORDS = ((21, "FATAL"), (17, "ERROR"), (13, "WARN"), (9, "INFO"), (1, "DEBUG"))
 _LEAD_TOLD_S = 0.5
+_NEW_NORMAL = {
+    Resolution.ACCEPTED: "From now on this is expected. What was seen while it was open counts as history.",
+    Resolution.ADOPTED: "Nobody said that it is normal, but it has lasted so long: from now on it is expected. "
+    "What was seen while it was open does not count as history.",
+}
 
 
 def page_of(
@@ -138,6 +144,8 @@ def _summary(incident: Incident, reason: PageReason, settings: IncidentSettings)
             if not settings.guards.enabled or lasted_ns >= settings.guards.forget_after_ns:
                 return f"{service}: no longer watched; it was blind from {since} on"
             return f"{service}: heard again after {lasted}; it was blind from {since} on"
+        if incident.resolution is not Resolution.QUIET:
+            return _settled(incident, service, lasted, since)
         if member is None:
             return f"{service}: back to normal after {lasted} (since {since})"
         measured = _against(member, past=True)
@@ -148,6 +156,16 @@ def _summary(incident: Incident, reason: PageReason, settings: IncidentSettings)
     prefix = {PageReason.WORSENED: "worse: ", PageReason.REMINDER: "still: "}.get(reason, "")
     measured = "" if member is None else f": {_against(member)}"
     return f"{service}: {prefix}{what}{measured}, since {since}"
+
+
+def _settled(incident: Incident, service: str, lasted: str, since: str) -> str:
+    member = primary(incident)
+    level = f": {incident.settled}" if incident.settled else ""
+    where = "" if member is None else f" ({_place(member)}, since {since})"
+    if incident.resolution is Resolution.ACCEPTED:
+        by = one_line(incident.accepted_by, characters_max=60)
+        return f"{service}: accepted as the new level by {by} after {lasted}{level}{where}"
+    return f"{service}: adopted as the new level after {lasted}{level}{where}"
 
 
 def _symptom(member: Member, *, past: bool = False) -> str:
@@ -227,7 +245,11 @@ def _description(
         parts.append(f"And {more} more series.")
     if past and incident.members:
         last_ns = max(member.last_ns for member in incident.members)
-        parts.append(f"Last out of the ordinary at {_time(last_ns, settings)}, quiet since.")
+        parts.append(
+            f"Last out of the ordinary at {_time(last_ns, settings)}, quiet since."
+            if incident.resolution is Resolution.QUIET
+            else _NEW_NORMAL[incident.resolution]
+        )
     parts.append(_moved_first(incident, settings))
     parts.extend(f"Trace: {_trace(exemplar)}" for exemplar in incident.exemplars[:1])
     parts.extend(f"Log: {_log_line(line)}" for line in incident.log_lines[:1])

@@ -73,6 +73,7 @@ class IncidentSettings:
 
     Attributes:
         hold_ns, hold_window_count: an incident resolves when all of it was quiet for the longer of both.
+        adopt_after_ns: what an incident shows is the new normal when it is still so after this long.
         blind_clear_ns: a blind source is heard again when it was heard this long.
         gauge_severity: severity of an incident made of gauges only; traffic, errors and latency are what
             users feel and always page.
@@ -97,6 +98,7 @@ class IncidentSettings:
 
     hold_ns: int = 30 * MINUTE_NS
     hold_window_count: int = 3
+    adopt_after_ns: int = 24 * HOUR_NS
     blind_clear_ns: int = MINUTE_NS
     gauge_severity: Severity = Severity.TICKET
     confirm_drops: bool = True
@@ -116,6 +118,9 @@ class IncidentSettings:
     guards: GuardSettings = field(default_factory=GuardSettings)
 
     def __post_init__(self) -> None:
+        if self.adopt_after_ns < 0:
+            msg = "the time after which a new level is adopted cannot be negative"
+            raise ValueError(msg)
         if self.hold_ns < 0 or self.hold_window_count < 1:
             msg = "the hold must be at least one window"
             raise ValueError(msg)

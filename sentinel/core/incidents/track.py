@@ -7,7 +7,7 @@ only for series that are strange, for guards that trip, and for incidents that a
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -20,9 +20,11 @@ from sentinel.core.incidents.hysteresis import Sighting, guard_score
 from sentinel.core.incidents.layout import Layout, layout_of
 from sentinel.core.incidents.paging import Attach, Moved, page_window
 from sentinel.core.incidents.settings import IncidentSettings
+from sentinel.core.incidents.settling import broke_limit, released, settled
 from sentinel.core.incidents.state import TrackerState, aligned
 from sentinel.core.incidents.stops import Thought
 from sentinel.core.model import (
+    Acceptance,
     IncidentKind,
     Kind,
     Page,
@@ -42,12 +44,17 @@ class Tracked:
         transitions: in order of time.
         pages: to be sent, in order.
         frozen: bool[S], the series that must not be learnt from because they are part of an open incident.
+        returned: int64[...], ids of the series that came back to what is usual in the last window, though what was
+            expected of them had followed a change.
+        settled: int64[...], ids of the series whose level is the new normal from the next window on.
     """
 
     state: TrackerState
     transitions: tuple[Transition, ...]
     pages: tuple[Page, ...]
     frozen: NDArray[np.bool_]
+    returned: NDArray[np.int64]
+    settled: NDArray[np.int64]
 
 
 def track(
@@ -58,6 +65,7 @@ def track(
     settings: IncidentSettings,
     attach: Attach | None = None,
     usual: NDArray[np.float64] | None = None,
+    accepted: Sequence[Acceptance] = (),
 ) -> Tracked:
     """Follow incidents through the windows of a block.
 
@@ -70,6 +78,7 @@ def track(
         keys: names by series id; every series of the block has one.
         settings: see there.
         attach: adds evidence to what pages; None adds nothing.
+        accepted: what people said of open incidents.
         usual: float64[T, S], the profile behind the verdicts; what they expected where it is not given.
     """
     if usual is None:
@@ -85,9 +94,9 @@ def track(
         layout = state.layout
     state = _after_gap(state, block, settings)
     strange_row = [bool(np.count_nonzero(row >= 1.0)) for row in verdicts.score]
-    transitions: list[Transition] = []
-    pages: list[Page] = []
+    made = _Made()
     for at in range(block.window_count):
+        made.returned.clear()
         idle = not (state.entries or state.pending or state.storm.raging or strange_row[at])
         if idle and not settings.guards.enabled:
             continue
@@ -99,13 +108,25 @@ def track(
             layout=layout,
             strange=strange_row[at],
         )
-        state = _step(state, window, settings, attach, transitions, pages)
+        state = _step(state, window, accepted, settings, attach, made)
     return Tracked(
         state=state,
-        transitions=tuple(transitions),
-        pages=tuple(pages),
-        frozen=_frozen(state, block.series),
+        transitions=tuple(made.transitions),
+        pages=tuple(made.pages),
+        frozen=_frozen(state, block.series, settings),
+        returned=block.series[made.returned],
+        settled=np.unique(np.array(made.settled, dtype=np.int64)),
     )
+
+
+@dataclass(slots=True, kw_only=True)
+class _Made:
+    """What the windows of a block led to so far; `returned` are columns of the last one."""
+
+    transitions: list[Transition] = field(default_factory=list)
+    pages: list[Page] = field(default_factory=list)
+    settled: list[int] = field(default_factory=list)
+    returned: list[int] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -186,10 +207,10 @@ class _Window:
 def _step(
     state: TrackerState,
     window: _Window,
+    accepted: Sequence[Acceptance],
     settings: IncidentSettings,
     attach: Attach | None,
-    transitions: list[Transition],
-    pages: list[Page],
+    made: _Made,
 ) -> TrackerState:
     layout, at = window.layout, window.at
     unheard_before = state.guards.unheard_count
@@ -214,25 +235,41 @@ def _step(
     if quiet and not state.storm.raging:
         return state
     tripped = {trip.column for trip in trips}
-    strange = [
-        column
-        for column in np.flatnonzero(window.verdicts.score[at] >= 1.0).tolist()
-        if column in tripped
-        or not (window.returns(column) or (column in owing and window.rises(column)))
-    ]
+    strange: list[int] = []
+    for column in np.flatnonzero(window.verdicts.score[at] >= 1.0).tolist():
+        if column in tripped:
+            strange.append(column)
+        elif window.returns(column):
+            made.returned.append(column)
+        elif not (column in owing and window.rises(column)):
+            strange.append(column)
     sightings, pending = _sightings(state, window, strange, trips, unheard_before, settings)
     entries, moved = _placed(state, window, sightings, blind, settings)
-    state = replace(state, entries=entries, pending=pending)
-    state, happened, made = page_window(
+    found = settled(
+        entries,
+        accepted,
+        active=moved.active,
+        value_of=window.value_of,
+        start_ns=window.start_ns,
+        end_ns=window.end_ns,
+        settings=settings,
+    )
+    guards = state.guards
+    if found:
+        guards = released(guards, layout.series, found.values())
+        made.settled.extend(series_id for one in found.values() for series_id in one.series)
+    state = replace(state, entries=entries, pending=pending, guards=guards)
+    state, happened, pages = page_window(
         state,
         moved,
+        found,
         end_ns=window.end_ns,
         step_ns=window.step_ns,
         settings=settings,
         attach=attach,
     )
-    transitions.extend(happened)
-    pages.extend(made)
+    made.transitions.extend(happened)
+    made.pages.extend(pages)
     return state
 
 
@@ -382,9 +419,17 @@ def _pause_unheard(
             entries[index] = replace(entry, active_until_ns=until_ns)
 
 
-def _frozen(state: TrackerState, series: NDArray[np.int64]) -> NDArray[np.bool_]:
+def _frozen(
+    state: TrackerState, series: NDArray[np.int64], settings: IncidentSettings
+) -> NDArray[np.bool_]:
+    """The members of open incidents; of those so old that only a broken limit holds them open, what broke it."""
     frozen = np.zeros(len(series), dtype=np.bool_)
-    ids = [series_id for entry in state.entries for series_id in entry.members]
+    ids = [
+        series_id
+        for entry in state.entries
+        for series_id, member in entry.members.items()
+        if state.end_ns - entry.incident.opened_ns < settings.adopt_after_ns or broke_limit(member)
+    ]
     ids.extend(fall.sighting.series_id for fall in state.pending)
     if ids and len(series):
         wanted = np.array(ids, dtype=np.int64)

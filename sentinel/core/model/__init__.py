@@ -8,6 +8,8 @@ from sentinel.core.model.blocks import (
     WindowBlock,
 )
 from sentinel.core.model.incidents import (
+    BY_LENGTH_MAX,
+    Acceptance,
     Exemplar,
     FirstMover,
     Incident,
@@ -18,6 +20,7 @@ from sentinel.core.model.incidents import (
     Page,
     PageReason,
     PageStatus,
+    Resolution,
     Severity,
     Transition,
     TransitionKind,
@@ -46,10 +49,12 @@ from sentinel.core.model.series import (
 )
 
 __all__ = [
+    "BY_LENGTH_MAX",
     "OVERFLOW",
     "SIGNAL_ERRORS",
     "SIGNAL_LATENCY",
     "SIGNAL_TRAFFIC",
+    "Acceptance",
     "CallColumns",
     "CallExemplar",
     "DistributionPoint",
@@ -72,6 +77,7 @@ __all__ = [
     "PointStream",
     "Reason",
     "RejectReason",
+    "Resolution",
     "SampleBatch",
     "Scope",
     "SeriesKey",

@@ -7,6 +7,9 @@ from enum import StrEnum
 
 from sentinel.core.model.series import SeriesKey
 
+BY_LENGTH_MAX = 60
+"""Characters of the name of a person who says something of an incident."""
+
 
 class IncidentKind(StrEnum):
     """What opened an incident.
@@ -25,6 +28,18 @@ class IncidentState(StrEnum):
 
     OPEN = "open"
     RESOLVED = "resolved"
+
+
+class Resolution(StrEnum):
+    """Why an incident is over.
+
+    QUIET is the plain end: everything was quiet for the hold. ACCEPTED is a person's word that what is seen is the new
+    normal; ADOPTED is the same taken for granted, because it has lasted so long.
+    """
+
+    QUIET = "quiet"
+    ACCEPTED = "accepted"
+    ADOPTED = "adopted"
 
 
 class Severity(StrEnum):
@@ -137,6 +152,10 @@ class Incident:
         paged_ns: end of the window at which it opened, when the first page was due.
         resolved_ns: when it resolved, or None.
         members: every series that took part, strangest first.
+        resolution: why it resolved; QUIET while it is open.
+        settled: where its level went, such as "210/s -> 120/s"; "" where it is not the new normal.
+        accepted_ns, accepted_by: when a person said that it was normal, and who; None and "" when nobody did.
+            Until then what its series did in it is not learnt by the profile.
         first_mover: the stage that moved first, or None when there is no clear one.
         exemplars: at most 3 traces.
         log_lines: at most 3 lines.
@@ -150,10 +169,29 @@ class Incident:
     opened_ns: int
     paged_ns: int
     resolved_ns: int | None = None
+    resolution: Resolution = Resolution.QUIET
+    settled: str = ""
+    accepted_ns: int | None = None
+    accepted_by: str = ""
     members: tuple[Member, ...] = ()
     first_mover: FirstMover | None = None
     exemplars: tuple[Exemplar, ...] = ()
     log_lines: tuple[LogLine, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Acceptance:
+    """A person's word that what an open incident shows is the new normal.
+
+    Attributes:
+        incident_id: which incident.
+        by: who says so.
+        at_ns: it holds from the first window on that does not end before; 0 for the next one.
+    """
+
+    incident_id: str
+    by: str
+    at_ns: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,5 +1,6 @@
 """Window and expectation to verdict."""
 
+from sentinel.core.scoring.adopt import adopt_level, hasten_back
 from sentinel.core.scoring.borrow import borrowed_rows
 from sentinel.core.scoring.gaps import pass_gap
 from sentinel.core.scoring.learn import learn
@@ -24,9 +25,11 @@ __all__ = [
     "Scored",
     "ScoringSettings",
     "Sensitivity",
+    "adopt_level",
     "advance",
     "borrowed_rows",
     "copy_rows",
+    "hasten_back",
     "learn",
     "new_state",
     "pass_gap",

@@ -147,10 +147,16 @@ def _make_own(state: DetectorState, place: NDArray[np.intp]) -> None:
     if place.size == 0:
         return
     for view in range(VIEWS):
-        widening = state.widening[view, place]
-        state.scale[view, place] *= widening
-        state.day_square[view][:, place] *= (widening * widening).astype(np.float32)
-        state.hour_abs[view][:, place] *= widening.astype(np.float32)
-        state.all_abs[view, place] *= widening
+        widen(state, view, place, state.widening[view, place])
     state.widening[:, place] = 1.0
     state.borrowed[place] = -1
+
+
+def widen(
+    state: DetectorState, view: int, place: NDArray[np.intp], ratio: NDArray[np.float64]
+) -> None:
+    """Multiply all that is known of the spread of these columns."""
+    state.scale[view, place] *= ratio
+    state.day_square[view][:, place] *= (ratio * ratio).astype(np.float32)
+    state.hour_abs[view][:, place] *= ratio.astype(np.float32)
+    state.all_abs[view, place] *= ratio

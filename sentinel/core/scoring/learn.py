@@ -1,9 +1,11 @@
 """What a window teaches, after it was scored.
 
-While a series' incident is open its level stands still (for a bounded time), so that a long outage does not become
-what is expected. Its spread goes on learning, but a window never counts for more than `spread_clip` scales.
-Leaving those windows out altogether was measured and is worse: a spread made of calm windows only is too
-small, and the series pages ever more often for its ordinary noise.
+While a series' incident is open its level stands still, so that a long outage does not become what is expected.
+
+Of gauges the spread goes on learning, but a window never counts for more than `spread_clip` scales. Leaving those windows
+out altogether was measured and is worse: a spread made of calm windows only is too small, and the series pages ever more
+often for its ordinary noise. Of traffic, errors and latency, whose last residuals stand still too, what lies outside of the
+band is not learnt: a day of an outage would widen it by half for two weeks. Where the new level is the new normal, its spread comes with it.
 
 Sums are made strictly one window after the other, so that any split of the same windows gives the same bits.
 They are float32, because they last an hour at most; what they are folded into is not.
@@ -14,6 +16,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from sentinel.core.scoring.adopt import follow_shifted
 from sentinel.core.scoring.borrow import check_borrowed
 from sentinel.core.scoring.recents import keep_recent
 from sentinel.core.scoring.score import Scored
@@ -54,6 +57,8 @@ def learn(
     _note_freezing(state, open_incident, first_window)
     take = slice(0, window_count)
     usable = np.isfinite(scored.deviation[0, take])
+    if scored.still is not None:
+        usable &= ~(scored.still & (scored.verdicts.score[take] >= 1))
     if facts.borrowing:
         strange = scored.verdicts.score[take] >= 1
         is_own = state.borrowed < 0
@@ -61,6 +66,7 @@ def learn(
     _add_deviations(state, facts, scored.deviation[:, take], scored.ratio[:, take], usable)
     _add_moments(state, facts, scored.value[take])
     note_excursions(state, scored.statistic[take], first_window=first_window)
+    follow_shifted(state, scored.residual[take], scored.held, settings=settings)
     state.level[:] = scored.level[window_count - 1]
     last = scored.statistic[window_count - 1]
     np.clip(last, -_STATISTIC_MAX, _STATISTIC_MAX, out=state.previous)
@@ -82,6 +88,7 @@ def _note_freezing(state: DetectorState, frozen: NDArray[np.bool_], window: int)
         since = state.frozen_from[place]
         state.frozen_from[:] = -1
         state.frozen_from[place] = np.where(since < 0, window, since)
+        state.shifted[place[since < 0]] = np.nan
     elif state.frozen_from.max(initial=-1) >= 0:
         state.frozen_from[:] = -1
 

@@ -85,7 +85,7 @@ def score(
     facts = hourly(state, block.kind, settings)
     profile = expectation.expected
     value, unsaid = _values(block, facts)
-    held = _held(state, frozen, settings)
+    held = frozen if np.count_nonzero(frozen) else None
     still = None if held is None else held & facts.recent_held
     with np.errstate(over="ignore", invalid="ignore"):
         # The profile stays float64 until it is taken off, so that large values keep their small residuals.
@@ -130,17 +130,6 @@ def score(
         held=held,
         still=still,
     )
-
-
-def _held(
-    state: DetectorState, frozen: NDArray[np.bool_], settings: ScoringSettings
-) -> NDArray[np.bool_] | None:
-    """Series with an open incident that is not so old that what it shows is how things are now."""
-    if not np.count_nonzero(frozen):
-        return None
-    patience = settings.freeze_s / state.grid.step_s
-    since = state.hour * HOUR_NS // state.step_ns - state.frozen_from
-    return frozen & ~((state.frozen_from >= 0) & (since >= patience))
 
 
 def _possible(expected: _Halves, distance: _Halves, facts: Hourly) -> _Halves:

@@ -103,9 +103,8 @@ class ScoringSettings:
     Attributes:
         cut_scale: what every threshold is multiplied by; see `Sensitivity`.
         rules: what each kind demands.
-        freeze_s: how long a series' level may stand still for an open incident; after that it follows
-            what is seen, because a change this old is how things are now.
         level_half_life_s: half-life of the recent level.
+        shifted_half_life_s: half-life of where the level would be, while it stands still for an open incident.
         level_clip: a residual moves the level by no more than this many scales.
         memory_days: day blocks that a scale remembers.
         block_power: power of the mean over day blocks; small, so that one giant incident cannot hide
@@ -127,8 +126,8 @@ class ScoringSettings:
 
     cut_scale: float = 1.0
     rules: dict[Kind, KindRule] = field(default_factory=lambda: dict(KIND_RULES))
-    freeze_s: float = 86_400.0
     level_half_life_s: float = 3600.0
+    shifted_half_life_s: float = 600.0
     level_clip: float = 6.0
     memory_days: int = 14
     block_power: float = 0.2
@@ -149,9 +148,6 @@ class ScoringSettings:
     def __post_init__(self) -> None:
         if not (math.isfinite(self.cut_scale) and self.cut_scale > 0):
             msg = "the scaling of the cut must be above 0"
-            raise ValueError(msg)
-        if self.freeze_s < 0:
-            msg = "the time that learning may stand still cannot be negative"
             raise ValueError(msg)
         if self.borrowed_windows < 2:
             msg = "a borrowed scale needs at least 2 windows to be checked against"
@@ -192,6 +188,10 @@ class Grid:
     def level_gain(self, half_life_s: float) -> float:
         """Weight of a new residual in the level."""
         return 1 - 0.5 ** (self.step_s / half_life_s) if self.step_s < 3600 else 0.3
+
+    def shifted_gain(self, settings: ScoringSettings) -> float:
+        """Weight of a new residual in where a held level would be."""
+        return min(0.3, 1.0 - math.pow(0.5, self.step_s / settings.shifted_half_life_s))
 
     def base_cut(self, settings: ScoringSettings) -> float:
         """Base threshold: more windows a week need a higher one for the same peace."""

@@ -23,7 +23,7 @@ MEMORY_DAYS = 14
 PARKED_MAX = 20_000
 """Series that are known but not in the present block."""
 
-_FORMAT = 2
+_FORMAT = 3
 _Floats = NDArray[np.float64]
 _Halves = NDArray[np.float32]
 _Longs = NDArray[np.int64]
@@ -119,6 +119,8 @@ class DetectorState:
         peak, last_over: highest statistic of the open excursion, and the number of its latest window
             (-1 when none is open).
         cut: own threshold of each side.
+        shifted, shifted_square: where the level would be had it not stood still, and the mean square of what
+            residuals differ from it; of those that stand still, NaN before the first.
         frozen_from: number of the window since which learning stands still, -1 when it does not.
         hourly: what follows from the columns for the present hour; made again when it is None.
     """
@@ -161,6 +163,8 @@ class DetectorState:
     peak: _Halves
     last_over: _Longs
     cut: _Floats
+    shifted: _Halves
+    shifted_square: _Halves
     frozen_from: _Longs
     hourly: Hourly | None = field(default=None, compare=False, repr=False)
 
@@ -248,6 +252,8 @@ def new_state(series: _Longs, *, step_ns: int, base_cut: float) -> DetectorState
         peak=halves(SIDES),
         last_over=np.full((SIDES, count), -1, np.int64),
         cut=np.full((SIDES, count), base_cut),
+        shifted=np.full(count, np.nan, np.float32),
+        shifted_square=halves(),
         frozen_from=np.full(count, -1, np.int64),
     )
 

@@ -20,6 +20,7 @@ from sentinel.core.model import (
     Page,
     PageReason,
     PageStatus,
+    Resolution,
     SeriesKey,
     Severity,
 )
@@ -88,6 +89,7 @@ def decode_incident(incident_id: str, crc: int, payload: bytes) -> Incident:
             "kind": IncidentKind(fields["kind"]),
             "severity": Severity(fields["severity"]),
             "state": IncidentState(fields["state"]),
+            "resolution": Resolution(fields.get("resolution", Resolution.QUIET)),
             "members": tuple(
                 Member(**{**member, "key": SeriesKey(*member["key"])})
                 for member in fields["members"]

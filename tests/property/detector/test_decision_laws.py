@@ -22,7 +22,6 @@ from sentinel.core.decide import (
 )
 from sentinel.core.incidents import GuardSettings, IncidentSettings
 from sentinel.core.model import Kind, Page, Reason, Transition, VerdictBlock, WindowBlock
-from sentinel.core.scoring import ScoringSettings
 from tests.support.detector_blocks import flat_profile, history, names
 
 MINUTE_NS = 60_000_000_000
@@ -30,8 +29,7 @@ WINDOWS = 620
 SERIES = 8
 GUARDED = DecisionSettings()
 PLAIN = DecisionSettings(
-    scoring=ScoringSettings(freeze_s=7200.0),
-    incidents=IncidentSettings(guards=GuardSettings(enabled=False)),
+    incidents=IncidentSettings(guards=GuardSettings(enabled=False), adopt_after_ns=7200 * 10**9),
 )
 
 cuts = st.lists(st.integers(1, WINDOWS - 1), unique=True, max_size=25).map(sorted)

@@ -5,6 +5,8 @@ Method: the pieces on small made-up states, and whole histories where only the w
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -65,9 +67,8 @@ def calm(count: int, *, shift: float = 0.0, at: int = 0, seed: int = 1) -> Windo
 
 
 def test_the_level_stands_still_while_an_incident_is_open_and_not_for_ever() -> None:
-    settings = DecisionSettings(
-        scoring=ScoringSettings(freeze_s=6 * 3600.0),
-        incidents=SETTINGS.incidents,
+    settings = replace(
+        SETTINGS, incidents=replace(SETTINGS.incidents, adopt_after_ns=6 * 3600 * 10**9)
     )
     keys = {1: SeriesKey("pool", "db", "", "connections")}
     profile = flat_profile(calm(1), days=4)

@@ -5,13 +5,15 @@ Method: an error ratio and a latency, a day of calm behind them, then an outage 
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from sentinel.core.decide import DecisionSettings, DecisionState, decide, new_decision_state
 from sentinel.core.incidents import GuardSettings, IncidentSettings
 from sentinel.core.model import Kind, Reason, VerdictBlock, WindowBlock
-from sentinel.core.scoring import ScoringSettings, borrowed_rows, new_state
+from sentinel.core.scoring import borrowed_rows, new_state
 from tests.support.detector_blocks import START_NS, flat_profile, names
 
 MINUTE_NS = 60_000_000_000
@@ -80,9 +82,7 @@ def test_a_gauge_that_settles_elsewhere_is_compared_with_its_last_windows() -> N
 
 def test_a_level_that_is_there_for_good_is_taken_up_and_its_incident_ends() -> None:
     """What stands still for an open incident would otherwise keep that incident open for ever."""
-    settings = DecisionSettings(
-        scoring=ScoringSettings(freeze_s=2 * 3600.0), incidents=PLAIN.incidents
-    )
+    settings = replace(PLAIN, incidents=replace(PLAIN.incidents, adopt_after_ns=2 * 3600 * 10**9))
     state, early = after(
         calm_state(Kind.LATENCY, settings),
         windows(Kind.LATENCY, 110, at=1440, level=0.4),
