@@ -38,6 +38,7 @@ from sentinel.core.scoring import (
     adopt_level,
     advance,
     copy_rows,
+    gathered,
     hasten_back,
     learn,
     new_state,
@@ -217,33 +218,35 @@ def decide(
         frozen[place[block.series[place] == state.frozen]] = True
     if block.start_ns > detector.next_ns:
         pass_gap(detector, block, frozen=frozen, settings=settings.scoring)
+    judged = gathered(detector, block, settings=settings.scoring)
     verdicts: list[VerdictBlock] = []
     transitions: list[Transition] = []
     pages: list[Page] = []
     at = 0
     while at < block.window_count:
-        rest = block if at == 0 else block.windows(at, block.window_count)
-        advance(detector, rest, settings=settings.scoring)
-        count = span(detector, rest)
-        piece = rest if count == rest.window_count else rest.windows(0, count)
+        rest = judged if at == 0 else judged.windows(at, block.window_count)
+        advance(detector, rest.block, settings=settings.scoring)
+        count = span(detector, rest.block)
+        piece = rest if count == rest.block.window_count else rest.windows(0, count)
         scored = score(
             detector,
-            piece,
-            expectation.windows(at, at + piece.window_count),
+            piece.block,
+            expectation.windows(at, at + count),
             frozen=frozen,
             settings=settings.scoring,
+            standing=piece.standing,
         )
         taken, before = 0, frozen
         settled = returned = np.zeros(0, np.int64)
         while (
-            taken < piece.window_count
+            taken < count
             and not (settled.size or returned.size)
             and np.array_equal(frozen, before)
         ):
             stride = _stride(tracker, scored.verdicts, taken, settings.incidents)
             tracked = track(
                 tracker,
-                piece.windows(taken, taken + stride),
+                block.windows(at + taken, at + taken + stride),
                 scored.verdicts.windows(taken, taken + stride),
                 keys,
                 settings.incidents,
@@ -309,6 +312,8 @@ def _joined(parts: list[VerdictBlock]) -> VerdictBlock:
         start_ns=first.start_ns,
         step_ns=first.step_ns,
         series=first.series,
+        value=np.concatenate([part.value for part in parts]),
+        weight=np.concatenate([part.weight for part in parts]),
         score=np.concatenate([part.score for part in parts]),
         expected=np.concatenate([part.expected for part in parts]),
         lower=np.concatenate([part.lower for part in parts]),

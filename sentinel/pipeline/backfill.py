@@ -2,8 +2,8 @@
 
 All rows are read before anything is stored, so that a file with a fault in its last line changes nothing.
 Until then they are spooled: 13 bytes a row, in memory up to a bound and beyond it in temporary files, one a
-chunk of the store. Then chunk by chunk the rows become windows (the median of a bin's values, the sum of
-its weights), and each chunk is one transaction: what was interrupted is done again by the same command,
+chunk of the store. Then chunk by chunk the rows become windows (the median of a bin's values, or of errors the share of
+all calls, and the sum of its weights), and each chunk is one transaction: what was interrupted is done again by the same command,
 and doing it twice leaves the same store. Nothing here decides, so nothing pages.
 """
 
@@ -18,7 +18,7 @@ from typing import Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from sentinel.core.model import SeriesKey, WindowBlock, kind_of_signal
+from sentinel.core.model import Kind, SeriesKey, WindowBlock, kind_of_signal
 from sentinel.ports import SeriesStore
 from sentinel.runtime.own_folder import OwnFolder
 
@@ -177,9 +177,9 @@ def _block_of(
     heard = np.zeros((count, numbers.size), dtype=np.bool_)
     for one in bins.tolist():
         here = rows[rows["bin"] == one]
-        series, medians, weights = _reduced(here)
+        series, values, weights = _reduced(here, kinds)
         at = (one - first, column_of[series])
-        value[at] = medians
+        value[at] = values
         weight[at] = weights
         heard[at] = True
     return WindowBlock(
@@ -194,11 +194,12 @@ def _block_of(
 
 
 def _reduced(
-    rows: NDArray[np.void],
+    rows: NDArray[np.void], kinds: NDArray[np.int8]
 ) -> tuple[NDArray[np.int32], NDArray[np.float32], NDArray[np.float32]]:
     """Series of one bin with the median of their values and the sum of their weights.
 
-    A series without any weight in its rows counts its values instead, as a live gauge does.
+    Errors with calls are the share of all calls that failed. A series without any weight in its rows counts its values
+    instead, as a live gauge does; of errors it is not known then how many calls they were, which is 0.
     """
     ordered = rows[np.lexsort((rows["value"], rows["series"]))]  # NaN sorts last
     numbers, first = np.unique(ordered["series"], return_index=True)
@@ -209,5 +210,11 @@ def _reduced(
     has_weight = np.add.reduceat((~np.isnan(ordered["weight"])).astype(np.int64), first) > 0
     weights = np.add.reduceat(np.nan_to_num(ordered["weight"].astype(np.float64)), first)
     median = np.where(known > 0, (low + high) / 2, np.nan)
-    weight = np.where(has_weight, weights, known)
+    is_ratio = kinds[numbers] == Kind.ERRORS
+    weight = np.where(has_weight, weights, np.where(is_ratio, 0, known))
+    calls = np.where(np.isnan(value), 0.0, np.nan_to_num(ordered["weight"].astype(np.float64)))
+    failed = np.add.reduceat(np.nan_to_num(value) * calls, first)
+    total = np.add.reduceat(calls, first)
+    pooled = is_ratio & (total > 0)
+    median[pooled] = failed[pooled] / total[pooled]
     return numbers, median.astype(np.float32), weight.astype(np.float32)

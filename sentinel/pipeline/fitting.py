@@ -34,6 +34,7 @@ from sentinel.core.scoring import (
     advance,
     borrowed_rows,
     copy_rows,
+    gathered,
     learn,
     new_state,
     score,
@@ -53,7 +54,10 @@ _READ_SERIES = 2000
 """100 MB of six weeks. Stored chunks hold all series: with 10,000 of them a reading takes longer than the fit of a tile."""
 _FORMAT = 1
 _ENOUGH_CALLS = 1e6
-"""A stored window of 5 minutes was made of windows that counted; it is not judged by its calls again."""
+"""A stored window of 5 minutes was made of windows that counted; it is not judged by its calls again.
+
+Shares of calls are, because of how many calls they are says how far they spread; where that is not known they count as many.
+"""
 
 
 class HistoryReader(Protocol):
@@ -218,8 +222,10 @@ def learned_from(
     at = max(0, history.window_count - PRIME_DAYS * DAY_NS // history.step_ns)
     calm = np.zeros(history.series_count, np.bool_)
     profile = None
+    whole = gathered(state, history.windows(at, history.window_count), settings=settings)
+    first = at
     while at < history.window_count:
-        rest = history.windows(at, history.window_count)
+        rest = whole.block.windows(at - first, whole.block.window_count)
         if (
             profile is None
             or rest.start_ns // DAY_NS > (rest.start_ns - history.step_ns) // DAY_NS
@@ -228,16 +234,24 @@ def learned_from(
                 history, at_ns=rest.start_ns, version=0, horizon_ns=DAY_NS + history.step_ns
             )
         advance(state, rest, settings=settings)
-        piece = rest.windows(0, span(state, rest))
-        scored = score(state, piece, profile.expectation(piece), frozen=calm, settings=settings)
+        count = span(state, rest)
+        piece = whole.windows(at - first, at - first + count)
+        scored = score(
+            state,
+            piece.block,
+            profile.expectation(piece.block),
+            frozen=calm,
+            settings=settings,
+            standing=piece.standing,
+        )
         learn(
             state,
             scored,
-            window_count=piece.window_count,
+            window_count=count,
             open_incident=calm,
             settings=settings,
         )
-        at += piece.window_count
+        at += count
     return state
 
 
@@ -283,6 +297,7 @@ def _history(reader: HistoryReader, ids: NDArray[np.int64], *, now_ns: int) -> W
     end_ns = now_ns - now_ns % BIN_NS
     start_ns = end_ns - (LAG_DAYS[-1] + PRIME_DAYS) * DAY_NS
     value: NDArray[np.float32] | None = None
+    weight = np.zeros(0, np.float32)
     kind = np.zeros(len(ids), np.int8)
     first_ns = end_ns
     for block in reader.windows(
@@ -291,9 +306,15 @@ def _history(reader: HistoryReader, ids: NDArray[np.int64], *, now_ns: int) -> W
         if value is None:
             first_ns = block.start_ns
             value = np.full(((end_ns - first_ns) // BIN_NS, len(ids)), np.nan, np.float32)
+            weight = np.full(value.shape, _ENOUGH_CALLS, np.float32)
         row = (block.start_ns - first_ns) // BIN_NS
         place = np.searchsorted(ids, block.series)
         value[row : row + block.window_count, place] = block.value
+        ratios = np.flatnonzero((block.kind == Kind.ERRORS) & (block.weight > 0).any(axis=0))
+        calls = block.weight[:, ratios]
+        weight[row : row + block.window_count, place[ratios]] = np.where(
+            calls > 0, calls, np.float32(_ENOUGH_CALLS)
+        )
         kind[place] = block.kind
     if value is None:
         return None
@@ -303,7 +324,7 @@ def _history(reader: HistoryReader, ids: NDArray[np.int64], *, now_ns: int) -> W
         series=ids,
         kind=kind,
         value=value,
-        weight=np.broadcast_to(np.float32(_ENOUGH_CALLS), value.shape),
+        weight=weight,
         heard=np.broadcast_to(np.True_, value.shape),
     )
 

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from sentinel.core.baseline import BIN_NS
 from sentinel.core.model import Kind, SeriesKey, WindowBlock, kind_of_signal
 from sentinel.core.stats.ordering import median_of_rows
+from sentinel.core.stats.ratios import pooled_ratio
 from sentinel.errors import InputTooLargeError
 
 DAY_NS = 86_400_000_000_000
@@ -161,7 +162,7 @@ def block_of(lines: Sequence[Line], step_ns: int, kind: Kind) -> WindowBlock:
 
 
 def coarse(block: WindowBlock) -> WindowBlock:
-    """The block's windows in bins of about 5 minutes, each the median of its windows, as history is stored."""
+    """The block's windows in bins of about 5 minutes, reduced as history is stored: medians, and shares of all calls."""
     count = max(1, -(-BIN_NS // block.step_ns))
     if count == 1:
         return block
@@ -169,12 +170,15 @@ def coarse(block: WindowBlock) -> WindowBlock:
     shape = (bins, count, block.series_count)
     rows = block.value[: bins * count].reshape(shape).transpose(1, 0, 2)
     value = np.asarray(median_of_rows(rows.copy())[0], dtype=np.float32)
+    calls = block.weight[: bins * count].reshape(shape).transpose(1, 0, 2)
+    ratios = np.flatnonzero(block.kind == Kind.ERRORS)
+    value[:, ratios] = pooled_ratio(rows[:, :, ratios], calls[:, :, ratios])
     return WindowBlock(
         start_ns=block.start_ns,
         step_ns=block.step_ns * count,
         series=block.series,
         kind=block.kind,
         value=value,
-        weight=np.full(value.shape, _UNKNOWN_CALLS * count, np.float32),
+        weight=calls.sum(axis=0, dtype=np.float64).astype(np.float32),
         heard=np.ones(value.shape, np.bool_),
     )

@@ -11,7 +11,8 @@ from collections.abc import Iterable, Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from sentinel.core.model import WindowBlock
+from sentinel.core.model import Kind, WindowBlock
+from sentinel.core.stats.ratios import pooled_ratio
 
 CHUNK_WINDOW_COUNT = 48
 """Windows a stored chunk spans at most: 8 minutes of 10 s, 48 of 1 min, 4 hours of 5 min.
@@ -126,17 +127,21 @@ def overlay(blocks: Sequence[WindowBlock]) -> WindowBlock:
 def roll_up(blocks: Sequence[WindowBlock], *, start_ns: int, step_ns: int) -> WindowBlock:
     """The one coarse window that begins at `start_ns`, from the finer windows inside it.
 
-    The value is the median of the finer values that are not NaN, for every kind: one strange window
-    of thirty must not become part of what is normal. The weight is their sum. The source was heard
-    when it was heard in any of them.
+    The value is the median of the finer values that are not NaN: one strange window of thirty must not become
+    part of what is normal. Errors are the share of all their calls that failed: on most routes more than half of
+    the windows have no failed call, and their median would say that none ever fails. The weight is the
+    sum. The source was heard when it was heard in any of them.
     """
     fine = overlay(blocks)
+    value = median_over_time(fine.value)
+    ratios = np.flatnonzero(fine.kind == Kind.ERRORS)
+    value[ratios] = pooled_ratio(fine.value[:, ratios], fine.weight[:, ratios])
     return WindowBlock(
         start_ns=start_ns,
         step_ns=step_ns,
         series=fine.series,
         kind=fine.kind,
-        value=median_over_time(fine.value)[np.newaxis],
+        value=value[np.newaxis],
         weight=fine.weight.sum(axis=0, dtype=np.float64).astype(np.float32)[np.newaxis],
         heard=np.logical_or.reduce(fine.heard, axis=0, keepdims=True),
     )

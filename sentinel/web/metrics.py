@@ -81,7 +81,7 @@ def verdict_columns(latest: LatestVerdicts) -> tuple[NDArray[np.float32], ...]:
     """Value, expected, lower, upper and score of a window, in the order of `SERIES_METRICS`."""
     verdicts = latest.verdicts
     columns = (
-        latest.block.value,
+        verdicts.value,
         verdicts.expected,
         verdicts.lower,
         verdicts.upper,

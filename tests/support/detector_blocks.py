@@ -34,6 +34,10 @@ def history(
     value[rng.random(shape) < 0.02] = np.nan
     heard = rng.random(shape) > 0.01
     weight = np.where(rng.random(shape) < 0.02, 2.0, 500.0)
+    # Every second series of errors is a trickle, many of whose windows have no calls at all.
+    trickle = np.flatnonzero(kind == Kind.ERRORS)[1::2]
+    weight[:, trickle] = rng.poisson(2.0, (window_count, len(trickle)))
+    value[weight == 0] = np.nan
     return WindowBlock(
         start_ns=start_ns,
         step_ns=step_ns,

@@ -56,6 +56,8 @@ def verdicts_of(
         start_ns=block.start_ns,
         step_ns=block.step_ns,
         series=block.series,
+        value=block.value,
+        weight=block.weight,
         score=scores,
         expected=(1.0 * known).astype(np.float32),
         lower=(0.5 * known).astype(np.float32),

@@ -36,6 +36,8 @@ def make_latest(
         start_ns=START_NS,
         step_ns=WINDOW_NS,
         series=series,
+        value=block.value,
+        weight=block.weight,
         score=score,
         expected=expected,
         lower=expected - 2,

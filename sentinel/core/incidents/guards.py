@@ -2,7 +2,8 @@
 
 A guard looks at the window's values only. It trips when
 
-    errors    share >= limit for n windows in a row, with enough failed calls in the run;
+    errors    share >= limit for n windows in a row, with enough failed calls in the run, or in the last
+              calls of a trickle;
     latency   95th percentile >= limit for n windows in a row, with enough calls in the run;
     stopped   traffic is zero for longer than chance allows, or, before anything is expected of it, for n windows
               after it had been busy long enough; see `stops`;
@@ -31,6 +32,9 @@ STATIC = "static guard"
 
 _RUN_STALE_NS = 5 * MINUTE_NS
 """A run older than this ends at a window without a value, so that two bad windows hours apart are not a run."""
+
+_SURE = 2.0
+"""How many standard deviations a share of the last calls must lie above its limit."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +70,18 @@ class Trip:
     first_ns: int
     direction: int
     why: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shares:
+    """Shares of failed calls as they were judged: with those of the windows before, where a window has few.
+
+    Attributes:
+        ratio, calls: float32[S]; of what is no share they are the window's own value and weight.
+    """
+
+    ratio: NDArray[np.float32]
+    calls: NDArray[np.float32]
 
 
 def no_runs(series_count: int, service_count: int) -> GuardState:
@@ -107,11 +123,15 @@ def watch(
     weight: NDArray[np.float32],
     heard: NDArray[np.bool_],
     thought: Thought,
+    judged: Shares,
     settings: GuardSettings,
 ) -> Watched:
     """Look at one window, rows of S."""
     state, trips = _over_limit(
         state, layout, start_ns=start_ns, value=value, weight=weight, settings=settings
+    )
+    trips += _of_last_calls(
+        trips, layout, start_ns=start_ns, weight=weight, judged=judged, settings=settings
     )
     heard_now = layout.heard_services(heard)
     unheard_count = np.where(heard_now, 0, state.unheard_count + 1)
@@ -186,6 +206,36 @@ def _trip(stop: Stop, *, step_ns: int) -> Trip:
         if stop.static
         else f"no call in {lasted} where about {stop.missed:.0f} were expected, though the source is heard",
     )
+
+
+def _of_last_calls(
+    known: list[Trip],
+    layout: Layout,
+    *,
+    start_ns: int,
+    weight: NDArray[np.float32],
+    judged: Shares,
+    settings: GuardSettings,
+) -> list[Trip]:
+    """Trips of errors that come in too few calls for a run of windows: the last calls are the run.
+
+    They must be over the limit by more than chance: of thirty calls of which two in five fail, every tenth time half do.
+    """
+    at = layout.errors
+    at = at[(judged.ratio[at] >= layout.limit[at]) & (judged.calls[at] > weight[at])]
+    if not at.size:
+        return []
+    calls, limit = judged.calls[at].astype(np.float64), settings.error_ratio
+    failed = judged.ratio[at] * calls
+    surely = failed - limit * calls >= _SURE * np.sqrt(limit * (1 - limit) * calls)
+    at = at[surely & (failed >= settings.error_failed_count)]
+    why = _why_over(Kind.ERRORS, settings)
+    told = {trip.column for trip in known}
+    return [
+        Trip(column=column, first_ns=start_ns, direction=1, why=why)
+        for column in at.tolist()
+        if column not in told
+    ]
 
 
 def _why_over(kind: Kind, settings: GuardSettings) -> str:

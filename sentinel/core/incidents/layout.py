@@ -28,7 +28,7 @@ class Layout:
         watched: bool[K], whether silence of the service means that it is blind.
         guards: the limits it was worked out with; others need another layout.
         limit: float32[S], the guard's limit on errors and latency, infinite elsewhere.
-        traffic: int64[...], the columns of traffic.
+        traffic, errors: int64[...], the columns of each.
     """
 
     series: NDArray[np.int64]
@@ -42,6 +42,7 @@ class Layout:
     guards: GuardSettings
     limit: NDArray[np.float32]
     traffic: NDArray[np.int64]
+    errors: NDArray[np.int64]
 
     def place_of(self, service: str) -> int | None:
         """Its position in `services`, None when no series is its."""
@@ -82,4 +83,5 @@ def layout_of(
         guards=guards,
         limit=limit,
         traffic=np.flatnonzero(kind == Kind.TRAFFIC).astype(np.int64),
+        errors=np.flatnonzero(kind == Kind.ERRORS).astype(np.int64),
     )

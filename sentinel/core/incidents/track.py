@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from sentinel.core.incidents.falls import Fall, sifted
 from sentinel.core.incidents.grouping import OpenIncident, blinded, placed
-from sentinel.core.incidents.guards import Trip, watch
+from sentinel.core.incidents.guards import Shares, Trip, watch
 from sentinel.core.incidents.hysteresis import Sighting, guard_score
 from sentinel.core.incidents.layout import Layout, layout_of
 from sentinel.core.incidents.paging import Attach, Moved, page_window
@@ -195,11 +195,11 @@ class _Window:
             first_ns=self.start_ns if trip is None else trip.first_ns,
             direction=direction if trip is None else trip.direction,
             score=score if trip is None else guard_score(score),
-            value=float(self.block.value[at, column]),
+            value=float(self.verdicts.value[at, column]),
             expected=float(self.verdicts.expected[at, column]),
             lower=float(self.verdicts.lower[at, column]),
             upper=float(self.verdicts.upper[at, column]),
-            weight=float(self.block.weight[at, column]),
+            weight=float(self.verdicts.weight[at, column]),
             why="" if trip is None else trip.why,
         )
 
@@ -227,6 +227,7 @@ def _step(
             weight=window.block.weight[at],
             heard=window.block.heard[at],
             thought=window.thought(),
+            judged=Shares(ratio=window.verdicts.value[at], calls=window.verdicts.weight[at]),
             settings=settings.guards,
         )
         state = replace(state, guards=watched.state)

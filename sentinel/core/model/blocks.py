@@ -161,6 +161,8 @@ class VerdictBlock:
 
     Attributes:
         start_ns, step_ns, series: as in the `WindowBlock` it belongs to.
+        value, weight: float32[T, S]; what was judged, and the calls behind it. A share of few calls is judged
+            together with the calls before it; everywhere else these are the windows' own.
         score: float32[T, S]; higher is stranger, 1 is the cut, NaN where unknown.
         expected, lower, upper: float32[T, S]; NaN where unknown.
         direction: int8[T, S]; +1 above what was expected, -1 below, 0 unknown.
@@ -170,6 +172,8 @@ class VerdictBlock:
     start_ns: int
     step_ns: int
     series: NDArray[np.int64]
+    value: NDArray[np.float32]
+    weight: NDArray[np.float32]
     score: NDArray[np.float32]
     expected: NDArray[np.float32]
     lower: NDArray[np.float32]
@@ -183,6 +187,8 @@ class VerdictBlock:
             start_ns=self.start_ns + first * self.step_ns,
             step_ns=self.step_ns,
             series=self.series,
+            value=self.value[first:last],
+            weight=self.weight[first:last],
             score=self.score[first:last],
             expected=self.expected[first:last],
             lower=self.lower[first:last],

@@ -3,6 +3,7 @@
 from sentinel.core.scoring.adopt import adopt_level, hasten_back
 from sentinel.core.scoring.borrow import borrowed_rows
 from sentinel.core.scoring.gaps import pass_gap
+from sentinel.core.scoring.gather import Judged, gathered
 from sentinel.core.scoring.learn import learn
 from sentinel.core.scoring.score import Scored, score
 from sentinel.core.scoring.set_back import set_back
@@ -21,6 +22,7 @@ __all__ = [
     "KIND_RULES",
     "DetectorState",
     "Grid",
+    "Judged",
     "KindRule",
     "Scored",
     "ScoringSettings",
@@ -29,6 +31,7 @@ __all__ = [
     "advance",
     "borrowed_rows",
     "copy_rows",
+    "gathered",
     "hasten_back",
     "learn",
     "new_state",

@@ -65,6 +65,10 @@ def hourly(state: DetectorState, kind: NDArray[np.int8], settings: ScoringSettin
     # A limit that grew with the widening would let a few minutes widen a borrowed scale without end.
     own = np.where(state.borrowed < 0, limit, np.minimum(limit, state.scale.astype(np.float32)))
     need = (settings.cut_scale * state.cut).astype(np.float32)
+    ratios = np.flatnonzero(rule["gathered"] > 0)
+    skew = np.where(
+        rule["excess_calls_min"] > 0, np.float32(state.grid.skew_calls(settings)), np.float32(0)
+    )
     made = Hourly(
         kind=kind,
         ratio=ratio[1],
@@ -93,9 +97,10 @@ def hourly(state: DetectorState, kind: NDArray[np.int8], settings: ScoringSettin
         deviation_min=rule["deviation_min"],
         deviation_ratio_min=rule["deviation_ratio_min"],
         weight_min=rule["weight_min"],
-        excess_calls_min=rule["excess_calls_min"],
+        excess_calls_min=np.maximum(rule["excess_calls_min"], skew),
         count_noise=rule["counted"] / np.float32(state.grid.step_s),
         counted=bool(rule["counted"].any()),
+        ratios=ratios if ratios.size else None,
         value_min=rule["value_min"],
         value_max=rule["value_max"],
         bounded=bool((np.isfinite(rule["value_min"]) | np.isfinite(rule["value_max"])).any()),
@@ -112,6 +117,7 @@ _RULE_FIELDS = (
     "weight_min",
     "excess_calls_min",
     "counted",
+    "gathered",
     "recent_held",
     "value_min",
     "value_max",

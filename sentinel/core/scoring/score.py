@@ -33,6 +33,7 @@ from sentinel.core.stats.ordering import median_of_rows
 _RESIDUAL_MAX = np.float32(1e37)
 """A residual counts for no more than this: float32 can hold sums of some."""
 
+_NAN = np.float32(np.nan)
 _SCORE_MAX = np.float32(1e30)
 _UNDER_ONE = np.nextafter(np.float32(1), np.float32(0))
 _Halves = NDArray[np.float32]
@@ -44,8 +45,8 @@ class Scored:
 
     Attributes:
         verdicts: what was thought of each window.
-        value: float32[T, S]; NaN where the window says nothing.
-        residual: float32[T, S], value - profile.
+        value: float32[T, S]; NaN where the window says nothing, or nothing that is to be learnt.
+        residual: float32[T, S], value - profile, likewise.
         level: float32[T, S], level of the residual before each window.
         deviation: float32[2, T, S], residual against each view.
         ratio: float32[2, T, S], time-of-day share of each view's scale.
@@ -72,15 +73,17 @@ def score(
     *,
     frozen: NDArray[np.bool_],
     settings: ScoringSettings,
+    standing: NDArray[np.bool_] | None = None,
 ) -> Scored:
     """Verdicts of windows that all lie in the state's present hour.
 
     Args:
         state: what was learned before the block's first window.
-        block: the windows; its series are the state's.
+        block: the windows as they are judged; its series are the state's.
         expectation: the profile for them.
         frozen: bool[S], series with an open incident.
         settings: the constants.
+        standing: bool[T, S], cells that teach nothing, because they are an earlier window's; None for none.
     """
     facts = hourly(state, block.kind, settings)
     profile = expectation.expected
@@ -95,11 +98,12 @@ def score(
         residual = exact.astype(np.float32)
         np.clip(residual, -_RESIDUAL_MAX, _RESIDUAL_MAX, out=residual)
         usual = profile.astype(np.float32)
-        rows, lagged = recent_rows(state, residual, still)
+        taught = residual if standing is None else np.where(standing, _NAN, residual)
+        rows, lagged = recent_rows(state, taught, still)
         level = _levels(state, lagged, facts, held, settings)
         jump = _jumps(rows, level)
         ratio = _ratios(block, facts, settings)
-        inverse = _inverse_spreads(ratio, facts, usual, level)
+        inverse = _inverse_spreads(ratio, facts, usual, level, block.weight)
         width = np.float32(2) / (inverse[0] + inverse[1])
         inverse[0] *= level
         inverse[1] *= jump
@@ -116,13 +120,13 @@ def score(
         expected = _possible(middle, distance, facts)
         verdicts = _verdicts(block, expected, state, facts, width, statistic, distance)
         deviation = np.empty_like(ratio)
-        np.subtract(residual, level, out=deviation[0])
-        np.subtract(residual, jump, out=deviation[1])
+        np.subtract(taught, level, out=deviation[0])
+        np.subtract(taught, jump, out=deviation[1])
     _give_reasons(verdicts, block, profile, unsaid)
     return Scored(
         verdicts=verdicts,
-        value=value,
-        residual=residual,
+        value=value if standing is None else np.where(standing, _NAN, value),
+        residual=taught,
         level=level,
         deviation=deviation,
         ratio=ratio,
@@ -212,8 +216,13 @@ def _ratios(block: WindowBlock, facts: Hourly, settings: ScoringSettings) -> _Ha
     return mixed.swapaxes(0, 1)
 
 
-def _inverse_spreads(ratio: _Halves, facts: Hourly, usual: _Halves, level: _Halves) -> _Halves:
-    """1 / S of each view; never below what counting alone would spread."""
+def _inverse_spreads(
+    ratio: _Halves, facts: Hourly, usual: _Halves, level: _Halves, calls: _Halves
+) -> _Halves:
+    """1 / S of each view; never below what counting alone would spread.
+
+    How much more than counting a share of calls spreads is learnt, as with everything else.
+    """
     spread = ratio * facts.scale[:, None, :]
     spread += facts.floor
     if facts.counted:
@@ -222,6 +231,12 @@ def _inverse_spreads(ratio: _Halves, facts: Hourly, usual: _Halves, level: _Halv
         counting *= facts.count_noise
         np.sqrt(counting, out=counting)
         np.maximum(spread, counting, out=spread)
+    if (at := facts.ratios) is not None:
+        share = np.clip(usual[:, at] + level[:, at], 0, 1)
+        share *= 1 - share
+        share /= np.maximum(calls[:, at], 1)
+        np.sqrt(share, out=share)
+        spread[:, :, at] = np.maximum(spread[:, :, at], share)
     np.divide(np.float32(1), spread, out=spread)
     return spread
 
@@ -242,14 +257,15 @@ def _verdicts(
     demanded = np.abs(expected)
     demanded *= facts.deviation_ratio_min
     np.maximum(demanded, facts.deviation_min, out=demanded)
-    calls = np.maximum(block.weight, 1)
-    np.divide(facts.excess_calls_min, calls, out=calls)
-    np.maximum(demanded, calls, out=demanded)
     above = half * _needed(before, facts, 0)
     np.maximum(above, demanded, out=above)
     below = half * _needed(-before, facts, 1)
     np.maximum(below, demanded, out=below)
     below += facts.below_extra
+    if (at := facts.ratios) is not None:
+        further = facts.excess_calls_min[at] / np.maximum(block.weight[:, at], 1)
+        above[:, at] += further
+        below[:, at] += further
     upper, lower = expected + above, expected - below
     if facts.bounded:
         np.minimum(upper, facts.value_max, out=upper)
@@ -274,6 +290,8 @@ def _verdicts(
         start_ns=block.start_ns,
         step_ns=block.step_ns,
         series=block.series,
+        value=block.value,
+        weight=block.weight,
         score=score,
         expected=expected,
         lower=lower,

@@ -21,4 +21,5 @@ def set_back(state: DetectorState, at_ns: int) -> None:
             getattr(state, name)[...] = 0.0
     state.last_over[...] = -1
     np.minimum(state.frozen_from, at_ns // state.step_ns, out=state.frozen_from)
+    np.minimum(state.gathered_at, at_ns // state.step_ns, out=state.gathered_at)
     state.next_ns, state.hour, state.hourly = at_ns, hour_of(at_ns), None

@@ -52,6 +52,7 @@ class Hourly:
         deviation_min, deviation_ratio_min, weight_min, excess_calls_min: float32[S], see `KindRule`.
         count_noise: float32[S], variance of counting for a value of 1; 0 for what is not counted.
         counted: whether any series is.
+        ratios: columns of the series that are shares of calls; None when there are none.
         value_min, value_max: float32[S], see `KindRule`.
         bounded: whether values of any series are.
         recent_held: bool[S], see `KindRule`; not before a borrowed scale may be used.
@@ -79,6 +80,7 @@ class Hourly:
     excess_calls_min: _Halves
     count_noise: _Halves
     counted: bool
+    ratios: NDArray[np.intp] | None
     value_min: _Halves
     value_max: _Halves
     bounded: bool
@@ -122,6 +124,9 @@ class DetectorState:
         shifted, shifted_square: where the level would be had it not stood still, and the mean square of what
             residuals differ from it; of those that stand still, NaN before the first.
         frozen_from: number of the window since which learning stands still, -1 when it does not.
+        gathered_calls, gathered_failed: of a ratio: the calls that it was last judged by, and how many failed.
+        gathered_at: number of the last window that had calls, -1 before the first.
+        gathered_gap: windows from one with calls to the next, on the mean of the last few.
         hourly: what follows from the columns for the present hour; made again when it is None.
     """
 
@@ -166,6 +171,10 @@ class DetectorState:
     shifted: _Halves
     shifted_square: _Halves
     frozen_from: _Longs
+    gathered_calls: _Halves
+    gathered_failed: _Halves
+    gathered_at: _Longs
+    gathered_gap: _Halves
     hourly: Hourly | None = field(default=None, compare=False, repr=False)
 
     @property
@@ -255,6 +264,10 @@ def new_state(series: _Longs, *, step_ns: int, base_cut: float) -> DetectorState
         shifted=np.full(count, np.nan, np.float32),
         shifted_square=halves(),
         frozen_from=np.full(count, -1, np.int64),
+        gathered_calls=halves(),
+        gathered_failed=halves(),
+        gathered_at=np.full(count, -1, np.int64),
+        gathered_gap=np.ones(count, np.float32),
     )
 
 

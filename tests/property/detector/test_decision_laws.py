@@ -26,6 +26,7 @@ from tests.support.detector_blocks import flat_profile, history, names
 
 MINUTE_NS = 60_000_000_000
 WINDOWS = 620
+COLUMNS = ("value", "weight", "score", "expected", "lower", "upper", "direction", "reason")
 SERIES = 8
 GUARDED = DecisionSettings()
 PLAIN = DecisionSettings(
@@ -59,8 +60,7 @@ def columns(decisions: Sequence[Decision]) -> dict[str, bytes]:
     """Every verdict as bytes, so that NaN equals NaN and -0 is not 0."""
     parts: Sequence[VerdictBlock] = [decision.verdicts for decision in decisions]
     return {
-        name: np.concatenate([getattr(part, name) for part in parts]).tobytes()
-        for name in ("score", "expected", "lower", "upper", "direction", "reason")
+        name: np.concatenate([getattr(part, name) for part in parts]).tobytes() for name in COLUMNS
     }
 
 
@@ -107,7 +107,7 @@ def test_what_comes_later_changes_nothing(seed: int, cut: int) -> None:
     block = history(seed, window_count=WINDOWS, series_count=SERIES, step_ns=MINUTE_NS)
     whole, _ = decided(block, [], PLAIN)
     short, _ = decided(block.windows(0, cut), [], PLAIN)
-    for name in ("score", "expected", "lower", "upper", "direction", "reason"):
+    for name in COLUMNS:
         full = np.concatenate([getattr(one.verdicts, name) for one in whole])[:cut]
         assert full.tobytes() == getattr(short[0].verdicts, name).tobytes()
 
@@ -130,7 +130,7 @@ def test_a_score_of_one_is_the_edge_of_the_band_exactly(seed: int, scale: float)
     known = verdicts.reason == Reason.SCORED
     assert known.any()
     assert np.array_equal(known, np.isfinite(verdicts.score))
-    value = scaled.value[known]
+    value = verdicts.value[known]
     outside = (value > verdicts.upper[known]) | (value < verdicts.lower[known])
     assert np.array_equal(outside, verdicts.score[known] >= 1)
     assert np.all(verdicts.score[known] >= 0)
@@ -169,7 +169,7 @@ def test_the_band_of_a_share_lies_between_nothing_and_everything(
     expected, score = verdicts.expected[:, shares][known], verdicts.score[:, shares][known]
     assert np.all((expected >= 0) & (expected <= 1))
     assert np.all((upper >= expected) & (upper <= 1))
-    there = value[:, shares][known]
+    there = verdicts.value[:, shares][known]
     assert np.array_equal((there > upper) | (there < lower), score >= 1)
 
 
@@ -219,7 +219,7 @@ def test_less_than_nothing_is_never_expected(
     lower, upper = verdicts.lower[:, bounded][known], verdicts.upper[:, bounded][known]
     assert np.all(expected >= 0)
     assert np.all((lower <= expected) & (expected <= upper))
-    there = value[:, bounded][known]
+    there = verdicts.value[:, bounded][known]
     assert np.array_equal((there > upper) | (there < lower), score >= 1)
 
 

@@ -45,6 +45,8 @@ def verdicts_for(block: WindowBlock, expected: Sequence[float], *, wider: float)
         start_ns=block.start_ns,
         step_ns=block.step_ns,
         series=block.series,
+        value=block.value,
+        weight=block.weight,
         score=np.where(np.isnan(middle), NAN, np.where(above | below, 2.0, 0.5)).astype(
             np.float32
         ),

@@ -114,14 +114,14 @@ def test_traffic_is_never_narrower_than_counting() -> None:
     [
         ({"heard": False}, Reason.BLIND),
         ({"value": float("nan")}, Reason.MISSING),
-        ({"weight": 4.0}, Reason.TOO_FEW),
+        ({"kind": Kind.LATENCY, "weight": 4.0}, Reason.TOO_FEW),
         ({"known": False}, Reason.NO_HISTORY),
         ({"ready": False}, Reason.NO_SCALE),
     ],
 )
-def test_no_score_has_a_reason(how: dict[str, float | bool], reason: Reason) -> None:
-    given: dict[str, float | bool] = {"value": 0.9, **how}
-    verdict = judged(Kind.ERRORS, **given)  # type: ignore[arg-type]  # a table of keywords
+def test_no_score_has_a_reason(how: dict[str, Kind | float | bool], reason: Reason) -> None:
+    given: dict[str, Kind | float | bool] = {"kind": Kind.ERRORS, "value": 0.9, **how}
+    verdict = judged(**given)  # type: ignore[arg-type]  # a table of keywords
     assert verdict.reason[0, 0] == reason
     assert np.isnan(verdict.score[0, 0])
     assert verdict.direction[0, 0] == 0
@@ -130,3 +130,23 @@ def test_no_score_has_a_reason(how: dict[str, float | bool], reason: Reason) -> 
 def test_a_rule_with_nonsense_is_refused() -> None:
     with pytest.raises(ValueError, match="not negative"):
         KindRule(deviation_min=-1.0)
+
+
+@pytest.mark.parametrize(
+    ("failed", "calls", "pages"),
+    [(1, 2, False), (2, 2, False), (1, 50, False), (2, 50, False), (9, 50, True), (4, 5, True)],
+)
+def test_failures_that_chance_makes_do_not_page(failed: int, calls: int, pages: bool) -> None:  # noqa: FBT001
+    """One failure in two requests is no outage, and neither is one in fifty where one in a thousand is usual."""
+    verdict = judged(Kind.ERRORS, failed / calls, weight=calls, spread=1e-4)
+    assert bool(verdict.score[0, 0] >= 1) is pages
+
+
+def test_what_counting_demands_of_a_share_follows_from_its_calls() -> None:
+    """The edge lies where the normal quantile of the calls' own spread does, and three calls further for its skew."""
+    for calls in (50, 200, 5000):
+        verdict = judged(Kind.ERRORS, 0.001, weight=calls, spread=1e-6)
+        allowed = (verdict.upper[0, 0] - verdict.expected[0, 0]) * calls
+        spread = np.sqrt(0.001 * 0.999 * calls)
+        assert allowed >= 3.0 + 4.0 * spread
+        assert allowed <= max(3.2 + 6.0 * spread, 3.2 + 0.02 * calls)
