@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
 import sys
 from collections.abc import Mapping, Sequence
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -81,6 +82,25 @@ class AuditChild:
         }
         arrays, _ = self._asked({"value": value}, facts, limit_s=limit_s)
         return arrays["ahead"].astype(np.float32)
+
+    def examine(
+        self,
+        value: NDArray[np.float32],
+        *,
+        expected: NDArray[np.float32],
+        per_day: int,
+        start_ns: int,
+        limit_s: float,
+    ) -> dict[str, Any]:
+        """What statsmodels finds in a series and in what was expected of it, see `sentinel.audit.examine`.
+
+        Raises:
+            ModelFailedError: it cannot say; the reason is one word.
+        """
+        facts: dict[str, int | str] = {"ask": "examine", "per_day": per_day, "start_ns": start_ns}
+        _, told = self._asked({"value": value, "expected": expected}, facts, limit_s=limit_s)
+        found: dict[str, Any] = json.loads(str(told["found"]))
+        return found
 
     def _asked(
         self,

@@ -6,6 +6,7 @@ series which statsmodels cannot digest costs one answer. `EXIT_NO_STATSMODELS` w
 
 from __future__ import annotations
 
+import json
 import os
 import resource
 import sys
@@ -30,7 +31,7 @@ def main() -> int:
     os.nice(_NICENESS)
     resource.setrlimit(resource.RLIMIT_AS, (_MEMORY_BYTES, _MEMORY_BYTES))
     try:
-        from sentinel.audit import mstl
+        from sentinel.audit import examine, mstl
     except ImportError as error:
         if (error.name or "").partition(".")[0] != "statsmodels":
             raise
@@ -41,9 +42,18 @@ def main() -> int:
         value = arrays["value"].astype(np.float32)
         per_day = int(facts["per_day"])
         try:
-            count = int(facts["bin_count"])
-            ahead = mstl.foretell(value, per_day=per_day, bin_count=count)
-            answer = pack_arrays({"ahead": ahead}, {"said": "ok"})
+            if facts["ask"] == "foretell":
+                count = int(facts["bin_count"])
+                ahead = mstl.foretell(value, per_day=per_day, bin_count=count)
+                answer = pack_arrays({"ahead": ahead}, {"said": "ok"})
+            else:
+                found = examine.examine(
+                    value,
+                    expected=arrays["expected"].astype(np.float32),
+                    per_day=per_day,
+                    start_ns=int(facts["start_ns"]),
+                )
+                answer = pack_arrays({}, {"said": "ok", "found": json.dumps(found)})
         except mstl.TooLittleError as error:
             answer = pack_arrays({}, {"said": "too_little", "why": str(error)})
         except MemoryError:

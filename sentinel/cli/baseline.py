@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from sentinel.cli.asking import add_address, add_token, ask
+from sentinel.cli.baseline_audit import add_audit
 from sentinel.cli.incidents import LIMIT_MAX
 from sentinel.cli.options import add_output, unreadable
 from sentinel.core.model import BY_LENGTH_MAX
@@ -110,6 +111,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     show = actions.add_parser("show", help="what a store holds: series, history, fits")
     _add_common(show)
     show.set_defaults(run=run_show)
+
+    _add_common(add_audit(actions))
 
 
 def run_backfill(args: argparse.Namespace) -> int:

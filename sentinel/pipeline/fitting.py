@@ -284,7 +284,7 @@ def _histories(
 ) -> Iterator[WindowBlock]:
     """The history of all series, some hundred at a time; it is read for some thousand, because each reading goes through all of it."""
     for first in range(0, len(ids), _READ_SERIES):
-        history = _history(reader, ids[first : first + _READ_SERIES], now_ns=now_ns)
+        history = read_history(reader, ids[first : first + _READ_SERIES], now_ns=now_ns)
         if history is None:
             continue
         number = np.arange(history.series_count) // _TILE_SERIES
@@ -292,7 +292,9 @@ def _histories(
             yield history.select(number == tile)
 
 
-def _history(reader: HistoryReader, ids: NDArray[np.int64], *, now_ns: int) -> WindowBlock | None:
+def read_history(
+    reader: HistoryReader, ids: NDArray[np.int64], *, now_ns: int
+) -> WindowBlock | None:
     """The last six weeks of 5-minute windows of some series on one unbroken grid; None when empty."""
     end_ns = now_ns - now_ns % BIN_NS
     start_ns = end_ns - (LAG_DAYS[-1] + PRIME_DAYS) * DAY_NS

@@ -8,12 +8,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from sentinel.core.model import WindowBlock
+from sentinel.core.model import Incident, WindowBlock
 from sentinel.errors import StoreCorruptError, StoreError
 from sentinel.ports import SeriesRow, Snapshot
 from sentinel.storage.sqlite.baselines import SnapshotKind, read_snapshot, snapshot_ids
 from sentinel.storage.sqlite.chunks import ChunkTable
 from sentinel.storage.sqlite.connection import DATABASE_NAME, connect_read_only, store_error
+from sentinel.storage.sqlite.incidents import read_incidents
 from sentinel.storage.sqlite.migrations import version_of
 from sentinel.storage.sqlite.schema import SCHEMA_VERSION
 from sentinel.storage.sqlite.series import read_series
@@ -114,6 +115,15 @@ class StoreReader:
     def states(self, *, limit: int = 2) -> list[Snapshot]:
         """See `sentinel.ports.BaselineStore.states`."""
         return self._snapshots(SnapshotKind.STATE, limit)
+
+    def incidents(self, *, limit: int) -> list[Incident]:
+        """The newest incidents, newest first; those that cannot be read are counted as damaged."""
+        try:
+            found, damaged_count = read_incidents(self._connection, limit=limit, open_only=False)
+        except sqlite3.Error as error:
+            raise store_error(error, operation="incidents") from error
+        self.damaged_count += damaged_count
+        return found
 
     def _snapshots(self, what: SnapshotKind, limit: int) -> list[Snapshot]:
         found: list[Snapshot] = []
