@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sentinel.core.model import Kind
+from sentinel.core.scoring.returns import forget_returns
 from sentinel.core.scoring.settings import DAY_NS, HOUR_NS, KindRule, ScoringSettings
 from sentinel.core.scoring.state import (
     HOURS,
@@ -43,6 +44,7 @@ def end_hour(state: DetectorState, settings: ScoringSettings) -> None:
         _end_day(state, settings)
     state.hour += 1
     window = state.hour * HOUR_NS // state.step_ns
+    forget_returns(state, window=window)
     close_excursions(state, window=window, hold_windows=state.grid.hold_windows)
     decay = 0.5 ** (HOUR_NS / _WEEK_NS / _PEAK_WEEKS)
     state.weeks[:] = state.weeks * decay + HOUR_NS / _WEEK_NS

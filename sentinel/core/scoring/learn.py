@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from sentinel.core.scoring.adopt import follow_shifted
 from sentinel.core.scoring.borrow import check_borrowed
 from sentinel.core.scoring.recents import keep_recent
+from sentinel.core.scoring.returns import note_excursion
 from sentinel.core.scoring.score import Scored
 from sentinel.core.scoring.settings import ScoringSettings
 from sentinel.core.scoring.state import DetectorState, Hourly
@@ -54,7 +55,9 @@ def learn(
     if facts is None:
         msg = "windows are learnt from right after they were scored"
         raise ValueError(msg)
-    _note_freezing(state, open_incident, first_window)
+    _note_freezing(
+        state, open_incident, first_window, end=first_window + window_count, settings=settings
+    )
     take = slice(0, window_count)
     usable = np.isfinite(scored.deviation[0, take])
     if scored.still is not None:
@@ -82,10 +85,18 @@ def learn(
         )
 
 
-def _note_freezing(state: DetectorState, frozen: NDArray[np.bool_], window: int) -> None:
+def _note_freezing(
+    state: DetectorState,
+    frozen: NDArray[np.bool_],
+    window: int,
+    *,
+    end: int,
+    settings: ScoringSettings,
+) -> None:
     if frozen.any():
         place = np.flatnonzero(frozen)
         since = state.frozen_from[place]
+        note_excursion(state, place, since < 0, end=end, settings=settings)
         state.frozen_from[:] = -1
         state.frozen_from[place] = np.where(since < 0, window, since)
         state.shifted[place[since < 0]] = np.nan

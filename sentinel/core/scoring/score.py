@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 from sentinel.core.model import ExpectationBlock, Reason, VerdictBlock, WindowBlock
 from sentinel.core.scoring.hours import hourly
 from sentinel.core.scoring.recents import recent_rows
+from sentinel.core.scoring.returns import return_reach
 from sentinel.core.scoring.settings import HOUR_NS, ScoringSettings
 from sentinel.core.scoring.state import DetectorState, Hourly
 from sentinel.core.stats.ordering import median_of_rows
@@ -105,6 +106,7 @@ def score(
         ratio = _ratios(block, facts, settings)
         inverse = _inverse_spreads(ratio, facts, usual, level, block.weight)
         width = np.float32(2) / (inverse[0] + inverse[1])
+        spread = np.float32(1) / inverse[0] if np.count_nonzero(state.return_side) else None
         inverse[0] *= level
         inverse[1] *= jump
         middle = inverse[0] + inverse[1]
@@ -118,7 +120,17 @@ def score(
         distance = residual - middle
         middle += usual
         expected = _possible(middle, distance, facts)
-        verdicts = _verdicts(block, expected, state, facts, width, statistic, distance)
+        reach = None
+        if spread is not None:
+            reach = return_reach(
+                state,
+                facts,
+                first_window=block.start_ns // block.step_ns,
+                usual=usual,
+                expected=expected,
+                spread=spread,
+            )
+        verdicts = _verdicts(block, expected, state, facts, width, statistic, distance, reach)
         deviation = np.empty_like(ratio)
         np.subtract(taught, level, out=deviation[0])
         np.subtract(taught, jump, out=deviation[1])
@@ -249,6 +261,7 @@ def _verdicts(
     half: _Halves,
     statistic: _Halves,
     distance: _Halves,
+    reach: _Halves | None,
 ) -> VerdictBlock:
     """The band, and the score as the distance from its middle in units of the half that was crossed."""
     before = state.previous[None]
@@ -261,6 +274,9 @@ def _verdicts(
     np.maximum(above, demanded, out=above)
     below = half * _needed(-before, facts, 1)
     np.maximum(below, demanded, out=below)
+    if reach is not None:
+        np.maximum(above, reach[0], out=above)
+        np.maximum(below, reach[1], out=below)
     below += facts.below_extra
     if (at := facts.ratios) is not None:
         further = facts.excess_calls_min[at] / np.maximum(block.weight[:, at], 1)

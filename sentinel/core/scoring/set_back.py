@@ -22,4 +22,7 @@ def set_back(state: DetectorState, at_ns: int) -> None:
     state.last_over[...] = -1
     np.minimum(state.frozen_from, at_ns // state.step_ns, out=state.frozen_from)
     np.minimum(state.gathered_at, at_ns // state.step_ns, out=state.gathered_at)
+    # An hour more or less of it does not matter; for ever would.
+    ahead = max(0, state.next_ns - at_ns) // state.step_ns
+    state.return_until[...] -= ahead
     state.next_ns, state.hour, state.hourly = at_ns, hour_of(at_ns), None

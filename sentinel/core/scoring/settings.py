@@ -25,7 +25,7 @@ class Sensitivity(StrEnum):
     @property
     def cut_scale(self) -> float:
         """What every threshold is multiplied by."""
-        return {"quiet": 1.7, "normal": 1.0, "high": 0.75}[self.value]
+        return {"quiet": 1.6, "normal": 1.0, "high": 0.75}[self.value]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,6 +126,7 @@ class ScoringSettings:
         quiet_weeks: weeks without peaks that every series is taken to have had.
         single_ratio: how much larger an excess of one window alone must be, for steps up to 5 minutes.
         borrowed_windows: windows after which a scale borrowed from coarser history may be used.
+        return_s: for so long after an incident, coming back from it is no news; see `returns`.
         ignored_fall: where only values above can be strange, what is expected follows a fall no further
             below the profile than this many scales; less than any cut, so that a return is no rise.
         gathered_calls: a ratio of fewer calls is judged together with the calls before it.
@@ -140,7 +141,7 @@ class ScoringSettings:
     memory_days: int = 14
     block_power: float = 0.2
     hour_share: float = 0.7
-    spread_clip: float = 20.0
+    spread_clip: float = 10.0
     hour_clip: float = 4.0
     floor_mean_ratio: float = 0.002
     floor_spread_ratio: float = 0.04
@@ -154,6 +155,7 @@ class ScoringSettings:
     ignored_fall: float = 2.0
     gathered_calls: float = 30.0
     gathered_for_s: float = 43_200.0
+    return_s: float = 43_200.0
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.cut_scale) and self.cut_scale > 0):

@@ -127,6 +127,9 @@ class DetectorState:
         gathered_calls, gathered_failed: of a ratio: the calls that it was last judged by, and how many failed.
         gathered_at: number of the last window that had calls, -1 before the first.
         gathered_gap: windows from one with calls to the next, on the mean of the last few.
+        return_level: level of the residual before the last incident opened.
+        return_side: side that incident was on, +1 or -1; 0 for none.
+        return_until: number of the last window in which coming back from it is no news.
         hourly: what follows from the columns for the present hour; made again when it is None.
     """
 
@@ -175,6 +178,9 @@ class DetectorState:
     gathered_failed: _Halves
     gathered_at: _Longs
     gathered_gap: _Halves
+    return_level: _Halves
+    return_side: NDArray[np.int8]
+    return_until: _Longs
     hourly: Hourly | None = field(default=None, compare=False, repr=False)
 
     @property
@@ -268,6 +274,9 @@ def new_state(series: _Longs, *, step_ns: int, base_cut: float) -> DetectorState
         gathered_failed=halves(),
         gathered_at=np.full(count, -1, np.int64),
         gathered_gap=np.ones(count, np.float32),
+        return_level=halves(),
+        return_side=np.zeros(count, np.int8),
+        return_until=np.full(count, -1, np.int64),
     )
 
 
