@@ -7,12 +7,20 @@ their components instead.
 from __future__ import annotations
 
 import dataclasses
+import math
 from dataclasses import dataclass
 
 from sentinel.app.zones import zone_offsets
 from sentinel.core.incidents.settings import GuardSettings, IncidentSettings
 from sentinel.core.model import Kind, Severity
-from sentinel.core.scoring.settings import KIND_RULES, KindRule, ScoringSettings, Sensitivity
+from sentinel.core.scoring.settings import (
+    KIND_RULES,
+    Direction,
+    KindRule,
+    ScoringSettings,
+    Sensitivity,
+    SeriesRule,
+)
 from sentinel.runtime.settings import Duration, Ratio, Zone, setting
 
 
@@ -52,6 +60,53 @@ class KindConfig:
         )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SeriesRuleConfig:
+    """What some series are asked for instead of what their kind is; a setting without a value leaves it as it is."""
+
+    service: str = setting("*", help="Services, as a pattern: `*`, `?` and `[...]` as in a shell.")
+    stage: str = setting("*", help="Stages, as a pattern.")
+    route: str = setting("*", help="Routes, as a pattern.")
+    signal: str = setting("*", help="Signals, as a pattern: `traffic`, `errors`, a gauge's name.")
+    direction: Direction | None = setting(
+        None,
+        help="On which side of what is expected a value can be strange. Without it errors and latency are `high`, and "
+        "traffic and gauges are `both`.",
+    )
+    deviation_min: float | None = setting(
+        None, help="Smallest distance from the expected value, in the value's own unit."
+    )
+    deviation_ratio_min: float | None = setting(
+        None, help="The same as a share of the expected value."
+    )
+    weight_min: float | None = setting(
+        None, help="A window with fewer calls says nothing, neither good nor bad."
+    )
+
+    def __post_init__(self) -> None:
+        if not all((self.service, self.stage, self.route, self.signal)):
+            msg = "a pattern must not be empty; `*` matches everything"
+            raise ValueError(msg)
+        numbers = {
+            "deviation_min": self.deviation_min,
+            "deviation_ratio_min": self.deviation_ratio_min,
+            "weight_min": self.weight_min,
+        }
+        if self.direction is None and all(one is None for one in numbers.values()):
+            msg = "an entry must set a direction, a smallest deviation or a least number of calls"
+            raise ValueError(msg)
+        for name, number in numbers.items():
+            if number is not None and not (math.isfinite(number) and number >= 0):
+                msg = f"{name} must be finite and not negative"
+                raise ValueError(msg)
+
+    def rule(self) -> SeriesRule:
+        """As the core takes it."""
+        return SeriesRule(
+            **{one.name: getattr(self, one.name) for one in dataclasses.fields(self)}
+        )
+
+
 def _kind_default(kind: Kind) -> KindConfig:
     rule = KIND_RULES[kind]
     return KindConfig(
@@ -71,6 +126,11 @@ class ScoringConfig:
         _kind_default(Kind.LATENCY), help="The 95th percentile of the duration of calls."
     )
     gauge: KindConfig = setting(_kind_default(Kind.GAUGE), help="Any other number.")
+    series: tuple[SeriesRuleConfig, ...] = setting(
+        (),
+        help="What single series are asked for. For each setting the first entry counts that matches a series and sets it; "
+        "without one it is its kind's. Static limits hold all the same; traffic that is `high` may stop once it is known.",
+    )
     learning_freeze_max: Duration = setting(
         Duration(IncidentSettings().adopt_after_ns / 1e9),
         help="A change that has lasted this long is the new normal, though nobody said so: it is expected from then on, and its incident ends, telling so. A share of errors or a latency that breaks a static limit is not.",
@@ -87,6 +147,7 @@ class ScoringConfig:
         return ScoringSettings(
             cut_scale=sensitivity.cut_scale,
             rules={kind: config.rule(KIND_RULES[kind]) for kind, config in chosen.items()},
+            series_rules=tuple(entry.rule() for entry in self.series),
         )
 
 

@@ -38,6 +38,7 @@ from sentinel.core.scoring import (
     adopt_level,
     advance,
     copy_rows,
+    demands_of,
     gathered,
     hasten_back,
     learn,
@@ -211,6 +212,9 @@ def decide(
     expectation = _expectation(profile, block)
     base_cut = state.detector.grid.base_cut(settings.scoring)
     detector, parked = with_series(state.detector, state.parked, block.series, base_cut=base_cut)
+    detector.demands = demands_of(
+        detector.demands, detector.series, keys, settings.scoring.series_rules
+    )
     tracker = state.tracker
     frozen = np.zeros(block.series_count, np.bool_)
     if state.frozen.size and frozen.size:

@@ -25,15 +25,18 @@ from sentinel.core.baseline import (
     selected,
 )
 from sentinel.core.decide import DecisionState
-from sentinel.core.model import Kind, WindowBlock
+from sentinel.core.model import Kind, SeriesKey, WindowBlock
 from sentinel.core.scoring import (
     DetectorState,
+    Direction,
     Grid,
     KindRule,
     ScoringSettings,
+    SeriesRule,
     advance,
     borrowed_rows,
     copy_rows,
+    demands_of,
     gathered,
     learn,
     new_state,
@@ -138,8 +141,9 @@ def fit_from_snapshot(snapshot: Snapshot) -> Fit:
 def settings_to_plain(settings: ScoringSettings) -> dict[str, Any]:
     """The settings as JSON can carry them to the child.
 
-    >>> settings_from_plain(settings_to_plain(ScoringSettings(cut_scale=0.75))).cut_scale
-    0.75
+    >>> settings = ScoringSettings(cut_scale=0.75, series_rules=(SeriesRule(stage="db", direction=Direction.LOW),))
+    >>> settings_from_plain(settings_to_plain(settings)) == settings
+    True
     """
     rules = {kind.name: asdict(rule) for kind, rule in settings.rules.items()}
     return {**asdict(settings), "rules": rules}
@@ -148,7 +152,13 @@ def settings_to_plain(settings: ScoringSettings) -> dict[str, Any]:
 def settings_from_plain(plain: Mapping[str, Any]) -> ScoringSettings:
     """The settings that `settings_to_plain` wrote."""
     rules = {Kind[name]: KindRule(**rule) for name, rule in plain["rules"].items()}
-    return ScoringSettings(**{**plain, "rules": rules})
+    set_apart = tuple(SeriesRule(**_with_direction(rule)) for rule in plain["series_rules"])
+    return ScoringSettings(**{**plain, "rules": rules, "series_rules": set_apart})
+
+
+def _with_direction(rule: Mapping[str, Any]) -> dict[str, Any]:
+    direction = rule["direction"]
+    return {**rule, "direction": None if direction is None else Direction(direction)}
 
 
 def fit_payload(
@@ -195,7 +205,9 @@ def fit_payload(
             (unready & curved, fit_fourier_or_profile),
         ):
             if wanted.any():
-                learned = learned_from(history.select(wanted), settings=settings, fit=fit)
+                learned = learned_from(
+                    history.select(wanted), settings=settings, fit=fit, keys=keys
+                )
                 rows.append(borrowed_rows(learned, step_ns=step_ns, settings=settings))
     if not profiles or not sum(len(profile.series) for profile in profiles):
         return None
@@ -215,10 +227,16 @@ def learned_from(
     *,
     settings: ScoringSettings,
     fit: Callable[..., Profile] = fit_profile,
+    keys: Mapping[int, SeriesKey] | None = None,
 ) -> DetectorState:
-    """What the scorer knows after a history, its profile refitted each day from what came before."""
+    """What the scorer knows after a history, its profile refitted each day from what came before.
+
+    Without `keys` the settings of single series are not looked at.
+    """
     base_cut = Grid(step_ns=history.step_ns).base_cut(settings)
     state = new_state(history.series, step_ns=history.step_ns, base_cut=base_cut)
+    rules = settings.series_rules if keys else ()
+    state.demands = demands_of(None, state.series, keys or {}, rules)
     at = max(0, history.window_count - PRIME_DAYS * DAY_NS // history.step_ns)
     calm = np.zeros(history.series_count, np.bool_)
     profile = None

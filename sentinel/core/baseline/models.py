@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from fnmatch import fnmatchcase
 
-from sentinel.core.model import SeriesKey
+from sentinel.core.model import SeriesKey, SeriesPattern
 
 
 class Model(StrEnum):
@@ -23,19 +22,10 @@ class Model(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ModelRule:
-    """The model of the series that all four patterns match; `*`, `?` and `[...]` as in a shell."""
+class ModelRule(SeriesPattern):
+    """The model of the series that the patterns match."""
 
     model: Model
-    service: str = "*"
-    stage: str = "*"
-    route: str = "*"
-    signal: str = "*"
-
-    def matches(self, key: SeriesKey) -> bool:
-        """Whether the rule is about the series."""
-        patterns = (self.service, self.stage, self.route, self.signal)
-        return all(fnmatchcase(*pair) for pair in zip(key, patterns, strict=True))
 
 
 def models_of(rules: Sequence[ModelRule], keys: Iterable[SeriesKey]) -> list[Model]:

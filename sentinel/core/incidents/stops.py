@@ -331,7 +331,9 @@ def _longer(
     safe = np.where(lumped, b, 1.0)
     gained = np.where(lumped, np.log1p(calls * safe) / safe, calls)
     forgiven = static[zeros] < 0
-    evidence[zeros] += np.where(forgiven | partly, 0.0, gained)
+    # Where no low value can be strange, nobody asked to be told of a stop.
+    ignored = np.isneginf(thought.lower[zeros])
+    evidence[zeros] += np.where(forgiven | partly | ignored, 0.0, gained)
     missed[zeros] += np.nan_to_num(usual) * step_s
     run_count[zeros] += 1
     armed = state.busy_count[zeros] > 0

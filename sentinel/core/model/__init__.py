@@ -45,6 +45,7 @@ from sentinel.core.model.series import (
     Kind,
     Scope,
     SeriesKey,
+    SeriesPattern,
     kind_of_signal,
 )
 
@@ -81,6 +82,7 @@ __all__ = [
     "SampleBatch",
     "Scope",
     "SeriesKey",
+    "SeriesPattern",
     "Severity",
     "Temporality",
     "Transition",

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from enum import IntEnum
+from fnmatch import fnmatchcase
 from typing import NamedTuple
 
 OVERFLOW = "__overflow__"
@@ -49,6 +51,25 @@ class SeriesKey(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.service} {self.stage} {self.route} {self.signal}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SeriesPattern:
+    """The series that all four patterns match; `*`, `?` and `[...]` as in a shell."""
+
+    service: str = "*"
+    stage: str = "*"
+    route: str = "*"
+    signal: str = "*"
+
+    def matches(self, key: SeriesKey) -> bool:
+        """Whether the pattern is about the series.
+
+        >>> SeriesPattern(route="GET /*", signal="errors").matches(SeriesKey("pay", "edge", "GET /x", "errors"))
+        True
+        """
+        patterns = (self.service, self.stage, self.route, self.signal)
+        return all(fnmatchcase(*pair) for pair in zip(key, patterns, strict=True))
 
 
 def kind_of_signal(signal: str) -> Kind:

@@ -2,12 +2,21 @@
 
 from sentinel.core.scoring.adopt import adopt_level, hasten_back
 from sentinel.core.scoring.borrow import borrowed_rows
+from sentinel.core.scoring.demands import demands_of
 from sentinel.core.scoring.gaps import pass_gap
 from sentinel.core.scoring.gather import Judged, gathered
 from sentinel.core.scoring.learn import learn
 from sentinel.core.scoring.score import Scored, score
 from sentinel.core.scoring.set_back import set_back
-from sentinel.core.scoring.settings import KIND_RULES, Grid, KindRule, ScoringSettings, Sensitivity
+from sentinel.core.scoring.settings import (
+    KIND_RULES,
+    Direction,
+    Grid,
+    KindRule,
+    ScoringSettings,
+    Sensitivity,
+    SeriesRule,
+)
 from sentinel.core.scoring.spans import advance, span
 from sentinel.core.scoring.state import (
     DetectorState,
@@ -21,16 +30,19 @@ from sentinel.core.scoring.state import (
 __all__ = [
     "KIND_RULES",
     "DetectorState",
+    "Direction",
     "Grid",
     "Judged",
     "KindRule",
     "Scored",
     "ScoringSettings",
     "Sensitivity",
+    "SeriesRule",
     "adopt_level",
     "advance",
     "borrowed_rows",
     "copy_rows",
+    "demands_of",
     "gathered",
     "hasten_back",
     "learn",

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sentinel.core.model import Kind
+from sentinel.core.scoring.demands import SET_APART
 from sentinel.core.scoring.returns import forget_returns
 from sentinel.core.scoring.settings import DAY_NS, HOUR_NS, KindRule, ScoringSettings
 from sentinel.core.scoring.state import (
@@ -29,6 +30,7 @@ _PRIOR_DAYS = 2.0
 _PEAK_WEEKS = 8.0
 _SCALE_MIN = 1e-9
 _ACTIVE_MIN = 0.003
+_NEVER = np.float32(np.inf)
 _SQUARED_MAX = np.float32(1e17)
 """Float32 holds an hour's sum of the squares of this."""
 
@@ -56,9 +58,19 @@ def end_hour(state: DetectorState, settings: ScoringSettings) -> None:
 def hourly(state: DetectorState, kind: NDArray[np.int8], settings: ScoringSettings) -> Hourly:
     """What scoring needs for the present hour; kept in the state until the hour ends."""
     known = state.hourly
-    if known is not None and (known.kind is kind or np.array_equal(known.kind, kind)):
+    if (
+        known is not None
+        and known.settings is settings
+        and known.demands is state.demands
+        and (known.kind is kind or np.array_equal(known.kind, kind))
+    ):
         return known
     rule = {field: _by_kind(settings, kind, field) for field in _RULE_FIELDS}
+    rule["above"], rule["below"] = np.ones_like(rule["high_only"]), 1 - rule["high_only"]
+    if state.demands is not None:
+        for field in (*SET_APART, "above", "below"):
+            rule[field] = state.demands.over(field, rule[field])
+    above, below = rule["above"] > 0, rule["below"] > 0
     borrowed = (state.borrowed >= 0) & (state.borrowed < settings.borrowed_windows)
     ratio = _hour_ratios(state).astype(np.float32)
     scale = np.where(borrowed, np.nan, state.scale * state.widening).astype(np.float32)
@@ -73,6 +85,8 @@ def hourly(state: DetectorState, kind: NDArray[np.int8], settings: ScoringSettin
     )
     made = Hourly(
         kind=kind,
+        settings=settings,
+        demands=state.demands,
         ratio=ratio[1],
         ratio_step=ratio[::2] - ratio[1],
         scale=scale,
@@ -91,11 +105,11 @@ def hourly(state: DetectorState, kind: NDArray[np.int8], settings: ScoringSettin
         mean=state.mean.astype(np.float32),
         need=need,
         need_single=np.float32(state.grid.single_ratio(settings)) * need,
-        below_extra=np.where(rule["high_only"] > 0, np.float32(np.inf), np.float32(0)),
-        lowest_middle=np.where(
-            rule["high_only"] > 0, np.float32(-settings.ignored_fall), np.float32(-np.inf)
-        ),
-        one_sided=bool(rule["high_only"].any()),
+        above_extra=np.where(above, np.float32(0), _NEVER),
+        below_extra=np.where(below, np.float32(0), _NEVER),
+        lowest_middle=np.where(below, -_NEVER, np.float32(-settings.ignored_fall)),
+        highest_middle=np.where(above, _NEVER, np.float32(settings.ignored_fall)),
+        one_sided=not (above.all() and below.all()),
         deviation_min=rule["deviation_min"],
         deviation_ratio_min=rule["deviation_ratio_min"],
         weight_min=rule["weight_min"],

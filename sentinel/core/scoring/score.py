@@ -11,7 +11,7 @@ inside is below, exactly, as float32. What a kind demands besides (smallest dist
 
 Where only values above can be strange, the middle is never further below the profile than a few widths. A fall opens
 no incident there, so nothing holds the level and the last residuals still, and without the bound they would follow
-the fall and take its end, the return to what is usual at this hour, for a rise.
+the fall and take its end, the return to what is usual at this hour, for a rise. Where only values below can be, likewise.
 
 Nothing here changes the state.
 """
@@ -114,6 +114,7 @@ def score(
         middle *= np.float32(0.5)
         if facts.one_sided:
             np.maximum(middle, width * facts.lowest_middle, out=middle)
+            np.minimum(middle, width * facts.highest_middle, out=middle)
         width /= facts.gain
         statistic = residual - middle
         statistic /= width
@@ -278,6 +279,7 @@ def _verdicts(
         np.maximum(above, reach[0], out=above)
         np.maximum(below, reach[1], out=below)
     below += facts.below_extra
+    above += facts.above_extra
     if (at := facts.ratios) is not None:
         further = facts.excess_calls_min[at] / np.maximum(block.weight[:, at], 1)
         above[:, at] += further

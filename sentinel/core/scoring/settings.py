@@ -9,7 +9,7 @@ import math
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from sentinel.core.model import Kind
+from sentinel.core.model import Kind, SeriesPattern
 
 HOUR_NS = 3_600_000_000_000
 DAY_NS = 24 * HOUR_NS
@@ -102,6 +102,35 @@ KIND_RULES: dict[Kind, KindRule] = {
 }
 
 
+class Direction(StrEnum):
+    """On which side of what is expected a value can be strange."""
+
+    BOTH = "both"
+    HIGH = "high"
+    LOW = "low"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SeriesRule(SeriesPattern):
+    """What the series that the patterns match are asked for; None leaves it as their kind has it.
+
+    Attributes:
+        direction: on which side a value can be strange.
+        deviation_min, deviation_ratio_min, weight_min: see `KindRule`.
+    """
+
+    direction: Direction | None = None
+    deviation_min: float | None = None
+    deviation_ratio_min: float | None = None
+    weight_min: float | None = None
+
+    def __post_init__(self) -> None:
+        numbers = (self.deviation_min, self.deviation_ratio_min, self.weight_min)
+        if not all(one is None or (math.isfinite(one) and one >= 0) for one in numbers):
+            msg = "deviations and calls of a rule must be finite and not negative"
+            raise ValueError(msg)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScoringSettings:
     """Every constant of scoring and learning.
@@ -109,6 +138,7 @@ class ScoringSettings:
     Attributes:
         cut_scale: what every threshold is multiplied by; see `Sensitivity`.
         rules: what each kind demands.
+        series_rules: what some series demand instead; for each setting the first rule that matches and sets it.
         level_half_life_s: half-life of the recent level.
         shifted_half_life_s: half-life of where the level would be, while it stands still for an open incident.
         level_clip: a residual moves the level by no more than this many scales.
@@ -135,6 +165,7 @@ class ScoringSettings:
 
     cut_scale: float = 1.0
     rules: dict[Kind, KindRule] = field(default_factory=lambda: dict(KIND_RULES))
+    series_rules: tuple[SeriesRule, ...] = ()
     level_half_life_s: float = 3600.0
     shifted_half_life_s: float = 600.0
     level_clip: float = 6.0

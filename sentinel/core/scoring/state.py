@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sentinel.core.scoring.settings import HOUR_NS, Grid
+from sentinel.core.scoring.demands import Demands
+from sentinel.core.scoring.settings import HOUR_NS, Grid, ScoringSettings
 from sentinel.core.stats.packing import packed_pieces, unpack_arrays
 
 VIEWS = 2
@@ -35,6 +36,7 @@ class Hourly:
 
     Attributes:
         kind: int8[S], the kinds that the rules below belong to.
+        settings, demands: what else they were worked out from.
         ratio: float32[2, S], spread of this hour against the mean over all hours, for each view.
         ratio_step: float32[2, 2, S], what the hour before and the hour after add to it.
         scale: float32[2, S], spread of each view with what is borrowed widened; NaN where not ready.
@@ -46,8 +48,8 @@ class Hourly:
         mean: float32[S], what shifts are counted from.
         need: float32[2, S], the cut of each side.
         need_single: float32[2, S], the same for an excess of one window alone.
-        below_extra: float32[S], infinite where only values above can be strange, else 0.
-        lowest_middle: float32[S], how far below the profile, in widths, the middle may lie (negative).
+        above_extra, below_extra: float32[S], infinite where no value on that side can be strange, else 0.
+        lowest_middle, highest_middle: float32[S], how far from the profile, in widths, the middle may lie.
         one_sided: whether that is bounded for any series.
         deviation_min, deviation_ratio_min, weight_min, excess_calls_min: float32[S], see `KindRule`.
         count_noise: float32[S], variance of counting for a value of 1; 0 for what is not counted.
@@ -59,6 +61,8 @@ class Hourly:
     """
 
     kind: NDArray[np.int8]
+    settings: ScoringSettings
+    demands: Demands | None
     ratio: _Halves
     ratio_step: _Halves
     scale: _Halves
@@ -71,8 +75,10 @@ class Hourly:
     mean: _Halves
     need: _Halves
     need_single: _Halves
+    above_extra: _Halves
     below_extra: _Halves
     lowest_middle: _Halves
+    highest_middle: _Halves
     one_sided: bool
     deviation_min: _Halves
     deviation_ratio_min: _Halves
@@ -130,6 +136,7 @@ class DetectorState:
         return_level: level of the residual before the last incident opened.
         return_side: side that incident was on, +1 or -1; 0 for none.
         return_until: number of the last window in which coming back from it is no news.
+        demands: what single series are asked for, put there before windows are scored; None for nothing.
         hourly: what follows from the columns for the present hour; made again when it is None.
     """
 
@@ -181,6 +188,7 @@ class DetectorState:
     return_level: _Halves
     return_side: NDArray[np.int8]
     return_until: _Longs
+    demands: Demands | None = field(default=None, compare=False, repr=False)
     hourly: Hourly | None = field(default=None, compare=False, repr=False)
 
     @property
@@ -213,7 +221,7 @@ class DetectorState:
         return packed_pieces({name: getattr(self, name) for name in COLUMNS}, facts)
 
 
-_NOT_COLUMNS = {"step_ns", "next_ns", "hour", "hourly"}
+_NOT_COLUMNS = {"step_ns", "next_ns", "hour", "demands", "hourly"}
 COLUMNS = tuple(entry.name for entry in fields(DetectorState) if entry.name not in _NOT_COLUMNS)
 
 

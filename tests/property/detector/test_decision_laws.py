@@ -22,6 +22,7 @@ from sentinel.core.decide import (
 )
 from sentinel.core.incidents import GuardSettings, IncidentSettings
 from sentinel.core.model import Kind, Page, Reason, Transition, VerdictBlock, WindowBlock
+from sentinel.core.scoring import Direction, ScoringSettings, SeriesRule
 from tests.support.detector_blocks import flat_profile, history, names
 
 MINUTE_NS = 60_000_000_000
@@ -31,6 +32,18 @@ SERIES = 8
 GUARDED = DecisionSettings()
 PLAIN = DecisionSettings(
     incidents=IncidentSettings(guards=GuardSettings(enabled=False), adopt_after_ns=7200 * 10**9),
+)
+
+APART = DecisionSettings(
+    scoring=ScoringSettings(
+        series_rules=(
+            SeriesRule(service="service-0", signal="depth", direction=Direction.LOW),
+            SeriesRule(signal="traffic", direction=Direction.HIGH, deviation_ratio_min=0.0),
+            SeriesRule(
+                route="GET /1", direction=Direction.BOTH, deviation_min=0.0, weight_min=1.0
+            ),
+        )
+    )
 )
 
 cuts = st.lists(st.integers(1, WINDOWS - 1), unique=True, max_size=25).map(sorted)
@@ -73,14 +86,18 @@ def events(decisions: Sequence[Decision]) -> tuple[list[Transition], list[Page]]
 
 @pytest.mark.timeout(120)
 @settings(max_examples=15, deadline=None)
-@given(seed=st.integers(0, 2**16), at=cuts, guarded=st.booleans(), reload=st.booleans())
+@given(
+    seed=st.integers(0, 2**16),
+    at=cuts,
+    how=st.sampled_from([GUARDED, PLAIN, APART]),
+    reload=st.booleans(),
+)
 def test_any_split_gives_the_same_bits(
     seed: int,
     at: list[int],
-    guarded: bool,  # noqa: FBT001  # drawn, not chosen
-    reload: bool,  # noqa: FBT001
+    how: DecisionSettings,
+    reload: bool,  # noqa: FBT001  # drawn, not chosen
 ) -> None:
-    how = GUARDED if guarded else PLAIN
     block = history(seed, window_count=WINDOWS, series_count=SERIES, step_ns=MINUTE_NS)
     whole, whole_state = decided(block, [], how)
     parts, parts_state = decided(block, at, how, reload=reload)
@@ -113,8 +130,14 @@ def test_what_comes_later_changes_nothing(seed: int, cut: int) -> None:
 
 
 @settings(max_examples=25, deadline=None)
-@given(seed=st.integers(0, 2**16), scale=st.sampled_from([1e-6, 1.0, 1e6]))
-def test_a_score_of_one_is_the_edge_of_the_band_exactly(seed: int, scale: float) -> None:
+@given(
+    seed=st.integers(0, 2**16),
+    scale=st.sampled_from([1e-6, 1.0, 1e6]),
+    how=st.sampled_from([PLAIN, APART]),
+)
+def test_a_score_of_one_is_the_edge_of_the_band_exactly(
+    seed: int, scale: float, how: DecisionSettings
+) -> None:
     block = history(seed, window_count=WINDOWS, series_count=SERIES, step_ns=MINUTE_NS)
     scaled = WindowBlock(
         start_ns=block.start_ns,
@@ -125,7 +148,7 @@ def test_a_score_of_one_is_the_edge_of_the_band_exactly(seed: int, scale: float)
         weight=block.weight,
         heard=block.heard,
     )
-    decisions, _ = decided(scaled, [], PLAIN)
+    decisions, _ = decided(scaled, [], how)
     verdicts = decisions[0].verdicts
     known = verdicts.reason == Reason.SCORED
     assert known.any()

@@ -12,11 +12,17 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from sentinel.app.sections import GuardsConfig, IncidentsConfig, KindConfig, ScoringConfig
+from sentinel.app.sections import (
+    GuardsConfig,
+    IncidentsConfig,
+    KindConfig,
+    ScoringConfig,
+    SeriesRuleConfig,
+)
 from sentinel.app.zones import zone_offsets
 from sentinel.core.incidents.settings import GuardSettings, IncidentSettings
 from sentinel.core.model import Kind
-from sentinel.core.scoring.settings import ScoringSettings, Sensitivity
+from sentinel.core.scoring.settings import Direction, ScoringSettings, Sensitivity, SeriesRule
 from sentinel.runtime.settings import Duration, Zone
 
 NOW_NS = 1_790_000_000_000_000_000
@@ -124,3 +130,26 @@ def test_a_zone_that_is_not_utc_reaches_the_page() -> None:
     settings = IncidentsConfig().settings(zone=Zone("Asia/Tokyo"), now_ns=NOW_NS)
     assert settings.zone_name == "Asia/Tokyo"
     assert [seconds for _, seconds in settings.zone_offsets] == [9 * 3600]
+
+
+def test_a_rule_of_single_series_reaches_the_core() -> None:
+    entry = SeriesRuleConfig(route="GET /health*", direction=Direction.LOW, deviation_min=0.2)
+    made = ScoringConfig(series=(entry,)).settings(Sensitivity.NORMAL)
+    rule = SeriesRule(route="GET /health*", direction=Direction.LOW, deviation_min=0.2)
+    assert made == replace(ScoringSettings(), series_rules=(rule,))
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"service": "shop"}, "an entry must set"),
+        ({"route": "", "weight_min": 5.0}, "a pattern must not be empty"),
+        ({"deviation_min": -1.0}, "deviation_min must be finite"),
+        ({"weight_min": float("inf")}, "weight_min must be finite"),
+    ],
+)
+def test_a_rule_that_says_nothing_or_nonsense_is_refused(
+    given: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        SeriesRuleConfig(**given)
