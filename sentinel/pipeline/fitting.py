@@ -53,8 +53,8 @@ PRIME_DAYS = 14
 """How much history a series is primed with; the scales remember as many days."""
 
 _TILE_SERIES = 400
-_READ_SERIES = 2000
-"""100 MB of six weeks. Stored chunks hold all series: with 10,000 of them a reading takes longer than the fit of a tile."""
+_READ_SERIES = 1000
+"""100 MB of six weeks, values and calls. Stored chunks hold all series, so each reading unpacks all of them."""
 _FORMAT = 1
 _ENOUGH_CALLS = 1e6
 """A stored window of 5 minutes was made of windows that counted; it is not judged by its calls again.

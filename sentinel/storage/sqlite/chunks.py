@@ -88,10 +88,8 @@ class ChunkTable:
         ids = self._ids_meeting(step_ns, span_start_ns, span_start_ns + chunk_span_ns(step_ns))
         wanted = None if series is None else np.unique(np.asarray(series, dtype=np.int64))
         blocks = []
-        for _, block in self._readable(ids, on_damage):
-            inside = clip(block, start_ns=start_ns, end_ns=end_ns)
-            if inside is not None and wanted is not None:
-                inside = select(inside, wanted)
+        for _, block in self._readable(ids, on_damage, wanted=wanted):
+            inside = clip(block, start_ns=start_ns, end_ns=end_ns) if block.series_count else None
             if inside is not None and self._unnamed.size:
                 inside = select(inside, np.setdiff1d(inside.series, self._unnamed))
             if inside is not None:
@@ -172,7 +170,11 @@ class ChunkTable:
         return [chunk_id for (chunk_id,) in rows]
 
     def _readable(
-        self, ids: Sequence[int], on_damage: OnDamage
+        self,
+        ids: Sequence[int],
+        on_damage: OnDamage,
+        *,
+        wanted: NDArray[np.int64] | None = None,
     ) -> Iterator[tuple[int, WindowBlock]]:
         for chunk_id in ids:
             try:
@@ -183,7 +185,7 @@ class ChunkTable:
                 if row is None:
                     continue
                 chunk = ChunkRow(**dict(zip(ChunkRow.__slots__, row, strict=True)))
-                block = decode_chunk(chunk, self._layout(chunk.layout_id))
+                block = decode_chunk(chunk, self._layout(chunk.layout_id), wanted=wanted)
             except sqlite3.Error as error:
                 if failure_of(error) is not Failure.CORRUPT:
                     raise store_error(error, operation="reading a chunk") from error

@@ -76,8 +76,10 @@ def chunk_crc(
     return zlib.crc32(payload, zlib.crc32(header))
 
 
-def decode_chunk(row: ChunkRow, layout: Layout) -> WindowBlock:
-    """The block of a row.
+def decode_chunk(
+    row: ChunkRow, layout: Layout, *, wanted: NDArray[np.int64] | None = None
+) -> WindowBlock:
+    """The block of a row: of all its series, or of those wanted that it has (ascending), which may be none.
 
     Raises:
         StoreCorruptError: the bytes do not match their checksum or cannot be what they say.
@@ -112,16 +114,26 @@ def decode_chunk(row: ChunkRow, layout: Layout) -> WindowBlock:
         raise StoreCorruptError(msg)
     value, weight = columns[: 4 * cells], columns[4 * cells : 8 * cells]
     shape = (count, width)
+    # Chosen before the bytes are put in order, because that is most of the work and a chunk holds every series.
+    chosen = None if wanted is None else _places(layout.series, wanted)
+    here: NDArray[np.intp] | slice = slice(None) if chosen is None else chosen
     bits = np.frombuffer(columns, dtype=np.uint8, offset=8 * cells)
     return WindowBlock(
         start_ns=row.start_ns,
         step_ns=row.step_ns,
-        series=layout.series,
-        kind=layout.kind,
-        value=_floats(value, shape, row.codec),
-        weight=_floats(weight, shape, row.codec),
-        heard=np.unpackbits(bits, count=cells).view(np.bool_).reshape(shape),
+        series=layout.series[here],
+        kind=layout.kind[here],
+        value=_floats(value, shape, row.codec, here),
+        weight=_floats(weight, shape, row.codec, here),
+        heard=np.unpackbits(bits, count=cells).view(np.bool_).reshape(shape)[:, here],
     )
+
+
+def _places(series: NDArray[np.int64], wanted: NDArray[np.int64]) -> NDArray[np.intp] | None:
+    """Where those of `wanted` that are among `series` lie, both ascending; None when that is everywhere."""
+    place = np.minimum(np.searchsorted(series, wanted), len(series) - 1)
+    found = place[series[place] == wanted] if len(series) else place[:0]
+    return None if len(found) == len(series) else found
 
 
 def encode_layout(block: WindowBlock) -> bytes:
@@ -154,11 +166,14 @@ def _shuffled(column: NDArray[np.float32]) -> bytes:
     return np.ascontiguousarray(by_series.view(np.uint8).reshape(-1, 4).T).tobytes()
 
 
-def _floats(column: bytes, shape: tuple[int, int], codec: int) -> NDArray[np.float32]:
+def _floats(
+    column: bytes, shape: tuple[int, int], codec: int, here: NDArray[np.intp] | slice
+) -> NDArray[np.float32]:
+    """The columns `here` of (count, width) numbers."""
     if codec != Codec.PACKED:
-        return np.frombuffer(column, dtype="<f4").reshape(shape)
-    planes = np.frombuffer(column, dtype=np.uint8).reshape(4, -1)
-    by_series = np.ascontiguousarray(planes.T).view("<f4").reshape(shape[1], shape[0])
+        return np.frombuffer(column, dtype="<f4").reshape(shape)[:, here]
+    planes = np.frombuffer(column, dtype=np.uint8).reshape(4, shape[1], shape[0])[:, here]
+    by_series = np.ascontiguousarray(planes.transpose(1, 2, 0)).view("<f4")[:, :, 0]
     return np.ascontiguousarray(by_series.T)
 
 
