@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Protocol
 
@@ -53,8 +54,8 @@ PRIME_DAYS = 14
 """How much history a series is primed with; the scales remember as many days."""
 
 _TILE_SERIES = 400
-_READ_SERIES = 1000
-"""100 MB of six weeks, values and calls. Stored chunks hold all series, so each reading unpacks all of them."""
+_READ_SERIES = 800
+"""80 MB of six weeks, values and calls. Stored chunks hold all series, so each reading unpacks all of them; two are held."""
 _FORMAT = 1
 _ENOUGH_CALLS = 1e6
 """A stored window of 5 minutes was made of windows that counted; it is not judged by its calls again.
@@ -300,14 +301,24 @@ def _ready_series(reader: HistoryReader, *, step_ns: int) -> NDArray[np.int64]:
 def _histories(
     reader: HistoryReader, ids: NDArray[np.int64], *, now_ns: int
 ) -> Iterator[WindowBlock]:
-    """The history of all series, some hundred at a time; it is read for some thousand, because each reading goes through all of it."""
-    for first in range(0, len(ids), _READ_SERIES):
-        history = read_history(reader, ids[first : first + _READ_SERIES], now_ns=now_ns)
-        if history is None:
-            continue
-        number = np.arange(history.series_count) // _TILE_SERIES
-        for tile in range(number[-1] + 1):
-            yield history.select(number == tile)
+    """The history of all series, some hundred at a time. The next ones are read while these are worked on: half of a fit is reading."""
+    groups = [ids[first : first + _READ_SERIES] for first in range(0, len(ids), _READ_SERIES)]
+    with ThreadPoolExecutor(1) as pool:
+
+        def begun(at: int) -> Future[WindowBlock | None] | None:
+            if at >= len(groups):
+                return None
+            return pool.submit(read_history, reader, groups[at], now_ns=now_ns)
+
+        reading = begun(0)
+        for at in range(len(groups)):
+            assert reading is not None
+            history = reading.result()
+            reading = begun(at + 1)
+            if history is None:
+                continue
+            for first in range(0, history.series_count, _TILE_SERIES):
+                yield history.columns(first, min(first + _TILE_SERIES, history.series_count))
 
 
 def read_history(

@@ -72,7 +72,7 @@ def fit_fourier(
         value = history.value[oldest:known]
         row = np.arange(last - len(value), last)
         for days, columns in _by_age(value, row, per_day=per_day):
-            used = row >= -days * per_day
+            used = slice(int(np.searchsorted(row, -days * per_day)), None)
             for first in range(0, len(columns), _TILE_SERIES):
                 tile = columns[first : first + _TILE_SERIES]
                 grid[:, tile], steps[:, tile] = _curves(

@@ -115,6 +115,18 @@ class WindowBlock:
             heard=self.heard[first:last],
         )
 
+    def columns(self, first: int, last: int) -> WindowBlock:
+        """The series `[first, last)` alone, without histograms; arrays are views, not copies."""
+        return WindowBlock(
+            start_ns=self.start_ns,
+            step_ns=self.step_ns,
+            series=self.series[first:last],
+            kind=self.kind[first:last],
+            value=self.value[:, first:last],
+            weight=self.weight[:, first:last],
+            heard=self.heard[:, first:last],
+        )
+
     def select(self, wanted: NDArray[np.bool_]) -> WindowBlock:
         """The windows of the wanted series alone, bool[S]; without histograms."""
         return WindowBlock(
