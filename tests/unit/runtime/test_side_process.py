@@ -5,8 +5,10 @@ Method: small children written out here.
 
 from __future__ import annotations
 
+import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -91,6 +93,32 @@ def test_nonsense_is_told_apart(code: str) -> None:
         code + "\nimport time; sys = __import__('sys'); sys.stdout.flush(); time.sleep(60)"
     ) as process:
         assert fault_of(process, b"x").fault is SideFault.NONSENSE
+
+
+def test_a_child_does_not_outlive_who_asked_it() -> None:
+    """The fitting child is killed when it takes too long; statsmodels beside it must not stay."""
+    asker = (
+        "import sys, time\nfrom sentinel.runtime.side_process import SideProcess\n"
+        f"process = SideProcess((sys.executable, '-I', '-c', {ECHO!r}), environment={{}})\n"
+        "print(process.ask(b'pid', limit_s=20.0).decode(), flush=True)\ntime.sleep(600)"
+    )
+    with subprocess.Popen([sys.executable, "-c", asker], stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        pid = int(process.stdout.readline())
+        assert _runs(pid)
+        process.kill()
+    deadline_s = time.monotonic() + 20
+    while _runs(pid):
+        assert time.monotonic() < deadline_s
+        time.sleep(0.02)
+
+
+def _runs(pid: int) -> bool:
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return False
+    return state != "Z"
 
 
 def test_a_program_that_is_not_there() -> None:
