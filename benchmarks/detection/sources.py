@@ -1,6 +1,6 @@
 """Where labelled series come from: a folder of them, and how one is laid on a grid of equal steps.
 
-A folder holds `<dataset>/<series>.csv.gz` (or `.csv`) with the header `timestamp,value,label` (Unix seconds; label 1
+A folder holds `<dataset>/<series>.csv.gz` (or `.csv`) with the header `timestamp,value,label[,weight]` (Unix seconds; label 1
 inside an incident), an `index.csv` with at least the columns dataset and series, and, where the history of some series ends at
 a known instant, `kpi_test_from.json` (series: Unix seconds). Every source of series is brought to this form first.
 """

@@ -126,6 +126,7 @@ def _series(path: Path) -> PlainSeries:
         name=path.name.removesuffix(".gz").removesuffix(".csv"),
         time_ns=samples.times_ns,
         value=samples.values,
+        weight=samples.weights,
     )
 
 

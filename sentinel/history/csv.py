@@ -42,10 +42,12 @@ class SeriesFile:
     Attributes:
         times_ns: int64[n], ascending.
         values: float64[n], NaN where a sample is missing.
+        weights: float64[n], calls behind each value, NaN where unknown; None when the file has no such column.
     """
 
     times_ns: NDArray[np.int64]
     values: NDArray[np.float64]
+    weights: NDArray[np.float64] | None = None
 
     @property
     def step_ns(self) -> int:
@@ -56,9 +58,9 @@ class SeriesFile:
 
 
 def read_series(path: Path, *, row_count_max: int = _ROW_COUNT_MAX) -> SeriesFile:
-    """Read `timestamp,value[,label...]`; columns after the second are never looked at.
+    """Read `timestamp,value[,label...]`; of columns after the second only one named `weight` is looked at.
 
-    Timestamps are Unix seconds, whole or with a fraction, and ascend. A value is a finite number;
+    It says how many calls stand behind a value: without it shares of failed calls cannot be told from chance. Timestamps are Unix seconds, whole or with a fraction, and ascend. A value is a finite number;
     an empty one or `nan` is missing; infinity and text are refused. The first line may be a header
     whose first two names are `timestamp` (or `time`) and `value`; a file without one begins with a
     number.
@@ -70,15 +72,19 @@ def read_series(path: Path, *, row_count_max: int = _ROW_COUNT_MAX) -> SeriesFil
     """
     times_ns = array("q")
     values = array("d")
+    weights = array("d")
+    weight_at: int | None = None
     last_ns = -1
     for line_number, line in numbered_lines(path):
         if line_number == 1 and not _STARTS_LIKE_A_NUMBER.match(line):
-            _check_header(path, line)
+            weight_at = _check_header(path, line)
             continue
         if not line:
             continue
         try:
             time_ns, value = _sample_of(line)
+            if weight_at is not None:
+                weights.append(_weight_in(line, weight_at))
         except ValueError as error:
             raise malformed(path, line_number, error) from error
         if time_ns <= last_ns:
@@ -96,7 +102,9 @@ def read_series(path: Path, *, row_count_max: int = _ROW_COUNT_MAX) -> SeriesFil
         msg = f"{path}: has no rows"
         raise MalformedInputError(msg)
     return SeriesFile(
-        times_ns=np.array(times_ns, dtype=np.int64), values=np.array(values, dtype=np.float64)
+        times_ns=np.array(times_ns, dtype=np.int64),
+        values=np.array(values, dtype=np.float64),
+        weights=None if weight_at is None else np.array(weights, dtype=np.float64),
     )
 
 
@@ -168,10 +176,22 @@ def _sample_of(line: str) -> tuple[int, float]:
     return time_ns_of(stamp.strip(" ")), number_of(rest.partition(",")[0].strip(" "))
 
 
-def _check_header(path: Path, line: str) -> None:
-    names = [name.strip().lower().strip('"') for name in line.split(",")[:2]]
+def _check_header(path: Path, line: str) -> int | None:
+    """Which column holds the calls, None when there is none."""
+    names = [name.strip().lower().strip('"') for name in line.split(",")]
     if len(names) < 2 or names[0] not in ("timestamp", "time") or names[1] != "value":
         raise malformed(path, 1, "the header must begin with timestamp,value")
+    if names.count("weight") > 1:
+        raise malformed(path, 1, "the header names weight twice")
+    return names.index("weight") if "weight" in names else None
+
+
+def _weight_in(line: str, column: int) -> float:
+    fields = line.split(",")
+    if len(fields) <= column:
+        msg = f"a row needs {column + 1} fields, as the header has a weight there"
+        raise ValueError(msg)
+    return _weight_of(fields[column].strip(" "))
 
 
 def _last_fields(rest: str) -> tuple[str, str, str]:

@@ -47,6 +47,29 @@ def test_ways_to_write_the_same(tmp_path: Path, text: str) -> None:
     assert found.values.tolist() == [1.0, 2.0]
 
 
+def test_calls_are_read_from_the_column_that_the_header_names(tmp_path: Path) -> None:
+    text = "timestamp,value,label,weight\n1,0.5,0,2\n2,,1,\n3,0.1,0, 40\n"
+    found = read_series(write(tmp_path / "s.csv.gz", text))
+    assert found.weights is not None
+    np.testing.assert_array_equal(found.weights, [2, np.nan, 40])
+    np.testing.assert_array_equal(found.values, [0.5, np.nan, 0.1])
+    assert read_series(write(tmp_path / "a.csv", "1,0.5,2\n2,0.1,40\n")).weights is None
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("timestamp,value,weight\n1,2\n", "a row needs 3 fields"),
+        ("timestamp,value,weight\n1,2,-3\n", "weight -3 is negative"),
+        ("timestamp,value,weight\n1,2,many\n", "s.csv:2"),
+        ("timestamp,value,weight,weight\n1,2,3,4\n", "names weight twice"),
+    ],
+)
+def test_calls_that_are_none_are_refused(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(MalformedInputError, match=message):
+        read_series(write(tmp_path / "s.csv", text))
+
+
 def test_the_label_is_never_looked_at(tmp_path: Path) -> None:
     plain = read_series(write(tmp_path / "a.csv", "timestamp,value\n1,2\n2,3\n"))
     labelled = read_series(write(tmp_path / "b.csv", 'timestamp,value,l\n1,2,"\x00,\n2,3,1,,,\n'))

@@ -258,10 +258,13 @@ def test_every_form_holds_the_same_values(tmp_path: Path) -> None:
     for name, stem in zip(months.names, months.stems, strict=True):
         key = (name.service, name.stage, name.route, name.signal)
         with gzip.open(folder / "simulator" / f"{stem}.csv.gz", "rt") as file:
-            assert next(file) == "timestamp,value,label\n"
+            assert next(file) == "timestamp,value,label,weight\n"
             rows = [line.rstrip().split(",") for line in file]
-        assert {int(stamp): value for stamp, value, _ in rows} == long[key]
-        flat += [[value, stamp] for stamp, value, _ in rows]
+        assert {int(stamp): value for stamp, value, _, _ in rows} == long[key]
+        flat += [[value, stamp] for stamp, value, _, _ in rows]
+        if name.signal == "traffic":
+            for _, value, _, calls in rows:
+                assert float(value) * config().step_s == pytest.approx(int(calls), rel=1e-4)
     assert values == flat
     index = list(csv.DictReader((folder / "index.csv").read_text().splitlines()))
     assert [row["series"] for row in index] == months.stems
@@ -279,7 +282,7 @@ def test_the_index_counts_runs_and_incidents(tmp_path: Path) -> None:
     )
     for row in csv.DictReader((folder / "index.csv").read_text().splitlines()):
         with gzip.open(folder / "simulator" / f"{row['series']}.csv.gz", "rt") as file:
-            labels = [line.rstrip()[-1] for line in list(file)[1:]]
+            labels = [line.split(",")[2] for line in list(file)[1:]]
         text = "".join(labels)
         assert int(row["label_runs"]) == len([run for run in text.split("0") if run])
         merged = text
