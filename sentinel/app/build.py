@@ -51,7 +51,7 @@ class Application:
             step_ns=config.series.series_settings().window_ns,
             store_directory=config.store.directory,
             scoring=lambda: self.config.scoring.settings(self.config.sensitivity),
-            models=lambda: self.config.baseline.settings(),
+            models=lambda: self.config.baseline.settings(fit_timeout_s=self.config.fit.timeout),
         )
         self.aggregator = Aggregator(config.series.series_settings())
         self.evaluate = Evaluate(

@@ -130,12 +130,14 @@ def fit_from_snapshot(snapshot: Snapshot) -> Fit:
     if facts.get("format") != _FORMAT or not {"profile", "rows"} <= set(parts):
         msg = f"a fit of format {facts.get('format')} cannot be read"
         raise ValueError(msg)
+    told = json.loads(str(facts.get("models", "{}")))
     return Fit(
         version=snapshot.version,
         at_ns=snapshot.at_ns,
         profile=Profile.from_bytes(parts["profile"].data.cast("B")),
         rows=state_from_bytes(parts["rows"].data.cast("B"), read_only=True),
-        **json.loads(str(facts.get("models", "{}"))),
+        used=told.get("used", {}),
+        fallbacks=told.get("fallbacks", {}),
     )
 
 

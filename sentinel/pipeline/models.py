@@ -6,6 +6,7 @@ what it said is stored with the fit. A series that its model cannot say anything
 
 from __future__ import annotations
 
+import math
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -81,7 +82,7 @@ class BaselineConfig:
     )
     mstl_total: Duration = setting(
         Duration(240.0),
-        help="All of a fit's decompositions; what is not reached is done by the next fit.",
+        help="All of a fit's decompositions, at most half of `fit.timeout`; what is not reached is done by the next fit.",
     )
 
     def __post_init__(self) -> None:
@@ -92,8 +93,8 @@ class BaselineConfig:
             msg = "mstl_timeout and mstl_total must be above 0"
             raise ValueError(msg)
 
-    def settings(self) -> ModelSettings:
-        """As the child takes it."""
+    def settings(self, *, fit_timeout_s: float = math.inf) -> ModelSettings:
+        """As the child takes it; MSTL never takes more than half of what a fit may."""
         return ModelSettings(
             rules=tuple(
                 ModelRule(
@@ -107,7 +108,7 @@ class BaselineConfig:
             ),
             series_max=self.mstl_series_max,
             limit_s=self.mstl_timeout,
-            total_s=self.mstl_total,
+            total_s=min(self.mstl_total, fit_timeout_s / 2),
         )
 
 

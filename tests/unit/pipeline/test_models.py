@@ -208,6 +208,8 @@ def test_settings_from_configuration_and_over_the_pipe() -> None:
     assert settings.rules == (ModelRule(model=Model.MSTL, route="GET *"),)
     assert settings.limit_s == 5.0
     assert ModelSettings.from_plain(settings.to_plain()) == settings
+    assert settings.total_s == 240.0
+    assert config.settings(fit_timeout_s=100.0).total_s == 50.0
     with pytest.raises(ValueError, match="pattern"):
         ModelConfig(service="")
     with pytest.raises(ValueError, match="mstl_series_max"):
