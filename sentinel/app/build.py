@@ -52,6 +52,7 @@ class Application:
             store_directory=config.store.directory,
             scoring=lambda: self.config.scoring.settings(self.config.sensitivity),
             models=lambda: self.config.baseline.settings(fit_timeout_s=self.config.fit.timeout),
+            calendar=lambda: self.config.calendar.to_plain(self.config.zone),
         )
         self.aggregator = Aggregator(config.series.series_settings())
         self.evaluate = Evaluate(

@@ -9,6 +9,8 @@ from enum import StrEnum
 from pathlib import Path
 
 from sentinel.app.audit_child import model_problems
+from sentinel.app.calendar_section import CalendarConfig
+from sentinel.app.calendars import calendar_problems
 from sentinel.app.sections import IncidentsConfig, ScoringConfig
 from sentinel.app.tls_files import tls_problems
 from sentinel.core.scoring.settings import Sensitivity
@@ -82,7 +84,10 @@ class SentinelConfig:
         Sensitivity.NORMAL,
         help="How strange a window must be: `quiet` pages least, `high` most.",
     )
-    zone: Zone = setting(Zone("UTC"), help="Times on pages are shown in this zone, beside UTC.")
+    zone: Zone = setting(
+        Zone("UTC"),
+        help="Times on pages are shown in this zone, beside UTC; seasons follow it too, unless `calendar.zone` says another.",
+    )
     receivers: ReceiversConfig = setting(
         ReceiversConfig(), help="What telemetry comes in by.", restart=True
     )
@@ -92,6 +97,10 @@ class SentinelConfig:
     store: StoreConfig = setting(StoreConfig(), help="Where everything is kept.", restart=True)
     fit: FitConfig = setting(FitConfig(), help="When the baseline is fitted anew.", restart=True)
     baseline: BaselineConfig = setting(BaselineConfig(), help="What series are expected by.")
+    calendar: CalendarConfig = setting(
+        CalendarConfig(),
+        help="Whose wall clock seasons follow, and which days are not like others.",
+    )
     evaluate: EvaluateConfig = setting(
         EvaluateConfig(), help="How decisions survive a restart.", restart=True
     )
@@ -115,6 +124,7 @@ def load_config(
     loaded = load(SentinelConfig, path, environment=environment)
     problems = tls_problems(loaded.config, loaded.origins)
     problems += model_problems(loaded.config.baseline, loaded.origins)
+    problems += calendar_problems(loaded.config.calendar, loaded.origins)
     if problems:
         raise ConfigError(problems)
     if loaded.config.mode is Mode.LIVE and loaded.config.senders.is_empty:

@@ -9,12 +9,15 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections.abc import Mapping
+from typing import Any
 
 # numpy's BLAS would start threads that spin; it reads this once, when it is first imported.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 from sentinel.app.audit_child import AuditChild, statsmodels_is_installed
-from sentinel.core.baseline import Model
+from sentinel.app.calendars import make_calendar
+from sentinel.core.baseline import Calendar, Model
 from sentinel.errors import SentinelError
 from sentinel.pipeline.fit import EXIT_NO_HISTORY
 from sentinel.pipeline.fitting import fit_payload, settings_from_plain
@@ -41,6 +44,7 @@ def main() -> int:
                 settings=settings_from_plain(request["scoring"]),
                 models=models,
                 foretell=statsmodels.foretell if asks else None,
+                calendar=_calendar(request),
             )
     except SentinelError as error:
         sys.stderr.write(f"{error}\n")
@@ -50,6 +54,11 @@ def main() -> int:
     sys.stdout.buffer.write(payload)
     sys.stdout.buffer.flush()
     return 0
+
+
+def _calendar(request: Mapping[str, Any]) -> Calendar | None:
+    plain = request.get("calendar")
+    return None if plain is None else make_calendar(plain, now_ns=request["now_ns"])
 
 
 if __name__ == "__main__":

@@ -24,6 +24,8 @@ from sentinel.runtime.tasks import TaskGroup
 
 _LOOK_EVERY_S = 2.0
 _DELIVERY_SECTIONS = ("senders", "deliver", "mode")
+_FIT_SECTIONS = ("calendar", "zone")
+"""What these say is only felt after a fit, which would else come within the hour."""
 _DESTINATION_PATHS = ("senders.webhooks", "senders.alertmanager.urls")
 
 
@@ -153,6 +155,8 @@ class Reloader:
         if any(path.startswith("logging") for path in paths):
             configure_logging(loaded.config.logging)
         application.config = loaded.config
+        if any(path.split(".")[0] in _FIT_SECTIONS for path in paths):
+            application.fitter.request()
         self._loaded = loaded
         # Against what runs, not against the last file: a restart that was needed before still is.
         self._needs_restart = tuple(

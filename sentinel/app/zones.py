@@ -10,8 +10,12 @@ from sentinel.runtime.settings import Zone
 _YEARS_BEFORE, _YEARS_AFTER = 2, 3
 
 
-def zone_offsets(zone: Zone, *, now_ns: int) -> tuple[tuple[int, int], ...]:
+def zone_offsets(
+    zone: Zone, *, now_ns: int, first_ns: int | None = None
+) -> tuple[tuple[int, int], ...]:
     """The offsets of a zone from two years before `now_ns` to three years after, as (from this instant, seconds).
+
+    With `first_ns` they begin there, if that is earlier.
 
     Found by asking day after day and then halving the day of a change: zone data has no public list of its changes.
 
@@ -21,8 +25,11 @@ def zone_offsets(zone: Zone, *, now_ns: int) -> tuple[tuple[int, int], ...]:
     info = ZoneInfo(zone)
     now = datetime.fromtimestamp(max(now_ns // 10**9, 0), tz=UTC)
     start = now - timedelta(days=366 * _YEARS_BEFORE)
+    if first_ns is not None:
+        start = min(start, datetime.fromtimestamp(max(first_ns // 10**9, 0), tz=UTC))
+    end = now + timedelta(days=366 * _YEARS_AFTER)
     found = [(_unix_ns(start), _offset_s(info, start))]
-    for day in range(366 * (_YEARS_BEFORE + _YEARS_AFTER)):
+    for day in range((end - start).days):
         low, high = start + timedelta(days=day), start + timedelta(days=day + 1)
         after_s = _offset_s(info, high)
         if after_s == found[-1][1]:

@@ -13,12 +13,15 @@ from pathlib import Path
 
 import numpy as np
 
-from sentinel.cli.options import add_output
-from sentinel.cli.preview_files import read_past
+from sentinel.app.calendars import CalendarError
+from sentinel.cli.options import add_output, unreadable
+from sentinel.cli.preview_calendar import add_calendar_options, calendar_of
+from sentinel.cli.preview_files import UNREADABLE, WRONG, read_past
 from sentinel.cli.preview_table import closing, direction_of, summary, table
 from sentinel.core.baseline import Model, fit_fourier_or_profile, fit_profile
 from sentinel.core.model import Kind
 from sentinel.core.scoring import ScoringSettings, Sensitivity
+from sentinel.errors import ConfigError
 from sentinel.pipeline.replay import (
     PlainSeries,
     Replayed,
@@ -79,6 +82,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         default=str(Model.PROFILE),
         help="what the series are expected by, as `baseline.models` says live (default: %(default)s)",
     )
+    add_calendar_options(parser)
     add_output(parser, "table", "json", "ndjson")
     parser.set_defaults(run=run)
 
@@ -89,12 +93,22 @@ def run(args: argparse.Namespace) -> int:
     past = read_past(args.paths, kind)
     for sentence in past.said:
         _say(sentence)
+    try:
+        calendar = calendar_of(args, past.series.values())
+    except (CalendarError, ConfigError) as error:
+        for line in str(error).splitlines():
+            _say(line)
+        return WRONG
+    except OSError as error:
+        _say(unreadable(args.closing_dates, error))
+        return UNREADABLE
     scoring = ScoringSettings(cut_scale=Sensitivity(args.sensitivity).cut_scale)
     replayed = replay(
         past.series.values(),
         kind=kind,
         settings=replay_settings(scoring),
         fit=_FITS[Model(args.model)],
+        calendar=calendar,
     )
     for name, scored_count in replayed.scored_count.items():
         if not scored_count:

@@ -12,10 +12,10 @@ import json
 import math
 import os
 import sys
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import ParamSpec, Protocol, TypeVar
+from typing import Any, ParamSpec, Protocol, TypeVar
 
 from sentinel.core.baseline import Model
 from sentinel.core.scoring import ScoringSettings
@@ -130,6 +130,7 @@ class Fitter:
         store_directory: str,
         scoring: Callable[[], ScoringSettings],
         models: Callable[[], ModelSettings] = ModelSettings,
+        calendar: Callable[[], Mapping[str, Any] | None] = lambda: None,
         command: Sequence[str] = (sys.executable, *_WORKER),
     ) -> None:
         self._config = config
@@ -140,6 +141,7 @@ class Fitter:
         # Asked for at each fit, because a reload may change it.
         self._scoring = scoring
         self._models = models
+        self._calendar = calendar
         self._command = tuple(command)
         self._health = HealthRecord(surroundings.clock)
         self._tasks = TaskGroup(
@@ -175,6 +177,7 @@ class Fitter:
                 "version": fit.version,
                 "series": len(fit.profile.series),
                 "age_s": max(0, round(age_s)),
+                "calendar": fit.calendar,
             },
         )
 
@@ -325,6 +328,7 @@ class Fitter:
             "step_ns": self._step_ns,
             "scoring": settings_to_plain(self._scoring()),
             "models": self._models().to_plain(),
+            "calendar": self._calendar(),
         }
         try:
             self._child = await asyncio.create_subprocess_exec(

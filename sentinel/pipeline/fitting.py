@@ -10,6 +10,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
@@ -18,12 +19,15 @@ from numpy.typing import NDArray
 from sentinel.core.baseline import (
     BIN_NS,
     LAG_DAYS,
+    Calendar,
     Model,
     Profile,
     fit_fourier_or_profile,
+    fit_on_wall_clock,
     fit_profile,
     joined,
     selected,
+    wall_clock_start,
 )
 from sentinel.core.decide import DecisionState
 from sentinel.core.model import Kind, SeriesKey, WindowBlock
@@ -47,6 +51,7 @@ from sentinel.core.scoring import (
 )
 from sentinel.core.stats.packing import pack_arrays, unpack_arrays
 from sentinel.pipeline.models import Foretell, Models, ModelSettings
+from sentinel.pipeline.seasons import stored_special_days
 from sentinel.ports import SeriesRow, Snapshot
 
 DAY_NS = 86_400_000_000_000
@@ -98,6 +103,7 @@ class Fit:
             on, because it may be as large as the profile.
         used: how many series are expected by each model.
         fallbacks: how many of them keep the profile instead of their model, by reason.
+        calendar: digest of the calendar it was made with.
     """
 
     version: int
@@ -106,6 +112,7 @@ class Fit:
     rows: DetectorState | None
     used: Mapping[str, int] = field(default_factory=dict)
     fallbacks: Mapping[str, int] = field(default_factory=dict)
+    calendar: str = ""
 
     def primed_state(self, state: DecisionState, *, settings: ScoringSettings) -> DecisionState:
         """The state with what the fit learned of series that are not ready; `state` is used up."""
@@ -138,6 +145,7 @@ def fit_from_snapshot(snapshot: Snapshot) -> Fit:
         rows=state_from_bytes(parts["rows"].data.cast("B"), read_only=True),
         used=told.get("used", {}),
         fallbacks=told.get("fallbacks", {}),
+        calendar=str(facts.get("calendar", "")),
     )
 
 
@@ -173,6 +181,7 @@ def fit_payload(
     settings: ScoringSettings,
     models: ModelSettings | None = None,
     foretell: Foretell | None = None,
+    calendar: Calendar | None = None,
 ) -> bytes | None:
     """Fit every series that has history, and prime those that are not ready; None without any history.
 
@@ -184,22 +193,27 @@ def fit_payload(
         settings: what live windows are scored by; what is primed is learned by the same.
         models: which series are expected by another model than the profile.
         foretell: asks statsmodels; None where it is not installed, or not needed.
+        calendar: the wall clock that seasons follow, and days that are not like others; None for UTC without any.
     """
     keys = {row.series_id: row.key for row in reader.series()}
     ids = np.array(list(keys), np.int64)
     settings_of_models = models or ModelSettings()
+    calendar = calendar or Calendar()
+    special = stored_special_days(reader, ids, calendar=calendar, now_ns=now_ns)
     chosen = Models(
         settings_of_models,
         keys,
-        now_ns=now_ns,
-        kept=_kept(reader) if settings_of_models.has(Model.MSTL) else None,
+        now_ns=wall_clock_start(now_ns, BIN_NS, calendar) + now_ns % BIN_NS,
+        kept=_kept(reader, calendar) if settings_of_models.has(Model.MSTL) else None,
         foretell=foretell,
     )
     ready = _ready_series(reader, step_ns=step_ns)
     profiles: list[Profile] = []
     rows: list[DetectorState] = []
     for history in _histories(reader, ids, now_ns=now_ns):
-        profile = chosen.over(fit_profile(history, at_ns=now_ns, version=version), history)
+        profile = fit_on_wall_clock(
+            history, at_ns=now_ns, version=version, special=special, fit=chosen.fit
+        )
         profiles.append(_known(profile))
         unready = ~np.isin(history.series, ready)
         curved = chosen.chosen(history.series, Model.FOURIER)
@@ -208,8 +222,9 @@ def fit_payload(
             (unready & curved, fit_fourier_or_profile),
         ):
             if wanted.any():
+                seasonal = partial(fit_on_wall_clock, special=special, fit=fit)
                 learned = learned_from(
-                    history.select(wanted), settings=settings, fit=fit, keys=keys
+                    history.select(wanted), settings=settings, fit=seasonal, keys=keys
                 )
                 rows.append(borrowed_rows(learned, step_ns=step_ns, settings=settings))
     if not profiles or not sum(len(profile.series) for profile in profiles):
@@ -222,7 +237,7 @@ def fit_payload(
     if (said := chosen.kept_bytes()) is not None:
         parts["mstl"] = np.frombuffer(said, np.int8)
     told = json.dumps({"used": chosen.used, "fallbacks": chosen.fallbacks})
-    return pack_arrays(parts, {"format": _FORMAT, "models": told})
+    return pack_arrays(parts, {"format": _FORMAT, "models": told, "calendar": calendar.digest})
 
 
 def learned_from(
@@ -276,14 +291,14 @@ def learned_from(
     return state
 
 
-def _kept(reader: HistoryReader) -> memoryview | None:
-    """What MSTL said at the fits before; None when nothing, or when it cannot be read."""
+def _kept(reader: HistoryReader, calendar: Calendar) -> memoryview | None:
+    """What MSTL said at the fits before; None when nothing, when it cannot be read, or under another calendar."""
     for snapshot in reader.fits(limit=1):
         try:
-            parts, _ = unpack_arrays(snapshot.payload)
+            parts, facts = unpack_arrays(snapshot.payload)
         except ValueError:
             break
-        if "mstl" in parts:
+        if "mstl" in parts and facts.get("calendar", Calendar().digest) == calendar.digest:
             return parts["mstl"].data.cast("B")
     return None
 

@@ -22,6 +22,7 @@ from sentinel.core.baseline import (
     ModelRule,
     Profile,
     fit_fourier,
+    fit_profile,
     laid_over,
     models_of,
     selected,
@@ -191,6 +192,13 @@ class Models:
     def chosen(self, series: NDArray[np.int64], model: Model) -> NDArray[np.bool_]:
         """Whether each series is to be expected by the model."""
         return np.array([self._chosen.get(one) is model for one in series.tolist()], np.bool_)
+
+    def fit(
+        self, history: WindowBlock, *, at_ns: int, version: int, horizon_ns: int = HORIZON_NS
+    ) -> Profile:
+        """As `fit_profile`, each series by its model."""
+        profile = fit_profile(history, at_ns=at_ns, version=version, horizon_ns=horizon_ns)
+        return self.over(profile, history)
 
     def over(self, profile: Profile, history: WindowBlock) -> Profile:
         """The profile of the history's series, those of other models replaced by what these say."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from sentinel.core.baseline import Profile, fit_profile
+from sentinel.core.baseline import Calendar, Profile, fit_profile
 from sentinel.core.decide import DecisionSettings, decide, new_decision_state
 from sentinel.core.incidents import IncidentSettings, primary
 from sentinel.core.incidents.text import possible
@@ -38,6 +38,7 @@ from sentinel.pipeline.replay_grid import (
     kind_of,
     on_grid,
 )
+from sentinel.pipeline.seasons import CausalSeasons
 
 __all__ = ["PlainSeries", "Replayed", "ReplayedPage", "replay", "replay_settings"]
 
@@ -106,8 +107,12 @@ def replay(
     kind: Kind,
     settings: DecisionSettings,
     fit: Callable[..., Profile] = fit_profile,
+    calendar: Calendar | None = None,
 ) -> Replayed:
     """Replay series, each with a name of its own; `kind` is that of series without a key, `fit` makes what is expected.
+
+    With a calendar, series are replayed together that begin on the same day, and each keeps its true dates; what special
+    days differ by is pooled over those.
 
     Raises:
         InputTooLargeError: the time line of a series has too many windows.
@@ -116,14 +121,15 @@ def replay(
     scored_count = {one.name: 0 for one in given}
     pages: dict[str, list[ReplayedPage]] = {one.name: [] for one in given}
     by_step: dict[int, dict[tuple[bool, str], list[PlainSeries]]] = {}
+    keeps_dates = calendar is not None
     for one in given:
         if len(one.time_ns) >= 2:
             name = (False, one.name) if one.key is None else (True, one.key.service)
             by_step.setdefault(one.step_ns, {}).setdefault(name, []).append(one)
     for step_ns, groups in by_step.items():
-        services = [on_grid(group, step_ns) for group in groups.values()]
+        services = [on_grid(group, step_ns, keeps_dates=keeps_dates) for group in groups.values()]
         for batch in batches(services):
-            found = _replay_batch(batch, step_ns, kind, settings, fit, scored_count)
+            found = _replay_batch(batch, step_ns, kind, settings, fit, calendar, scored_count)
             for page in found:
                 pages[page.series].append(page)
     return Replayed(
@@ -138,6 +144,7 @@ def _replay_batch(
     kind: Kind,
     settings: DecisionSettings,
     fit: Callable[..., Profile],
+    calendar: Calendar | None,
     scored_count: dict[str, int],
 ) -> Iterator[ReplayedPage]:
     """The messages of some services; how many windows of each series had a score goes into `scored_count`."""
@@ -151,6 +158,8 @@ def _replay_batch(
     if np.all(whole.kind == int(Kind.GAUGE)):
         settings = _without_guards(settings)
     history = coarse(whole)
+    if calendar is not None:
+        fit = CausalSeasons(history, calendar.moved(batch[0].first_day), fit)
     state = new_decision_state(step_ns=step_ns, settings=settings)
     transitions: list[Transition] = []
     scored = np.zeros(len(lines), np.int64)

@@ -72,9 +72,15 @@ class Line:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Service:
-    """Series that share a time line, and incidents."""
+    """Series that share a time line, and incidents.
+
+    Attributes:
+        lines: the series.
+        first_day: day since 1970-01-01 on which its time line begins; 0 where dates are not kept.
+    """
 
     lines: tuple[Line, ...]
+    first_day: int = 0
 
     @property
     def window_count(self) -> int:
@@ -87,8 +93,10 @@ class Service:
         return self.window_count * len(self.lines)
 
 
-def on_grid(group: Sequence[PlainSeries], step_ns: int) -> Service:
+def on_grid(group: Sequence[PlainSeries], step_ns: int, *, keeps_dates: bool = False) -> Service:
     """The series of one service, all of one step, on one time line with its long gaps shortened.
+
+    To keep its dates no gap is shortened, and the day on which it begins is told.
 
     Raises:
         InputTooLargeError: they have too many windows also then.
@@ -98,13 +106,16 @@ def on_grid(group: Sequence[PlainSeries], step_ns: int) -> Service:
     windows = [from_midnight + (one.time_ns - origin_ns) // step_ns for one in group]
     seen = windows[0] if len(windows) == 1 else np.unique(np.concatenate(windows))
     days = np.diff(seen) * step_ns // DAY_NS - GAP_MAX_DAYS
+    if keeps_dates:
+        days[:] = 0
     shorter = np.cumsum(np.where(days > 0, days * DAY_NS // step_ns, 0))
     earlier = np.concatenate([[0], shorter]).astype(np.int64)
     service = Service(
         lines=tuple(
             Line(series=one, window=window - earlier[np.searchsorted(seen, window)])
             for one, window in zip(group, windows, strict=True)
-        )
+        ),
+        first_day=origin_ns // DAY_NS if keeps_dates else 0,
     )
     if service.cell_count > _CELLS_MAX:
         msg = (
@@ -118,10 +129,13 @@ def on_grid(group: Sequence[PlainSeries], step_ns: int) -> Service:
 
 
 def batches(services: Sequence[Service]) -> Iterator[list[Service]]:
-    """Services that are replayed together: of like length, so that short ones are not padded much."""
+    """Services that are replayed together: of one first day, and of like length, so that short ones are not padded much."""
     batch: list[Service] = []
     series_count = 0
-    for service in sorted(services, key=lambda one: one.window_count):
+    for service in sorted(services, key=lambda one: (one.first_day, one.window_count)):
+        if batch and batch[0].first_day != service.first_day:
+            yield batch
+            batch, series_count = [], 0
         series_count += len(service.lines)
         full = series_count > _BATCH_SERIES or series_count * service.window_count > _CELLS_MAX
         if batch and full:

@@ -1,22 +1,44 @@
 """What is expected of each series: seasons from stored history."""
 
+from sentinel.core.baseline.calendar import Calendar, DayFacts, Payday, day_facts
 from sentinel.core.baseline.columns import joined, laid_over, selected
 from sentinel.core.baseline.fourier import fit_fourier, fit_fourier_or_profile
+from sentinel.core.baseline.hours import HourMeans, HourSums, hour_means
 from sentinel.core.baseline.models import Model, ModelRule, models_of
 from sentinel.core.baseline.profile import BIN_NS, HORIZON_NS, LAG_DAYS, Profile, fit_profile
+from sentinel.core.baseline.special_days import (
+    SpecialDays,
+    days_to_read,
+    learn_special_days,
+    nothing_special,
+)
+from sentinel.core.baseline.wall_clock import fit_on_wall_clock, wall_clock_start
 
 __all__ = [
     "BIN_NS",
     "HORIZON_NS",
     "LAG_DAYS",
+    "Calendar",
+    "DayFacts",
+    "HourMeans",
+    "HourSums",
     "Model",
     "ModelRule",
+    "Payday",
     "Profile",
+    "SpecialDays",
+    "day_facts",
+    "days_to_read",
     "fit_fourier",
     "fit_fourier_or_profile",
+    "fit_on_wall_clock",
     "fit_profile",
+    "hour_means",
     "joined",
     "laid_over",
+    "learn_special_days",
     "models_of",
+    "nothing_special",
     "selected",
+    "wall_clock_start",
 ]

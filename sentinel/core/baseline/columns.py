@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from sentinel.core.baseline.profile import Profile
+from sentinel.core.baseline.profile import Profile, ease_ns
 
 
 def selected(profile: Profile, wanted: NDArray[np.bool_]) -> Profile:
@@ -18,6 +18,7 @@ def selected(profile: Profile, wanted: NDArray[np.bool_]) -> Profile:
         series=profile.series[wanted],
         grid=profile.grid[:, wanted],
         steps=_packed(_steps(profile)[:, wanted]) if profile.steps is not None else None,
+        ease=None if profile.ease is None else profile.ease[:, wanted],
     )
 
 
@@ -26,11 +27,15 @@ def joined(profiles: Sequence[Profile]) -> Profile:
     steps = None
     if any(profile.steps is not None for profile in profiles):
         steps = _packed(np.concatenate([_steps(profile) for profile in profiles], axis=1))
+    ease = None
+    if any(profile.ease is not None for profile in profiles):
+        ease = np.concatenate([_ease(profile) for profile in profiles], axis=1)
     return replace(
         profiles[0],
         series=np.concatenate([profile.series for profile in profiles]),
         grid=np.concatenate([profile.grid for profile in profiles], axis=1),
         steps=steps,
+        ease=ease,
     )
 
 
@@ -45,6 +50,13 @@ def laid_over(below: Profile, above: Profile) -> Profile:
     grid[:, place] = above.grid[:, known]
     steps[:, place] = _steps(above)[:, known]
     return replace(below, grid=grid, steps=_packed(steps))
+
+
+def _ease(profile: Profile) -> NDArray[np.float32]:
+    if profile.ease is not None:
+        return profile.ease
+    hour_count = -(-len(profile.grid) * profile.step_ns // ease_ns(profile.step_ns))
+    return np.ones((hour_count, len(profile.series)), np.float32)
 
 
 def _steps(profile: Profile) -> NDArray[np.bool_]:

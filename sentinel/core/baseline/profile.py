@@ -19,6 +19,7 @@ from sentinel.core.stats.ordering import median_of_rows
 from sentinel.core.stats.packing import pack_arrays, unpack_arrays
 
 BIN_NS = 300_000_000_000
+HOUR_NS = 3_600_000_000_000
 DAY_NS = 86_400_000_000_000
 LAG_DAYS = (1, 2, 3, 4, 7, 14, 21, 28)
 HORIZON_NS = 26 * 3_600_000_000_000
@@ -41,6 +42,8 @@ class Profile:
         grid: float32[B, S], the usual value at the centre of each bin; NaN where nothing is known.
         steps: uint8[B, ceil(S / 8)], bits as `numpy.packbits` puts them: set where the usual value steps after a
             bin, so that nothing is drawn straight to the next. None where no series has one.
+        ease: float32[H, S] of each hour from `start_ns` on, in whole bins, at least one: how many times as
+            far as on an ordinary day values may be from the usual one, at least 1. None for 1 everywhere.
     """
 
     version: int
@@ -49,6 +52,7 @@ class Profile:
     series: NDArray[np.int64]
     grid: NDArray[np.float32]
     steps: NDArray[np.uint8] | None = None
+    ease: NDArray[np.float32] | None = None
 
     @property
     def end_ns(self) -> int:
@@ -85,6 +89,7 @@ class Profile:
             series=block.series,
             expected=expected,
             version=self.version,
+            ease=self._ease_of(starts_ns, columns),
         )
 
     def to_bytes(self) -> bytes:
@@ -98,6 +103,8 @@ class Profile:
         arrays: dict[str, NDArray[np.generic]] = {"series": self.series, "grid": self.grid}
         if self.steps is not None:
             arrays["steps"] = self.steps.view(np.int8)
+        if self.ease is not None:
+            arrays["ease"] = self.ease
         return pack_arrays(arrays, facts)
 
     @classmethod
@@ -114,12 +121,28 @@ class Profile:
             series=arrays["series"].astype(np.int64),
             grid=arrays["grid"].astype(np.float32, copy=False),
             steps=arrays["steps"].view(np.uint8) if "steps" in arrays else None,
+            ease=arrays["ease"].astype(np.float32, copy=False) if "ease" in arrays else None,
         )
 
     def copied(self) -> Profile:
         """The same in memory of its own; what it was read from can be let go."""
         steps = None if self.steps is None else self.steps.copy()
-        return replace(self, grid=self.grid.copy(), steps=steps)
+        ease = None if self.ease is None else self.ease.copy()
+        return replace(self, grid=self.grid.copy(), steps=steps, ease=ease)
+
+    def _ease_of(
+        self, starts_ns: NDArray[np.int64], columns: NDArray[np.intp] | None
+    ) -> NDArray[np.float32] | None:
+        """float32[T, S]; 1 outside the grid and for series that it does not hold, None where all of it is 1."""
+        if self.ease is None:
+            return None
+        row = (starts_ns - self.start_ns) // ease_ns(self.step_ns)
+        inside = (row >= 0) & (row < len(self.ease))
+        ease = self.ease[np.where(inside, row, 0)]
+        ease[~inside] = 1
+        if columns is not None:
+            ease = np.where(columns >= 0, ease[:, columns], np.float32(1))
+        return ease if np.any(ease != 1) else None
 
     def _columns(self, series: NDArray[np.int64]) -> NDArray[np.intp] | None:
         """Columns of the grid by series, -1 for those it does not hold; None when they are the grid's own."""
@@ -152,6 +175,11 @@ class Profile:
             if low < high:
                 bins[low - lowest : high - lowest, held] = self.grid[low:high, source]
         return bins, (left - lowest).astype(np.intp)
+
+
+def ease_ns(step_ns: int) -> int:
+    """Width of a row of `Profile.ease`: the whole bins of an hour, or one bin."""
+    return max(1, HOUR_NS // step_ns) * step_ns
 
 
 def _unpacked(

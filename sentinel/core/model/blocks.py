@@ -148,6 +148,8 @@ class ExpectationBlock:
         start_ns, step_ns, series: as in the `WindowBlock` it belongs to.
         expected: float64[T, S]; the profile, NaN where there is not enough history.
         version: the fit it came from.
+        ease: float32[T, S], how many times as far as on an ordinary day values may be from it, at least 1. None
+            for 1 everywhere.
     """
 
     start_ns: int
@@ -155,15 +157,17 @@ class ExpectationBlock:
     series: NDArray[np.int64]
     expected: NDArray[np.float64]
     version: int
+    ease: NDArray[np.float32] | None = None
 
     def windows(self, first: int, last: int) -> ExpectationBlock:
-        """The windows `[first, last)` as a block of their own; the array is a view, not a copy."""
+        """The windows `[first, last)` as a block of their own; the arrays are views, not copies."""
         return ExpectationBlock(
             start_ns=self.start_ns + first * self.step_ns,
             step_ns=self.step_ns,
             series=self.series,
             expected=self.expected[first:last],
             version=self.version,
+            ease=None if self.ease is None else self.ease[first:last],
         )
 
 

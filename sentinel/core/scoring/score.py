@@ -104,7 +104,10 @@ def score(
         level = _levels(state, lagged, facts, held, settings)
         jump = _jumps(rows, level)
         ratio = _ratios(block, facts, settings)
-        inverse = _inverse_spreads(ratio, facts, usual, level, block.weight)
+        inverse = _inverse_spreads(block, facts, usual, level, ratio, expectation.ease)
+        if expectation.ease is not None:
+            # What is learnt of the spread is that of an ordinary day.
+            ratio *= expectation.ease
         width = np.float32(2) / (inverse[0] + inverse[1])
         spread = np.float32(1) / inverse[0] if np.count_nonzero(state.return_side) else None
         inverse[0] *= level
@@ -230,7 +233,12 @@ def _ratios(block: WindowBlock, facts: Hourly, settings: ScoringSettings) -> _Ha
 
 
 def _inverse_spreads(
-    ratio: _Halves, facts: Hourly, usual: _Halves, level: _Halves, calls: _Halves
+    block: WindowBlock,
+    facts: Hourly,
+    usual: _Halves,
+    level: _Halves,
+    ratio: _Halves,
+    ease: _Halves | None,
 ) -> _Halves:
     """1 / S of each view; never below what counting alone would spread.
 
@@ -238,6 +246,8 @@ def _inverse_spreads(
     """
     spread = ratio * facts.scale[:, None, :]
     spread += facts.floor
+    if ease is not None:
+        spread *= ease
     if facts.counted:
         counting = usual + level
         np.maximum(counting, 0, out=counting)
@@ -247,7 +257,7 @@ def _inverse_spreads(
     if (at := facts.ratios) is not None:
         share = np.clip(usual[:, at] + level[:, at], 0, 1)
         share *= 1 - share
-        share /= np.maximum(calls[:, at], 1)
+        share /= np.maximum(block.weight[:, at], 1)
         np.sqrt(share, out=share)
         spread[:, :, at] = np.maximum(spread[:, :, at], share)
     np.divide(np.float32(1), spread, out=spread)
