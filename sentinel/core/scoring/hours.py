@@ -80,6 +80,7 @@ def hourly(state: DetectorState, kind: NDArray[np.int8], settings: ScoringSettin
     own = np.where(state.borrowed < 0, limit, np.minimum(limit, state.scale.astype(np.float32)))
     need = (settings.cut_scale * state.cut).astype(np.float32)
     ratios = np.flatnonzero(rule["gathered"] > 0)
+    counts = np.flatnonzero(rule["counted"] > 0)
     skew = np.where(
         rule["excess_calls_min"] > 0, np.float32(state.grid.skew_calls(settings)), np.float32(0)
     )
@@ -115,7 +116,9 @@ def hourly(state: DetectorState, kind: NDArray[np.int8], settings: ScoringSettin
         weight_min=rule["weight_min"],
         excess_calls_min=np.maximum(rule["excess_calls_min"], skew),
         count_noise=rule["counted"] / np.float32(state.grid.step_s),
-        counted=bool(rule["counted"].any()),
+        counted=bool(counts.size),
+        counts=counts if counts.size else None,
+        count_mean=np.where(state.mean > 0, state.mean, np.inf)[counts].astype(np.float32),
         ratios=ratios if ratios.size else None,
         value_min=rule["value_min"],
         value_max=rule["value_max"],

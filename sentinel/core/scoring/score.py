@@ -35,6 +35,8 @@ _RESIDUAL_MAX = np.float32(1e37)
 """A residual counts for no more than this: float32 can hold sums of some."""
 
 _NAN = np.float32(np.nan)
+_BUSIEST = np.float32(10)
+"""A count spreads at most so many times as much as on average."""
 _SCORE_MAX = np.float32(1e30)
 _UNDER_ONE = np.nextafter(np.float32(1), np.float32(0))
 _Halves = NDArray[np.float32]
@@ -50,7 +52,7 @@ class Scored:
         residual: float32[T, S], value - profile, likewise.
         level: float32[T, S], level of the residual before each window.
         deviation: float32[2, T, S], residual against each view.
-        ratio: float32[2, T, S], time-of-day share of each view's scale.
+        ratio: float32[2, T, S], share of each view's scale that belongs to the time of day.
         statistic: float32[T, S], z above.
         held: bool[S], series whose learning stands still; None when there are none.
         still: bool[S], those of them whose last residuals are held too; None when there are none.
@@ -104,6 +106,8 @@ def score(
         level = _levels(state, lagged, facts, held, settings)
         jump = _jumps(rows, level)
         ratio = _ratios(block, facts, settings)
+        if facts.counts is not None:
+            ratio[:, :, facts.counts] = _ratios_of_counts(usual, facts, settings)
         inverse = _inverse_spreads(block, facts, usual, level, ratio, expectation.ease)
         if expectation.ease is not None:
             # What is learnt of the spread is that of an ordinary day.
@@ -230,6 +234,22 @@ def _ratios(block: WindowBlock, facts: Hourly, settings: ScoringSettings) -> _Ha
     mixed += np.float32(1.0 - settings.hour_share)
     np.sqrt(mixed, out=mixed)
     return mixed.swapaxes(0, 1)
+
+
+def _ratios_of_counts(usual: _Halves, facts: Hourly, settings: ScoringSettings) -> _Halves:
+    """The same share for counts: their variance grows with what is usual, and with its square, from a small part of its own.
+
+    The first is that of counting calls that come in clumps, the second that of a habit that is a tenth more or less; together
+    they are the negative binomial's. Known from the profile, minute by minute, where learning it for each hour takes
+    weeks and ends at the hour's edge; how large it is all in all is learnt, as the scale.
+    """
+    busy: _Halves = usual[:, facts.counts] / facts.count_mean
+    np.clip(busy, 0, _BUSIEST, out=busy)
+    share: _Halves = busy * np.float32(settings.count_square_share)
+    share += np.float32(settings.count_share)
+    share *= busy
+    share += np.float32(1.0 - settings.count_share - settings.count_square_share)
+    return np.sqrt(share, out=share)
 
 
 def _inverse_spreads(

@@ -146,6 +146,8 @@ class ScoringSettings:
         block_power: power of the mean over day blocks; small, so that one giant incident cannot hide
             the next weeks, and not zero, so that heavy daily tails count.
         hour_share: share of the spread that may depend on the hour of day.
+        count_share, count_square_share: shares of a count's variance that grow with what is usual and with its
+            square. On five simulated pairs of months they gave a quarter fewer false pages than the spread of the hour.
         spread_clip: a deviation counts for the spread with no more than this many scales.
         hour_clip: a deviation counts for its hour with no more than this many scales.
         floor_mean_ratio, floor_spread_ratio: lowest scale, of the mean magnitude and of the spread of
@@ -172,6 +174,8 @@ class ScoringSettings:
     memory_days: int = 14
     block_power: float = 0.2
     hour_share: float = 0.7
+    count_share: float = 0.45
+    count_square_share: float = 0.45
     spread_clip: float = 10.0
     hour_clip: float = 4.0
     floor_mean_ratio: float = 0.002
@@ -194,6 +198,11 @@ class ScoringSettings:
             raise ValueError(msg)
         if self.borrowed_windows < 2:
             msg = "a borrowed scale needs at least 2 windows to be checked against"
+            raise ValueError(msg)
+        if min(self.count_share, self.count_square_share) < 0 or (
+            self.count_share + self.count_square_share >= 1
+        ):
+            msg = "shares of a count's variance must not be negative, and less than 1 together"
             raise ValueError(msg)
         if not (self.gathered_calls >= 1 and self.gathered_for_s > 0):
             msg = "calls are gathered to at least 1, for longer than no time"

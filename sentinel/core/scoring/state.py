@@ -54,6 +54,8 @@ class Hourly:
         deviation_min, deviation_ratio_min, weight_min, excess_calls_min: float32[S], see `KindRule`.
         count_noise: float32[S], variance of counting for a value of 1; 0 for what is not counted.
         counted: whether any series is.
+        counts: columns of those; None when there are none.
+        count_mean: float32, of each of them the mean value; infinite where nothing was ever counted.
         ratios: columns of the series that are shares of calls; None when there are none.
         value_min, value_max: float32[S], see `KindRule`.
         bounded: whether values of any series are.
@@ -86,6 +88,8 @@ class Hourly:
     excess_calls_min: _Halves
     count_noise: _Halves
     counted: bool
+    counts: NDArray[np.intp] | None
+    count_mean: _Halves
     ratios: NDArray[np.intp] | None
     value_min: _Halves
     value_max: _Halves
