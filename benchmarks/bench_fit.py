@@ -1,7 +1,8 @@
 """What a fit costs in its child: reading the history, the profile or the curve, and priming series that are new.
 
 Method: a store with 28 days of five-minute windows in a temporary folder, the very child that the sidecar starts, once for each
-row. `refit` is what happens every hour: all series are ready, nothing is primed. Time is the child's own, its start included;
+row. `refit` is what happens every hour: all series are ready, nothing is primed. With a calendar older special days are read too,
+where `--days` lets the store have some. Time is the child's own, its start included;
 memory is its highest. Goal: 10,000 series in 10 s on two cores.
 """
 
@@ -30,32 +31,45 @@ _GOAL_S = 10.0
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--series", type=int, default=10_000)
+    parser.add_argument(
+        "--days", type=int, default=_DAYS, help="of history (default: %(default)s)"
+    )
     parser.add_argument("--build", metavar="DIR", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.build:
-        build(args.build, args.series)
+        build(args.build, args.series, args.days)
         return
-    print(f"{describe()}; {args.series:,} series of {_DAYS} days; goal for 10,000: {_GOAL_S:g} s")
+    print(
+        f"{describe()}; {args.series:,} series of {args.days} days; goal for 10,000: {_GOAL_S:g} s"
+    )
     with tempfile.TemporaryDirectory(prefix="bench_fit_") as folder:
         # In a process of its own: a child's highest memory is never told as less than its parent's.
         command = [sys.executable, "-m", "benchmarks.bench_fit", "--series", str(args.series)]
+        command += ["--days", str(args.days)]
         subprocess.run([*command, "--build", folder], check=True)
         for name, model in (("first fit, profile", "profile"), ("first fit, fourier", "fourier")):
             measure(name, folder, model=model, series_count=args.series)
         make_ready(folder)
         for name, model in (("refit, profile", "profile"), ("refit, fourier", "fourier")):
             measure(name, folder, model=model, series_count=args.series)
+        name = "refit, with calendar"
+        measure(name, folder, model="profile", series_count=args.series, country="DE")
 
 
-def measure(name: str, folder: str, *, model: str, series_count: int) -> None:
+def measure(name: str, folder: str, *, model: str, series_count: int, country: str = "") -> None:
     """Run the child once and print what it took."""
     from dataclasses import asdict
 
+    from sentinel.app.calendar_section import CalendarConfig, PaydayConfig
     from sentinel.core.baseline import Model, ModelRule
     from sentinel.core.scoring import ScoringSettings
     from sentinel.pipeline.fitting import settings_to_plain
     from sentinel.pipeline.models import ModelSettings
+    from sentinel.runtime.settings import Zone
 
+    paydays = (PaydayConfig(),) if country else ()
+    zone = Zone("Europe/Berlin" if country else "UTC")
+    calendar = CalendarConfig(country=country, paydays=paydays)
     request = {
         "directory": folder,
         "now_ns": _END_NS,
@@ -63,6 +77,7 @@ def measure(name: str, folder: str, *, model: str, series_count: int) -> None:
         "step_ns": _STEP_NS,
         "scoring": settings_to_plain(ScoringSettings()),
         "models": asdict(ModelSettings(rules=(ModelRule(model=Model(model)),))),
+        "calendar": calendar.to_plain(zone),
     }
     with tempfile.TemporaryFile() as answer, tempfile.TemporaryFile() as asked:
         asked.write(json.dumps(request).encode())
@@ -82,7 +97,7 @@ def measure(name: str, folder: str, *, model: str, series_count: int) -> None:
         size = answer.seek(0, os.SEEK_END)
     cpu_s = usage.ru_utime + usage.ru_stime
     print(
-        f"  {name:20} {wall_s:6.1f} s, {cpu_s:6.1f} s of a processor ({cpu_s / series_count * 1e3:.2f} ms/series),"
+        f"  {name:21} {wall_s:6.1f} s, {cpu_s:6.1f} s of a processor ({cpu_s / series_count * 1e3:.2f} ms/series),"
         f" {usage.ru_maxrss / 1024:.0f} MB at most, a fit of {size / 1e6:.0f} MB",
         flush=True,
     )
@@ -114,7 +129,7 @@ def store_ready_state(folder: str) -> None:
     store.close()
 
 
-def build(folder: str, series_count: int) -> None:
+def build(folder: str, series_count: int, day_count: int) -> None:
     """Fill a store: a third traffic, errors and latency each, a day at a time."""
     import numpy as np
 
@@ -131,12 +146,12 @@ def build(folder: str, series_count: int) -> None:
     per_day = _DAY_NS // STEP_NS
     phase = 2 * np.pi * np.arange(per_day) / per_day
     shape = (1 + 0.5 * np.sin(phase)).astype(np.float32)[:, None]
-    for day in range(_DAYS):
+    for day in range(day_count):
         noise = rng.standard_normal((per_day, series_count), np.float32)
         value = np.abs(level * shape * (1 + 0.05 * noise))
         store.append_history(
             WindowBlock(
-                start_ns=_END_NS - (_DAYS - day) * _DAY_NS,
+                start_ns=_END_NS - (day_count - day) * _DAY_NS,
                 step_ns=STEP_NS,
                 series=ids,
                 kind=kind,

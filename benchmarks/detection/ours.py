@@ -41,9 +41,14 @@ class Previewed:
 
 
 def preview(
-    files: Sequence[SeriesFile], *, sensitivity: str, with_reminders: bool, limit_s: float
+    files: Sequence[SeriesFile],
+    *,
+    sensitivity: str,
+    with_reminders: bool,
+    limit_s: float,
+    options: Sequence[str] = (),
 ) -> Previewed:
-    """Preview series of one data set.
+    """Preview series of one data set; `options` are further ones of the command.
 
     Raises:
         PreviewError: the command failed or did not end within `limit_s`.
@@ -55,7 +60,7 @@ def preview(
         paths = [file.path for file in files if file.kind == kind]
         command = [sys.executable, "-m", "sentinel", "preview", "--kind", kind]
         command += ["--sensitivity", sensitivity, "-o", "ndjson"]
-        command += ["--reminders"] if with_reminders else []
+        command += [*options, *(["--reminders"] if with_reminders else [])]
         lines, took_s = _run(command, paths, deadline_s=deadline_s)
         cpu_s += took_s
         for line in lines:

@@ -25,7 +25,7 @@ from sentinel.core.model import WindowBlock
 
 DAY_NS = 86_400_000_000_000
 HISTORY_DAYS = 400
-RECENT_DAYS = 42
+RECENT_DAYS = 35
 REPEATS_MAX = 4
 """Days of each kind that are read; the older of them with the days they are compared with."""
 

@@ -120,6 +120,33 @@ async def test_sensitivity_moves_the_band(tmp_path: Path) -> None:
             assert side.app.evaluate.latest.verdicts.upper[0, 0] > before * 1.05
 
 
+async def test_a_changed_calendar_is_fitted_with_at_once(tmp_path: Path) -> None:
+    with collector() as hook:
+        file = File(tmp_path, hook.url)
+        async with watching(file) as side:
+            await with_history(
+                side, usual_of(Calls(), stage="edge", route="POST /v1/transfers"), days=15
+            )
+
+            def digest() -> str:
+                fit = side.app.fitter.current()
+                return "" if fit is None else fit.calendar
+
+            assert digest() == "UTC"
+            file.write(url=hook.url, more="zone: Europe/Berlin")
+            await taken(side)
+            await until(lambda: digest() == "Europe/Berlin", what="a fit on the wall clock")
+            # The country is looked up in a child, which takes real time.
+            file.write(url=hook.url, more="calendar: {country: DE}")
+            await side.clock.advance(2.5)
+            await until(lambda: len(digest()) == 12, what="a fit with special days")
+            file.write(url=hook.url, more="calendar: {country: XX}")
+            await side.clock.advance(2.5)
+            await until(lambda: side.metrics.value(SUCCESS) == 0, what="the refusal")
+            assert (await reload_sentence(side))[0] == "degraded"
+            assert len(digest()) == 12
+
+
 async def test_a_wrong_file_keeps_the_last_good_one_and_says_so(tmp_path: Path) -> None:
     with collector() as hook:
         file = File(tmp_path, hook.url)

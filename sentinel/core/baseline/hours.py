@@ -60,8 +60,10 @@ class HourSums:
         known[known] = self._series[place[known]] == block.series[known]
         if not known.any():
             return
-        columns = place[known]
-        self._kind[columns] = block.kind[known]
+        all_known = len(place) == len(self._series) and bool(known.all())
+        wanted_columns = slice(None) if all_known else known
+        columns = slice(None) if all_known else place[known]
+        self._kind[columns] = block.kind[wanted_columns]
         starts_ns = block.start_ns + np.arange(block.window_count, dtype=np.int64) * block.step_ns
         hours = (starts_ns + self._calendar.offset_ns(starts_ns)) // _HOUR_NS
         days = hours // HOURS
@@ -72,15 +74,24 @@ class HourSums:
         first = 0
         for last in [*(np.flatnonzero(np.diff(hours)) + 1).tolist(), block.window_count]:
             if wanted[first]:
-                value = block.value[first:last]
-                value = value if known.all() else value[:, known]
-                there = np.isfinite(value)
-                # What is too large for a sum is not known.
-                with np.errstate(over="ignore", invalid="ignore"):
-                    total = np.where(there, value, np.float32(0)).sum(axis=0)
-                    self._sum[target[first], columns] += total
-                self._count[target[first], columns] += there.sum(axis=0, dtype=np.uint8)
+                self._add_hour(
+                    int(target[first]), columns, block.value[first:last, wanted_columns]
+                )
             first = last
+
+    def _add_hour(
+        self, row: int, place: slice | NDArray[np.intp], value: NDArray[np.float32]
+    ) -> None:
+        # What is too large for a sum is not known.
+        with np.errstate(over="ignore", invalid="ignore"):
+            total = value.sum(axis=0)
+            if np.isfinite(total).all():
+                self._sum[row, place] += total
+                self._count[row, place] += np.uint8(len(value))
+                return
+            there = np.isfinite(value)
+            self._sum[row, place] += np.where(there, value, np.float32(0)).sum(axis=0)
+            self._count[row, place] += there.sum(axis=0, dtype=np.uint8)
 
     def means(self) -> HourMeans:
         """The means of what was added; nothing can be added afterwards."""

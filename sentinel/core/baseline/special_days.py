@@ -28,6 +28,8 @@ FEWEST_ORDINARY_DAYS = 10
 _KINDS = (Kind.TRAFFIC, Kind.LATENCY, Kind.GAUGE)
 """The share of errors has no size of its own: next to nothing on most days, on special ones too."""
 _SIZE_SHARE = 0.1
+_SIZE_STRIDE = 7
+"""Hours that are looked at for the size; it shares no factor with the hours of a day, so that each is among them."""
 _POOLED_SERIES_MAX = 512
 _TILE_SERIES = 1024
 _SWEEPS = 3
@@ -204,7 +206,7 @@ def learn_special_days(hours: HourMeans, calendar: Calendar) -> SpecialDays:
 
 def _size(mean: NDArray[np.float32]) -> NDArray[np.float32]:
     """A tenth of the median size of each series; of the mean where it is mostly nothing, and 1 where it is all."""
-    flat = np.abs(mean.reshape(-1, mean.shape[2]))
+    flat = np.abs(mean.reshape(-1, mean.shape[2])[::_SIZE_STRIDE])
     there = np.isfinite(flat)
     count = np.maximum(there.sum(axis=0), 1)
     ordered = np.sort(np.where(there, flat, np.inf), axis=0)
