@@ -28,6 +28,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sentinel.core.model import WindowBlock
+from sentinel.core.scoring.hours import hourly
 from sentinel.core.scoring.settings import ScoringSettings
 from sentinel.core.scoring.state import DetectorState
 
@@ -65,8 +66,8 @@ def gathered(state: DetectorState, block: WindowBlock, *, settings: ScoringSetti
         block: windows that follow the last ones.
         settings: the constants.
     """
-    at = _ratios(block.kind, settings)
-    if at.size == 0:
+    at = hourly(state, block.kind, settings).ratios
+    if at is None:
         return Judged(block=block)
     ratio, calls, heard = block.value[:, at], block.weight[:, at], block.heard[:, at]
     told = np.isfinite(ratio)
@@ -98,14 +99,6 @@ def gathered(state: DetectorState, block: WindowBlock, *, settings: ScoringSetti
         standing = np.zeros(block.value.shape, np.bool_)
         standing[:, at] = waits
     return Judged(block=replace(block, value=value, weight=weight), standing=standing)
-
-
-def _ratios(kind: NDArray[np.int8], settings: ScoringSettings) -> NDArray[np.intp]:
-    marked = np.zeros(kind.shape, np.bool_)
-    for one, rule in settings.rules.items():
-        if rule.gathered:
-            marked |= kind == one
-    return np.flatnonzero(marked)
 
 
 class _Carried:

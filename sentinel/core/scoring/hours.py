@@ -118,7 +118,7 @@ def hourly(state: DetectorState, kind: NDArray[np.int8], settings: ScoringSettin
         count_noise=rule["counted"] / np.float32(state.grid.step_s),
         counted=bool(counts.size),
         counts=counts if counts.size else None,
-        count_mean=np.where(state.mean > 0, state.mean, np.inf)[counts].astype(np.float32),
+        count_mean=np.where(state.mean > 0, state.mean, np.nan)[counts].astype(np.float32),
         ratios=ratios if ratios.size else None,
         value_min=rule["value_min"],
         value_max=rule["value_max"],

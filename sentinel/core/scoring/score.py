@@ -245,6 +245,9 @@ def _ratios_of_counts(usual: _Halves, facts: Hourly, settings: ScoringSettings) 
     """
     busy: _Halves = usual[:, facts.counts] / facts.count_mean
     np.clip(busy, 0, _BUSIEST, out=busy)
+    unknown = np.isnan(busy)
+    if np.count_nonzero(unknown):
+        busy[unknown] = 1
     share: _Halves = busy * np.float32(settings.count_square_share)
     share += np.float32(settings.count_share)
     share *= busy

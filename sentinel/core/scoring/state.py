@@ -55,7 +55,7 @@ class Hourly:
         count_noise: float32[S], variance of counting for a value of 1; 0 for what is not counted.
         counted: whether any series is.
         counts: columns of those; None when there are none.
-        count_mean: float32, of each of them the mean value; infinite where nothing was ever counted.
+        count_mean: float32, of each of them the mean value; NaN where nothing was counted yet.
         ratios: columns of the series that are shares of calls; None when there are none.
         value_min, value_max: float32[S], see `KindRule`.
         bounded: whether values of any series are.

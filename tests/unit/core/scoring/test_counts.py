@@ -25,7 +25,7 @@ SETTINGS = DecisionSettings(
 )
 
 
-def halves(usual: list[float], *, kind: Kind = Kind.TRAFFIC) -> list[float]:
+def halves(usual: list[float], *, kind: Kind = Kind.TRAFFIC, mean: float = MEAN) -> list[float]:
     """How far each series may lie above what is usual, its mean being 1000 calls a second and its spread 50."""
     series = np.arange(1, len(usual) + 1)
     level = np.array(usual, np.float32)
@@ -57,7 +57,7 @@ def halves(usual: list[float], *, kind: Kind = Kind.TRAFFIC) -> list[float]:
         return decision.verdicts
 
     decided(0)
-    state.detector.mean[:] = MEAN
+    state.detector.mean[:] = mean
     state.detector.level[:] = 0.0
     state.detector.scale[:] = SPREAD
     state.detector.hourly = None
@@ -74,6 +74,12 @@ def test_traffic_spreads_more_where_more_is_usual() -> None:
     # Ten times the mean is as far as it goes.
     assert most == pytest.approx(more, rel=1e-4)
     assert most / usual == pytest.approx(np.sqrt(0.1 + 4.5 + 45), rel=0.02)
+
+
+def test_where_no_mean_is_known_every_minute_is_an_ordinary_one() -> None:
+    """A scale came before there was a mean, every minute counted as a quiet one, and the band was a third as wide."""
+    alone = halves([MEAN])
+    assert halves([MEAN, 4 * MEAN], mean=0.0) == pytest.approx(alone * 2, rel=1e-4)
 
 
 def test_a_gauge_spreads_as_its_hour_has_shown() -> None:
