@@ -26,11 +26,12 @@ from sentinel.core.baseline import (
     fit_on_wall_clock,
     fit_profile,
     joined,
+    quarantined,
     selected,
     wall_clock_start,
 )
 from sentinel.core.decide import DecisionState
-from sentinel.core.model import Kind, SeriesKey, WindowBlock
+from sentinel.core.model import Incident, Kind, SeriesKey, WindowBlock
 from sentinel.core.scoring import (
     DetectorState,
     Direction,
@@ -62,6 +63,9 @@ _TILE_SERIES = 400
 _READ_SERIES = 800
 """80 MB of six weeks, values and calls. Stored chunks hold all series, so each reading unpacks all of them; two are held."""
 _FORMAT = 1
+_INCIDENTS_MAX = 10_000
+"""The newest; older ones are hardly within the weeks that a fit looks back."""
+
 _ENOUGH_CALLS = 1e6
 """A stored window of 5 minutes was made of windows that counted; it is not judged by its calls again.
 
@@ -80,6 +84,10 @@ class HistoryReader(Protocol):
         self, *, step_ns: int, start_ns: int, end_ns: int, series: Sequence[int] | None = None
     ) -> Iterator[WindowBlock]:
         """Stored windows, in time order."""
+        ...
+
+    def incidents(self, *, limit: int = 100, open_only: bool = False) -> list[Incident]:
+        """Newest first."""
         ...
 
     def states(self, *, limit: int = 2) -> list[Snapshot]:
@@ -210,9 +218,16 @@ def fit_payload(
     ready = _ready_series(reader, step_ns=step_ns)
     profiles: list[Profile] = []
     rows: list[DetectorState] = []
+    incidents = reader.incidents(limit=_INCIDENTS_MAX)
     for history in _histories(reader, ids, now_ns=now_ns):
+        left_out = quarantined(incidents, history, keys, at_ns=now_ns)
         profile = fit_on_wall_clock(
-            history, at_ns=now_ns, version=version, special=special, fit=chosen.fit
+            history,
+            at_ns=now_ns,
+            version=version,
+            special=special,
+            fit=chosen.fit,
+            left_out=left_out,
         )
         profiles.append(_known(profile))
         unready = ~np.isin(history.series, ready)
@@ -224,7 +239,11 @@ def fit_payload(
             if wanted.any():
                 seasonal = partial(fit_on_wall_clock, special=special, fit=fit)
                 learned = learned_from(
-                    history.select(wanted), settings=settings, fit=seasonal, keys=keys
+                    history.select(wanted),
+                    settings=settings,
+                    fit=seasonal,
+                    keys=keys,
+                    left_out=None if left_out is None else left_out[:, wanted],
                 )
                 rows.append(borrowed_rows(learned, step_ns=step_ns, settings=settings))
     if not profiles or not sum(len(profile.series) for profile in profiles):
@@ -246,6 +265,7 @@ def learned_from(
     settings: ScoringSettings,
     fit: Callable[..., Profile] = fit_profile,
     keys: Mapping[int, SeriesKey] | None = None,
+    left_out: NDArray[np.bool_] | None = None,
 ) -> DetectorState:
     """What the scorer knows after a history, its profile refitted each day from what came before.
 
@@ -267,7 +287,11 @@ def learned_from(
             or rest.start_ns // DAY_NS > (rest.start_ns - history.step_ns) // DAY_NS
         ):
             profile = fit(
-                history, at_ns=rest.start_ns, version=0, horizon_ns=DAY_NS + history.step_ns
+                history,
+                at_ns=rest.start_ns,
+                version=0,
+                horizon_ns=DAY_NS + history.step_ns,
+                left_out=left_out,
             )
         advance(state, rest, settings=settings)
         count = span(state, rest)

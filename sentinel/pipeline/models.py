@@ -194,10 +194,18 @@ class Models:
         return np.array([self._chosen.get(one) is model for one in series.tolist()], np.bool_)
 
     def fit(
-        self, history: WindowBlock, *, at_ns: int, version: int, horizon_ns: int = HORIZON_NS
+        self,
+        history: WindowBlock,
+        *,
+        at_ns: int,
+        version: int,
+        horizon_ns: int = HORIZON_NS,
+        left_out: NDArray[np.bool_] | None = None,
     ) -> Profile:
         """As `fit_profile`, each series by its model."""
-        profile = fit_profile(history, at_ns=at_ns, version=version, horizon_ns=horizon_ns)
+        profile = fit_profile(
+            history, at_ns=at_ns, version=version, horizon_ns=horizon_ns, left_out=left_out
+        )
         return self.over(profile, history)
 
     def over(self, profile: Profile, history: WindowBlock) -> Profile:

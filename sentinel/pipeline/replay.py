@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from sentinel.core.baseline import Calendar, Profile, fit_profile
+from sentinel.core.baseline import Calendar, Profile, fit_profile, quarantined
 from sentinel.core.decide import DecisionSettings, decide, new_decision_state
 from sentinel.core.incidents import IncidentSettings, primary
 from sentinel.core.incidents.text import possible
@@ -170,7 +170,9 @@ def _replay_batch(
         )
         if windows.window_count == 0:
             continue
-        profile = fit(history, at_ns=start_ns, version=day)
+        told = {change.incident.incident_id: change.incident for change in transitions}
+        left_out = quarantined(told.values(), history, keys, at_ns=start_ns)
+        profile = fit(history, at_ns=start_ns, version=day, left_out=left_out)
         decision = decide(state, windows, profile=profile, keys=keys, settings=settings)
         state = decision.state
         transitions.extend(decision.transitions)

@@ -6,6 +6,7 @@ from sentinel.core.baseline.fourier import fit_fourier, fit_fourier_or_profile
 from sentinel.core.baseline.hours import HourMeans, HourSums, hour_means
 from sentinel.core.baseline.models import Model, ModelRule, models_of
 from sentinel.core.baseline.profile import BIN_NS, HORIZON_NS, LAG_DAYS, Profile, fit_profile
+from sentinel.core.baseline.quarantine import quarantined
 from sentinel.core.baseline.special_days import (
     SpecialDays,
     days_to_read,
@@ -39,6 +40,7 @@ __all__ = [
     "learn_special_days",
     "models_of",
     "nothing_special",
+    "quarantined",
     "selected",
     "wall_clock_start",
 ]

@@ -51,7 +51,12 @@ _TILE_SERIES = 400
 
 
 def fit_fourier(
-    history: WindowBlock, *, at_ns: int, version: int, horizon_ns: int = HORIZON_NS
+    history: WindowBlock,
+    *,
+    at_ns: int,
+    version: int,
+    horizon_ns: int = HORIZON_NS,
+    left_out: NDArray[np.bool_] | None = None,
 ) -> Profile:
     """The curve for `[at_ns, at_ns + horizon_ns)` from the windows of `history` that ended by `at_ns`.
 
@@ -70,6 +75,8 @@ def fit_fourier(
         last = (history.start_ns - start_ns) // step_ns + known
         oldest = max(0, known - FIT_DAYS * per_day - last)
         value = history.value[oldest:known]
+        if left_out is not None:
+            value = np.where(left_out[oldest:known], np.float32(np.nan), value)
         row = np.arange(last - len(value), last)
         for days, columns in _by_age(value, row, per_day=per_day):
             used = slice(int(np.searchsorted(row, -days * per_day)), None)
@@ -94,11 +101,20 @@ def fit_fourier(
 
 
 def fit_fourier_or_profile(
-    history: WindowBlock, *, at_ns: int, version: int, horizon_ns: int = HORIZON_NS
+    history: WindowBlock,
+    *,
+    at_ns: int,
+    version: int,
+    horizon_ns: int = HORIZON_NS,
+    left_out: NDArray[np.bool_] | None = None,
 ) -> Profile:
     """The curve, and the profile of series that it says nothing about."""
-    below = fit_profile(history, at_ns=at_ns, version=version, horizon_ns=horizon_ns)
-    curve = fit_fourier(history, at_ns=at_ns, version=version, horizon_ns=horizon_ns)
+    below = fit_profile(
+        history, at_ns=at_ns, version=version, horizon_ns=horizon_ns, left_out=left_out
+    )
+    curve = fit_fourier(
+        history, at_ns=at_ns, version=version, horizon_ns=horizon_ns, left_out=left_out
+    )
     return laid_over(below, curve)
 
 

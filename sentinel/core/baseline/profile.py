@@ -4,12 +4,13 @@ For a bin t of the history's grid (5 minutes by default) the profile is the medi
 history at t - {1, 2, 3, 4, 7, 14, 21, 28} days, of those that exist. Half of the lags are the last
 days, half are the last weeks, so neither one odd day nor one odd week moves it. The smoothing is a
 running median of three bins, left out for bins wider than 5 minutes. It looks one bin ahead, which is
-causal because no lag is shorter than a day.
+causal because no lag is shorter than a day. Windows of incidents may be left out, see `quarantine`.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +18,8 @@ from numpy.typing import NDArray
 from sentinel.core.model import ExpectationBlock, WindowBlock
 from sentinel.core.stats.ordering import median_of_rows
 from sentinel.core.stats.packing import pack_arrays, unpack_arrays
+
+_Cell = TypeVar("_Cell", np.float32, np.bool_)
 
 BIN_NS = 300_000_000_000
 HOUR_NS = 3_600_000_000_000
@@ -26,6 +29,7 @@ HORIZON_NS = 26 * 3_600_000_000_000
 """How far ahead a fit reaches: a day, and two hours in which a failing refit is not felt."""
 
 _FORMAT = 1
+HABIT_LAGS = 3
 _TILE_CELLS = 1_000_000
 """Of history, worked on at a time: some ten arrays of this size are alive."""
 
@@ -198,7 +202,12 @@ def _unpacked(
 
 
 def fit_profile(
-    history: WindowBlock, *, at_ns: int, version: int, horizon_ns: int = HORIZON_NS
+    history: WindowBlock,
+    *,
+    at_ns: int,
+    version: int,
+    horizon_ns: int = HORIZON_NS,
+    left_out: NDArray[np.bool_] | None = None,
 ) -> Profile:
     """The profile for `[at_ns, at_ns + horizon_ns)` from the windows of `history` that ended by `at_ns`.
 
@@ -207,6 +216,8 @@ def fit_profile(
         at_ns: the instant up to which the past is known; rounded down to the history's grid.
         version: number given to the profile.
         horizon_ns: how far ahead it reaches.
+        left_out: bool[T, S], windows of the history that are not to be learnt; None for none. Where the same time was
+            left out on `HABIT_LAGS` of the lags, it is a habit and learnt all the same.
     """
     step_ns = history.step_ns
     start_ns = at_ns - at_ns % step_ns
@@ -220,7 +231,14 @@ def fit_profile(
     for first in range(0, series_count, width):
         tile = slice(first, first + width)
         past = smoothed(history.value[oldest:known, tile], step_ns=step_ns)
-        grid[:, tile] = _lag_median(past, offset=offset, bin_count=bin_count, step_ns=step_ns)
+        rows = _lags(past, np.float32(np.nan), offset=offset, bin_count=bin_count, step_ns=step_ns)
+        if left_out is not None and (marked := left_out[oldest:known, tile]).any():
+            out = _lags(
+                _spread(marked), np.False_, offset=offset, bin_count=bin_count, step_ns=step_ns
+            )
+            out &= out.sum(axis=0) < HABIT_LAGS
+            rows[out] = np.nan
+        grid[:, tile] = median_of_rows(rows)[0]
     return Profile(
         version=version, start_ns=start_ns, step_ns=step_ns, series=history.series, grid=grid
     )
@@ -235,14 +253,22 @@ def smoothed(value: NDArray[np.float32], *, step_ns: int) -> NDArray[np.float32]
     return np.asarray(median_of_rows(rows)[0], dtype=np.float32)
 
 
-def _lag_median(
-    past: NDArray[np.float32], *, offset: int, bin_count: int, step_ns: int
-) -> NDArray[np.float32]:
-    """Medians over the lags for the bins `offset ... offset + bin_count` counted from past's first row."""
-    rows = np.full((len(LAG_DAYS), bin_count, past.shape[1]), np.nan, np.float32)
+def _spread(marked: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """The marked bins and those beside them, into which the smoothing has carried some of what they hold."""
+    found = marked.copy()
+    found[1:] |= marked[:-1]
+    found[:-1] |= marked[1:]
+    return found
+
+
+def _lags(
+    past: NDArray[_Cell], fill: _Cell, *, offset: int, bin_count: int, step_ns: int
+) -> NDArray[_Cell]:
+    """Rows [lags, B, S] for the bins `offset ... offset + bin_count` counted from past's first row; `fill` where there are none."""
+    rows = np.full((len(LAG_DAYS), bin_count, past.shape[1]), fill, past.dtype)
     for row, days in zip(rows, LAG_DAYS, strict=True):
         first = offset - days * DAY_NS // step_ns
         low, high = max(first, 0), min(first + bin_count, past.shape[0])
         if low < high:
             row[low - first : high - first] = past[low:high]
-    return np.asarray(median_of_rows(rows)[0], dtype=np.float32)
+    return rows

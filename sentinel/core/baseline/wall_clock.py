@@ -28,7 +28,7 @@ from sentinel.core.model import WindowBlock
 _LOOK_BACK_NS = (LAG_DAYS[-1] + 2) * DAY_NS
 """As far as any fit looks, and a bit more for the clock that was moved."""
 Fit = Callable[..., Profile]
-"""As `fit_profile` and `fit_fourier`: (history, *, at_ns, version, horizon_ns) -> Profile."""
+"""As `fit_profile` and `fit_fourier`: (history, *, at_ns, version, horizon_ns, left_out) -> Profile."""
 
 
 def on_wall_clock(block: WindowBlock, calendar: Calendar) -> WindowBlock:
@@ -90,6 +90,7 @@ def fit_on_wall_clock(
     special: SpecialDays,
     horizon_ns: int = HORIZON_NS,
     fit: Fit = fit_profile,
+    left_out: NDArray[np.bool_] | None = None,
 ) -> Profile:
     """A fit that is made on the wall clock of ordinary days, for the instants of `[at_ns, at_ns + horizon_ns)`.
 
@@ -101,10 +102,13 @@ def fit_on_wall_clock(
         special: the wall clock, and what special days differ by: they are taken for ordinary ones, and what is
             expected of one is put on afterwards.
         fit: what is fitted on the wall clock.
+        left_out: bool[T, S], windows of the history that are not to be learnt; None for none.
     """
     calendar = special.calendar
     if calendar.is_utc and not special.matters:
-        return fit(history, at_ns=at_ns, version=version, horizon_ns=horizon_ns)
+        return fit(
+            history, at_ns=at_ns, version=version, horizon_ns=horizon_ns, left_out=left_out
+        )
     step_ns = history.step_ns
     start_ns = at_ns - at_ns % step_ns
     # Cut first: of a doubled hour, the part that is still to come must not be in the mean.
@@ -113,10 +117,19 @@ def fit_on_wall_clock(
     ahead = local_bins(start_ns, -(-horizon_ns // step_ns), step_ns, calendar)
     first, last = int(ahead.min()), int(ahead.max())
     past = history.windows(oldest, known)
+    if left_out is not None:
+        left_out = left_out[oldest:known]
+        if past.window_count:
+            marked = replace(past, value=left_out.astype(np.float32))
+            left_out = np.asarray(on_wall_clock(marked, calendar).value > 0)
     if past.window_count:
         past = special.taken_from(on_wall_clock(past, calendar))
     profile = fit(
-        past, at_ns=first * step_ns, version=version, horizon_ns=(last + 1 - first) * step_ns
+        past,
+        at_ns=first * step_ns,
+        version=version,
+        horizon_ns=(last + 1 - first) * step_ns,
+        left_out=left_out,
     )
     profile, ease = special.put_on(profile)
     rows = ahead - first

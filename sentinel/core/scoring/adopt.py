@@ -64,21 +64,26 @@ def adopt_level(state: DetectorState, series: NDArray[np.int64]) -> None:
             place,
             np.maximum(1.0, spread / np.maximum(state.scale[view, place], _LEAST)),
         )
-    state.shifted[place] = np.nan
+    # What is left in `shifted` says that the level was adopted; see `hasten_back`.
+    state.frozen_from[place] = -1
     state.hourly = None
 
 
 def hasten_back(
     state: DetectorState, series: NDArray[np.int64], residual: NDArray[np.float32]
 ) -> None:
-    """Bring the level of these series (ids) back to the profile, where their values are again.
+    """Bring an adopted level of these series (ids) back to the profile, where their values are again.
 
     At its own pace it takes hours, in which its distance would be learnt as spread, and the next fault not be seen.
+    A level that was not adopted keeps its pace: of a busy day with pauses it would be brought down in each.
 
     Args:
         state: changed in place.
         series: which of its series.
         residual: float32[S], of the window that was just learnt.
     """
-    place = np.flatnonzero(np.isin(state.series, series) & np.isfinite(residual))
+    adopted = (state.frozen_from < 0) & np.isfinite(state.shifted)
+    place = np.flatnonzero(np.isin(state.series, series) & adopted & np.isfinite(residual))
     state.level[place] += _RETURN_GAIN * (residual[place] - state.level[place])
+    left = np.abs(residual[place] - state.level[place])
+    state.shifted[place[left < 0.1 * np.abs(residual[place] - state.shifted[place])]] = np.nan

@@ -4,8 +4,8 @@ While a series' incident is open its level stands still, so that a long outage d
 
 Of gauges the spread goes on learning, but a window never counts for more than `spread_clip` scales. Leaving those windows
 out altogether was measured and is worse: a spread made of calm windows only is too small, and the series pages ever more
-often for its ordinary noise. Of traffic, errors and latency, whose last residuals stand still too, what lies outside of the
-band is not learnt: a day of an outage would widen it by half for two weeks. Where the new level is the new normal, its spread comes with it.
+often for its ordinary noise. Of traffic, errors and latency, whose last residuals stand still too, it counts for no more than
+`held_spread_clip`: a day of an outage would widen the band by half for two weeks. Where the new level is the new normal, its spread comes with it.
 
 Sums are made strictly one window after the other, so that any split of the same windows gives the same bits.
 They are float32, because they last an hour at most; what they are folded into is not.
@@ -60,13 +60,17 @@ def learn(
     )
     take = slice(0, window_count)
     usable = np.isfinite(scored.deviation[0, take])
-    if scored.still is not None:
-        usable &= ~(scored.still & (scored.verdicts.score[take] >= 1))
     if facts.borrowing:
         strange = scored.verdicts.score[take] >= 1
         is_own = state.borrowed < 0
         usable &= is_own | (~strange & (state.borrowed >= settings.borrowed_windows))
-    _add_deviations(state, facts, scored.deviation[:, take], scored.ratio[:, take], usable)
+    limit = facts.spread_limit
+    if scored.still is not None:
+        of_held = np.float32(settings.held_spread_clip / settings.spread_clip)
+        limit = np.where(scored.still, limit * of_held, limit)
+    _add_deviations(
+        state, facts, scored.deviation[:, take], scored.ratio[:, take], usable, limit=limit
+    )
     _add_moments(state, facts, scored.value[take])
     note_excursions(state, scored.statistic[take], first_window=first_window)
     follow_shifted(state, scored.residual[take], scored.held, settings=settings)
@@ -93,15 +97,15 @@ def _note_freezing(
     end: int,
     settings: ScoringSettings,
 ) -> None:
-    if frozen.any():
-        place = np.flatnonzero(frozen)
-        since = state.frozen_from[place]
-        note_excursion(state, place, since < 0, end=end, settings=settings)
-        state.frozen_from[:] = -1
-        state.frozen_from[place] = np.where(since < 0, window, since)
-        state.shifted[place[since < 0]] = np.nan
-    elif state.frozen_from.max(initial=-1) >= 0:
-        state.frozen_from[:] = -1
+    if not frozen.any() and state.frozen_from.max(initial=-1) < 0:
+        return
+    held = state.frozen_from >= 0
+    place = np.flatnonzero(frozen)
+    if place.size:
+        note_excursion(state, place, ~held[place], end=end, settings=settings)
+    state.shifted[held != frozen] = np.nan
+    state.frozen_from[~frozen] = -1
+    state.frozen_from[frozen & ~held] = window
 
 
 def _add_deviations(
@@ -110,10 +114,12 @@ def _add_deviations(
     deviation: _Halves,
     ratio: _Halves,
     usable: NDArray[np.bool_],
+    *,
+    limit: _Halves,
 ) -> None:
     normal = np.abs(deviation)
     normal /= ratio
-    np.minimum(normal, facts.spread_limit, out=normal)
+    np.minimum(normal, limit, out=normal)
     squares = normal * normal
     np.minimum(normal, facts.hour_limit, out=normal)
     normal *= ratio

@@ -148,7 +148,8 @@ class ScoringSettings:
         hour_share: share of the spread that may depend on the hour of day.
         count_share, count_square_share: shares of a count's variance that grow with what is usual and with its
             square. On five simulated pairs of months they gave a quarter fewer false pages than the spread of the hour.
-        spread_clip: a deviation counts for the spread with no more than this many scales.
+        spread_clip: a deviation counts for the spread with no more than this many scales, ...
+        held_spread_clip: ... and with no more than so many while all that is expected stands still for an incident.
         hour_clip: a deviation counts for its hour with no more than this many scales.
         floor_mean_ratio, floor_spread_ratio: lowest scale, of the mean magnitude and of the spread of
             the value itself over two months.
@@ -177,6 +178,7 @@ class ScoringSettings:
     count_share: float = 0.45
     count_square_share: float = 0.45
     spread_clip: float = 10.0
+    held_spread_clip: float = 5.0
     hour_clip: float = 4.0
     floor_mean_ratio: float = 0.002
     floor_spread_ratio: float = 0.04

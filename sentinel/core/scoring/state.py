@@ -132,7 +132,8 @@ class DetectorState:
             (-1 when none is open).
         cut: own threshold of each side.
         shifted, shifted_square: where the level would be had it not stood still, and the mean square of what
-            residuals differ from it; of those that stand still, NaN before the first.
+            residuals differ from it; of those that stand still, NaN before the first. Of others, the level that was
+            adopted until it went back, NaN when none was.
         frozen_from: number of the window since which learning stands still, -1 when it does not.
         gathered_calls, gathered_failed: of a ratio: the calls that it was last judged by, and how many failed.
         gathered_at: number of the last window that had calls, -1 before the first.

@@ -108,6 +108,17 @@ class StoreReader:
         except sqlite3.Error as error:
             raise store_error(error, operation="history") from error
 
+    def incidents(self, *, limit: int = 100, open_only: bool = False) -> list[Incident]:
+        """See `sentinel.ports.IncidentStore.incidents`."""
+        try:
+            found, damaged_count = read_incidents(
+                self._connection, limit=limit, open_only=open_only
+            )
+        except sqlite3.Error as error:
+            raise store_error(error, operation="incidents") from error
+        self.damaged_count += damaged_count
+        return found
+
     def fits(self, *, limit: int = 2) -> list[Snapshot]:
         """See `sentinel.ports.BaselineStore.fits`."""
         return self._snapshots(SnapshotKind.FIT, limit)

@@ -1,0 +1,73 @@
+"""What was seen in an incident is kept and not learnt, until a person says that it was normal.
+
+Of traffic, errors and latency each member's windows are left out, from the first that was strange to the last. A gauge
+may settle anywhere, and its tickets are often no faults: nothing of it is left out, as its last values do not stand
+still for an incident either.
+
+What comes again is a habit and no fault: the fit takes such windows back where the same time of day was left out on
+several of the days it compares with (`fit_profile`). Otherwise a job that paged once would page for ever.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sentinel.core.model import Incident, IncidentKind, Kind, SeriesKey, WindowBlock
+
+LISTED_MAX = 50
+"""An incident that lists so many members may have had more."""
+
+QUARANTINED = (Kind.TRAFFIC, Kind.ERRORS, Kind.LATENCY)
+
+
+def quarantined(
+    incidents: Iterable[Incident],
+    history: WindowBlock,
+    keys: Mapping[int, SeriesKey],
+    *,
+    at_ns: int,
+) -> NDArray[np.bool_] | None:
+    """bool[T, S] of the history's windows that are not to be learnt; None when all are.
+
+    Args:
+        incidents: as they were last told of.
+        history: windows of the past.
+        keys: names by series id.
+        at_ns: the present: an open incident lasts until then.
+    """
+    kept_kind = np.isin(history.kind, np.array(QUARANTINED, np.int8))
+    column = {int(history.series[at]): int(at) for at in np.flatnonzero(kept_kind)}
+    found: NDArray[np.bool_] | None = None
+    for incident in incidents:
+        if incident.kind is IncidentKind.BLIND or incident.accepted_ns is not None:
+            continue
+        for series_id, (first_ns, last_ns) in _spans(incident, keys, column, at_ns).items():
+            first = max(0, (first_ns - history.start_ns) // history.step_ns)
+            last = min(history.window_count, -(-(last_ns - history.start_ns) // history.step_ns))
+            if first < last:
+                if found is None:
+                    found = np.zeros(history.value.shape, np.bool_)
+                found[first:last, column[series_id]] = True
+    return found
+
+
+def _spans(
+    incident: Incident, keys: Mapping[int, SeriesKey], column: Mapping[int, int], at_ns: int
+) -> dict[int, tuple[int, int]]:
+    """From when to when series were strange in an incident."""
+    is_open = incident.resolved_ns is None
+    if len(incident.members) >= LISTED_MAX:
+        last_ns = at_ns if is_open else max(member.last_ns for member in incident.members) + 1
+        return {
+            series_id: (incident.opened_ns, last_ns)
+            for series_id in column
+            if series_id in keys and keys[series_id].service == incident.group
+        }
+    return {
+        member.series_id: (member.first_ns, at_ns if is_open else member.last_ns + 1)
+        for member in incident.members
+        if member.series_id in column
+    }
