@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from sentinel.core.model import Acceptance, Incident, IncidentKind, IncidentState
+from sentinel.core.model import SOURCE_KINDS, Acceptance, Incident, IncidentState
 from sentinel.errors import OverloadedError, SentinelError
 
 _WAITING_MAX = 100
@@ -53,7 +53,7 @@ class Accepting:
             NotAcceptableError: it is blind, or open and taken back.
             OverloadedError: too many words wait.
         """
-        if incident.kind is IncidentKind.BLIND:
+        if incident.kind in SOURCE_KINDS:
             msg = "of a source that is not heard nothing is known that could be normal"
             raise NotAcceptableError(msg)
         is_open = incident.state is IncidentState.OPEN

@@ -19,8 +19,10 @@ import numpy as np
 
 from sentinel.core.decide import Decision, DecisionSettings
 from sentinel.core.evidence import RecentEvidence
+from sentinel.core.incidents.text import one_line
 from sentinel.core.model import (
     Incident,
+    IncidentKind,
     Page,
     Reason,
     SeriesKey,
@@ -43,6 +45,7 @@ _INCIDENTS_WAITING_MAX = 1000
 _NOTES_WAITING_MAX = 1000
 _AHEAD_COUNTED_MAX = 10_000
 _INCIDENTS_ASKED_MAX = 10_000
+_LATE_NAMED_MAX = 5
 _WINDOWS_WAITED = 3
 _LATENESS_WAITED_S = 15.0
 
@@ -339,7 +342,20 @@ class Evaluate:
         self._last_end_ns = block.end_ns
         if tick.pages:
             self._pages_stored(tick.pages)
-        self._health.ok(f"Deciding on {block.series_count} series")
+        self._tell_health(block)
+
+    def _tell_health(self, block: WindowBlock) -> None:
+        late = sorted(
+            incident.group
+            for incident in self._deciding.state.tracker.open_incidents()
+            if incident.kind is IncidentKind.LATE
+        )
+        if not late:
+            self._health.ok(f"Deciding on {block.series_count} series")
+            return
+        named = one_line(", ".join(late[:_LATE_NAMED_MAX]), characters_max=100)
+        more = f" and {len(late) - _LATE_NAMED_MAX} more" if len(late) > _LATE_NAMED_MAX else ""
+        self._health.degraded(f"Data comes too late to be counted: {named}{more}")
 
     def _drop_window(self, block: WindowBlock, error: StoreError) -> None:
         """Count a window that was not stored; what it led to waits for the next, up to a bound."""

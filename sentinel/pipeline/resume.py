@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 from sentinel.core.decide import DecisionState
 from sentinel.core.incidents import first_and_next_pages, taken_up
-from sentinel.core.model import Acceptance, Incident, Resolution, WindowBlock
+from sentinel.core.model import Acceptance, Incident, IncidentKind, Resolution, WindowBlock
 from sentinel.core.series.watermark import STEP_MAX_NS
 from sentinel.pipeline.deciding import Deciding, FitSource, LiveSeries, StoreThread
 from sentinel.pipeline.fit import Fit
@@ -98,6 +98,7 @@ class _Resuming:
             fits=fits,
         )
         taken_up_count = await self._agree_with_store(now_ns - now_ns % deciding.step_ns)
+        self._remember_late()
         self._live.begin_after(deciding.next_ns)
         return Resumed(
             usable=snapshot is not None,
@@ -197,6 +198,18 @@ class _Resuming:
                 # Probes are answered meanwhile.
                 await asyncio.sleep(0)
         return decided_count
+
+    def _remember_late(self) -> None:
+        """Let series of late sources be live: nothing of theirs will come in time that would make them so."""
+        deciding = self._deciding
+        late = {
+            incident.group
+            for incident in deciding.state.tracker.open_incidents()
+            if incident.kind is IncidentKind.LATE
+        }
+        keys = [deciding.keys.get(one) for one in deciding.state.detector.series.tolist()]
+        known = [key for key in keys if key is not None and key.service in late]
+        self._live.remember(known, last_ns=deciding.next_ns)
 
     def _recall_live(self, window: WindowBlock) -> None:
         keys = self._deciding.keys

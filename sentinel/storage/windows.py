@@ -108,7 +108,7 @@ def overlay(blocks: Sequence[WindowBlock]) -> WindowBlock:
         columns = np.searchsorted(series, block.series)
         rows = np.arange(block.window_count) + (block.start_ns - start_ns) // step_ns
         kind[columns] = block.kind
-        carries = block.heard | ~np.isnan(block.value) | (block.weight > 0)
+        carries = block.heard | ~np.isnan(block.value) | (block.weight != 0)
         at = np.ix_(rows, columns)
         value[at] = np.where(carries, block.value, value[at])
         weight[at] = np.where(carries, block.weight, weight[at])
@@ -142,7 +142,9 @@ def roll_up(blocks: Sequence[WindowBlock], *, start_ns: int, step_ns: int) -> Wi
         series=fine.series,
         kind=fine.kind,
         value=value[np.newaxis],
-        weight=fine.weight.sum(axis=0, dtype=np.float64).astype(np.float32)[np.newaxis],
+        weight=np.maximum(fine.weight, 0)
+        .sum(axis=0, dtype=np.float64)
+        .astype(np.float32)[np.newaxis],
         heard=np.logical_or.reduce(fine.heard, axis=0, keepdims=True),
     )
 

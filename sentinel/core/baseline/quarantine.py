@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from sentinel.core.model import Incident, IncidentKind, Kind, SeriesKey, WindowBlock
+from sentinel.core.model import SOURCE_KINDS, Incident, Kind, SeriesKey, WindowBlock
 
 LISTED_MAX = 50
 """An incident that lists so many members may have had more."""
@@ -42,7 +42,7 @@ def quarantined(
     column = {int(history.series[at]): int(at) for at in np.flatnonzero(kept_kind)}
     found: NDArray[np.bool_] | None = None
     for incident in incidents:
-        if incident.kind is IncidentKind.BLIND or incident.accepted_ns is not None:
+        if incident.kind in SOURCE_KINDS or incident.accepted_ns is not None:
             continue
         for series_id, (first_ns, last_ns) in _spans(incident, keys, column, at_ns).items():
             first = max(0, (first_ns - history.start_ns) // history.step_ns)

@@ -10,9 +10,9 @@ from sentinel.core.evidence.first_mover import Onset, first_mover
 from sentinel.core.model import (
     SIGNAL_ERRORS,
     SIGNAL_LATENCY,
+    SOURCE_KINDS,
     Exemplar,
     Incident,
-    IncidentKind,
     LogLine,
     Member,
     Scope,
@@ -81,7 +81,7 @@ class RecentEvidence:
 
         What an earlier page found stays when nothing newer is found: the rings are short and an incident is not.
         """
-        if incident.kind is IncidentKind.BLIND:
+        if incident.kind in SOURCE_KINDS:
             return incident
         mover = first_mover(
             incident,

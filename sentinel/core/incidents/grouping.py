@@ -20,7 +20,14 @@ from sentinel.core.incidents.guards import STATIC
 from sentinel.core.incidents.hysteresis import Sighting, joined, seen_again
 from sentinel.core.incidents.identity import incident_id_of
 from sentinel.core.incidents.settings import IncidentSettings
-from sentinel.core.model import Incident, IncidentKind, IncidentState, Member, Severity
+from sentinel.core.model import (
+    SOURCE_KINDS,
+    Incident,
+    IncidentKind,
+    IncidentState,
+    Member,
+    Severity,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,11 +125,11 @@ def placed(
 
 
 def _open_for(entries: Sequence[OpenIncident], severity: Severity) -> int | None:
-    # Blind incidents are about the source, not about what it measures: nothing joins them.
+    # Tickets of these kinds are about the source, not about what it measures: nothing joins them.
     candidates = {
         entry.incident.severity: at
         for at, entry in enumerate(entries)
-        if entry.incident.kind is not IncidentKind.BLIND
+        if entry.incident.kind not in SOURCE_KINDS
     }
     if Severity.PAGE in candidates:
         return candidates[Severity.PAGE]
@@ -157,17 +164,17 @@ def _with(entry: OpenIncident, sightings: Sequence[Sighting], *, end_ns: int) ->
     return replace(entry, members=members, active_until_ns=end_ns)
 
 
-def blinded(service: str, *, first_ns: int, end_ns: int) -> OpenIncident:
-    """The ticket that a source is no longer heard."""
+def ticketed(service: str, kind: IncidentKind, *, first_ns: int, end_ns: int) -> OpenIncident:
+    """The ticket that a source is no longer heard, or that its data comes too late."""
     incident = Incident(
         incident_id=incident_id_of(
             group=service,
-            kind=IncidentKind.BLIND,
+            kind=kind,
             severity=Severity.TICKET,
             at_ns=end_ns,
         ),
         group=service,
-        kind=IncidentKind.BLIND,
+        kind=kind,
         severity=Severity.TICKET,
         state=IncidentState.OPEN,
         opened_ns=first_ns,

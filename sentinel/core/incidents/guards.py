@@ -7,7 +7,8 @@ A guard looks at the window's values only. It trips when
     latency   95th percentile >= limit for n windows in a row, with enough calls in the run;
     stopped   traffic is zero for longer than chance allows, or, before anything is expected of it, for n windows
               after it had been busy long enough; see `stops`;
-    blind     the source is not heard at all for a while after it had been heard long enough.
+    blind     the source is not heard at all for a while after it had been heard long enough;
+    late      for a while its data has come after its windows were closed.
 
 A window without a value neither adds to a run nor breaks it, because "no calls" says nothing about failing.
 Whatever belongs to a source that is not heard has no value, so a blind source trips only "blind". When it comes back, zeros
@@ -30,6 +31,7 @@ from sentinel.core.model import Kind
 STATIC = "static guard"
 """What the clause of a limit begins with that holds whatever was learned."""
 
+_NEVER = 2**40
 _RUN_STALE_NS = 5 * MINUTE_NS
 """A run older than this ends at a window without a value, so that two bad windows hours apart are not a run."""
 
@@ -45,6 +47,8 @@ class GuardState:
         over_count, over_calls, over_first_ns: of the run at or over the limit: windows, calls, first start.
         stops: of zero traffic.
         heard_count, unheard_count: of each service; windows heard in all, and not heard in a row.
+        late_count, since_late_count: of each service; windows in which its data came too late, since it last came in
+            time, and windows since the latest of them.
     """
 
     over_count: NDArray[np.int64]
@@ -53,6 +57,8 @@ class GuardState:
     stops: StopState
     heard_count: NDArray[np.int64]
     unheard_count: NDArray[np.int64]
+    late_count: NDArray[np.int64]
+    since_late_count: NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,6 +99,8 @@ def no_runs(series_count: int, service_count: int) -> GuardState:
         stops=no_stops(series_count),
         heard_count=np.zeros(service_count, dtype=np.int64),
         unheard_count=np.zeros(service_count, dtype=np.int64),
+        late_count=np.zeros(service_count, dtype=np.int64),
+        since_late_count=np.full(service_count, _NEVER, dtype=np.int64),
     )
 
 
@@ -104,12 +112,20 @@ class Watched:
         state: to be handed in with the next.
         trips: in column order.
         blind: bool[K], services that are blind.
+        late: bool[K], services whose data comes too late.
+        known: bool[K], services that were heard for long enough for their silence to mean something.
+        any_heard: whether any service is heard in this window, in time or late.
+        all_blind: whether some service is blind, and nothing is heard of any of several that are known.
         owing: columns whose calls of a stop may still come, so that a rise is no news.
     """
 
     state: GuardState
     trips: list[Trip]
     blind: NDArray[np.bool_]
+    late: NDArray[np.bool_]
+    known: NDArray[np.bool_]
+    any_heard: bool
+    all_blind: bool
     owing: frozenset[int]
 
 
@@ -138,7 +154,14 @@ def watch(
     forgotten = unheard_count * step_ns >= settings.forget_after_ns
     heard_count = np.where(forgotten, 0, state.heard_count + heard_now)
     silent = unheard_count * step_ns >= settings.blind_after_ns
-    blind = layout.watched & silent & (heard_count * step_ns >= settings.blind_heard_ns)
+    late_now = _late_services(layout, weight=weight, heard=heard)
+    late_count = np.where(late_now, state.late_count + 1, np.where(heard_now, 0, state.late_count))
+    since_late_count = np.where(late_now, 0, np.minimum(state.since_late_count + 1, _NEVER))
+    lately = since_late_count * step_ns < settings.blind_after_ns
+    known = layout.watched & (heard_count * step_ns >= settings.blind_heard_ns)
+    late = known & lately & (late_count * step_ns >= settings.blind_after_ns)
+    blind = known & silent & ~lately
+    any_heard = bool(heard_now.any() or late_now.any())
     stops, stopped, owing = watch_stops(
         state.stops,
         layout,
@@ -153,8 +176,41 @@ def watch(
     trips = sorted(
         trips + [_trip(stop, step_ns=step_ns) for stop in stopped], key=lambda trip: trip.column
     )
-    state = replace(state, stops=stops, heard_count=heard_count, unheard_count=unheard_count)
-    return Watched(state=state, trips=trips, blind=blind, owing=owing)
+    state = replace(
+        state,
+        stops=stops,
+        heard_count=heard_count,
+        unheard_count=unheard_count,
+        late_count=late_count,
+        since_late_count=since_late_count,
+    )
+    return Watched(
+        state=state,
+        trips=trips,
+        blind=blind,
+        late=late,
+        known=known,
+        any_heard=any_heard,
+        all_blind=not any_heard and bool(blind.any()) and int(known.sum()) > 1,
+        owing=owing,
+    )
+
+
+def _late_services(
+    layout: Layout, *, weight: NDArray[np.float32], heard: NDArray[np.bool_]
+) -> NDArray[np.bool_]:
+    """bool[K], services of which something came too late, and no calls in time."""
+    late = weight < 0
+    if not late.any():
+        return np.zeros(len(layout.services), np.bool_)
+    calls = heard & (layout.kind != Kind.GAUGE)
+    in_time: NDArray[np.bool_] = np.logical_or.reduceat(
+        calls[layout.by_service], layout.service_start
+    )
+    found: NDArray[np.bool_] = np.logical_or.reduceat(
+        late[layout.by_service], layout.service_start
+    )
+    return found & ~in_time
 
 
 def _over_limit(

@@ -11,9 +11,12 @@ ALERT_NAMES = {
     IncidentKind.ANOMALY: "SentinelAnomaly",
     IncidentKind.GUARD: "SentinelGuard",
     IncidentKind.BLIND: "SentinelBlind",
+    IncidentKind.LATE: "SentinelLate",
 }
 STORM_ALERT_NAME = "SentinelStorm"
 STORM_SERVICE = "(several)"
+ALL_SOURCES = "(all sources)"
+"""Stands where a service is named, on the ticket that nothing is heard of any."""
 _LABEL_CHARACTERS_MAX = 200
 
 

@@ -15,8 +15,8 @@ from sentinel.core.incidents.settling import Settled
 from sentinel.core.incidents.state import TrackerState
 from sentinel.core.incidents.storm import forget_old, may_page, paged, summarise
 from sentinel.core.model import (
+    SOURCE_KINDS,
     Incident,
-    IncidentKind,
     IncidentState,
     Page,
     PageReason,
@@ -176,6 +176,6 @@ def _resolved(
 
 
 def _hold_of(entry: OpenIncident, step_ns: int, settings: IncidentSettings) -> int:
-    if entry.incident.kind is IncidentKind.BLIND:
+    if entry.incident.kind in SOURCE_KINDS:
         return max(settings.blind_clear_ns, step_ns)
     return settings.hold_of(step_ns)

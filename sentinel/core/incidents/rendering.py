@@ -139,6 +139,8 @@ def _summary(incident: Incident, reason: PageReason, settings: IncidentSettings)
     if incident.resolved_ns is not None:
         lasted_ns = incident.resolved_ns - incident.opened_ns
         lasted = span(lasted_ns / 1e9)
+        if incident.kind is IncidentKind.LATE:
+            return f"{service}: its data is no longer late, after {lasted}; it was from {since} on"
         if incident.kind is IncidentKind.BLIND:
             # A ticket ends when the source is heard, when it is forgotten, or when nobody watches any more.
             if not settings.guards.enabled or lasted_ns >= settings.guards.forget_after_ns:
@@ -150,6 +152,8 @@ def _summary(incident: Incident, reason: PageReason, settings: IncidentSettings)
             return f"{service}: back to normal after {lasted} (since {since})"
         measured = _against(member, past=True)
         return f"{service}: back to normal after {lasted} ({_symptom(member, past=True)}: {measured}, since {since})"
+    if incident.kind is IncidentKind.LATE:
+        return f"{service}: late, its data comes after its windows were closed, since {since}"
     if incident.kind is IncidentKind.BLIND:
         return f"{service}: blind, not heard since {since}; whether it works is not known"
     what = "something is unusual" if member is None else _symptom(member)
@@ -224,6 +228,15 @@ def _description(
 ) -> str:
     parts = [note] if note else []
     past = incident.resolved_ns is not None
+    if incident.kind is IncidentKind.LATE:
+        parts.append(
+            "Its telemetry came too late to be counted: neither zero nor blind. Its open incidents stayed open."
+            if past
+            else "It lives and sends, but what comes is too old to be counted: neither zero nor blind. Does its exporter "
+            "wait or retry, does a collector batch for long, is a clock wrong? A longer `series.lateness` takes it in. "
+            "Nothing else is said about it while it is late, and its open incidents stay open."
+        )
+        return "\n".join(parts)
     if incident.kind is IncidentKind.BLIND:
         parts.append(
             "No telemetry of it arrived: neither zero nor late. Its open incidents stayed open."

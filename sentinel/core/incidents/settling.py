@@ -24,8 +24,8 @@ from sentinel.core.incidents.stops import accepted as stops_accepted
 from sentinel.core.incidents.text import quantity
 from sentinel.core.model import (
     SIGNAL_TRAFFIC,
+    SOURCE_KINDS,
     Acceptance,
-    IncidentKind,
     Member,
     Resolution,
 )
@@ -76,7 +76,7 @@ def settled(
     found: dict[str, Settled] = {}
     for entry in entries:
         incident_id = entry.incident.incident_id
-        if entry.incident.kind is IncidentKind.BLIND:
+        if entry.incident.kind in SOURCE_KINDS:
             continue
         word = said.get(incident_id)
         lasts = (

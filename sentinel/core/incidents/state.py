@@ -39,7 +39,7 @@ _SERIES_RUNS = (
     "over_first_ns",
 )
 _STOP_RUNS = tuple(entry.name for entry in fields(StopState) if entry.name != "week")
-_SERVICE_RUNS = ("heard_count", "unheard_count")
+_SERVICE_RUNS = ("heard_count", "unheard_count", "late_count", "since_late_count")
 _FLOATS = {"peak_score", "score", "value", "expected", "lower", "upper", "weight"}
 
 

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sentinel.core.incidents.falls import Fall, sifted
-from sentinel.core.incidents.grouping import OpenIncident, blinded, placed
-from sentinel.core.incidents.guards import Shares, Trip, watch
+from sentinel.core.incidents.grouping import OpenIncident, placed
+from sentinel.core.incidents.guards import Shares, Trip, Watched, watch
 from sentinel.core.incidents.hysteresis import Sighting, guard_score
 from sentinel.core.incidents.layout import Layout, layout_of
 from sentinel.core.incidents.paging import Attach, Moved, page_window
@@ -23,9 +23,9 @@ from sentinel.core.incidents.settings import IncidentSettings
 from sentinel.core.incidents.settling import broke_limit, released, settled
 from sentinel.core.incidents.state import TrackerState, aligned
 from sentinel.core.incidents.stops import Thought
+from sentinel.core.incidents.tickets import hold_unheard, open_tickets
 from sentinel.core.model import (
     Acceptance,
-    IncidentKind,
     Kind,
     Page,
     SeriesKey,
@@ -214,7 +214,7 @@ def _step(
 ) -> TrackerState:
     layout, at = window.layout, window.at
     unheard_before = state.guards.unheard_count
-    blind = np.zeros(len(layout.services), dtype=np.bool_)
+    watched: Watched | None = None
     trips: list[Trip] = []
     owing: frozenset[int] = frozenset()
     if settings.guards.enabled:
@@ -231,8 +231,9 @@ def _step(
             settings=settings.guards,
         )
         state = replace(state, guards=watched.state)
-        trips, blind, owing = watched.trips, watched.blind, watched.owing
-    quiet = not (window.strange or trips or blind.any() or state.entries or state.pending)
+        trips, owing = watched.trips, watched.owing
+    silent = watched is not None and bool(watched.blind.any() or watched.late.any())
+    quiet = not (window.strange or trips or silent or state.entries or state.pending)
     if quiet and not state.storm.raging:
         return state
     tripped = {trip.column for trip in trips}
@@ -245,7 +246,7 @@ def _step(
         elif not (column in owing and window.rises(column)):
             strange.append(column)
     sightings, pending = _sightings(state, window, strange, trips, unheard_before, settings)
-    entries, moved = _placed(state, window, sightings, blind, settings)
+    entries, moved = _placed(state, window, sightings, watched, settings)
     found = settled(
         entries,
         accepted,
@@ -324,7 +325,7 @@ def _placed(
     state: TrackerState,
     window: _Window,
     sightings: Mapping[str, Sequence[Sighting]],
-    blind: NDArray[np.bool_],
+    watched: Watched | None,
     settings: IncidentSettings,
 ) -> tuple[tuple[OpenIncident, ...], Moved]:
     """The open incidents after this window's sightings, and what these did to them."""
@@ -348,15 +349,18 @@ def _placed(
             for index, entry in enumerate(after)
             if index >= len(before) or entry is not before[index]
         )
-    for at in np.flatnonzero(blind):
-        service = layout.services[at]
-        entries = by_service.setdefault(service, [])
-        if not any(entry.incident.kind is IncidentKind.BLIND for entry in entries):
-            unheard_ns = int(state.guards.unheard_count[at]) * window.step_ns
-            ticket = blinded(service, first_ns=window.end_ns - unheard_ns, end_ns=window.end_ns)
-            entries.append(ticket)
-            opened.add(ticket.incident.incident_id)
-    _pause_unheard(by_service, state, window, blind, settings)
+    if watched is not None:
+        opened |= open_tickets(
+            by_service, layout, watched, step_ns=window.step_ns, end_ns=window.end_ns
+        )
+        hold_unheard(
+            by_service,
+            layout,
+            watched,
+            step_ns=window.step_ns,
+            end_ns=window.end_ns,
+            settings=settings.guards,
+        )
     ordered = sorted(
         (entry for entries in by_service.values() for entry in entries),
         # By name before by id, which is a hash over the time: the order is then the same at any time.
@@ -384,40 +388,6 @@ def _after_gap(
             replace(entry, active_until_ns=entry.active_until_ns + gap_ns) for entry in entries
         )
     return replace(state, entries=entries, end_ns=block.end_ns)
-
-
-def _pause_unheard(
-    by_service: dict[str, list[OpenIncident]],
-    state: TrackerState,
-    window: _Window,
-    blind: NDArray[np.bool_],
-    settings: IncidentSettings,
-) -> None:
-    """Let no hold run while nothing is known: a source that is not heard is not quiet, it is unheard.
-
-    A pause, not a new start: a source that is heard in every other window must still come to an end.
-    """
-    if not settings.guards.enabled:
-        return
-    for service, entries in by_service.items():
-        at = window.layout.place_of(service)
-        if at is not None:
-            unheard_ns = int(state.guards.unheard_count[at]) * window.step_ns
-            is_blind = bool(blind[at])
-        else:
-            # A source that was dropped from the block because it was silent so long is no less blind.
-            since = [
-                e.incident.opened_ns for e in entries if e.incident.kind is IncidentKind.BLIND
-            ]
-            unheard_ns = window.end_ns - since[0] if since else 0
-            is_blind = unheard_ns > 0
-        if not 0 < unheard_ns < settings.guards.forget_after_ns:
-            continue
-        for index, entry in enumerate(entries):
-            until_ns = min(entry.active_until_ns + window.step_ns, window.end_ns)
-            if is_blind and entry.incident.kind is IncidentKind.BLIND:
-                until_ns = window.end_ns
-            entries[index] = replace(entry, active_until_ns=until_ns)
 
 
 def _frozen(

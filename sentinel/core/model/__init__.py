@@ -1,6 +1,7 @@
 """Values that every stage shares; each checks itself once, when it is made."""
 
 from sentinel.core.model.blocks import (
+    LATE_WEIGHT,
     ExpectationBlock,
     HistogramBlock,
     Reason,
@@ -9,6 +10,7 @@ from sentinel.core.model.blocks import (
 )
 from sentinel.core.model.incidents import (
     BY_LENGTH_MAX,
+    SOURCE_KINDS,
     Acceptance,
     Exemplar,
     FirstMover,
@@ -51,10 +53,12 @@ from sentinel.core.model.series import (
 
 __all__ = [
     "BY_LENGTH_MAX",
+    "LATE_WEIGHT",
     "OVERFLOW",
     "SIGNAL_ERRORS",
     "SIGNAL_LATENCY",
     "SIGNAL_TRAFFIC",
+    "SOURCE_KINDS",
     "Acceptance",
     "CallColumns",
     "CallExemplar",

@@ -30,6 +30,12 @@ class Reason(IntEnum):
     """Too few calls in the window for a ratio or a quantile to mean something."""
     NO_SCALE = 5
     """There is an expectation, but not yet a spread to judge by."""
+    LATE = 6
+    """Data of the source came after its window was closed: neither zero nor blind."""
+
+
+LATE_WEIGHT = -1.0
+"""The weight of a cell whose data came too late to be counted: how much that was is not known."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +68,8 @@ class WindowBlock:
         series: int64[S], ids of the series, distinct, ascending.
         kind: int8[S], `Kind` of each.
         value: float32[T, S]; NaN where the window has none.
-        weight: float32[T, S]; calls behind the value, or points behind a gauge's; 0 where none.
+        weight: float32[T, S]; calls behind the value, or points behind a gauge's; 0 where none, `LATE_WEIGHT` where
+            they came too late.
         heard: bool[T, S]; whether the series' source was heard in or after the window.
         histograms: of the latency series' cells, where they were kept.
     """
@@ -102,6 +109,11 @@ class WindowBlock:
     def end_ns(self) -> int:
         """End of the last window."""
         return self.start_ns + self.window_count * self.step_ns
+
+    @property
+    def late(self) -> NDArray[np.bool_]:
+        """bool[T, S]; whether data came too late to be counted."""
+        return np.asarray(self.weight < 0)
 
     def windows(self, first: int, last: int) -> WindowBlock:
         """The windows `[first, last)` as a block of their own; arrays are views, not copies."""

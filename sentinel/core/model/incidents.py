@@ -15,12 +15,17 @@ class IncidentKind(StrEnum):
     """What opened an incident.
 
     ANOMALY is outside the learned band; GUARD broke a static limit that holds from the first minute;
-    BLIND is a source that is no longer heard.
+    BLIND is a source that is no longer heard; LATE is one whose data comes after its windows were closed.
     """
 
     ANOMALY = "anomaly"
     GUARD = "guard"
     BLIND = "blind"
+    LATE = "late"
+
+
+SOURCE_KINDS = frozenset({IncidentKind.BLIND, IncidentKind.LATE})
+"""Kinds that are about a source and not about what it measures."""
 
 
 class IncidentState(StrEnum):

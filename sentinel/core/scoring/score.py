@@ -375,11 +375,12 @@ def _give_reasons(
     at = np.nonzero(unknown)
     verdicts.reason[at] = np.select(
         [
+            block.weight[at] < 0,
             ~block.heard[at],
             ~np.isfinite(block.value[at]),
             unsaid[at],
             np.isnan(profile[at]),
         ],
-        [Reason.BLIND, Reason.MISSING, Reason.TOO_FEW, Reason.NO_HISTORY],
+        [Reason.LATE, Reason.BLIND, Reason.MISSING, Reason.TOO_FEW, Reason.NO_HISTORY],
         Reason.NO_SCALE,
     )

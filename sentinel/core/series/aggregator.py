@@ -15,7 +15,7 @@ stage, route) of calls gives traffic, errors and latency; each metric stream and
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +31,7 @@ from sentinel.core.model import (
     NumberPoint,
     RejectReason,
     SampleBatch,
+    Scope,
     SeriesKey,
 )
 from sentinel.core.series.call_metrics import CallMetrics
@@ -123,6 +124,7 @@ class Aggregator:
             self._counts.duplicate_batches += 1
             return
         newest_ns = 0
+        late_before = self._counts.late.total()
         if batch.calls is not None and len(batch.calls.end_ns):
             newest_ns = int(batch.calls.end_ns.max())
             self._add_calls(batch.calls, now_ns)
@@ -140,8 +142,16 @@ class Aggregator:
             newest_ns = max(newest_ns, record.time_ns)
             if (window := self._window_for(record.time_ns, now_ns, SIGNAL_LOGS)) is not None:
                 self._add_log(record, window)
+        late: Mapping[str, set[Scope]] = {}
+        if self._counts.late.total() > late_before:
+            late, timely = self._late_services(batch)
+            for service, scopes in late.items():
+                self._live.hear_late(service, scopes, now_ns)
+            late = {service: scopes for service, scopes in late.items() if service not in timely}
         for service in batch.services:
-            self._live.hear(service, now_ns)
+            # What comes too late says that its source lives, and nothing of what it does now.
+            if service not in late:
+                self._live.hear(service, now_ns)
         if newest_ns <= now_ns + _FUTURE_MAX_NS:
             self._advance(now_ns, event_ns=newest_ns)
 
@@ -225,6 +235,35 @@ class Aggregator:
             window = self._open.get(exemplar.end_ns // self._settings.window_ns)
             if window is not None:
                 window.name_call(int(slot_of_scope[exemplar.scope_index]), exemplar)
+
+    def _late_services(self, batch: SampleBatch) -> tuple[dict[str, set[Scope]], set[str]]:
+        """Services with data that was late, with the places whose calls were, and services with data that was not."""
+        late: dict[str, set[Scope]] = {}
+        timely: set[str] = set()
+
+        def note(service: str, time_ns: int) -> bool:
+            index = time_ns // self._settings.window_ns
+            if self._next is not None and index < self._next and index + 1 != self._begun:
+                late.setdefault(service, set())
+                return True
+            timely.add(service)
+            return False
+
+        if batch.calls is not None:
+            for at, scope in enumerate(batch.calls.scopes):
+                ends_ns = batch.calls.end_ns[batch.calls.scope_index == at]
+                if not ends_ns.size:
+                    continue
+                # Those of a batch lie together; its newest say whether it is late.
+                if note(scope.service, int(ends_ns.max())):
+                    late[scope.service].add(scope)
+        for number in batch.numbers:
+            note(number.scope.service, number.time_ns)
+        for distribution in batch.distributions:
+            note(distribution.scope.service, distribution.time_ns)
+        for record in batch.logs:
+            note(record.service, record.time_ns)
+        return late, timely
 
     def _add_log(self, record: LogRecord, window: OpenWindow) -> None:
         if record.call is not None and self._call_metrics.takes_logs:
@@ -326,6 +365,11 @@ class Aggregator:
             heard=self._live.gauges_heard(layout, start_ns) & silence_known,
             width=self._live.gauges.width,
         )
+        if silence_known:
+            columns.mark_late(
+                scopes=self._live.scopes_late(layout, start_ns),
+                gauges=self._live.gauges_late(layout, start_ns),
+            )
         if wrong := columns.leave_out_immense():
             self._counts.dropped[SIGNAL_METRICS, RejectReason.NOT_FINITE] += wrong
         return columns

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from sentinel.core.model import LATE_WEIGHT
 from sentinel.core.series.calls import CallSums
 from sentinel.core.series.gauges import LATENCY_QUANTILE
 from sentinel.core.series.layout import Layout
@@ -59,6 +60,18 @@ class Columns:
         self.value[split:] = np.where(quiet, 0.0, of_slot[self._layout.gauges])
         self.weight[split:] = weight
         self.heard[split:] = heard
+
+    def mark_late(self, *, scopes: NDArray[np.bool_], gauges: NDArray[np.bool_]) -> None:
+        """Take silence for lateness where data came too late: of places (n) and gauges (n) that have none in time."""
+        late = np.concatenate([np.repeat(scopes, SERIES_PER_SCOPE), gauges])
+        # Of a place its calls decide: without any there is neither a share of errors nor a duration.
+        split = self._split
+        calls = self.weight[0:split:SERIES_PER_SCOPE]
+        late[:split] &= np.repeat(calls == 0, SERIES_PER_SCOPE)
+        late[split:] &= self.weight[split:] == 0
+        self.value[late] = np.nan
+        self.weight[late] = LATE_WEIGHT
+        self.heard[late] = False
 
     def leave_out_immense(self) -> int:
         """Take values out that float32, in which they are stored, cannot hold; how many those were."""

@@ -81,6 +81,14 @@ class LiveNames:
             slot = self._services.take(service)
         self._services.last_ns[slot] = max(int(self._services.last_ns[slot]), now_ns)
 
+    def hear_late(self, service: str, scopes: Iterable[Scope], now_ns: int) -> None:
+        """Note that data of a service came, and of these places of it, but too late; names that are not live are not noted."""
+        if (slot := self._services.find(service)) is not None:
+            self._services.late_ns[slot] = now_ns
+        for scope in scopes:
+            if (place := self.scopes.find(scope)) is not None:
+                self.scopes.late_ns[place] = now_ns
+
     def remember(self, keys: Iterable[SeriesKey], *, last_ns: int) -> None:
         """Take series for live that had data at `last_ns`."""
         for key in keys:
@@ -102,6 +110,21 @@ class LiveNames:
         """bool[n], gauges whose service was heard since `start_ns`."""
         return self._services.last_ns[self.gauges.group[layout.gauges]] >= start_ns
 
+    def scopes_late(self, layout: Layout, start_ns: int) -> NDArray[np.bool_]:
+        """bool[n], places of which, or of whose service, only late data came since `start_ns`."""
+        return self._services_late(self.scopes.group[layout.scopes], start_ns) | (
+            self.scopes.late_ns[layout.scopes] >= start_ns
+        )
+
+    def gauges_late(self, layout: Layout, start_ns: int) -> NDArray[np.bool_]:
+        """bool[n], gauges of whose service only late data came since `start_ns`."""
+        return self._services_late(self.gauges.group[layout.gauges], start_ns)
+
+    def _services_late(self, slots: NDArray[np.int32], start_ns: int) -> NDArray[np.bool_]:
+        services = self._services
+        late: NDArray[np.bool_] = services.late_ns[slots] >= start_ns
+        return late & (services.last_ns[slots] < start_ns)
+
     def set_back(self, now_ns: int) -> None:
         """Take what was heard later than now for heard just before, because the clock that said so was wrong.
 
@@ -109,6 +132,7 @@ class LiveNames:
         """
         for slots in (self.scopes, self.gauges, self._services):
             np.minimum(slots.last_ns, now_ns - 1, out=slots.last_ns)
+            np.minimum(slots.late_ns, now_ns - 1, out=slots.late_ns)
 
     def forget_idle(self, before_ns: int, held: Held) -> int:
         """Forget what had no data since `before_ns` and no open window holds; how many series that were."""

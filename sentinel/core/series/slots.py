@@ -25,6 +25,7 @@ class Slots(Generic[Name]):
         live: whether the slot has a name.
         born: whether the slot had data in a window that is closed.
         last_ns: when it last had data.
+        late_ns: when it last had data that was too late.
         group: a number the caller gave it, such as its service's slot.
         version: changes whenever a name comes or goes.
     """
@@ -36,6 +37,7 @@ class Slots(Generic[Name]):
         self.live: NDArray[np.bool_] = np.zeros(0, np.bool_)
         self.born: NDArray[np.bool_] = np.zeros(0, np.bool_)
         self.last_ns: NDArray[np.int64] = np.zeros(0, np.int64)
+        self.late_ns: NDArray[np.int64] = np.zeros(0, np.int64)
         self.group: NDArray[np.int32] = np.zeros(0, np.int32)
         self.version = 0
 
@@ -68,6 +70,7 @@ class Slots(Generic[Name]):
         self.live[slot] = True
         self.born[slot] = False
         self.last_ns[slot] = 0
+        self.late_ns[slot] = 0
         self.group[slot] = group
         self.version += 1
         return slot
@@ -112,6 +115,7 @@ class Slots(Generic[Name]):
         self.live = _of_length(self.live, length)
         self.born = _of_length(self.born, length)
         self.last_ns = _of_length(self.last_ns, length)
+        self.late_ns = _of_length(self.late_ns, length)
         self.group = _of_length(self.group, length)
 
 
