@@ -86,7 +86,7 @@ class HistoryReader(Protocol):
         """Stored windows, in time order."""
         ...
 
-    def incidents(self, *, limit: int = 100, open_only: bool = False) -> list[Incident]:
+    def incidents(self, *, limit: int) -> list[Incident]:
         """Newest first."""
         ...
 

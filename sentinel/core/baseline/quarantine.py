@@ -1,6 +1,7 @@
 """What was seen in an incident is kept and not learnt, until a person says that it was normal.
 
-Of traffic, errors and latency each member's windows are left out, from the first that was strange to the last. A gauge
+Of traffic, errors and latency each member's windows are left out, from the first that was strange to the last. Traffic that had
+stopped before anything was expected of it is not: nothing says that such a pause is not usual. A gauge
 may settle anywhere, and its tickets are often no faults: nothing of it is left out, as its last values do not stand
 still for an incident either.
 
@@ -10,12 +11,21 @@ several of the days it compares with (`fit_profile`). Otherwise a job that paged
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sentinel.core.model import SOURCE_KINDS, Incident, Kind, SeriesKey, WindowBlock
+from sentinel.core.model import (
+    SIGNAL_TRAFFIC,
+    SOURCE_KINDS,
+    Incident,
+    Kind,
+    Member,
+    SeriesKey,
+    WindowBlock,
+)
 
 LISTED_MAX = 50
 """An incident that lists so many members may have had more."""
@@ -69,5 +79,10 @@ def _spans(
     return {
         member.series_id: (member.first_ns, at_ns if is_open else member.last_ns + 1)
         for member in incident.members
-        if member.series_id in column
+        if member.series_id in column and _is_fault(member)
     }
+
+
+def _is_fault(member: Member) -> bool:
+    """Whether it was known what is usual, or a limit on errors or latency broke: a pause on the first day may be a habit."""
+    return math.isfinite(member.expected) or member.key.signal != SIGNAL_TRAFFIC

@@ -127,15 +127,6 @@ class StoreReader:
         """See `sentinel.ports.BaselineStore.states`."""
         return self._snapshots(SnapshotKind.STATE, limit)
 
-    def incidents(self, *, limit: int) -> list[Incident]:
-        """The newest incidents, newest first; those that cannot be read are counted as damaged."""
-        try:
-            found, damaged_count = read_incidents(self._connection, limit=limit, open_only=False)
-        except sqlite3.Error as error:
-            raise store_error(error, operation="incidents") from error
-        self.damaged_count += damaged_count
-        return found
-
     def _snapshots(self, what: SnapshotKind, limit: int) -> list[Snapshot]:
         found: list[Snapshot] = []
         try:

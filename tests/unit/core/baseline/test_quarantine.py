@@ -127,6 +127,14 @@ def test_what_was_accepted_or_is_no_outage_is_learnt(told: Incident) -> None:
     assert quarantined([told], days(2), KEYS, at_ns=2**62) is None
 
 
+def test_a_pause_before_anything_was_expected_is_learnt() -> None:
+    """A nightly job's day without calls paged on its first two days; left out, its cut was too high for seven weeks."""
+    early = incident(1, series=(1, 2))
+    members = tuple(replace(member, expected=float("nan")) for member in early.members)
+    found = mask(days(2), replace(early, members=members))
+    assert found.any(axis=0).tolist() == [False, True, False]
+
+
 def test_an_incident_of_more_series_than_it_lists_is_its_whole_services() -> None:
     member = incident(1, series=(2,)).members[0]
     many = tuple(replace(member, series_id=number) for number in range(100, 150))
