@@ -140,8 +140,8 @@ async def test_a_dead_exporter_is_one_ticket_and_resolves_nothing(
             blind = ("SentinelBlind", "ledger", "opened")
             await scene.sees(*pages, blind)
             await scene.windows(8, "ledger", "payouts")
-            over = [one for one in scene.told() if one[2] == "resolved"]
-            assert ("SentinelBlind", "ledger", "resolved") in over
+            over = ("SentinelBlind", "ledger", "resolved")
+            await scene.side.sees(lambda: over in scene.told(), "the ticket's end")
             assert all(one[1] == "ledger" for one in scene.told())
             assert [one for one in scene.told() if one[2] == "opened"] == [pages[0], blind]
 
