@@ -106,9 +106,7 @@ def fit_on_wall_clock(
     """
     calendar = special.calendar
     if calendar.is_utc and not special.matters:
-        return fit(
-            history, at_ns=at_ns, version=version, horizon_ns=horizon_ns, left_out=left_out
-        )
+        return fit(history, at_ns=at_ns, version=version, horizon_ns=horizon_ns, left_out=left_out)
     step_ns = history.step_ns
     start_ns = at_ns - at_ns % step_ns
     # Cut first: of a doubled hour, the part that is still to come must not be in the mean.

@@ -11,7 +11,15 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from sentinel.core.baseline import Profile, fit_fourier_or_profile, fit_profile, quarantined
+from sentinel.core.baseline import (
+    Calendar,
+    Profile,
+    fit_fourier_or_profile,
+    fit_on_wall_clock,
+    fit_profile,
+    nothing_special,
+    quarantined,
+)
 from sentinel.core.baseline.profile import BIN_NS, DAY_NS
 from sentinel.core.model import (
     Incident,
@@ -187,3 +195,24 @@ def test_the_curve_leaves_it_out_too() -> None:
         for block, out in ((clean, None), (history, left_out), (history, None))
     ]
     assert np.abs(fits[1] / fits[0] - 1).max() < 0.02 < np.abs(fits[2] / fits[0] - 1).max()
+
+
+def test_it_is_left_out_on_the_wall_clock_of_a_zone_too() -> None:
+    """Two hours east of UTC, with the clock moved within the history: the hours of the outage move with the values."""
+    moved_ns = START_NS + 2 * DAY_NS + HOUR_NS
+    calendar = Calendar(
+        zone="somewhere", offsets=((0, 3600), (moved_ns, 7200)), digest="somewhere"
+    )
+    grids = []
+    for history, told in ((days(5), []), (days(5, outages={4: 0.0}), [incident(4)])):
+        profile = fit_on_wall_clock(
+            history,
+            at_ns=history.end_ns,
+            version=1,
+            horizon_ns=DAY_NS,
+            special=nothing_special(calendar),
+            left_out=quarantined(told, history, KEYS, at_ns=history.end_ns),
+        )
+        grids.append(profile.grid[:, 0])
+    # Of four days of which one is left out the median lies elsewhere between two hours, no lower than any of them.
+    assert np.nanmax(np.abs(grids[1] / grids[0] - 1)) < 0.15
