@@ -29,7 +29,12 @@ from sentinel.runtime.config_shapes import (
     setting_fields,
 )
 from sentinel.runtime.config_types import SCALARS
-from sentinel.web.metrics import SERIES_METRICS
+from sentinel.web.metrics import (
+    LATENCY_HELP,
+    LATENCY_METRIC,
+    LATENCY_QUANTILES,
+    SERIES_METRICS,
+)
 
 _NOTE = "<!-- Written by `python -m sentinel.app.docs` from the code; edit the code instead. -->"
 _DOCS = Path(__file__).parents[2] / "docs"
@@ -194,6 +199,9 @@ def metrics_lines() -> Iterator[str]:
     yield "labels `service`, `stage`, `route` and `signal`. A value that is not known is left out, not zero."
     yield ""
     verdicts = [[f"`{name}`", "gauge", text] for name, text in SERIES_METRICS.items()]
+    told = " or ".join(f"`{q:g}`" for q in LATENCY_QUANTILES)
+    durations = f"{LATENCY_HELP} With the label `quantile`: {told}."
+    verdicts.append([f"`{LATENCY_METRIC}`", "gauge", durations])
     yield from _table(["Metric", "Type", "Meaning"], verdicts)
 
 

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from functools import wraps
 
 import numpy as np
 from aiohttp import web
+from numpy.typing import NDArray
 
 from sentinel.core.incidents import IncidentSettings, page_of, primary
 from sentinel.core.model import Incident, Kind, Member, PageReason, Reason
 from sentinel.ports import Clock
 from sentinel.runtime.http import Handler
 from sentinel.web.health import describe_health, iso_time
-from sentinel.web.metrics import verdict_columns
+from sentinel.web.metrics import latency_quantiles, verdict_columns
 from sentinel.web.replies import QueryError, json_reply, read_count, read_query, render_error
 from sentinel.web.sources import IncidentSource, LatestVerdicts, StatusSource, VerdictSource
 
@@ -25,6 +26,7 @@ _INCIDENTS_DEFAULT = 100
 _INCIDENTS_MAX = 1000
 _SLICE_ROWS = 500
 _IN_UTC = IncidentSettings()
+_Quantiles = Mapping[str, NDArray[np.float32]]
 _KEY_FILTERS = ("service", "stage", "route", "signal")
 
 
@@ -61,11 +63,12 @@ class ApiPages:
             return json_reply({"window": None, "total": 0, "series": []})
         positions = _matching(latest, query)
         score = latest.verdicts.score[0][positions]
+        quantiles = {f"p{q * 100:g}": column for q, column in latency_quantiles(latest).items()}
         strangest = np.argsort(-np.where(np.isnan(score), -np.inf, score), kind="stable")[:limit]
         rows: list[dict[str, object]] = []
         for start in range(0, len(strangest), _SLICE_ROWS):
             chosen = positions[strangest[start : start + _SLICE_ROWS]]
-            rows += _series_rows(latest, chosen.tolist())
+            rows += _series_rows(latest, quantiles, chosen.tolist())
             await asyncio.sleep(0)
         window = {"start": iso_time(latest.block.start_ns), "end": iso_time(latest.block.end_ns)}
         return json_reply({"window": window, "total": len(positions), "series": rows})
@@ -137,7 +140,9 @@ def _matching(
     )
 
 
-def _series_rows(latest: LatestVerdicts, positions: list[int]) -> list[dict[str, object]]:
+def _series_rows(
+    latest: LatestVerdicts, quantiles: _Quantiles, positions: list[int]
+) -> list[dict[str, object]]:
     names = ("value", "expected", "lower", "upper", "score")
     columns = [column[positions].tolist() for column in verdict_columns(latest)]
     rows: list[dict[str, object]] = []
@@ -153,9 +158,20 @@ def _series_rows(latest: LatestVerdicts, positions: list[int]) -> list[dict[str,
                 "heard": bool(latest.block.heard[0, position]),
                 "direction": int(latest.verdicts.direction[0, position]),
                 "reason": Reason(int(latest.verdicts.reason[0, position])).name.lower(),
+                **_durations(quantiles, position),
             }
         )
     return rows
+
+
+def _durations(quantiles: _Quantiles, position: int) -> dict[str, dict[str, float]]:
+    """Quantiles of the durations of the window's calls in seconds, where they are known."""
+    known = {
+        name: value
+        for name, column in quantiles.items()
+        if (value := _finite(float(column[position]))) is not None
+    }
+    return {"durations_s": known} if known else {}
 
 
 def describe_incident(incident: Incident) -> dict[str, object]:

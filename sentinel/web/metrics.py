@@ -14,6 +14,7 @@ from aiohttp import hdrs, web
 from numpy.typing import NDArray
 
 from sentinel.core.model import SeriesKey
+from sentinel.core.stats import log_linear
 from sentinel.runtime.metrics import Metrics
 from sentinel.web.scope import SeriesScope
 from sentinel.web.sources import LatestVerdicts, VerdictSource
@@ -31,6 +32,9 @@ SERIES_METRICS = {
     "sentinel_score": "Strangeness; 1 is the edge of the band.",
 }
 """Name and help of the verdict metrics, in the order of the page."""
+LATENCY_METRIC = "sentinel_latency_seconds"
+LATENCY_HELP = "Quantile of the durations of the last evaluated window's calls, where their histogram is known."
+LATENCY_QUANTILES = (0.5, 0.95, 0.99)
 _BOUNDS = frozenset({"sentinel_lower", "sentinel_upper"})
 
 
@@ -74,6 +78,8 @@ class MetricsPages:
                     stop = start + _SLICE_LINES
                     yield _lines(name, labels[start:stop], values[start:stop])
                     await asyncio.sleep(0)
+            async for piece in _latency_lines(latest, chosen, labels):
+                yield piece
         yield end
 
 
@@ -88,6 +94,38 @@ def verdict_columns(latest: LatestVerdicts) -> tuple[NDArray[np.float32], ...]:
         verdicts.score,
     )
     return tuple(column[0] for column in columns)
+
+
+def latency_quantiles(latest: LatestVerdicts) -> dict[float, NDArray[np.float32]]:
+    """`LATENCY_QUANTILES` of each series' calls in seconds, NaN where they are not known; empty without any histogram."""
+    histograms = latest.block.histograms
+    if histograms is None:
+        return {}
+    found: dict[float, NDArray[np.float32]] = {}
+    for q in LATENCY_QUANTILES:
+        column = np.full(len(latest.keys), np.nan, np.float32)
+        # One window: the number of a cell is that of its series.
+        column[histograms.row] = log_linear.quantiles_by_row(
+            histograms.offset, histograms.bucket, histograms.count, q
+        )
+        found[q] = column
+    return found
+
+
+async def _latency_lines(
+    latest: LatestVerdicts, chosen: NDArray[np.intp], labels: Sequence[str]
+) -> AsyncIterator[bytes]:
+    quantiles = latency_quantiles(latest)
+    if quantiles:
+        yield f"# HELP {LATENCY_METRIC} {LATENCY_HELP}\n# TYPE {LATENCY_METRIC} gauge\n".encode()
+    for q, column in quantiles.items():
+        values = column[chosen]
+        known = np.flatnonzero(~np.isnan(values))
+        for start in range(0, len(known), _SLICE_LINES):
+            here = known[start : start + _SLICE_LINES]
+            named = [f'{labels[at][:-1]},quantile="{q:g}"}}' for at in here.tolist()]
+            yield _lines(LATENCY_METRIC, named, values[here])
+            await asyncio.sleep(0)
 
 
 class LabelCache:

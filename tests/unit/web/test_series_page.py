@@ -6,12 +6,21 @@ Method: values only; the page as a whole is asked for in tests/integration/web.
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
+import numpy as np
 import pytest
 
-from sentinel.core.model import SeriesKey
-from sentinel.web.metrics import LabelCache, wants_openmetrics
+from sentinel.core.model import HistogramBlock, SeriesKey
+from sentinel.core.stats import log_linear
+from sentinel.web.metrics import (
+    LabelCache,
+    _latency_lines,
+    latency_quantiles,
+    wants_openmetrics,
+)
 from sentinel.web.scope import SeriesScope
+from sentinel.web.sources import LatestVerdicts
 from tests.support.latest_verdicts import make_latest, many_keys
 
 
@@ -79,3 +88,42 @@ def test_labels_that_are_not_text_can_still_be_sent() -> None:
 )
 def test_the_format_is_the_one_preferred(accept: str, *, openmetrics: bool) -> None:
     assert wants_openmetrics(accept) is openmetrics
+
+
+def with_durations() -> LatestVerdicts:
+    """Three series; of the second a hundred calls took 10 ms, and of the third 90 took 10 ms and 10 a second."""
+    keys = [SeriesKey("pay", "edge", f"GET /{at}", "latency") for at in range(3)]
+    latest = make_latest(keys, [math.nan, 0.01, 1.0], [math.nan, 0.1, 2.0])
+    bucket = log_linear.bucket_of(np.array([0.01, 0.01, 1.0]))
+    histograms = HistogramBlock(
+        row=np.array([1, 2], np.int32),
+        offset=np.array([0, 1, 3], np.int32),
+        bucket=bucket,
+        count=np.array([100, 90, 10]),
+    )
+    return replace(latest, block=replace(latest.block, histograms=histograms))
+
+
+def test_durations_are_known_where_there_were_calls() -> None:
+    found = latency_quantiles(with_durations())
+    assert list(found) == [0.5, 0.95, 0.99]
+    assert all(np.isnan(column[0]) for column in found.values())
+    assert found[0.5][1:] == pytest.approx([0.01, 0.01], rel=0.02)
+    assert found[0.95][1:] == pytest.approx([0.01, 1.0], rel=0.02)
+    without = make_latest([SeriesKey("pay", "edge", "GET /", "latency")], [1.0], [0.1])
+    assert latency_quantiles(without) == {}
+
+
+async def test_durations_stand_on_the_page_of_the_series_it_shows() -> None:
+    latest = with_durations()
+    labels = LabelCache().of([latest.keys[0], latest.keys[2]])
+    lines = [piece async for piece in _latency_lines(latest, np.array([0, 2]), labels)]
+    text = b"".join(lines).decode().splitlines()
+    assert text[1] == "# TYPE sentinel_latency_seconds gauge"
+    assert [line.partition(",quantile=")[2].split("} ")[0] for line in text[2:]] == [
+        '"0.5"',
+        '"0.95"',
+        '"0.99"',
+    ]
+    assert all('route="GET /2"' in line for line in text[2:])
+    assert float(text[-1].rpartition(" ")[2]) == pytest.approx(1.0, rel=0.02)
