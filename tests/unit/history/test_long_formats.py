@@ -20,6 +20,7 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families
 from sentinel.core.model import SeriesKey
 from sentinel.errors import InputTooLargeError, MalformedInputError
 from sentinel.history import HistoryRows, OpenMetricsFile, SeriesNumbers, read_long
+from sentinel.history.rows import check_signal
 
 HEADER = "timestamp,service,stage,route,signal,value,weight\n"
 LATER_NS = 2 * 10**18
@@ -181,9 +182,21 @@ LABEL = st.text(
 ).filter(str.isprintable)
 
 
+def is_no_slip(signal: str) -> bool:
+    """Whether a gauge may have this name: one letter off `errors` is refused, as another test says."""
+    try:
+        check_signal(signal)
+    except ValueError:
+        return False
+    return True
+
+
+SIGNAL = LABEL.filter(is_no_slip)
+
+
 @given(
     samples=st.lists(
-        st.tuples(LABEL, LABEL, LABEL, LABEL, st.floats(width=32, allow_infinity=False)),
+        st.tuples(LABEL, LABEL, LABEL, SIGNAL, st.floats(width=32, allow_infinity=False)),
         max_size=8,
         unique_by=lambda sample: sample[:4],
     )
