@@ -77,7 +77,13 @@ class CausalSeasons:
         self._learned_day = -1
 
     def __call__(
-        self, history: WindowBlock, *, at_ns: int, version: int, horizon_ns: int = HORIZON_NS
+        self,
+        history: WindowBlock,
+        *,
+        at_ns: int,
+        version: int,
+        horizon_ns: int = HORIZON_NS,
+        left_out: NDArray[np.bool_] | None = None,
     ) -> Profile:
         """As `fit_profile`."""
         today = self._calendar.local_day(at_ns)
@@ -93,6 +99,7 @@ class CausalSeasons:
             special=self._special,
             horizon_ns=horizon_ns,
             fit=self._fit,
+            left_out=left_out,
         )
 
     def _is_news(self, today: int) -> bool:
