@@ -95,6 +95,7 @@ def _ready(state: DecisionState, level: NDArray[np.float64]) -> DecisionState:
     """As after weeks: every series has a level and a spread."""
     state.detector.level[:] = 0.0
     state.detector.scale[:] = 0.1 * level
+    state.detector.mean[:] = state.detector.magnitude[:] = level
     state.detector.hourly = None
     return state
 

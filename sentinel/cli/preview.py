@@ -176,6 +176,7 @@ def _document(page: ReplayedPage) -> dict[str, object]:
         "severity": page.severity.value,
         "reason": page.reason.value,
         "kind": page.kind.value,
+        "horizon_s": page.horizon_s,
     }
 
 

@@ -127,9 +127,9 @@ def _told(counts: Counter[Severity], days: float) -> str:
 
 
 def _what(page: ReplayedPage) -> str:
-    if page.reason is PageReason.OPENED:
-        return _OPENED_WORDS[page.severity]
-    return page.reason.value
+    opened = page.reason is PageReason.OPENED
+    what = _OPENED_WORDS[page.severity] if opened else page.reason.value
+    return f"{what}, {page.horizon_s // 60} min" if page.horizon_s else what
 
 
 def _number(number: float, *, beside: float) -> str:

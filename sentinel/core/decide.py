@@ -42,12 +42,15 @@ from sentinel.core.scoring import (
     gathered,
     hasten_back,
     learn,
+    look_far,
     new_state,
     pass_gap,
+    pressing,
     score,
     select_rows,
     span,
     state_from_bytes,
+    take_far,
     with_series,
 )
 from sentinel.core.scoring import set_back as put_detector_back
@@ -240,6 +243,9 @@ def decide(
             settings=settings.scoring,
             standing=piece.standing,
         )
+        raw, foreseen = block.windows(at, at + count), expectation.windows(at, at + count)
+        far = look_far(detector, raw, foreseen, frozen=frozen, settings=settings.scoring)
+        pressed = pressing(scored.verdicts, far)
         taken, before = 0, frozen
         settled = returned = np.zeros(0, np.int64)
         while (
@@ -247,11 +253,11 @@ def decide(
             and not (settled.size or returned.size)
             and np.array_equal(frozen, before)
         ):
-            stride = _stride(tracker, scored.verdicts, taken, settings.incidents)
+            stride = _stride(tracker, pressed, taken, settings.incidents)
             tracked = track(
                 tracker,
                 block.windows(at + taken, at + taken + stride),
-                scored.verdicts.windows(taken, taken + stride),
+                pressed.windows(taken, taken + stride),
                 keys,
                 settings.incidents,
                 attach,
@@ -263,9 +269,18 @@ def decide(
             transitions.extend(tracked.transitions)
             pages.extend(tracked.pages)
             taken += stride
+        if taken < count:
+            far = look_far(
+                detector,
+                raw.windows(0, taken),
+                foreseen.windows(0, taken),
+                frozen=before,
+                settings=settings.scoring,
+            )
         learn(
             detector, scored, window_count=taken, open_incident=before, settings=settings.scoring
         )
+        take_far(detector, far)
         if settled.size:
             adopt_level(detector, settled)
         if returned.size:

@@ -45,10 +45,12 @@ from sentinel.core.scoring import (
     demands_of,
     gathered,
     learn,
+    look_far,
     new_state,
     score,
     span,
     state_from_bytes,
+    take_far,
 )
 from sentinel.core.stats.packing import pack_arrays, unpack_arrays
 from sentinel.pipeline.models import Foretell, Models, ModelSettings
@@ -296,10 +298,13 @@ def learned_from(
         advance(state, rest, settings=settings)
         count = span(state, rest)
         piece = whole.windows(at - first, at - first + count)
+        foreseen = profile.expectation(piece.block)
+        raw = history.windows(at, at + count)
+        far = look_far(state, raw, foreseen, frozen=calm, settings=settings)
         scored = score(
             state,
             piece.block,
-            profile.expectation(piece.block),
+            foreseen,
             frozen=calm,
             settings=settings,
             standing=piece.standing,
@@ -311,6 +316,7 @@ def learned_from(
             open_incident=calm,
             settings=settings,
         )
+        take_far(state, far)
         at += count
     return state
 

@@ -62,6 +62,7 @@ class ReplayedPage:
         severity: a page wakes a person, a ticket does not.
         reason: opened, worsened or reminder.
         kind: anomaly or guard.
+        horizon_s: length of the horizon whose mean the value is, 0 for a window of the series.
     """
 
     series: str
@@ -74,6 +75,7 @@ class ReplayedPage:
     severity: Severity
     reason: PageReason
     kind: IncidentKind
+    horizon_s: int = 0
 
     @property
     def is_reminder(self) -> bool:
@@ -225,6 +227,7 @@ def _pages_of(
             direction=member.direction,
             expected=possible(member.expected, member.key.signal),
             value=member.value,
+            horizon_s=member.horizon_s,
             severity=change.incident.severity,
             reason=reason,
             kind=change.incident.kind,

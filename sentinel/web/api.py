@@ -240,6 +240,7 @@ def _member(member: Member) -> dict[str, object]:
         "last": iso_time(member.last_ns),
         "peak_score": _finite(member.peak_score),
         "value": _finite(member.value),
+        "horizon_s": member.horizon_s,
         "expected": _finite(member.expected),
         "lower": _finite(member.lower),
         "upper": _finite(member.upper),

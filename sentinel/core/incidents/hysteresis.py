@@ -25,6 +25,7 @@ class Sighting:
         score: the verdict's, or 1 where only a guard tripped.
         value, expected, lower, upper, weight: of the window; NaN where unknown.
         why: the guard's clause, or "".
+        horizon_s: length of the horizon whose mean it is, 0 for the window itself.
     """
 
     series_id: int
@@ -40,6 +41,7 @@ class Sighting:
     upper: float
     weight: float
     why: str = ""
+    horizon_s: int = 0
 
 
 def joined(sighting: Sighting) -> Member:
@@ -57,6 +59,7 @@ def joined(sighting: Sighting) -> Member:
         upper=sighting.upper,
         weight=sighting.weight,
         why=sighting.why,
+        horizon_s=sighting.horizon_s,
     )
 
 

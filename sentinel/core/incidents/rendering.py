@@ -197,6 +197,9 @@ def _place(member: Member) -> str:
 
 def _against(member: Member, *, past: bool = False) -> str:
     value = quantity(member.value, member.key) + (" at worst" if past else "")
+    if member.horizon_s:
+        # Windows of the horizon were ordinary one by one; together they are not.
+        value += f" on the mean of {member.horizon_s // 60} min"
     if math.isnan(member.expected):
         return f"{value} ({member.why})" if member.why else value
     # Value, expectation and band are those of the strangest window so far; an earlier page had another's.

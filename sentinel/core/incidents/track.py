@@ -172,7 +172,10 @@ class _Window:
         """
         if int(self.layout.kind[column]) != Kind.TRAFFIC:
             return False
-        value, usual = float(self.block.value[self.at, column]), float(self.usual[self.at, column])
+        value, usual = (
+            float(self.verdicts.value[self.at, column]),
+            float(self.usual[self.at, column]),
+        )
         verdicts = self.verdicts
         expected = float(verdicts.expected[self.at, column])
         if int(verdicts.direction[self.at, column]) > 0:
@@ -187,6 +190,7 @@ class _Window:
         at, key = self.at, self.layout.keys[column]
         score = float(self.verdicts.score[at, column])
         direction = int(self.verdicts.direction[at, column])
+        horizon_s = self.verdicts.horizon_s
         return Sighting(
             series_id=int(self.block.series[column]),
             key=key,
@@ -201,6 +205,7 @@ class _Window:
             upper=float(self.verdicts.upper[at, column]),
             weight=float(self.verdicts.weight[at, column]),
             why="" if trip is None else trip.why,
+            horizon_s=0 if horizon_s is None else int(horizon_s[at, column]),
         )
 
 

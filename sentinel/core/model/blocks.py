@@ -195,6 +195,8 @@ class VerdictBlock:
         expected, lower, upper: float32[T, S]; NaN where unknown.
         direction: int8[T, S]; +1 above what was expected, -1 below, 0 unknown.
         reason: int8[T, S]; a `Reason`.
+        horizon_s: int16[T, S], length of the longer horizon whose mean the other columns tell of, 0 for the window
+            itself; None where no horizon stands in a window's place.
     """
 
     start_ns: int
@@ -208,6 +210,7 @@ class VerdictBlock:
     upper: NDArray[np.float32]
     direction: NDArray[np.int8]
     reason: NDArray[np.int8]
+    horizon_s: NDArray[np.int16] | None = None
 
     def windows(self, first: int, last: int) -> VerdictBlock:
         """The windows `[first, last)` as a block of their own; arrays are views, not copies."""
@@ -223,4 +226,5 @@ class VerdictBlock:
             upper=self.upper[first:last],
             direction=self.direction[first:last],
             reason=self.reason[first:last],
+            horizon_s=None if self.horizon_s is None else self.horizon_s[first:last],
         )

@@ -94,6 +94,7 @@ class Member:
         value, expected, lower, upper: of the window with the highest score; NaN where unknown.
         weight: calls behind that value.
         why: one clause on what makes it strange, such as "static guard: half of the calls fail".
+        horizon_s: length of the horizon whose mean the value is, 0 for a window itself.
     """
 
     series_id: int
@@ -108,6 +109,7 @@ class Member:
     upper: float
     weight: float = 0.0
     why: str = ""
+    horizon_s: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,6 +5,7 @@ from sentinel.core.scoring.borrow import borrowed_rows
 from sentinel.core.scoring.demands import demands_of
 from sentinel.core.scoring.gaps import pass_gap
 from sentinel.core.scoring.gather import Judged, gathered
+from sentinel.core.scoring.horizons import look_far, pressing, take_far
 from sentinel.core.scoring.learn import learn
 from sentinel.core.scoring.score import Scored, score
 from sentinel.core.scoring.set_back import set_back
@@ -46,12 +47,15 @@ __all__ = [
     "gathered",
     "hasten_back",
     "learn",
+    "look_far",
     "new_state",
     "pass_gap",
+    "pressing",
     "score",
     "select_rows",
     "set_back",
     "span",
     "state_from_bytes",
+    "take_far",
     "with_series",
 ]

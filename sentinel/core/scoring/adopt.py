@@ -54,6 +54,8 @@ def adopt_level(state: DetectorState, series: NDArray[np.int64]) -> None:
     )
     state.level[place] = state.shifted[place]
     state.recent[:, place] = state.shifted[place]
+    state.horizon_level[:, place] = state.shifted[place]
+    state.horizon_verdict[..., place] = np.nan
     state.previous[place] = np.nan
     state.last_over[:, place] = -1
     spread = np.sqrt(state.shifted_square[place].astype(np.float64))

@@ -31,6 +31,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
+from sentinel.core.scoring.horizon_scale import borrow_horizons
 from sentinel.core.scoring.settings import ScoringSettings
 from sentinel.core.scoring.state import VIEWS, DetectorState, new_state
 from sentinel.core.scoring.thresholds import own_cuts
@@ -64,6 +65,7 @@ def borrowed_rows(
     fine = new_state(coarse.series[ready], step_ns=step_ns, base_cut=0.0)
     for name in _AS_THEY_ARE:
         getattr(fine, name)[:] = getattr(coarse, name)[..., ready]
+    borrow_horizons(coarse, fine, ready)
     for name in _COUNTS:
         getattr(fine, name)[:] = getattr(coarse, name)[..., ready] * (coarse.step_ns / step_ns)
     fine.cut[:] = own_cuts(fine.peaks, fine.weeks, grid=fine.grid, settings=settings)

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sentinel.core.model import ExpectationBlock, WindowBlock
+from sentinel.core.scoring.horizons import pass_horizons
 from sentinel.core.scoring.learn import learn
 from sentinel.core.scoring.score import score
 from sentinel.core.scoring.settings import ScoringSettings
@@ -27,6 +28,7 @@ def pass_gap(
     """
     if state.next_ns == 0:
         return
+    pass_horizons(state, block.start_ns)
     shape = (1, state.series_count)
     for _ in range(state.recent.shape[0]):
         if state.next_ns >= block.start_ns:

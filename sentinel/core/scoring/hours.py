@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from sentinel.core.model import Kind
 from sentinel.core.scoring.demands import SET_APART
+from sentinel.core.scoring.horizon_scale import end_horizon_day
 from sentinel.core.scoring.returns import forget_returns
 from sentinel.core.scoring.settings import DAY_NS, HOUR_NS, KindRule, ScoringSettings
 from sentinel.core.scoring.state import (
@@ -44,6 +45,7 @@ def end_hour(state: DetectorState, settings: ScoringSettings) -> None:
     _first_scale(state)
     if hour == HOURS - 1:
         _end_day(state, settings)
+        end_horizon_day(state, settings)
     state.hour += 1
     window = state.hour * HOUR_NS // state.step_ns
     forget_returns(state, window=window)

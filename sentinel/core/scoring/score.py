@@ -24,6 +24,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sentinel.core.model import ExpectationBlock, Reason, VerdictBlock, WindowBlock
+from sentinel.core.scoring.band import band, possible
+from sentinel.core.scoring.counts import ratios_of_counts
 from sentinel.core.scoring.hours import hourly
 from sentinel.core.scoring.recents import recent_rows
 from sentinel.core.scoring.returns import return_reach
@@ -35,10 +37,6 @@ _RESIDUAL_MAX = np.float32(1e37)
 """A residual counts for no more than this: float32 can hold sums of some."""
 
 _NAN = np.float32(np.nan)
-_BUSIEST = np.float32(10)
-"""A count spreads at most so many times as much as on average."""
-_SCORE_MAX = np.float32(1e30)
-_UNDER_ONE = np.nextafter(np.float32(1), np.float32(0))
 _Halves = NDArray[np.float32]
 
 
@@ -107,7 +105,7 @@ def score(
         jump = _jumps(rows, level)
         ratio = _ratios(block, facts, settings)
         if facts.counts is not None:
-            ratio[:, :, facts.counts] = _ratios_of_counts(usual, facts, settings)
+            ratio[:, :, facts.counts] = ratios_of_counts(usual, facts, settings)
         inverse = _inverse_spreads(block, facts, usual, level, ratio, expectation.ease)
         if expectation.ease is not None:
             # What is learnt of the spread is that of an ordinary day.
@@ -127,7 +125,7 @@ def score(
         statistic /= width
         distance = residual - middle
         middle += usual
-        expected = _possible(middle, distance, facts)
+        expected = possible(middle, distance, facts)
         reach = None
         if spread is not None:
             reach = return_reach(
@@ -154,17 +152,6 @@ def score(
         held=held,
         still=still,
     )
-
-
-def _possible(expected: _Halves, distance: _Halves, facts: Hourly) -> _Halves:
-    """What is expected, within what a value can be; `distance` from it is mended where that changes it."""
-    if not facts.bounded:
-        return expected
-    possible = np.maximum(expected, facts.value_min)
-    np.minimum(possible, facts.value_max, out=possible)
-    expected -= possible
-    distance += expected
-    return possible
 
 
 def _values(block: WindowBlock, facts: Hourly) -> tuple[_Halves, NDArray[np.bool_]]:
@@ -236,25 +223,6 @@ def _ratios(block: WindowBlock, facts: Hourly, settings: ScoringSettings) -> _Ha
     return mixed.swapaxes(0, 1)
 
 
-def _ratios_of_counts(usual: _Halves, facts: Hourly, settings: ScoringSettings) -> _Halves:
-    """The same share for counts: their variance grows with what is usual, and with its square, from a small part of its own.
-
-    The first is that of counting calls that come in clumps, the second that of a habit that is a tenth more or less; together
-    they are the negative binomial's. Known from the profile, minute by minute, where learning it for each hour takes
-    weeks and ends at the hour's edge; how large it is all in all is learnt, as the scale.
-    """
-    busy: _Halves = usual[:, facts.counts] / facts.count_mean
-    np.clip(busy, 0, _BUSIEST, out=busy)
-    unknown = np.isnan(busy)
-    if np.count_nonzero(unknown):
-        busy[unknown] = 1
-    share: _Halves = busy * np.float32(settings.count_square_share)
-    share += np.float32(settings.count_share)
-    share *= busy
-    share += np.float32(1.0 - settings.count_share - settings.count_square_share)
-    return np.sqrt(share, out=share)
-
-
 def _inverse_spreads(
     block: WindowBlock,
     facts: Hourly,
@@ -301,39 +269,16 @@ def _verdicts(
     before = state.previous[None]
     if len(statistic) > 1:
         before = np.concatenate([before, statistic[:-1]])
-    demanded = np.abs(expected)
-    demanded *= facts.deviation_ratio_min
-    np.maximum(demanded, facts.deviation_min, out=demanded)
-    above = half * _needed(before, facts, 0)
-    np.maximum(above, demanded, out=above)
-    below = half * _needed(-before, facts, 1)
-    np.maximum(below, demanded, out=below)
-    if reach is not None:
-        np.maximum(above, reach[0], out=above)
-        np.maximum(below, reach[1], out=below)
-    below += facts.below_extra
-    above += facts.above_extra
-    if (at := facts.ratios) is not None:
-        further = facts.excess_calls_min[at] / np.maximum(block.weight[:, at], 1)
-        above[:, at] += further
-        below[:, at] += further
-    upper, lower = expected + above, expected - below
-    if facts.bounded:
-        np.minimum(upper, facts.value_max, out=upper)
-    strength = distance / above
-    np.divide(distance, below, out=demanded)
-    np.negative(demanded, out=demanded)
-    np.maximum(strength, demanded, out=strength)
-    # The band decides; what rounding makes of the score next to its edge must agree with it.
-    outside = block.value > upper
-    outside |= block.value < lower
-    score = np.minimum(strength, _UNDER_ONE)
-    if np.count_nonzero(outside):
-        score[outside] = np.clip(strength[outside], np.float32(1), _SCORE_MAX)
-    unknown = np.isnan(above)
-    if np.count_nonzero(unknown):
-        lower[unknown] = np.nan
-        expected[unknown] = np.nan
+    lower, upper, score = band(
+        block.value,
+        block.weight,
+        expected,
+        distance,
+        above=half * _needed(before, facts, 0),
+        below=half * _needed(-before, facts, 1),
+        reach=reach,
+        facts=facts,
+    )
     direction = (distance >= 0).view(np.int8)
     direction *= 2
     direction -= 1

@@ -159,6 +159,8 @@ class ScoringSettings:
         quiet_weeks: weeks without peaks that every series is taken to have had.
         single_ratio: how much larger an excess of one window alone must be, for steps up to 5 minutes.
         borrowed_windows: windows after which a scale borrowed from coarser history may be used.
+        horizon_cut_ratio: how much higher the cut of a longer horizon is than that of a window as wide.
+        horizon_half_lives_s: of the level that the horizons of 1, 5 and 30 minutes are compared with.
         return_s: for so long after an incident, coming back from it is no news; see `returns`.
         ignored_fall: where only values above can be strange, what is expected follows a fall no further
             below the profile than this many scales; less than any cut, so that a return is no rise.
@@ -192,6 +194,8 @@ class ScoringSettings:
     ignored_fall: float = 2.0
     gathered_calls: float = 30.0
     gathered_for_s: float = 43_200.0
+    horizon_cut_ratio: float = 1.15
+    horizon_half_lives_s: tuple[float, float, float] = (3600.0, 7200.0, 21_600.0)
     return_s: float = 43_200.0
 
     def __post_init__(self) -> None:

@@ -20,6 +20,10 @@ VIEWS = 2
 SIDES = 2
 HOURS = 24
 BIN_COUNT = 60
+HORIZONS_S = (60, 300, 1800)
+"""Lengths of the longer horizons; of a series those that are longer than its window, and multiples of it."""
+HORIZON_SUMS = 4
+HORIZON_COLUMNS = 6
 MEMORY_DAYS = 14
 PARKED_MAX = 20_000
 """Series that are known but not in the present block."""
@@ -142,6 +146,13 @@ class DetectorState:
         return_side: side that incident was on, +1 or -1; 0 for none.
         return_until: number of the last window in which coming back from it is no news.
         demands: what single series are asked for, put there before windows are scored; None for nothing.
+        now_horizon: sums of the present window of each horizon: weighted residuals and values, weights, windows.
+        horizon_level: level of the residual that a horizon is compared with; NaN before the first.
+        horizon_scale: spread of the horizon round it, time of day taken out; NaN before there is one.
+        horizon_block: sum and number of the squares of the present day.
+        horizon_day, horizon_filled: mean squares of the last days, newest at (filled - 1) % 14.
+        horizon_verdict: value, weight, expected, lower, upper and score of the last window of each horizon; NaN
+            where it says nothing.
         hourly: what follows from the columns for the present hour; made again when it is None.
     """
 
@@ -194,6 +205,13 @@ class DetectorState:
     return_side: NDArray[np.int8]
     return_until: _Longs
     demands: Demands | None = field(default=None, compare=False, repr=False)
+    now_horizon: _Halves
+    horizon_level: _Halves
+    horizon_scale: _Halves
+    horizon_block: _Halves
+    horizon_day: _Halves
+    horizon_filled: NDArray[np.int16]
+    horizon_verdict: _Halves
     hourly: Hourly | None = field(default=None, compare=False, repr=False)
 
     @property
@@ -240,6 +258,9 @@ def new_state(series: _Longs, *, step_ns: int, base_cut: float) -> DetectorState
 
     def halves(*shape: int) -> _Halves:
         return np.zeros((*shape, count), np.float32)
+
+    def unknown(*shape: int) -> _Halves:
+        return np.full((*shape, count), np.nan, np.float32)
 
     return DetectorState(
         step_ns=step_ns,
@@ -290,6 +311,13 @@ def new_state(series: _Longs, *, step_ns: int, base_cut: float) -> DetectorState
         return_level=halves(),
         return_side=np.zeros(count, np.int8),
         return_until=np.full(count, -1, np.int64),
+        now_horizon=halves(len(HORIZONS_S), HORIZON_SUMS),
+        horizon_level=unknown(len(HORIZONS_S)),
+        horizon_scale=unknown(len(HORIZONS_S)),
+        horizon_block=halves(len(HORIZONS_S), 2),
+        horizon_day=halves(len(HORIZONS_S), MEMORY_DAYS),
+        horizon_filled=np.zeros((len(HORIZONS_S), count), np.int16),
+        horizon_verdict=unknown(len(HORIZONS_S), HORIZON_COLUMNS),
     )
 
 
@@ -370,7 +398,7 @@ def hour_of(time_ns: int) -> int:
 
 def _forget_moment(state: DetectorState, place: NDArray[np.intp]) -> None:
     """What holds only for windows just before: a series that was away has none."""
-    for name in ("recent", "previous"):
+    for name in ("recent", "previous", "horizon_verdict"):
         getattr(state, name)[..., place] = np.nan
     for name in COLUMNS:
         if name.startswith("now_"):

@@ -61,6 +61,7 @@ def test_ndjson_of_a_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
             "severity",
             "reason",
             "kind",
+            "horizon_s",
         ]
         assert page["start"] == START_S + FIRST * STEP_S
         assert page["end"] > page["start"]

@@ -74,7 +74,9 @@ def test_an_immense_gauge_leaves_no_infinity_behind_and_others_as_they_were(
     calm, calm_scores = decided(days_with(np.array([300.0, 301.0, 299.5])))
     for name in COLUMNS:
         column = getattr(state.detector, name)
-        assert not np.isinf(column).any(), name
+        # Where only a rise can be strange, the lower edge lies at minus infinity.
+        finite = column[:, [0, 1, 2, 4, 5]] if name == "horizon_verdict" else column
+        assert not np.isinf(finite).any(), name
         assert column[..., :3].tobytes() == getattr(calm.detector, name)[..., :3].tobytes(), name
     assert scores[:, :3].tobytes() == calm_scores[:, :3].tobytes()
     assert not np.isinf(scores).any()

@@ -1,0 +1,336 @@
+"""Longer horizons: what single windows are too noisy to show, seen in their mean over 1, 5 and 30 minutes.
+
+A fault that is small against the noise of one window, or that grows slowly enough for the recent level to follow it, moves
+the mean of many windows. Each horizon is a series of windows of its own, on its own grid, made of the same windows:
+
+    mean       of the values; of a share of calls or a latency weighted with the calls, so that failed / calls is exact
+    expected   the profile's mean over the same windows, corrected by a level that is slower than the horizon
+    spread     of the horizon's own deviations: a power mean over days; time of day as for single windows; never below
+               that of counting so many calls
+    cut        the base for a window of that width, raised as the series' own threshold is, and by a ratio more
+
+It is judged when its window ends, and its verdict stands until the next one ends. With fewer than half of its windows
+it says nothing. Gauges are judged by their windows alone: they may settle anywhere, which the last windows take up at once and
+a slower level would hold against them for hours. Band and score agree as they do for single windows.
+
+Sums are made one window after the other, and of a longer horizon from those of the next shorter, so that any split
+gives the same bits.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sentinel.core.model import ExpectationBlock, Kind, VerdictBlock, WindowBlock
+from sentinel.core.scoring.band import band, possible
+from sentinel.core.scoring.counts import ratios_of_counts
+from sentinel.core.scoring.horizon_scale import first_scale
+from sentinel.core.scoring.hours import hourly
+from sentinel.core.scoring.settings import Grid, ScoringSettings
+from sentinel.core.scoring.state import HORIZONS_S, DetectorState, Hourly
+
+_Halves = NDArray[np.float32]
+_SECOND_NS = 1_000_000_000
+_VALUE_MAX = np.float32(1e17)
+"""Values count with no more: float32 holds a day's sum of the squares of this."""
+_WEIGHTED = (Kind.ERRORS, Kind.LATENCY)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HorizonLook:
+    """What the horizons make of some windows.
+
+    Attributes:
+        sums: of each horizon's present window after the last row, float32[4, S].
+        after: the other columns of the state as they are then, where they changed.
+        standing: first row, length in seconds and verdict (float32[6, S]) of all that stand in these windows,
+            in order of rows.
+    """
+
+    sums: list[_Halves]
+    after: dict[str, _Halves]
+    standing: list[tuple[int, int, _Halves]]
+
+
+def horizons_of(step_ns: int) -> list[int]:
+    """Which horizons there are for windows of this width, shortest first."""
+    return [
+        at
+        for at, length_s in enumerate(HORIZONS_S)
+        if length_s * _SECOND_NS > step_ns and length_s * _SECOND_NS % step_ns == 0
+    ]
+
+
+def look_far(
+    state: DetectorState,
+    block: WindowBlock,
+    expectation: ExpectationBlock,
+    *,
+    frozen: NDArray[np.bool_],
+    settings: ScoringSettings,
+) -> HorizonLook | None:
+    """What the horizons see in windows of one hour; None where the windows are too wide for any. Changes nothing.
+
+    Args:
+        state: what was learned before the first window.
+        block: the windows as they came.
+        expectation: the profile for them.
+        frozen: bool[S], series with an open incident.
+        settings: the constants.
+    """
+    used = horizons_of(block.step_ns)
+    if not used:
+        return None
+    facts = hourly(state, block.kind, settings)
+    run = _Run(state, facts, frozen, settings)
+    terms = _terms(block, expectation, facts.recent_held)
+    first = block.start_ns // block.step_ns
+    shortest = HORIZONS_S[used[0]] * _SECOND_NS // block.step_ns
+    row = 0
+    while row < block.window_count:
+        end = min(block.window_count, row + shortest - (first + row) % shortest)
+        run.add(used[0], terms[:, row:end])
+        end_ns = block.start_ns + end * block.step_ns
+        ease = None if expectation.ease is None else expectation.ease[end - 1]
+        for place, horizon in enumerate(used):
+            if end_ns % (HORIZONS_S[horizon] * _SECOND_NS):
+                break
+            run.end(horizon, row=end - 1, step_ns=block.step_ns, ease=ease)
+            if place + 1 < len(used):
+                run.add(used[place + 1], run.sums[horizon][:, None])
+            run.sums[horizon] = np.zeros_like(run.sums[horizon])
+        row = end
+    return HorizonLook(sums=run.sums, after=run.columns(), standing=run.standing)
+
+
+def take_far(state: DetectorState, look: HorizonLook | None) -> None:
+    """Make the state's horizons what they are after the windows of `look`."""
+    if look is None:
+        return
+    for horizon, sums in enumerate(look.sums):
+        if sums.base is not state.now_horizon:
+            state.now_horizon[horizon] = sums
+    for name, column in look.after.items():
+        setattr(state, name, column)
+
+
+def pressing(verdicts: VerdictBlock, look: HorizonLook | None) -> VerdictBlock:
+    """The verdicts with those of a horizon in the place of a window's, where the horizon alone is strange."""
+    if look is None:
+        return verdicts
+    strange = [entry for entry in look.standing if np.count_nonzero(entry[2][-1] >= 1)]
+    if not strange:
+        return verdicts
+    columns: dict[str, Any] = {
+        name: getattr(verdicts, name).copy()
+        for name in ("value", "weight", "expected", "lower", "upper", "score", "direction")
+    }
+    horizon_s = np.zeros(verdicts.score.shape, np.int16)
+    reason = verdicts.reason.copy()
+    ends = _ends(look.standing, len(verdicts.score))
+    for (first, length_s, found), last in zip(look.standing, ends, strict=True):
+        at = np.flatnonzero(found[-1] >= 1)
+        for row in range(first, last) if at.size else ():
+            own = columns["score"][row, at]
+            more = at[~(own >= 1)]
+            for column, name in enumerate(
+                ("value", "weight", "expected", "lower", "upper", "score")
+            ):
+                columns[name][row, more] = found[column, more]
+            high = found[0, more] >= found[2, more]
+            columns["direction"][row, more] = np.where(high, 1, -1)
+            horizon_s[row, more] = length_s
+            reason[row, more] = 0
+    return replace(verdicts, **columns, reason=reason, horizon_s=horizon_s)
+
+
+def pass_horizons(state: DetectorState, to_ns: int) -> None:
+    """Let go of horizons' windows that ended in a gap which ends at `to_ns`, and of verdicts older than a horizon."""
+    for horizon, length_s in enumerate(HORIZONS_S):
+        length_ns = length_s * _SECOND_NS
+        if state.next_ns // length_ns != to_ns // length_ns:
+            state.now_horizon[horizon] = 0.0
+        if to_ns - state.next_ns > length_ns:
+            state.horizon_verdict[horizon] = np.nan
+
+
+class _Run:
+    """The horizons' columns while windows pass."""
+
+    def __init__(
+        self,
+        state: DetectorState,
+        facts: Hourly,
+        frozen: NDArray[np.bool_],
+        settings: ScoringSettings,
+    ) -> None:
+        self._facts = facts
+        self._settings = settings
+        self._held = frozen if np.count_nonzero(frozen) else None
+        self._cut_ratio = np.maximum(
+            state.cut / max(state.grid.base_cut(settings), 1e-9), 1.0
+        ).astype(np.float32)
+        self._filled = state.horizon_filled
+        self.sums = list(state.now_horizon)
+        self._level = state.horizon_level
+        self._scale = state.horizon_scale
+        self._block = state.horizon_block
+        self._verdict = state.horizon_verdict
+        self._fresh = True
+        self.standing: list[tuple[int, int, _Halves]] = [
+            (0, length_s, state.horizon_verdict[at]) for at, length_s in enumerate(HORIZONS_S)
+        ]
+
+    def columns(self) -> dict[str, _Halves]:
+        """The other columns of the state as they are now; none where no horizon has ended."""
+        if self._fresh:
+            return {}
+        return {
+            "horizon_level": self._level,
+            "horizon_scale": self._scale,
+            "horizon_block": self._block,
+            "horizon_verdict": self._verdict,
+        }
+
+    def add(self, horizon: int, terms: _Halves) -> None:
+        """Add rows (axis 1) to a horizon's sums, one after the other."""
+        sums = self.sums[horizon]
+        if terms.shape[1] == 1:
+            self.sums[horizon] = sums + terms[:, 0]
+        else:
+            rows = np.concatenate([sums[:, None], terms], axis=1)
+            self.sums[horizon] = np.cumsum(rows, axis=1)[:, -1]
+
+    def end(self, horizon: int, *, row: int, step_ns: int, ease: _Halves | None) -> None:
+        """Judge the window of a horizon that ends with this row, then learn from it."""
+        if self._fresh:
+            self._fresh = False
+            for name in ("_level", "_scale", "_block", "_verdict"):
+                setattr(self, name, getattr(self, name).copy())
+        length_s = HORIZONS_S[horizon]
+        deviation, value, weight, windows = self.sums[horizon]
+        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+            enough = windows * np.float32(2 * step_ns / (length_s * _SECOND_NS)) >= 1
+            enough &= weight > 0
+            weight = np.where(enough, weight, np.float32(np.nan))
+            mean, residual = value / weight, deviation / weight
+            ratio = self._ratio(mean - residual)
+            if ease is not None:
+                # What is learnt of the spread is that of an ordinary day.
+                ratio *= ease
+            floor = self._facts.floor if ease is None else self._facts.floor * ease
+            spread = ratio * self._scale[horizon] + floor
+            self._verdict[horizon] = self._judged(horizon, mean, residual, weight, spread)
+            self._learn(horizon, residual, ratio)
+        self.standing.append((row, length_s, self._verdict[horizon].copy()))
+
+    def _ratio(self, usual: _Halves) -> _Halves:
+        """Share of the scale that belongs to the time of day."""
+        ratio: _Halves = self._facts.ratio[0].copy()
+        if (counts := self._facts.counts) is not None:
+            ratio[counts] = ratios_of_counts(usual[None], self._facts, self._settings)[0]
+        return ratio
+
+    def _judged(
+        self, horizon: int, mean: _Halves, residual: _Halves, weight: _Halves, spread: _Halves
+    ) -> _Halves:
+        facts, length_s = self._facts, HORIZONS_S[horizon]
+        usual = mean - residual
+        level = self._level[horizon]
+        if facts.counted:
+            counting = np.maximum(usual + level, 0) * (facts.count_noise > 0)
+            np.maximum(spread, np.sqrt(counting / np.float32(length_s)), out=spread)
+        if (at := facts.ratios) is not None:
+            share = np.clip(usual[at] + level[at], 0, 1)
+            counting = np.sqrt(share * (1 - share) / np.maximum(weight[at], 1))
+            spread[at] = np.maximum(spread[at], counting)
+        half = spread / facts.gain
+        if facts.one_sided:
+            level = np.maximum(level, half * facts.lowest_middle)
+        grid = Grid(step_ns=length_s * _SECOND_NS)
+        settings = self._settings
+        need = np.float32(
+            settings.cut_scale * grid.base_cut(settings) * settings.horizon_cut_ratio
+        )
+        distance = (residual - level)[None]
+        expected = possible((usual + level)[None], distance, facts)
+        lower, upper, score = band(
+            mean[None],
+            weight[None],
+            expected,
+            distance,
+            above=(half * need * self._cut_ratio[0])[None],
+            below=(half * need * self._cut_ratio[1])[None],
+            reach=None,
+            facts=facts,
+        )
+        score[0, ~(weight >= facts.weight_min) | ~facts.recent_held] = np.nan
+        return np.stack([mean, weight, expected[0], lower[0], upper[0], score[0]])
+
+    def _learn(self, horizon: int, residual: _Halves, ratio: _Halves) -> None:
+        settings = self._settings
+        scale = self._scale[horizon]
+        limit = np.where(np.isfinite(scale), scale, np.float32(np.inf))
+        step = residual - self._level[horizon]
+        there = np.isfinite(step)
+        normal = np.abs(step) / ratio
+        np.minimum(normal, np.float32(settings.spread_clip) * limit, out=normal)
+        usable = there
+        if self._held is not None:
+            usable = there & ~(self._held & (self._verdict[horizon, -1] >= 1))
+        self._block[horizon, 0] += np.where(usable, normal * normal, np.float32(0))
+        self._block[horizon, 1] += usable
+        self._scale[horizon] = first_scale(
+            self._block[horizon], self._filled[horizon], scale, horizon
+        )
+        half_life_s = settings.horizon_half_lives_s[horizon]
+        gain = np.float32(1 - 0.5 ** (HORIZONS_S[horizon] / half_life_s))
+        reach = np.float32(settings.level_clip) * limit
+        step = np.clip(step, -reach, reach) * gain
+        follows = there if self._held is None else there & ~self._held
+        level = self._level[horizon]
+        fresh = np.isnan(level) & np.isfinite(residual)
+        self._level[horizon] = np.where(
+            fresh, residual, level + np.where(follows, step, np.float32(0))
+        )
+
+
+def _terms(
+    block: WindowBlock, expectation: ExpectationBlock, judged: NDArray[np.bool_]
+) -> _Halves:
+    """What each window adds: weighted residual, weighted value, weight and one; float32[4, T, S]; 0 where not judged."""
+    terms = np.empty((4, *block.value.shape), np.float32)
+    residual = block.value.astype(np.float64)
+    residual -= expectation.expected
+    np.clip(residual, -_VALUE_MAX, _VALUE_MAX, out=residual)
+    terms[0] = residual
+    told = np.isfinite(terms[0])
+    told &= block.heard
+    told &= judged
+    np.clip(block.value, -_VALUE_MAX, _VALUE_MAX, out=terms[1])
+    terms[2] = terms[3] = told
+    weighted = np.zeros(block.kind.shape, np.bool_)
+    for kind in _WEIGHTED:
+        weighted |= block.kind == kind
+    at = np.flatnonzero(weighted)
+    if at.size:
+        calls = block.weight[:, at] * told[:, at]
+        terms[:3, :, at] *= calls
+    if np.count_nonzero(told) < told.size:
+        terms[:, ~told] = 0.0
+    return terms
+
+
+def _ends(standing: list[tuple[int, int, _Halves]], row_count: int) -> list[int]:
+    """The row before which each entry is replaced by the next one of its horizon."""
+    ends = [row_count] * len(standing)
+    following: dict[int, int] = {}
+    for at in range(len(standing) - 1, -1, -1):
+        first, length_s, _ = standing[at]
+        ends[at] = following.get(length_s, row_count)
+        following[length_s] = first
+    return ends
