@@ -1,6 +1,6 @@
 """Goal: an outage of six hours leaves no dent in what is expected, in a fit and in a replay, and its repeat is found as fast.
 
-Method: a fit of a store that holds the outage's incident, and replays of weeks with and without an outage in them.
+Method: a fit of a store that holds the outage's incident, and replays of days with and without an outage in them.
 """
 
 from __future__ import annotations
@@ -31,6 +31,13 @@ from sentinel.storage.memory import MemoryStore
 BIN_NS, DAY_NS, MINUTE_NS = 300_000_000_000, 86_400_000_000_000, 60_000_000_000
 START_NS = 20_000 * DAY_NS
 BINS = DAY_NS // BIN_NS
+USUAL = {Kind.TRAFFIC: 40.0, Kind.ERRORS: 0.02, Kind.LATENCY: 0.08, Kind.GAUGE: 300.0}
+SIGNAL = {
+    Kind.TRAFFIC: "traffic",
+    Kind.ERRORS: "errors",
+    Kind.LATENCY: "latency",
+    Kind.GAUGE: "depth",
+}
 KEY = SeriesKey("pay", "edge", "POST /x", "traffic")
 
 
@@ -106,36 +113,65 @@ def test_a_fit_reads_of_the_store_what_is_not_to_be_learnt_and_a_persons_word_re
     assert np.array_equal(fitted_after(2, incident=accepted), dented)
 
 
-def weeks(kind: Kind, days: int, *faults: tuple[int, float], seed: int) -> PlainSeries:
+def weeks(kind: Kind, days: int, *faults: tuple[int, float], name: str, seed: int) -> PlainSeries:
     """Windows of a minute; each fault lasts from 9 to 15 o'clock of its day and multiplies by so much."""
     rng = np.random.default_rng(seed)
     minute = np.arange(days * 1440)
     shape = 1 + 0.5 * np.sin(minute / 1440 * 2 * np.pi - 2)
-    usual = {Kind.TRAFFIC: 40.0, Kind.LATENCY: 0.08}[kind]
-    value = usual * shape * (1 + 0.06 * rng.standard_normal(len(minute)))
+    usual = np.full(len(minute), USUAL[kind])
     for day, share in faults:
-        value[day * 1440 + 540 : day * 1440 + 900] *= share
-    signal = kind.name.lower()
-    key = SeriesKey("pay", "edge", "POST /x", signal)
-    return PlainSeries(name=signal, time_ns=START_NS + minute * MINUTE_NS, value=value, key=key)
+        usual[day * 1440 + 540 : day * 1440 + 900] *= share
+    weight = None
+    if kind is Kind.ERRORS:
+        calls = np.maximum(rng.poisson(200 * shape), 1)
+        value, weight = rng.binomial(calls, usual) / calls, calls.astype(np.float64)
+    else:
+        value = usual * shape * (1 + 0.06 * rng.standard_normal(len(minute)))
+    return PlainSeries(
+        name=name,
+        time_ns=START_NS + minute * MINUTE_NS,
+        value=value,
+        weight=weight,
+        key=SeriesKey(name, "edge", "POST /x", SIGNAL[kind]),
+    )
 
 
-def found_after_s(series: PlainSeries, day: int) -> float:
-    """From the beginning of that day's fault to its first page, infinite without one."""
+def found_after_s(series: list[PlainSeries], day: int) -> list[float]:
+    """Of each, from the beginning of that day's fault to its first page, infinite without one."""
     settings: DecisionSettings = replay_settings(ScoringSettings())
     begin_s = (START_NS + day * DAY_NS + 540 * MINUTE_NS) / 1e9
-    pages = replay([series], kind=Kind.GAUGE, settings=settings).pages
-    starts = [page.start_s - begin_s for page in pages if 0 <= page.start_s - begin_s < 6 * 3600]
-    return min(starts, default=float("inf"))
+    after_s: dict[str, list[float]] = {one.name: [] for one in series}
+    for page in replay(series, kind=Kind.GAUGE, settings=settings).pages:
+        if 0 <= page.start_s - begin_s < 6 * 3600:
+            after_s[page.series].append(page.start_s - begin_s)
+    return [min(starts, default=float("inf")) for starts in after_s.values()]
 
 
 @pytest.mark.parametrize(
-    ("kind", "share"), [(Kind.TRAFFIC, 0.0), (Kind.TRAFFIC, 0.45), (Kind.LATENCY, 2.2)]
+    ("kind", "share"),
+    [
+        (Kind.TRAFFIC, 0.0),
+        (Kind.TRAFFIC, 0.45),
+        (Kind.TRAFFIC, 2.2),
+        (Kind.ERRORS, 8.0),
+        (Kind.ERRORS, 40.0),
+        (Kind.LATENCY, 2.2),
+        (Kind.GAUGE, 0.0),
+        (Kind.GAUGE, 0.45),
+        (Kind.GAUGE, 2.2),
+    ],
 )
 def test_the_repeat_of_an_outage_a_day_later_is_found_as_fast(kind: Kind, share: float) -> None:
-    """To the window: the spread of a young series has seen the first of them."""
-    day = 5
-    for seed in range(2):
-        once = weeks(kind, day + 2, (day + 1, share), seed=seed)
-        twice = weeks(kind, day + 2, (day, share), (day + 1, share), seed=seed)
-        assert found_after_s(twice, day + 1) <= found_after_s(once, day + 1) + 60 <= 180
+    """Within two windows, also after three days only, where one outage is a quarter of all that was learnt.
+
+    A gauge is neither left out of the profile nor held still: of that one alone the spread and the median over days take care.
+    """
+    day, seeds = 3, range(4)
+    last = (day + 1, share)
+    once = [weeks(kind, day + 2, last, name=f"once-{one}", seed=one) for one in seeds]
+    twice = [
+        weeks(kind, day + 2, (day, share), last, name=f"twice-{one}", seed=one) for one in seeds
+    ]
+    found_s = np.array(found_after_s(once + twice, day + 1)).reshape(2, -1)
+    assert np.all(found_s[0] <= 120)
+    assert np.all(found_s[1] <= found_s[0] + 120)
