@@ -145,7 +145,12 @@ class Application:
         latest = self.evaluate.latest
         if latest is None:
             return None
-        return LatestVerdicts(block=latest.block, verdicts=latest.verdicts, keys=latest.keys)
+        return LatestVerdicts(
+            block=latest.block,
+            verdicts=latest.verdicts,
+            keys=latest.keys,
+            horizons=latest.horizons,
+        )
 
     async def incidents(self, *, limit: int, open_only: bool) -> list[Incident]:
         """Newest first."""

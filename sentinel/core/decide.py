@@ -168,12 +168,14 @@ class Decision:
         verdicts: what was thought of each window.
         transitions: what happened to incidents, in order of time.
         pages: to be sent, in order.
+        horizons: float32[3, 6, S], the last verdict of each longer horizon; see `DetectorState.horizon_verdict`.
     """
 
     state: DecisionState
     verdicts: VerdictBlock
     transitions: tuple[Transition, ...]
     pages: tuple[Page, ...]
+    horizons: NDArray[np.float32]
 
 
 def new_decision_state(*, step_ns: int, settings: DecisionSettings) -> DecisionState:
@@ -294,6 +296,7 @@ def decide(
         verdicts=_joined(verdicts),
         transitions=tuple(transitions),
         pages=tuple(pages),
+        horizons=detector.horizon_verdict,  # never changed in place
     )
 
 

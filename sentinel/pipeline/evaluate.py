@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sentinel.core.decide import Decision, DecisionSettings
 from sentinel.core.evidence import RecentEvidence
@@ -75,6 +76,7 @@ class Latest:
     block: WindowBlock
     verdicts: VerdictBlock
     keys: tuple[SeriesKey, ...]
+    horizons: NDArray[np.float32]
 
 
 class Evaluate:
@@ -375,7 +377,9 @@ class Evaluate:
         keys = tuple(self._deciding.keys[series_id] for series_id in block.series.tolist())
         if self._latest is not None and self._latest.keys == keys:
             keys = self._latest.keys
-        self._latest = Latest(block=block, verdicts=decision.verdicts, keys=keys)
+        self._latest = Latest(
+            block=block, verdicts=decision.verdicts, keys=keys, horizons=decision.horizons
+        )
         metrics = self._surroundings.metrics
         metrics.count("sentinel_ticks_total")
         counts = np.bincount(decision.verdicts.reason[0], minlength=len(Reason))

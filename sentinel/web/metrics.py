@@ -35,6 +35,14 @@ SERIES_METRICS = {
 LATENCY_METRIC = "sentinel_latency_seconds"
 LATENCY_HELP = "Quantile of the durations of the last evaluated window's calls, where their histogram is known."
 LATENCY_QUANTILES = (0.5, 0.95, 0.99)
+_HORIZONS = ("1m", "5m", "30m")
+_HORIZON_COLUMN = {
+    "sentinel_value": 0,
+    "sentinel_expected": 2,
+    "sentinel_lower": 3,
+    "sentinel_upper": 4,
+    "sentinel_score": 5,
+}
 _BOUNDS = frozenset({"sentinel_lower", "sentinel_upper"})
 
 
@@ -78,6 +86,8 @@ class MetricsPages:
                     stop = start + _SLICE_LINES
                     yield _lines(name, labels[start:stop], values[start:stop])
                     await asyncio.sleep(0)
+                async for piece in _horizon_lines(latest, name, chosen, labels):
+                    yield piece
             async for piece in _latency_lines(latest, chosen, labels):
                 yield piece
         yield end
@@ -110,6 +120,23 @@ def latency_quantiles(latest: LatestVerdicts) -> dict[float, NDArray[np.float32]
         )
         found[q] = column
     return found
+
+
+async def _horizon_lines(
+    latest: LatestVerdicts, name: str, chosen: NDArray[np.intp], labels: Sequence[str]
+) -> AsyncIterator[bytes]:
+    """The same of each longer horizon, with its length in the label `horizon`; a window itself has no such label."""
+    if latest.horizons is None:
+        return
+    for horizon, columns in zip(_HORIZONS, latest.horizons, strict=True):
+        values = columns[_HORIZON_COLUMN[name]][chosen]
+        # Without a score a horizon says nothing, also where its mean is known.
+        known = np.flatnonzero(~np.isnan(values) & ~np.isnan(columns[-1][chosen]))
+        for start in range(0, len(known), _SLICE_LINES):
+            here = known[start : start + _SLICE_LINES]
+            named = [f'{labels[at][:-1]},horizon="{horizon}"}}' for at in here.tolist()]
+            yield _lines(name, named, values[here])
+            await asyncio.sleep(0)
 
 
 async def _latency_lines(

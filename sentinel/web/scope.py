@@ -37,6 +37,8 @@ class SeriesScope:
         others = np.flatnonzero(~chosen)
         if len(others) > self._strangest_count:
             score = latest.verdicts.score[0][others]
+            if latest.horizons is not None:
+                score = np.fmax(score, np.fmax.reduce(latest.horizons[:, -1], axis=0)[others])
             rank = np.where(np.isnan(score), -np.inf, score)
             # Stable, so that series of equal score do not change places from scrape to scrape.
             others = others[np.argsort(-rank, kind="stable")[: self._strangest_count]]

@@ -6,6 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
+import numpy as np
+from numpy.typing import NDArray
+
 from sentinel.core.model import Incident, SeriesKey, VerdictBlock, WindowBlock
 from sentinel.runtime.component import Health
 
@@ -18,11 +21,14 @@ class LatestVerdicts:
         block: the closed window (T = 1).
         verdicts: what was thought of it; the same series in the same order.
         keys: the name of each series, in that order.
+        horizons: float32[3, 6, S], value, weight, expected, lower, upper and score of the last window of each longer
+            horizon (1, 5 and 30 minutes), NaN where it says nothing; None where there are none.
     """
 
     block: WindowBlock
     verdicts: VerdictBlock
     keys: tuple[SeriesKey, ...]
+    horizons: NDArray[np.float32] | None = None
 
     def __post_init__(self) -> None:
         if not self.block.series_count == len(self.keys) == len(self.verdicts.series):

@@ -57,7 +57,11 @@ async def test_what_happens_while_the_store_fails_still_pages(
             await side.windows(3, BURST, Calls(route="/v1/new"))
             await side.sees(lambda: bool(hook.alerts()), "the page")
             unrecorded = "sentinel_pages_unrecorded_total"
-            assert side.metrics.value(unrecorded, destination="webhook:hook") == 1
+            # Counted once its delivery is known, which is after the destination has it.
+            await side.sees(
+                lambda: side.metrics.value(unrecorded, destination="webhook:hook") == 1,
+                "the count of it",
+            )
             _, status = await side.get("/api/v1/status")
             health = status["components"]["pipeline.evaluate"]
             assert health["status"] == "failing"

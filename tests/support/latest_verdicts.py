@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sentinel.core.model import Reason, SeriesKey, VerdictBlock, WindowBlock, kind_of_signal
 from sentinel.web import LatestVerdicts
@@ -14,7 +15,11 @@ START_NS = 1_790_000_000 * 10**9
 
 
 def make_latest(
-    keys: Sequence[SeriesKey], values: Sequence[float], scores: Sequence[float]
+    keys: Sequence[SeriesKey],
+    values: Sequence[float],
+    scores: Sequence[float],
+    *,
+    horizons: NDArray[np.float32] | None = None,
 ) -> LatestVerdicts:
     """One window: expected is 1 below the value, the band 2 on each side; NaN scores are without history."""
     count = len(keys)
@@ -45,7 +50,7 @@ def make_latest(
         direction=np.where(unknown, 0, 1).astype(np.int8),
         reason=np.where(unknown, Reason.NO_HISTORY, Reason.SCORED).astype(np.int8),
     )
-    return LatestVerdicts(block=block, verdicts=verdicts, keys=tuple(keys))
+    return LatestVerdicts(block=block, verdicts=verdicts, keys=tuple(keys), horizons=horizons)
 
 
 def many_keys(count: int) -> list[SeriesKey]:

@@ -55,6 +55,7 @@ def adopt_level(state: DetectorState, series: NDArray[np.int64]) -> None:
     state.level[place] = state.shifted[place]
     state.recent[:, place] = state.shifted[place]
     state.horizon_level[:, place] = state.shifted[place]
+    state.horizon_verdict = state.horizon_verdict.copy()
     state.horizon_verdict[..., place] = np.nan
     state.previous[place] = np.nan
     state.last_over[:, place] = -1

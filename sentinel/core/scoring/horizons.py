@@ -155,6 +155,7 @@ def pass_horizons(state: DetectorState, to_ns: int) -> None:
         if state.next_ns // length_ns != to_ns // length_ns:
             state.now_horizon[horizon] = 0.0
         if to_ns - state.next_ns > length_ns:
+            state.horizon_verdict = state.horizon_verdict.copy()
             state.horizon_verdict[horizon] = np.nan
 
 

@@ -14,7 +14,7 @@ def set_back(state: DetectorState, at_ns: int) -> None:
     forgotten as after a gap, save those that an open incident holds.
     """
     frozen = state.frozen_from >= 0
-    state.horizon_verdict[...] = np.nan
+    state.horizon_verdict = np.full_like(state.horizon_verdict, np.nan)
     state.recent[..., ~frozen] = np.nan
     state.previous[..., ~frozen] = np.nan
     for name in COLUMNS:

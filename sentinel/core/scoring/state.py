@@ -152,7 +152,7 @@ class DetectorState:
         horizon_block: sum and number of the squares of the present day.
         horizon_day, horizon_filled: mean squares of the last days, newest at (filled - 1) % 14.
         horizon_verdict: value, weight, expected, lower, upper and score of the last window of each horizon; NaN
-            where it says nothing.
+            where it says nothing. Never changed in place, because pages look at it while they are written.
         hourly: what follows from the columns for the present hour; made again when it is None.
     """
 

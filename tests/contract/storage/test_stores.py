@@ -159,7 +159,7 @@ def test_history_again_replaces_and_other_history_adds(look: Look) -> None:
     assert {at: cells[at] for at in expected} == expected
 
 
-def test_coarser_windows_are_medians_and_sums(look: Look) -> None:
+def test_coarser_windows_are_medians_and_sums_and_shares_of_all_calls(look: Look) -> None:
     ids = look().register(keys(5), now_ns=BASE_NS)
     given = [block(ids, at=at) for at in range(60) if at not in (7, 8)]
     for one in given:
@@ -171,10 +171,17 @@ def test_coarser_windows_are_medians_and_sums(look: Look) -> None:
             start_ns = one.start_ns + row * MINUTE_NS
             fine = [f for f in given if start_ns <= f.start_ns < start_ns + MINUTE_NS]
             values = np.concatenate([f.value for f in fine]).astype(np.float64)
+            calls = np.concatenate([f.weight for f in fine]).astype(np.float64)
             for column in range(5):
-                known = values[~np.isnan(values[:, column]), column]
-                expected = np.float32(np.median(known)) if known.size else np.float32(np.nan)
-                np.testing.assert_equal(one.value[row, column], expected)
+                told = ~np.isnan(values[:, column])
+                known, behind = values[told, column], calls[told, column]
+                if not known.size:
+                    expected = np.nan
+                elif one.kind[column] == Kind.ERRORS:
+                    expected = (known * behind).sum() / behind.sum()
+                else:
+                    expected = np.median(known)
+                np.testing.assert_allclose(one.value[row, column], expected, rtol=1e-6)
             weights = np.concatenate([f.weight for f in fine]).sum(axis=0)
             np.testing.assert_array_equal(one.weight[row], weights)
     fives = everything(look(), 5 * MINUTE_NS)

@@ -34,6 +34,7 @@ def decisions(*, is_paged: bool = True) -> list[Decision]:
         Decision(
             state=nothing,
             verdicts=nothing,
+            horizons=nothing,
             transitions=(transition,),
             pages=tuple(page for page in tracked.pages if page.reason == reason)
             if is_paged

@@ -10,11 +10,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from sentinel.core.model import HistogramBlock, SeriesKey
 from sentinel.core.stats import log_linear
 from sentinel.web.metrics import (
     LabelCache,
+    _horizon_lines,
     _latency_lines,
     latency_quantiles,
     wants_openmetrics,
@@ -29,6 +31,41 @@ def test_without_patterns_the_strangest_are_shown_and_ties_stay_in_order() -> No
     assert SeriesScope([], strangest_count=4).choose(latest).tolist() == [0, 2, 3, 4]
     assert SeriesScope([], strangest_count=0).choose(latest).tolist() == []
     assert SeriesScope([], strangest_count=99).choose(latest).tolist() == [0, 1, 2, 3, 4, 5]
+
+
+def horizons_of(count: int, **scores: float) -> NDArray[np.float32]:
+    """Nothing known but of series 1: all columns are 1.5 but the score, for the 5-minute horizon."""
+    found = np.full((3, 6, count), np.nan, np.float32)
+    found[1, :, 1] = 1.5
+    found[1, 5, 1] = scores["score"]
+    return found
+
+
+async def test_a_longer_horizon_is_the_same_series_with_a_label_more() -> None:
+    keys = many_keys(3)
+    latest = make_latest(keys, [1.0] * 3, [0.5] * 3, horizons=horizons_of(3, score=2.0))
+    chosen = np.arange(3)
+    labels = LabelCache().of(keys)
+    lines = [
+        piece
+        for name in ("sentinel_upper", "sentinel_score")
+        async for piece in _horizon_lines(latest, name, chosen, labels)
+    ]
+    place = 'service="api",route="GET /r/1",stage="edge",signal="traffic",horizon="5m"'
+    assert b"".join(lines).decode() == (
+        f"sentinel_upper{{{place}}} 1.5\nsentinel_score{{{place}}} 2\n"
+    )
+    silent = make_latest(keys, [1.0] * 3, [0.5] * 3, horizons=horizons_of(3, score=math.nan))
+    assert [
+        piece async for piece in _horizon_lines(silent, "sentinel_value", chosen, labels)
+    ] == []
+
+
+def test_what_is_strange_on_a_longer_horizon_alone_is_among_the_strangest() -> None:
+    latest = make_latest(
+        many_keys(3), [1.0] * 3, [0.5, math.nan, 0.9], horizons=horizons_of(3, score=2.0)
+    )
+    assert SeriesScope([], strangest_count=1).choose(latest).tolist() == [1]
 
 
 @pytest.mark.parametrize(
