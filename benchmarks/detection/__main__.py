@@ -22,7 +22,7 @@ from benchmarks.detection.protocol import OWN_SCALE, Swept, best_within
 from benchmarks.detection.score import Tally, figures
 from benchmarks.detection.simulated import SIMULATED, simulate
 from benchmarks.detection.sources import SeriesFile, datasets_of, series_of
-from benchmarks.detection.table import BUDGETS, Row, heading, line, worst
+from benchmarks.detection.table import BUDGETS, Row, halves, heading, line, worst
 from benchmarks.machine import describe
 
 _OURS = "sentinel"
@@ -83,6 +83,13 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         help="also name the series of ours with the most false pages (default: none)",
     )
     parser.add_argument(
+        "--halves",
+        type=int,
+        default=0,
+        metavar="COUNT",
+        help="also say what so many random halves of the series give (default: none)",
+    )
+    parser.add_argument(
         "--months", type=float, default=13.0, help="of the simulator (default: %(default)g)"
     )
     parser.add_argument(
@@ -92,6 +99,8 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         "--json", type=Path, metavar="FILE", help="also write the rows there, one a line"
     )
     args = parser.parse_args(arguments)
+    if args.halves < 0:
+        parser.error("--halves is not negative")
     if args.jobs < 1 or args.limit <= 0 or args.months <= 0:
         parser.error("--jobs, --limit and --months are positive")
     if args.data is not None and not (args.data / "index.csv").is_file():
@@ -127,6 +136,7 @@ def _measure(dataset: str, files: list[SeriesFile], args: argparse.Namespace) ->
             continue
         ours[sensitivity] = seen
         _print(dataset, _row_of_ours(f"{_OURS} {sensitivity}", *ours[sensitivity]), args)
+        _print_halves(list(ours[sensitivity][0].values()), args)
         for said in worst(ours[sensitivity][0], count=args.worst):
             print(said, flush=True)
     full: dict[str, dict[str, Swept]] = {}
@@ -146,6 +156,7 @@ def _measure(dataset: str, files: list[SeriesFile], args: argparse.Namespace) ->
             continue
         (full if len(swept) == len(files) else partial)[peer.name] = swept
         _print(dataset, _row_of_peer(_said(peer, swept, files), swept), args)
+        _print_halves([one.tallies[OWN_SCALE] for one in swept.values()], args)
     for name, swept in partial.items():
         # Few series are another data set: only rows on the same ones compare.
         print(f"on the {len(swept)} series of {name}:")
@@ -208,6 +219,11 @@ def _row_of_peer(said: str, swept: Mapping[str, Swept]) -> Row:
         best=tuple(None if one is None else one.recall_ratio for one in best),
         us_per_point=float(np.median([one.cpu_s / one.row_count for one in series])) * 1e6,
     )
+
+
+def _print_halves(tallies: Sequence[Tally], args: argparse.Namespace) -> None:
+    if args.halves and len(tallies) > 1:
+        print(halves(tallies, count=args.halves), flush=True)
 
 
 def _print(dataset: str, row: Row, args: argparse.Namespace) -> None:

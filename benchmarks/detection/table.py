@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 
-from benchmarks.detection.score import Figures, Tally
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.detection.score import Figures, Tally, figures
 
 BUDGETS = (1.0, 0.25)
 """False pages per series-week at which recall is compared."""
@@ -93,6 +96,35 @@ def worst(tallies: Mapping[str, Tally], *, count: int) -> list[str]:
         f" {one.found_count} of {one.incident_count} found"
         for name, one in by_false
     ]
+
+
+def halves(tallies: Sequence[Tally], *, count: int) -> str:
+    """A line on `count` random halves of the series: between what 90 % of them lie.
+
+    The same halves for every detector, so that two lines compare.
+    """
+    rng = np.random.default_rng(1)
+    seen = []
+    for _ in range(count):
+        chosen = rng.permutation(len(tallies))[: (len(tallies) + 1) // 2]
+        now = figures(tallies[at] for at in chosen)
+        seen.append((now.recall_ratio, now.false_per_week))
+    recall, false = (
+        _between(np.array(found, np.float64), digits)
+        for found, digits in zip(zip(*seen, strict=True), (3, 2), strict=True)
+    )
+    return (
+        f"    {count} random halves of the series, 90 % of them: recall {recall}, false/wk {false}"
+    )
+
+
+def _between(found: NDArray[np.float64], digits: int) -> str:
+    """The 5 and 95 % quantile, of halves in which something can be said."""
+    known = found[np.isfinite(found)]
+    if not known.size:
+        return "-"
+    low, high = np.quantile(known, (0.05, 0.95)).tolist()
+    return f"{_number(low, digits)} to {_number(high, digits)}"
 
 
 def _cell(text: str, width: int, *, is_first: bool) -> str:

@@ -60,6 +60,7 @@ def test_our_rows_stand_beside_the_peers(
         [
             *("--data", str(data), "--dataset", "made", "--jobs", "2", "--json", str(rows_path)),
             *("--peer", "sentinel", "--peer", "static-3-sigma", "--worst", "2"),
+            *("--halves", "20"),
         ]
     )
     printed = capsys.readouterr().out
@@ -76,6 +77,10 @@ def test_our_rows_stand_beside_the_peers(
         assert row["us_per_point"] > 0
         assert row["detector"] in printed
     assert printed.count(" weeks, 1 of 1 found") == printed.count(" weeks, 0 of 0 found") == 3
+    # Half of two series is one: there is something to find in some of the halves, and then it is found.
+    assert (
+        printed.count("20 random halves of the series, 90 % of them: recall 1.000 to 1.000") == 4
+    )
 
 
 def test_a_peer_on_few_series_is_compared_on_these(
@@ -126,7 +131,14 @@ def test_only_scored_sets_are_measured_unless_asked(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", [["--data", "/nowhere"], ["--dataset", "none"], ["--jobs", "0"], ["--limit", "0"]]
+    "wrong",
+    [
+        ["--data", "/nowhere"],
+        ["--dataset", "none"],
+        ["--jobs", "0"],
+        ["--limit", "0"],
+        ["--halves", "-1"],
+    ],
 )
 def test_wrong_usage_is_refused(wrong: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):

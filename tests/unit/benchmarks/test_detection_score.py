@@ -18,6 +18,7 @@ import pytest
 from benchmarks.detection.protocol import page_rows
 from benchmarks.detection.score import Tally, figures, incidents_of, tally
 from benchmarks.detection.sources import Ints, LabelledSeries, series_of
+from benchmarks.detection.table import halves
 
 WEEK_S = 604_800
 
@@ -222,3 +223,18 @@ def _told_by(program: str, data: Path, pages: dict[str, Ints]) -> dict[str, floa
     )
     told: dict[str, float] = json.loads(done.stdout)["random"]
     return told
+
+
+def test_random_halves_show_what_rests_on_few_series() -> None:
+    """One series with all the false pages is in a half of the halves; of a set of equals every half says the same."""
+    series = a_series(labelled={600: 620})
+    found, missed = score_of(series, [603]), score_of(series, [700, 800, 900])
+    assert "recall 1.000 to 1.000, false/wk 0.00 to 0.00" in halves([found] * 6, count=50)
+    week_count = 500 * 60 / WEEK_S
+    most = f"{3 / (3 * week_count):.2f}"
+    assert f"recall 0.667 to 1.000, false/wk 0.00 to {most}" in halves(
+        [found] * 5 + [missed], count=50
+    )
+    assert halves([found] * 5 + [missed], count=50) == halves([found] * 5 + [missed], count=50)
+    without = score_of(a_series(labelled={}), [])
+    assert "recall -, false/wk 0.00 to 0.00" in halves([without] * 2, count=5)
