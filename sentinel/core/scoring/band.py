@@ -57,10 +57,10 @@ def band(
         np.maximum(below, reach[1], out=below)
     below += facts.below_extra
     above += facts.above_extra
-    if (at := facts.ratios) is not None:
-        further = facts.excess_calls_min[at] / np.maximum(weight[:, at], 1)
-        above[:, at] += further
-        below[:, at] += further
+    if facts.ratios is not None:
+        further = facts.excess_calls_min / np.maximum(weight, 1)
+        above += further
+        below += further
     upper, lower = expected + above, expected - below
     if facts.bounded:
         np.minimum(upper, facts.value_max, out=upper)

@@ -21,8 +21,9 @@ def ratios_of_counts(usual: _Halves, facts: Hourly, settings: ScoringSettings) -
     they are the negative binomial's. Known from the profile, minute by minute, where learning it for each hour takes
     weeks and ends at the hour's edge; how large it is all in all is learnt, as the scale.
     """
-    busy: _Halves = usual[:, facts.counts] / facts.count_mean
-    np.clip(busy, 0, _BUSIEST, out=busy)
+    busy: _Halves = usual / facts.count_mean
+    np.maximum(busy, 0, out=busy)
+    np.minimum(busy, _BUSIEST, out=busy)
     unknown = np.isnan(busy)
     if np.count_nonzero(unknown):
         busy[unknown] = 1

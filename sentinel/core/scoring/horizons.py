@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sentinel.core.model import ExpectationBlock, Kind, VerdictBlock, WindowBlock
+from sentinel.core.model import ExpectationBlock, VerdictBlock, WindowBlock
 from sentinel.core.scoring.band import band, possible
 from sentinel.core.scoring.counts import ratios_of_counts
 from sentinel.core.scoring.horizon_scale import first_scale
@@ -36,8 +36,7 @@ from sentinel.core.scoring.state import HORIZONS_S, DetectorState, Hourly
 _Halves = NDArray[np.float32]
 _SECOND_NS = 1_000_000_000
 _VALUE_MAX = np.float32(1e17)
-"""Values count with no more: float32 holds a day's sum of the squares of this."""
-_WEIGHTED = (Kind.ERRORS, Kind.LATENCY)
+"""Windows further from what is usual are left out: float32 holds a day's sum of the squares of this."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,7 +86,7 @@ def look_far(
         return None
     facts = hourly(state, block.kind, settings)
     run = _Run(state, facts, frozen, settings)
-    terms = _terms(block, expectation, facts.recent_held)
+    terms = _terms(block, expectation, facts)
     first = block.start_ns // block.step_ns
     shortest = HORIZONS_S[used[0]] * _SECOND_NS // block.step_ns
     row = 0
@@ -172,9 +171,7 @@ class _Run:
         self._facts = facts
         self._settings = settings
         self._held = frozen if np.count_nonzero(frozen) else None
-        self._cut_ratio = np.maximum(
-            state.cut / max(state.grid.base_cut(settings), 1e-9), 1.0
-        ).astype(np.float32)
+        self._state = state
         self._filled = state.horizon_filled
         self.sums = list(state.now_horizon)
         self._level = state.horizon_level
@@ -233,7 +230,9 @@ class _Run:
         """Share of the scale that belongs to the time of day."""
         ratio: _Halves = self._facts.ratio[0].copy()
         if (counts := self._facts.counts) is not None:
-            ratio[counts] = ratios_of_counts(usual[None], self._facts, self._settings)[0]
+            np.copyto(
+                ratio, ratios_of_counts(usual[None], self._facts, self._settings)[0], where=counts
+            )
         return ratio
 
     def _judged(
@@ -257,6 +256,8 @@ class _Run:
         need = np.float32(
             settings.cut_scale * grid.base_cut(settings) * settings.horizon_cut_ratio
         )
+        raised = np.maximum(self._state.cut / self._state.grid.base_cut(settings), 1.0)
+        above, below = (half * need * raised.astype(np.float32))[:, None]
         distance = (residual - level)[None]
         expected = possible((usual + level)[None], distance, facts)
         lower, upper, score = band(
@@ -264,8 +265,8 @@ class _Run:
             weight[None],
             expected,
             distance,
-            above=(half * need * self._cut_ratio[0])[None],
-            below=(half * need * self._cut_ratio[1])[None],
+            above=above,
+            below=below,
             reach=None,
             facts=facts,
         )
@@ -300,29 +301,27 @@ class _Run:
         )
 
 
-def _terms(
-    block: WindowBlock, expectation: ExpectationBlock, judged: NDArray[np.bool_]
-) -> _Halves:
+def _terms(block: WindowBlock, expectation: ExpectationBlock, facts: Hourly) -> _Halves:
     """What each window adds: weighted residual, weighted value, weight and one; float32[4, T, S]; 0 where not judged."""
     terms = np.empty((4, *block.value.shape), np.float32)
     residual = block.value.astype(np.float64)
     residual -= expectation.expected
-    np.clip(residual, -_VALUE_MAX, _VALUE_MAX, out=residual)
-    terms[0] = residual
-    told = np.isfinite(terms[0])
+    told = np.abs(residual) < _VALUE_MAX
     told &= block.heard
-    told &= judged
-    np.clip(block.value, -_VALUE_MAX, _VALUE_MAX, out=terms[1])
-    terms[2] = terms[3] = told
-    weighted = np.zeros(block.kind.shape, np.bool_)
-    for kind in _WEIGHTED:
-        weighted |= block.kind == kind
-    at = np.flatnonzero(weighted)
-    if at.size:
-        calls = block.weight[:, at] * told[:, at]
-        terms[:3, :, at] *= calls
+    told &= facts.recent_held
+    weight = terms[2]
+    if facts.weighted is None:
+        weight[:] = 1
+    else:
+        np.copyto(weight, block.weight)
+        np.copyto(weight, np.float32(1), where=~facts.weighted)
+    with np.errstate(over="ignore"):
+        terms[0] = residual
+    terms[0] *= weight
+    np.multiply(block.value, weight, out=terms[1])
+    terms[3] = 1
     if np.count_nonzero(told) < told.size:
-        terms[:, ~told] = 0.0
+        np.copyto(terms, np.float32(0), where=~told)
     return terms
 
 

@@ -82,7 +82,8 @@ def hourly(state: DetectorState, kind: NDArray[np.int8], settings: ScoringSettin
     own = np.where(state.borrowed < 0, limit, np.minimum(limit, state.scale.astype(np.float32)))
     need = (settings.cut_scale * state.cut).astype(np.float32)
     ratios = np.flatnonzero(rule["gathered"] > 0)
-    counts = np.flatnonzero(rule["counted"] > 0)
+    weighted = (kind == Kind.ERRORS) | (kind == Kind.LATENCY)
+    counts = rule["counted"] > 0
     skew = np.where(
         rule["excess_calls_min"] > 0, np.float32(state.grid.skew_calls(settings)), np.float32(0)
     )
@@ -118,10 +119,14 @@ def hourly(state: DetectorState, kind: NDArray[np.int8], settings: ScoringSettin
         weight_min=rule["weight_min"],
         excess_calls_min=np.maximum(rule["excess_calls_min"], skew),
         count_noise=rule["counted"] / np.float32(state.grid.step_s),
-        counted=bool(counts.size),
-        counts=counts if counts.size else None,
-        count_mean=np.where(state.mean > 0, state.mean, np.nan)[counts].astype(np.float32),
+        counted=bool(counts.any()),
+        counts=counts if counts.any() else None,
+        count_mean=np.where(~counts, 1.0, np.where(state.mean > 0, state.mean, np.nan)).astype(
+            np.float32
+        ),
         ratios=ratios if ratios.size else None,
+        share_noise=(rule["gathered"] > 0).astype(np.float32),
+        weighted=weighted if weighted.any() else None,
         value_min=rule["value_min"],
         value_max=rule["value_max"],
         bounded=bool((np.isfinite(rule["value_min"]) | np.isfinite(rule["value_max"])).any()),

@@ -105,7 +105,7 @@ def score(
         jump = _jumps(rows, level)
         ratio = _ratios(block, facts, settings)
         if facts.counts is not None:
-            ratio[:, :, facts.counts] = ratios_of_counts(usual, facts, settings)
+            np.copyto(ratio, ratios_of_counts(usual, facts, settings), where=facts.counts)
         inverse = _inverse_spreads(block, facts, usual, level, ratio, expectation.ease)
         if expectation.ease is not None:
             # What is learnt of the spread is that of an ordinary day.
@@ -239,18 +239,21 @@ def _inverse_spreads(
     spread += facts.floor
     if ease is not None:
         spread *= ease
-    if facts.counted:
+    if facts.counted or facts.ratios is not None:
+        # All columns at once: picking those of a kind costs more than computing zeros for the others.
         counting = usual + level
         np.maximum(counting, 0, out=counting)
-        counting *= facts.count_noise
+        if facts.ratios is not None:
+            share = np.minimum(counting, 1)
+            share *= 1 - share
+            share /= np.maximum(block.weight, 1)
+            share *= facts.share_noise
+            counting *= facts.count_noise
+            counting += share
+        else:
+            counting *= facts.count_noise
         np.sqrt(counting, out=counting)
         np.maximum(spread, counting, out=spread)
-    if (at := facts.ratios) is not None:
-        share = np.clip(usual[:, at] + level[:, at], 0, 1)
-        share *= 1 - share
-        share /= np.maximum(block.weight[:, at], 1)
-        np.sqrt(share, out=share)
-        spread[:, :, at] = np.maximum(spread[:, :, at], share)
     np.divide(np.float32(1), spread, out=spread)
     return spread
 

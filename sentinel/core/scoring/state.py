@@ -58,9 +58,11 @@ class Hourly:
         deviation_min, deviation_ratio_min, weight_min, excess_calls_min: float32[S], see `KindRule`.
         count_noise: float32[S], variance of counting for a value of 1; 0 for what is not counted.
         counted: whether any series is.
-        counts: columns of those; None when there are none.
-        count_mean: float32, of each of them the mean value; NaN where nothing was counted yet.
+        counts: bool[S], which; None when there are none.
+        count_mean: float32[S], of each of them the mean value, NaN where nothing was counted yet; 1 for others.
         ratios: columns of the series that are shares of calls; None when there are none.
+        share_noise: float32[S], 1 for shares of calls, 0 for others.
+        weighted: bool[S], series whose mean over windows is weighted with their calls; None when there are none.
         value_min, value_max: float32[S], see `KindRule`.
         bounded: whether values of any series are.
         recent_held: bool[S], see `KindRule`; not before a borrowed scale may be used.
@@ -92,9 +94,11 @@ class Hourly:
     excess_calls_min: _Halves
     count_noise: _Halves
     counted: bool
-    counts: NDArray[np.intp] | None
+    counts: NDArray[np.bool_] | None
     count_mean: _Halves
     ratios: NDArray[np.intp] | None
+    share_noise: _Halves
+    weighted: NDArray[np.bool_] | None
     value_min: _Halves
     value_max: _Halves
     bounded: bool
