@@ -9,7 +9,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 # numpy's BLAS threads spin: one is enough for everything here and keeps measurements honest.
 export OPENBLAS_NUM_THREADS = 1
 # Tests wait for real servers as much as they compute, so two workers pay even on two cores. SPREAD= runs them in one.
-SPREAD ?= -n 2 --dist loadscope
+SPREAD ?= -n 2 --dist loadscope --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
 .PHONY: help install lock demo test test-full lint typecheck contracts format system-deps clean \

@@ -24,6 +24,7 @@ from tests.support.whole_app import (
     config_of,
     crash,
     sidecar,
+    until,
     usual_of,
     windows_until_resolved,
     with_history,
@@ -53,7 +54,10 @@ async def say(side: Sidecar, what: str, said: dict[str, str]) -> tuple[int, Any]
             return reply.status, await reply.json()
 
     answer = asyncio.create_task(post())
-    await asyncio.sleep(0.2)
+    # A word that came after the window would wait for one that never closes.
+    await until(
+        lambda: answer.done() or bool(side.app.evaluate._accepting._words), what="the word"
+    )
     await calm(side, 1, LESS.count)
     return await answer
 

@@ -96,7 +96,7 @@ async def test_a_full_queue_turns_senders_away_and_what_they_send_again_is_in(
         stored = side.app.store.sync.append_tick
 
         def slow(tick: Tick) -> None:
-            may_store.wait(10)
+            may_store.wait(60)
             stored(tick)
 
         monkeypatch.setattr(side.app.store.sync, "append_tick", slow)

@@ -74,7 +74,7 @@ async def sidecar(
         await running.deliver.stop()
 
 
-async def until(true: Callable[[], bool], *, what: str, timeout_s: float = 30.0) -> None:
+async def until(true: Callable[[], bool], *, what: str, timeout_s: float = 45.0) -> None:
     """Wait until it is true; AssertionError naming `what` when the time is up."""
     loop = asyncio.get_running_loop()
     deadline_s = loop.time() + timeout_s

@@ -30,7 +30,7 @@ _LISTENING = re.compile(rb"Listening on.*?address=127\.0\.0\.1:(\d+)")
 
 
 def wait_until(
-    true: Callable[[], bool], *, what: str, timeout_s: float = 30.0, every_s: float = 0.05
+    true: Callable[[], bool], *, what: str, timeout_s: float = 45.0, every_s: float = 0.05
 ) -> None:
     """Ask again and again until it is true; AssertionError naming `what` when the time is up."""
     deadline_s = time.monotonic() + timeout_s

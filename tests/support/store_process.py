@@ -154,7 +154,7 @@ async def _page_without_reserve(directory: str, first: int) -> None:
             await store.run(store.sync.append_tick, tick)
         except StoreError:
             deliver.pages_unstored(waiting)
-            for _ in range(100):
+            for _ in range(600):
                 if len(hook.taken) > at - first:
                     break
                 await asyncio.sleep(0.05)

@@ -200,15 +200,17 @@ class Sidecar:
         self._note()
 
     async def sees(self, true: Callable[[], bool], what: str) -> None:
-        """Wait for what delivery does, whose short waits are by the clock; a few seconds of it at most."""
+        """Wait for what delivery does, whose short waits are by the clock; a few seconds of it at most.
+
+        Its sockets and threads have as much real time beyond that as they need.
+        """
         for _ in range(30):
             for _ in range(20):
                 if true():
                     return
                 await asyncio.sleep(0.003)
             await self.clock.advance(0.1)
-        msg = f"waited in vain for {what}"
-        raise AssertionError(msg)
+        await until(true, what=what)
 
     async def post(self, path: str, body: bytes) -> int:
         """One request of OTLP; its status, and in `retry_after_s` what it was told to wait."""

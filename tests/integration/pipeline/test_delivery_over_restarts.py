@@ -25,6 +25,7 @@ from sentinel.storage.sqlite import Store, StoreConfig
 from tests.support.alertmanager_server import alertmanager_server, collector
 from tests.support.incident_blocks import block_of
 from tests.support.outbox import firing, resolved
+from tests.support.real_delivery import until
 from tests.support.surroundings import make_surroundings
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
@@ -94,8 +95,5 @@ async def test_a_page_outlives_the_sidecar_and_the_alertmanager(tmp_path: Path) 
             await asyncio.sleep(0.5)
         server.start()
         async with life(store, server.url):
-            for _ in range(400):
-                if hook.alerts("resolved"):
-                    break
-                await asyncio.sleep(0.05)
+            await until(lambda: bool(hook.alerts("resolved")), what="the resolve")
         assert [alert["status"] for alert in hook.alerts()] == ["firing", "resolved"]

@@ -49,7 +49,7 @@ def start(
     )
 
 
-def read_line(process: subprocess.Popen[bytes], timeout_s: float = 20.0) -> bytes:
+def read_line(process: subprocess.Popen[bytes], timeout_s: float = 60.0) -> bytes:
     assert process.stdout is not None
     ready, _, _ = select.select([process.stdout], [], [], timeout_s)
     assert ready, "the process said nothing"
