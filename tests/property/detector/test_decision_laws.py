@@ -118,6 +118,23 @@ def test_one_window_at_a_time_is_a_split_like_any_other() -> None:
     assert events(whole)[0]
 
 
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("at", [[1, 2, 7, 2179, 2461], [359, 360, 1111, 2300]])
+def test_longer_horizons_are_the_same_in_any_split(at: list[int]) -> None:
+    """Windows of ten seconds for so long that all horizons are judged; their edges lie within and between the pieces."""
+    block = history(5, window_count=2520, series_count=SERIES, step_ns=10_000_000_000)
+    whole, whole_state = decided(block, [], PLAIN)
+    parts, parts_state = decided(block, at, PLAIN, reload=True)
+    assert columns(parts) == columns(whole)
+    assert repr(events(parts)) == repr(events(whole))
+    assert parts_state.to_bytes() == whole_state.to_bytes()
+    value, _, _, lower, upper, score = whole_state.detector.horizon_verdict.swapaxes(0, 1)
+    known = np.isfinite(score)
+    assert known.any(axis=1).all()
+    outside = (value > upper) | (value < lower)
+    assert np.array_equal(outside[known], score[known] >= 1)
+
+
 @settings(max_examples=15, deadline=None)
 @given(seed=st.integers(0, 2**16), cut=st.integers(1, WINDOWS - 1))
 def test_what_comes_later_changes_nothing(seed: int, cut: int) -> None:
