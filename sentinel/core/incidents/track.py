@@ -86,7 +86,10 @@ def track(
     if (
         state.layout is None
         or state.layout.guards != settings.guards
-        or not np.array_equal(state.layout.series, block.series)
+        or not (
+            state.layout.series is block.series
+            or np.array_equal(state.layout.series, block.series)
+        )
     ):
         layout = layout_of(block.series, block.kind, keys, settings.guards)
         state = aligned(state, layout)
@@ -115,7 +118,7 @@ def track(
         pages=tuple(made.pages),
         frozen=_frozen(state, block.series, settings),
         returned=block.series[made.returned],
-        settled=np.unique(np.array(made.settled, dtype=np.int64)),
+        settled=np.array(sorted(set(made.settled)), dtype=np.int64),
     )
 
 

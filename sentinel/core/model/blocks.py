@@ -117,6 +117,8 @@ class WindowBlock:
 
     def windows(self, first: int, last: int) -> WindowBlock:
         """The windows `[first, last)` as a block of their own; arrays are views, not copies."""
+        if first == 0 and last >= len(self.value):
+            return self
         return WindowBlock(
             start_ns=self.start_ns + first * self.step_ns,
             step_ns=self.step_ns,
@@ -173,6 +175,8 @@ class ExpectationBlock:
 
     def windows(self, first: int, last: int) -> ExpectationBlock:
         """The windows `[first, last)` as a block of their own; the arrays are views, not copies."""
+        if first == 0 and last >= len(self.expected):
+            return self
         return ExpectationBlock(
             start_ns=self.start_ns + first * self.step_ns,
             step_ns=self.step_ns,
@@ -214,6 +218,8 @@ class VerdictBlock:
 
     def windows(self, first: int, last: int) -> VerdictBlock:
         """The windows `[first, last)` as a block of their own; arrays are views, not copies."""
+        if first == 0 and last >= len(self.score):
+            return self
         return VerdictBlock(
             start_ns=self.start_ns + first * self.step_ns,
             step_ns=self.step_ns,

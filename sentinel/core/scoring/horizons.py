@@ -292,7 +292,9 @@ class _Run:
         half_life_s = settings.horizon_half_lives_s[horizon]
         gain = np.float32(1 - 0.5 ** (HORIZONS_S[horizon] / half_life_s))
         reach = np.float32(settings.level_clip) * limit
-        step = np.clip(step, -reach, reach) * gain
+        np.maximum(step, -reach, out=step)
+        np.minimum(step, reach, out=step)
+        step *= gain
         follows = there if self._held is None else there & ~self._held
         level = self._level[horizon]
         fresh = np.isnan(level) & np.isfinite(residual)

@@ -76,7 +76,8 @@ def learn(
     follow_shifted(state, scored.residual[take], scored.held, settings=settings)
     state.level[:] = scored.level[window_count - 1]
     last = scored.statistic[window_count - 1]
-    np.clip(last, -_STATISTIC_MAX, _STATISTIC_MAX, out=state.previous)
+    np.maximum(last, -_STATISTIC_MAX, out=state.previous)
+    np.minimum(state.previous, _STATISTIC_MAX, out=state.previous)
     keep_recent(state, scored.residual[take], scored.still, first_window=first_window)
     state.next_ns = start_ns + window_count * state.step_ns
     if facts.borrowing:
@@ -133,7 +134,8 @@ def _add_deviations(
 
 def _add_moments(state: DetectorState, facts: Hourly, value: _Halves) -> None:
     there = np.isfinite(value)
-    bounded = np.clip(value, -_VALUE_MAX, _VALUE_MAX)
+    bounded = np.maximum(value, -_VALUE_MAX)
+    np.minimum(bounded, _VALUE_MAX, out=bounded)
     shift = bounded - facts.mean
     magnitude = np.abs(bounded, out=bounded)
     if np.count_nonzero(there) < there.size:

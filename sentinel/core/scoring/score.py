@@ -97,7 +97,8 @@ def score(
         exact = value.astype(np.float64)
         exact -= profile
         residual = exact.astype(np.float32)
-        np.clip(residual, -_RESIDUAL_MAX, _RESIDUAL_MAX, out=residual)
+        np.maximum(residual, -_RESIDUAL_MAX, out=residual)
+        np.minimum(residual, _RESIDUAL_MAX, out=residual)
         usual = profile.astype(np.float32)
         taught = residual if standing is None else np.where(standing, _NAN, residual)
         rows, lagged = recent_rows(state, taught, still)
@@ -179,7 +180,9 @@ def _levels(
     level = state.level
     for row in range(len(lagged)):
         step = lagged[row] - level
-        np.clip(step, -limit, limit, out=step)
+        # Two comparisons: numpy clips at columns of limits several times slower.
+        np.maximum(step, -limit, out=step)
+        np.minimum(step, limit, out=step)
         step *= gain
         unknown = np.isnan(step)
         if held is not None or np.count_nonzero(unknown):
