@@ -17,6 +17,7 @@ from sentinel.app.calendars import CalendarError
 from sentinel.cli.options import add_output, unreadable
 from sentinel.cli.preview_calendar import add_calendar_options, calendar_of
 from sentinel.cli.preview_files import UNREADABLE, WRONG, read_past
+from sentinel.cli.preview_stops import stops_table
 from sentinel.cli.preview_table import closing, direction_of, summary, table
 from sentinel.core.baseline import Model, fit_fourier_or_profile, fit_profile
 from sentinel.core.model import Kind
@@ -26,6 +27,7 @@ from sentinel.pipeline.replay import (
     PlainSeries,
     Replayed,
     ReplayedPage,
+    ReplayedStop,
     replay,
     replay_settings,
 )
@@ -77,6 +79,11 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help="also print the reminders of incidents that stay open",
     )
     parser.add_argument(
+        "--gates",
+        action="store_true",
+        help="also print what stood out and was not told, and the first gate that stopped it",
+    )
+    parser.add_argument(
         "--model",
         choices=[str(model) for model in _FITS],
         default=str(Model.PROFILE),
@@ -115,7 +122,13 @@ def run(args: argparse.Namespace) -> int:
             _say(f"{name}: not judged: {_why_not_judged(past.series[name])}")
     if past.series or args.output != "table":
         days = {name: _hours_of(one) / 24 for name, one in past.series.items()}
-        _print(replayed, days, output=args.output, with_reminders=args.reminders)
+        _print(
+            replayed,
+            days,
+            output=args.output,
+            with_reminders=args.reminders,
+            with_gates=args.gates,
+        )
     return past.code
 
 
@@ -136,14 +149,21 @@ def _say(sentence: str) -> None:
 
 
 def _print(
-    replayed: Replayed, days: Mapping[str, float], *, output: str, with_reminders: bool
+    replayed: Replayed,
+    days: Mapping[str, float],
+    *,
+    output: str,
+    with_reminders: bool,
+    with_gates: bool,
 ) -> None:
     pages = [page for page in replayed.pages if with_reminders or not page.is_reminder]
+    stops = replayed.stops if with_gates else []
+    documents = [*map(_document, pages), *map(_document_of_stop, stops)]
     if output == "ndjson":
-        for page in pages:
-            print(json.dumps(_document(page), allow_nan=False))
+        for document in documents:
+            print(json.dumps(document, allow_nan=False))
     elif output == "json":
-        print(json.dumps([_document(page) for page in pages], indent=1, allow_nan=False))
+        print(json.dumps(documents, indent=1, allow_nan=False))
     else:
         columns = _columns()
         for line in table(pages, columns=columns):
@@ -155,6 +175,13 @@ def _print(
         )
         for line in summary(replayed.pages, days=days, columns=columns):
             print(line)
+        if with_gates:
+            for line in stops_table(stops, columns=columns):
+                print(line)
+    if replayed.stops_dropped_count and with_gates:
+        _say(
+            f"{replayed.stops_dropped_count} more stood out and were not told; they are not listed"
+        )
 
 
 def _columns() -> int | None:
@@ -171,13 +198,33 @@ def _document(page: ReplayedPage) -> dict[str, object]:
         "end": _seconds(page.end_s),
         "score": round(page.score, 4),
         "direction": direction_of(page),
-        "expected": None if math.isnan(page.expected) else page.expected,
+        "expected": _finite(page.expected),
         "value": page.value,
         "severity": page.severity.value,
         "reason": page.reason.value,
         "kind": page.kind.value,
         "horizon_s": page.horizon_s,
+        "factors": page.factors,
     }
+
+
+def _document_of_stop(stop: ReplayedStop) -> dict[str, object]:
+    return {
+        "series": stop.series,
+        "start": _seconds(stop.start_s),
+        "end": _seconds(stop.end_s),
+        "gate": stop.gate.name.lower(),
+        "words": stop.words,
+        "score": _finite(round(stop.score, 4)),
+        "direction": direction_of(stop),
+        "expected": _finite(stop.expected),
+        "value": _finite(stop.value),
+        "would_pass": _finite(stop.edge),
+    }
+
+
+def _finite(number: float) -> float | None:
+    return number if math.isfinite(number) else None
 
 
 def _seconds(instant_s: float) -> int | float:

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 from sentinel.core.incidents.text import cut_middle, score_told
 from sentinel.core.model import PageReason, Severity
-from sentinel.pipeline.replay import ReplayedPage
+from sentinel.pipeline.replay import ReplayedPage, ReplayedStop
 from sentinel.runtime.config_text import printable
 
 _SERIES_CHARACTERS_MIN = 10
@@ -32,7 +32,8 @@ def table(pages: Sequence[ReplayedPage], *, columns: int | None) -> list[str]:
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     names = ["series", *(printable(page.series) for page in pages)]
     return [
-        _beside(_joined(row, widths), name, columns) for row, name in zip(rows, names, strict=True)
+        named_beside(joined_cells(row, widths), name, columns)
+        for row, name in zip(rows, names, strict=True)
     ]
 
 
@@ -52,7 +53,7 @@ def summary(
             told.setdefault(page.series, Counter())[page.severity] += 1
     ranked = sorted(told, key=lambda name: (-told[name][Severity.PAGE], -told[name].total(), name))
     lines = [
-        _beside(_told(told[name], days[name]), printable(name), columns)
+        named_beside(_told(told[name], days[name]), printable(name), columns)
         for name in ranked[:_SUMMARY_ROWS_MAX]
     ]
     left_out = len(ranked) - _SUMMARY_ROWS_MAX
@@ -89,7 +90,7 @@ def closing(pages: Sequence[ReplayedPage], *, shows_all: bool) -> str:
     return sentence
 
 
-def direction_of(page: ReplayedPage) -> str:
+def direction_of(page: ReplayedPage | ReplayedStop) -> str:
     """Which way the value went."""
     return "up" if page.direction > 0 else "down"
 
@@ -99,20 +100,21 @@ def _cells(page: ReplayedPage) -> tuple[str, ...]:
         f"{datetime.fromtimestamp(page.start_s, tz=UTC):%Y-%m-%d %H:%M}",
         f"{(page.end_s - page.start_s) / 60:.0f}",
         score_told(page.score),
-        _number(page.value, beside=page.expected),
-        _number(page.expected, beside=page.value),
+        number_told(page.value, beside=page.expected),
+        number_told(page.expected, beside=page.value),
         _what(page),
     )
 
 
-def _joined(cells: Sequence[str], widths: Sequence[int]) -> str:
+def joined_cells(cells: Sequence[str], widths: Sequence[int]) -> str:
+    """A row of a table of six columns; the first and the last are words."""
     return "  ".join(
         f"{cell:<{width}}" if at in _LEFT_ALIGNED else f"{cell:>{width}}"
         for at, (cell, width) in enumerate(zip(cells, widths, strict=True))
     )
 
 
-def _beside(text: str, name: str, columns: int | None) -> str:
+def named_beside(text: str, name: str, columns: int | None) -> str:
     """A name behind its figures, cut in its middle where the width asks for it: names of one file begin alike."""
     if columns is not None:
         name = cut_middle(name, max(columns - len(text) - 2, _SERIES_CHARACTERS_MIN))
@@ -132,7 +134,8 @@ def _what(page: ReplayedPage) -> str:
     return f"{what}, {page.horizon_s // 60} min" if page.horizon_s else what
 
 
-def _number(number: float, *, beside: float) -> str:
+def number_told(number: float, *, beside: float) -> str:
+    """A number to three digits; a remainder of arithmetic beside its neighbour is 0, what is unknown "-"."""
     if math.isnan(number):
         return "-"
     # A neighbour that is not a number compares with nothing.

@@ -12,13 +12,13 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sentinel.core.baseline import Profile
-from sentinel.core.incidents import Attach, IncidentSettings, TrackerState, track
+from sentinel.core.incidents import Attach, IncidentSettings, Stopped, TrackerState, track
 from sentinel.core.incidents import from_bytes as tracker_from_bytes
 from sentinel.core.incidents import set_back as put_tracker_back
 from sentinel.core.incidents import to_bytes as tracker_to_bytes
@@ -29,6 +29,7 @@ from sentinel.core.model import (
     SeriesKey,
     Transition,
     VerdictBlock,
+    View,
     WindowBlock,
 )
 from sentinel.core.scoring import (
@@ -247,7 +248,8 @@ def decide(
         )
         raw, foreseen = block.windows(at, at + count), expectation.windows(at, at + count)
         far = look_far(detector, raw, foreseen, frozen=frozen, settings=settings.scoring)
-        pressed = pressing(scored.verdicts, far)
+        pressed = pressing(_with_gathered(scored.verdicts, raw), far)
+        stopped: list[tuple[int, Stopped]] = []
         taken, before = 0, frozen
         settled = returned = np.zeros(0, np.int64)
         while (
@@ -270,6 +272,7 @@ def decide(
             settled, returned = tracked.settled, tracked.returned
             transitions.extend(tracked.transitions)
             pages.extend(tracked.pages)
+            stopped.extend((taken, one) for one in tracked.stopped)
             taken += stride
         if taken < count:
             far = look_far(
@@ -287,7 +290,7 @@ def decide(
             adopt_level(detector, settled)
         if returned.size:
             hasten_back(detector, returned, scored.residual[taken - 1])
-        verdicts.append(scored.verdicts.windows(0, taken))
+        verdicts.append(_with_grounds(scored.verdicts, pressed, stopped).windows(0, taken))
         at += taken
     return Decision(
         state=DecisionState(
@@ -326,6 +329,30 @@ def _stride(
     return int(strange[0]) + 1 if strange.size else len(verdicts.score) - first
 
 
+def _with_gathered(verdicts: VerdictBlock, raw: WindowBlock) -> VerdictBlock:
+    """The verdicts with `View.GATHERED` where a strange share was judged together with calls of earlier windows."""
+    if verdicts.views is None or verdicts.weight is raw.weight:
+        return verdicts
+    gathered = (verdicts.weight != raw.weight) & (verdicts.views > 0)
+    return replace(
+        verdicts, views=np.where(gathered, verdicts.views | int(View.GATHERED), verdicts.views)
+    )
+
+
+def _with_grounds(
+    verdicts: VerdictBlock, pressed: VerdictBlock, stopped: Sequence[tuple[int, Stopped]]
+) -> VerdictBlock:
+    """The verdicts of single windows with all that agreed, and with what stopped those that stood out."""
+    gate = pressed.gate
+    if stopped:
+        gate = pressed.gates_or_none.copy()
+        for first, one in stopped:
+            gate[first + one.row, one.column] = one.gate
+    if gate is verdicts.gate and pressed.views is verdicts.views:
+        return verdicts
+    return replace(verdicts, gate=gate, views=pressed.views)
+
+
 def _joined(parts: list[VerdictBlock]) -> VerdictBlock:
     if len(parts) == 1:
         return parts[0]
@@ -342,4 +369,10 @@ def _joined(parts: list[VerdictBlock]) -> VerdictBlock:
         upper=np.concatenate([part.upper for part in parts]),
         direction=np.concatenate([part.direction for part in parts]),
         reason=np.concatenate([part.reason for part in parts]),
+        views=None
+        if all(part.views is None for part in parts)
+        else np.concatenate([part.views_or_none for part in parts]),
+        gate=None
+        if all(part.gate is None for part in parts)
+        else np.concatenate([part.gates_or_none for part in parts]),
     )

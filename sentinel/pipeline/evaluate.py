@@ -25,9 +25,7 @@ from sentinel.core.model import (
     Incident,
     IncidentKind,
     Page,
-    Reason,
     SeriesKey,
-    TransitionKind,
     VerdictBlock,
     WindowBlock,
 )
@@ -35,6 +33,7 @@ from sentinel.core.series import ClosedWindow, ClosedWindows, to_block
 from sentinel.errors import StoreError, StoreFullError
 from sentinel.pipeline.accepting import Accepting
 from sentinel.pipeline.deciding import Deciding, FitSource, LiveSeries, StoreThread
+from sentinel.pipeline.decision_metrics import count_decision
 from sentinel.pipeline.incident_log import IncidentLog
 from sentinel.pipeline.resume import resume
 from sentinel.ports import Snapshot, Tick
@@ -381,16 +380,7 @@ class Evaluate:
             block=block, verdicts=decision.verdicts, keys=keys, horizons=decision.horizons
         )
         metrics = self._surroundings.metrics
-        metrics.count("sentinel_ticks_total")
-        counts = np.bincount(decision.verdicts.reason[0], minlength=len(Reason))
-        for reason in Reason:
-            metrics.set("sentinel_series_state", int(counts[reason]), state=reason.name.lower())
-        for transition in decision.transitions:
-            incident = transition.incident
-            if transition.kind is TransitionKind.OPENED:
-                metrics.count(
-                    "sentinel_incidents_total", kind=incident.kind, severity=incident.severity
-                )
+        count_decision(metrics, decision)
         for severity, count in self._open_counts().items():
             metrics.set("sentinel_incidents_open", count, severity=severity)
 

@@ -14,11 +14,13 @@ import numpy as np
 
 from sentinel.core.baseline import Calendar, Profile, fit_profile, quarantined
 from sentinel.core.decide import DecisionSettings, decide, new_decision_state
-from sentinel.core.incidents import IncidentSettings, primary
+from sentinel.core.incidents import IncidentSettings, factors_of, gate_words, primary
 from sentinel.core.incidents.text import possible
 from sentinel.core.model import (
+    Gate,
     IncidentKind,
     Kind,
+    Member,
     PageReason,
     Reason,
     SeriesKey,
@@ -38,9 +40,20 @@ from sentinel.pipeline.replay_grid import (
     kind_of,
     on_grid,
 )
+from sentinel.pipeline.replay_stops import StopLog
 from sentinel.pipeline.seasons import CausalSeasons
 
-__all__ = ["PlainSeries", "Replayed", "ReplayedPage", "replay", "replay_settings"]
+__all__ = [
+    "PlainSeries",
+    "Replayed",
+    "ReplayedPage",
+    "ReplayedStop",
+    "replay",
+    "replay_settings",
+]
+
+_STOPS_MAX = 100_000
+"""More are counted and not kept."""
 
 _REASON_OF = {
     TransitionKind.OPENED: PageReason.OPENED,
@@ -63,6 +76,7 @@ class ReplayedPage:
         reason: opened, worsened or reminder.
         kind: anomaly or guard.
         horizon_s: length of the horizon whose mean the value is, 0 for a window of the series.
+        factors: how far it is from what was expected, and what agrees; in words.
     """
 
     series: str
@@ -76,11 +90,37 @@ class ReplayedPage:
     reason: PageReason
     kind: IncidentKind
     horizon_s: int = 0
+    factors: str = ""
 
     @property
     def is_reminder(self) -> bool:
         """Whether it tells nothing that was not told before."""
         return self.reason is PageReason.REMINDER
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplayedStop:
+    """An excursion that stood out and of which nobody would have been told.
+
+    Attributes:
+        series: name of the series.
+        start_s, end_s: instants of its first and its last sample that stood out (Unix seconds).
+        gate: the first that stopped it.
+        score, direction, expected, value: of its strangest window; direction is +1 or -1.
+        edge: of the band on its side: beyond it the window would have passed; NaN where that is not known.
+        words: all of that in a sentence.
+    """
+
+    series: str
+    start_s: float
+    end_s: float
+    gate: Gate
+    score: float
+    direction: int
+    expected: float
+    value: float
+    edge: float
+    words: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,10 +130,14 @@ class Replayed:
     Attributes:
         pages: by series in the order given, then by time.
         scored_count: windows of each series that had a score; one without any was not judged at all.
+        stops: what stood out and was not told, by series and time.
+        stops_dropped_count: how many of those there were more than are kept.
     """
 
     pages: list[ReplayedPage]
     scored_count: dict[str, int]
+    stops: list[ReplayedStop]
+    stops_dropped_count: int = 0
 
 
 def replay_settings(scoring: ScoringSettings) -> DecisionSettings:
@@ -122,6 +166,8 @@ def replay(
     given = list(series)
     scored_count = {one.name: 0 for one in given}
     pages: dict[str, list[ReplayedPage]] = {one.name: [] for one in given}
+    stops: list[ReplayedStop] = []
+    dropped_count = 0
     by_step: dict[int, dict[tuple[bool, str], list[PlainSeries]]] = {}
     keeps_dates = calendar is not None
     for one in given:
@@ -131,12 +177,21 @@ def replay(
     for step_ns, groups in by_step.items():
         services = [on_grid(group, step_ns, keeps_dates=keeps_dates) for group in groups.values()]
         for batch in batches(services):
-            found = _replay_batch(batch, step_ns, kind, settings, fit, calendar, scored_count)
+            log = StopLog(
+                hold_windows=settings.incidents.hold_of(step_ns) // step_ns,
+                runs_max=_STOPS_MAX - len(stops),
+            )
+            found = _replay_batch(batch, step_ns, kind, settings, fit, calendar, scored_count, log)
             for page in found:
                 pages[page.series].append(page)
+            stops.extend(_stops_of(log, batch, step_ns, kind))
+            dropped_count += log.dropped_count
+    order = {one.name: at for at, one in enumerate(given)}
     return Replayed(
         pages=[page for own in pages.values() for page in sorted(own, key=lambda p: p.start_s)],
         scored_count=scored_count,
+        stops=sorted(stops, key=lambda stop: (order[stop.series], stop.start_s)),
+        stops_dropped_count=dropped_count,
     )
 
 
@@ -148,6 +203,7 @@ def _replay_batch(
     fit: Callable[..., Profile],
     calendar: Calendar | None,
     scored_count: dict[str, int],
+    log: StopLog,
 ) -> Iterator[ReplayedPage]:
     """The messages of some services; how many windows of each series had a score goes into `scored_count`."""
     owned = [(at, line) for at, service in enumerate(batch) for line in service.lines]
@@ -178,13 +234,14 @@ def _replay_batch(
         decision = decide(state, windows, profile=profile, keys=keys, settings=settings)
         state = decision.state
         transitions.extend(decision.transitions)
+        log.note(decision.verdicts)
         scored += np.count_nonzero(decision.verdicts.reason == int(Reason.SCORED), axis=0)
     for line, count in zip(lines, scored.tolist(), strict=True):
         scored_count[line.series.name] = count
     line_of = dict(enumerate(lines, start=1))
     for at, service in enumerate(batch):
         own = [change for change in transitions if change.incident.group == str(at)]
-        yield from _pages_of(own, service, line_of, step_ns)
+        yield from _pages_of(own, service, line_of, step_ns, settings.incidents)
 
 
 def _key(line: Line, *, service: str, kind: Kind) -> SeriesKey:
@@ -202,7 +259,11 @@ def _without_guards(settings: DecisionSettings) -> DecisionSettings:
 
 
 def _pages_of(
-    transitions: Sequence[Transition], service: Service, line_of: dict[int, Line], step_ns: int
+    transitions: Sequence[Transition],
+    service: Service,
+    line_of: dict[int, Line],
+    step_ns: int,
+    settings: IncidentSettings,
 ) -> Iterator[ReplayedPage]:
     resolved = {
         change.incident.incident_id: change.at_ns // step_ns
@@ -231,4 +292,31 @@ def _pages_of(
             severity=change.incident.severity,
             reason=reason,
             kind=change.incident.kind,
+            factors=factors_of(_at_true_time(member, line, step_ns), settings),
+        )
+
+
+def _at_true_time(member: Member, line: Line, step_ns: int) -> Member:
+    """The member with the instant of its strangest window; dates on the grid are shifted by whole days."""
+    peak_s = line.instant_s((member.peak_ns or member.first_ns) // step_ns, step_ns)
+    return replace(member, peak_ns=round(peak_s * 1e9))
+
+
+def _stops_of(
+    log: StopLog, batch: Sequence[Service], step_ns: int, kind: Kind
+) -> Iterator[ReplayedStop]:
+    lines = [line for service in batch for line in service.lines]
+    for run in log.close():
+        line = lines[run.column]
+        yield ReplayedStop(
+            series=line.series.name,
+            start_s=line.instant_s(run.first_window, step_ns),
+            end_s=line.instant_s(run.last_window, step_ns),
+            gate=run.gate,
+            score=run.score,
+            direction=run.direction,
+            expected=run.expected,
+            value=run.value,
+            edge=run.edge,
+            words=gate_words(run.gate, edge=run.edge, key=_key(line, service="", kind=kind)),
         )

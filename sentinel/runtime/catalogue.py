@@ -171,6 +171,12 @@ CATALOGUE: tuple[MetricSpec, ...] = (
         _G, "sentinel_evaluation_lag_seconds", "Now minus the end of the last evaluated window."
     ),
     _metric(_G, "sentinel_series_state", "Series by state of their verdict.", "state"),
+    _metric(
+        _C,
+        "sentinel_stopped_windows_total",
+        "Windows that stood out and of which nobody was told, by the first gate that stopped them.",
+        "gate",
+    ),
     _metric(_G, "sentinel_incidents_open", "Incidents now open.", "severity"),
     _metric(_C, "sentinel_incidents_total", "Incidents opened.", "kind", "severity"),
     _metric(_C, "sentinel_pages_total", "Pages decided, by reason.", "reason"),

@@ -11,7 +11,7 @@ import numpy as np
 from aiohttp import web
 from numpy.typing import NDArray
 
-from sentinel.core.incidents import IncidentSettings, page_of, primary
+from sentinel.core.incidents import IncidentSettings, factors_of, page_of, primary
 from sentinel.core.model import Incident, Kind, Member, PageReason, Reason
 from sentinel.ports import Clock
 from sentinel.runtime.http import Handler
@@ -245,6 +245,7 @@ def _member(member: Member) -> dict[str, object]:
         "lower": _finite(member.lower),
         "upper": _finite(member.upper),
         "why": member.why,
+        "factors": factors_of(member, _IN_UTC),
     }
 
 

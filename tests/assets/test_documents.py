@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from sentinel.core.model import Reason
+from sentinel.core.model import Gate, Reason
 from sentinel.web.index_page import PAGES
 
 ROOT = Path(__file__).parents[2]
@@ -62,6 +62,13 @@ def test_every_reason_of_a_verdict_is_explained() -> None:
     """`no_scale` was on the page of series and in no document."""
     rows = re.findall(r"(?m)^\| `([a-z_]+)` \|", (ROOT / "docs/components/web.md").read_text())
     assert sorted(rows) == sorted(reason.name.lower() for reason in Reason)
+
+
+def test_every_gate_is_explained_in_the_order_in_which_they_act() -> None:
+    rows = re.findall(
+        r"(?m)^\| `([a-z_]+)` \|", (ROOT / "docs/components/verdicts.md").read_text()
+    )
+    assert rows == [gate.name.lower() for gate in Gate if gate is not Gate.NONE]
 
 
 def test_every_page_of_the_index_is_documented() -> None:

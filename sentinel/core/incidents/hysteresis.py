@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
-from sentinel.core.model import Member, SeriesKey
+from sentinel.core.model import Member, SeriesKey, View
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +26,7 @@ class Sighting:
         value, expected, lower, upper, weight: of the window; NaN where unknown.
         why: the guard's clause, or "".
         horizon_s: length of the horizon whose mean it is, 0 for the window itself.
+        views: what agrees that it is strange.
     """
 
     series_id: int
@@ -42,6 +43,7 @@ class Sighting:
     weight: float
     why: str = ""
     horizon_s: int = 0
+    views: View = View.NONE
 
 
 def joined(sighting: Sighting) -> Member:
@@ -60,6 +62,8 @@ def joined(sighting: Sighting) -> Member:
         weight=sighting.weight,
         why=sighting.why,
         horizon_s=sighting.horizon_s,
+        views=sighting.views,
+        peak_ns=sighting.start_ns,
     )
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from sentinel.core.incidents.factors import factors_of
 from sentinel.core.incidents.identity import ALERT_NAMES, alert_labels, page_id_of
 from sentinel.core.incidents.settings import IncidentSettings
 from sentinel.core.incidents.text import (
@@ -83,7 +84,7 @@ def page_of(
                 "incident": incident.incident_id,
                 "since": _time(incident.opened_ns, settings),
                 "runbook_url": runbook_url(ALERT_NAMES[incident.kind], settings),
-                **_measured(incident),
+                **_measured(incident, settings),
                 **_evidence(incident, settings),
                 "next": "\n".join(_next_steps(incident, settings)),
             }
@@ -252,6 +253,8 @@ def _description(
     others = [member for member in incident.members if member is not main]
     if main is not None and main.why and not math.isnan(main.expected):
         parts.append(main.why[:1].upper() + main.why[1:])
+    if main is not None and (factors := factors_of(main, settings)):
+        parts.append(factors[:1].upper() + factors[1:] + ".")
     parts.extend(
         f"Also: {_symptom(member, past=past)}: {_against(member, past=past)}{_guard_of(member)}"
         for member in others[:_LISTED_MEMBERS_MAX]
@@ -296,7 +299,7 @@ def _moved_first(incident: Incident, settings: IncidentSettings) -> str:
     return "No clear first mover."
 
 
-def _measured(incident: Incident) -> dict[str, str]:
+def _measured(incident: Incident, settings: IncidentSettings) -> dict[str, str]:
     member = primary(incident)
     if member is None:
         return {}
@@ -305,6 +308,7 @@ def _measured(incident: Incident) -> dict[str, str]:
         "value": quantity(member.value, member.key),
         "expected": f"{expected}{_band(member)}" if expected else "",
         "score": score_told(member.peak_score),
+        "factors": factors_of(member, settings),
     }
 
 

@@ -30,6 +30,7 @@ from sentinel.core.model import (
     Member,
     SeriesKey,
     Severity,
+    View,
 )
 
 _FORMAT = 3
@@ -322,13 +323,17 @@ def _plain(value: Member | Sighting) -> dict[str, Any]:
         content = getattr(value, field_.name)
         if field_.name in _FLOATS:
             content = float(content).hex()
+        elif field_.name == "views":
+            content = int(content)
         plain[field_.name] = list(content) if field_.name == "key" else content
     return plain
 
 
 def _fields(plain: dict[str, Any]) -> dict[str, Any]:
     """The fields that `_plain` wrote."""
-    content = {
+    content: dict[str, Any] = {
         name: float.fromhex(text) if name in _FLOATS else text for name, text in plain.items()
     }
-    return {**content, "key": SeriesKey(*plain["key"])}
+    # What an earlier version wrote has no views.
+    views = View(content.get("views", 0))
+    return {**content, "key": SeriesKey(*plain["key"]), "views": views}

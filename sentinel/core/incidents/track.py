@@ -22,15 +22,18 @@ from sentinel.core.incidents.paging import Attach, Moved, page_window
 from sentinel.core.incidents.settings import IncidentSettings
 from sentinel.core.incidents.settling import broke_limit, released, settled
 from sentinel.core.incidents.state import TrackerState, aligned
+from sentinel.core.incidents.stopped import Stopped, untold
 from sentinel.core.incidents.stops import Thought
 from sentinel.core.incidents.tickets import hold_unheard, open_tickets
 from sentinel.core.model import (
     Acceptance,
+    Gate,
     Kind,
     Page,
     SeriesKey,
     Transition,
     VerdictBlock,
+    View,
     WindowBlock,
 )
 
@@ -47,6 +50,7 @@ class Tracked:
         returned: int64[...], ids of the series that came back to what is usual in the last window, though what was
             expected of them had followed a change.
         settled: int64[...], ids of the series whose level is the new normal from the next window on.
+        stopped: strange windows of which nobody was told.
     """
 
     state: TrackerState
@@ -55,6 +59,7 @@ class Tracked:
     frozen: NDArray[np.bool_]
     returned: NDArray[np.int64]
     settled: NDArray[np.int64]
+    stopped: tuple[Stopped, ...]
 
 
 def track(
@@ -119,6 +124,7 @@ def track(
         frozen=_frozen(state, block.series, settings),
         returned=block.series[made.returned],
         settled=np.array(sorted(set(made.settled)), dtype=np.int64),
+        stopped=tuple(made.stopped),
     )
 
 
@@ -130,6 +136,7 @@ class _Made:
     pages: list[Page] = field(default_factory=list)
     settled: list[int] = field(default_factory=list)
     returned: list[int] = field(default_factory=list)
+    stopped: list[Stopped] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -193,7 +200,7 @@ class _Window:
         at, key = self.at, self.layout.keys[column]
         score = float(self.verdicts.score[at, column])
         direction = int(self.verdicts.direction[at, column])
-        horizon_s = self.verdicts.horizon_s
+        horizon_s, views = self.verdicts.horizon_s, self.verdicts.views
         return Sighting(
             series_id=int(self.block.series[column]),
             key=key,
@@ -209,6 +216,7 @@ class _Window:
             weight=float(self.verdicts.weight[at, column]),
             why="" if trip is None else trip.why,
             horizon_s=0 if horizon_s is None else int(horizon_s[at, column]),
+            views=View.NONE if views is None else View(int(views[at, column])),
         )
 
 
@@ -251,7 +259,10 @@ def _step(
             strange.append(column)
         elif window.returns(column):
             made.returned.append(column)
-        elif not (column in owing and window.rises(column)):
+            made.stopped.append(Stopped(at, column, Gate.USUAL_AGAIN))
+        elif column in owing and window.rises(column):
+            made.stopped.append(Stopped(at, column, Gate.OWED))
+        else:
             strange.append(column)
     sightings, pending = _sightings(state, window, strange, trips, unheard_before, settings)
     entries, moved = _placed(state, window, sightings, watched, settings)
@@ -280,6 +291,7 @@ def _step(
     )
     made.transitions.extend(happened)
     made.pages.extend(pages)
+    made.stopped.extend(untold(strange, layout, state, pages, at=at))
     return state
 
 

@@ -8,6 +8,7 @@ from sentinel.core.model.blocks import (
     VerdictBlock,
     WindowBlock,
 )
+from sentinel.core.model.grounds import HORIZON_VIEWS, Gate, View
 from sentinel.core.model.incidents import (
     BY_LENGTH_MAX,
     SOURCE_KINDS,
@@ -53,6 +54,7 @@ from sentinel.core.model.series import (
 
 __all__ = [
     "BY_LENGTH_MAX",
+    "HORIZON_VIEWS",
     "LATE_WEIGHT",
     "OVERFLOW",
     "SIGNAL_ERRORS",
@@ -66,6 +68,7 @@ __all__ = [
     "Exemplar",
     "ExpectationBlock",
     "FirstMover",
+    "Gate",
     "HistogramBlock",
     "Incident",
     "IncidentKind",
@@ -92,6 +95,7 @@ __all__ = [
     "Transition",
     "TransitionKind",
     "VerdictBlock",
+    "View",
     "WindowBlock",
     "kind_of_signal",
 ]

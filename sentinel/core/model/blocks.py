@@ -201,6 +201,8 @@ class VerdictBlock:
         reason: int8[T, S]; a `Reason`.
         horizon_s: int16[T, S], length of the longer horizon whose mean the other columns tell of, 0 for the window
             itself; None where no horizon stands in a window's place.
+        views: uint8[T, S], `View` bits of what agrees that a window is strange; None where none is.
+        gate: uint8[T, S], the `Gate` that stopped a window which stood out; None where none did.
     """
 
     start_ns: int
@@ -215,6 +217,18 @@ class VerdictBlock:
     direction: NDArray[np.int8]
     reason: NDArray[np.int8]
     horizon_s: NDArray[np.int16] | None = None
+    views: NDArray[np.uint8] | None = None
+    gate: NDArray[np.uint8] | None = None
+
+    @property
+    def views_or_none(self) -> NDArray[np.uint8]:
+        """`views`, `View.NONE` everywhere where it is left out."""
+        return np.zeros(self.score.shape, np.uint8) if self.views is None else self.views
+
+    @property
+    def gates_or_none(self) -> NDArray[np.uint8]:
+        """`gate`, `Gate.NONE` everywhere where it is left out."""
+        return np.zeros(self.score.shape, np.uint8) if self.gate is None else self.gate
 
     def windows(self, first: int, last: int) -> VerdictBlock:
         """The windows `[first, last)` as a block of their own; arrays are views, not copies."""
@@ -233,4 +247,6 @@ class VerdictBlock:
             direction=self.direction[first:last],
             reason=self.reason[first:last],
             horizon_s=None if self.horizon_s is None else self.horizon_s[first:last],
+            views=None if self.views is None else self.views[first:last],
+            gate=None if self.gate is None else self.gate[first:last],
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from sentinel.core.model.grounds import View
 from sentinel.core.model.series import SeriesKey
 
 BY_LENGTH_MAX = 60
@@ -95,6 +96,8 @@ class Member:
         weight: calls behind that value.
         why: one clause on what makes it strange, such as "static guard: half of the calls fail".
         horizon_s: length of the horizon whose mean the value is, 0 for a window itself.
+        views: what agreed in that window that it is strange.
+        peak_ns: start of that window; 0 where that is not known.
     """
 
     series_id: int
@@ -110,6 +113,8 @@ class Member:
     weight: float = 0.0
     why: str = ""
     horizon_s: int = 0
+    views: View = View.NONE
+    peak_ns: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

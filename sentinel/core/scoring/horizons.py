@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sentinel.core.model import ExpectationBlock, VerdictBlock, WindowBlock
+from sentinel.core.model import HORIZON_VIEWS, ExpectationBlock, VerdictBlock, WindowBlock
 from sentinel.core.scoring.band import band, possible
 from sentinel.core.scoring.counts import ratios_of_counts
 from sentinel.core.scoring.horizon_scale import first_scale
@@ -144,7 +144,16 @@ def pressing(verdicts: VerdictBlock, look: HorizonLook | None) -> VerdictBlock:
             columns["direction"][row, more] = np.where(high, 1, -1)
             horizon_s[row, more] = length_s
             reason[row, more] = 0
-    return replace(verdicts, **columns, reason=reason, horizon_s=horizon_s)
+    views, gate = verdicts.views_or_none.copy(), verdicts.gates_or_none.copy()
+    for (first, length_s, found), last in zip(look.standing, ends, strict=True):
+        high = np.where(found[0] >= found[2], 1, -1)
+        bit = np.uint8(HORIZON_VIEWS[HORIZONS_S.index(length_s)])
+        for row in range(first, last) if np.count_nonzero(found[-1] >= 1) else ():
+            agrees = (found[-1] >= 1) & (columns["score"][row] >= 1)
+            agrees &= columns["direction"][row] == high
+            views[row, agrees] |= bit
+    gate[columns["score"] >= 1] = 0
+    return replace(verdicts, **columns, reason=reason, horizon_s=horizon_s, views=views, gate=gate)
 
 
 def pass_horizons(state: DetectorState, to_ns: int) -> None:

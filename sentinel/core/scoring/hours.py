@@ -109,6 +109,7 @@ def hourly(state: DetectorState, kind: NDArray[np.int8], settings: ScoringSettin
         mean=state.mean.astype(np.float32),
         need=need,
         need_single=np.float32(state.grid.single_ratio(settings)) * need,
+        need_least=np.float32(settings.cut_scale * state.grid.base_cut(settings)),
         above_extra=np.where(above, np.float32(0), _NEVER),
         below_extra=np.where(below, np.float32(0), _NEVER),
         lowest_middle=np.where(below, -_NEVER, np.float32(-settings.ignored_fall)),

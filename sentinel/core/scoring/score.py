@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 from sentinel.core.model import ExpectationBlock, Reason, VerdictBlock, WindowBlock
 from sentinel.core.scoring.band import band, possible
 from sentinel.core.scoring.counts import ratios_of_counts
+from sentinel.core.scoring.grounds import Looked, grounds
 from sentinel.core.scoring.hours import hourly
 from sentinel.core.scoring.recents import recent_rows
 from sentinel.core.scoring.returns import return_reach
@@ -113,9 +114,8 @@ def score(
             ratio *= expectation.ease
         width = np.float32(2) / (inverse[0] + inverse[1])
         spread = np.float32(1) / inverse[0] if np.count_nonzero(state.return_side) else None
-        inverse[0] *= level
-        inverse[1] *= jump
-        middle = inverse[0] + inverse[1]
+        middle = inverse[0] * level
+        middle += inverse[1] * jump
         middle *= width
         middle *= np.float32(0.5)
         if facts.one_sided:
@@ -137,10 +137,24 @@ def score(
                 expected=expected,
                 spread=spread,
             )
-        verdicts = _verdicts(block, expected, state, facts, width, statistic, distance, reach)
         deviation = np.empty_like(ratio)
         np.subtract(taught, level, out=deviation[0])
         np.subtract(taught, jump, out=deviation[1])
+        before = state.previous[None]
+        if len(statistic) > 1:
+            before = np.concatenate([before, statistic[:-1]])
+        looked = Looked(
+            before=before,
+            half=width,
+            distance=distance,
+            expected=expected,
+            weight=block.weight,
+            # What stands in a window without calls teaches nothing, but it is looked at.
+            apart=deviation if standing is None else np.stack([residual - level, residual - jump]),
+            inverse=inverse,
+            reach=reach,
+        )
+        verdicts = _verdicts(block, looked, facts)
     _give_reasons(verdicts, block, profile, unsaid)
     return Scored(
         verdicts=verdicts,
@@ -261,31 +275,20 @@ def _inverse_spreads(
     return spread
 
 
-def _verdicts(
-    block: WindowBlock,
-    expected: _Halves,
-    state: DetectorState,
-    facts: Hourly,
-    half: _Halves,
-    statistic: _Halves,
-    distance: _Halves,
-    reach: _Halves | None,
-) -> VerdictBlock:
+def _verdicts(block: WindowBlock, looked: Looked, facts: Hourly) -> VerdictBlock:
     """The band, and the score as the distance from its middle in units of the half that was crossed."""
-    before = state.previous[None]
-    if len(statistic) > 1:
-        before = np.concatenate([before, statistic[:-1]])
     lower, upper, score = band(
         block.value,
         block.weight,
-        expected,
-        distance,
-        above=half * _needed(before, facts, 0),
-        below=half * _needed(-before, facts, 1),
-        reach=reach,
+        looked.expected,
+        looked.distance,
+        above=looked.half * _needed(looked.before, facts, 0),
+        below=looked.half * _needed(-looked.before, facts, 1),
+        reach=looked.reach,
         facts=facts,
     )
-    direction = (distance >= 0).view(np.int8)
+    views, gate = grounds(looked, score, facts)
+    direction = (looked.distance >= 0).view(np.int8)
     direction *= 2
     direction -= 1
     return VerdictBlock(
@@ -295,11 +298,13 @@ def _verdicts(
         value=block.value,
         weight=block.weight,
         score=score,
-        expected=expected,
+        expected=looked.expected,
         lower=lower,
         upper=upper,
         direction=direction,
         reason=np.zeros(block.value.shape, np.int8),
+        views=views,
+        gate=gate,
     )
 
 
@@ -323,6 +328,9 @@ def _give_reasons(
         return
     verdicts.score[unknown] = np.nan
     verdicts.direction[unknown] = 0
+    for column in (verdicts.views, verdicts.gate):
+        if column is not None:
+            column[unknown] = 0
     at = np.nonzero(unknown)
     verdicts.reason[at] = np.select(
         [

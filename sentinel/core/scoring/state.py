@@ -52,6 +52,7 @@ class Hourly:
         mean: float32[S], what shifts are counted from.
         need: float32[2, S], the cut of each side.
         need_single: float32[2, S], the same for an excess of one window alone.
+        need_least: the cut of a series whose own threshold is not raised.
         above_extra, below_extra: float32[S], infinite where no value on that side can be strange, else 0.
         lowest_middle, highest_middle: float32[S], how far from the profile, in widths, the middle may lie.
         one_sided: whether that is bounded for any series.
@@ -83,6 +84,7 @@ class Hourly:
     mean: _Halves
     need: _Halves
     need_single: _Halves
+    need_least: np.float32
     above_extra: _Halves
     below_extra: _Halves
     lowest_middle: _Halves

@@ -23,6 +23,7 @@ from sentinel.core.model import (
     Resolution,
     SeriesKey,
     Severity,
+    View,
 )
 from sentinel.errors import StoreCorruptError
 
@@ -91,7 +92,13 @@ def decode_incident(incident_id: str, crc: int, payload: bytes) -> Incident:
             "state": IncidentState(fields["state"]),
             "resolution": Resolution(fields.get("resolution", Resolution.QUIET)),
             "members": tuple(
-                Member(**{**member, "key": SeriesKey(*member["key"])})
+                Member(
+                    **{
+                        **member,
+                        "key": SeriesKey(*member["key"]),
+                        "views": View(member.get("views", 0)),
+                    }
+                )
                 for member in fields["members"]
             ),
             "first_mover": None if mover is None else FirstMover(**mover),

@@ -21,7 +21,7 @@ from sentinel.core.decide import (
     new_decision_state,
 )
 from sentinel.core.incidents import GuardSettings, IncidentSettings
-from sentinel.core.model import Kind, Page, Reason, Transition, VerdictBlock, WindowBlock
+from sentinel.core.model import Gate, Kind, Page, Reason, Transition, VerdictBlock, WindowBlock
 from sentinel.core.scoring import Direction, ScoringSettings, SeriesRule
 from tests.support.detector_blocks import flat_profile, history, names
 
@@ -73,7 +73,8 @@ def columns(decisions: Sequence[Decision]) -> dict[str, bytes]:
     """Every verdict as bytes, so that NaN equals NaN and -0 is not 0."""
     parts: Sequence[VerdictBlock] = [decision.verdicts for decision in decisions]
     return {
-        name: np.concatenate([getattr(part, name) for part in parts]).tobytes() for name in COLUMNS
+        name: np.concatenate([getattr(part, name) for part in parts]).tobytes()
+        for name in (*COLUMNS, "views_or_none", "gates_or_none")
     }
 
 
@@ -113,7 +114,9 @@ def test_one_window_at_a_time_is_a_split_like_any_other() -> None:
     assert columns(live) == columns(whole)
     assert live_state.to_bytes() == whole_state.to_bytes()
     reasons = np.concatenate([one.verdicts.reason for one in whole])
-    # The law would hold for a detector that never decides; this history makes it decide.
+    # The law would hold for a detector that never decides; this history makes it decide, and not tell of everything.
+    assert any((one.verdicts.views_or_none > 0).any() for one in whole)
+    assert len(np.unique(np.concatenate([one.verdicts.gates_or_none for one in whole]))) >= 3
     assert {Reason.SCORED, Reason.MISSING, Reason.BLIND, Reason.TOO_FEW} <= set(reasons.ravel())
     assert events(whole)[0]
 
@@ -174,6 +177,11 @@ def test_a_score_of_one_is_the_edge_of_the_band_exactly(
     outside = (value > verdicts.upper[known]) | (value < verdicts.lower[known])
     assert np.array_equal(outside, verdicts.score[known] >= 1)
     assert np.all(verdicts.score[known] >= 0)
+    gate = verdicts.gates_or_none
+    moved_the_edge = (gate > Gate.NONE) & (gate <= Gate.FEW_CALLS)
+    assert np.all(verdicts.score[moved_the_edge] < 1)
+    # Of a window that is unknown itself a longer horizon may still be strange.
+    assert not moved_the_edge[~known].any()
     above = value > verdicts.upper[known]
     assert np.all(verdicts.direction[known][above] == 1)
     assert np.all(np.isin(verdicts.direction[known], (-1, 1)))

@@ -62,7 +62,13 @@ def test_ndjson_of_a_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
             "reason",
             "kind",
             "horizon_s",
+            "factors",
         ]
+        assert re.fullmatch(
+            r"2\.4x above the expected \d+(\.\d)? for a \w+ \d\d:\d\d UTC; "
+            "seasonal view and view of the last windows agree",
+            page["factors"],
+        )
         assert page["start"] == START_S + FIRST * STEP_S
         assert page["end"] > page["start"]
         assert page["score"] >= 1
@@ -71,6 +77,64 @@ def test_ndjson_of_a_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
         assert 45 < page["expected"] < 55
         # Of a gauge nobody knows which way is bad.
         assert (page["severity"], page["reason"], page["kind"]) == ("ticket", "opened", "anomaly")
+
+
+def near_miss(tmp_path: Path) -> Path:
+    """A series of traffic with a rise of a quarter, which is far for it and less than traffic must move by."""
+    rows = text_of_a_series().splitlines()
+    for at in range(FIRST, FIRST + 3):
+        rows[at + 1] = f"{START_S + at * STEP_S},62.5"
+    path = tmp_path / "near.csv"
+    path.write_text("\n".join(rows) + "\n")
+    return path
+
+
+def test_gates_tell_what_stood_out_and_was_not_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = str(near_miss(tmp_path))
+    code, out, err = preview(capsys, path, "--kind", "traffic", "--gates", "-o", "ndjson")
+    assert (code, err) == (0, "")
+    (stop,) = [
+        one
+        for one in map(json.loads, out.splitlines())
+        if one["start"] == START_S + FIRST * STEP_S
+    ]
+    assert stop["end"] >= START_S + (FIRST + 2) * STEP_S
+    assert (stop["gate"], stop["direction"], stop["value"]) == ("deviation", "up", 62.5)
+    assert 0 < stop["score"] < 1
+    assert 62.5 < stop["would_pass"] < 70
+    assert stop["words"].startswith(
+        "it is less than the least deviation that counts for this series; beyond 6"
+    )
+
+    _, plain, _ = preview(capsys, path, "--kind", "traffic", "-o", "ndjson")
+    assert "gate" not in plain
+
+
+def test_gates_as_a_table_keep_to_the_width(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    _, out, _ = preview(capsys, str(near_miss(tmp_path)), "--kind", "traffic", "--gates")
+    _, _, told = out.partition("stood out and was not told: ")
+    head, row = told.splitlines()[1:3]
+    assert head.split() == [
+        "start",
+        "(UTC)",
+        "min",
+        "score",
+        "value",
+        "needed",
+        "stopped",
+        "by",
+        "series",
+    ]
+    assert row.split()[-2:] == ["deviation", "near"]
+    assert (
+        "    1  deviation: it is less than the least deviation that counts for this series" in told
+    )
+    assert max(map(len, (head, row))) <= 80
 
 
 @pytest.mark.parametrize("absent", [(), ("none.csv",)], ids=["readable", "absent"])
