@@ -71,13 +71,13 @@ async def test_what_a_person_says_is_normal_stays_so(tmp_path: Path, ending: str
             await with_history(side, USUAL, days=15)
             await calm(side, 50, CALM.count)
             await calm(side, 8, LESS.count)
-            await side.sees(lambda: bool(hook.alerts()), "the page")
+            await side.sees(lambda: bool(hook.distinct()), "the page")
             (incident,) = await side.incidents()
             status, answer = await say(side, "include", {"id": incident["id"], "by": "alice"})
             assert status == 200
             assert answer["incident"]["accepted"]["by"] == "alice"
-            await side.sees(lambda: bool(hook.alerts("resolved")), "the resolve")
-            (page,) = hook.alerts("resolved")
+            await side.sees(lambda: bool(hook.distinct("resolved")), "the resolve")
+            (page,) = hook.distinct("resolved")
             assert "accepted as the new level by alice" in page["annotations"]["summary"]
             if ending == "killed":
                 await crash(side.app)
@@ -92,10 +92,10 @@ async def test_what_a_person_says_is_normal_stays_so(tmp_path: Path, ending: str
                 assert (status, answer["incident"]["accepted"]) == (200, None)
                 status, answer = await say(again, "include", {"id": incident["id"], "by": "bob"})
                 assert answer["incident"]["accepted"]["by"] == "bob"
-        reasons = [one["annotations"]["reason"] for one in hook.alerts()]
+        reasons = [one["annotations"]["reason"] for one in hook.distinct()]
         assert reasons[0] == "opened"
         assert set(reasons) == {"opened", "resolved"}
-        assert len({one["annotations"]["incident"] for one in hook.alerts()}) == 1
+        assert len({one["annotations"]["incident"] for one in hook.distinct()}) == 1
 
 
 async def test_what_has_lasted_is_adopted_and_said_so(tmp_path: Path) -> None:
@@ -108,8 +108,8 @@ async def test_what_has_lasted_is_adopted_and_said_so(tmp_path: Path) -> None:
             await with_history(side, USUAL, days=15)
             await calm(side, 50, CALM.count)
             await calm(side, 32, LESS.count)
-            await side.sees(lambda: bool(hook.alerts("resolved")), "the resolve")
-            (page,) = hook.alerts("resolved")
+            await side.sees(lambda: bool(hook.distinct("resolved")), "the resolve")
+            (page,) = hook.distinct("resolved")
             assert "adopted as the new level after 5 min: 20" in page["annotations"]["summary"]
             await calm(side, windows_until_resolved() + 6, LESS.count)
             await calm(side, 20, CALM.count)

@@ -80,16 +80,16 @@ async def test_an_outage_three_minutes_after_the_clock_was_put_back_pages(tmp_pa
             assert await health_of(side, "pipeline.ingest") == "ok"
             assert abs(side.metrics.value("sentinel_evaluation_lag_seconds")) < 30
             assert side.metrics.value("sentinel_windows_ahead_total") >= 27
-            assert hook.alerts() == []
+            assert hook.distinct() == []
             outage_ns = side.next_ns
             await side.windows(3, BURST)
-            await side.sees(lambda: bool(hook.alerts()), "the page")
+            await side.sees(lambda: bool(hook.distinct()), "the page")
             (incident,) = await side.incidents()
             assert incident["state"] == "open"
             assert incident["opened"] == iso_time(outage_ns)
             await side.windows(windows_until_resolved() + 1, Calls())
-            await side.sees(lambda: bool(hook.alerts("resolved")), "the resolve")
-            assert len(hook.alerts()) == 2
+            await side.sees(lambda: bool(hook.distinct("resolved")), "the resolve")
+            assert len(hook.distinct()) == 2
 
 
 async def test_an_incident_that_is_open_across_it_pages_once_and_resolves(tmp_path: Path) -> None:
@@ -98,7 +98,7 @@ async def test_an_incident_that_is_open_across_it_pages_once_and_resolves(tmp_pa
         async with sidecar(config_of(tmp_path, webhook_url=hook.url)) as side:
             await ahead_for_five_minutes(side)
             await side.windows(3, BURST)
-            await side.sees(lambda: bool(hook.alerts()), "the page")
+            await side.sees(lambda: bool(hook.distinct()), "the page")
             await step(side, -HOUR_S)
             await wait_out_a_step(side, 65)
             await side.windows(2, BURST)
@@ -106,8 +106,8 @@ async def test_an_incident_that_is_open_across_it_pages_once_and_resolves(tmp_pa
             assert incident["state"] == "open"
             assert incident["opened"] < iso_time(side.clock.now_ns())
             await side.windows(windows_until_resolved() + 1, Calls())
-            await side.sees(lambda: bool(hook.alerts("resolved")), "the resolve")
-            first, last = hook.alerts()
+            await side.sees(lambda: bool(hook.distinct("resolved")), "the resolve")
+            first, last = hook.distinct()
             assert (first["status"], last["status"]) == ("firing", "resolved")
             assert first["labels"] == last["labels"]
             assert last["startsAt"] < last["endsAt"]
@@ -133,10 +133,10 @@ async def test_a_restart_across_it_goes_on_as_well(tmp_path: Path, put_back: str
                 assert set_back_count(side) == 1
             await side.windows(7, Calls())
             assert set_back_count(side) == (put_back == "while it is stopped")
-            assert hook.alerts() == []
+            assert hook.distinct() == []
             await side.windows(3, BURST)
-            await side.sees(lambda: bool(hook.alerts()), "the page")
-            assert len(hook.alerts()) == 1
+            await side.sees(lambda: bool(hook.distinct()), "the page")
+            assert len(hook.distinct()) == 1
 
 
 async def test_time_that_comes_to_the_stretch_again_replaces_it_window_by_window(

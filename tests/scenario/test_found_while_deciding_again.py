@@ -47,7 +47,7 @@ def hold_of(config: SentinelConfig, seconds: float) -> SentinelConfig:
 
 
 def told(hook: Any) -> list[str]:
-    return [one["annotations"]["reason"] for one in hook.alerts()]
+    return [one["annotations"]["reason"] for one in hook.distinct()]
 
 
 def forget_states(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -89,11 +89,11 @@ async def test_an_outage_that_the_settings_of_before_did_not_see_pages(
         async with sidecar(config, clock=clock) as side:
             take_place(side)
             await side.windows(4, FAILING)
-            await side.sees(lambda: bool(hook.alerts()), "the page")
+            await side.sees(lambda: bool(hook.distinct()), "the page")
             (incident,) = await side.incidents()
             assert (incident["state"], open_count(side)) == ("open", 1)
             await side.windows(CALM_WINDOWS, Calls())
-            await side.sees(lambda: bool(hook.alerts("resolved")), "the resolve")
+            await side.sees(lambda: bool(hook.distinct("resolved")), "the resolve")
             (resolved,) = await side.incidents()
             assert (resolved["id"], resolved["state"]) == (incident["id"], "resolved")
         assert told(hook) == ["opened", "resolved"]
@@ -130,16 +130,17 @@ async def test_what_had_resolved_is_not_open_again_by_a_longer_hold(
             await side.windows(3, Calls())
             await side.windows(3, FAILING)
             await side.windows(4, Calls())
-            await side.sees(lambda: bool(hook.alerts("resolved")), "the resolve")
+            await side.sees(lambda: bool(hook.distinct("resolved")), "the resolve")
+            await side.recorded()
             await crash(side.app)
         async with sidecar(hold_of(config, 2 * HOLD_S), clock=clock) as side:
             take_place(side)
             if goes_on:
                 await side.windows(3, FAILING)
-                await side.sees(lambda: len(hook.alerts()) == 3, "the second page")
+                await side.sees(lambda: len(hook.distinct()) == 3, "the second page")
             await side.windows(CALM_WINDOWS + 6, Calls())
             if goes_on:
-                await side.sees(lambda: len(hook.alerts("resolved")) == 2, "the second resolve")
+                await side.sees(lambda: len(hook.distinct("resolved")) == 2, "the second resolve")
             incidents = await side.incidents()
             assert [one["state"] for one in incidents] == ["resolved"] * (1 + goes_on)
             assert open_count(side) == 0
@@ -153,12 +154,13 @@ async def test_an_incident_that_the_new_settings_would_not_open_still_ends(tmp_p
         async with sidecar(config, clock=clock) as side:
             await side.windows(3, Calls())
             await side.windows(3, FAILING)
-            await side.sees(lambda: bool(hook.alerts()), "the page")
+            await side.sees(lambda: bool(hook.distinct()), "the page")
+            await side.recorded()
             await crash(side.app)
         async with sidecar(lenient(config), clock=clock) as side:
             take_place(side)
             await side.windows(CALM_WINDOWS, FAILING)
-            await side.sees(lambda: bool(hook.alerts("resolved")), "the resolve")
+            await side.sees(lambda: bool(hook.distinct("resolved")), "the resolve")
         assert told(hook) == ["opened", "resolved"]
 
 
@@ -176,8 +178,9 @@ async def test_an_outage_that_goes_on_over_a_restart_stays_one_incident(
         async with sidecar(config, clock=clock) as side:
             await side.windows(3, Calls())
             await side.windows(9, FAILING)
-            await side.sees(lambda: bool(hook.alerts()), "the page")
+            await side.sees(lambda: bool(hook.distinct()), "the page")
             (before,) = await side.incidents()
+            await side.recorded()
             await crash(side.app)
         if cause == "unreadable":
             forget_states(monkeypatch)
@@ -189,7 +192,7 @@ async def test_an_outage_that_goes_on_over_a_restart_stays_one_incident(
             (after,) = await side.incidents()
             assert (after["id"], after["state"]) == (before["id"], "open")
             await side.windows(CALM_WINDOWS, Calls())
-            await side.sees(lambda: bool(hook.alerts("resolved")), "the resolve")
+            await side.sees(lambda: bool(hook.distinct("resolved")), "the resolve")
             (resolved,) = await side.incidents()
             assert (resolved["id"], resolved["state"]) == (before["id"], "resolved")
         assert told(hook) == ["opened", "resolved"]

@@ -93,14 +93,14 @@ async def test_limits_destinations_and_mode_change_while_it_runs(tmp_path: Path)
             file.write(url=other.url, error_ratio=0.5)
             await taken(side)
             await side.windows(3, BURST)
-            await side.sees(lambda: bool(other.alerts()), "the page at the new destination")
+            await side.sees(lambda: bool(other.distinct()), "the page at the new destination")
             file.write(url=other.url, mode="shadow")
             await taken(side)
             await side.windows(9, Calls())
             assert [one["state"] for one in await side.incidents()] == ["resolved"]
             assert side.metrics.value("sentinel_pages_withheld_total", reason="resolved") == 1
-            assert hook.alerts() == []
-            assert other.alerts("resolved") == []
+            assert hook.distinct() == []
+            assert other.distinct("resolved") == []
             assert await reload_sentence(side) == ("ok", "In effect")
 
 
@@ -159,7 +159,7 @@ async def test_a_wrong_file_keeps_the_last_good_one_and_says_so(tmp_path: Path) 
             assert "1 fault" in sentence
             assert "last good one is kept" in sentence
             await side.windows(2, BURST)
-            await side.sees(lambda: bool(hook.alerts()), "a page by the last good configuration")
+            await side.sees(lambda: bool(hook.distinct()), "a page by the last good configuration")
             file.path.unlink()
             await side.clock.advance(2.5)
             assert (await reload_sentence(side))[0] == "degraded"
@@ -184,7 +184,7 @@ async def test_a_missing_file_of_authorities_keeps_the_last_good_configuration(
                 "The changed configuration has 1 fault; the last good one is kept",
             )
             await side.windows(2, BURST)
-            await side.sees(lambda: bool(hook.alerts()), "a page by the last good configuration")
+            await side.sees(lambda: bool(hook.distinct()), "a page by the last good configuration")
             # The file comes later, as a mounted secret may: nothing else has to change.
             cert, _ = make_certificate(tmp_path, "missing")
             cert.rename(tmp_path / "missing.pem")
@@ -207,7 +207,7 @@ async def test_an_emptied_file_is_not_taken(tmp_path: Path, text: str) -> None:
             )
             assert side.metrics.value("sentinel_config_reloads_total", result="refused") == 1
             await side.windows(2, BURST)
-            await side.sees(lambda: bool(hook.alerts()), "a page by the last good configuration")
+            await side.sees(lambda: bool(hook.distinct()), "a page by the last good configuration")
             file.write(url=hook.url)
             await taken(side)
             assert await reload_sentence(side) == ("ok", "In effect")

@@ -49,10 +49,10 @@ async def test_what_is_outside_the_learnt_band_pages(
             await with_history(side, USUAL, days=15)
             await side.windows(12, EDGE, POSTER)
             assert side.decided[-1].scored_count == len(USUAL)
-            assert hook.alerts() == []
+            assert hook.distinct() == []
             await side.windows(6, strange, POSTER)
-            await side.sees(lambda: bool(hook.alerts()), "the page")
-            page = hook.alerts()[0]
+            await side.sees(lambda: bool(hook.distinct()), "the page")
+            page = hook.distinct()[0]
             assert page["labels"]["alertname"] == "SentinelAnomaly"
             assert page["labels"]["service"] == "ledger"
             assert page["labels"]["severity"] == "page"
@@ -73,12 +73,12 @@ async def test_the_stage_that_moved_first_is_named(tmp_path: Path) -> None:
             await side.windows(2, EDGE, slower(POSTER))
             await side.windows(4, slower(EDGE), slower(POSTER))
             await side.sees(
-                lambda: any(one["labels"]["service"] == "ledger" for one in hook.alerts()),
+                lambda: any(one["labels"]["service"] == "ledger" for one in hook.distinct()),
                 "the page of the edge",
             )
             by_service = {one["group"]: one for one in await side.incidents()}
             mover = by_service["ledger"]["first_mover"]
             assert (mover["service"], mover["stage"]) == ("ledger-poster", "consumer")
             assert mover["lead_s"] == pytest.approx(20.0, abs=10.0)
-            (page,) = [one for one in hook.alerts() if one["labels"]["service"] == "ledger"]
+            (page,) = [one for one in hook.distinct() if one["labels"]["service"] == "ledger"]
             assert "ledger-poster" in page["annotations"]["first_mover"]

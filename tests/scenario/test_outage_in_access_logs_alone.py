@@ -68,16 +68,16 @@ async def test_failing_calls_page_and_resolve(tmp_path: Path) -> None:
     with collector() as hook:
         async with sidecar(config_of(tmp_path, webhook_url=hook.url)) as side:
             await windows(side, 6, CALM)
-            assert hook.alerts() == []
+            assert hook.distinct() == []
             await windows(side, 3, BURST)
-            await side.sees(lambda: bool(hook.alerts()), "the page")
-            (page,) = hook.alerts()
+            await side.sees(lambda: bool(hook.distinct()), "the page")
+            (page,) = hook.distinct()
             assert page["labels"]["alertname"] == "SentinelGuard"
             assert page["labels"]["severity"] == "page"
             assert "POST /v1/transfers" in page["annotations"]["summary"]
             await windows(side, windows_until_resolved() + 2, CALM)
-            await side.sees(lambda: bool(hook.alerts("resolved")), "the resolve")
-            assert len(hook.alerts()) == 2
+            await side.sees(lambda: bool(hook.distinct("resolved")), "the resolve")
+            assert len(hook.distinct()) == 2
 
 
 async def test_calls_that_stop_page(tmp_path: Path) -> None:
@@ -86,8 +86,8 @@ async def test_calls_that_stop_page(tmp_path: Path) -> None:
             await windows(side, 32, CALM)
             for _ in range(8):
                 await side.window(service="ledger")
-            await side.sees(lambda: bool(hook.alerts()), "the page")
-            (page,) = hook.alerts()
+            await side.sees(lambda: bool(hook.distinct()), "the page")
+            (page,) = hook.distinct()
             assert "no calls at edge POST /v1/transfers" in page["annotations"]["summary"]
 
 
@@ -99,5 +99,5 @@ async def test_switching_tracing_off_and_on_pages_nobody(tmp_path: Path, *, rout
             await windows(side, 37, CALM, traced=True, route=route)
             await windows(side, 50, CALM, route=route)
             await windows(side, 20, CALM, traced=True, route=route)
-            assert hook.alerts() == []
+            assert hook.distinct() == []
             assert await side.incidents() == []

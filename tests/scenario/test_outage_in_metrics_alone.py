@@ -90,16 +90,16 @@ async def test_failing_calls_page_and_resolve(tmp_path: Path, report_every: int)
         async with sidecar(config_of(tmp_path, webhook_url=hook.url)) as side:
             ledger = Measured(side, report_every=report_every)
             await ledger.windows(4 * report_every, CALM)
-            assert hook.alerts() == []
+            assert hook.distinct() == []
             await ledger.windows(2 * report_every, BURST)
-            await side.sees(lambda: bool(hook.alerts()), "the page")
-            (page,) = hook.alerts()
+            await side.sees(lambda: bool(hook.distinct()), "the page")
+            (page,) = hook.distinct()
             assert page["labels"]["alertname"] == "SentinelGuard"
             assert page["labels"]["severity"] == "page"
             assert "POST /v1/transfers" in page["annotations"]["summary"]
             await ledger.windows(windows_until_resolved() + 2 * report_every, CALM)
-            await side.sees(lambda: bool(hook.alerts("resolved")), "the resolve")
-            assert len(hook.alerts()) == 2
+            await side.sees(lambda: bool(hook.distinct("resolved")), "the resolve")
+            assert len(hook.distinct()) == 2
 
 
 async def test_calls_that_stop_page(tmp_path: Path) -> None:
@@ -108,10 +108,10 @@ async def test_calls_that_stop_page(tmp_path: Path) -> None:
             ledger = Measured(side, report_every=1)
             await ledger.windows(32, CALM)
             await ledger.windows(6, None)
-            assert hook.alerts() == []
+            assert hook.distinct() == []
             await ledger.window(None)
-            await side.sees(lambda: bool(hook.alerts()), "the page")
-            (page,) = hook.alerts()
+            await side.sees(lambda: bool(hook.distinct()), "the page")
+            (page,) = hook.distinct()
             assert "no calls at edge POST /v1/transfers" in page["annotations"]["summary"]
 
 
@@ -126,7 +126,7 @@ async def test_switching_tracing_off_and_on_pages_nobody(
             await ledger.windows(37, CALM, traced=True)
             await ledger.windows(40, CALM)
             await ledger.windows(20, CALM, traced=True)
-            assert hook.alerts() == []
+            assert hook.distinct() == []
             assert await side.incidents() == []
 
 
@@ -135,10 +135,10 @@ async def test_a_service_that_reports_once_a_minute_is_not_blind_between(tmp_pat
         async with sidecar(config_of(tmp_path, webhook_url=hook.url)) as side:
             ledger = Measured(side, report_every=6)
             await ledger.windows(60, CALM)
-            assert hook.alerts() == []
+            assert hook.distinct() == []
             # It dies: the next report is waited for, then it is blind, and not "calls have stopped".
             await side.windows(24, Calls(service="other"))
-            await side.sees(lambda: bool(hook.alerts()), "the ticket")
-            (ticket,) = hook.alerts()
+            await side.sees(lambda: bool(hook.distinct()), "the ticket")
+            (ticket,) = hook.distinct()
             assert ticket["labels"]["alertname"] == "SentinelBlind"
             assert ticket["labels"]["service"] == "ledger"

@@ -29,11 +29,11 @@ async def test_an_error_burst_pages_with_its_evidence_and_resolves(tmp_path: Pat
     with collector() as hook:
         async with sidecar(config_of(tmp_path, webhook_url=hook.url)) as side:
             await side.windows(4, CALM)
-            assert hook.alerts() == []
+            assert hook.distinct() == []
             await side.window(BURST, logs=["could not lock account 4111111111111111"])
             await side.window(BURST)
-            await side.sees(lambda: bool(hook.alerts()), "the page")
-            (page,) = hook.alerts()
+            await side.sees(lambda: bool(hook.distinct()), "the page")
+            (page,) = hook.distinct()
             assert page["labels"] == {
                 "alertname": "SentinelGuard",
                 "service": "ledger",
@@ -49,10 +49,10 @@ async def test_an_error_burst_pages_with_its_evidence_and_resolves(tmp_path: Pat
             assert "POST /v1/transfers" in text
             assert f"sentinel incidents {incident['id']}" in page["annotations"]["next"]
             await side.windows(windows_until_resolved() - 2, CALM)
-            assert hook.alerts("resolved") == []
+            assert hook.distinct("resolved") == []
             await side.windows(2, CALM)
-            await side.sees(lambda: bool(hook.alerts("resolved")), "the resolve")
-            (resolve,) = hook.alerts("resolved")
+            await side.sees(lambda: bool(hook.distinct("resolved")), "the resolve")
+            (resolve,) = hook.distinct("resolved")
             assert resolve["labels"] == page["labels"]
             assert resolve["startsAt"] == page["startsAt"]
             assert resolve["fingerprint"] == page["fingerprint"]
@@ -64,10 +64,10 @@ async def test_a_source_that_falls_silent_is_blind_and_never_low(tmp_path: Path)
         async with sidecar(config_of(tmp_path, webhook_url=hook.url)) as side:
             other = Calls(service="ledger-poster", route="/v1/post")
             await side.windows(32, CALM, other)
-            assert hook.alerts() == []
+            assert hook.distinct() == []
             await side.windows(8, other)
-            await side.sees(lambda: bool(hook.alerts()), "the ticket")
-            (ticket,) = hook.alerts()
+            await side.sees(lambda: bool(hook.distinct()), "the ticket")
+            (ticket,) = hook.distinct()
             assert ticket["labels"] == {
                 "alertname": "SentinelBlind",
                 "service": "ledger",
@@ -75,8 +75,8 @@ async def test_a_source_that_falls_silent_is_blind_and_never_low(tmp_path: Path)
                 "sentinel_anomaly": "true",
             }
             await side.windows(windows_until_resolved() + 8, CALM, other)
-            await side.sees(lambda: bool(hook.alerts("resolved")), "the resolve")
-            assert len(hook.alerts()) == 2
+            await side.sees(lambda: bool(hook.distinct("resolved")), "the resolve")
+            assert len(hook.distinct()) == 2
 
 
 async def test_traffic_that_stops_while_its_source_is_heard_pages(tmp_path: Path) -> None:
@@ -84,11 +84,11 @@ async def test_traffic_that_stops_while_its_source_is_heard_pages(tmp_path: Path
         async with sidecar(config_of(tmp_path, webhook_url=hook.url)) as side:
             await side.windows(31, CALM)
             for _ in range(6):
-                assert hook.alerts() == []
+                assert hook.distinct() == []
                 await side.window(service="ledger")
             await side.window(service="ledger")
-            await side.sees(lambda: bool(hook.alerts()), "the page")
-            (page,) = hook.alerts()
+            await side.sees(lambda: bool(hook.distinct()), "the page")
+            (page,) = hook.distinct()
             assert page["labels"]["alertname"] == "SentinelGuard"
             assert "no calls at edge POST /v1/transfers" in page["annotations"]["summary"]
 

@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from sentinel.core.model import PageReason
 from sentinel.pipeline.evaluate import EvaluateConfig
 from sentinel.runtime.settings import Duration
-from tests.support.alertmanager_server import collector
+from tests.support.alertmanager_server import Collector, collector
 from tests.support.clock import ManualClock
 from tests.support.whole_app import (
     Calls,
@@ -45,47 +46,55 @@ async def tell(side: Sidecar, first: int, end: int) -> None:
         await side.window(calls_of(number))
 
 
-async def told_at_once(folder: Path, hook_url: str, *, windows: int) -> list[Decided]:
-    async with sidecar(config_of(folder, webhook_url=hook_url, lateness_s=0.0)) as side:
+async def told_at_once(folder: Path, hook: Collector, *, windows: int) -> list[Decided]:
+    async with sidecar(config_of(folder, webhook_url=hook.url, lateness_s=0.0)) as side:
         await with_history(side, USUAL, days=15)
         await tell(side, 0, windows)
+        page_count = sum(
+            side.metrics.value("sentinel_pages_total", reason=reason) for reason in PageReason
+        )
+        # What is not sent yet when it stops is sent after the next start, and there is none here.
+        await side.sees(lambda: len(hook.distinct()) == page_count, "every page")
         return side.decided
 
 
 async def told_with_a_break(
-    folder: Path, hook_url: str, *, break_at: int, windows: int, killed: bool
+    folder: Path, hook: Collector, *, break_at: int, windows: int, killed: bool, page_count: int
 ) -> list[Decided]:
     clock = ManualClock()
-    config = config_of(folder, webhook_url=hook_url, lateness_s=0.0)
+    config = config_of(folder, webhook_url=hook.url, lateness_s=0.0)
     async with sidecar(config, clock=clock) as side:
         await with_history(side, USUAL, days=15)
         await tell(side, 0, break_at)
         decided = side.decided
         if killed:
+            await side.recorded()
             await crash(side.app)
     async with sidecar(config, clock=clock) as side:
         await tell(side, break_at, windows)
+        await side.sees(lambda: len(hook.distinct()) >= page_count, "every page")
         return decided + side.decided
 
 
 async def test_verdicts_after_a_restart_are_those_without_one(tmp_path: Path) -> None:
     with collector() as hook:
-        whole = await told_at_once(tmp_path / "whole", hook.url, windows=40)
+        whole = await told_at_once(tmp_path / "whole", hook, windows=40)
         assert whole[-1].scored_count == 3
     for break_at, killed in ((14, False), (23, True), (36, True)):
         with collector() as other:
             broken = await told_with_a_break(
                 tmp_path / f"broken-{break_at}",
-                other.url,
+                other,
                 break_at=break_at,
                 windows=40,
                 killed=killed,
+                page_count=len(hook.distinct()),
             )
             assert [one.start_ns for one in broken] == [one.start_ns for one in whole]
             assert broken == whole
             for name in ("labels", "annotations", "startsAt", "endsAt"):
-                assert [one[name] for one in other.alerts()] == [
-                    one[name] for one in hook.alerts()
+                assert [one[name] for one in other.distinct()] == [
+                    one[name] for one in hook.distinct()
                 ]
 
 
@@ -97,8 +106,9 @@ async def test_an_open_incident_stays_the_same_one(tmp_path: Path, *, killed: bo
         async with sidecar(config, clock=clock) as side:
             await side.windows(3, Calls())
             await side.windows(3, Calls(failed_count=40))
-            await side.sees(lambda: bool(hook.alerts()), "the page")
+            await side.sees(lambda: bool(hook.distinct()), "the page")
             (before,) = await side.incidents()
+            await side.recorded()
             if killed:
                 await crash(side.app)
         await clock.advance(25.0 - clock.now_ns() / 1e9 % 10)
@@ -108,12 +118,12 @@ async def test_an_open_incident_stays_the_same_one(tmp_path: Path, *, killed: bo
             side.next_ns = -(-clock.now_ns() // 10**10) * 10**10
             await side.windows(2, Calls(failed_count=40))
             await side.windows(windows_until_resolved() + 1, Calls())
-            await side.sees(lambda: bool(hook.alerts("resolved")), "the resolve")
+            await side.sees(lambda: bool(hook.distinct("resolved")), "the resolve")
             (resolved,) = await side.incidents()
             assert (resolved["id"], resolved["state"]) == (before["id"], "resolved")
             assert resolved["traces"]
-        assert [one["annotations"]["reason"] for one in hook.alerts()] == ["opened", "resolved"]
-        assert len({str(one["labels"]) for one in hook.alerts()}) == 1
+        assert [one["annotations"]["reason"] for one in hook.distinct()] == ["opened", "resolved"]
+        assert len({str(one["labels"]) for one in hook.distinct()}) == 1
 
 
 async def test_an_incident_whose_windows_are_too_old_to_decide_again_still_resolves(
@@ -129,18 +139,19 @@ async def test_an_incident_whose_windows_are_too_old_to_decide_again_still_resol
         async with sidecar(config, clock=clock) as side:
             await side.windows(3, Calls())
             await side.windows(3, Calls(failed_count=40))
-            await side.sees(lambda: bool(hook.alerts()), "the page")
+            await side.sees(lambda: bool(hook.distinct()), "the page")
             (before,) = await side.incidents()
+            await side.recorded()
             await crash(side.app)
         await clock.advance(605.0 - clock.now_ns() / 1e9 % 10)
         async with sidecar(config, clock=clock) as side:
             side.next_ns = -(-clock.now_ns() // 10**10) * 10**10
             await side.windows(windows_until_resolved() + 2, Calls())
-            await side.sees(lambda: bool(hook.alerts("resolved")), "the resolve")
+            await side.sees(lambda: bool(hook.distinct("resolved")), "the resolve")
             (resolved,) = await side.incidents()
             assert (resolved["id"], resolved["state"]) == (before["id"], "resolved")
-        assert [one["annotations"]["reason"] for one in hook.alerts()] == ["opened", "resolved"]
-        assert len({str(one["labels"]) for one in hook.alerts()}) == 1
+        assert [one["annotations"]["reason"] for one in hook.distinct()] == ["opened", "resolved"]
+        assert len({str(one["labels"]) for one in hook.distinct()}) == 1
 
 
 async def test_a_window_decided_before_a_restart_is_not_decided_again(tmp_path: Path) -> None:

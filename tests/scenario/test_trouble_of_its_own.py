@@ -55,7 +55,7 @@ async def test_what_happens_while_the_store_fails_still_pages(
             monkeypatch.setattr(side.app.store.sync, "append_tick", tick)
             monkeypatch.setattr(side.app.store.sync, "register", register)
             await side.windows(3, BURST, Calls(route="/v1/new"))
-            await side.sees(lambda: bool(hook.alerts()), "the page")
+            await side.sees(lambda: bool(hook.distinct()), "the page")
             unrecorded = "sentinel_pages_unrecorded_total"
             # Counted once its delivery is known, which is after the destination has it.
             await side.sees(
@@ -82,7 +82,7 @@ async def test_what_happens_while_the_store_fails_still_pages(
             await side.sees(
                 lambda: side.metrics.value(outbox, destination="webhook:hook") == 0, "the record"
             )
-            assert len(hook.alerts()) == 1
+            assert len(hook.distinct()) == 1
 
 
 async def test_a_full_queue_turns_senders_away_and_what_they_send_again_is_in(

@@ -40,20 +40,20 @@ async def test_a_guard_that_breaks_under_an_open_page_is_told_at_once(tmp_path: 
             await with_history(side, USUAL, days=15)
             await calm(side, 12)
             await side.windows(3, Calls(count=60, duration_s=1.5))
-            await side.sees(lambda: bool(hook.alerts()), "the page")
-            (page,) = hook.alerts()
+            await side.sees(lambda: bool(hook.distinct()), "the page")
+            (page,) = hook.distinct()
             assert page["labels"]["alertname"] == "SentinelAnomaly"
             await side.windows(2, Calls(count=60, duration_s=1.5, failed_count=50))
-            await side.sees(lambda: len(hook.alerts()) > 1, "the escalation")
-            _, worse = hook.alerts()
+            await side.sees(lambda: len(hook.distinct()) > 1, "the escalation")
+            _, worse = hook.distinct()
             assert worse["labels"] == page["labels"]
             assert worse["annotations"]["reason"] == "worsened"
             assert "calls fail at edge POST /v1/transfers" in worse["annotations"]["summary"]
             assert "Static guard: at least 50 %" in worse["annotations"]["description"]
             await side.windows(2, Calls(count=60, duration_s=1.5, failed_count=50))
-            assert len(hook.alerts()) == 2
+            assert len(hook.distinct()) == 2
             await calm(side, windows_until_resolved() + 1)
-            await side.sees(lambda: bool(hook.alerts("resolved")), "the resolve")
+            await side.sees(lambda: bool(hook.distinct("resolved")), "the resolve")
 
 
 @pytest.mark.parametrize("silent_count", [2, 12])
@@ -86,7 +86,7 @@ async def test_a_source_that_comes_back_after_a_silence_does_not_page(
             assert latest.block.heard.any() == is_before_close
             await side.window(Calls(count=round(60 * (1 - back_after_s / 10))))
             await calm(side, 8)
-            pages = [one for one in hook.alerts() if one["labels"]["severity"] == "page"]
+            pages = [one for one in hook.distinct() if one["labels"]["severity"] == "page"]
             assert pages == []
 
 
@@ -100,6 +100,6 @@ async def test_a_source_that_comes_back_without_its_calls_pages(tmp_path: Path) 
                 await side.window()
             for _ in range(4):
                 await side.window(service="ledger")
-            await side.sees(lambda: bool(hook.alerts()), "the page")
-            (page,) = hook.alerts()
+            await side.sees(lambda: bool(hook.distinct()), "the page")
+            (page,) = hook.distinct()
             assert "no calls at edge POST /v1/transfers" in page["annotations"]["summary"]

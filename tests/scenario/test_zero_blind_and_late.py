@@ -84,7 +84,7 @@ class Scene:
                 one["labels"]["service"],
                 one["annotations"]["reason"],
             )
-            for one in self._hook.alerts()
+            for one in self._hook.distinct()
         ]
 
     async def sees(self, *told: tuple[str, str, str]) -> None:
@@ -195,7 +195,7 @@ async def test_late_data_is_neither_zero_nor_blind(tmp_path: Path, *, restarted:
             await scene.late(6, "ledger")
             opened = ("SentinelLate", "ledger", "opened")
             await scene.sees(opened)
-            (ticket,) = hook.alerts()
+            (ticket,) = hook.distinct()
             assert ticket["labels"]["severity"] == "ticket"
             assert (
                 "its data comes after its windows were closed" in ticket["annotations"]["summary"]
@@ -215,5 +215,5 @@ async def test_one_of_two_instances_that_dies_is_a_fall_and_no_ticket(tmp_path: 
             await scene.begin(("ledger",))
             await scene.windows(6, "ledger", times=0.3)
             await scene.sees(("SentinelAnomaly", "ledger", "opened"))
-            (page,) = hook.alerts()
+            (page,) = hook.distinct()
             assert "fewer calls than usual" in page["annotations"]["summary"]

@@ -212,6 +212,16 @@ class Sidecar:
             await self.clock.advance(0.1)
         await until(true, what=what)
 
+    async def recorded(self) -> None:
+        """See stored that each page was delivered: killed before that, it is sent once more after the restart."""
+        outbox = self.app.store.sync
+
+        def all_told() -> bool:
+            entries = outbox.entries(destination="hook")
+            return all(entry.delivered_ns is not None for entry in entries)
+
+        await self.sees(all_told, "what was delivered to be stored")
+
     async def post(self, path: str, body: bytes) -> int:
         """One request of OTLP; its status, and in `retry_after_s` what it was told to wait."""
         headers = {"Content-Type": "application/x-protobuf"}
