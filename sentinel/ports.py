@@ -150,6 +150,22 @@ class BaselineStore(Protocol):
         ...
 
 
+class ReplayRecord(Protocol):
+    """What a later replay of the stored windows begins from and judges by."""
+
+    def record_state(self, state: Snapshot) -> None:
+        """Keep a state for as long as windows after it are kept."""
+        ...
+
+    def record_fit(self, part: Snapshot) -> None:
+        """Keep what is judged by from an instant on."""
+        ...
+
+    def newest_record_ns(self) -> int:
+        """Instant of the newest recorded state, 0 when there is none."""
+        ...
+
+
 class IncidentStore(Protocol):
     """Incidents for people; written through `SeriesStore.append_tick`."""
 

@@ -111,19 +111,10 @@ class Application:
 
     def decision_settings(self, config: SentinelConfig) -> DecisionSettings:
         """What decides, as the core takes it."""
-        incidents = config.incidents.settings(
-            zone=config.zone,
+        return decision_settings(
+            config,
             now_ns=self.surroundings.clock.now_ns(),
             web_url=config.web.external_url or self._web_url,
-        )
-        return DecisionSettings(
-            scoring=config.scoring.settings(config.sensitivity),
-            incidents=replace(
-                incidents,
-                after_silence_window_count=config.series.series_settings().partial_window_count
-                + 1,
-                adopt_after_ns=to_ns(config.scoring.learning_freeze_max),
-            ),
         )
 
     async def change_delivery(self, config: SentinelConfig) -> None:
@@ -215,6 +206,19 @@ class _Current:
 
     def health(self) -> Health:
         return self._application.deliver.health()
+
+
+def decision_settings(config: SentinelConfig, *, now_ns: int, web_url: str) -> DecisionSettings:
+    """What decides by a configuration, as the core takes it; `now_ns` is when clocks of a zone are looked up."""
+    incidents = config.incidents.settings(zone=config.zone, now_ns=now_ns, web_url=web_url)
+    return DecisionSettings(
+        scoring=config.scoring.settings(config.sensitivity),
+        incidents=replace(
+            incidents,
+            after_silence_window_count=config.series.series_settings().partial_window_count + 1,
+            adopt_after_ns=to_ns(config.scoring.learning_freeze_max),
+        ),
+    )
 
 
 def build(

@@ -15,14 +15,17 @@ import numpy as np
 
 from sentinel.app.calendars import CalendarError
 from sentinel.cli.options import add_output, unreadable
+from sentinel.cli.preview_blind import blind_document, blind_table
 from sentinel.cli.preview_calendar import add_calendar_options, calendar_of
 from sentinel.cli.preview_files import UNREADABLE, WRONG, read_past
+from sentinel.cli.preview_source import add_store_options
 from sentinel.cli.preview_stops import stops_table
+from sentinel.cli.preview_store import replay_of_store
 from sentinel.cli.preview_table import closing, direction_of, summary, table
 from sentinel.core.baseline import Model, fit_fourier_or_profile, fit_profile
 from sentinel.core.model import Kind
 from sentinel.core.scoring import ScoringSettings, Sensitivity
-from sentinel.errors import ConfigError
+from sentinel.errors import ConfigError, InputTooLargeError, StoreError
 from sentinel.pipeline.replay import (
     PlainSeries,
     Replayed,
@@ -46,26 +49,26 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "preview",
         help="print the pages that would have gone out for series of the past",
         description=(
-            "Replays each file through the code that runs live, never looking ahead, and prints the messages that "
-            "would have gone out: that an incident opened, and that it got worse. A file is one series (timestamp,value; Unix seconds) or many, as `sentinel baseline "
+            "Replays the past through the code that runs live, never looking ahead, and prints the messages that "
+            "would have gone out: that an incident opened, and that it got worse. Over a store or a snapshot it is what live decided, to the bit. A file is one series (timestamp,value; Unix seconds) or many, as `sentinel baseline "
             "backfill` reads them. Exit codes: 0 done, 1 a file is wrong, 2 usage, 3 a file cannot be read; the "
             "other files are replayed all the same."
         ),
     )
-    parser.add_argument(
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument(
         "--csv",
         dest="paths",
         metavar="DIR|FILE",
         type=Path,
         nargs="+",
-        required=True,
         help="files, or folders of files named *.csv or *.csv.gz",
     )
+    add_store_options(parser, source)
     parser.add_argument(
         "--sensitivity",
         choices=[str(level) for level in Sensitivity],
-        default=str(Sensitivity.NORMAL),
-        help="how strange is strange enough (default: %(default)s)",
+        help="how strange is strange enough (default: normal; over a store what live had)",
     )
     parser.add_argument(
         "--kind",
@@ -84,6 +87,11 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help="also print what stood out and was not told, and the first gate that stopped it",
     )
     parser.add_argument(
+        "--blind-spots",
+        action="store_true",
+        help="print also for programs what would not have been seen; the table has it anyway",
+    )
+    parser.add_argument(
         "--model",
         choices=[str(model) for model in _FITS],
         default=str(Model.PROFILE),
@@ -95,7 +103,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 
 def run(args: argparse.Namespace) -> int:
-    """Replay the files and print their pages; 1 when a file is wrong, 3 when one cannot be read."""
+    """Replay the past and print its pages; 1 when something is wrong with it, 3 when it cannot be read."""
+    if args.paths is None:
+        return _run_store(args)
     kind = Kind[args.kind.upper()]
     past = read_past(args.paths, kind)
     for sentence in past.said:
@@ -109,7 +119,8 @@ def run(args: argparse.Namespace) -> int:
     except OSError as error:
         _say(unreadable(args.closing_dates, error))
         return UNREADABLE
-    scoring = ScoringSettings(cut_scale=Sensitivity(args.sensitivity).cut_scale)
+    sensitivity = Sensitivity(args.sensitivity or Sensitivity.NORMAL)
+    scoring = ScoringSettings(cut_scale=sensitivity.cut_scale)
     replayed = replay(
         past.series.values(),
         kind=kind,
@@ -122,14 +133,24 @@ def run(args: argparse.Namespace) -> int:
             _say(f"{name}: not judged: {_why_not_judged(past.series[name])}")
     if past.series or args.output != "table":
         days = {name: _hours_of(one) / 24 for name, one in past.series.items()}
-        _print(
-            replayed,
-            days,
-            output=args.output,
-            with_reminders=args.reminders,
-            with_gates=args.gates,
-        )
+        _print(replayed, days, args)
     return past.code
+
+
+def _run_store(args: argparse.Namespace) -> int:
+    try:
+        shown = replay_of_store(args)
+    except (CalendarError, ConfigError) as error:
+        for line in str(error).splitlines():
+            _say(line)
+        return WRONG
+    except (StoreError, OSError, InputTooLargeError) as error:
+        _say(str(error))
+        return UNREADABLE
+    for sentence in shown.said:
+        _say(sentence)
+    _print(shown.replayed, shown.days, args)
+    return 0
 
 
 def _why_not_judged(series: PlainSeries) -> str:
@@ -148,17 +169,13 @@ def _say(sentence: str) -> None:
     print(f"sentinel preview: {printable(sentence)}", file=sys.stderr)
 
 
-def _print(
-    replayed: Replayed,
-    days: Mapping[str, float],
-    *,
-    output: str,
-    with_reminders: bool,
-    with_gates: bool,
-) -> None:
-    pages = [page for page in replayed.pages if with_reminders or not page.is_reminder]
+def _print(replayed: Replayed, days: Mapping[str, float], args: argparse.Namespace) -> None:
+    output, with_gates = args.output, args.gates
+    pages = [page for page in replayed.pages if args.reminders or not page.is_reminder]
     stops = replayed.stops if with_gates else []
     documents = [*map(_document, pages), *map(_document_of_stop, stops)]
+    if args.blind_spots:
+        documents += [blind_document(*entry) for entry in replayed.blind_spots.items()]
     if output == "ndjson":
         for document in documents:
             print(json.dumps(document, allow_nan=False))
@@ -170,7 +187,7 @@ def _print(
             print(line)
         scored = sum(replayed.scored_count.values())
         print(
-            f"{closing(replayed.pages, shows_all=with_reminders)} "
+            f"{closing(replayed.pages, shows_all=args.reminders)} "
             f"in {len(replayed.scored_count)} series, {scored} windows scored"
         )
         for line in summary(replayed.pages, days=days, columns=columns):
@@ -178,6 +195,8 @@ def _print(
         if with_gates:
             for line in stops_table(stops, columns=columns):
                 print(line)
+        for line in blind_table(replayed.blind_spots, columns=columns):
+            print(line)
     if replayed.stops_dropped_count and with_gates:
         _say(
             f"{replayed.stops_dropped_count} more stood out and were not told; they are not listed"
@@ -196,10 +215,10 @@ def _document(page: ReplayedPage) -> dict[str, object]:
         "series": page.series,
         "start": _seconds(page.start_s),
         "end": _seconds(page.end_s),
-        "score": round(page.score, 4),
+        "score": _finite(round(page.score, 4)),
         "direction": direction_of(page),
         "expected": _finite(page.expected),
-        "value": page.value,
+        "value": _finite(page.value),
         "severity": page.severity.value,
         "reason": page.reason.value,
         "kind": page.kind.value,

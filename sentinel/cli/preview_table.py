@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
 from sentinel.core.incidents.text import cut_middle, score_told
-from sentinel.core.model import PageReason, Severity
+from sentinel.core.model import SOURCE_KINDS, PageReason, Severity
 from sentinel.pipeline.replay import ReplayedPage, ReplayedStop
 from sentinel.runtime.config_text import printable
 
@@ -99,7 +99,7 @@ def _cells(page: ReplayedPage) -> tuple[str, ...]:
     return (
         f"{datetime.fromtimestamp(page.start_s, tz=UTC):%Y-%m-%d %H:%M}",
         f"{(page.end_s - page.start_s) / 60:.0f}",
-        score_told(page.score),
+        "-" if math.isnan(page.score) else score_told(page.score),
         number_told(page.value, beside=page.expected),
         number_told(page.expected, beside=page.value),
         _what(page),
@@ -131,6 +131,8 @@ def _told(counts: Counter[Severity], days: float) -> str:
 def _what(page: ReplayedPage) -> str:
     opened = page.reason is PageReason.OPENED
     what = _OPENED_WORDS[page.severity] if opened else page.reason.value
+    if page.kind in SOURCE_KINDS:
+        return f"{what}, {page.kind.value}"
     return f"{what}, {page.horizon_s // 60} min" if page.horizon_s else what
 
 

@@ -35,6 +35,7 @@ from sentinel.pipeline.accepting import Accepting
 from sentinel.pipeline.deciding import Deciding, FitSource, LiveSeries, StoreThread
 from sentinel.pipeline.decision_metrics import count_decision
 from sentinel.pipeline.incident_log import IncidentLog
+from sentinel.pipeline.recording import Evidence, Recorder, plain_settings
 from sentinel.pipeline.resume import resume
 from sentinel.ports import Snapshot, Tick
 from sentinel.runtime.component import Health, HealthRecord, Surroundings
@@ -107,6 +108,7 @@ class Evaluate:
         self._ids: dict[SeriesKey, int] = {}
         self._deciding = Deciding(settings, fits, step_ns=step_ns)
         self._incident_log = IncidentLog(surroundings)
+        self._recorder = Recorder(store)
         self._latest: Latest | None = None
         self._snapshot_due_ns = 0
         self._waiting: deque[Page] = deque()
@@ -149,6 +151,7 @@ class Evaluate:
             resume_max_s=self._config.resume_max,
         )
         self._last_end_ns = resumed.last_end_ns
+        self._note("settings", decides=plain_settings(self._deciding.settings))
         if resumed.taken_up_count:
             self._note("taken_up", count=resumed.taken_up_count)
         if resumed.usable or resumed.decided_count:
@@ -221,12 +224,15 @@ class Evaluate:
         if window.start_ns < self._deciding.next_ns:
             await self._set_back(window.start_ns)
         block = to_block(await self._named(window), self._ids)
-        self._adopt_fit(block.start_ns)
+        await self._recorder.before(
+            block.start_ns, self._deciding.state, self._deciding.fit, self._deciding.settings
+        )
+        await self._adopt_fit(block.start_ns)
         self._remember_evidence(window)
         clock = self._surroundings.clock
         started_s = clock.monotonic_s()
         accepted = self._accepting.acceptances()
-        decision = self._deciding.decide(block, attach=self._evidence.attach, accepted=accepted)
+        decision = self._deciding.decide(block, attach=self._attach, accepted=accepted)
         self._surroundings.metrics.observe(
             "sentinel_decide_seconds", clock.monotonic_s() - started_s
         )
@@ -236,6 +242,20 @@ class Evaluate:
         # What a person said is not derived from windows: deciding them again must not begin before it.
         if block.end_ns >= self._snapshot_due_ns or accepted:
             await self._save_state(block.end_ns)
+
+    def _attach(
+        self,
+        incident: Incident,
+        open_incidents: Sequence[Incident],
+        /,
+        *,
+        at_ns: int,
+        step_ns: int,
+    ) -> Incident:
+        """Evidence for a page; noted, because it does not follow from the windows."""
+        attached = self._evidence.attach(incident, open_incidents, at_ns=at_ns, step_ns=step_ns)
+        self._note("evidence", **Evidence.noted(attached, at_ns))
+        return attached
 
     async def _set_back(self, at_ns: int) -> None:
         """Go on at `at_ns`; a state of the time that was ahead must not be taken up any more, so it is stored anew."""
@@ -262,7 +282,7 @@ class Evaluate:
                 break
         return found
 
-    def _note(self, event: str, **facts: str | int) -> None:
+    def _note(self, event: str, **facts: object) -> None:
         """Store an event that a replay needs, with the next window."""
         self._notes.append(json.dumps({"event": event, **facts}))
 
@@ -277,7 +297,7 @@ class Evaluate:
         if self._next_settings is None:
             return
         (self._deciding.settings, digest), self._next_settings = self._next_settings, None
-        self._note("settings", digest=digest)
+        self._note("settings", digest=digest, decides=plain_settings(self._deciding.settings))
         if self._last_end_ns:
             await self._save_state(self._last_end_ns)
 
@@ -300,13 +320,16 @@ class Evaluate:
             self._deciding.keys[series_id] = key
         return window
 
-    def _adopt_fit(self, start_ns: int) -> None:
+    async def _adopt_fit(self, start_ns: int) -> None:
         """Take the newest fit from the window on at which it takes effect."""
         fit = self._fits.current()
         if fit is None or fit.at_ns > start_ns or fit.version <= (self.fit_version or 0):
             return
+        await self._recorder.fit(fit, start_ns)
         self._deciding.take_fit(fit)
         self._note("fit", version=fit.version, at_ns=start_ns)
+        # Two fits are kept: with a state of each, what was decided is decided again by the same one after a kill.
+        self._snapshot_due_ns = 0
         metrics = self._surroundings.metrics
         metrics.set("sentinel_fit_version", fit.version)
         metrics.set("sentinel_fit_effective_timestamp_seconds", start_ns / 1e9)
@@ -395,6 +418,8 @@ class Evaluate:
             at_ns=at_ns, version=self.fit_version or 0, payload=self._deciding.state.to_bytes()
         )
         self._snapshot_due_ns = at_ns + round(self._config.snapshot_interval * 1e9)
+        await self._recorder.state(snapshot, self._deciding.settings)
+        await self._recorder.passed(self._deciding.fit, at_ns)
         try:
             await self._store.run(self._store.sync.save_state, snapshot)
         except StoreError as error:

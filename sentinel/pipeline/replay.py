@@ -8,7 +8,7 @@ windows; of a source that falls silent nothing is known here, so none is ever bl
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -27,8 +27,10 @@ from sentinel.core.model import (
     Severity,
     Transition,
     TransitionKind,
+    VerdictBlock,
 )
 from sentinel.core.scoring import ScoringSettings
+from sentinel.pipeline.blind_spots import BlindSpot, BlindSpots
 from sentinel.pipeline.replay_grid import (
     DAY_NS,
     Line,
@@ -71,7 +73,7 @@ class ReplayedPage:
         start_s: instant of the sample that tripped (Unix seconds).
         end_s: when it resolved, the hold included, or the last sample.
         score, direction, expected, value: of the strangest window so far; direction is +1 or -1, expected is
-            NaN where a guard tripped before anything was.
+            NaN where a guard tripped before anything was. All are NaN where it is about a source that is blind or late.
         severity: a page wakes a person, a ticket does not.
         reason: opened, worsened or reminder.
         kind: anomaly or guard.
@@ -132,12 +134,14 @@ class Replayed:
         scored_count: windows of each series that had a score; one without any was not judged at all.
         stops: what stood out and was not told, by series and time.
         stops_dropped_count: how many of those there were more than are kept.
+        blind_spots: by series, what could not be seen at its end.
     """
 
     pages: list[ReplayedPage]
     scored_count: dict[str, int]
     stops: list[ReplayedStop]
     stops_dropped_count: int = 0
+    blind_spots: dict[str, BlindSpot] = field(default_factory=dict)
 
 
 def replay_settings(scoring: ScoringSettings) -> DecisionSettings:
@@ -167,6 +171,7 @@ def replay(
     scored_count = {one.name: 0 for one in given}
     pages: dict[str, list[ReplayedPage]] = {one.name: [] for one in given}
     stops: list[ReplayedStop] = []
+    blind_spots: dict[str, BlindSpot] = {}
     dropped_count = 0
     by_step: dict[int, dict[tuple[bool, str], list[PlainSeries]]] = {}
     keeps_dates = calendar is not None
@@ -181,18 +186,38 @@ def replay(
                 hold_windows=settings.incidents.hold_of(step_ns) // step_ns,
                 runs_max=_STOPS_MAX - len(stops),
             )
-            found = _replay_batch(batch, step_ns, kind, settings, fit, calendar, scored_count, log)
+            spots = BlindSpots()
+            noted = _Noted(log=log, spots=spots)
+            found = _replay_batch(
+                batch, step_ns, kind, settings, fit, calendar, scored_count, noted
+            )
             for page in found:
                 pages[page.series].append(page)
             stops.extend(_stops_of(log, batch, step_ns, kind))
             dropped_count += log.dropped_count
+            lines = [line for service in batch for line in service.lines]
+            for spot in spots.spots():
+                blind_spots[lines[spot.series_id - 1].series.name] = spot
     order = {one.name: at for at, one in enumerate(given)}
     return Replayed(
         pages=[page for own in pages.values() for page in sorted(own, key=lambda p: p.start_s)],
         scored_count=scored_count,
         stops=sorted(stops, key=lambda stop: (order[stop.series], stop.start_s)),
         stops_dropped_count=dropped_count,
+        blind_spots=blind_spots,
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Noted:
+    """What verdicts of a batch are noted for."""
+
+    log: StopLog
+    spots: BlindSpots
+
+    def note(self, verdicts: VerdictBlock) -> None:
+        self.log.note(verdicts)
+        self.spots.note(verdicts)
 
 
 def _replay_batch(
@@ -203,7 +228,7 @@ def _replay_batch(
     fit: Callable[..., Profile],
     calendar: Calendar | None,
     scored_count: dict[str, int],
-    log: StopLog,
+    noted: _Noted,
 ) -> Iterator[ReplayedPage]:
     """The messages of some services; how many windows of each series had a score goes into `scored_count`."""
     owned = [(at, line) for at, service in enumerate(batch) for line in service.lines]
@@ -234,7 +259,7 @@ def _replay_batch(
         decision = decide(state, windows, profile=profile, keys=keys, settings=settings)
         state = decision.state
         transitions.extend(decision.transitions)
-        log.note(decision.verdicts)
+        noted.note(decision.verdicts)
         scored += np.count_nonzero(decision.verdicts.reason == int(Reason.SCORED), axis=0)
     for line, count in zip(lines, scored.tolist(), strict=True):
         scored_count[line.series.name] = count
@@ -307,7 +332,7 @@ def _stops_of(
 ) -> Iterator[ReplayedStop]:
     lines = [line for service in batch for line in service.lines]
     for run in log.close():
-        line = lines[run.column]
+        line = lines[run.series_id - 1]
         yield ReplayedStop(
             series=line.series.name,
             start_s=line.instant_s(run.first_window, step_ns),

@@ -24,7 +24,7 @@ DAY_NS = 86_400_000_000_000
 GAP_MAX_DAYS = 35
 """More than the 28 days of the longest lag, and a whole number of weeks."""
 
-_BATCH_SERIES = 64
+_BATCH_SERIES = 256
 _CELLS_MAX = 100_000_000
 _UNKNOWN_CALLS = 1e6
 """A plain series does not say how many calls stand behind a value; it is taken to be enough."""

@@ -19,14 +19,14 @@ class StoppedRun:
     """An excursion of one series that led to no message.
 
     Attributes:
-        column: of the series.
+        series_id: of the series.
         first_window, last_window: numbers of its first and its last window that stood out.
         gate: what stopped it.
         score, value, expected, edge, direction: of its strangest window that came to that gate; the edge is that of the band
             on its side, NaN where none is known.
     """
 
-    column: int
+    series_id: int
     first_window: int
     last_window: int
     gate: Gate
@@ -61,7 +61,7 @@ class StopLog:
         high = verdicts.direction[row, column] >= 0
         edge = np.where(high, verdicts.upper[row, column], verdicts.lower[row, column])
         cells = zip(
-            column.tolist(),
+            verdicts.series[column].tolist(),
             (first + row).tolist(),
             gates.tolist(),
             verdicts.score[row, column].tolist(),
@@ -71,10 +71,10 @@ class StopLog:
             verdicts.direction[row, column].tolist(),
             strict=True,
         )
-        for at, window, gate, score, value, expected, border, direction in cells:
+        for series_id, window, gate, score, value, expected, border, direction in cells:
             self._add(
                 StoppedRun(
-                    column=at,
+                    series_id=series_id,
                     first_window=window,
                     last_window=window,
                     gate=Gate(gate),
@@ -91,19 +91,19 @@ class StopLog:
         for run in self._open.values():
             self._keep(run)
         self._open.clear()
-        return sorted(self.runs, key=lambda run: (run.column, run.first_window))
+        return sorted(self.runs, key=lambda run: (run.series_id, run.first_window))
 
     def _add(self, new: StoppedRun) -> None:
-        run = self._open.get(new.column)
+        run = self._open.get(new.series_id)
         if run is not None and new.first_window - run.last_window > self.hold_windows:
             self._keep(run)
             run = None
         if run is None:
-            self._open[new.column] = new
+            self._open[new.series_id] = new
             return
         told = max(run, new, key=lambda one: (one.gate, one.score))
-        self._open[new.column] = StoppedRun(
-            column=run.column,
+        self._open[new.series_id] = StoppedRun(
+            series_id=run.series_id,
             first_window=run.first_window,
             last_window=new.last_window,
             gate=told.gate,

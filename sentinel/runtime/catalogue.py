@@ -215,6 +215,11 @@ CATALOGUE: tuple[MetricSpec, ...] = (
     _metric(
         _C, "sentinel_store_errors_total", "Store operations that failed.", "operation", "reason"
     ),
+    _metric(
+        _C,
+        "sentinel_replay_records_dropped_total",
+        "States and fits that a preview would have replayed from, not kept for want of room.",
+    ),
     _metric(_C, "sentinel_store_dropped_windows_total", "Windows not kept, by reason.", "reason"),
     _metric(
         _C,

@@ -21,6 +21,7 @@ from sentinel.storage.windows import (
 )
 
 _GENERATION_COUNT = 2
+_RECORDS_MAX = 256
 
 
 class MemoryStore:
@@ -37,6 +38,8 @@ class MemoryStore:
         self._rolled_up_until_ns: dict[int, int] = {}
         self._fits: list[Snapshot] = []
         self._states: list[Snapshot] = []
+        self.state_records: list[Snapshot] = []
+        self.fit_records: list[Snapshot] = []
         self._incidents: dict[str, Incident] = {}
         self._page_ids: set[str] = set()
         self._destinations: tuple[str, ...] = ()
@@ -122,6 +125,22 @@ class MemoryStore:
     def states(self, *, limit: int = 2) -> list[Snapshot]:
         """See `BaselineStore.states`."""
         return self._states[:limit]
+
+    # ReplayRecord
+
+    def record_state(self, state: Snapshot) -> None:
+        """See `ReplayRecord.record_state`; of those that are kept here none is older than the windows."""
+        with self._lock:
+            self.state_records = [*self.state_records, state][-_RECORDS_MAX:]
+
+    def record_fit(self, part: Snapshot) -> None:
+        """See `ReplayRecord.record_fit`."""
+        with self._lock:
+            self.fit_records = [*self.fit_records, part][-_RECORDS_MAX:]
+
+    def newest_record_ns(self) -> int:
+        """See `ReplayRecord.newest_record_ns`."""
+        return max((state.at_ns for state in self.state_records), default=0)
 
     # IncidentStore
 

@@ -96,6 +96,22 @@ class Profile:
             ease=self._ease_of(starts_ns, columns),
         )
 
+    def part(self, start_ns: int, end_ns: int) -> Profile:
+        """The same expectation, to the bit, for windows within `[start_ns, end_ns)`; arrays are views."""
+        # Whole rows of `ease`, and the neighbours that the first and the last window lie between.
+        whole = ease_ns(self.step_ns) // self.step_ns
+        first = max(0, (start_ns - self.start_ns) // self.step_ns - 1) // whole * whole
+        last = min(len(self.grid), max(first + 1, (end_ns - self.start_ns) // self.step_ns + 2))
+        first = min(first, last)
+        rows = slice(first // whole, -(-last // whole))
+        return replace(
+            self,
+            start_ns=self.start_ns + first * self.step_ns,
+            grid=self.grid[first:last],
+            steps=None if self.steps is None else self.steps[first:last],
+            ease=None if self.ease is None else self.ease[rows],
+        )
+
     def to_bytes(self) -> bytes:
         """The profile as bytes that `from_bytes` reads."""
         facts = {

@@ -16,6 +16,7 @@ from sentinel.storage.sqlite.chunks import ChunkTable
 from sentinel.storage.sqlite.connection import DATABASE_NAME, connect_read_only, store_error
 from sentinel.storage.sqlite.incidents import read_incidents
 from sentinel.storage.sqlite.migrations import version_of
+from sentinel.storage.sqlite.records import RecordKind, read_record, record_times
 from sentinel.storage.sqlite.schema import SCHEMA_VERSION
 from sentinel.storage.sqlite.series import read_series
 
@@ -28,12 +29,14 @@ class StoreReader:
     """
 
     def __init__(self, directory: str | Path) -> None:
-        """Open the store in `directory`.
+        """Open the store in `directory`, or a copy of a part of one that is a file.
 
         Raises:
             StoreError: there is none, or it has another schema version than this program.
         """
-        path = Path(directory) / DATABASE_NAME
+        path = Path(directory)
+        if not path.is_file():
+            path /= DATABASE_NAME
         self.damaged_count = 0
         if not path.exists():
             msg = f"there is no store in {directory}"
@@ -126,6 +129,52 @@ class StoreReader:
     def states(self, *, limit: int = 2) -> list[Snapshot]:
         """See `sentinel.ports.BaselineStore.states`."""
         return self._snapshots(SnapshotKind.STATE, limit)
+
+    def state_before(self, at_ns: int) -> Snapshot | None:
+        """The newest recorded state of that instant or earlier whose bytes are whole; else the oldest after it."""
+        times = self._record_times(RecordKind.STATE)
+        earlier = sorted(
+            (entry for entry in times if entry[1] <= at_ns), key=lambda one: one[::-1]
+        )
+        later = sorted((entry for entry in times if entry[1] > at_ns), key=lambda one: one[1])
+        for number, _ in (*reversed(earlier), *later):
+            if (found := self._record(RecordKind.STATE, number)) is not None:
+                return found
+        return None
+
+    def fit_parts(self, *, start_ns: int, end_ns: int) -> Iterator[Snapshot]:
+        """Recorded parts of fits in effect from an instant within `[start_ns, end_ns)` on, earliest first."""
+        times = self._record_times(RecordKind.FIT)
+        for number, at_ns in sorted(times, key=lambda one: (one[1], one[0])):
+            if start_ns <= at_ns < end_ns:
+                found = self._record(RecordKind.FIT, number)
+                if found is not None:
+                    yield found
+
+    def notes(self, *, start_ns: int, end_ns: int) -> list[tuple[int, str]]:
+        """Events with the end of the window they were stored with, in order."""
+        try:
+            return self._connection.execute(
+                "SELECT at_ns, text FROM notes WHERE at_ns >= ? AND at_ns < ? ORDER BY note_id",
+                (start_ns, end_ns),
+            ).fetchall()
+        except sqlite3.Error as error:
+            raise store_error(error, operation="notes") from error
+
+    def _record_times(self, what: RecordKind) -> list[tuple[int, int]]:
+        try:
+            return record_times(self._connection, what)
+        except sqlite3.Error as error:
+            raise store_error(error, operation=what) from error
+
+    def _record(self, what: RecordKind, number: int) -> Snapshot | None:
+        try:
+            return read_record(self._connection, what, number)
+        except StoreCorruptError:
+            self.damaged_count += 1
+        except sqlite3.Error as error:
+            raise store_error(error, operation=what) from error
+        return None
 
     def _snapshots(self, what: SnapshotKind, limit: int) -> list[Snapshot]:
         found: list[Snapshot] = []

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from sentinel.storage.sqlite.config import StoreConfig
 from sentinel.storage.sqlite.histograms import HOUR_NS
+from sentinel.storage.sqlite.records import remove_old_records, remove_oldest_records
 
 DONE_PAGES_KEPT = 10_000
 INCIDENTS_KEPT = 10_000
@@ -22,7 +23,7 @@ _SHARE_A_PASS = 0.02
 _SHARE_OVER_CEILING = 0.05
 
 OnRetired = Callable[[str, int], None]
-"""Told what was removed (a step such as `10s`, or `histograms`) and how many of it."""
+"""Told what was removed (a step such as `10s`, `histograms` or `records`) and how many of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,16 +50,26 @@ def remove_expired(
         cutoff_ns = min(newest_ns, now_ns) - part.keep_ns - part.span_ns
         limit = _capped(count, _SHARE_A_PASS)
         _remove_oldest(connection, part, limit, on_retired, before_ns=cutoff_ns)
+    finest = next(_parts(connection, config), None)
+    if finest is not None and finest.table == "chunks":
+        (oldest_ns,) = connection.execute(
+            "SELECT min(start_ns) FROM chunks WHERE step_ns = ?", (finest.span_ns,)
+        ).fetchone()
+        if removed := remove_old_records(connection, before_ns=oldest_ns):
+            on_retired("records", removed)
     _remove_surplus(connection)
 
 
 def remove_over_ceiling(
     connection: sqlite3.Connection, config: StoreConfig, *, on_retired: OnRetired
 ) -> bool:
-    """Remove some of the oldest chunks of the finest resolution there is; inside a transaction.
+    """Remove the older half of a replay's records, or some of the oldest chunks of the finest resolution; in a transaction.
 
-    The newest chunk of a resolution stays. Returns whether anything could be removed.
+    The newest chunk of a resolution and the newest record stay. Returns whether anything could be removed.
     """
+    if removed := remove_oldest_records(connection):
+        on_retired("records", removed)
+        return True
     for part in _parts(connection, config):
         (count,) = connection.execute(
             f"SELECT count(*) FROM {part.table} {part.condition}"  # noqa: S608

@@ -33,6 +33,7 @@ from sentinel.storage.sqlite.histograms import HourHistograms, histogram_hours, 
 from sentinel.storage.sqlite.housekeeping import Housekeeping
 from sentinel.storage.sqlite.incidents import known_pages, read_incidents, write_incidents
 from sentinel.storage.sqlite.outbox import hand_over, read_entries, update_entries, write_pages
+from sentinel.storage.sqlite.records import RecordKind, record_times, write_record
 from sentinel.storage.sqlite.series import read_series
 from sentinel.storage.sqlite.session import Session
 from sentinel.storage.sqlite.trouble import Topic
@@ -41,7 +42,7 @@ _IN_MEMORY_ONLY = "incidents and pages could not be stored: they are kept in mem
 
 
 class SqliteStore:
-    """`SeriesStore`, `BaselineStore`, `IncidentStore` and `Outbox` in a folder."""
+    """`SeriesStore`, `BaselineStore`, `ReplayRecord`, `IncidentStore` and `Outbox` in a folder."""
 
     def __init__(self, config: StoreConfig, surroundings: Surroundings) -> None:
         self._directory = config.directory
@@ -214,6 +215,23 @@ class SqliteStore:
         """See `BaselineStore.states`."""
         return self._snapshots(SnapshotKind.STATE, limit)
 
+    # ReplayRecord
+
+    def record_state(self, state: Snapshot) -> None:
+        """See `ReplayRecord.record_state`."""
+        self._record(RecordKind.STATE, state)
+
+    def record_fit(self, part: Snapshot) -> None:
+        """See `ReplayRecord.record_fit`."""
+        self._record(RecordKind.FIT, part)
+
+    def newest_record_ns(self) -> int:
+        """See `ReplayRecord.newest_record_ns`."""
+        times = self._access.read(
+            "records", lambda session: record_times(session.connection, RecordKind.STATE)
+        )
+        return max((at_ns for _, at_ns in times), default=0)
+
     # IncidentStore
 
     def incidents(self, *, limit: int = 100, open_only: bool = False) -> list[Incident]:
@@ -316,6 +334,17 @@ class SqliteStore:
             self._access.write(
                 f"save_{what}",
                 lambda session: write_snapshot(session.connection, what, snapshot),
+            )
+
+    def _record(self, what: RecordKind, record: Snapshot) -> None:
+        with self._access.lock:
+            self._access.ready()
+            if not self._access.has_room() or self._house.is_over_ceiling:
+                self._metrics.count("sentinel_replay_records_dropped_total")
+                return
+            self._access.write(
+                f"write_{what}",
+                lambda session: write_record(session.connection, what, record),
             )
 
     def _snapshots(self, what: SnapshotKind, limit: int) -> list[Snapshot]:

@@ -229,7 +229,11 @@ def test_the_table_is_for_people(
     (tmp_path / f"{name}.csv").write_text(text_of_a_series().replace("120.000000", "123.456789"))
     code, out, _ = preview(capsys, str(tmp_path))
     assert code == 0
-    head, row, foot, answer = out.splitlines()
+    head, row, foot, answer, empty, blind, spot = out.splitlines()
+    assert (empty, blind) == ("", "what would not have been seen, by the bands of the last day:")
+    assert re.fullmatch(
+        r"  cannot see a rise below x1\.[0-4]\d? nor a fall above x0\.[6-9]\d?: .*", spot
+    )
     assert max(len(line) for line in out.splitlines()) <= 80
     titles = ["start", "(UTC)", "min", "score", "value", "expected", "what", "series"]
     assert head.split() == titles
@@ -264,9 +268,10 @@ def test_what_it_would_have_told_is_answered_for_each_series(
     lines = out.splitlines()
     found = next(at for at, line in enumerate(lines) if line.startswith("22 incidents (22 pages)"))
     assert lines[found + 1] == "1 page in 20 days:  calls-00"
-    assert len(lines[found + 1 :]) == 21
-    assert lines[-1] == "and 2 more series"
-    assert "quiet" not in out
+    assert len(lines[found + 1 : lines.index("")]) == 21
+    assert lines[lines.index("") - 1] == "and 2 more series"
+    assert "quiet" not in "".join(lines[: lines.index("")])
+    assert lines[-1] == "  and 3 more series, each seeing more"
 
 
 def test_remainders_of_arithmetic_are_shown_as_nothing(

@@ -45,13 +45,13 @@ def test_windows_with_less_quiet_between_than_the_hold_are_one(cut: int) -> None
     log.note(verdicts(ROWS[:cut]))
     log.note(verdicts(ROWS[cut:], first=cut))
     first, second, other = log.close()
-    assert (first.column, first.first_window, first.last_window) == (0, 0, 2)
+    assert (first.series_id, first.first_window, first.last_window) == (1, 0, 2)
     # It came furthest in the last of its windows.
     assert first.gate is Gate.SINGLE_WINDOW
     assert first.score == pytest.approx(0.3)
     assert first.edge == pytest.approx(1.3)
-    assert (second.column, second.first_window, second.gate) == (0, 6, Gate.OWN_THRESHOLD)
-    assert (other.column, other.first_window, other.gate) == (1, 5, Gate.DEVIATION)
+    assert (second.series_id, second.first_window, second.gate) == (1, 6, Gate.OWN_THRESHOLD)
+    assert (other.series_id, other.first_window, other.gate) == (2, 5, Gate.DEVIATION)
     assert log.window_counts == {Gate.OWN_THRESHOLD: 2, Gate.SINGLE_WINDOW: 1, Gate.DEVIATION: 1}
 
 

@@ -1,0 +1,88 @@
+"""Where a preview reads from when it is a store or a copy of a part of one, and over which span."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from sentinel.storage.sqlite.reader import StoreReader
+
+SECOND_NS = 1_000_000_000
+END_NS = 2**62
+_UNITS_S = {"m": 60, "h": 3600, "d": 86_400, "w": 604_800}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Span:
+    """From when to when; None for from the beginning on."""
+
+    from_ns: int | None
+    to_ns: int
+
+
+def add_store_options(
+    parser: argparse.ArgumentParser, source: argparse._MutuallyExclusiveGroup
+) -> None:
+    """Add the options of a preview over a store."""
+    source.add_argument(
+        "--store",
+        metavar="DIR",
+        type=Path,
+        help="the folder of a sidecar's store, which may be in use; it is only read",
+    )
+    source.add_argument(
+        "--snapshot", metavar="FILE", type=Path, help="a file that --save-snapshot wrote"
+    )
+    group = parser.add_argument_group("over a store or a snapshot")
+    group.add_argument(
+        "--from", dest="begin", metavar="TIME", type=_instant, help="such as 2026-11-01T08:00Z"
+    )
+    group.add_argument("--to", dest="end", metavar="TIME", type=_instant, help="until then")
+    group.add_argument(
+        "--last", metavar="SPAN", type=_span_s, help="the last 12h, 7d or 4w of what is stored"
+    )
+    group.add_argument(
+        "--coarse",
+        action="store_true",
+        help="replay the windows of a minute, which are kept for longer, with a fit each midnight: close to live, not equal",
+    )
+    group.add_argument(
+        "--save-snapshot",
+        metavar="FILE",
+        type=Path,
+        help="also copy what this preview reads into one file, for --snapshot elsewhere",
+    )
+
+
+def span_of(args: argparse.Namespace, reader: StoreReader, *, step_ns: int) -> Span:
+    """The span that is asked for, of windows of this width."""
+    to_ns = END_NS if args.end is None else args.end
+    from_ns: int | None = args.begin
+    if args.last is not None:
+        newest_ns = max(
+            (end for step, _, end in reader.history_span() if step == step_ns), default=0
+        )
+        from_ns = min(newest_ns, to_ns) - args.last * SECOND_NS
+    return Span(from_ns=from_ns, to_ns=to_ns)
+
+
+def _instant(text: str) -> int:
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        msg = f"{text!r} is no time; write 2026-11-01T08:00Z"
+        raise argparse.ArgumentTypeError(msg) from None
+    if found.tzinfo is None:
+        found = found.replace(tzinfo=UTC)
+    return int(found.timestamp()) * SECOND_NS
+
+
+def _span_s(text: str) -> int:
+    match = re.fullmatch(r"(\d{1,4})([mhdw])", text)
+    if match is None or int(match[1]) == 0:
+        msg = f"{text!r} is no length of time; write 12h, 7d or 4w"
+        raise argparse.ArgumentTypeError(msg)
+    return int(match[1]) * _UNITS_S[match[2]]

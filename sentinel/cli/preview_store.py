@@ -1,0 +1,164 @@
+"""`sentinel preview` over a store or a snapshot: what live decided, decided once more."""
+
+from __future__ import annotations
+
+import argparse
+from collections import Counter
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from sentinel.app.build import decision_settings
+from sentinel.app.config import load_config
+from sentinel.cli.preview_calendar import calendar_of
+from sentinel.cli.preview_source import END_NS, Span, span_of
+from sentinel.core.decide import Decision, DecisionSettings
+from sentinel.core.model import Kind, Reason, WindowBlock
+from sentinel.core.scoring import Sensitivity
+from sentinel.errors import StoreError
+from sentinel.pipeline.blind_spots import BlindSpots
+from sentinel.pipeline.preview import StorePreview, preview_store
+from sentinel.pipeline.preview_pages import coarse_series, name_of, rows_of, stops_of
+from sentinel.pipeline.recording import read_state
+from sentinel.pipeline.replay import Replayed, replay, replay_settings
+from sentinel.pipeline.replay_stops import StopLog
+from sentinel.storage.sqlite.excerpt import write_excerpt
+from sentinel.storage.sqlite.reader import StoreReader
+
+_MINUTE_NS = 60_000_000_000
+_STOPS_MAX = 100_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreReplay:
+    """A preview over a store.
+
+    Attributes:
+        replayed: its messages and what else is shown.
+        days: how long each series is.
+        said: sentences for the person who asked: why it may differ from live, what was written.
+    """
+
+    replayed: Replayed
+    days: dict[str, float]
+    said: list[str]
+
+
+def replay_of_store(args: argparse.Namespace) -> StoreReplay:
+    """Replay what the options name.
+
+    Raises:
+        StoreError: the store cannot be read, or holds nothing to begin from.
+        ConfigError, CalendarError: the configuration or the calendar is wrong.
+        InputTooLargeError: there are too many windows.
+    """
+    place: Path = args.store or args.snapshot
+    with StoreReader(place) as reader:
+        shown = _coarse(args, reader) if args.coarse else _exact(args, reader)
+        if args.save_snapshot is not None:
+            shown.said.append(_saved(args, place, reader))
+        if reader.damaged_count:
+            shown.said.append(f"{reader.damaged_count} damaged pieces of the store were skipped")
+    return shown
+
+
+def _exact(args: argparse.Namespace, reader: StoreReader) -> StoreReplay:
+    step_ns = _step_ns(reader)
+    span = span_of(args, reader, step_ns=step_ns)
+    spots, scored = BlindSpots(), Counter[int]()
+    logs: list[StopLog] = []
+
+    def note(block: WindowBlock, decision: Decision) -> None:
+        if not logs:
+            hold_ns = settings_now.incidents.hold_of(block.step_ns)
+            logs.append(StopLog(hold_windows=hold_ns // block.step_ns, runs_max=_STOPS_MAX))
+        logs[0].note(decision.verdicts)
+        spots.note(decision.verdicts)
+        counts = np.count_nonzero(decision.verdicts.reason == int(Reason.SCORED), axis=0)
+        scored.update(dict(zip(block.series.tolist(), counts.tolist(), strict=True)))
+
+    changed = _changed_settings(args, reader, span)
+    settings_now = changed or DecisionSettings()
+    found = preview_store(
+        reader, from_ns=span.from_ns, to_ns=span.to_ns, on_decided=note, settings=changed
+    )
+    return StoreReplay(
+        replayed=Replayed(
+            pages=rows_of(found),
+            scored_count={name_of(found.keys[one]): count for one, count in scored.items()},
+            stops=[stop for log in logs for stop in stops_of(found, log)],
+            stops_dropped_count=sum(log.dropped_count for log in logs),
+            blind_spots={name_of(found.keys[spot.series_id]): spot for spot in spots.spots()},
+        ),
+        days=dict.fromkeys(
+            (name_of(found.keys[one]) for one in scored), (found.end_ns - found.from_ns) / 86.4e12
+        ),
+        said=[_span_said(found), *(f"this may differ from live: {why}" for why in found.doubts)],
+    )
+
+
+def _coarse(args: argparse.Namespace, reader: StoreReader) -> StoreReplay:
+    span = span_of(args, reader, step_ns=_MINUTE_NS)
+    series = coarse_series(
+        reader, step_ns=_MINUTE_NS, start_ns=span.from_ns or 0, end_ns=span.to_ns
+    )
+    settings = _configured(args, reader) or DecisionSettings()
+    cut_scale = Sensitivity(args.sensitivity or Sensitivity.NORMAL).cut_scale
+    replayed = replay(
+        series,
+        kind=Kind.GAUGE,
+        settings=replay_settings(replace(settings.scoring, cut_scale=cut_scale)),
+        calendar=calendar_of(args, series),
+    )
+    days = {one.name: (int(one.time_ns[-1]) - int(one.time_ns[0])) / 86.4e12 for one in series}
+    said = "windows of a minute and a fit each midnight: close to what live decided, not equal"
+    return StoreReplay(replayed=replayed, days=days, said=[said])
+
+
+def _changed_settings(
+    args: argparse.Namespace, reader: StoreReader, span: Span
+) -> DecisionSettings | None:
+    """What to decide by instead of what live decided by; None for the same."""
+    settings = _configured(args, reader)
+    if args.sensitivity is None:
+        return settings
+    if settings is None:
+        record = reader.state_before(span.from_ns or 0)
+        settings = DecisionSettings() if record is None else read_state(record).settings
+    cut_scale = Sensitivity(args.sensitivity).cut_scale
+    return replace(settings, scoring=replace(settings.scoring, cut_scale=cut_scale))
+
+
+def _configured(args: argparse.Namespace, reader: StoreReader) -> DecisionSettings | None:
+    if args.config is None:
+        return None
+    newest_ns = max((end_ns for _, _, end_ns in reader.history_span()), default=0)
+    return decision_settings(load_config(args.config).config, now_ns=newest_ns, web_url="")
+
+
+def _step_ns(reader: StoreReader) -> int:
+    record = reader.state_before(END_NS)
+    return 0 if record is None else read_state(record).state.detector.step_ns
+
+
+def _saved(args: argparse.Namespace, place: Path, reader: StoreReader) -> str:
+    if args.snapshot is not None or args.coarse:
+        msg = "--save-snapshot copies a store, not a snapshot or windows of a minute"
+        raise StoreError(msg)
+    step_ns = _step_ns(reader)
+    span = span_of(args, reader, step_ns=step_ns)
+    record = reader.state_before(span.from_ns or 0)
+    if record is None:
+        msg = "there is no recorded state to begin a snapshot from"
+        raise StoreError(msg)
+    size = write_excerpt(
+        place, args.save_snapshot, step_ns=step_ns, start_ns=record.at_ns, end_ns=span.to_ns
+    )
+    return f"{args.save_snapshot} written, {size / 1e6:.1f} MB"
+
+
+def _span_said(found: StorePreview) -> str:
+    minutes = (found.end_ns - found.from_ns) / 60e9
+    equal = "equal to what live decided" if not found.doubts else "see below"
+    return f"{minutes:.0f} minutes of windows of {found.step_ns / 1e9:g} s, {equal}"

@@ -1,0 +1,235 @@
+"""What a live process keeps of itself, so that the windows it stored can be replayed to the same bits.
+
+Windows, incidents and events are stored anyway. Besides those a replay needs a state to begin from, the expectation that
+was in effect at each window, and the settings. A state is recorded once a day; of each fit the part that can have been in
+effect, two hours of it at a time, because the next one replaces it within the hour and whole fits would be the
+largest thing in the store.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from sentinel.core.baseline import Profile
+from sentinel.core.decide import DecisionSettings, DecisionState
+from sentinel.core.incidents import GuardSettings, IncidentSettings
+from sentinel.core.model import Exemplar, FirstMover, Incident, LogLine, SeriesKey, Severity
+from sentinel.core.scoring import DetectorState, state_from_bytes
+from sentinel.core.stats.packing import pack_arrays, unpack_arrays
+from sentinel.errors import StoreError
+from sentinel.pipeline.deciding import StoreThread
+from sentinel.pipeline.fit import Fit
+from sentinel.pipeline.fitting import settings_from_plain, settings_to_plain
+from sentinel.ports import Snapshot
+
+STATE_EVERY_NS = 86_400_000_000_000
+FIT_PART_NS = 2 * 3_600_000_000_000
+_RENEWED_BEFORE_NS = 600_000_000_000
+"""A part ends so long after the next one is asked for, which is done when states are saved."""
+
+_FORMAT = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordedState:
+    """A state to begin a replay from.
+
+    Attributes:
+        at_ns: start of the first window that it decides.
+        fit_version: of the fit in effect before it, 0 for none.
+        state: what was learned.
+        settings: what it was decided by.
+    """
+
+    at_ns: int
+    fit_version: int
+    state: DecisionState
+    settings: DecisionSettings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordedFit:
+    """What is judged by from `at_ns` on.
+
+    Attributes:
+        at_ns: start of the first window.
+        version: of the fit.
+        profile: a part of it.
+        rows: what it learned of series that were not ready; None where a state has it already.
+    """
+
+    at_ns: int
+    version: int
+    profile: Profile
+    rows: DetectorState | None
+
+
+class Recorder:
+    """Writes the records of one live process; what cannot be written is the store's to count, and costs no window."""
+
+    def __init__(self, store: StoreThread) -> None:
+        self._store = store
+        self._newest_ns = 0
+        self._until_ns = 0
+        self._is_known = False
+
+    async def before(
+        self, at_ns: int, state: DecisionState, fit: Fit | None, settings: DecisionSettings
+    ) -> None:
+        """Before the first window of this process: record where windows begin, and what is judged by since before."""
+        if self._is_known:
+            return
+        self._is_known = True
+        self._newest_ns = await self._store.run(self._store.sync.newest_record_ns)
+        await self.passed(fit, at_ns)
+        if self._newest_ns == 0:
+            await self.state(Snapshot(at_ns=at_ns, version=0, payload=state.to_bytes()), settings)
+
+    async def state(self, snapshot: Snapshot, settings: DecisionSettings) -> None:
+        """Record a state that was saved, if it is a day since the last."""
+        if self._newest_ns and abs(snapshot.at_ns - self._newest_ns) < STATE_EVERY_NS:
+            return
+        payload = pack_arrays(
+            {"state": np.frombuffer(snapshot.payload, np.int8)},
+            {"format": _FORMAT, "settings": json.dumps(plain_settings(settings))},
+        )
+        await self._write(replace(snapshot, payload=payload), is_fit=False)
+        self._newest_ns = snapshot.at_ns
+
+    async def fit(self, fit: Fit, at_ns: int) -> None:
+        """Record what is judged by from `at_ns` on; `fit` still has its rows where a state has yet to take them."""
+        self._until_ns = at_ns + FIT_PART_NS
+        arrays = {"profile": _bytes(fit.profile.part(at_ns, self._until_ns).to_bytes())}
+        if fit.rows is not None and fit.rows.series_count:
+            arrays["rows"] = _bytes(fit.rows.to_bytes())
+        payload = pack_arrays(arrays, {"format": _FORMAT})
+        await self._write(Snapshot(at_ns=at_ns, version=fit.version, payload=payload), is_fit=True)
+
+    async def passed(self, fit: Fit | None, end_ns: int) -> None:
+        """Record the next part of a fit that is still in effect when its part is about to end."""
+        if fit is not None and end_ns + _RENEWED_BEFORE_NS >= self._until_ns:
+            await self.fit(replace(fit, rows=None), end_ns)
+
+    async def _write(self, record: Snapshot, *, is_fit: bool) -> None:
+        write = self._store.sync.record_fit if is_fit else self._store.sync.record_state
+        try:
+            await self._store.run(write, record)
+        except StoreError:
+            # The store has counted and logged why; a preview of this time begins later.
+            return
+
+
+def read_state(record: Snapshot) -> RecordedState:
+    """A recorded state; ValueError when its bytes are damaged or of another format."""
+    arrays, facts = _unpacked(record)
+    return RecordedState(
+        at_ns=record.at_ns,
+        fit_version=record.version,
+        state=DecisionState.from_bytes(arrays["state"].tobytes()),
+        settings=settings_of_plain(json.loads(str(facts["settings"]))),
+    )
+
+
+def read_fit(record: Snapshot) -> RecordedFit:
+    """A recorded part of a fit; ValueError when its bytes are damaged or of another format."""
+    arrays, _ = _unpacked(record)
+    rows = arrays.get("rows")
+    return RecordedFit(
+        at_ns=record.at_ns,
+        version=record.version,
+        profile=Profile.from_bytes(arrays["profile"].tobytes()),
+        rows=None if rows is None else state_from_bytes(rows.tobytes()),
+    )
+
+
+class Evidence:
+    """What was put on pages, noted when live and given back in a replay: it does not follow from windows."""
+
+    def __init__(self, notes: Iterable[Mapping[str, Any]] = ()) -> None:
+        """With the notes of what was put on pages, as `noted` made them."""
+        self._known = {(str(note["incident"]), int(note["at_ns"])): note for note in notes}
+
+    @staticmethod
+    def noted(incident: Incident, at_ns: int) -> dict[str, Any]:
+        """The facts of a note on what an incident carries at `at_ns`."""
+        mover = incident.first_mover
+        return {
+            "incident": incident.incident_id,
+            "at_ns": at_ns,
+            "mover": None if mover is None else asdict(mover),
+            "exemplars": [asdict(one) for one in incident.exemplars],
+            "log_lines": [asdict(one) for one in incident.log_lines],
+        }
+
+    def attach(
+        self,
+        incident: Incident,
+        open_incidents: Sequence[Incident],
+        /,
+        *,
+        at_ns: int,
+        step_ns: int,
+    ) -> Incident:
+        """The incident with what its page carried then; as `Attach`."""
+        del open_incidents, step_ns
+        note = self._known.get((incident.incident_id, at_ns))
+        if note is None:
+            return incident
+        return replace(
+            incident,
+            first_mover=None if note["mover"] is None else FirstMover(**note["mover"]),
+            exemplars=tuple(
+                Exemplar(**{**one, "key": SeriesKey(*one["key"])}) for one in note["exemplars"]
+            ),
+            log_lines=tuple(LogLine(**one) for one in note["log_lines"]),
+        )
+
+
+def plain_settings(settings: DecisionSettings) -> dict[str, Any]:
+    """Everything that decides, as JSON can carry it."""
+    return {
+        "scoring": settings_to_plain(settings.scoring),
+        "incidents": asdict(settings.incidents),
+    }
+
+
+def settings_of_plain(plain: dict[str, Any]) -> DecisionSettings:
+    """What `plain_settings` wrote; ValueError or TypeError when it is none of ours."""
+    incidents = dict(plain["incidents"])
+    return DecisionSettings(
+        scoring=settings_from_plain(_with_tuples(plain["scoring"])),
+        incidents=IncidentSettings(
+            **{
+                **incidents,
+                "gauge_severity": Severity(incidents["gauge_severity"]),
+                "zone_offsets": tuple(tuple(pair) for pair in incidents["zone_offsets"]),
+                "next_steps": tuple(incidents["next_steps"]),
+                "guards": GuardSettings(**incidents["guards"]),
+            }
+        ),
+    )
+
+
+def _with_tuples(plain: dict[str, Any]) -> dict[str, Any]:
+    """JSON has lists only, and settings compare with tuples."""
+    return {
+        name: tuple(value) if name == "horizon_half_lives_s" else value
+        for name, value in plain.items()
+    }
+
+
+def _bytes(data: bytes) -> np.ndarray[Any, np.dtype[np.int8]]:
+    return np.frombuffer(data, np.int8)
+
+
+def _unpacked(record: Snapshot) -> tuple[dict[str, Any], dict[str, int | float | str]]:
+    arrays, facts = unpack_arrays(record.payload)
+    if facts.get("format") != _FORMAT:
+        msg = f"a record of format {facts.get('format')} cannot be read"
+        raise ValueError(msg)
+    return arrays, facts

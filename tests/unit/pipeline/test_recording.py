@@ -1,0 +1,125 @@
+"""Goal: what is recorded of a live process is read back to the bit, and a part of a fit judges as the whole does.
+
+Method: settings, states and fits through bytes; parts of a profile over windows at their edges.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from sentinel.core.baseline import BIN_NS, Profile
+from sentinel.core.decide import DecisionSettings, decide, new_decision_state
+from sentinel.core.incidents import GuardSettings, IncidentSettings
+from sentinel.core.model import (
+    Exemplar,
+    FirstMover,
+    Incident,
+    IncidentKind,
+    IncidentState,
+    LogLine,
+    SeriesKey,
+    Severity,
+    WindowBlock,
+)
+from sentinel.core.scoring import Direction, ScoringSettings, SeriesRule
+from sentinel.pipeline.recording import (
+    Evidence,
+    plain_settings,
+    read_fit,
+    read_state,
+    settings_of_plain,
+)
+from sentinel.ports import Snapshot
+from tests.support.detector_blocks import START_NS, flat_profile, history, names
+
+SETTINGS = DecisionSettings(
+    scoring=ScoringSettings(
+        cut_scale=1.6, series_rules=(SeriesRule(stage="db", direction=Direction.LOW),)
+    ),
+    incidents=IncidentSettings(
+        zone_name="Europe/Berlin",
+        zone_offsets=((0, 3600), (10**18, 7200)),
+        gauge_severity=Severity.PAGE,
+        next_steps=("look at {service}",),
+        guards=GuardSettings(error_ratio=0.3),
+    ),
+)
+
+
+@pytest.mark.parametrize("settings", [DecisionSettings(), SETTINGS], ids=["plain", "changed"])
+def test_settings_survive_json(settings: DecisionSettings) -> None:
+    assert settings_of_plain(json.loads(json.dumps(plain_settings(settings)))) == settings
+
+
+@pytest.mark.parametrize("has_steps", [True, False])
+def test_a_part_of_a_profile_expects_the_same(*, has_steps: bool) -> None:
+    rng = np.random.default_rng(5)
+    grid = rng.standard_normal((312, 5)).astype(np.float32)
+    grid[rng.random(grid.shape) < 0.05] = np.nan
+    ease = 1 + rng.random((26, 5)).astype(np.float32)
+    whole = Profile(
+        version=1,
+        start_ns=START_NS,
+        step_ns=BIN_NS,
+        series=np.arange(1, 6),
+        grid=grid,
+        steps=rng.integers(0, 255, (312, 1)).astype(np.uint8) if has_steps else None,
+        ease=ease,
+    )
+    block = history(1, window_count=1500, series_count=5, step_ns=60_000_000_000)
+    for first, last in ((0, 1), (0, 120), (59, 61), (333, 460), (1441, 1500)):
+        windows = block.windows(first, last)
+        part = whole.part(windows.start_ns, windows.end_ns)
+        assert len(part.grid) < last - first + 20
+        mine, theirs = part.expectation(windows), whole.expectation(windows)
+        assert mine.expected.tobytes() == theirs.expected.tobytes()
+        assert mine.ease is not None
+        assert theirs.ease is not None
+        assert mine.ease.tobytes() == theirs.ease.tobytes()
+
+
+def test_evidence_is_given_back_where_it_was_noted() -> None:
+    key = SeriesKey("pay", "edge", "POST /x", "errors")
+    incident = Incident(
+        incident_id="abc",
+        group="pay",
+        kind=IncidentKind.ANOMALY,
+        severity=Severity.PAGE,
+        state=IncidentState.OPEN,
+        opened_ns=1,
+        paged_ns=2,
+    )
+    told = replace(
+        incident,
+        first_mover=FirstMover(
+            service="pay", stage="edge", route="POST /x", signal="errors", at_ns=5, lead_s=0.1
+        ),
+        exemplars=(Exemplar(trace_id="t", key=key, time_ns=5, duration_s=0.3, error=True),),
+        log_lines=(LogLine(service="pay", time_ns=5, severity=17, event="e", body="b"),),
+    )
+    note = json.loads(json.dumps(Evidence.noted(told, 70)))
+    evidence = Evidence([note])
+    assert evidence.attach(incident, (), at_ns=70, step_ns=10) == told
+    assert evidence.attach(incident, (), at_ns=80, step_ns=10) == incident
+
+
+def test_records_that_are_not_ours_are_refused() -> None:
+    for read in (read_state, read_fit):
+        with pytest.raises(ValueError, match=r"packed arrays"):
+            read(Snapshot(at_ns=1, version=1, payload=b"nonsense"))
+
+
+def test_a_block_is_decided_by_a_part_as_by_the_whole() -> None:
+    block = history(2, window_count=400, series_count=8, step_ns=60_000_000_000)
+    profile = flat_profile(block, days=3)
+    scores = []
+    for one in (profile, profile.part(block.start_ns, block.end_ns)):
+        state = new_decision_state(step_ns=block.step_ns, settings=SETTINGS)
+        found = decide(state, block, profile=one, keys=names(8), settings=SETTINGS)
+        scores.append(found.verdicts.score.tobytes())
+    assert scores[0] == scores[1]
+    assert isinstance(block, WindowBlock)
