@@ -13,7 +13,7 @@ SPREAD ?= -n 2 --dist loadscope --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
 .PHONY: help install lock demo test test-full lint typecheck contracts format system-deps clean \
-        bench bench-ingest bench-tick bench-memory bench-server bench-store bench-detection bench-calendar bench-forecast bench-fit bench-preview docs
+        bench bench-ingest bench-tick bench-memory bench-server bench-store bench-detection bench-calendar bench-forecast bench-fit bench-latency bench-preview docs
 
 help:  ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -82,6 +82,9 @@ bench-detection: install  ## Pages beside the peers', in the simulator and in DE
 
 bench-fit: install  ## What a fit costs in its child, with 10,000 series
 	$(BIN)/python -m benchmarks.bench_fit $(BENCH_ARGS)
+
+bench-latency: install  ## Latency by its share of slow calls beside its 95th percentile: false pages, and what each finds
+	$(BIN)/python benchmarks/bench_latency.py $(BENCH_ARGS)
 
 bench-preview: install  ## How long a preview of 200 series and four weeks takes
 	$(BIN)/python benchmarks/bench_preview.py $(BENCH_ARGS)

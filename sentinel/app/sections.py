@@ -126,6 +126,10 @@ class ScoringConfig:
         _kind_default(Kind.LATENCY), help="The 95th percentile of the duration of calls."
     )
     gauge: KindConfig = setting(_kind_default(Kind.GAUGE), help="Any other number.")
+    slow_calls: KindConfig = setting(
+        _kind_default(Kind.SLOW),
+        help="The share of calls that took longer than the slowest hundredth usually does at this hour.",
+    )
     series: tuple[SeriesRuleConfig, ...] = setting(
         (),
         help="What single series are asked for. For each setting the first entry counts that matches a series and sets it; "
@@ -143,6 +147,7 @@ class ScoringConfig:
             Kind.ERRORS: self.errors,
             Kind.LATENCY: self.latency,
             Kind.GAUGE: self.gauge,
+            Kind.SLOW: self.slow_calls,
         }
         return ScoringSettings(
             cut_scale=sensitivity.cut_scale,

@@ -45,6 +45,7 @@ from sentinel.core.scoring import (
     learn,
     look_far,
     new_state,
+    pairs_of,
     pass_gap,
     pressing,
     score,
@@ -53,6 +54,8 @@ from sentinel.core.scoring import (
     state_from_bytes,
     take_far,
     with_series,
+    without_horizons,
+    yield_latency,
 )
 from sentinel.core.scoring import set_back as put_detector_back
 
@@ -221,6 +224,7 @@ def decide(
     detector.demands = demands_of(
         detector.demands, detector.series, keys, settings.scoring.series_rules
     )
+    detector.pairs = pairs_of(detector.pairs, detector.series, block.kind, keys)
     tracker = state.tracker
     frozen = np.zeros(block.series_count, np.bool_)
     if state.frozen.size and frozen.size:
@@ -246,9 +250,11 @@ def decide(
             settings=settings.scoring,
             standing=piece.standing,
         )
+        yield_latency(scored.verdicts, detector.pairs)
         raw, foreseen = block.windows(at, at + count), expectation.windows(at, at + count)
         far = look_far(detector, raw, foreseen, frozen=frozen, settings=settings.scoring)
-        pressed = pressing(_with_gathered(scored.verdicts, raw), far)
+        own = _with_gathered(scored.verdicts, raw)
+        pressed = without_horizons(pressing(own, far), own, detector.pairs)
         stopped: list[tuple[int, Stopped]] = []
         taken, before = 0, frozen
         settled = returned = np.zeros(0, np.int64)

@@ -21,6 +21,7 @@ _MEANINGS = {
     Kind.TRAFFIC: ((0.0, math.inf), "traffic is calls a second, from 0"),
     Kind.ERRORS: ((0.0, 1.0), "errors is the share of calls that failed, from 0 to 1"),
     Kind.LATENCY: ((0.0, math.inf), "latency is seconds, from 0"),
+    Kind.SLOW: ((0.0, 1.0), "slow_calls is the share of calls that were slow, from 0 to 1"),
     Kind.GAUGE: ((-math.inf, math.inf), ""),
 }
 

@@ -18,7 +18,7 @@ from typing import Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from sentinel.core.model import Kind, SeriesKey, WindowBlock, kind_of_signal
+from sentinel.core.model import SHARE_KINDS, SeriesKey, WindowBlock, kind_of_signal
 from sentinel.ports import SeriesStore
 from sentinel.runtime.own_folder import OwnFolder
 
@@ -210,7 +210,7 @@ def _reduced(
     has_weight = np.add.reduceat((~np.isnan(ordered["weight"])).astype(np.int64), first) > 0
     weights = np.add.reduceat(np.nan_to_num(ordered["weight"].astype(np.float64)), first)
     median = np.where(known > 0, (low + high) / 2, np.nan)
-    is_ratio = kinds[numbers] == Kind.ERRORS
+    is_ratio = np.isin(kinds[numbers], SHARE_KINDS)
     weight = np.where(has_weight, weights, np.where(is_ratio, 0, known))
     calls = np.where(np.isnan(value), 0.0, np.nan_to_num(ordered["weight"].astype(np.float64)))
     failed = np.add.reduceat(np.nan_to_num(value) * calls, first)

@@ -37,6 +37,7 @@ from sentinel.pipeline.decision_metrics import count_decision
 from sentinel.pipeline.incident_log import IncidentLog
 from sentinel.pipeline.recording import Evidence, Recorder, plain_settings
 from sentinel.pipeline.resume import resume
+from sentinel.pipeline.slow_calls import with_slow_calls
 from sentinel.ports import Snapshot, Tick
 from sentinel.runtime.component import Health, HealthRecord, Surroundings
 from sentinel.runtime.settings import Duration, setting
@@ -223,11 +224,16 @@ class Evaluate:
         await self._adopt_settings()
         if window.start_ns < self._deciding.next_ns:
             await self._set_back(window.start_ns)
-        block = to_block(await self._named(window), self._ids)
         await self._recorder.before(
-            block.start_ns, self._deciding.state, self._deciding.fit, self._deciding.settings
+            window.start_ns, self._deciding.state, self._deciding.fit, self._deciding.settings
         )
-        await self._adopt_fit(block.start_ns)
+        await self._adopt_fit(window.start_ns)
+        window = await self._named(window)
+        fit = self._deciding.fit
+        slow = with_slow_calls(window, None if fit is None else fit.slow, self._ids)
+        if slow is not window:
+            window = await self._named(slow)
+        block = to_block(window, self._ids)
         self._remember_evidence(window)
         clock = self._surroundings.clock
         started_s = clock.monotonic_s()

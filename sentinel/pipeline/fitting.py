@@ -22,6 +22,7 @@ from sentinel.core.baseline import (
     Calendar,
     Model,
     Profile,
+    SlowBounds,
     fit_fourier_or_profile,
     fit_on_wall_clock,
     fit_profile,
@@ -31,7 +32,7 @@ from sentinel.core.baseline import (
     wall_clock_start,
 )
 from sentinel.core.decide import DecisionState
-from sentinel.core.model import Incident, Kind, SeriesKey, WindowBlock
+from sentinel.core.model import SHARE_KINDS, Incident, Kind, SeriesKey, WindowBlock
 from sentinel.core.scoring import (
     DetectorState,
     Direction,
@@ -55,6 +56,7 @@ from sentinel.core.scoring import (
 from sentinel.core.stats.packing import pack_arrays, unpack_arrays
 from sentinel.pipeline.models import Foretell, Models, ModelSettings
 from sentinel.pipeline.seasons import stored_special_days
+from sentinel.pipeline.slow_fit import HistogramReader, fit_slow_bounds
 from sentinel.ports import SeriesRow, Snapshot
 
 DAY_NS = 86_400_000_000_000
@@ -76,7 +78,7 @@ Shares of calls are, because of how many calls they are says how far they spread
 
 
 class HistoryReader(Protocol):
-    """What of a store a fit reads."""
+    """What of a store is read to learn from its windows."""
 
     def series(self) -> list[SeriesRow]:
         """Every registered series, by id."""
@@ -101,6 +103,10 @@ class HistoryReader(Protocol):
         ...
 
 
+class FitReader(HistoryReader, HistogramReader, Protocol):
+    """What of a store a fit reads."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fit:
     """What a fit found, in effect from a window boundary on.
@@ -114,6 +120,7 @@ class Fit:
         used: how many series are expected by each model.
         fallbacks: how many of them keep the profile instead of their model, by reason.
         calendar: digest of the calendar it was made with.
+        slow: what counts as slow; None where no histogram says so.
     """
 
     version: int
@@ -123,6 +130,7 @@ class Fit:
     used: Mapping[str, int] = field(default_factory=dict)
     fallbacks: Mapping[str, int] = field(default_factory=dict)
     calendar: str = ""
+    slow: SlowBounds | None = None
 
     def primed_state(self, state: DecisionState, *, settings: ScoringSettings) -> DecisionState:
         """The state with what the fit learned of series that are not ready; `state` is used up."""
@@ -156,6 +164,19 @@ def fit_from_snapshot(snapshot: Snapshot) -> Fit:
         used=told.get("used", {}),
         fallbacks=told.get("fallbacks", {}),
         calendar=str(facts.get("calendar", "")),
+        slow=_slow_of(parts, facts),
+    )
+
+
+def _slow_of(
+    parts: Mapping[str, NDArray[np.generic]], facts: Mapping[str, int | float | str]
+) -> SlowBounds | None:
+    if "slow_series" not in parts:
+        return None
+    return SlowBounds(
+        start_ns=int(facts["slow_start_ns"]),
+        series=parts["slow_series"].astype(np.int64),
+        bucket=parts["slow_bucket"].astype(np.uint16),
     )
 
 
@@ -183,7 +204,7 @@ def _with_direction(rule: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def fit_payload(
-    reader: HistoryReader,
+    reader: FitReader,
     *,
     now_ns: int,
     version: int,
@@ -205,7 +226,8 @@ def fit_payload(
         foretell: asks statsmodels; None where it is not installed, or not needed.
         calendar: the wall clock that seasons follow, and days that are not like others; None for UTC without any.
     """
-    keys = {row.series_id: row.key for row in reader.series()}
+    rows_of = reader.series()
+    keys = {row.series_id: row.key for row in rows_of}
     ids = np.array(list(keys), np.int64)
     settings_of_models = models or ModelSettings()
     calendar = calendar or Calendar()
@@ -251,14 +273,23 @@ def fit_payload(
     if not profiles or not sum(len(profile.series) for profile in profiles):
         return None
     primed = _joined_rows(rows, step_ns=step_ns)
-    parts = {
+    parts: dict[str, NDArray[np.generic]] = {
         "profile": np.frombuffer(joined(profiles).to_bytes(), np.int8),
         "rows": np.frombuffer(primed.to_bytes(), np.int8),
     }
     if (said := chosen.kept_bytes()) is not None:
         parts["mstl"] = np.frombuffer(said, np.int8)
     told = json.dumps({"used": chosen.used, "fallbacks": chosen.fallbacks})
-    return pack_arrays(parts, {"format": _FORMAT, "models": told, "calendar": calendar.digest})
+    facts: dict[str, int | float | str] = {
+        "format": _FORMAT,
+        "models": told,
+        "calendar": calendar.digest,
+    }
+    slow = fit_slow_bounds(reader, rows_of, incidents, now_ns=now_ns, calendar=calendar)
+    if slow is not None:
+        facts["slow_start_ns"] = slow.start_ns
+        parts |= {"slow_series": slow.series, "slow_bucket": slow.bucket.astype(np.int32)}
+    return pack_arrays(parts, facts)
 
 
 def learned_from(
@@ -388,7 +419,7 @@ def read_history(
         row = (block.start_ns - first_ns) // BIN_NS
         place = np.searchsorted(ids, block.series)
         value[row : row + block.window_count, place] = block.value
-        ratios = np.flatnonzero((block.kind == Kind.ERRORS) & (block.weight > 0).any(axis=0))
+        ratios = np.flatnonzero(np.isin(block.kind, SHARE_KINDS) & (block.weight > 0).any(axis=0))
         calls = block.weight[:, ratios]
         weight[row : row + block.window_count, place[ratios]] = np.where(
             calls > 0, calls, np.float32(_ENOUGH_CALLS)

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sentinel.core.baseline import BIN_NS
-from sentinel.core.model import Kind, SeriesKey, WindowBlock, kind_of_signal
+from sentinel.core.model import SHARE_KINDS, Kind, SeriesKey, WindowBlock, kind_of_signal
 from sentinel.core.stats.ordering import median_of_rows
 from sentinel.core.stats.ratios import pooled_ratio
 from sentinel.errors import InputTooLargeError
@@ -185,7 +185,7 @@ def coarse(block: WindowBlock) -> WindowBlock:
     rows = block.value[: bins * count].reshape(shape).transpose(1, 0, 2)
     value = np.asarray(median_of_rows(rows.copy())[0], dtype=np.float32)
     calls = block.weight[: bins * count].reshape(shape).transpose(1, 0, 2)
-    ratios = np.flatnonzero(block.kind == Kind.ERRORS)
+    ratios = np.flatnonzero(np.isin(block.kind, SHARE_KINDS))
     value[:, ratios] = pooled_ratio(rows[:, :, ratios], calls[:, :, ratios])
     return WindowBlock(
         start_ns=block.start_ns,

@@ -126,6 +126,15 @@ class MemoryStore:
         """See `BaselineStore.states`."""
         return self._states[:limit]
 
+    def histogram_hours(self, *, start_ns: int, end_ns: int) -> list[int]:
+        """None: histograms are not kept here."""
+        del start_ns, end_ns
+        return []
+
+    def histogram_hour(self, start_ns: int) -> None:
+        """None: histograms are not kept here."""
+        del start_ns
+
     # ReplayRecord
 
     def record_state(self, state: Snapshot) -> None:

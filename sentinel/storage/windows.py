@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from sentinel.core.model import Kind, WindowBlock
+from sentinel.core.model import SHARE_KINDS, WindowBlock
 from sentinel.core.stats.ratios import pooled_ratio
 
 CHUNK_WINDOW_COUNT = 48
@@ -134,7 +134,7 @@ def roll_up(blocks: Sequence[WindowBlock], *, start_ns: int, step_ns: int) -> Wi
     """
     fine = overlay(blocks)
     value = median_over_time(fine.value)
-    ratios = np.flatnonzero(fine.kind == Kind.ERRORS)
+    ratios = np.flatnonzero(np.isin(fine.kind, SHARE_KINDS))
     value[ratios] = pooled_ratio(fine.value[:, ratios], fine.weight[:, ratios])
     return WindowBlock(
         start_ns=start_ns,

@@ -245,6 +245,7 @@ def _member(member: Member) -> dict[str, object]:
         "lower": _finite(member.lower),
         "upper": _finite(member.upper),
         "why": member.why,
+        "beside": member.beside,
         "factors": factors_of(member, _IN_UTC),
     }
 

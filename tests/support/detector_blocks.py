@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
 from sentinel.core.baseline import BIN_NS, Profile
-from sentinel.core.model import Kind, SeriesKey, WindowBlock
+from sentinel.core.model import SIGNAL_SLOW, Kind, SeriesKey, WindowBlock
 
 DAY_NS = 86_400_000_000_000
+KINDS = (Kind.TRAFFIC, Kind.ERRORS, Kind.LATENCY, Kind.GAUGE)
+"""Of every place; a share of slow calls is made where a test wants one, see `with_slow`."""
 START_NS = 1_790_000_000_000_000_000 // DAY_NS * DAY_NS
 
 
@@ -26,7 +30,7 @@ def history(
 ) -> WindowBlock:
     """Random windows: noise about a level of each kind, with everything that may go wrong in them."""
     rng = np.random.default_rng(seed)
-    kind = np.resize(np.array(list(Kind), np.int8), series_count)
+    kind = np.resize(np.array(KINDS, np.int8), series_count)
     level = np.array([40.0, 0.02, 0.08, 300.0])[kind]
     shape = (window_count, series_count)
     value = level * (1 + 0.1 * rng.standard_normal(shape))
@@ -49,9 +53,34 @@ def history(
     )
 
 
+def with_slow(
+    block: WindowBlock, keys: dict[int, SeriesKey], *, seed: int, share: float = 0.01
+) -> tuple[WindowBlock, dict[int, SeriesKey]]:
+    """The block with a share of slow calls for each latency, behind its other series, and the names of all."""
+    rng = np.random.default_rng(seed)
+    latency = np.flatnonzero(block.kind == Kind.LATENCY)
+    weight = block.weight[:, latency]
+    slow = rng.binomial(weight.astype(np.int64), share)
+    value = np.where(weight > 0, slow / np.maximum(weight, 1), np.nan).astype(np.float32)
+    first = int(block.series[-1]) + 1
+    named = {
+        first + number: keys[int(block.series[at])]._replace(signal=SIGNAL_SLOW)
+        for number, at in enumerate(latency.tolist())
+    }
+    whole = replace(
+        block,
+        series=np.append(block.series, list(named)),
+        kind=np.append(block.kind, np.full(len(named), int(Kind.SLOW), np.int8)),
+        value=np.concatenate([block.value, value], axis=1),
+        weight=np.concatenate([block.weight, weight], axis=1),
+        heard=np.concatenate([block.heard, block.heard[:, latency]], axis=1),
+    )
+    return whole, {**keys, **named}
+
+
 def flat_profile(block: WindowBlock, *, days: int) -> Profile:
     """Expects each kind's level, from the block's start on."""
-    level = np.array([40.0, 0.02, 0.08, 300.0], np.float32)[block.kind]
+    level = np.array([40.0, 0.02, 0.08, 300.0, 0.01], np.float32)[block.kind]
     grid: NDArray[np.float32] = np.repeat(level[None], days * DAY_NS // BIN_NS, axis=0)
     return Profile(
         version=1,

@@ -7,6 +7,7 @@ from sentinel.core.baseline.hours import HourMeans, HourSums, hour_means
 from sentinel.core.baseline.models import Model, ModelRule, models_of
 from sentinel.core.baseline.profile import BIN_NS, HORIZON_NS, LAG_DAYS, Profile, fit_profile
 from sentinel.core.baseline.quarantine import quarantined
+from sentinel.core.baseline.slow_bounds import NO_BOUND, SlowBounds, bounds_of_hours, slow_shares
 from sentinel.core.baseline.special_days import (
     SpecialDays,
     days_to_read,
@@ -19,6 +20,7 @@ __all__ = [
     "BIN_NS",
     "HORIZON_NS",
     "LAG_DAYS",
+    "NO_BOUND",
     "Calendar",
     "DayFacts",
     "HourMeans",
@@ -27,7 +29,9 @@ __all__ = [
     "ModelRule",
     "Payday",
     "Profile",
+    "SlowBounds",
     "SpecialDays",
+    "bounds_of_hours",
     "day_facts",
     "days_to_read",
     "fit_fourier",
@@ -42,5 +46,6 @@ __all__ = [
     "nothing_special",
     "quarantined",
     "selected",
+    "slow_shares",
     "wall_clock_start",
 ]

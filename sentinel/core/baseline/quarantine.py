@@ -30,7 +30,7 @@ from sentinel.core.model import (
 LISTED_MAX = 50
 """An incident that lists so many members may have had more."""
 
-QUARANTINED = (Kind.TRAFFIC, Kind.ERRORS, Kind.LATENCY)
+QUARANTINED = (Kind.TRAFFIC, Kind.ERRORS, Kind.LATENCY, Kind.SLOW)
 
 
 def quarantined(

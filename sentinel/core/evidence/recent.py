@@ -10,6 +10,7 @@ from sentinel.core.evidence.first_mover import Onset, first_mover
 from sentinel.core.model import (
     SIGNAL_ERRORS,
     SIGNAL_LATENCY,
+    SIGNAL_SLOW,
     SOURCE_KINDS,
     Exemplar,
     Incident,
@@ -102,8 +103,10 @@ class RecentEvidence:
 
     def _onset_of(self, member: Member, *, step_ns: int) -> Onset | None:
         """The first call that shows what is strange of a member, from the member's first window on."""
-        failing = member.key.signal == SIGNAL_ERRORS
-        if not failing and member.key.signal != SIGNAL_LATENCY:
+        failing, is_share = (
+            member.key.signal == signal for signal in (SIGNAL_ERRORS, SIGNAL_SLOW)
+        )
+        if not failing and member.key.signal not in (SIGNAL_LATENCY, SIGNAL_SLOW):
             return None
         calls = [
             call
@@ -111,10 +114,14 @@ class RecentEvidence:
             for call in self._traces.get((member.key.scope, error), ())
             if call.time_ns >= member.first_ns
             and call.time_ns < member.last_ns + step_ns
-            and (failing or call.duration_s > member.upper)
+            and (failing or is_share or call.duration_s > member.upper)
         ]
         if not calls:
             return None
+        if is_share:
+            # What was slow for this hour the window knew; here it is what comes near the slowest.
+            slowest_s = max(call.duration_s for call in calls)
+            calls = [call for call in calls if 2 * call.duration_s >= slowest_s]
         first = min(calls, key=lambda call: (call.time_ns, call.trace_id))
         return Onset(
             start_ns=first.time_ns - round(first.duration_s * _SECOND_NS), end_ns=first.time_ns

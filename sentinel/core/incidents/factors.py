@@ -11,7 +11,15 @@ from datetime import UTC, datetime, timedelta
 
 from sentinel.core.incidents.settings import MINUTE_NS, IncidentSettings
 from sentinel.core.incidents.text import possible, quantity
-from sentinel.core.model import HORIZON_VIEWS, Gate, Kind, Member, SeriesKey, View, kind_of_signal
+from sentinel.core.model import (
+    HORIZON_VIEWS,
+    SHARE_KINDS,
+    Gate,
+    Member,
+    SeriesKey,
+    View,
+    kind_of_signal,
+)
 
 _VIEW_WORDS = {
     View.SEASON: "seasonal view",
@@ -81,7 +89,7 @@ def _apart(member: Member) -> str:
     expected, value = possible(member.expected, key.signal), possible(member.value, key.signal)
     above = value >= expected
     than = f"{'above' if above else 'below'} the expected {quantity(expected, key)}"
-    if kind_of_signal(key.signal) is Kind.ERRORS:
+    if kind_of_signal(key.signal) in SHARE_KINDS:
         # Of shares a difference says more: from 0.01 % to 0.03 % is three times as much, and nothing.
         return f"{abs(value - expected) * 100:.3g} points {than}"
     if expected > 0 and value > 0:

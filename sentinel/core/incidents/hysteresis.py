@@ -27,6 +27,7 @@ class Sighting:
         why: the guard's clause, or "".
         horizon_s: length of the horizon whose mean it is, 0 for the window itself.
         views: what agrees that it is strange.
+        beside: what people know it by besides its value, or "".
     """
 
     series_id: int
@@ -44,6 +45,7 @@ class Sighting:
     why: str = ""
     horizon_s: int = 0
     views: View = View.NONE
+    beside: str = ""
 
 
 def joined(sighting: Sighting) -> Member:
@@ -64,6 +66,7 @@ def joined(sighting: Sighting) -> Member:
         horizon_s=sighting.horizon_s,
         views=sighting.views,
         peak_ns=sighting.start_ns,
+        beside=sighting.beside,
     )
 
 

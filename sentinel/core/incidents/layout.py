@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,6 +29,7 @@ class Layout:
         guards: the limits it was worked out with; others need another layout.
         limit: float32[S], the guard's limit on errors and latency, infinite elsewhere.
         traffic, errors: int64[...], the columns of each.
+        latency_of: of each column of a share of slow calls, that of the latency it is about.
     """
 
     series: NDArray[np.int64]
@@ -43,6 +44,7 @@ class Layout:
     limit: NDArray[np.float32]
     traffic: NDArray[np.int64]
     errors: NDArray[np.int64]
+    latency_of: Mapping[int, int]
 
     def place_of(self, service: str) -> int | None:
         """Its position in `services`, None when no series is its."""
@@ -84,4 +86,13 @@ def layout_of(
         limit=limit,
         traffic=np.flatnonzero(kind == Kind.TRAFFIC).astype(np.int64),
         errors=np.flatnonzero(kind == Kind.ERRORS).astype(np.int64),
+        latency_of=_latency_of(names, kind),
     )
+
+
+def _latency_of(names: Sequence[SeriesKey], kind: NDArray[np.int8]) -> dict[int, int]:
+    slow = np.flatnonzero(kind == Kind.SLOW).tolist()
+    if not slow:
+        return {}
+    at = {names[one].scope: one for one in np.flatnonzero(kind == Kind.LATENCY).tolist()}
+    return {one: at[names[one].scope] for one in slow if names[one].scope in at}

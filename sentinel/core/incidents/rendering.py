@@ -24,6 +24,7 @@ from sentinel.core.incidents.text import (
 from sentinel.core.model import (
     SIGNAL_ERRORS,
     SIGNAL_LATENCY,
+    SIGNAL_SLOW,
     SIGNAL_TRAFFIC,
     Exemplar,
     Incident,
@@ -120,7 +121,7 @@ def bounded(annotations: dict[str, str]) -> dict[str, str]:
 
 def primary(incident: Incident) -> Member | None:
     """The member a person should read first: a broken guard, what users feel at the edge, then whatever is strangest."""
-    symptoms = {SIGNAL_TRAFFIC, SIGNAL_ERRORS, SIGNAL_LATENCY}
+    symptoms = {SIGNAL_TRAFFIC, SIGNAL_ERRORS, SIGNAL_LATENCY, SIGNAL_SLOW}
     return min(
         incident.members,
         key=lambda member: (
@@ -183,6 +184,11 @@ def _symptom(member: Member, *, past: bool = False) -> str:
         return f"{there}unusually few errors at {place}"
     if signal == SIGNAL_LATENCY:
         return f"{place} {now} {'slow' if high else 'unusually fast'}"
+    if signal == SIGNAL_SLOW:
+        # Of the calls of an ordinary hour one in a hundred takes so long.
+        if past:
+            return f"too many calls were slow at {place}"
+        return f"too many calls are slow at {place}"
     if signal == SIGNAL_TRAFFIC:
         how_many = "more" if high else "fewer"
         if not high and member.value == 0.0:
@@ -205,7 +211,10 @@ def _against(member: Member, *, past: bool = False) -> str:
         return f"{value} ({member.why})" if member.why else value
     # Value, expectation and band are those of the strangest window so far; an earlier page had another's.
     then = " then" if past else ""
-    return f"{value}, expected{then} {quantity(member.expected, member.key)}{_band(member)}"
+    beside = f"; {member.beside}" if member.beside else ""
+    return (
+        f"{value}, expected{then} {quantity(member.expected, member.key)}{_band(member)}{beside}"
+    )
 
 
 def _guard_of(member: Member) -> str:

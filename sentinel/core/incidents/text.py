@@ -6,7 +6,7 @@ import math
 import unicodedata
 from datetime import UTC, datetime, timedelta
 
-from sentinel.core.model import Kind, SeriesKey, kind_of_signal
+from sentinel.core.model import SHARE_KINDS, Kind, SeriesKey, kind_of_signal
 
 _CUT = "…"
 _SCORE_TOLD_MAX = 1000.0
@@ -78,7 +78,7 @@ def quantity(value: float, key: SeriesKey) -> str:
     value = possible(value, key.signal)
     if kind is Kind.TRAFFIC:
         return f"{_plain(_or_nothing(value, 1e-4))} calls/s"
-    if kind is Kind.ERRORS:
+    if kind in SHARE_KINDS:
         return f"{_plain(_or_nothing(value, _SHARE_TOLD_MIN) * 100)} %"
     if kind is Kind.LATENCY:
         value = _or_nothing(value, 1e-7)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from math import isnan
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,7 @@ from sentinel.core.incidents.settling import broke_limit, released, settled
 from sentinel.core.incidents.state import TrackerState, aligned
 from sentinel.core.incidents.stopped import Stopped, untold
 from sentinel.core.incidents.stops import Thought
+from sentinel.core.incidents.text import quantity
 from sentinel.core.incidents.tickets import hold_unheard, open_tickets
 from sentinel.core.model import (
     Acceptance,
@@ -167,6 +169,19 @@ class _Window:
         known = column < len(series) and int(series[column]) == series_id
         return float(self.block.value[self.at, column]) if known else float("nan")
 
+    def _beside(self, column: int) -> str:
+        """Of a share of slow calls, how long the calls took: that is what people know a service by."""
+        latency = self.layout.latency_of.get(column)
+        if latency is None:
+            return ""
+        key = self.layout.keys[latency]
+        now = float(self.block.value[self.at, latency])
+        usual = float(self.usual[self.at, latency])
+        if isnan(now):
+            return ""
+        told = f"95th percentile {quantity(now, key)}"
+        return told if isnan(usual) else f"{told}, usually {quantity(usual, key)}"
+
     def thought(self) -> Thought:
         """What was expected of the window."""
         return Thought(
@@ -217,6 +232,7 @@ class _Window:
             why="" if trip is None else trip.why,
             horizon_s=0 if horizon_s is None else int(horizon_s[at, column]),
             views=View.NONE if views is None else View(int(views[at, column])),
+            beside=self._beside(column),
         )
 
 

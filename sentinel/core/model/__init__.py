@@ -42,8 +42,10 @@ from sentinel.core.model.samples import (
 )
 from sentinel.core.model.series import (
     OVERFLOW,
+    SHARE_KINDS,
     SIGNAL_ERRORS,
     SIGNAL_LATENCY,
+    SIGNAL_SLOW,
     SIGNAL_TRAFFIC,
     Kind,
     Scope,
@@ -57,8 +59,10 @@ __all__ = [
     "HORIZON_VIEWS",
     "LATE_WEIGHT",
     "OVERFLOW",
+    "SHARE_KINDS",
     "SIGNAL_ERRORS",
     "SIGNAL_LATENCY",
+    "SIGNAL_SLOW",
     "SIGNAL_TRAFFIC",
     "SOURCE_KINDS",
     "Acceptance",

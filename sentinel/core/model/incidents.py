@@ -98,6 +98,7 @@ class Member:
         horizon_s: length of the horizon whose mean the value is, 0 for a window itself.
         views: what agreed in that window that it is strange.
         peak_ns: start of that window; 0 where that is not known.
+        beside: what people know the series by besides that value, such as a quantile in seconds; "" for nothing.
     """
 
     series_id: int
@@ -115,6 +116,7 @@ class Member:
     horizon_s: int = 0
     views: View = View.NONE
     peak_ns: int = 0
+    beside: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

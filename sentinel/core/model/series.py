@@ -13,19 +13,26 @@ OVERFLOW = "__overflow__"
 SIGNAL_TRAFFIC = "traffic"
 SIGNAL_ERRORS = "errors"
 SIGNAL_LATENCY = "latency"
+SIGNAL_SLOW = "slow_calls"
 
 
 class Kind(IntEnum):
     """How a series is judged; stored as a small integer column.
 
     TRAFFIC is calls a second; ERRORS the share of calls that failed (0-1); LATENCY seconds at the
-    95th percentile; GAUGE any other number, as it is.
+    95th percentile; GAUGE any other number, as it is; SLOW the share of calls (0-1) that took longer than the slowest
+    hundredth usually does at this hour.
     """
 
     TRAFFIC = 0
     ERRORS = 1
     LATENCY = 2
     GAUGE = 3
+    SLOW = 4
+
+
+SHARE_KINDS = (Kind.ERRORS, Kind.SLOW)
+"""Kinds whose value is a share of the calls that are its weight."""
 
 
 class Scope(NamedTuple):
@@ -86,4 +93,6 @@ def kind_of_signal(signal: str) -> Kind:
         return Kind.ERRORS
     if signal == SIGNAL_LATENCY:
         return Kind.LATENCY
+    if signal == SIGNAL_SLOW:
+        return Kind.SLOW
     return Kind.GAUGE

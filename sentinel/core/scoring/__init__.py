@@ -27,6 +27,7 @@ from sentinel.core.scoring.state import (
     state_from_bytes,
     with_series,
 )
+from sentinel.core.scoring.yielding import Pairs, pairs_of, without_horizons, yield_latency
 
 __all__ = [
     "KIND_RULES",
@@ -35,6 +36,7 @@ __all__ = [
     "Grid",
     "Judged",
     "KindRule",
+    "Pairs",
     "Scored",
     "ScoringSettings",
     "Sensitivity",
@@ -49,6 +51,7 @@ __all__ = [
     "learn",
     "look_far",
     "new_state",
+    "pairs_of",
     "pass_gap",
     "pressing",
     "score",
@@ -58,4 +61,6 @@ __all__ = [
     "state_from_bytes",
     "take_far",
     "with_series",
+    "without_horizons",
+    "yield_latency",
 ]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from sentinel.core.model import Kind
+from sentinel.core.model import SHARE_KINDS, Kind
 from sentinel.core.scoring.demands import SET_APART
 from sentinel.core.scoring.horizon_scale import end_horizon_day
 from sentinel.core.scoring.returns import forget_returns
@@ -82,7 +82,7 @@ def hourly(state: DetectorState, kind: NDArray[np.int8], settings: ScoringSettin
     own = np.where(state.borrowed < 0, limit, np.minimum(limit, state.scale.astype(np.float32)))
     need = (settings.cut_scale * state.cut).astype(np.float32)
     ratios = np.flatnonzero(rule["gathered"] > 0)
-    weighted = (kind == Kind.ERRORS) | (kind == Kind.LATENCY)
+    weighted = np.isin(kind, (*SHARE_KINDS, Kind.LATENCY))
     counts = rule["counted"] > 0
     skew = np.where(
         rule["excess_calls_min"] > 0, np.float32(state.grid.skew_calls(settings)), np.float32(0)

@@ -99,6 +99,17 @@ KIND_RULES: dict[Kind, KindRule] = {
         value_min=0.0,
     ),
     Kind.GAUGE: KindRule(),
+    # Twice the share that is slow by its making; five calls more than their spread demands are no accident.
+    Kind.SLOW: KindRule(
+        high_only=True,
+        deviation_min=0.01,
+        weight_min=5.0,
+        excess_calls_min=5.0,
+        gathered=True,
+        recent_held=True,
+        value_min=0.0,
+        value_max=1.0,
+    ),
 }
 
 

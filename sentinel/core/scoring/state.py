@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from sentinel.core.scoring.demands import Demands
 from sentinel.core.scoring.settings import HOUR_NS, Grid, ScoringSettings
+from sentinel.core.scoring.yielding import Pairs
 from sentinel.core.stats.packing import packed_pieces, unpack_arrays
 
 VIEWS = 2
@@ -152,6 +153,7 @@ class DetectorState:
         return_side: side that incident was on, +1 or -1; 0 for none.
         return_until: number of the last window in which coming back from it is no news.
         demands: what single series are asked for, put there before windows are scored; None for nothing.
+        pairs: which series are the quantile and the share of slow calls of one place; None where no share is.
         now_horizon: sums of the present window of each horizon: weighted residuals and values, weights, windows.
         horizon_level: level of the residual that a horizon is compared with; NaN before the first.
         horizon_scale: spread of the horizon round it, time of day taken out; NaN before there is one.
@@ -211,6 +213,7 @@ class DetectorState:
     return_side: NDArray[np.int8]
     return_until: _Longs
     demands: Demands | None = field(default=None, compare=False, repr=False)
+    pairs: Pairs | None = field(default=None, compare=False, repr=False)
     now_horizon: _Halves
     horizon_level: _Halves
     horizon_scale: _Halves
@@ -250,7 +253,7 @@ class DetectorState:
         return packed_pieces({name: getattr(self, name) for name in COLUMNS}, facts)
 
 
-_NOT_COLUMNS = {"step_ns", "next_ns", "hour", "demands", "hourly"}
+_NOT_COLUMNS = {"step_ns", "next_ns", "hour", "demands", "pairs", "hourly"}
 COLUMNS = tuple(entry.name for entry in fields(DetectorState) if entry.name not in _NOT_COLUMNS)
 
 

@@ -14,6 +14,7 @@ from sentinel.core.model import (
     OVERFLOW,
     SIGNAL_ERRORS,
     SIGNAL_LATENCY,
+    SIGNAL_SLOW,
     SIGNAL_TRAFFIC,
     Scope,
     SeriesKey,
@@ -94,7 +95,7 @@ class LiveNames:
         for key in keys:
             if key.signal in (SIGNAL_TRAFFIC, SIGNAL_ERRORS, SIGNAL_LATENCY):
                 self.scopes.mark(np.array([self.scope_slot(key.scope)]), last_ns)
-            else:
+            elif key.signal != SIGNAL_SLOW:  # made from the latency of its place
                 self.gauges.mark(np.array([self.gauge_slot(key)]), last_ns)
 
     def layout(self) -> Layout:

@@ -14,6 +14,7 @@ from sentinel.ports import SeriesRow, Snapshot
 from sentinel.storage.sqlite.baselines import SnapshotKind, read_snapshot, snapshot_ids
 from sentinel.storage.sqlite.chunks import ChunkTable
 from sentinel.storage.sqlite.connection import DATABASE_NAME, connect_read_only, store_error
+from sentinel.storage.sqlite.histograms import HourHistograms, histogram_hours, read_hour
 from sentinel.storage.sqlite.incidents import read_incidents
 from sentinel.storage.sqlite.migrations import version_of
 from sentinel.storage.sqlite.records import RecordKind, read_record, record_times
@@ -121,6 +122,23 @@ class StoreReader:
             raise store_error(error, operation="incidents") from error
         self.damaged_count += damaged_count
         return found
+
+    def histogram_hours(self, *, start_ns: int, end_ns: int) -> list[int]:
+        """Starts of the stored hours of histograms that begin in `[start_ns, end_ns)`."""
+        try:
+            return histogram_hours(self._connection, start_ns=start_ns, end_ns=end_ns)
+        except sqlite3.Error as error:
+            raise store_error(error, operation="histograms") from error
+
+    def histogram_hour(self, start_ns: int) -> HourHistograms | None:
+        """The histograms of one hour; None when there are none, or they are damaged, which is counted."""
+        try:
+            return read_hour(self._connection, start_ns)
+        except StoreCorruptError:
+            self.damaged_count += 1
+        except sqlite3.Error as error:
+            raise store_error(error, operation="histograms") from error
+        return None
 
     def fits(self, *, limit: int = 2) -> list[Snapshot]:
         """See `sentinel.ports.BaselineStore.fits`."""

@@ -23,7 +23,7 @@ from sentinel.core.decide import (
 from sentinel.core.incidents import GuardSettings, IncidentSettings
 from sentinel.core.model import Gate, Kind, Page, Reason, Transition, VerdictBlock, WindowBlock
 from sentinel.core.scoring import Direction, ScoringSettings, SeriesRule
-from tests.support.detector_blocks import flat_profile, history, names
+from tests.support.detector_blocks import flat_profile, history, names, with_slow
 
 MINUTE_NS = 60_000_000_000
 WINDOWS = 620
@@ -269,6 +269,48 @@ def test_less_than_nothing_is_never_expected(
     assert np.all((lower <= expected) & (expected <= upper))
     there = verdicts.value[:, bounded][known]
     assert np.array_equal((there > upper) | (there < lower), score >= 1)
+
+
+@pytest.mark.timeout(120)
+@settings(max_examples=8, deadline=None)
+@given(seed=st.integers(0, 2**16), at=cuts, reload=st.booleans())
+def test_latency_yields_to_its_share_of_slow_calls_in_any_split(
+    seed: int,
+    at: list[int],
+    reload: bool,  # noqa: FBT001  # drawn, not chosen
+) -> None:
+    plain = history(seed, window_count=WINDOWS, series_count=SERIES, step_ns=MINUTE_NS)
+    block, keys = with_slow(plain, names(SERIES), seed=seed)
+    # A part of the calls is slow for an hour: too few for the 95th percentile to move.
+    slow = np.flatnonzero(block.kind == Kind.SLOW)
+    block.value[500:560, slow] += np.float32(0.03)
+    found = []
+    for cut_at, how in (([], False), (at, reload)):
+        state = new_decision_state(step_ns=MINUTE_NS, settings=PLAIN)
+        profile = flat_profile(block, days=3)
+        decisions = []
+        for first, last in zip([0, *cut_at], [*cut_at, WINDOWS], strict=True):
+            if how:
+                state = DecisionState.from_bytes(state.to_bytes())
+            piece = block.windows(first, last)
+            decisions.append(decide(state, piece, profile=profile, keys=keys, settings=PLAIN))
+            state = decisions[-1].state
+        found.append((columns(decisions), repr(events(decisions)), state.to_bytes(), decisions))
+    assert found[0][:3] == found[1][:3]
+    verdicts = found[0][3][0].verdicts
+    latency = np.flatnonzero(block.kind == Kind.LATENCY)
+    judged = verdicts.reason[:, slow] == Reason.SCORED
+    assert judged.any()
+    told = judged & (verdicts.reason[:, latency] == Reason.SCORED)
+    assert np.all(verdicts.score[:, latency][told] == 0)
+    assert np.all(np.isinf(verdicts.upper[:, latency][told]))
+    members = {
+        member.key.signal
+        for change in found[0][3][0].transitions
+        if change.incident.opened_ns >= block.start_ns + 500 * MINUTE_NS
+        for member in change.incident.members
+    }
+    assert "slow_calls" in members or not judged[500:560].all()
 
 
 def test_missing_windows_may_be_left_out() -> None:

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from sentinel.core.baseline import fit_profile
 from sentinel.core.decide import DecisionSettings, DecisionState, decide, new_decision_state
-from sentinel.core.model import Kind, WindowBlock
+from sentinel.core.model import WindowBlock
 from sentinel.core.scoring.state import COLUMNS
-from tests.support.detector_blocks import START_NS, names
+from tests.support.detector_blocks import KINDS, START_NS, names
 
 STEP_NS = 300_000_000_000
 DAYS = 4
@@ -33,7 +33,7 @@ def days_with(gauge: NDArray[np.float64]) -> WindowBlock:
         start_ns=START_NS,
         step_ns=STEP_NS,
         series=np.arange(1, 5),
-        kind=np.array(list(Kind), np.int8),
+        kind=np.array(KINDS, np.int8),
         value=value,
         weight=np.full(value.shape, 500, np.float32),
         heard=np.ones(value.shape, np.bool_),
