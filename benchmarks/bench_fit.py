@@ -63,8 +63,8 @@ def measure(name: str, folder: str, *, model: str, series_count: int, country: s
     from sentinel.app.calendar_section import CalendarConfig, PaydayConfig
     from sentinel.core.baseline import Model, ModelRule
     from sentinel.core.scoring import ScoringSettings
-    from sentinel.pipeline.fitting import settings_to_plain
     from sentinel.pipeline.models import ModelSettings
+    from sentinel.pipeline.plain_settings import settings_to_plain
     from sentinel.runtime.settings import Zone
 
     paydays = (PaydayConfig(),) if country else ()

@@ -27,9 +27,9 @@ from sentinel.core.decide import DecisionSettings, new_decision_state
 from sentinel.core.model import Kind, SeriesKey, WindowBlock, kind_of_signal
 from sentinel.core.scoring import ScoringSettings
 from sentinel.core.stats.packing import pack_arrays
+from sentinel.pipeline.plain_settings import plain_settings
 from sentinel.pipeline.preview import preview_store
 from sentinel.pipeline.preview_pages import coarse_series
-from sentinel.pipeline.recording import plain_settings
 from sentinel.pipeline.replay import PlainSeries, replay, replay_settings
 from sentinel.pipeline.replay_grid import coarse
 from sentinel.ports import Snapshot

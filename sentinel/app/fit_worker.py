@@ -20,8 +20,9 @@ from sentinel.app.calendars import make_calendar
 from sentinel.core.baseline import Calendar, Model
 from sentinel.errors import SentinelError
 from sentinel.pipeline.fit import EXIT_NO_HISTORY
-from sentinel.pipeline.fitting import fit_payload, settings_from_plain
+from sentinel.pipeline.fitting import fit_payload
 from sentinel.pipeline.models import ModelSettings
+from sentinel.pipeline.plain_settings import settings_from_plain
 from sentinel.storage.sqlite import StoreReader
 
 _NICENESS = 10

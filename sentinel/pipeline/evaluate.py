@@ -35,7 +35,8 @@ from sentinel.pipeline.accepting import Accepting
 from sentinel.pipeline.deciding import Deciding, FitSource, LiveSeries, StoreThread
 from sentinel.pipeline.decision_metrics import count_decision
 from sentinel.pipeline.incident_log import IncidentLog
-from sentinel.pipeline.recording import Evidence, Recorder, plain_settings
+from sentinel.pipeline.plain_settings import plain_settings
+from sentinel.pipeline.recording import Evidence, Recorder
 from sentinel.pipeline.resume import resume
 from sentinel.pipeline.slow_calls import with_slow_calls
 from sentinel.ports import Snapshot, Tick

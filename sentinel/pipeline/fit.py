@@ -20,8 +20,9 @@ from typing import Any, ParamSpec, Protocol, TypeVar
 from sentinel.core.baseline import Model
 from sentinel.core.scoring import ScoringSettings
 from sentinel.errors import SentinelError, StoreError
-from sentinel.pipeline.fitting import Fit, fit_from_snapshot, settings_to_plain
+from sentinel.pipeline.fitting import Fit, fit_from_snapshot
 from sentinel.pipeline.models import ModelSettings
+from sentinel.pipeline.plain_settings import settings_to_plain
 from sentinel.ports import BaselineStore, SeriesRow, Snapshot
 from sentinel.runtime.backoff import Backoff
 from sentinel.runtime.component import Health, HealthRecord, Surroundings

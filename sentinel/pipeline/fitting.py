@@ -9,9 +9,9 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,14 +32,11 @@ from sentinel.core.baseline import (
     wall_clock_start,
 )
 from sentinel.core.decide import DecisionState
-from sentinel.core.model import SHARE_KINDS, Incident, Kind, SeriesKey, WindowBlock
+from sentinel.core.model import SHARE_KINDS, Incident, SeriesKey, WindowBlock
 from sentinel.core.scoring import (
     DetectorState,
-    Direction,
     Grid,
-    KindRule,
     ScoringSettings,
-    SeriesRule,
     advance,
     borrowed_rows,
     copy_rows,
@@ -180,29 +177,6 @@ def _slow_of(
     )
 
 
-def settings_to_plain(settings: ScoringSettings) -> dict[str, Any]:
-    """The settings as JSON can carry them to the child.
-
-    >>> settings = ScoringSettings(cut_scale=0.75, series_rules=(SeriesRule(stage="db", direction=Direction.LOW),))
-    >>> settings_from_plain(settings_to_plain(settings)) == settings
-    True
-    """
-    rules = {kind.name: asdict(rule) for kind, rule in settings.rules.items()}
-    return {**asdict(settings), "rules": rules}
-
-
-def settings_from_plain(plain: Mapping[str, Any]) -> ScoringSettings:
-    """The settings that `settings_to_plain` wrote."""
-    rules = {Kind[name]: KindRule(**rule) for name, rule in plain["rules"].items()}
-    set_apart = tuple(SeriesRule(**_with_direction(rule)) for rule in plain["series_rules"])
-    return ScoringSettings(**{**plain, "rules": rules, "series_rules": set_apart})
-
-
-def _with_direction(rule: Mapping[str, Any]) -> dict[str, Any]:
-    direction = rule["direction"]
-    return {**rule, "direction": None if direction is None else Direction(direction)}
-
-
 def fit_payload(
     reader: FitReader,
     *,
@@ -285,7 +259,14 @@ def fit_payload(
         "models": told,
         "calendar": calendar.digest,
     }
-    slow = fit_slow_bounds(reader, rows_of, incidents, now_ns=now_ns, calendar=calendar)
+    slow = fit_slow_bounds(
+        reader,
+        rows_of,
+        incidents,
+        now_ns=now_ns,
+        calendar=calendar,
+        kept=_kept_bounds(reader, calendar),
+    )
     if slow is not None:
         facts["slow_start_ns"] = slow.start_ns
         parts |= {"slow_series": slow.series, "slow_bucket": slow.bucket.astype(np.int32)}
@@ -350,6 +331,17 @@ def learned_from(
         take_far(state, far)
         at += count
     return state
+
+
+def _kept_bounds(reader: HistoryReader, calendar: Calendar) -> SlowBounds | None:
+    """What counted as slow at the fit before; None when it cannot be read, or under another calendar."""
+    for snapshot in reader.fits(limit=1):
+        try:
+            parts, facts = unpack_arrays(snapshot.payload)
+        except ValueError:
+            return None
+        return _slow_of(parts, facts) if facts.get("calendar") == calendar.digest else None
+    return None
 
 
 def _kept(reader: HistoryReader, calendar: Calendar) -> memoryview | None:

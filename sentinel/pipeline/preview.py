@@ -22,13 +22,13 @@ from sentinel.core.model import (
     WindowBlock,
 )
 from sentinel.errors import StoreError
+from sentinel.pipeline.plain_settings import settings_of_plain
 from sentinel.pipeline.recording import (
     Evidence,
     RecordedFit,
     RecordedState,
     read_fit,
     read_state,
-    settings_of_plain,
 )
 from sentinel.ports import SeriesRow, Snapshot
 

@@ -17,14 +17,13 @@ import numpy as np
 
 from sentinel.core.baseline import Profile
 from sentinel.core.decide import DecisionSettings, DecisionState
-from sentinel.core.incidents import GuardSettings, IncidentSettings
-from sentinel.core.model import Exemplar, FirstMover, Incident, LogLine, SeriesKey, Severity
+from sentinel.core.model import Exemplar, FirstMover, Incident, LogLine, SeriesKey
 from sentinel.core.scoring import DetectorState, state_from_bytes
 from sentinel.core.stats.packing import pack_arrays, unpack_arrays
 from sentinel.errors import StoreError
 from sentinel.pipeline.deciding import StoreThread
 from sentinel.pipeline.fit import Fit
-from sentinel.pipeline.fitting import settings_from_plain, settings_to_plain
+from sentinel.pipeline.plain_settings import plain_settings, settings_of_plain
 from sentinel.ports import Snapshot
 
 STATE_EVERY_NS = 86_400_000_000_000
@@ -188,39 +187,6 @@ class Evidence:
             ),
             log_lines=tuple(LogLine(**one) for one in note["log_lines"]),
         )
-
-
-def plain_settings(settings: DecisionSettings) -> dict[str, Any]:
-    """Everything that decides, as JSON can carry it."""
-    return {
-        "scoring": settings_to_plain(settings.scoring),
-        "incidents": asdict(settings.incidents),
-    }
-
-
-def settings_of_plain(plain: dict[str, Any]) -> DecisionSettings:
-    """What `plain_settings` wrote; ValueError or TypeError when it is none of ours."""
-    incidents = dict(plain["incidents"])
-    return DecisionSettings(
-        scoring=settings_from_plain(_with_tuples(plain["scoring"])),
-        incidents=IncidentSettings(
-            **{
-                **incidents,
-                "gauge_severity": Severity(incidents["gauge_severity"]),
-                "zone_offsets": tuple(tuple(pair) for pair in incidents["zone_offsets"]),
-                "next_steps": tuple(incidents["next_steps"]),
-                "guards": GuardSettings(**incidents["guards"]),
-            }
-        ),
-    )
-
-
-def _with_tuples(plain: dict[str, Any]) -> dict[str, Any]:
-    """JSON has lists only, and settings compare with tuples."""
-    return {
-        name: tuple(value) if name == "horizon_half_lives_s" else value
-        for name, value in plain.items()
-    }
 
 
 def _bytes(data: bytes) -> np.ndarray[Any, np.dtype[np.int8]]:

@@ -30,8 +30,10 @@ from sentinel.ports import SeriesRow
 HOUR_NS = 3_600_000_000_000
 HISTORY_DAYS = 14
 """Long enough that a slow day does not move a bound, short enough that a release does."""
-_AHEAD_HOURS = 28
-"""As far as a fit reaches, the hour it is made in and one more."""
+RENEWED_AFTER_NS = 24 * HOUR_NS
+"""Bounds are learned once a day: two weeks move little in an hour, and reading them takes seconds."""
+_AHEAD_HOURS = 24 + 28
+"""As long as they are kept, and as far as the last fit that keeps them reaches."""
 
 
 class HourRow(Protocol):
@@ -72,8 +74,9 @@ def fit_slow_bounds(
     *,
     now_ns: int,
     calendar: Calendar,
+    kept: SlowBounds | None = None,
 ) -> SlowBounds | None:
-    """The bounds for the next day; None where no latency has enough calls in its histograms.
+    """The bounds for the next two days; None where no latency has enough calls in its histograms.
 
     Args:
         reader: the store.
@@ -81,7 +84,10 @@ def fit_slow_bounds(
         incidents: what was seen in them is not learned.
         now_ns: up to where the past is known; the hour that runs is left out.
         calendar: the wall clock whose hours of the day are compared.
+        kept: of the fit before; they are handed back while they are younger than a day.
     """
+    if kept is not None and 0 <= now_ns - kept.start_ns < RENEWED_AFTER_NS:
+        return kept
     keys = {row.series_id: row.key for row in rows if row.kind is Kind.LATENCY}
     series = np.array(sorted(keys), np.int64)
     end_ns = now_ns // HOUR_NS * HOUR_NS

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from math import isnan
 from typing import Any
 
 import numpy as np
@@ -17,16 +16,15 @@ from numpy.typing import NDArray
 from sentinel.core.incidents.falls import Fall, sifted
 from sentinel.core.incidents.grouping import OpenIncident, placed
 from sentinel.core.incidents.guards import Shares, Trip, Watched, watch
-from sentinel.core.incidents.hysteresis import Sighting, guard_score
+from sentinel.core.incidents.hysteresis import Sighting
 from sentinel.core.incidents.layout import Layout, layout_of
 from sentinel.core.incidents.paging import Attach, Moved, page_window
 from sentinel.core.incidents.settings import IncidentSettings
 from sentinel.core.incidents.settling import broke_limit, released, settled
 from sentinel.core.incidents.state import TrackerState, aligned
 from sentinel.core.incidents.stopped import Stopped, untold
-from sentinel.core.incidents.stops import Thought
-from sentinel.core.incidents.text import quantity
 from sentinel.core.incidents.tickets import hold_unheard, open_tickets
+from sentinel.core.incidents.window import Window
 from sentinel.core.model import (
     Acceptance,
     Gate,
@@ -35,7 +33,6 @@ from sentinel.core.model import (
     SeriesKey,
     Transition,
     VerdictBlock,
-    View,
     WindowBlock,
 )
 
@@ -110,7 +107,7 @@ def track(
         idle = not (state.entries or state.pending or state.storm.raging or strange_row[at])
         if idle and not settings.guards.enabled:
             continue
-        window = _Window(
+        window = Window(
             block=block,
             verdicts=verdicts,
             usual=usual,
@@ -141,104 +138,9 @@ class _Made:
     stopped: list[Stopped] = field(default_factory=list)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Window:
-    block: WindowBlock
-    verdicts: VerdictBlock
-    usual: NDArray[np.float64]
-    at: int
-    layout: Layout
-    strange: bool
-
-    @property
-    def step_ns(self) -> int:
-        return self.block.step_ns
-
-    @property
-    def start_ns(self) -> int:
-        return self.block.start_ns + self.at * self.block.step_ns
-
-    @property
-    def end_ns(self) -> int:
-        return self.start_ns + self.block.step_ns
-
-    def value_of(self, series_id: int) -> float:
-        """The value of a series; NaN where there is none."""
-        series = self.block.series
-        column = int(np.searchsorted(series, series_id))
-        known = column < len(series) and int(series[column]) == series_id
-        return float(self.block.value[self.at, column]) if known else float("nan")
-
-    def _beside(self, column: int) -> str:
-        """Of a share of slow calls, how long the calls took: that is what people know a service by."""
-        latency = self.layout.latency_of.get(column)
-        if latency is None:
-            return ""
-        key = self.layout.keys[latency]
-        now = float(self.block.value[self.at, latency])
-        usual = float(self.usual[self.at, latency])
-        if isnan(now):
-            return ""
-        told = f"95th percentile {quantity(now, key)}"
-        return told if isnan(usual) else f"{told}, usually {quantity(usual, key)}"
-
-    def thought(self) -> Thought:
-        """What was expected of the window."""
-        return Thought(
-            usual=self.usual[self.at],
-            expected=self.verdicts.expected[self.at],
-            lower=self.verdicts.lower[self.at],
-        )
-
-    def returns(self, column: int) -> bool:
-        """Whether traffic that left what is expected of it lies where it usually lies at this hour.
-
-        What was expected had followed a change, and the change is over: the way back is no news.
-        """
-        if int(self.layout.kind[column]) != Kind.TRAFFIC:
-            return False
-        value, usual = (
-            float(self.verdicts.value[self.at, column]),
-            float(self.usual[self.at, column]),
-        )
-        verdicts = self.verdicts
-        expected = float(verdicts.expected[self.at, column])
-        if int(verdicts.direction[self.at, column]) > 0:
-            return value <= usual + float(verdicts.upper[self.at, column]) - expected
-        return value >= usual + float(verdicts.lower[self.at, column]) - expected
-
-    def rises(self, column: int) -> bool:
-        """Whether a series lies above what is expected."""
-        return int(self.verdicts.direction[self.at, column]) > 0
-
-    def sighting(self, column: int, trip: Trip | None) -> Sighting:
-        at, key = self.at, self.layout.keys[column]
-        score = float(self.verdicts.score[at, column])
-        direction = int(self.verdicts.direction[at, column])
-        horizon_s, views = self.verdicts.horizon_s, self.verdicts.views
-        return Sighting(
-            series_id=int(self.block.series[column]),
-            key=key,
-            symptom=trip is not None or int(self.layout.kind[column]) != Kind.GAUGE,
-            start_ns=self.start_ns,
-            first_ns=self.start_ns if trip is None else trip.first_ns,
-            direction=direction if trip is None else trip.direction,
-            score=score if trip is None else guard_score(score),
-            value=float(self.verdicts.value[at, column]),
-            expected=float(self.verdicts.expected[at, column]),
-            lower=float(self.verdicts.lower[at, column]),
-            upper=float(self.verdicts.upper[at, column]),
-            weight=float(self.verdicts.weight[at, column]),
-            why="" if trip is None else trip.why,
-            horizon_s=0 if horizon_s is None else int(horizon_s[at, column]),
-            views=View.NONE if views is None else View(int(views[at, column])),
-            beside=self._beside(column),
-        )
-
-
 def _step(
     state: TrackerState,
-    window: _Window,
+    window: Window,
     accepted: Sequence[Acceptance],
     settings: IncidentSettings,
     attach: Attach | None,
@@ -313,7 +215,7 @@ def _step(
 
 def _sightings(
     state: TrackerState,
-    window: _Window,
+    window: Window,
     strange: Sequence[int],
     trips: Sequence[Trip],
     unheard_before: NDArray[np.int64],
@@ -359,7 +261,7 @@ def _of_service(row: NDArray[Any], layout: Layout, service: str) -> Any:
 
 def _placed(
     state: TrackerState,
-    window: _Window,
+    window: Window,
     sightings: Mapping[str, Sequence[Sighting]],
     watched: Watched | None,
     settings: IncidentSettings,

@@ -26,12 +26,11 @@ from sentinel.core.model import (
     WindowBlock,
 )
 from sentinel.core.scoring import Direction, ScoringSettings, SeriesRule
+from sentinel.pipeline.plain_settings import plain_settings, settings_of_plain
 from sentinel.pipeline.recording import (
     Evidence,
-    plain_settings,
     read_fit,
     read_state,
-    settings_of_plain,
 )
 from sentinel.ports import Snapshot
 from tests.support.detector_blocks import START_NS, flat_profile, history, names

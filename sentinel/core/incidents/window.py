@@ -1,0 +1,124 @@
+"""One window as the incidents look at it: its verdicts, and what of them is worth a sighting."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import isnan
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sentinel.core.incidents.guards import Trip
+from sentinel.core.incidents.hysteresis import Sighting, guard_score
+from sentinel.core.incidents.layout import Layout
+from sentinel.core.incidents.stops import Thought
+from sentinel.core.incidents.text import quantity
+from sentinel.core.model import Kind, VerdictBlock, View, WindowBlock
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Window:
+    """One row of a block with what was thought of it.
+
+    Attributes:
+        block, verdicts, usual: of the block; see `track`.
+        at: its row.
+        layout: of the columns.
+        strange: whether any of its scores is 1 or more.
+    """
+
+    block: WindowBlock
+    verdicts: VerdictBlock
+    usual: NDArray[np.float64]
+    at: int
+    layout: Layout
+    strange: bool
+
+    @property
+    def step_ns(self) -> int:
+        """Its width."""
+        return self.block.step_ns
+
+    @property
+    def start_ns(self) -> int:
+        """Its start."""
+        return self.block.start_ns + self.at * self.block.step_ns
+
+    @property
+    def end_ns(self) -> int:
+        """Its end."""
+        return self.start_ns + self.block.step_ns
+
+    def value_of(self, series_id: int) -> float:
+        """The value of a series; NaN where there is none."""
+        series = self.block.series
+        column = int(np.searchsorted(series, series_id))
+        known = column < len(series) and int(series[column]) == series_id
+        return float(self.block.value[self.at, column]) if known else float("nan")
+
+    def _beside(self, column: int) -> str:
+        """Of a share of slow calls, how long the calls took: that is what people know a service by."""
+        latency = self.layout.latency_of.get(column)
+        if latency is None:
+            return ""
+        key = self.layout.keys[latency]
+        now = float(self.block.value[self.at, latency])
+        usual = float(self.usual[self.at, latency])
+        if isnan(now):
+            return ""
+        told = f"95th percentile {quantity(now, key)}"
+        return told if isnan(usual) else f"{told}, usually {quantity(usual, key)}"
+
+    def thought(self) -> Thought:
+        """What was expected of the window."""
+        return Thought(
+            usual=self.usual[self.at],
+            expected=self.verdicts.expected[self.at],
+            lower=self.verdicts.lower[self.at],
+        )
+
+    def returns(self, column: int) -> bool:
+        """Whether traffic that left what is expected of it lies where it usually lies at this hour.
+
+        What was expected had followed a change, and the change is over: the way back is no news.
+        """
+        if int(self.layout.kind[column]) != Kind.TRAFFIC:
+            return False
+        value, usual = (
+            float(self.verdicts.value[self.at, column]),
+            float(self.usual[self.at, column]),
+        )
+        verdicts = self.verdicts
+        expected = float(verdicts.expected[self.at, column])
+        if int(verdicts.direction[self.at, column]) > 0:
+            return value <= usual + float(verdicts.upper[self.at, column]) - expected
+        return value >= usual + float(verdicts.lower[self.at, column]) - expected
+
+    def rises(self, column: int) -> bool:
+        """Whether a series lies above what is expected."""
+        return int(self.verdicts.direction[self.at, column]) > 0
+
+    def sighting(self, column: int, trip: Trip | None) -> Sighting:
+        """What is strange of a column, by its verdict or by a guard that tripped."""
+        at, key = self.at, self.layout.keys[column]
+        score = float(self.verdicts.score[at, column])
+        direction = int(self.verdicts.direction[at, column])
+        horizon_s, views = self.verdicts.horizon_s, self.verdicts.views
+        return Sighting(
+            series_id=int(self.block.series[column]),
+            key=key,
+            symptom=trip is not None or int(self.layout.kind[column]) != Kind.GAUGE,
+            start_ns=self.start_ns,
+            first_ns=self.start_ns if trip is None else trip.first_ns,
+            direction=direction if trip is None else trip.direction,
+            score=score if trip is None else guard_score(score),
+            value=float(self.verdicts.value[at, column]),
+            expected=float(self.verdicts.expected[at, column]),
+            lower=float(self.verdicts.lower[at, column]),
+            upper=float(self.verdicts.upper[at, column]),
+            weight=float(self.verdicts.weight[at, column]),
+            why="" if trip is None else trip.why,
+            horizon_s=0 if horizon_s is None else int(horizon_s[at, column]),
+            views=View.NONE if views is None else View(int(views[at, column])),
+            beside=self._beside(column),
+        )
