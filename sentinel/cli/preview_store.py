@@ -54,6 +54,7 @@ def replay_of_store(args: argparse.Namespace) -> StoreReplay:
         InputTooLargeError: there are too many windows.
     """
     place: Path = args.store or args.snapshot
+    _check_target(args)
     with StoreReader(place) as reader:
         shown = _coarse(args, reader) if args.coarse else _exact(args, reader)
         if args.save_snapshot is not None:
@@ -142,10 +143,19 @@ def _step_ns(reader: StoreReader) -> int:
     return 0 if record is None else read_state(record).state.detector.step_ns
 
 
-def _saved(args: argparse.Namespace, place: Path, reader: StoreReader) -> str:
+def _check_target(args: argparse.Namespace) -> None:
+    """Before anything is replayed."""
+    if args.save_snapshot is None:
+        return
     if args.snapshot is not None or args.coarse:
         msg = "--save-snapshot copies a store, not a snapshot or windows of a minute"
         raise StoreError(msg)
+    if args.save_snapshot.exists():
+        msg = f"{args.save_snapshot} is there already, and is not written over"
+        raise StoreError(msg)
+
+
+def _saved(args: argparse.Namespace, place: Path, reader: StoreReader) -> str:
     step_ns = _step_ns(reader)
     span = span_of(args, reader, step_ns=step_ns)
     record = reader.state_before(span.from_ns or 0)
@@ -159,6 +169,8 @@ def _saved(args: argparse.Namespace, place: Path, reader: StoreReader) -> str:
 
 
 def _span_said(found: StorePreview) -> str:
+    if found.end_ns <= found.from_ns:
+        return "no window is stored in that span"
     minutes = (found.end_ns - found.from_ns) / 60e9
     equal = "equal to what live decided" if not found.doubts else "see below"
-    return f"{minutes:.0f} minutes of windows of {found.step_ns / 1e9:g} s, {equal}"
+    return f"{minutes:.0f} min of windows of {found.step_ns / 1e9:g} s, {equal}"

@@ -1,0 +1,130 @@
+"""Goal: a preview that cannot be made says why in a sentence, and spans are read as people write them.
+
+Method: the command in this process, on folders and files that hold no store.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from sentinel.cli.main import main
+from sentinel.core.decide import DecisionSettings, new_decision_state
+from sentinel.core.model import Kind, SeriesKey, WindowBlock
+from sentinel.core.stats.packing import pack_arrays
+from sentinel.pipeline.plain_settings import plain_settings
+from sentinel.ports import Snapshot, Tick
+from sentinel.storage.sqlite import SqliteStore, StoreConfig
+from tests.support.surroundings import make_surroundings
+
+STEP_NS = 10_000_000_000
+START_NS = 1_790_000_000_000_000_000
+
+
+def preview(capsys: pytest.CaptureFixture[str], *args: str | Path) -> tuple[int, str, str]:
+    try:
+        code = main(["preview", *map(str, args)])
+    except SystemExit as stopped:
+        code = int(stopped.code or 0)
+    shown = capsys.readouterr()
+    return code, shown.out, shown.err
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A store with two minutes of traffic and a state to begin from."""
+    store = SqliteStore(StoreConfig(directory=str(tmp_path / "store")), make_surroundings())
+    store.open()
+    key = SeriesKey("pay", "edge", "POST /x", "traffic")
+    (series_id,) = store.register([(key, Kind.TRAFFIC)], now_ns=START_NS)
+    settings = DecisionSettings()
+    state = new_decision_state(step_ns=STEP_NS, settings=settings)
+    payload = pack_arrays(
+        {"state": np.frombuffer(state.to_bytes(), np.int8)},
+        {"format": 1, "settings": json.dumps(plain_settings(settings))},
+    )
+    store.record_state(Snapshot(at_ns=START_NS, version=0, payload=payload))
+    for at in range(12):
+        block = WindowBlock(
+            start_ns=START_NS + at * STEP_NS,
+            step_ns=STEP_NS,
+            series=np.array([series_id]),
+            kind=np.array([Kind.TRAFFIC], np.int8),
+            value=np.ones((1, 1), np.float32),
+            weight=np.full((1, 1), 10, np.float32),
+            heard=np.ones((1, 1), np.bool_),
+        )
+        store.append_tick(Tick(block=block))
+    store.close()
+    return tmp_path / "store"
+
+
+def test_a_store_of_two_minutes(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, err = preview(capsys, "--store", folder)
+    assert code == 0
+    assert out == "no incidents in 1 series, 0 windows scored\n"
+    assert err == ("sentinel preview: 2 min of windows of 10 s, equal to what live decided\n")
+
+
+@pytest.mark.parametrize(
+    ("span", "said"),
+    [
+        (("--from", "2030-01-01"), "no window is stored in that span"),
+        (("--last", "1m"), "1 min of windows of 10 s, equal to what live decided"),
+        (("--from", "2020-01-01T00:00Z"), "this may differ from live: what live began from is"),
+        (("--sensitivity", "quiet"), "it was decided by other settings than live"),
+        (("--coarse",), "close to what live decided, not equal"),
+    ],
+    ids=lambda one: " ".join(one) if isinstance(one, tuple) else "",
+)
+def test_what_it_covers_is_said(
+    folder: Path, capsys: pytest.CaptureFixture[str], span: tuple[str, ...], said: str
+) -> None:
+    code, _, err = preview(capsys, "--store", folder, *span)
+    assert code == 0
+    assert said in err
+
+
+@pytest.mark.parametrize("span", ["--from yesterday", "--last 7", "--last 0d", "--to 25:00"])
+def test_a_span_that_is_none_is_refused(
+    folder: Path, capsys: pytest.CaptureFixture[str], span: str
+) -> None:
+    code, _, err = preview(capsys, "--store", folder, *span.split())
+    assert code == 2
+    assert "; write " in err
+
+
+def test_what_holds_no_store_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    garbage = tmp_path / "garbage"
+    garbage.write_bytes(bytes(range(256)) * 40)
+    for args, said in (
+        (("--store", tmp_path), "there is no store in"),
+        (("--snapshot", garbage), "file is not a database"),
+        (("--snapshot", tmp_path / "none"), "there is no store in"),
+    ):
+        code, out, err = preview(capsys, *args)
+        assert (code, out) == (3, "")
+        assert said in err
+
+
+def test_a_copy_is_never_written_over_a_file(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mine = tmp_path / "mine"
+    mine.write_text("mine")
+    code, out, err = preview(capsys, "--store", folder, "--save-snapshot", mine)
+    assert (code, out, mine.read_text()) == (3, "", "mine")
+    assert "is there already, and is not written over" in err
+    code, _, err = preview(
+        capsys, "--store", folder, "--coarse", "--save-snapshot", tmp_path / "other"
+    )
+    assert code == 3
+    assert "not a snapshot or windows of a minute" in err
+
+
+def test_exactly_one_source_is_asked_for(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert preview(capsys)[0] == 2
+    assert preview(capsys, "--store", folder, "--csv", folder)[0] == 2
