@@ -232,8 +232,8 @@ class Evaluate:
         window = await self._named(window)
         fit = self._deciding.fit
         slow = with_slow_calls(window, None if fit is None else fit.slow, self._ids)
-        if slow is not window:
-            window = await self._named(slow)
+        added = slow.keys[len(window.keys) :]
+        window = slow if all(key in self._ids for key in added) else await self._named(slow)
         block = to_block(window, self._ids)
         self._remember_evidence(window)
         clock = self._surroundings.clock

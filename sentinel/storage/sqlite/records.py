@@ -97,6 +97,8 @@ def remove_old_records(connection: sqlite3.Connection, *, before_ns: int) -> int
             "DELETE FROM snapshots WHERE (what = ? AND at_ns < ?) OR (what = ? AND at_ns < ?)",
             (RecordKind.STATE, first_ns, RecordKind.FIT, first_ns - 86_400_000_000_000),
         ).rowcount
+        # Events are for replays alone, and hold what was put on pages.
+        connection.execute("DELETE FROM notes WHERE at_ns <= ?", (first_ns,))
     for what in RecordKind:
         removed += connection.execute(
             "DELETE FROM snapshots WHERE what = ? AND snapshot_id NOT IN"

@@ -82,7 +82,19 @@ def test_what_the_oldest_windows_begin_from_stays(folder: Path) -> None:
         removed = remove_old_records(connection, before_ns=BASE_NS - 3 * DAY_NS + HOUR_NS)
     assert removed > 0
     assert min(times(folder, RecordKind.STATE)) == BASE_NS - 3 * DAY_NS
-    # The fit in effect at that state began before it.
+    with closing(sqlite3.connect(folder / DATABASE_NAME, isolation_level=None)) as connection:
+        assert connection.execute("SELECT count(*) FROM notes").fetchone() == (100,)
+        remove_old_records(connection, before_ns=BASE_NS + DAY_NS)
+        # What the last state does not begin from is of no use to a replay.
+        assert connection.execute("SELECT min(at_ns) FROM notes").fetchone() == (
+            BASE_NS + STEP_NS,
+        )
+
+
+def test_the_fit_in_effect_at_the_oldest_state_stays(folder: Path) -> None:
+    with closing(sqlite3.connect(folder / DATABASE_NAME, isolation_level=None)) as connection:
+        remove_old_records(connection, before_ns=BASE_NS - 3 * DAY_NS + HOUR_NS)
+    # It began before that state.
     assert min(times(folder, RecordKind.FIT)) == BASE_NS - 4 * DAY_NS
 
 
