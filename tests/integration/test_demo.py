@@ -6,6 +6,7 @@ anything that carries the demo's folder or descends from it.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import signal
@@ -14,7 +15,7 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psutil
@@ -24,8 +25,23 @@ pytestmark = [pytest.mark.integration, pytest.mark.timeout(240)]
 
 MARK = "SENTINEL_TEST_DEMO"
 
+StartDemo = Callable[..., subprocess.Popen[str]]
 
-def start_demo(tmp_path: Path, *arguments: str) -> subprocess.Popen[str]:
+
+@pytest.fixture
+def start_demo() -> Iterator[StartDemo]:
+    """Start demos as a person would; those that a failed test left running are ended with it."""
+    with contextlib.ExitStack() as stack:
+
+        def start(folder: Path, *arguments: str) -> subprocess.Popen[str]:
+            demo = stack.enter_context(_demo(folder, *arguments))
+            stack.callback(demo.kill)
+            return demo
+
+        yield start
+
+
+def _demo(tmp_path: Path, *arguments: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [str(Path(sys.executable).with_name("sentinel")), "demo", *arguments],
         stdout=subprocess.PIPE,
@@ -62,7 +78,9 @@ def left_behind(tmp_path: Path) -> list[str]:
         time.sleep(0.2)
 
 
-def test_the_demo_pages_resolves_stays_up_and_leaves_nothing(tmp_path: Path) -> None:
+def test_the_demo_pages_resolves_stays_up_and_leaves_nothing(
+    tmp_path: Path, start_demo: StartDemo
+) -> None:
     demo = start_demo(tmp_path, "--keep")
     assert demo.stdout is not None
     output = ""
@@ -119,7 +137,7 @@ def wait_for(demo: subprocess.Popen[str], words: str) -> None:
     ],
 )
 def test_an_interrupted_demo_stops_everything_and_leaves_no_file(
-    open_folder: Path, moment: str, number: signal.Signals
+    open_folder: Path, start_demo: StartDemo, moment: str, number: signal.Signals
 ) -> None:
     """A second Ctrl-C used to break the stopping off; the ledger's folder and the backfill's were left behind."""
     demo = start_demo(open_folder)
@@ -134,7 +152,7 @@ def test_an_interrupted_demo_stops_everything_and_leaves_no_file(
 
 
 def test_a_killed_demo_takes_its_children_with_it_and_the_next_its_files(
-    open_folder: Path,
+    open_folder: Path, start_demo: StartDemo
 ) -> None:
     demo = start_demo(open_folder)
     wait_for(demo, "The ledger answers")
@@ -152,7 +170,9 @@ def test_a_killed_demo_takes_its_children_with_it_and_the_next_its_files(
     assert list(open_folder.iterdir()) == []
 
 
-def test_a_part_that_dies_ends_the_demo_at_once_and_is_named(open_folder: Path) -> None:
+def test_a_part_that_dies_ends_the_demo_at_once_and_is_named(
+    open_folder: Path, start_demo: StartDemo
+) -> None:
     """The demo once went on without its ledger until a wait ran out, and said that no page had come."""
     demo = start_demo(open_folder)
     wait_for(demo, "Load: ")
@@ -169,7 +189,9 @@ def test_a_part_that_dies_ends_the_demo_at_once_and_is_named(open_folder: Path) 
     assert (kept / "sidecar.log").exists()
 
 
-def test_a_reader_that_goes_away_ends_the_demo_and_leaves_nothing(open_folder: Path) -> None:
+def test_a_reader_that_goes_away_ends_the_demo_and_leaves_nothing(
+    open_folder: Path, start_demo: StartDemo
+) -> None:
     """`sentinel demo | head` raised while it stopped: nothing was stopped by name, and its folder stayed."""
     demo = start_demo(open_folder)
     wait_for(demo, "Starting the sidecar")

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import random
 import socket
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from sentinel.app.demo.children import ChildError
+
 WINDOW_S = 3
 HOLD_S = 3 * WINDOW_S
+_PORTS = range(15_000, 32_000)
+_TRIES_COUNT = 200
+_KERNEL_RANGE = Path("/proc/sys/net/ipv4/ip_local_port_range")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,16 +36,49 @@ class SidecarPlace:
 
 
 def free_place() -> SidecarPlace:
-    """Two loopback ports that are free now."""
-    sockets = [socket.socket(socket.AF_INET, socket.SOCK_STREAM) for _ in range(2)]
-    try:
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        web, otlp = (int(one.getsockname()[1]) for one in sockets)
-    finally:
-        for one in sockets:
-            one.close()
+    """Two loopback ports that are free now, and that the kernel gives to nobody who asks for any port.
+
+    The sidecar binds them a moment later, and once more after its restart; a port from the kernel's own range
+    could go to somebody else's connection in between.
+
+    Raises:
+        ChildError: Fewer than two of the tried ports are free.
+    """
+    ports = iter(_ports_outside_kernel_range())
+    web = next(ports, None)
+    otlp = next(ports, None)
+    if web is None or otlp is None:
+        msg = (
+            f"the sidecar has no two free loopback ports among {_PORTS.start} to {_PORTS.stop - 1}"
+        )
+        raise ChildError(msg)
     return SidecarPlace(web_port=web, otlp_port=otlp)
+
+
+def _ports_outside_kernel_range() -> Iterator[int]:
+    low, high = _kernel_port_range()
+    candidates = [port for port in _PORTS if not low <= port <= high] or list(_PORTS)
+    for port in random.sample(candidates, k=min(_TRIES_COUNT, len(candidates))):
+        if _is_free(port):
+            yield port
+
+
+def _kernel_port_range() -> tuple[int, int]:
+    """First and last port of those the kernel chooses from; Linux's default where it does not say."""
+    try:
+        low, high = _KERNEL_RANGE.read_text(encoding="ascii").split()
+        return int(low), int(high)
+    except (OSError, ValueError):
+        return 32_768, 60_999
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
 
 
 def sidecar_config(place: SidecarPlace, *, store: Path, webhook_url: str) -> str:

@@ -23,7 +23,13 @@ import aiohttp
 
 from sentinel.app.demo.children import Child, ChildError, Children, wait_for_json
 from sentinel.app.demo.inbox import PageInbox, ReceivedAlert
-from sentinel.app.demo.sidecar_config import HOLD_S, WINDOW_S, free_place, sidecar_config
+from sentinel.app.demo.sidecar_config import (
+    HOLD_S,
+    WINDOW_S,
+    SidecarPlace,
+    free_place,
+    sidecar_config,
+)
 from sentinel.app.demo.telling import Teller
 from sentinel.runtime.own_folder import OwnFolder
 
@@ -64,12 +70,13 @@ async def run_demo(options: DemoOptions, *, write: Callable[[str], None]) -> Dem
     Raises:
         ChildError: a part did not start, or ended when it should not have.
     """
+    place = free_place()
     folder = OwnFolder("sentinel-demo-")
     # The ledger's folder lies inside. PostgreSQL does not run as root, and its user must be able to pass through.
     folder.path.chmod(0o711 if os.geteuid() == 0 else 0o700)
     children = Children(folder.path)
     inbox = PageInbox()
-    demo = _Demo(options, folder.path, children, inbox, Teller(write))
+    demo = _Demo(options, place, folder.path, children, inbox, Teller(write))
     complete = interrupted = False
     try:
         result = await _told(demo, children)
@@ -117,6 +124,7 @@ class _Demo:
     def __init__(
         self,
         options: DemoOptions,
+        place: SidecarPlace,
         directory: Path,
         children: Children,
         inbox: PageInbox,
@@ -129,7 +137,7 @@ class _Demo:
         self._inbox = inbox
         self._ledger_state = directory / "ledger.json"
         self._sidecar: Child | None = None
-        self._place = free_place()
+        self._place = place
         self._expected_series = 0
 
     async def tell(self) -> DemoResult:
