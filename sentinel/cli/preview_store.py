@@ -23,7 +23,7 @@ from sentinel.pipeline.preview_pages import coarse_series, name_of, rows_of, sto
 from sentinel.pipeline.recording import read_state
 from sentinel.pipeline.replay import Replayed, replay, replay_settings
 from sentinel.pipeline.replay_stops import StopLog
-from sentinel.storage.sqlite.excerpt import write_excerpt
+from sentinel.storage.sqlite.excerpt import check_excerpt, write_excerpt
 from sentinel.storage.sqlite.reader import StoreReader
 
 _MINUTE_NS = 60_000_000_000
@@ -55,6 +55,8 @@ def replay_of_store(args: argparse.Namespace) -> StoreReplay:
     """
     place: Path = args.store or args.snapshot
     _check_target(args)
+    if args.snapshot is not None:
+        check_excerpt(args.snapshot)
     with StoreReader(place) as reader:
         shown = _coarse(args, reader) if args.coarse else _exact(args, reader)
         if args.save_snapshot is not None:

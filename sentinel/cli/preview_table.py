@@ -44,7 +44,8 @@ def summary(
 
     Args:
         pages: all messages of the replay.
-        days: how long each series that was judged is.
+        days: how long each series that was judged is; a source that was blind or late is none of them, and took as long as
+            the longest.
         columns: the width to keep to, or None to cut no name.
     """
     told: dict[str, Counter[Severity]] = {}
@@ -52,8 +53,9 @@ def summary(
         if page.reason is PageReason.OPENED:
             told.setdefault(page.series, Counter())[page.severity] += 1
     ranked = sorted(told, key=lambda name: (-told[name][Severity.PAGE], -told[name].total(), name))
+    longest = max(days.values(), default=0.0)
     lines = [
-        named_beside(_told(told[name], days[name]), printable(name), columns)
+        named_beside(_told(told[name], days.get(name, longest)), printable(name), columns)
         for name in ranked[:_SUMMARY_ROWS_MAX]
     ]
     left_out = len(ranked) - _SUMMARY_ROWS_MAX

@@ -11,15 +11,22 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
-from sentinel.errors import StoreError, StoreFullError
-from sentinel.storage.sqlite.connection import DATABASE_NAME, connect_read_only, store_error
-from sentinel.storage.sqlite.migrations import migrate, version_of
+from sentinel.errors import StoreCorruptError, StoreError, StoreFullError, StoreTooNewError
+from sentinel.storage.sqlite.connection import (
+    DATABASE_NAME,
+    Failure,
+    connect_read_only,
+    failure_of,
+    store_error,
+)
+from sentinel.storage.sqlite.migrations import has_known_schema, migrate, version_of
 from sentinel.storage.sqlite.records import RecordKind
 from sentinel.storage.sqlite.schema import SCHEMA_VERSION
 
 EXCERPT_BYTES_MAX = 4 << 30
 _DAY_NS = 86_400_000_000_000
 _PIECE_ROWS = 64
+_DATABASE_HEAD = b"SQLite format 3\0"
 
 
 def write_excerpt(
@@ -59,6 +66,66 @@ def write_excerpt(
         path.unlink(missing_ok=True)
         raise
     return path.stat().st_size
+
+
+def check_excerpt(path: Path) -> None:
+    """See that a file is a snapshot that this program can read, and is whole; it is read once for that.
+
+    Such files are carried about: sent by mail, cut off on the way, kept over an upgrade. Each has its own sentence.
+
+    Raises:
+        StoreTooNewError: it is of a newer version.
+        StoreCorruptError: it is damaged.
+        StoreError: it is of an older version, no snapshot at all, or cannot be read.
+    """
+    if path.is_dir():
+        msg = f"{path} is a folder; --store reads the folder of a store"
+        raise StoreError(msg)
+    try:
+        with path.open("rb") as file:
+            head = file.read(len(_DATABASE_HEAD))
+    except OSError as error:
+        msg = f"{path} cannot be read: {error.strerror}"
+        raise StoreError(msg) from error
+    if head != _DATABASE_HEAD:
+        msg = f"{path} is no snapshot, which is a file that --save-snapshot wrote"
+        raise StoreError(msg)
+    try:
+        with closing(connect_read_only(path)) as reader:
+            _check_excerpt(reader, path)
+    except UnicodeDecodeError as error:  # in the text of a damaged definition
+        raise _damaged(path) from error
+    except sqlite3.Error as error:
+        if failure_of(error) is Failure.CORRUPT:
+            raise _damaged(path) from error
+        raise store_error(error, operation=f"reading {path}") from error
+
+
+def _check_excerpt(reader: sqlite3.Connection, path: Path) -> None:
+    found = version_of(reader, path)
+    if found > SCHEMA_VERSION:
+        msg = (
+            f"{path} is a snapshot of a newer version of this program: it has schema version {found}, "
+            f"and {SCHEMA_VERSION} is the newest that is known here"
+        )
+        raise StoreTooNewError(msg)
+    if found == 0:
+        msg = f"{path} is no snapshot, there is nothing in it"
+        raise StoreError(msg)
+    if found < SCHEMA_VERSION:
+        msg = (
+            f"{path} is a snapshot of an older version of this program: it has schema version {found}, "
+            f"and this one reads {SCHEMA_VERSION}; write it anew from the store"
+        )
+        raise StoreError(msg)
+    # Content with a flipped bit has its own checksums, and costs one piece; here it is about the file's structure.
+    whole = reader.execute("PRAGMA quick_check(1)").fetchone()
+    if whole is None or whole[0] != "ok" or not has_known_schema(reader):
+        raise _damaged(path)
+
+
+def _damaged(path: Path) -> StoreCorruptError:
+    return StoreCorruptError(f"{path} is damaged, or was cut short on its way; copy it again")
 
 
 def _check_version(reader: sqlite3.Connection, source: Path) -> None:

@@ -6,16 +6,19 @@ Method: the command in this process, on folders and files that hold no store.
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from sentinel.cli.main import main
+from sentinel.cli.preview_table import summary, table
 from sentinel.core.decide import DecisionSettings, new_decision_state
-from sentinel.core.model import Kind, SeriesKey, WindowBlock
+from sentinel.core.model import IncidentKind, Kind, PageReason, SeriesKey, Severity, WindowBlock
 from sentinel.core.stats.packing import pack_arrays
 from sentinel.pipeline.plain_settings import plain_settings
+from sentinel.pipeline.replay import ReplayedPage
 from sentinel.ports import Snapshot, Tick
 from sentinel.storage.sqlite import SqliteStore, StoreConfig
 from tests.support.surroundings import make_surroundings
@@ -102,8 +105,9 @@ def test_what_holds_no_store_is_said(tmp_path: Path, capsys: pytest.CaptureFixtu
     garbage.write_bytes(bytes(range(256)) * 40)
     for args, said in (
         (("--store", tmp_path), "there is no store in"),
-        (("--snapshot", garbage), "file is not a database"),
-        (("--snapshot", tmp_path / "none"), "there is no store in"),
+        (("--snapshot", garbage), "is no snapshot, which is a file that --save-snapshot wrote"),
+        (("--snapshot", tmp_path / "none"), "none cannot be read: No such file"),
+        (("--snapshot", tmp_path), "is a folder; --store reads the folder"),
     ):
         code, out, err = preview(capsys, *args)
         assert (code, out) == (3, "")
@@ -128,3 +132,22 @@ def test_a_copy_is_never_written_over_a_file(
 def test_exactly_one_source_is_asked_for(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert preview(capsys)[0] == 2
     assert preview(capsys, "--store", folder, "--csv", folder)[0] == 2
+
+
+def test_a_source_that_was_blind_is_summed_up_beside_series() -> None:
+    """Its ticket is named by the source, which is no series: the table broke off with a KeyError."""
+    blind = ReplayedPage(
+        series="ledger",
+        start_s=0.0,
+        end_s=60.0,
+        score=math.nan,
+        direction=-1,
+        expected=math.nan,
+        value=math.nan,
+        severity=Severity.TICKET,
+        reason=PageReason.OPENED,
+        kind=IncidentKind.BLIND,
+    )
+    lines = summary([blind], days={"ledger edge": 1.0, "ledger consumer": 3.5}, columns=None)
+    assert lines == ["0 pages and 1 ticket in 3.5 days:  ledger"]
+    assert table([blind], columns=None)[1].endswith("ticket, blind  ledger")

@@ -12,11 +12,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sentinel.errors import StoreError, StoreFullError, StoreTooNewError
+from sentinel.errors import StoreCorruptError, StoreError, StoreFullError, StoreTooNewError
 from sentinel.ports import Snapshot, Tick
 from sentinel.storage.sqlite import SqliteStore, StoreConfig, excerpt
 from sentinel.storage.sqlite.connection import DATABASE_NAME
-from sentinel.storage.sqlite.excerpt import write_excerpt
+from sentinel.storage.sqlite.excerpt import check_excerpt, write_excerpt
 from sentinel.storage.sqlite.reader import StoreReader
 from sentinel.storage.sqlite.records import (
     RecordKind,
@@ -159,16 +159,70 @@ def test_a_copy_that_grows_too_large_is_given_up(
     assert not path.exists()
 
 
-def test_a_copy_of_another_version_or_of_something_else_is_refused(
-    folder: Path, tmp_path: Path
-) -> None:
+@pytest.fixture
+def part(folder: Path, tmp_path: Path) -> Path:
     path = tmp_path / "part"
     write_excerpt(folder, path, step_ns=STEP_NS, start_ns=BASE_NS, end_ns=2**62)
-    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
-        connection.execute("PRAGMA user_version = 99")
-        connection.execute("UPDATE about SET version = 99")
-    with pytest.raises((StoreError, StoreTooNewError), match="version 99"):
-        StoreReader(path)
-    path.write_bytes(b"no database at all, but long enough to look into" * 100)
-    with pytest.raises(StoreError):
-        StoreReader(path)
+    check_excerpt(path)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("version", "kind", "said"),
+    [
+        (99, StoreTooNewError, "a newer version of this program: it has schema version 99"),
+        (1, StoreError, "an older version of this program: it has schema version 1"),
+    ],
+)
+def test_a_copy_of_another_version_is_refused(
+    part: Path, version: int, kind: type[StoreError], said: str
+) -> None:
+    with closing(sqlite3.connect(part, isolation_level=None)) as connection:
+        connection.execute(f"PRAGMA user_version = {version}")
+        connection.execute("UPDATE about SET version = ?", (version,))
+    with pytest.raises(kind, match=said):
+        check_excerpt(part)
+    with pytest.raises(StoreError, match=f"version {version}"):
+        StoreReader(part)
+
+
+def test_a_copy_that_was_damaged_on_its_way_is_refused(part: Path) -> None:
+    whole = part.read_bytes()
+    damages = {
+        "cut": whole[: len(whole) // 2],
+        "pages of it lost": whole[:4096] + bytes(3 * 4096) + whole[4 * 4096 :],
+        "the start of it alone": whole[:60],
+        # Content is content to the check of structure; a column of another name is met all the same.
+        "a name": whole.replace(b"note_id INTEGER", b"note_ie INTEGER", 1),
+    }
+    for what, damaged in damages.items():
+        part.write_bytes(damaged)
+        with pytest.raises(StoreCorruptError, match="is damaged, or was cut short") as caught:
+            check_excerpt(part)
+        assert "\n" not in str(caught.value), what
+    # A byte of content costs the piece that it lies in, which its reader counts.
+    with closing(sqlite3.connect(":memory:")) as connection:
+        connection.deserialize(whole)
+        connection.execute("UPDATE snapshots SET payload = zeroblob(length(payload))")
+        connection.commit()
+        part.write_bytes(connection.serialize())
+    check_excerpt(part)
+
+
+def test_what_is_no_copy_at_all_is_refused(tmp_path: Path) -> None:
+    other = tmp_path / "other.db"
+    with closing(sqlite3.connect(other)) as connection:
+        connection.execute("CREATE TABLE mine (of TEXT)")
+    garbage = tmp_path / "garbage"
+    garbage.write_bytes(b"no database at all, but long enough to look into" * 100)
+    empty = tmp_path / "empty"
+    empty.touch()
+    for path, said in (
+        (other, "is a database, but not a store of Sentinel"),
+        (garbage, "is no snapshot"),
+        (empty, "is no snapshot"),
+        (tmp_path, "is a folder"),
+        (tmp_path / "none", "cannot be read: No such file"),
+    ):
+        with pytest.raises(StoreError, match=said):
+            check_excerpt(path)
