@@ -111,8 +111,8 @@ class SeriesStore(Protocol):
         """Every registered series, by id."""
         ...
 
-    def append_tick(self, tick: Tick) -> None:
-        """Store a window with its incidents and pages in one transaction.
+    def append_tick(self, tick: Tick) -> bool:
+        """Store a window with its incidents and pages in one transaction; whether the window was kept.
 
         Pages are durable (synchronous=FULL) when this returns. When the disk is full the window may be
         dropped and counted, the pages never: `StoreFullError` is raised only when they could not be kept.

@@ -10,7 +10,6 @@ been put back: decisions go on from there, and what was stored beyond stays unti
 from __future__ import annotations
 
 import asyncio
-import json
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -37,6 +36,7 @@ from sentinel.pipeline.decision_metrics import count_decision
 from sentinel.pipeline.incident_log import IncidentLog
 from sentinel.pipeline.plain_settings import plain_settings
 from sentinel.pipeline.recording import Evidence, Recorder
+from sentinel.pipeline.replay_notes import ReplayNotes
 from sentinel.pipeline.resume import resume
 from sentinel.pipeline.slow_calls import with_slow_calls
 from sentinel.ports import Snapshot, Tick
@@ -45,7 +45,6 @@ from sentinel.runtime.settings import Duration, setting
 
 _PAGES_WAITING_MAX = 1000
 _INCIDENTS_WAITING_MAX = 1000
-_NOTES_WAITING_MAX = 1000
 _AHEAD_COUNTED_MAX = 10_000
 _INCIDENTS_ASKED_MAX = 10_000
 _LATE_NAMED_MAX = 5
@@ -116,7 +115,7 @@ class Evaluate:
         self._waiting: deque[Page] = deque()
         self._changed: dict[str, Incident] = {}
         self._accepting = Accepting()
-        self._notes: deque[str] = deque(maxlen=_NOTES_WAITING_MAX)
+        self._notes = ReplayNotes()
         self._last_end_ns = 0
         self._started = False
 
@@ -153,9 +152,13 @@ class Evaluate:
             resume_max_s=self._config.resume_max,
         )
         self._last_end_ns = resumed.last_end_ns
-        self._note("settings", decides=plain_settings(self._deciding.settings))
+        decides = plain_settings(self._deciding.settings)
+        self._notes.add("settings", decides=decides, fit=self.fit_version or 0)
+        if resumed.left_out_ns != (0, 0):
+            from_ns, until_ns = resumed.left_out_ns
+            self._notes.add("left_out", from_ns=from_ns, until_ns=until_ns)
         if resumed.taken_up_count:
-            self._note("taken_up", count=resumed.taken_up_count)
+            self._notes.add("taken_up", count=resumed.taken_up_count)
         if resumed.usable or resumed.decided_count:
             self._surroundings.logger.info(
                 "Resumed from the store",
@@ -244,6 +247,7 @@ class Evaluate:
             "sentinel_decide_seconds", clock.monotonic_s() - started_s
         )
         self._incident_log.note(decision)
+        self._notes.add_accepted(decision.transitions)
         await self._store_tick(block, decision)
         self._show(block, decision)
         # What a person said is not derived from windows: deciding them again must not begin before it.
@@ -261,7 +265,7 @@ class Evaluate:
     ) -> Incident:
         """Evidence for a page; noted, because it does not follow from the windows."""
         attached = self._evidence.attach(incident, open_incidents, at_ns=at_ns, step_ns=step_ns)
-        self._note("evidence", **Evidence.noted(attached, at_ns))
+        self._notes.add("evidence", **Evidence.noted(attached, at_ns))
         return attached
 
     async def _set_back(self, at_ns: int) -> None:
@@ -274,7 +278,8 @@ class Evaluate:
         except StoreError:
             ahead_count = (before_ns - at_ns) // self._deciding.step_ns
         self._surroundings.metrics.count("sentinel_windows_ahead_total", ahead_count)
-        self._note("set_back", from_ns=before_ns, at_ns=at_ns)
+        self._recorder.set_back()
+        self._notes.add("set_back", from_ns=before_ns, at_ns=at_ns)
         self._last_end_ns = at_ns
         self._snapshot_due_ns = 0
 
@@ -289,10 +294,6 @@ class Evaluate:
                 break
         return found
 
-    def _note(self, event: str, **facts: object) -> None:
-        """Store an event that a replay needs, with the next window."""
-        self._notes.append(json.dumps({"event": event, **facts}))
-
     def _remember_evidence(self, window: ClosedWindow) -> None:
         before = self._evidence.dropped_count
         self._evidence.remember(window.exemplars, window.logs)
@@ -304,7 +305,7 @@ class Evaluate:
         if self._next_settings is None:
             return
         (self._deciding.settings, digest), self._next_settings = self._next_settings, None
-        self._note("settings", digest=digest, decides=plain_settings(self._deciding.settings))
+        self._notes.add("settings", digest=digest, decides=plain_settings(self._deciding.settings))
         if self._last_end_ns:
             await self._save_state(self._last_end_ns)
 
@@ -334,7 +335,7 @@ class Evaluate:
             return
         await self._recorder.fit(fit, start_ns)
         self._deciding.take_fit(fit)
-        self._note("fit", version=fit.version, at_ns=start_ns)
+        self._notes.add("fit", version=fit.version, at_ns=start_ns)
         # Two fits are kept: with a state of each, what was decided is decided again by the same one after a kill.
         self._snapshot_due_ns = 0
         metrics = self._surroundings.metrics
@@ -353,10 +354,10 @@ class Evaluate:
             block=block,
             incidents=tuple(self._changed.values()),
             pages=tuple(self._waiting),
-            notes=tuple(self._notes),
+            notes=self._notes.waiting(),
         )
         try:
-            await self._store.run(self._store.sync.append_tick, tick)
+            is_kept = await self._store.run(self._store.sync.append_tick, tick)
         except StoreError as error:
             self._drop_window(block, error)
             self._health.failing(f"The store takes no windows: {error}")
@@ -369,7 +370,11 @@ class Evaluate:
         self._waiting.clear()
         self._accepting.stored(tick.incidents)
         self._changed.clear()
-        self._notes.clear()
+        self._notes.stored()
+        if is_kept:
+            self._notes.kept()
+        else:
+            self._notes.dropped(block)
         self._last_end_ns = block.end_ns
         if tick.pages:
             self._pages_stored(tick.pages)
@@ -391,6 +396,7 @@ class Evaluate:
     def _drop_window(self, block: WindowBlock, error: StoreError) -> None:
         """Count a window that was not stored; what it led to waits for the next, up to a bound."""
         metrics = self._surroundings.metrics
+        self._notes.dropped(block)
         if not isinstance(error, StoreFullError):  # the store has counted what it has no room for
             metrics.count(
                 "sentinel_store_dropped_windows_total", block.window_count, reason="failing"
@@ -425,8 +431,8 @@ class Evaluate:
             at_ns=at_ns, version=self.fit_version or 0, payload=self._deciding.state.to_bytes()
         )
         self._snapshot_due_ns = at_ns + round(self._config.snapshot_interval * 1e9)
+        self._notes.add_learned(snapshot)
         await self._recorder.state(snapshot, self._deciding.settings)
-        await self._recorder.passed(self._deciding.fit, at_ns)
         try:
             await self._store.run(self._store.sync.save_state, snapshot)
         except StoreError as error:

@@ -9,7 +9,7 @@ largest thing in the store.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -28,8 +28,6 @@ from sentinel.ports import Snapshot
 
 STATE_EVERY_NS = 86_400_000_000_000
 FIT_PART_NS = 2 * 3_600_000_000_000
-_RENEWED_BEFORE_NS = 600_000_000_000
-"""A part ends so long after the next one is asked for, which is done when states are saved."""
 
 _FORMAT = 1
 
@@ -57,12 +55,14 @@ class RecordedFit:
 
     Attributes:
         at_ns: start of the first window.
+        until_ns: end of the last window that it can judge.
         version: of the fit.
         profile: a part of it.
         rows: what it learned of series that were not ready; None where a state has it already.
     """
 
     at_ns: int
+    until_ns: int
     version: int
     profile: Profile
     rows: DetectorState | None
@@ -74,24 +74,27 @@ class Recorder:
     def __init__(self, store: StoreThread) -> None:
         self._store = store
         self._newest_ns = 0
-        self._until_ns = 0
+        self._part_ns = (0, 0)
+        self._is_due = False
         self._is_known = False
 
     async def before(
         self, at_ns: int, state: DecisionState, fit: Fit | None, settings: DecisionSettings
     ) -> None:
-        """Before the first window of this process: record where windows begin, and what is judged by since before."""
+        """Before a window: record the part of the fit that judges it, and before the first one where windows begin."""
+        if fit is not None and not self._is_covered(at_ns, at_ns + state.detector.step_ns):
+            await self.fit(replace(fit, rows=None), at_ns)
         if self._is_known:
             return
         self._is_known = True
         self._newest_ns = await self._store.run(self._store.sync.newest_record_ns)
-        await self.passed(fit, at_ns)
         if self._newest_ns == 0:
             await self.state(Snapshot(at_ns=at_ns, version=0, payload=state.to_bytes()), settings)
 
     async def state(self, snapshot: Snapshot, settings: DecisionSettings) -> None:
-        """Record a state that was saved, if it is a day since the last."""
-        if self._newest_ns and abs(snapshot.at_ns - self._newest_ns) < STATE_EVERY_NS:
+        """Record a state that was saved, if it is a day since the last, or the last is of a clock that was put back."""
+        age_ns = snapshot.at_ns - self._newest_ns
+        if self._newest_ns and not self._is_due and 0 <= age_ns < STATE_EVERY_NS:
             return
         payload = pack_arrays(
             {"state": np.frombuffer(snapshot.payload, np.int8)},
@@ -99,20 +102,26 @@ class Recorder:
         )
         await self._write(replace(snapshot, payload=payload), is_fit=False)
         self._newest_ns = snapshot.at_ns
+        self._is_due = False
+
+    def set_back(self) -> None:
+        """The clock was put back: the next state is recorded, so that what follows can be replayed from there."""
+        self._is_due = True
 
     async def fit(self, fit: Fit, at_ns: int) -> None:
         """Record what is judged by from `at_ns` on; `fit` still has its rows where a state has yet to take them."""
-        self._until_ns = at_ns + FIT_PART_NS
-        arrays = {"profile": _bytes(fit.profile.part(at_ns, self._until_ns).to_bytes())}
+        until_ns = at_ns + FIT_PART_NS
+        self._part_ns = (at_ns, until_ns)
+        arrays = {"profile": _bytes(fit.profile.part(at_ns, until_ns).to_bytes())}
         if fit.rows is not None and fit.rows.series_count:
             arrays["rows"] = _bytes(fit.rows.to_bytes())
-        payload = pack_arrays(arrays, {"format": _FORMAT})
+        payload = pack_arrays(arrays, {"format": _FORMAT, "until_ns": until_ns})
         await self._write(Snapshot(at_ns=at_ns, version=fit.version, payload=payload), is_fit=True)
 
-    async def passed(self, fit: Fit | None, end_ns: int) -> None:
-        """Record the next part of a fit that is still in effect when its part is about to end."""
-        if fit is not None and end_ns + _RENEWED_BEFORE_NS >= self._until_ns:
-            await self.fit(replace(fit, rows=None), end_ns)
+    def _is_covered(self, at_ns: int, end_ns: int) -> bool:
+        """Whether the last part judges the window too: not where the clock jumped, or no fit came, or it was put back."""
+        begun_ns, until_ns = self._part_ns
+        return begun_ns <= at_ns and end_ns <= until_ns
 
     async def _write(self, record: Snapshot, *, is_fit: bool) -> None:
         write = self._store.sync.record_fit if is_fit else self._store.sync.record_state
@@ -136,10 +145,11 @@ def read_state(record: Snapshot) -> RecordedState:
 
 def read_fit(record: Snapshot) -> RecordedFit:
     """A recorded part of a fit; ValueError when its bytes are damaged or of another format."""
-    arrays, _ = _unpacked(record)
+    arrays, facts = _unpacked(record)
     rows = arrays.get("rows")
     return RecordedFit(
         at_ns=record.at_ns,
+        until_ns=int(facts["until_ns"]),
         version=record.version,
         profile=Profile.from_bytes(arrays["profile"].tobytes()),
         rows=None if rows is None else state_from_bytes(rows.tobytes()),
@@ -149,9 +159,29 @@ def read_fit(record: Snapshot) -> RecordedFit:
 class Evidence:
     """What was put on pages, noted when live and given back in a replay: it does not follow from windows."""
 
-    def __init__(self, notes: Iterable[Mapping[str, Any]] = ()) -> None:
-        """With the notes of what was put on pages, as `noted` made them."""
-        self._known = {(str(note["incident"]), int(note["at_ns"])): note for note in notes}
+    def __init__(self) -> None:
+        self._known: dict[tuple[str, int], _Attached] = {}
+        self._missing: set[tuple[str, int]] = set()
+
+    @property
+    def missing_count(self) -> int:
+        """Of how many pages it was asked, and nothing was noted."""
+        return len(self._missing)
+
+    def know(self, note: Mapping[str, Any]) -> None:
+        """Take a note of what was put on a page, as `noted` made it.
+
+        Raises:
+            KeyError, TypeError, ValueError: it is none.
+        """
+        mover = note["mover"]
+        self._known[str(note["incident"]), int(note["at_ns"])] = _Attached(
+            first_mover=None if mover is None else FirstMover(**mover),
+            exemplars=tuple(
+                Exemplar(**{**one, "key": SeriesKey(*one["key"])}) for one in note["exemplars"]
+            ),
+            log_lines=tuple(LogLine(**one) for one in note["log_lines"]),
+        )
 
     @staticmethod
     def noted(incident: Incident, at_ns: int) -> dict[str, Any]:
@@ -176,17 +206,24 @@ class Evidence:
     ) -> Incident:
         """The incident with what its page carried then; as `Attach`."""
         del open_incidents, step_ns
-        note = self._known.get((incident.incident_id, at_ns))
-        if note is None:
+        place = (incident.incident_id, at_ns)
+        known = self._known.get(place)
+        if known is None:
+            self._missing.add(place)
             return incident
         return replace(
             incident,
-            first_mover=None if note["mover"] is None else FirstMover(**note["mover"]),
-            exemplars=tuple(
-                Exemplar(**{**one, "key": SeriesKey(*one["key"])}) for one in note["exemplars"]
-            ),
-            log_lines=tuple(LogLine(**one) for one in note["log_lines"]),
+            first_mover=known.first_mover,
+            exemplars=known.exemplars,
+            log_lines=known.log_lines,
         )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Attached:
+    first_mover: FirstMover | None
+    exemplars: tuple[Exemplar, ...]
+    log_lines: tuple[LogLine, ...]
 
 
 def _bytes(data: bytes) -> np.ndarray[Any, np.dtype[np.int8]]:

@@ -33,12 +33,14 @@ class Resumed:
         decided_count: windows that were decided again.
         taken_up_count: open incidents that no decided window led to.
         last_end_ns: end of the last window that is decided, 0 when none was decided again.
+        left_out_ns: from when to when stored windows were not decided again, and count as missing; (0, 0) for none.
     """
 
     usable: bool
     decided_count: int
     taken_up_count: int
     last_end_ns: int
+    left_out_ns: tuple[int, int]
 
 
 async def resume(
@@ -91,8 +93,10 @@ class _Resuming:
             if snapshot is not None and fit.version <= snapshot.version:
                 # What it primed is in the state already.
                 deciding.keep_fit(fit)
+        begun_ns = 0 if snapshot is None else snapshot.at_ns
+        left_out_ns = await self._left_out(begun_ns, oldest_ns)
         decided_count = await self._decide_again(
-            max(0 if snapshot is None else snapshot.at_ns, oldest_ns),
+            max(begun_ns, oldest_ns),
             # What lies further ahead was stored by a clock that has been put back since.
             until_ns=now_ns + STEP_MAX_NS,
             fits=fits,
@@ -105,7 +109,22 @@ class _Resuming:
             decided_count=decided_count,
             taken_up_count=taken_up_count,
             last_end_ns=self._last_end_ns,
+            left_out_ns=left_out_ns,
         )
+
+    async def _left_out(self, begun_ns: int, until_ns: int) -> tuple[int, int]:
+        """From when to when windows are stored that are too old to be decided again."""
+
+        def first() -> int:
+            windows = self._store.sync.windows(
+                step_ns=self._deciding.step_ns, start_ns=begun_ns, end_ns=until_ns
+            )
+            return next((block.start_ns for block in windows), until_ns)
+
+        if until_ns <= begun_ns:
+            return 0, 0
+        first_ns = await self._store.run(first)
+        return (first_ns, until_ns) if first_ns < until_ns else (0, 0)
 
     async def _load_state(self) -> Snapshot | None:
         """Take the newest usable state; its snapshot, or None when there is none."""

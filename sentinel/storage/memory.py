@@ -72,7 +72,7 @@ class MemoryStore:
         with self._lock:
             return sorted(self._rows.values(), key=lambda row: row.series_id)
 
-    def append_tick(self, tick: Tick) -> None:
+    def append_tick(self, tick: Tick) -> bool:
         """See `SeriesStore.append_tick`."""
         with self._lock:
             self._put(tick.block)
@@ -83,6 +83,7 @@ class MemoryStore:
                 self._page_ids.add(page.page_id)
                 self._put_page(page, stored_ns=tick.block.end_ns)
             self.notes.extend((tick.block.end_ns, text) for text in tick.notes)
+        return True
 
     def append_history(self, block: WindowBlock) -> None:
         """See `SeriesStore.append_history`."""

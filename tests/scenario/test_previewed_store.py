@@ -11,138 +11,40 @@ import json
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
-    ExportMetricsServiceRequest,
-)
-from opentelemetry.proto.metrics.v1.metrics_pb2 import (
-    Gauge,
-    Metric,
-    NumberDataPoint,
-    ResourceMetrics,
-    ScopeMetrics,
-)
 
-from sentinel.app.config import Mode, SentinelConfig
-from sentinel.core.decide import Decision, DecisionSettings
-from sentinel.core.model import Page, PageReason, Transition, WindowBlock
+from sentinel.core.decide import DecisionSettings
+from sentinel.core.model import PageReason
 from sentinel.core.scoring import ScoringSettings, Sensitivity
-from sentinel.pipeline.evaluate import Evaluate
-from sentinel.pipeline.preview import StorePreview, preview_store
+from sentinel.pipeline.preview import preview_store
 from sentinel.storage.sqlite.reader import StoreReader
 from tests.support.clock import ManualClock
-from tests.support.otlp_messages import CONSUMER, resource
+from tests.support.previewed import (
+    EDGE,
+    POSTER,
+    USUAL,
+    Heard,
+    assert_same,
+    in_shadow,
+    listening,
+    previewed,
+    told,
+)
 from tests.support.whole_app import (
-    Calls,
     Sidecar,
-    config_of,
     crash,
     sidecar,
-    usual_of,
     windows_until_resolved,
     with_history,
 )
 
 pytestmark = pytest.mark.timeout(120)
-
-EDGE = Calls(count=60)
-POSTER = Calls(service="ledger-poster", kind=CONSUMER, route="ledger.transfers", count=60)
-USUAL = {
-    **usual_of(EDGE, stage="edge", route="POST /v1/transfers"),
-    **usual_of(POSTER, stage="consumer", route="process ledger.transfers"),
-}
-COLUMNS = (
-    "value",
-    "weight",
-    "expected",
-    "lower",
-    "upper",
-    "score",
-    "direction",
-    "reason",
-    "views_or_none",
-    "gates_or_none",
-)
-
-
-@dataclass
-class Heard:
-    """What was decided live, or in a preview: window by window, then what they led to."""
-
-    windows: list[tuple[int, bytes, tuple[bytes, ...]]] = field(default_factory=list)
-    transitions: list[Transition] = field(default_factory=list)
-    pages: list[Page] = field(default_factory=list)
-
-    def note(self, block: WindowBlock, decision: Decision) -> None:
-        """Take what a block led to."""
-        for row in range(block.window_count):
-            verdicts = decision.verdicts.windows(row, row + 1)
-            self.windows.append(
-                (
-                    block.start_ns + row * block.step_ns,
-                    block.series.tobytes(),
-                    tuple(getattr(verdicts, name).tobytes() for name in COLUMNS),
-                )
-            )
-        self.transitions.extend(decision.transitions)
-        self.pages.extend(decision.pages)
-
-
-def listening(monkeypatch: pytest.MonkeyPatch) -> Heard:
-    heard = Heard()
-    store_tick = Evaluate._store_tick
-
-    async def noted(self: Evaluate, block: WindowBlock, decision: Decision) -> None:
-        heard.note(block, decision)
-        await store_tick(self, block, decision)
-
-    monkeypatch.setattr(Evaluate, "_store_tick", noted)
-    return heard
-
-
-def previewed(
-    folder: Path, *, from_ns: int | None = None, **how: Any
-) -> tuple[Heard, StorePreview]:
-    heard = Heard()
-    with StoreReader(folder / "store") as reader:
-        found = preview_store(reader, from_ns=from_ns, to_ns=2**62, on_decided=heard.note, **how)
-    return heard, found
-
-
-def depth(value: float, at_ns: int) -> bytes:
-    point = NumberDataPoint(time_unix_nano=at_ns, as_double=value)
-    metric = Metric(name="queue.depth", gauge=Gauge(data_points=[point]))
-    request = ExportMetricsServiceRequest(
-        resource_metrics=[
-            ResourceMetrics(
-                resource=resource("ledger"), scope_metrics=[ScopeMetrics(metrics=[metric])]
-            )
-        ]
-    )
-    return request.SerializeToString()
-
-
-async def told(side: Sidecar, count: int, *calls: Calls, logs: Sequence[str] = ()) -> None:
-    """Windows that are never quite the same, with a gauge beside the calls."""
-    for number in range(count):
-        start_ns = side.next_ns
-        varied = [replace(one, count=one.count + number * 7 % 11) for one in calls]
-        await side.send(*varied, logs=logs)
-        if calls:
-            value = 100.0 + number * 13 % 7
-            assert await side.post("/v1/metrics", depth(value, start_ns + 10**9)) == 200
-        await side.close()
-
-
-def in_shadow(folder: Path) -> SentinelConfig:
-    return replace(config_of(folder), mode=Mode.SHADOW)
 
 
 async def lived(folder: Path, clock: ManualClock) -> None:
@@ -171,16 +73,6 @@ async def lived(folder: Path, clock: ManualClock) -> None:
         await told(side, 30, EDGE, POSTER)
 
 
-def assert_same(seen: Heard, lived_through: Heard) -> None:
-    assert [one[0] for one in seen.windows] == [one[0] for one in lived_through.windows]
-    for mine, theirs in zip(seen.windows, lived_through.windows, strict=True):
-        for name, one, other in zip(COLUMNS, mine[2], theirs[2], strict=True):
-            assert one == other, (name, mine[0])
-        assert mine == theirs
-    assert seen.transitions == lived_through.transitions
-    assert seen.pages == lived_through.pages
-
-
 async def test_a_preview_is_what_was_decided_live(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -193,17 +85,23 @@ async def test_a_preview_is_what_was_decided_live(
 
     seen, found = previewed(tmp_path)
     assert found.doubts == []
+    assert found.checked_count >= 2
     assert_same(seen, heard)
 
     # From the middle on the state is brought there first, and nothing of before is told.
     middle_ns = heard.windows[len(heard.windows) // 2][0]
     part, found = previewed(tmp_path, from_ns=middle_ns)
     assert (found.from_ns, found.doubts) == (middle_ns, [])
-    assert [one for one in part.windows if one[0] >= middle_ns] == [
-        one for one in heard.windows if one[0] >= middle_ns
+    assert part.windows == [one for one in heard.windows if one[0] >= middle_ns]
+    assert [one.at_ns for one in part.transitions] == [
+        one.at_ns for one in heard.transitions if one.at_ns > middle_ns
     ]
     assert found.pages == heard.pages[-len(found.pages) :]
     assert 0 < len(found.pages) < len(heard.pages)
+    # Of a window that had begun before it nothing is told, wherever blocks and pieces are cut.
+    for whole_ns in range(middle_ns - 20 * 10**9, middle_ns + 30 * 10**9, 10**10):
+        again, found = previewed(tmp_path, from_ns=whole_ns - 10**10 + 1)
+        assert (found.from_ns, again.windows[0][0]) == (whole_ns, whole_ns)
 
     # A copy of what that reads gives the same elsewhere, and in a process of its own.
     copy = tmp_path / "part.sentinel"

@@ -95,9 +95,9 @@ async def test_a_full_queue_turns_senders_away_and_what_they_send_again_is_in(
         may_store = threading.Event()
         stored = side.app.store.sync.append_tick
 
-        def slow(tick: Tick) -> None:
+        def slow(tick: Tick) -> bool:
             may_store.wait(60)
-            stored(tick)
+            return stored(tick)
 
         monkeypatch.setattr(side.app.store.sync, "append_tick", slow)
         first_ns = side.next_ns

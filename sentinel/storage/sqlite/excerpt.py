@@ -26,6 +26,8 @@ from sentinel.storage.sqlite.schema import SCHEMA_VERSION
 EXCERPT_BYTES_MAX = 4 << 30
 _DAY_NS = 86_400_000_000_000
 _PIECE_ROWS = 64
+_OF_A_TIME = """text LIKE '{"event": "set_back"%' OR text LIKE '{"event": "unstored"%'"""
+"""Events that tell of another time than that of the window they are stored with."""
 _DATABASE_HEAD = b"SQLite format 3\0"
 
 
@@ -152,7 +154,7 @@ def _wanted(
             "(what = ? AND at_ns = ?) OR (what = ? AND at_ns >= ? AND at_ns < ?)",
             (RecordKind.STATE, start_ns, RecordKind.FIT, start_ns - _DAY_NS, end_ns),
         ),
-        ("notes", "at_ns > ? AND at_ns <= ?", (start_ns, end_ns)),
+        ("notes", f"at_ns > ? AND at_ns < ? OR {_OF_A_TIME}", (start_ns, end_ns + step_ns)),
         ("incidents", "1", ()),
     ]
 

@@ -180,10 +180,16 @@ class StoreReader:
             raise store_error(error, operation="notes") from error
 
     def _record_times(self, what: RecordKind) -> list[tuple[int, int]]:
+        """Id and instant of each record, without those of a clock that was put back: one of an earlier time came after."""
         try:
-            return record_times(self._connection, what)
+            times = record_times(self._connection, what)
         except sqlite3.Error as error:
             raise store_error(error, operation=what) from error
+        found: list[tuple[int, int]] = []
+        for number, at_ns in reversed(times):
+            if not found or at_ns <= found[-1][1]:
+                found.append((number, at_ns))
+        return found[::-1]
 
     def _record(self, what: RecordKind, number: int) -> Snapshot | None:
         try:

@@ -105,11 +105,11 @@ class SqliteStore:
         """See `SeriesStore.series`."""
         return self._access.read("series", lambda session: read_series(session.connection))
 
-    def append_tick(self, tick: Tick) -> None:
+    def append_tick(self, tick: Tick) -> bool:
         """See `SeriesStore.append_tick`."""
         with self._access.lock:
             try:
-                self._store_tick(tick)
+                is_kept = self._store_tick(tick)
             except StoreError:
                 if tick.incidents or tick.pages:
                     self._access.trouble.note(Topic.UNRECORDED, _IN_MEMORY_ONLY)
@@ -117,6 +117,7 @@ class SqliteStore:
             # What was not stored comes again with the next window, so this one had it all.
             self._access.trouble.clear(Topic.UNRECORDED)
             self._house.after_tick(tick.block)
+            return is_kept
 
     def append_history(self, block: WindowBlock) -> None:
         """See `SeriesStore.append_history`.
@@ -291,7 +292,7 @@ class SqliteStore:
                 may_use_reserve=True,
             )
 
-    def _store_tick(self, tick: Tick) -> None:
+    def _store_tick(self, tick: Tick) -> bool:
         self._access.ready()
         if not self._access.has_room():
             self._drop_window(tick, "disk_full")
@@ -302,6 +303,9 @@ class SqliteStore:
                 self._access.write("append_tick", lambda session: self._put_tick(session, tick))
             except StoreFullError:
                 self._drop_window(tick, "disk_full")
+            else:
+                return True
+        return False
 
     def _put_tick(self, session: Session, tick: Tick) -> None:
         session.chunks.put(tick.block, on_damage=self._damage.note_chunk)

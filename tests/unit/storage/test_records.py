@@ -70,6 +70,20 @@ def test_records_are_read_back_as_they_were_given(folder: Path) -> None:
         assert [part.at_ns for part in parts] == [BASE_NS, BASE_NS + 6 * HOUR_NS]
 
 
+def test_what_a_clock_that_was_put_back_had_recorded_is_not_begun_from(folder: Path) -> None:
+    back_ns = BASE_NS - 2 * DAY_NS + HOUR_NS
+    store = SqliteStore(StoreConfig(directory=str(folder)), make_surroundings())
+    store.open()
+    store.record_state(record(back_ns))
+    store.record_fit(record(back_ns, version=100))
+    store.close()
+    with StoreReader(folder) as reader:
+        assert reader.state_before(2**62) == record(back_ns)
+        assert reader.state_before(back_ns - 1) == record(BASE_NS - 2 * DAY_NS)
+        parts = list(reader.fit_parts(start_ns=BASE_NS - 2 * DAY_NS, end_ns=2**62))
+        assert [part.at_ns for part in parts] == [BASE_NS - 2 * DAY_NS, back_ns]
+
+
 def test_the_same_instant_again_replaces_it(folder: Path) -> None:
     with closing(sqlite3.connect(folder / DATABASE_NAME, isolation_level=None)) as connection:
         before = len(record_times(connection, RecordKind.STATE))
