@@ -50,7 +50,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help="print the pages that would have gone out for series of the past",
         description=(
             "Replays the past through the code that runs live, never looking ahead, and prints the messages that "
-            "would have gone out: that an incident opened, and that it got worse. Over a store or a snapshot it is what live decided, to the bit. A file is one series (timestamp,value; Unix seconds) or many, as `sentinel baseline "
+            "would have gone out: that an incident opened, and that it got worse. Over a store or a snapshot it is what live decided, to the bit, or says why it may not be. A file is one series (timestamp,value; Unix seconds) or many, as `sentinel baseline "
             "backfill` reads them. Exit codes: 0 done, 1 a file is wrong, 2 usage, 3 a file cannot be read; the "
             "other files are replayed all the same."
         ),

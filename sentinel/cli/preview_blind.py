@@ -6,11 +6,22 @@ import math
 from collections.abc import Mapping
 
 from sentinel.cli.preview_table import named_beside
+from sentinel.core.model import Reason
 from sentinel.pipeline.blind_spots import BlindSpot
 from sentinel.runtime.config_text import printable
 
 _ROWS_MAX = 20
+_NAMES_MAX = 3
 _LOOSER_RATIO = 1.25
+_DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+_WHY_NOT = {
+    Reason.NO_HISTORY: "too little of the past was known to expect anything",
+    Reason.MISSING: "there was no value, though the source was heard",
+    Reason.BLIND: "the source was not heard",
+    Reason.TOO_FEW: "there were too few calls to mean something",
+    Reason.NO_SCALE: "the usual spread was not known yet",
+    Reason.LATE: "data came too late to be counted",
+}
 
 
 def blind_table(spots: Mapping[str, BlindSpot], *, columns: int | None) -> list[str]:
@@ -18,8 +29,8 @@ def blind_table(spots: Mapping[str, BlindSpot], *, columns: int | None) -> list[
     judged = [name for name, spot in spots.items() if spot.judged_count]
     if not judged:
         return []
+    lines = ["", "what would not have been seen, by the newest band of each hour of the week:"]
     ranked = sorted(judged, key=lambda name: (-_blindness(spots[name]), name))
-    lines = ["", "what would not have been seen, by the bands of the last day:"]
     lines += [
         named_beside(f"  {blind_words(spots[name])}:", printable(name), columns)
         for name in ranked[:_ROWS_MAX]
@@ -30,35 +41,39 @@ def blind_table(spots: Mapping[str, BlindSpot], *, columns: int | None) -> list[
     return lines
 
 
+def unjudged_said(spots: Mapping[str, BlindSpot]) -> list[str]:
+    """A sentence for each reason why series were never judged, with the first few of them."""
+    by_reason: dict[Reason, list[str]] = {}
+    for name, spot in sorted(spots.items()):
+        if spot.why_not is not None:
+            by_reason.setdefault(spot.why_not, []).append(name)
+    said = []
+    for reason, names in sorted(by_reason.items()):
+        more = f" and {len(names) - _NAMES_MAX} more" if len(names) > _NAMES_MAX else ""
+        named = ", ".join(names[:_NAMES_MAX]) + more
+        said.append(
+            f"{len(names)} series never judged, mostly because {_WHY_NOT[reason]}: {named}"
+        )
+    return said
+
+
 def blind_words(spot: BlindSpot) -> str:
     """What cannot be seen of a series.
 
     >>> blind_words(BlindSpot(series_id=1, judged_count=9, rise_ratio=1.8, fall_ratio=0.5, worst_rise_ratio=2.6,
-    ...     worst_rise_hour=3, rise=180.0, fall=50.0))
-    'cannot see a rise below x1.8 (x2.6 at 03 h UTC) nor a fall above x0.5'
+    ...     worst_rise_hour=3, worst_fall_ratio=0.1, worst_fall_hour=147, rise=180.0, fall=50.0))
+    'cannot see a rise below x1.8 (x2.6 on Mon at 03 h UTC) nor a fall above x0.5 (x0.1 on Sun at 03 h UTC)'
     """
     if spot.judged_count == 0:
-        return "cannot see anything: no window was judged"
+        why = "" if spot.why_not is None else f"; mostly because {_WHY_NOT[spot.why_not]}"
+        return f"cannot see anything: no window was judged{why}"
     if math.isnan(spot.rise_ratio):
         parts = [
             "any rise" if math.isinf(spot.rise) else f"a rise to less than {spot.rise:.3g}",
             "any fall" if math.isinf(spot.fall) else f"a fall to more than {spot.fall:.3g}",
         ]
         return f"cannot see {parts[0]} nor {parts[1]}"
-    rise = "any rise"
-    if not math.isinf(spot.rise_ratio):
-        rise = f"a rise below x{spot.rise_ratio:.2g}"
-        worst = spot.worst_rise_ratio
-        if worst > _LOOSER_RATIO * spot.rise_ratio and math.isfinite(worst):
-            rise += f" (x{worst:.2g} at {spot.worst_rise_hour:02} h UTC)"
-    if math.isinf(spot.fall_ratio):
-        fall = "any fall"
-    elif spot.fall_ratio <= 0:
-        # Not even nothing at all is outside the band.
-        fall = "a fall to nothing"
-    else:
-        fall = f"a fall above x{spot.fall_ratio:.2g}"
-    return f"cannot see {rise} nor {fall}"
+    return f"cannot see {_rise_words(spot)} nor {_fall_words(spot)}"
 
 
 def blind_document(name: str, spot: BlindSpot) -> dict[str, object]:
@@ -70,15 +85,44 @@ def blind_document(name: str, spot: BlindSpot) -> dict[str, object]:
         "fall_ratio": _finite(spot.fall_ratio),
         "worst_rise_ratio": _finite(spot.worst_rise_ratio),
         "worst_rise_hour": None if spot.worst_rise_hour < 0 else spot.worst_rise_hour,
+        "worst_fall_ratio": _finite(spot.worst_fall_ratio),
+        "worst_fall_hour": None if spot.worst_fall_hour < 0 else spot.worst_fall_hour,
         "rise": _finite(spot.rise),
         "fall": _finite(spot.fall),
         "windows_judged": spot.judged_count,
+        "why_not": None if spot.why_not is None else spot.why_not.name.lower(),
     }
 
 
+def _rise_words(spot: BlindSpot) -> str:
+    if math.isinf(spot.rise_ratio):
+        return "any rise"
+    words, worst = f"a rise below x{spot.rise_ratio:.2g}", spot.worst_rise_ratio
+    if worst > _LOOSER_RATIO * spot.rise_ratio:
+        loosest = "any" if math.isinf(worst) else f"x{worst:.2g}"
+        words += f" ({loosest} on {_hour_words(spot.worst_rise_hour)})"
+    return words
+
+
+def _fall_words(spot: BlindSpot) -> str:
+    if math.isinf(spot.fall_ratio):
+        return "any fall"
+    worst = spot.worst_fall_ratio
+    # At 0 not even nothing at all is outside the band.
+    words = f"a fall above x{spot.fall_ratio:.2g}" if spot.fall_ratio > 0 else "a fall to nothing"
+    if spot.fall_ratio > 0 and spot.fall_ratio > _LOOSER_RATIO * worst:
+        lowest = f"x{worst:.2g}" if worst > 0 else "one to nothing"
+        words += (
+            f" ({'any' if math.isinf(worst) else lowest} on {_hour_words(spot.worst_fall_hour)})"
+        )
+    return words
+
+
+def _hour_words(hour: int) -> str:
+    return f"{_DAYS[hour // 24]} at {hour % 24:02} h UTC"
+
+
 def _blindness(spot: BlindSpot) -> float:
-    if spot.judged_count == 0:
-        return math.inf
     return spot.rise_ratio if math.isfinite(spot.rise_ratio) else 0.0
 
 

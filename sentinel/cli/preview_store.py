@@ -11,6 +11,7 @@ import numpy as np
 
 from sentinel.app.build import decision_settings
 from sentinel.app.config import load_config
+from sentinel.cli.preview_blind import unjudged_said
 from sentinel.cli.preview_calendar import calendar_of
 from sentinel.cli.preview_source import END_NS, Span, span_of
 from sentinel.core.decide import Decision, DecisionSettings
@@ -61,7 +62,7 @@ def replay_of_store(args: argparse.Namespace) -> StoreReplay:
         shown = _coarse(args, reader) if args.coarse else _exact(args, reader)
         if args.save_snapshot is not None:
             shown.said.append(_saved(args, place, reader))
-        if reader.damaged_count:
+        if args.coarse and reader.damaged_count:
             shown.said.append(f"{reader.damaged_count} damaged pieces of the store were skipped")
     return shown
 
@@ -86,18 +87,23 @@ def _exact(args: argparse.Namespace, reader: StoreReader) -> StoreReplay:
     found = preview_store(
         reader, from_ns=span.from_ns, to_ns=span.to_ns, on_decided=note, settings=changed
     )
+    blind_spots = {name_of(found.keys[spot.series_id]): spot for spot in spots.spots()}
     return StoreReplay(
         replayed=Replayed(
             pages=rows_of(found),
             scored_count={name_of(found.keys[one]): count for one, count in scored.items()},
             stops=[stop for log in logs for stop in stops_of(found, log)],
             stops_dropped_count=sum(log.dropped_count for log in logs),
-            blind_spots={name_of(found.keys[spot.series_id]): spot for spot in spots.spots()},
+            blind_spots=blind_spots,
         ),
         days=dict.fromkeys(
             (name_of(found.keys[one]) for one in scored), (found.end_ns - found.from_ns) / 86.4e12
         ),
-        said=[_span_said(found), *(f"this may differ from live: {why}" for why in found.doubts)],
+        said=[
+            _span_said(found),
+            *(f"this may differ from live: {why}" for why in found.doubts),
+            *unjudged_said(blind_spots),
+        ],
     )
 
 

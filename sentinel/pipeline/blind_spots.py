@@ -1,7 +1,7 @@
 """What could not be seen: how far a value may lastingly move from what is expected before it is an anomaly.
 
-That is the band's own edge, divided by its middle; for each hour of the day the newest one counts, so that a night that is
-judged more loosely is told apart from a day. Nothing is estimated.
+That is the band's own edge, divided by its middle; for each hour of the week the newest one counts, so that a night or a
+Sunday that is judged more loosely is told apart. Nothing is estimated.
 """
 
 from __future__ import annotations
@@ -14,7 +14,9 @@ from numpy.typing import NDArray
 from sentinel.core.model import Reason, VerdictBlock
 
 HOUR_NS = 3_600_000_000_000
-_HOURS = 24
+WEEK_HOURS = 168
+_EPOCH_HOUR = 72
+"""The first of January 1970 was a Thursday, and weeks begin on Mondays."""
 _NOTHING = 1e-9
 
 
@@ -25,19 +27,25 @@ class BlindSpot:
     Attributes:
         series_id: of the series.
         judged_count: windows that had a score.
-        rise_ratio, fall_ratio: edges of the band in units of what is expected, the median over the hours of the day: a
+        why_not: the reason that most of its windows had, where none was judged; else None.
+        rise_ratio, fall_ratio: edges of the band in units of what is expected, the median over the hours of the week: a
             rise up to the one, a fall down to the other is not seen. NaN where nothing much is expected; infinite, or
             minus infinity, where no value on that side is strange.
-        worst_rise_ratio, worst_rise_hour: the loosest hour (UTC) for a rise; -1 for none.
+        worst_rise_ratio, worst_rise_hour: the loosest hour for a rise; hours of the week count from Monday 0 h UTC, -1 for
+            none.
+        worst_fall_ratio, worst_fall_hour: the same for a fall.
         rise, fall: the same edges as values, where nothing is expected to divide by.
     """
 
     series_id: int
     judged_count: int
+    why_not: Reason | None = None
     rise_ratio: float
     fall_ratio: float
     worst_rise_ratio: float
     worst_rise_hour: int
+    worst_fall_ratio: float
+    worst_fall_hour: int
     rise: float
     fall: float
 
@@ -47,59 +55,63 @@ class BlindSpots:
 
     def __init__(self) -> None:
         self._series: NDArray[np.int64] = np.zeros(0, np.int64)
-        self._bands: NDArray[np.float64] = np.zeros((3, _HOURS, 0))
-        self._counts: NDArray[np.int64] = np.zeros(0, np.int64)
+        self._bands: NDArray[np.float32] = np.zeros((3, WEEK_HOURS, 0), np.float32)
+        self._counts: NDArray[np.int64] = np.zeros((len(Reason), 0), np.int64)
 
     def note(self, verdicts: VerdictBlock) -> None:
         """Take the verdicts of the next windows."""
         place = self._places(verdicts.series)
-        scored = verdicts.reason == int(Reason.SCORED)
-        self._counts[place] += np.count_nonzero(scored, axis=0)
-        hours = (verdicts.start_ns + np.arange(len(scored)) * verdicts.step_ns) // HOUR_NS % _HOURS
+        for reason in Reason:
+            self._counts[reason, place] += np.count_nonzero(verdicts.reason == int(reason), axis=0)
+        told = verdicts.reason == int(Reason.SCORED)
+        if verdicts.horizon_s is not None:
+            # The band of a longer horizon is narrower than that of the window it stands for.
+            told &= verdicts.horizon_s == 0
+        starts_ns = verdicts.start_ns + np.arange(len(told)) * verdicts.step_ns
+        hours = (starts_ns // HOUR_NS + _EPOCH_HOUR) % WEEK_HOURS
         for hour in np.unique(hours).tolist():
             rows = np.flatnonzero(hours == hour)
-            told = scored[rows]
             # The last window of the hour that had a band.
-            last = rows[len(rows) - 1 - np.argmax(told[::-1], axis=0)]
-            some = np.flatnonzero(told.any(axis=0))
+            last = rows[len(rows) - 1 - np.argmax(told[rows][::-1], axis=0)]
+            some = np.flatnonzero(told[rows].any(axis=0))
             for at, column in enumerate((verdicts.expected, verdicts.lower, verdicts.upper)):
                 self._bands[at, hour, place[some]] = column[last[some], some]
 
     def spots(self) -> list[BlindSpot]:
         """Of every series that was in the verdicts, by id."""
-        expected, lower, upper = self._bands
+        return [self._spot(at) for at in range(len(self._series))]
+
+    def _spot(self, at: int) -> BlindSpot:
+        expected, lower, upper = self._bands[:, :, at].astype(np.float64)
         # Hours that never came stay unknown, and count for nothing.
-        known = np.isfinite(expected)
-        some = known & (expected > _NOTHING)
-        with np.errstate(invalid="ignore", divide="ignore"):
-            rise = np.where(some, upper / expected, np.nan)
-            fall = np.where(some, lower / expected, np.nan)
-        found: list[BlindSpot] = []
-        for at, series_id in enumerate(self._series.tolist()):
-            ratios = np.where(some[:, at], rise[:, at], -np.inf)
-            worst = int(np.argmax(ratios))
-            found.append(
-                BlindSpot(
-                    series_id=series_id,
-                    judged_count=int(self._counts[at]),
-                    rise_ratio=_median(rise[some[:, at], at]),
-                    fall_ratio=_median(fall[some[:, at], at]),
-                    worst_rise_ratio=float(ratios[worst]),
-                    worst_rise_hour=worst if some[:, at].any() else -1,
-                    rise=_median(upper[known[:, at], at]),
-                    fall=_median(lower[known[:, at], at]),
-                )
-            )
-        return found
+        known = np.flatnonzero(np.isfinite(expected))
+        hours = np.flatnonzero(np.isfinite(expected) & (expected > _NOTHING))
+        rise, fall = upper[hours] / expected[hours], lower[hours] / expected[hours]
+        loosest, lowest = (int(np.argmax(rise)), int(np.argmin(fall))) if len(hours) else (-1, -1)
+        counts = self._counts[:, at]
+        judged_count = int(counts[Reason.SCORED])
+        return BlindSpot(
+            series_id=int(self._series[at]),
+            judged_count=judged_count,
+            why_not=None if judged_count else Reason(int(np.argmax(counts))),
+            rise_ratio=_median(rise),
+            fall_ratio=_median(fall),
+            worst_rise_ratio=float(rise[loosest]) if len(hours) else float("nan"),
+            worst_rise_hour=int(hours[loosest]) if len(hours) else -1,
+            worst_fall_ratio=float(fall[lowest]) if len(hours) else float("nan"),
+            worst_fall_hour=int(hours[lowest]) if len(hours) else -1,
+            rise=_median(upper[known]),
+            fall=_median(lower[known]),
+        )
 
     def _places(self, series: NDArray[np.int64]) -> NDArray[np.intp]:
         missing = np.setdiff1d(series, self._series)
         if missing.size:
             merged = np.union1d(self._series, missing)
-            bands = np.full((3, _HOURS, len(merged)), np.nan)
-            counts = np.zeros(len(merged), np.int64)
+            bands = np.full((3, WEEK_HOURS, len(merged)), np.nan, np.float32)
+            counts = np.zeros((len(Reason), len(merged)), np.int64)
             old = np.searchsorted(merged, self._series)
-            bands[:, :, old], counts[old] = self._bands, self._counts
+            bands[:, :, old], counts[:, old] = self._bands, self._counts
             self._series, self._bands, self._counts = merged, bands, counts
         return np.searchsorted(self._series, series)
 

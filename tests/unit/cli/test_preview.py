@@ -230,7 +230,8 @@ def test_the_table_is_for_people(
     code, out, _ = preview(capsys, str(tmp_path))
     assert code == 0
     head, row, foot, answer, empty, blind, spot = out.splitlines()
-    assert (empty, blind) == ("", "what would not have been seen, by the bands of the last day:")
+    assert empty == ""
+    assert blind == "what would not have been seen, by the newest band of each hour of the week:"
     assert re.fullmatch(
         r"  cannot see a rise below x1\.[0-4]\d? nor a fall above x0\.[6-9]\d?: .*", spot
     )

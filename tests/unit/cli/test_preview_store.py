@@ -69,7 +69,11 @@ def test_a_store_of_two_minutes(folder: Path, capsys: pytest.CaptureFixture[str]
     code, out, err = preview(capsys, "--store", folder)
     assert code == 0
     assert out == "no incidents in 1 series, 0 windows scored\n"
-    assert err == ("sentinel preview: 2 min of windows of 10 s, equal to what live decided\n")
+    assert err == (
+        "sentinel preview: 2 min of windows of 10 s, equal to what live decided\n"
+        "sentinel preview: 1 series never judged, mostly because too little of the past was known"
+        " to expect anything: pay edge POST /x traffic\n"
+    )
 
 
 @pytest.mark.parametrize(
