@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from sentinel.storage.sqlite.excerpt import excerpt_span
 from sentinel.storage.sqlite.reader import StoreReader
 
 SECOND_NS = 1_000_000_000
@@ -58,9 +59,14 @@ def add_store_options(
 
 
 def span_of(args: argparse.Namespace, reader: StoreReader, *, step_ns: int) -> Span:
-    """The span that is asked for, of windows of this width."""
+    """The span that is asked for, of windows of this width; of a snapshot by itself the one that it was made for."""
     to_ns = END_NS if args.end is None else args.end
     from_ns: int | None = args.begin
+    if args.snapshot is not None:
+        made_for = excerpt_span(reader.notes(start_ns=0, end_ns=END_NS))
+        made_from_ns, made_to_ns = (None, END_NS) if made_for is None else made_for
+        from_ns = made_from_ns if from_ns is None else from_ns
+        to_ns = min(to_ns, made_to_ns)
     if args.last is not None:
         newest_ns = max(
             (end for step, _, end in reader.history_span() if step == step_ns), default=0

@@ -171,7 +171,12 @@ def _saved(args: argparse.Namespace, place: Path, reader: StoreReader) -> str:
         msg = "there is no recorded state to begin a snapshot from"
         raise StoreError(msg)
     size = write_excerpt(
-        place, args.save_snapshot, step_ns=step_ns, start_ns=record.at_ns, end_ns=span.to_ns
+        place,
+        args.save_snapshot,
+        step_ns=step_ns,
+        start_ns=record.at_ns,
+        end_ns=span.to_ns,
+        from_ns=span.from_ns,
     )
     return f"{args.save_snapshot} written, {size / 1e6:.1f} MB"
 

@@ -24,6 +24,7 @@ from sentinel.core.model import PageReason
 from sentinel.core.scoring import ScoringSettings, Sensitivity
 from sentinel.pipeline.preview import preview_store
 from sentinel.storage.sqlite.reader import StoreReader
+from sentinel.web.health import iso_time
 from tests.support.clock import ManualClock
 from tests.support.previewed import (
     EDGE,
@@ -110,8 +111,16 @@ async def test_a_preview_is_what_was_decided_live(
         again = Heard()
         preview_store(reader, from_ns=None, to_ns=2**62, on_decided=again.note)
     assert_same(again, heard)
+    # One of a part tells of that part alone, though it holds what lies round it.
+    small = tmp_path / "small.sentinel"
+    first_ns, last_ns = (heard.windows[len(heard.windows) * at // 4][0] for at in (1, 3))
+    span = ("--from", iso_time(first_ns), "--to", iso_time(last_ns))
+    printed_small = preview_command("--store", tmp_path / "store", *span, "--save-snapshot", small)
+    assert 0 < len(printed_small) < len(printed)
     shutil.rmtree(tmp_path / "store")
     assert preview_command("--snapshot", copy) == printed
+    assert preview_command("--snapshot", small) == printed_small
+    assert preview_command("--snapshot", small, *span) == printed_small
     told_of = [one for one in printed if "score" in one]
     opened = [page for page in heard.pages if page.reason is PageReason.OPENED]
     assert len([one for one in told_of if one["reason"] == "opened"]) == len(opened)

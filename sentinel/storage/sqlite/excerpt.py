@@ -6,8 +6,10 @@ Pages, the outbox and histograms stay behind.
 
 from __future__ import annotations
 
+import json
 import os
 import sqlite3
+from collections.abc import Iterable
 from contextlib import closing
 from pathlib import Path
 
@@ -26,17 +28,25 @@ from sentinel.storage.sqlite.schema import SCHEMA_VERSION
 EXCERPT_BYTES_MAX = 4 << 30
 _DAY_NS = 86_400_000_000_000
 _PIECE_ROWS = 64
+_SPAN = "span"
 _OF_A_TIME = """text LIKE '{"event": "set_back"%' OR text LIKE '{"event": "unstored"%'"""
 """Events that tell of another time than that of the window they are stored with."""
 _DATABASE_HEAD = b"SQLite format 3\0"
 
 
 def write_excerpt(
-    directory: str | Path, path: Path, *, step_ns: int, start_ns: int, end_ns: int
+    directory: str | Path,
+    path: Path,
+    *,
+    step_ns: int,
+    start_ns: int,
+    end_ns: int,
+    from_ns: int | None = None,
 ) -> int:
     """Copy what a preview of windows of `step_ns` within `[start_ns, end_ns)` reads; the size in bytes.
 
-    The store may be in use. `start_ns` is that of the recorded state that the preview begins from.
+    The store may be in use. `start_ns` is that of the recorded state that the preview begins from, `from_ns` where it tells
+    from; a copy knows that span, because it holds more: pieces are copied whole.
 
     Raises:
         StoreError: the file is there already, cannot be written, or would be larger than `EXCERPT_BYTES_MAX`.
@@ -60,6 +70,11 @@ def write_excerpt(
             reader.execute("BEGIN")
             for table, where, values in _wanted(step_ns, start_ns, end_ns):
                 _copy(reader, writer, path, table, where, values)
+            # Beside the events of before the first window, which no replay reads.
+            writer.execute(
+                "INSERT INTO notes (at_ns, text) VALUES (?, ?)",
+                (start_ns, json.dumps({"event": _SPAN, "from_ns": from_ns, "to_ns": end_ns})),
+            )
             reader.execute("COMMIT")
     except sqlite3.Error as error:
         path.unlink(missing_ok=True)
@@ -68,6 +83,20 @@ def write_excerpt(
         path.unlink(missing_ok=True)
         raise
     return path.stat().st_size
+
+
+def excerpt_span(notes: Iterable[tuple[int, str]]) -> tuple[int | None, int] | None:
+    """From when to when a copy was made for, by its events: the start may be None; None where it is no copy but a store."""
+    for _, text in notes:
+        if not text.startswith(f'{{"event": "{_SPAN}"'):
+            continue
+        try:
+            told = json.loads(text)
+            from_ns, to_ns = told["from_ns"], int(told["to_ns"])
+            return None if from_ns is None else int(from_ns), to_ns
+        except (ValueError, KeyError, TypeError):
+            return None
+    return None
 
 
 def check_excerpt(path: Path) -> None:

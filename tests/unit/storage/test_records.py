@@ -16,7 +16,7 @@ from sentinel.errors import StoreCorruptError, StoreError, StoreFullError, Store
 from sentinel.ports import Snapshot, Tick
 from sentinel.storage.sqlite import SqliteStore, StoreConfig, excerpt
 from sentinel.storage.sqlite.connection import DATABASE_NAME
-from sentinel.storage.sqlite.excerpt import check_excerpt, write_excerpt
+from sentinel.storage.sqlite.excerpt import check_excerpt, excerpt_span, write_excerpt
 from sentinel.storage.sqlite.reader import StoreReader
 from sentinel.storage.sqlite.records import (
     RecordKind,
@@ -151,7 +151,12 @@ def test_a_copy_holds_what_a_preview_of_its_span_reads(folder: Path, tmp_path: P
         assert copy.state_before(BASE_NS) == whole.state_before(BASE_NS)
         # Nothing older came along.
         assert copy.state_before(0) == record(BASE_NS)
-        assert len(copy.notes(start_ns=0, end_ns=2**62)) == 50
+        assert len(copy.notes(start_ns=BASE_NS + 1, end_ns=2**62)) == 50
+        assert excerpt_span(copy.notes(start_ns=0, end_ns=2**62)) == (
+            None,
+            BASE_NS + 50 * STEP_NS,
+        )
+        assert excerpt_span(whole.notes(start_ns=0, end_ns=2**62)) is None
     assert list(tmp_path.glob("part*")) == [path]
 
 
