@@ -285,6 +285,12 @@ def test_what_is_lost_or_damaged_is_a_doubt(lived_store: Path, tmp_path: Path, w
     assert any(said in why for why in found.doubts), found.doubts
 
 
-def test_what_other_pages_would_carry_is_no_doubt_of_its_own(lived_store: Path) -> None:
-    _, found = previewed(lived_store, settings=DecisionSettings())
+def test_what_other_pages_would_carry_is_no_doubt_of_its_own(
+    lived_store: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(lived_store / "store", tmp_path / "store")
+    with closing(sqlite3.connect(tmp_path / "store" / "sentinel.db")) as connection, connection:
+        SPOILT["evidence"][0](connection)
+    _, found = previewed(tmp_path, settings=DecisionSettings())
+    assert found.pages
     assert found.doubts == ["it was decided by other settings than live"]
