@@ -46,6 +46,8 @@ class StoreReader:
             self._connection = connect_read_only(path)
         except sqlite3.Error as error:
             raise store_error(error, operation="opening the store") from error
+        except UnicodeDecodeError as error:
+            raise _unreadable_names(path) from error
         try:
             _check_version(self._connection, path)
             self._rows = read_series(self._connection)
@@ -55,6 +57,9 @@ class StoreReader:
         except sqlite3.Error as error:
             self.close()
             raise store_error(error, operation="opening the store") from error
+        except UnicodeDecodeError as error:
+            self.close()
+            raise _unreadable_names(path) from error
         except BaseException:
             self.close()
             raise
@@ -216,6 +221,11 @@ class StoreReader:
 
     def _skip(self, _chunk_id: int, _reason: str) -> None:
         self.damaged_count += 1
+
+
+def _unreadable_names(path: Path) -> StoreCorruptError:
+    """What is said where the text of SQLite's own message is no text, because it names what is damaged."""
+    return StoreCorruptError(f"{path} has names that cannot be read")
 
 
 def _check_version(connection: sqlite3.Connection, path: Path) -> None:

@@ -111,3 +111,12 @@ def test_a_version_that_contradicts_itself_is_damage_not_news(path: Path) -> Non
     assert len(store.series()) == 2
     assert "rebuilt" in store.trouble
     store.close()
+
+
+def test_a_reader_says_that_damaged_definitions_cannot_be_read(path: Path) -> None:
+    """SQLite's message quotes the damaged byte, which is no text: the commands that read a store ended with a traceback."""
+    whole = path.read_bytes()
+    assert whole.count(b"CREATE TABLE incidents") == 1
+    path.write_bytes(whole.replace(b"CREATE TABLE incidents", b"CREATE \x82ABLE incidents"))
+    with pytest.raises(StoreCorruptError, match="names that cannot be read"):
+        StoreReader(path.parent)
