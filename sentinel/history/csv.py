@@ -31,7 +31,7 @@ from sentinel.history.rows import (
 
 LONG_HEADER = ("timestamp", "service", "stage", "route", "signal", "value", "weight")
 _ROW_COUNT_MAX = 20_000_000
-_PLAIN_ROW = re.compile(r"([0-9]{1,11}),(-?[0-9]{1,17}(?:\.[0-9]{1,17})?)(?:,|$)", re.ASCII)
+_PLAIN_ROW = re.compile(r"([0-6]?[0-9]{1,9}),(-?[0-9]{1,17}(?:\.[0-9]{1,17})?)(?:,|$)", re.ASCII)
 _STARTS_LIKE_A_NUMBER = re.compile(r"\s*[-+.0-9]")
 
 

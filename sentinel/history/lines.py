@@ -15,6 +15,8 @@ _LINE_BYTES_MAX = 64 << 10
 _FAULTS_MAX = 10
 _NS = 1_000_000_000
 _FLOAT32_MAX = 3.4028234663852886e38
+_AFTER_S = 7_258_118_400
+"""The year 2200: nanoseconds are counted in 64 bits, which end in 2262, and windows reach beyond the last row."""
 
 # float() and int() also take underscores, other scripts' digits and blanks; a file with those is wrong.
 _INTEGER = re.compile(r"[0-9]{1,11}", re.ASCII)
@@ -69,6 +71,9 @@ def time_ns_of(text: str) -> int:
         if _MANY_DIGITS.fullmatch(text):
             raise ValueError(_in_milliseconds(text))
         msg = f"timestamp {_shown(text)} is not a number of Unix seconds"
+        raise ValueError(msg)
+    if seconds >= _AFTER_S:
+        msg = f"timestamp {_shown(text)} lies after the year 2199"
         raise ValueError(msg)
     return seconds * _NS + fraction
 
