@@ -163,7 +163,7 @@ def _curves(
         on,
         curved,
         scale_stride=_SCALE_STRIDE,
-        step_count_max=_STEP_COUNT_MAX * (1 if np.isfinite(curved).all() else 2),
+        step_count_max=_STEP_COUNT_MAX * np.where(np.isfinite(curved).all(axis=0), 1, 2),
         tolerance=_TOLERANCE,
     )
     ahead = design_ahead @ fit.coefficients

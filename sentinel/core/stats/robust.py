@@ -27,7 +27,7 @@ class RobustFit:
         coefficients: float[K, S].
         scale: float[S], the spread of the residuals as that of normal noise; 0 where at least half of them are.
         residual: float[T, S]; NaN where the value is missing.
-        step_count: how often was clipped and regressed.
+        step_count: how often was clipped and regressed, of the series that took longest.
     """
 
     coefficients: NDArray[np.floating]
@@ -74,18 +74,19 @@ def huber_fit(
     *,
     scale: NDArray[np.floating] | None = None,
     scale_stride: int = 1,
-    step_count_max: int = 50,
+    step_count_max: int | NDArray[np.integer] = 50,
     tolerance: float = 1e-9,
 ) -> RobustFit:
-    """Fit each column of `value`, outliers pulled in.
+    """Fit each column of `value`, outliers pulled in. Each goes as many steps as it needs, whatever the others do.
 
     Args:
         on: the design, of the same type as the values.
         value: float[T, S]; NaN where missing.
         scale: float[S] to clip by; measured anew at each step when absent.
         scale_stride: every so many rows are looked at for the scale; it should share no factor with a season.
-        step_count_max: most steps.
-        tolerance: ends when no coefficient moves by more than this share of what its series is clipped at; 0 goes all steps.
+        step_count_max: most steps; of all series, or int[S] of each.
+        tolerance: a series is done when no coefficient of it moves by more than this share of what it is clipped at; 0
+            goes all steps.
 
     >>> design = np.stack([np.ones(8), np.arange(8.0)], axis=1)
     >>> value = (design @ [3.0, 2.0] + [0, 0, 0, 0, 0, 0, 0, 90])[:, None]
@@ -96,8 +97,9 @@ def huber_fit(
     complete = bool(there.all())
     coefficients = on.projection @ (value if complete else _filled(value, there))
     residual = value - on.columns @ coefficients
-    steps = 0
-    while steps < step_count_max:
+    most = np.broadcast_to(np.asarray(step_count_max), value.shape[1:])
+    steps, moving = 0, np.ones(value.shape[1], np.bool_)
+    while (moving := moving & (steps < most)).any():
         measured = _scale(residual[::scale_stride]) if scale is None else scale
         # Where most residuals are 0 nothing would be left to learn from.
         limit = np.where(measured > 0, HUBER_K * measured, np.inf).astype(value.dtype)
@@ -105,12 +107,13 @@ def huber_fit(
         if not complete:
             clipped[~there] = 0
         change = on.projection @ clipped
+        if not moving.all():
+            change[:, ~moving] = 0
         coefficients += change
         np.matmul(on.columns, coefficients, out=clipped)
         np.subtract(value, clipped, out=residual)
         steps += 1
-        if (np.abs(change) <= tolerance * limit).all():
-            break
+        moving &= ~(np.abs(change) <= tolerance * limit).all(axis=0)
     found = _scale(residual[::scale_stride]) if scale is None else scale
     return RobustFit(coefficients=coefficients, scale=found, residual=residual, step_count=steps)
 

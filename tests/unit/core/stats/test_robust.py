@@ -139,3 +139,29 @@ def test_more_than_half_nothing_is_regressed_plainly() -> None:
     value = np.array([0, 0, 0, 0, 0, 0, 0, 9.0, 9.0])[:, None]
     fit = huber_fit(regression(design), value, scale=np.zeros(1))
     assert fit.coefficients[0, 0] == pytest.approx(2.0)
+
+
+def test_a_series_does_not_depend_on_those_beside_it() -> None:
+    """All went on until the slowest was done, so that what one was expected to be hung on a gap in another."""
+    design, value = noisy_series()
+    other = value.copy()
+    other[::7, 1] = np.nan
+    other[::50, 3] = 1e9
+    on = regression(design, dtype=np.float32)
+    alone, beside = (
+        huber_fit(on, one.astype(np.float32), step_count_max=50, tolerance=0.003)
+        for one in (value, other)
+    )
+    assert beside.step_count != alone.step_count
+    for column in (0, 2):
+        assert np.array_equal(alone.coefficients[:, column], beside.coefficients[:, column])
+        assert np.array_equal(alone.residual[:, column], beside.residual[:, column])
+
+
+def test_steps_are_counted_for_each_series() -> None:
+    design, value = noisy_series()
+    on = regression(design)
+    fit = huber_fit(on, value, step_count_max=np.array([4, 8, 4, 8]), tolerance=0.0)
+    for steps, columns in ((4, [0, 2]), (8, [1, 3])):
+        other = huber_fit(on, value, step_count_max=steps, tolerance=0.0)
+        assert np.array_equal(fit.coefficients[:, columns], other.coefficients[:, columns])
