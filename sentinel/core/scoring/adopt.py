@@ -15,6 +15,9 @@ from sentinel.core.scoring.state import VIEWS, DetectorState
 
 _RETURN_GAIN = np.float32(0.2)
 _LEAST = 1e-12
+_STOOD_STILL = 1e6
+"""A spread this many times smaller is none that could be multiplied: 0 stays 0."""
+_ABS_OF_NORMAL = 0.7979
 _APART_MAX = np.float32(1e17)
 """The square of this is held by float32."""
 
@@ -61,15 +64,24 @@ def adopt_level(state: DetectorState, series: NDArray[np.int64]) -> None:
     state.last_over[:, place] = -1
     spread = np.sqrt(state.shifted_square[place].astype(np.float64))
     for view in range(VIEWS):
-        widen(
-            state,
-            view,
-            place,
-            np.maximum(1.0, spread / np.maximum(state.scale[view, place], _LEAST)),
-        )
+        ratio = spread / np.maximum(state.scale[view, place], _LEAST)
+        stood = ratio > _STOOD_STILL
+        widen(state, view, place[~stood], np.maximum(1.0, ratio[~stood]))
+        _begin_spread(state, view, place[stood], spread[stood])
     # What is left in `shifted` says that the level was adopted; see `hasten_back`.
     state.frozen_from[place] = -1
     state.hourly = None
+
+
+def _begin_spread(
+    state: DetectorState, view: int, place: NDArray[np.intp], spread: NDArray[np.float64]
+) -> None:
+    """Let these columns have spread so on every day and at every hour: what stood still says nothing of when it is wider."""
+    state.scale[view, place] = spread
+    state.day_square[view][:, place] = (spread * spread).astype(np.float32)
+    usual = spread * _ABS_OF_NORMAL
+    state.hour_abs[view][:, place] = usual.astype(np.float32)
+    state.all_abs[view, place] = usual
 
 
 def hasten_back(

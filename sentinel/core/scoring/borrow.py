@@ -54,6 +54,8 @@ _AS_THEY_ARE = (
     "peaks",
     "weeks",
 )
+_KEPT_MAX = 1e37
+"""Float32 holds it."""
 _COUNTS = ("hour_abs_count", "all_abs_count", "seen")
 
 
@@ -159,6 +161,8 @@ def widen(
 ) -> None:
     """Multiply all that is known of the spread of these columns."""
     state.scale[view, place] *= ratio
-    state.day_square[view][:, place] *= (ratio * ratio).astype(np.float32)
-    state.hour_abs[view][:, place] *= ratio.astype(np.float32)
+    for kept, factor in ((state.day_square, ratio * ratio), (state.hour_abs, ratio)):
+        # In float64, where the factor may be immense and nothing times it is nothing.
+        known = kept[view][:, place] * factor
+        kept[view][:, place] = np.minimum(known, _KEPT_MAX).astype(np.float32)
     state.all_abs[view, place] *= ratio

@@ -33,8 +33,9 @@ from tests.support.detector_blocks import START_NS, flat_profile, names
 MINUTE_NS = 60_000_000_000
 DAY = 1440
 SETTINGS = DecisionSettings()
-USUAL = {Kind.TRAFFIC: 40.0, Kind.ERRORS: 0.02, Kind.LATENCY: 0.08}
-SERIES = {Kind.TRAFFIC: 1, Kind.ERRORS: 2, Kind.LATENCY: 3}
+USUAL = {Kind.TRAFFIC: 40.0, Kind.ERRORS: 0.02, Kind.LATENCY: 0.08, Kind.GAUGE: 0.0}
+"""The gauge stands still."""
+SERIES = {Kind.TRAFFIC: 1, Kind.ERRORS: 2, Kind.LATENCY: 3, Kind.GAUGE: 4}
 
 
 class Story:
@@ -47,6 +48,8 @@ class Story:
         self.decision: Decision
         self.transitions: list[Transition] = []
         self.profile = flat_profile(self.block(1, USUAL[kind]), days=20)
+        if kind is Kind.GAUGE:
+            self.profile = replace(self.profile, grid=np.zeros_like(self.profile.grid))
         self.minutes(2 * DAY)
 
     def block(self, count: int, level: float) -> WindowBlock:
@@ -138,6 +141,22 @@ def test_what_lasts_for_a_day_is_adopted_and_that_is_told(kind: Kind, level: flo
     assert resolved.incident.settled in page.annotations["summary"]
     assert "Nobody said that it is normal" in page.annotations["description"]
     assert kinds(story.minutes(DAY, level)) == []
+
+
+@pytest.mark.parametrize("level", [100.0, 1e9, 1e15])
+def test_a_gauge_that_stood_still_is_judged_at_its_new_level_too(level: float) -> None:
+    """There was no spread that could be multiplied.
+
+    At 100 all but nothing lay inside the band for two days; at 1e9 nothing times infinity became the scale, and the series
+    was not judged for two weeks.
+    """
+    story = Story(Kind.GAUGE)
+    assert kinds(story.minutes(DAY + 60, level)) == ["opened", "resolved"]
+    assert kinds(story.minutes(2 * DAY, level)) == []
+    scores = story.decision.verdicts.score
+    assert np.isfinite(scores).all()
+    assert float(np.mean(scores >= 1)) < 0.01
+    assert kinds(story.minutes(10, 3 * level)) == ["opened"]
 
 
 @pytest.mark.parametrize(
