@@ -36,7 +36,9 @@ from sentinel.core.scoring.state import HORIZONS_S, DetectorState, Hourly
 _Halves = NDArray[np.float32]
 _SECOND_NS = 1_000_000_000
 _VALUE_MAX = np.float32(1e17)
-"""Windows further from what is usual are left out: float32 holds a day's sum of the squares of this."""
+"""Windows further from what is usual, or from nothing, are left out: float32 holds a day's sum of the squares of this."""
+_WEIGHT_MAX = np.float32(1e12)
+"""More calls than this count as so many: float32 holds half an hour's sum of values times calls."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -318,18 +320,19 @@ def _terms(block: WindowBlock, expectation: ExpectationBlock, facts: Hourly) -> 
     residual = block.value.astype(np.float64)
     residual -= expectation.expected
     told = np.abs(residual) < _VALUE_MAX
+    told &= np.abs(block.value) < _VALUE_MAX
     told &= block.heard
     told &= facts.recent_held
     weight = terms[2]
     if facts.weighted is None:
         weight[:] = 1
     else:
-        np.copyto(weight, block.weight)
+        np.minimum(block.weight, _WEIGHT_MAX, out=weight)
         np.copyto(weight, np.float32(1), where=~facts.weighted)
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore"):  # of cells that are left out
         terms[0] = residual
-    terms[0] *= weight
-    np.multiply(block.value, weight, out=terms[1])
+        terms[0] *= weight
+        np.multiply(block.value, weight, out=terms[1])
     terms[3] = 1
     if np.count_nonzero(told) < told.size:
         np.copyto(terms, np.float32(0), where=~told)

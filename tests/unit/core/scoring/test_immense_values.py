@@ -82,3 +82,16 @@ def test_an_immense_gauge_leaves_no_infinity_behind_and_others_as_they_were(
     assert not np.isinf(scores).any()
     if gauge[0] == 300.0:
         assert np.isfinite(scores[-288:, 3]).any()
+
+
+@pytest.mark.parametrize(("value", "calls"), [(LARGEST, 500.0), (0.08, LARGEST), (1e16, LARGEST)])
+def test_an_immense_latency_or_number_of_calls_overflows_no_horizon(
+    value: float, calls: float
+) -> None:
+    """Values times calls were summed as float32: numpy warned, and the means of half an hour were infinite."""
+    block = days_with(np.array([300.0, 301.0, 299.5]))
+    block.value[:, 2], block.weight[:, 2] = value, calls
+    state, _ = decided(block)
+    told = state.detector.horizon_verdict[:, [0, 1, 2, 4, 5]]
+    assert not np.isinf(told).any()
+    assert not np.isinf(state.detector.now_horizon).any()
