@@ -58,7 +58,7 @@ class HourSums:
         place = np.searchsorted(self._series, block.series)
         known = place < len(self._series)
         known[known] = self._series[place[known]] == block.series[known]
-        if not known.any():
+        if not known.any() or not block.window_count:
             return
         all_known = len(place) == len(self._series) and bool(known.all())
         wanted_columns = slice(None) if all_known else known
@@ -102,7 +102,7 @@ class HourSums:
             days=self._days,
             series=self._series,
             kind=self._kind,
-            mean=mean.reshape(len(self._days), HOURS, -1),
+            mean=mean.reshape(len(self._days), HOURS, len(self._series)),
         )
 
 

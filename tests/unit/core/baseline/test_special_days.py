@@ -212,6 +212,18 @@ def test_means_by_hour_are_the_same_however_windows_come(cut: int) -> None:
     assert np.allclose(first.means().mean, second.means().mean, rtol=1e-5, equal_nan=True)
 
 
+def test_no_windows_have_no_means() -> None:
+    """A file of two rows, a second apart, holds no bin of five minutes: its preview with a calendar ended with a traceback."""
+    nothing = block(np.zeros((0, 2)))
+    means = hour_means(nothing, CALENDAR)
+    assert not np.isfinite(means.mean).any()
+    sums = HourSums(np.arange(FIRST, FIRST + 2), nothing.series, CALENDAR)
+    sums.add(nothing)
+    assert sums.means().mean.shape == (2, 24, 2)
+    special = learn_special_days(means, CALENDAR)
+    assert special.calendar == CALENDAR
+
+
 def test_no_more_days_are_read_than_repeats_and_what_they_are_compared_with() -> None:
     today = number(date(2026, 11, 20))
     days = days_to_read(
