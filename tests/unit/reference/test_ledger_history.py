@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sentinel.reference.ledger.domain import LedgerError
+from sentinel.reference.ledger.domain import LedgerError, UsageError
 from sentinel.reference.ledger.domain.history import routes_at_rate, simulate, with_levels
 from sentinel.reference.ledger.domain.shape import load_factor, load_factor_at
 from sentinel.reference.ledger.operate.history import (
@@ -23,6 +24,7 @@ from sentinel.reference.ledger.operate.history import (
     write_history,
 )
 from sentinel.reference.ledger.operate.load import local_s
+from sentinel.reference.ledger.operate.months import MonthsConfig
 
 END_S = datetime(2026, 1, 15, 12, 0, tzinfo=UTC).timestamp()
 
@@ -64,6 +66,28 @@ def history(form: str = "csv", **settings: Any) -> str:
     config = HistoryConfig(**{"end_s": END_S, "weeks": 1.0, **settings})
     write_history(config, form=form, out=out)
     return out.getvalue()
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"weeks": math.nan},
+        {"weeks": math.inf},
+        {"end_s": math.nan},
+        {"end_s": 1e20},
+        {"seed": -1},
+        {"rate": math.inf},
+        {"rate": 1e300},
+        {"rate": math.nan},
+    ],
+)
+def test_numbers_that_make_no_history_are_refused(settings: dict[str, Any]) -> None:
+    """They ended the command with a traceback."""
+    with pytest.raises(UsageError):
+        history(**settings)
+    if "weeks" not in settings:
+        with pytest.raises(UsageError):
+            MonthsConfig(**{"end_s": END_S, "months": 1, "step_s": 3600, **settings})
 
 
 def test_the_same_seed_writes_the_same_history_and_another_another() -> None:

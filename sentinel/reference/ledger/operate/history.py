@@ -10,6 +10,7 @@ import csv
 import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from math import isfinite
 from pathlib import Path
 from typing import TextIO
 
@@ -29,6 +30,8 @@ from sentinel.reference.ledger.operate.load import local_s
 CSV_HEADER = "timestamp,service,stage,route,signal,value,weight"
 _HOUR_S = 3600
 _WINDOWS_COUNT_MAX = 2_000_000
+_END_S_MAX = 7_258_118_400
+_RATE_MAX = 1e9
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,17 +48,36 @@ class HistoryConfig:
 
     def __post_init__(self) -> None:
         """Refuse spans that hold no window, or more than fit in memory."""
-        if self.step_s < 1 or not 1 <= self.windows_count <= _WINDOWS_COUNT_MAX:
+        if (
+            self.step_s < 1
+            or not isfinite(self.weeks)
+            or not 1 <= self.windows_count <= _WINDOWS_COUNT_MAX
+        ):
             message = f"weeks and step must make 1 to {_WINDOWS_COUNT_MAX} windows"
             raise UsageError(message)
-        if not self.rate >= 0:
-            message = "the rate must not be negative"
-            raise UsageError(message)
+        check_common(end_s=self.end_s, seed=self.seed, rate=self.rate)
 
     @property
     def windows_count(self) -> int:
         """Number of windows."""
         return int(self.weeks * 7 * 86_400 // self.step_s)
+
+
+def check_common(*, end_s: float, seed: int, rate: float) -> None:
+    """Refuse an end that no clock shows, and what the random numbers cannot be drawn for.
+
+    Raises:
+        UsageError: one of these.
+    """
+    if not 0 <= end_s < _END_S_MAX:
+        message = "--end must lie between 1970 and 2199, in Unix seconds"
+        raise UsageError(message)
+    if seed < 0:
+        message = "--seed must not be negative"
+        raise UsageError(message)
+    if not 0 <= rate <= _RATE_MAX:
+        message = f"the rate must not be negative, nor above {_RATE_MAX:g} a second"
+        raise UsageError(message)
 
 
 def write_history(config: HistoryConfig, *, form: str, out: TextIO) -> int:

@@ -35,7 +35,7 @@ from sentinel.reference.ledger.domain.simulator import (
     plan_events,
     simulate_stream,
 )
-from sentinel.reference.ledger.operate.history import read_levels, wall_clocks
+from sentinel.reference.ledger.operate.history import check_common, read_levels, wall_clocks
 from sentinel.reference.ledger.operate.months_forms import (
     SeriesName,
     SeriesSummary,
@@ -83,11 +83,9 @@ class MonthsConfig:
         if not 1 <= self.step_s <= _HOUR_S or _HOUR_S % self.step_s:
             message = "with --months the window must divide the hour"
             raise UsageError(message)
+        check_common(end_s=self.end_s, seed=self.seed, rate=self.rate)
         if self.windows_count > _WINDOWS_COUNT_MAX:
             message = f"months and step make more than {_WINDOWS_COUNT_MAX} windows"
-            raise UsageError(message)
-        if not 0 <= self.rate < float("inf"):
-            message = "the rate must not be negative"
             raise UsageError(message)
         if not -0.9 <= self.growth_ratio <= 10:
             message = "--growth must lie between -0.9 and 10 a year"
