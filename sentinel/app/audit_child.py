@@ -90,6 +90,7 @@ class AuditChild:
         expected: NDArray[np.float32],
         per_day: int,
         start_ns: int,
+        zone: str,
         limit_s: float,
     ) -> dict[str, Any]:
         """What statsmodels finds in a series and in what was expected of it, see `sentinel.audit.examine`.
@@ -97,7 +98,12 @@ class AuditChild:
         Raises:
             ModelFailedError: it cannot say; the reason is one word.
         """
-        facts: dict[str, int | str] = {"ask": "examine", "per_day": per_day, "start_ns": start_ns}
+        facts: dict[str, int | str] = {
+            "ask": "examine",
+            "per_day": per_day,
+            "start_ns": start_ns,
+            "zone": zone,
+        }
         _, told = self._asked({"value": value, "expected": expected}, facts, limit_s=limit_s)
         found: dict[str, Any] = json.loads(str(told["found"]))
         return found

@@ -52,6 +52,7 @@ def main() -> int:
                     expected=arrays["expected"].astype(np.float32),
                     per_day=per_day,
                     start_ns=int(facts["start_ns"]),
+                    zone=str(facts["zone"]),
                 )
                 answer = pack_arrays({}, {"said": "ok", "found": json.dumps(found)})
         except mstl.TooLittleError as error:

@@ -38,14 +38,16 @@ def examine(
     expected: NDArray[np.float32],
     per_day: int,
     start_ns: int,
+    zone: str = "UTC",
 ) -> dict[str, Any]:
     """All that is found, as JSON can carry it; sentences under `disagreements`.
 
     Args:
-        value: float32[T], NaN where missing, beginning with a value.
+        value: float32[T], NaN where missing or left out, beginning with a value.
         expected: float32[T], what ours expected before it came; NaN where it was not asked.
         per_day: values a day.
-        start_ns: instant of the first.
+        start_ns: of the first, on the wall clock of `zone`.
+        zone: an IANA name, for the words.
 
     Raises:
         TooLittleError: see `sentinel.audit.mstl.decompose`.
@@ -80,10 +82,10 @@ def examine(
             "ours": _left_over((seen - ours)[_last_run(both)], per_day=per_day),
             "mstl": _left_over(rest[_last_run(both)], per_day=per_day),
         },
-        "level_changes": [one.document() for one in moved],
+        "level_changes": [one.document(zone) for one in moved],
         "misses": [one.document() for one in misses],
     }
-    found["disagreements"] = sentences(found, misses=misses, moved=moved)
+    found["disagreements"] = sentences(found, misses=misses, moved=moved, zone=zone)
     return found
 
 

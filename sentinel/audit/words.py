@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
+from zoneinfo import ZoneInfo
 
 _WEEKDAYS = ("Mondays", "Tuesdays", "Wednesdays", "Thursdays", "Fridays", "Saturdays", "Sundays")
 _LEFT_MIN = 0.2
@@ -30,27 +31,31 @@ class Miss:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Moved:
-    """A change of level, as a share of the level before; how many days ours took to follow, None when it has not or was not asked."""
+    """A change of level, as a share of the level before; how many days ours took to follow, None when it has not or was not asked.
+
+    `at_ns` is what the wall clock showed.
+    """
 
     at_ns: int
     ratio: float
     followed_days: float | None
 
-    def document(self) -> dict[str, Any]:
-        """As JSON."""
+    def document(self, zone: str) -> dict[str, Any]:
+        """As JSON, the instant with its offset."""
+        shown = _instant(self.at_ns).replace(tzinfo=UTC if zone == "UTC" else ZoneInfo(zone))
         return {
-            "at": _instant(self.at_ns).isoformat(timespec="minutes"),
+            "at": shown.isoformat(timespec="minutes"),
             "ratio": round(self.ratio, 4),
             "followed_days": self.followed_days,
         }
 
 
 def sentences(
-    found: dict[str, Any], *, misses: Sequence[Miss], moved: Sequence[Moved]
+    found: dict[str, Any], *, misses: Sequence[Miss], moved: Sequence[Moved], zone: str = "UTC"
 ) -> list[str]:
     """Where ours and statsmodels disagree; empty when they do not."""
-    told = [_of_miss(miss, found["strength"]) for miss in misses]
-    told += [_of_change(one) for one in moved if _is_worth_telling(one)]
+    told = [_of_miss(miss, found["strength"], zone) for miss in misses]
+    told += [_of_change(one, zone) for one in moved if _is_worth_telling(one)]
     ours, theirs = found["left_over"]["ours"], found["left_over"]["mstl"]
     if ours and theirs and ours["after_a_day"] - max(theirs["after_a_day"], 0) >= _LEFT_MIN:
         told.append(
@@ -64,7 +69,7 @@ def sentences(
     return told
 
 
-def _of_miss(miss: Miss, strength: dict[str, Any]) -> str:
+def _of_miss(miss: Miss, strength: dict[str, Any], zone: str) -> str:
     side = "above" if miss.ratio > 0 else "below"
     if miss.weekday is None:
         name, value, days = "daily", strength["day"], "every day"
@@ -72,16 +77,16 @@ def _of_miss(miss: Miss, strength: dict[str, Any]) -> str:
         name, value, days = "weekly", strength["week"], f"on {_WEEKDAYS[miss.weekday]}"
     known = "" if value is None else f" (strength {value:.2f})"
     all_day = (miss.begin_hour, miss.end_hour) == (0, 24)
-    hours = ", all day" if all_day else f" {miss.begin_hour:02}:00-{miss.end_hour:02}:00 UTC"
+    hours = ", all day" if all_day else f" {miss.begin_hour:02}:00-{miss.end_hour:02}:00 {zone}"
     return (
         f"{name} season{known}: ours misses it {days}{hours};"
         f" what is usual lies {_percent(miss.ratio)} {side} ours"
     )
 
 
-def _of_change(one: Moved) -> str:
+def _of_change(one: Moved, zone: str) -> str:
     when = _instant(one.at_ns)
-    told = f"level change of {_signed(one.ratio)} on {when.day} {when:%B} {when:%H:%M} UTC"
+    told = f"level change of {_signed(one.ratio)} on {when.day} {when:%B} {when:%H:%M} {zone}"
     if one.followed_days is None:
         return f"{told} that ours has not followed yet"
     days = f"{one.followed_days:g}"

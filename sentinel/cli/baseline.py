@@ -112,7 +112,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     _add_common(show)
     show.set_defaults(run=run_show)
 
-    _add_common(add_audit(actions))
+    _add_common(add_audit(actions), has_config=True)
 
 
 def run_backfill(args: argparse.Namespace) -> int:
@@ -213,13 +213,14 @@ def _say(sentence: str) -> None:
     print(f"sentinel baseline: {printable(sentence)}", file=sys.stderr)
 
 
-def _add_common(parser: argparse.ArgumentParser) -> None:
+def _add_common(parser: argparse.ArgumentParser, *, has_config: bool = False) -> None:
+    usual = StoreConfig().directory
     parser.add_argument(
         "--store",
         type=Path,
-        default=Path(StoreConfig().directory),
+        default=None if has_config else Path(usual),
         metavar="DIR",
-        help="the store's folder (default: %(default)s)",
+        help=f"the store's folder (default: {'that of --config, or ' if has_config else ''}{usual})",
     )
     add_output(parser, "table", "json")
 

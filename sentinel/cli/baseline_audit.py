@@ -7,12 +7,17 @@ import json
 import shutil
 import sys
 import textwrap
+from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
-from sentinel.app.audit import FITS, TOP_MAX, TOTAL_S, Audit, Audited, Chosen, audit
+from sentinel.app.audit import TOP_MAX, TOTAL_S, Audit, Audited, Chosen, audit
 from sentinel.app.audit_child import HOW_TO_INSTALL, AuditChild, statsmodels_is_installed
-from sentinel.core.baseline import Model
+from sentinel.app.audit_ours import FitBasis
+from sentinel.app.calendars import make_calendar
+from sentinel.app.config import SentinelConfig, load_config
+from sentinel.core.baseline import Model, ModelRule
 from sentinel.runtime.config_text import printable
 from sentinel.storage.sqlite import StoreReader
 
@@ -28,8 +33,8 @@ def add_audit(
         help="where the baseline and statsmodels disagree",
         description=(
             "Takes the series that paged most apart with statsmodels (MSTL, robust regression, Ljung-Box, changes of level)"
-            " and says where it and our baseline disagree. Reads the store beside a running sidecar and changes nothing."
-            " Needs the extra `audit`. Exit codes: 0 done, 1 no series has such a name, 2 usage, 3 the store"
+            " and says where it and our baseline disagree, as the live fit makes it by the configuration. Reads the store beside a running sidecar and changes nothing."
+            " Needs the extra `audit`. Exit codes: 0 done, 1 no series has such a name or the configuration is wrong, 2 usage, 3 the store"
             " cannot be used or statsmodels is not installed."
         ),
     )
@@ -46,10 +51,15 @@ def add_audit(
         help="series with such a name, `service stage route signal`, also those that never paged",
     )
     parser.add_argument(
+        "--config",
+        type=Path,
+        metavar="FILE",
+        help="audit the baseline of this configuration: its calendar and zone, its models, its store",
+    )
+    parser.add_argument(
         "--model",
-        choices=[str(model) for model in FITS],
-        default=str(Model.PROFILE),
-        help="the expectation of ours that is audited (default: %(default)s)",
+        choices=[str(model) for model in Model],
+        help="audit what this one would expect (default: each series by the model that it has)",
     )
     parser.set_defaults(run=run_audit)
     return parser
@@ -60,9 +70,17 @@ def run_audit(args: argparse.Namespace) -> int:
     if not statsmodels_is_installed():
         _say(f"statsmodels is not installed; {HOW_TO_INSTALL} brings it")
         return _CANNOT_TELL
-    with StoreReader(args.store) as reader, AuditChild() as child:
+
+    config = SentinelConfig() if args.config is None else load_config(args.config).config
+    place = args.store or Path(config.store.directory)
+    with StoreReader(place) as reader, AuditChild() as child:
         result = audit(
-            reader, child.examine, top=args.top, pattern=args.series, model=Model(args.model)
+            reader,
+            child.examine,
+            top=args.top,
+            pattern=args.series,
+            basis=_basis(config, reader, model=args.model),
+            foretell=child.foretell,
         )
         if reader.damaged_count:
             result.notes.append(f"{reader.damaged_count} damaged records were left out")
@@ -74,6 +92,16 @@ def run_audit(args: argparse.Namespace) -> int:
         _say(f"no series is called {printable(args.series)}")
         return _WRONG
     return _DONE
+
+
+def _basis(config: SentinelConfig, reader: StoreReader, *, model: str | None) -> FitBasis:
+    """What the live fit goes by, with one model for all where that is asked for."""
+    models = config.baseline.settings()
+    if model is not None:
+        models = replace(models, rules=(ModelRule(model=Model(model)),))
+    newest_ns = max((end_ns for _, _, end_ns in reader.history_span()), default=0)
+    plain = config.calendar.to_plain(config.zone)
+    return FitBasis(calendar=make_calendar(plain, now_ns=newest_ns), models=models)
 
 
 def _top(text: str) -> int:
@@ -89,7 +117,7 @@ def _say(sentence: str) -> None:
 
 def _document(result: Audit) -> dict[str, Any]:
     return {
-        "model": str(result.model),
+        "zone": result.zone,
         "end": _instant(result.end_ns) if result.end_ns else None,
         "time_limit_s": TOTAL_S,
         "notes": result.notes,
@@ -98,7 +126,11 @@ def _document(result: Audit) -> dict[str, Any]:
                 **one.chosen.row.key._asdict(),
                 "paged": one.chosen.paged_count,
                 "incidents": one.chosen.member_count,
+                "model": str(one.model),
+                "fits": one.fits,
+                "fallbacks": dict(one.fallbacks),
                 "days": round(one.days, 2),
+                "left_out": one.left_out_count,
                 "why_not": one.why_not or None,
                 **(one.found or {}),
             }
@@ -122,8 +154,8 @@ def _told_of_all(result: Audit) -> list[str]:
     if not result.end_ns:
         return ["No windows of five minutes are stored yet."]
     return _wrapped(
-        f"Ours is the {result.model}, fitted at each midnight from what came before; MSTL saw the whole history"
-        f" to {_instant(result.end_ns)}. Times are UTC."
+        f"Ours is fitted at each midnight from what came before; MSTL saw the whole history"
+        f" to {_instant(result.end_ns)}. Times are {result.zone}."
     )
 
 
@@ -134,7 +166,9 @@ def _lines_of(one: Audited) -> list[str]:
     if found is None:
         return lines + _wrapped(f"  not examined: {one.why_not}", indent="  ")
     strength, missed = found["strength"], found["miss_ratio"]
-    lines.append(f"  history    {one.days:.1f} days")
+    left_out = _left_out(one.left_out_count)
+    lines += _wrapped(f"  history    {one.days:.1f} days{left_out}", indent="")
+    lines += _wrapped(f"  ours       {_ours(one)}", indent="")
     lines.append(
         f"  strength   day {_number(strength['day'])}, week {_number(strength['week'])},"
         f" trend {_number(strength['trend'])} (0 none, 1 all)"
@@ -155,6 +189,20 @@ def _lines_of(one: Audited) -> list[str]:
             )
     told = found["disagreements"] or ["no disagreement worth telling"]
     return lines + [part for line in told for part in _wrapped(f"- {line}", indent="  ")]
+
+
+def _left_out(count: int) -> str:
+    if not count:
+        return ""
+    return f", of which {count} window{'' if count == 1 else 's'} of incidents left out"
+
+
+def _ours(one: Audited) -> str:
+    if not one.fallbacks:
+        return str(one.model)
+    reasons = ", ".join(sorted(one.fallbacks))
+    count = sum(one.fallbacks.values())
+    return f"{one.model}; the profile stood in at {count} of {one.fits} midnights ({reasons})"
 
 
 def _paged(chosen: Chosen) -> str:

@@ -23,6 +23,7 @@ from sentinel.core.baseline import (
     Model,
     Profile,
     SlowBounds,
+    SpecialDays,
     fit_fourier_or_profile,
     fit_on_wall_clock,
     fit_profile,
@@ -59,12 +60,14 @@ from sentinel.ports import SeriesRow, Snapshot
 DAY_NS = 86_400_000_000_000
 PRIME_DAYS = 14
 """How much history a series is primed with; the scales remember as many days."""
+HISTORY_DAYS = LAG_DAYS[-1] + PRIME_DAYS
+"""What a fit reads."""
 
 _TILE_SERIES = 400
 _READ_SERIES = 800
 """80 MB of six weeks, values and calls. Stored chunks hold all series, so each reading unpacks all of them; two are held."""
 _FORMAT = 1
-_INCIDENTS_MAX = 10_000
+FIT_INCIDENTS_MAX = 10_000
 """The newest; older ones are hardly within the weeks that a fit looks back."""
 
 _ENOUGH_CALLS = 1e6
@@ -206,26 +209,27 @@ def fit_payload(
     settings_of_models = models or ModelSettings()
     calendar = calendar or Calendar()
     special = stored_special_days(reader, ids, calendar=calendar, now_ns=now_ns)
-    chosen = Models(
+    chosen = models_at(
         settings_of_models,
         keys,
-        now_ns=wall_clock_start(now_ns, BIN_NS, calendar) + now_ns % BIN_NS,
+        now_ns=now_ns,
+        calendar=calendar,
         kept=_kept(reader, calendar) if settings_of_models.has(Model.MSTL) else None,
         foretell=foretell,
     )
     ready = _ready_series(reader, step_ns=step_ns)
     profiles: list[Profile] = []
     rows: list[DetectorState] = []
-    incidents = reader.incidents(limit=_INCIDENTS_MAX)
+    incidents = reader.incidents(limit=FIT_INCIDENTS_MAX)
     for history in _histories(reader, ids, now_ns=now_ns):
-        left_out = quarantined(incidents, history, keys, at_ns=now_ns)
-        profile = fit_on_wall_clock(
+        profile, left_out = fit_seasons(
             history,
-            at_ns=now_ns,
+            incidents,
+            keys,
+            now_ns=now_ns,
             version=version,
             special=special,
-            fit=chosen.fit,
-            left_out=left_out,
+            models=chosen,
         )
         profiles.append(_known(profile))
         unready = ~np.isin(history.series, ready)
@@ -271,6 +275,58 @@ def fit_payload(
         facts["slow_start_ns"] = slow.start_ns
         parts |= {"slow_series": slow.series, "slow_bucket": slow.bucket.astype(np.int32)}
     return pack_arrays(parts, facts)
+
+
+def models_at(
+    settings: ModelSettings,
+    keys: Mapping[int, SeriesKey],
+    *,
+    now_ns: int,
+    calendar: Calendar,
+    kept: memoryview | None = None,
+    foretell: Foretell | None = None,
+) -> Models:
+    """The models of a fit at `now_ns`: they are asked on the wall clock. The arguments are those of `Models`."""
+    return Models(
+        settings,
+        keys,
+        now_ns=wall_clock_start(now_ns, BIN_NS, calendar) + now_ns % BIN_NS,
+        kept=kept,
+        foretell=foretell,
+    )
+
+
+def fit_seasons(
+    history: WindowBlock,
+    incidents: Sequence[Incident],
+    keys: Mapping[int, SeriesKey],
+    *,
+    now_ns: int,
+    version: int,
+    special: SpecialDays,
+    models: Models,
+) -> tuple[Profile, NDArray[np.bool_] | None]:
+    """What a fit at `now_ns` expects of some series, and which windows of their history it left out; see `quarantined`.
+
+    Args:
+        history: windows of the past.
+        incidents: as they were known at `now_ns`.
+        keys: names by series id.
+        now_ns: up to where the past is known.
+        version: number of the fit.
+        special: the wall clock and its special days.
+        models: which series are expected by what, from `models_at`.
+    """
+    left_out = quarantined(incidents, history, keys, at_ns=now_ns)
+    profile = fit_on_wall_clock(
+        history,
+        at_ns=now_ns,
+        version=version,
+        special=special,
+        fit=models.fit,
+        left_out=left_out,
+    )
+    return profile, left_out
 
 
 def learned_from(
@@ -392,11 +448,11 @@ def _histories(
 
 
 def read_history(
-    reader: HistoryReader, ids: NDArray[np.int64], *, now_ns: int
+    reader: HistoryReader, ids: NDArray[np.int64], *, now_ns: int, days: int = HISTORY_DAYS
 ) -> WindowBlock | None:
-    """The last six weeks of 5-minute windows of some series on one unbroken grid; None when empty."""
+    """The last days, six weeks of them, of 5-minute windows of some series on one unbroken grid; None when empty."""
     end_ns = now_ns - now_ns % BIN_NS
-    start_ns = end_ns - (LAG_DAYS[-1] + PRIME_DAYS) * DAY_NS
+    start_ns = end_ns - days * DAY_NS
     value: NDArray[np.float32] | None = None
     weight = np.zeros(0, np.float32)
     kind = np.zeros(len(ids), np.int8)

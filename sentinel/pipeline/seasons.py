@@ -12,6 +12,7 @@ from sentinel.core.baseline import (
     BIN_NS,
     HORIZON_NS,
     Calendar,
+    HourMeans,
     HourSums,
     Profile,
     SpecialDays,
@@ -49,8 +50,45 @@ def stored_special_days(
     """
     if not calendar.class_names or not len(ids):
         return nothing_special(calendar)
-    today = calendar.local_day(now_ns)
-    days = _days(calendar, today)
+    days = _days(calendar, calendar.local_day(now_ns))
+    return learn_special_days(_stored_hours(reader, ids, days, calendar, now_ns), calendar)
+
+
+class SeasonsThen:
+    """What `stored_special_days` would have given at some instants; the store is read once for all of them."""
+
+    def __init__(
+        self,
+        reader: WindowReader,
+        ids: NDArray[np.int64],
+        *,
+        calendar: Calendar,
+        instants_ns: Sequence[int],
+    ) -> None:
+        """For the instants that are going to be asked for."""
+        self._calendar = calendar
+        self._hours: HourMeans | None = None
+        if calendar.class_names and len(ids) and instants_ns:
+            wanted = [_days(calendar, calendar.local_day(at_ns)) for at_ns in instants_ns]
+            days = np.unique(np.concatenate(wanted))
+            self._hours = _stored_hours(reader, ids, days, calendar, max(instants_ns))
+
+    def at(self, at_ns: int) -> SpecialDays:
+        """What was known at one of the instants."""
+        if self._hours is None:
+            return nothing_special(self._calendar)
+        wanted = np.isin(self._hours.days, _days(self._calendar, self._calendar.local_day(at_ns)))
+        return learn_special_days(self._hours.of_days(wanted), self._calendar)
+
+
+def _stored_hours(
+    reader: WindowReader,
+    ids: NDArray[np.int64],
+    days: NDArray[np.int64],
+    calendar: Calendar,
+    now_ns: int,
+) -> HourMeans:
+    """The stored windows of local days by hour; of what came after `now_ns` none."""
     sums = HourSums(days, ids, calendar)
     offsets_ns = [seconds * 10**9 for _, seconds in calendar.offsets]
     for first, last in _runs(days):
@@ -60,7 +98,7 @@ def stored_special_days(
             end_ns=min((last + 1) * DAY_NS - min(offsets_ns), now_ns),
         ):
             sums.add(block)
-    return learn_special_days(sums.means(), calendar)
+    return sums.means()
 
 
 class CausalSeasons:

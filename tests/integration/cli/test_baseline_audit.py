@@ -91,6 +91,7 @@ def folder(tmp_path: Path) -> Iterator[Path]:
                 state=IncidentState.RESOLVED,
                 opened_ns=END_NS - DAY_NS,
                 paged_ns=END_NS - DAY_NS,
+                resolved_ns=END_NS - DAY_NS + BIN_NS,
                 members=tuple(
                     member(KEYS[one], ids[one], 5.0 - one) for one in ((0, 1) if at else (0,))
                 ),
@@ -152,9 +153,10 @@ def test_the_series_that_paged_are_told_with_what_ours_misses(folder: Path) -> N
 def test_programs_get_all_of_it(folder: Path) -> None:
     done = run("--store", str(folder), "--top", "1", "-o", "json")
     report = json.loads(done.stdout)
-    assert report["model"] == "profile"
+    assert report["zone"] == "UTC"
     assert report["end"].startswith("2026-09-21T00:00")
     (one,) = report["series"]
+    assert (one["model"], one["fits"], one["fallbacks"]) == ("profile", 21, {})
     assert (one["route"], one["paged"], one["incidents"]) == ("POST /v1/transfers", 2, 2)
     assert one["strength"]["week"] > 0.8
     assert one["left_over"]["mstl"]["after_a_day"] < 0.2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -198,6 +199,35 @@ def test_bounds_are_said_when_they_are_hit() -> None:
     result = audited(Examiner(), incidents=many)
     assert result.notes == [f"only the newest {INCIDENTS_MAX} incidents were counted"]
     assert result.series[0].chosen.paged_count == INCIDENTS_MAX
+
+
+def over_noon(*days_ago: int) -> list[Incident]:
+    """Of each of these days, an hour at noon of the first series."""
+    found = []
+    for days in days_ago:
+        first_ns = END_NS - days * DAY_NS + DAY_NS // 2
+        made = incident(1)
+        (member,) = made.members
+        last_ns = first_ns + 12 * BIN_NS - 1
+        members = (replace(member, first_ns=first_ns, last_ns=last_ns),)
+        found.append(
+            replace(made, opened_ns=first_ns, resolved_ns=last_ns + BIN_NS, members=members)
+        )
+    return found
+
+
+@pytest.mark.parametrize(("days_ago", "left_out"), [((2,), 12), ((2, 6), 24), ((2, 6, 9), 0)])
+def test_incidents_are_not_shown_until_they_are_a_habit(
+    days_ago: tuple[int, ...], left_out: int
+) -> None:
+    """A job that pages each week must not be hidden from who asks why it does."""
+    examiner = Examiner()
+    (one,) = audited(examiner, incidents=over_noon(*days_ago)).series
+    assert one.left_out_count == left_out
+    assert np.count_nonzero(np.isnan(examiner.asked[0]["value"])) == left_out
+    accepted = [replace(it, accepted_ns=1) for it in over_noon(*days_ago)]
+    (one,) = audited(examiner, incidents=accepted).series
+    assert one.left_out_count == 0
 
 
 def test_nothing_paged_is_nothing_to_audit() -> None:

@@ -12,11 +12,14 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from sentinel.app.audit import expected_then
+from sentinel.app.audit_ours import FitBasis, Ours
 from sentinel.audit.examine import examine
 from sentinel.audit.shifts import Shift, quarters_of, shifts_of
-from sentinel.core.baseline import BIN_NS, Model
-from sentinel.core.model import Kind, WindowBlock
+from sentinel.audit.words import Miss, Moved, sentences
+from sentinel.core.baseline import BIN_NS, Model, ModelRule
+from sentinel.core.model import Kind, SeriesKey, WindowBlock
+from sentinel.pipeline.models import ModelSettings
+from sentinel.storage.memory import MemoryStore
 
 pytestmark = pytest.mark.timeout(120)  # loading statsmodels alone takes seconds on a busy machine
 
@@ -43,9 +46,16 @@ def found_in(
         weight=np.ones(seen.shape, np.float32),
         heard=np.ones(seen.shape, np.bool_),
     )
-    found = examine(
-        seen[:, 0], expected=expected_then(block, model), per_day=PER_DAY, start_ns=MONDAY_NS
+    ours = Ours(
+        MemoryStore(),
+        {1: SeriesKey("ledger", "edge", "GET /", "traffic")},
+        (),
+        asked=block.series,
+        end_ns=block.end_ns,
+        basis=FitBasis(models=ModelSettings(rules=(ModelRule(model=model),))),
     )
+    expected = ours.expected(block, limit_s=60.0).value
+    found = examine(seen[:, 0], expected=expected, per_day=PER_DAY, start_ns=MONDAY_NS)
     assert json.loads(json.dumps(found, allow_nan=False)) == found
     return found
 
@@ -147,3 +157,18 @@ def test_quarters_end_with_the_series() -> None:
     value = np.arange(10.0)
     value[8:] = np.nan
     np.testing.assert_array_equal(quarters_of(value, per_day=8), [0.5, 2.5, 4.5, 6.5, np.nan])
+
+
+def test_times_are_told_by_the_clock_of_the_zone() -> None:
+    moved = Moved(at_ns=MONDAY_NS + DAY_NS // 2, ratio=0.4, followed_days=None)
+    miss = Miss(weekday=0, begin_hour=9, end_hour=11, ratio=0.5)
+    found = {
+        "strength": {"day": 1.0, "week": 1.0},
+        "left_over": {"ours": None, "mstl": None},
+        "bias_ratio": None,
+    }
+    told = sentences(found, misses=[miss], moved=[moved], zone="Asia/Kolkata")
+    assert "on Mondays 09:00-11:00 Asia/Kolkata;" in told[0]
+    assert "on 21 September 12:00 Asia/Kolkata that" in told[1]
+    assert moved.document("Asia/Kolkata")["at"] == "2026-09-21T12:00+05:30"
+    assert moved.document("UTC")["at"] == "2026-09-21T12:00+00:00"
