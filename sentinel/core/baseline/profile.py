@@ -2,7 +2,8 @@
 
 For a bin t of the history's grid (5 minutes by default) the profile is the median of the smoothed
 history at t - {1, 2, 3, 4, 7, 14, 21, 28} days, of those that exist. Half of the lags are the last
-days, half are the last weeks, so neither one odd day nor one odd week moves it. The smoothing is a
+days, half are the last weeks, so neither one odd day nor one odd week moves it; last days that are known
+to mislead about this weekday are left out, see `weekdays`. The smoothing is a
 running median of three bins, left out for bins wider than 5 minutes. It looks one bin ahead, which is
 causal because no lag is shorter than a day. Windows of incidents may be left out, see `quarantine`.
 """
@@ -15,6 +16,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from sentinel.core.baseline.weekdays import misleading
 from sentinel.core.model import ExpectationBlock, WindowBlock
 from sentinel.core.stats.ordering import median_of_rows
 from sentinel.core.stats.packing import pack_arrays, unpack_arrays
@@ -233,7 +235,7 @@ def fit_profile(
         version: number given to the profile.
         horizon_ns: how far ahead it reaches.
         left_out: bool[T, S], windows of the history that are not to be learnt; None for none. Where the same time was
-            left out on `HABIT_LAGS` of the lags, it is a habit and learnt all the same.
+            left out on half of the lags that are asked, from 2 to `HABIT_LAGS` of them, it is a habit and learnt all the same.
     """
     step_ns = history.step_ns
     start_ns = at_ns - at_ns % step_ns
@@ -248,11 +250,25 @@ def fit_profile(
         tile = slice(first, first + width)
         past = smoothed(history.value[oldest:known, tile], step_ns=step_ns)
         rows = _lags(past, np.float32(np.nan), offset=offset, bin_count=bin_count, step_ns=step_ns)
+        if DAY_NS % step_ns == 0:
+            wrong = misleading(
+                past,
+                offset=offset,
+                bin_count=bin_count,
+                per_day=DAY_NS // step_ns,
+                lag_days=LAG_DAYS,
+            )
+            rows[wrong] = np.nan
         if left_out is not None and (marked := left_out[oldest:known, tile]).any():
             out = _lags(
                 _spread(marked), np.False_, offset=offset, bin_count=bin_count, step_ns=step_ns
             )
-            out &= out.sum(axis=0) < HABIT_LAGS
+            # Of lags that are asked: a habit of Saturdays shows on no more than four of them.
+            asked = np.isfinite(rows)
+            out &= asked
+            out &= out.sum(axis=0) < np.minimum(
+                HABIT_LAGS, np.maximum(2, (asked.sum(axis=0) + 1) // 2)
+            )
             rows[out] = np.nan
         grid[:, tile] = median_of_rows(rows)[0]
     return Profile(
