@@ -23,7 +23,7 @@ from sentinel.cli.preview_stops import stops_table
 from sentinel.cli.preview_store import replay_of_store
 from sentinel.cli.preview_table import closing, direction_of, summary, table
 from sentinel.core.baseline import Model, fit_fourier_or_profile, fit_profile
-from sentinel.core.model import Kind
+from sentinel.core.model import Kind, Reason
 from sentinel.core.scoring import ScoringSettings, Sensitivity
 from sentinel.errors import ConfigError, InputTooLargeError, StoreError
 from sentinel.pipeline.replay import (
@@ -129,7 +129,9 @@ def run(args: argparse.Namespace) -> int:
         calendar=calendar,
     )
     for name, scored_count in replayed.scored_count.items():
-        if not scored_count:
+        spot = replayed.blind_spots.get(name)
+        yields = spot is not None and spot.why_not is Reason.YIELDED
+        if not scored_count and not yields:
             _say(f"{name}: not judged: {_why_not_judged(past.series[name])}")
     if past.series or args.output != "table":
         days = {name: _hours_of(one) / 24 for name, one in past.series.items()}

@@ -26,7 +26,7 @@ _WHY_NOT = {
 
 def blind_table(spots: Mapping[str, BlindSpot], *, columns: int | None) -> list[str]:
     """A line for each series that was judged, the blindest first; which were not is said elsewhere."""
-    judged = [name for name, spot in spots.items() if spot.judged_count]
+    judged = [name for name, spot in spots.items() if spot.why_not is None]
     if not judged:
         return []
     lines = ["", "what would not have been seen, by the newest band of each hour of the week:"]
@@ -42,10 +42,13 @@ def blind_table(spots: Mapping[str, BlindSpot], *, columns: int | None) -> list[
 
 
 def unjudged_said(spots: Mapping[str, BlindSpot]) -> list[str]:
-    """A sentence for each reason why series were never judged, with the first few of them."""
+    """A sentence for each reason why series were never judged, with the first few of them.
+
+    A place that is judged by its slow calls is judged: its quantile is not among them.
+    """
     by_reason: dict[Reason, list[str]] = {}
     for name, spot in sorted(spots.items()):
-        if spot.why_not is not None:
+        if spot.why_not not in (None, Reason.YIELDED):
             by_reason.setdefault(spot.why_not, []).append(name)
     said = []
     for reason, names in sorted(by_reason.items()):
@@ -64,6 +67,8 @@ def blind_words(spot: BlindSpot) -> str:
     ...     worst_rise_hour=3, worst_fall_ratio=0.1, worst_fall_hour=147, rise=180.0, fall=50.0))
     'cannot see a rise below x1.8 (x2.6 on Mon at 03 h UTC) nor a fall above x0.5 (x0.1 on Sun at 03 h UTC)'
     """
+    if spot.why_not is Reason.YIELDED:
+        return "is read by people alone: its place is judged by its slow calls"
     if spot.judged_count == 0:
         why = "" if spot.why_not is None else f"; mostly because {_WHY_NOT[spot.why_not]}"
         return f"cannot see anything: no window was judged{why}"

@@ -56,6 +56,7 @@ from sentinel.core.scoring import (
     with_series,
     without_horizons,
     yield_latency,
+    yielded_horizons,
 )
 from sentinel.core.scoring import set_back as put_detector_back
 
@@ -298,14 +299,16 @@ def decide(
             hasten_back(detector, returned, scored.residual[taken - 1])
         verdicts.append(_with_grounds(scored.verdicts, pressed, stopped).windows(0, taken))
         at += taken
+    joined = _joined(verdicts)
     return Decision(
         state=DecisionState(
             detector=detector, parked=parked, tracker=tracker, frozen=block.series[frozen]
         ),
-        verdicts=_joined(verdicts),
+        verdicts=joined,
         transitions=tuple(transitions),
         pages=tuple(pages),
-        horizons=detector.horizon_verdict,  # never changed in place
+        # Never changed in place.
+        horizons=yielded_horizons(detector.horizon_verdict, joined, detector.pairs),
     )
 
 

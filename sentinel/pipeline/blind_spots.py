@@ -27,7 +27,8 @@ class BlindSpot:
     Attributes:
         series_id: of the series.
         judged_count: windows that had a score.
-        why_not: the reason that most of its windows had, where none was judged; else None.
+        why_not: the reason that most of its windows had, where none was judged; else None. `YIELDED` where that comes
+            more often than a score: its place is judged, by another series.
         rise_ratio, fall_ratio: edges of the band in units of what is expected, the median over the hours of the week: a
             rise up to the one, a fall down to the other is not seen. NaN where nothing much is expected; infinite, or
             minus infinity, where no value on that side is strange.
@@ -93,7 +94,7 @@ class BlindSpots:
         return BlindSpot(
             series_id=int(self._series[at]),
             judged_count=judged_count,
-            why_not=None if judged_count else Reason(int(np.argmax(counts))),
+            why_not=_why_not(counts),
             rise_ratio=_median(rise),
             fall_ratio=_median(fall),
             worst_rise_ratio=float(rise[loosest]) if len(hours) else float("nan"),
@@ -114,6 +115,12 @@ class BlindSpots:
             bands[:, :, old], counts[:, old] = self._bands, self._counts
             self._series, self._bands, self._counts = merged, bands, counts
         return np.searchsorted(self._series, series)
+
+
+def _why_not(counts: NDArray[np.int64]) -> Reason | None:
+    if counts[Reason.YIELDED] > counts[Reason.SCORED]:
+        return Reason.YIELDED
+    return None if counts[Reason.SCORED] else Reason(int(np.argmax(counts)))
 
 
 def _median(values: NDArray[np.float64]) -> float:

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sentinel.core.model import HistogramBlock, Kind, SeriesKey, WindowBlock
+from sentinel.core.model import HistogramBlock, Kind, Reason, SeriesKey, WindowBlock
 from sentinel.core.stats.log_linear import bucket_of, counted
 from sentinel.ports import Tick
 from tests.support.alertmanager_server import collector
@@ -79,7 +79,9 @@ async def test_a_tenth_of_slow_calls_pages_within_half_a_minute(tmp_path: Path) 
             assert SLOW in latest.keys
             at = latest.keys.index(SLOW)
             assert np.isfinite(latest.verdicts.score[0, at])
-            assert np.isinf(latest.verdicts.upper[0, latest.keys.index(latency)])
+            column = latest.keys.index(latency)
+            assert latest.verdicts.reason[0, column] == Reason.YIELDED
+            assert np.isnan(latest.verdicts.score[0, column])
             assert hook.distinct() == []
             await side.windows(1, *SOME_SLOW)
             await crash(side.app)

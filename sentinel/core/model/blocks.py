@@ -32,6 +32,8 @@ class Reason(IntEnum):
     """There is an expectation, but not yet a spread to judge by."""
     LATE = 6
     """Data of the source came after its window was closed: neither zero nor blind."""
+    YIELDED = 7
+    """A quantile of latency whose place is judged by its share of slow calls."""
 
 
 LATE_WEIGHT = -1.0

@@ -27,7 +27,13 @@ from sentinel.core.scoring.state import (
     state_from_bytes,
     with_series,
 )
-from sentinel.core.scoring.yielding import Pairs, pairs_of, without_horizons, yield_latency
+from sentinel.core.scoring.yielding import (
+    Pairs,
+    pairs_of,
+    without_horizons,
+    yield_latency,
+    yielded_horizons,
+)
 
 __all__ = [
     "KIND_RULES",
@@ -63,4 +69,5 @@ __all__ = [
     "with_series",
     "without_horizons",
     "yield_latency",
+    "yielded_horizons",
 ]

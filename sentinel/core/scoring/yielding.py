@@ -1,7 +1,7 @@
 """A latency is judged by its share of slow calls as soon as that is judged, and by its quantile only until then.
 
-Both are series of their own; where the share has a band in a window, the quantile of the same place has none, and is there for
-people to read. A static limit on it holds all the same.
+Both are series of their own; where the share has a band in a window, the quantile of the same place has none and no score, is unknown
+for that reason, and is there for people to read. A static limit on it holds all the same.
 """
 
 from __future__ import annotations
@@ -58,16 +58,21 @@ def pairs_of(
     return Pairs(series=series, latency=columns[:, 0], slow=columns[:, 1])
 
 
+_YIELDING = (Reason.SCORED, Reason.NO_SCALE, Reason.NO_HISTORY, Reason.TOO_FEW)
+"""There is a value; of the others their own reason says more."""
+
+
 def yield_latency(verdicts: VerdictBlock, pairs: Pairs | None) -> None:
-    """Take the band away from latencies whose share of slow calls is judged; the verdicts are changed in place."""
+    """Take band and score away from latencies whose share of slow calls is judged; the verdicts are changed in place."""
     row, at = _judged(verdicts, pairs)
     if not row.size:
         return
-    told = verdicts.reason[row, at] == int(Reason.SCORED)
-    row, at = row[told], at[told]
-    verdicts.lower[row, at] = -np.inf
-    verdicts.upper[row, at] = np.inf
-    verdicts.score[row, at] = 0.0
+    yields = np.isin(verdicts.reason[row, at], _YIELDING)
+    row, at = row[yields], at[yields]
+    verdicts.reason[row, at] = Reason.YIELDED
+    for bound in (verdicts.lower, verdicts.upper, verdicts.score):
+        bound[row, at] = np.nan
+    verdicts.direction[row, at] = 0
     for column in (verdicts.views, verdicts.gate):
         if column is not None:
             column[row, at] = 0
@@ -93,6 +98,22 @@ def without_horizons(
             column[row, at] = 0
             changed[name] = column
     return replace(pressed, **changed)
+
+
+def yielded_horizons(
+    horizons: NDArray[np.float32], verdicts: VerdictBlock, pairs: Pairs | None
+) -> NDArray[np.float32]:
+    """The last verdicts of longer horizons, float32[3, 6, S], without a score where the last window's latency yields.
+
+    Whoever reads them takes the strangest of a series: it would be that of a quantile that nobody is told of.
+    """
+    row, at = _judged(verdicts, pairs)
+    at = at[row == len(verdicts.score) - 1]
+    if not at.size:
+        return horizons
+    found = horizons.copy()
+    found[:, 3:, at] = np.nan
+    return found
 
 
 def _judged(

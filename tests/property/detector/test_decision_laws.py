@@ -301,9 +301,12 @@ def test_latency_yields_to_its_share_of_slow_calls_in_any_split(
     latency = np.flatnonzero(block.kind == Kind.LATENCY)
     judged = verdicts.reason[:, slow] == Reason.SCORED
     assert judged.any()
-    told = judged & (verdicts.reason[:, latency] == Reason.SCORED)
-    assert np.all(verdicts.score[:, latency][told] == 0)
-    assert np.all(np.isinf(verdicts.upper[:, latency][told]))
+    of_latency = verdicts.reason[:, latency]
+    assert np.any(of_latency == Reason.YIELDED)
+    assert not np.any(of_latency[judged] == Reason.SCORED)
+    yielded = of_latency == Reason.YIELDED
+    for column in (verdicts.score, verdicts.lower, verdicts.upper):
+        assert np.all(np.isnan(column[:, latency][yielded]))
 
 
 def test_missing_windows_may_be_left_out() -> None:

@@ -181,6 +181,26 @@ def test_a_series_that_could_not_be_judged_is_not_called_quiet(
     ]
 
 
+def test_a_quantile_whose_place_is_judged_by_its_slow_calls_is_not_called_unjudged(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rng = np.random.default_rng(5)
+    rows = ["timestamp,service,stage,route,signal,value,weight"]
+    for at in range(6 * 86_400 // STEP_S):
+        place = f"{START_S + at * STEP_S},pay,edge,POST /x"
+        rows.append(f"{place},latency,{0.05 + 0.002 * rng.standard_normal():.6f},400")
+        rows.append(f"{place},slow_calls,{rng.binomial(400, 0.01) / 400},400")
+    (tmp_path / "long.csv").write_text("\n".join(rows) + "\n")
+    code, out, err = preview(capsys, str(tmp_path), "--blind-spots", "-o", "ndjson")
+    assert (code, err) == (0, "")
+    spots = {one["series"]: one for one in map(json.loads, out.splitlines())}
+    told = {
+        name.split()[-1]: (one["windows_judged"], one["why_not"]) for name, one in spots.items()
+    }
+    assert told["latency"] == (0, "yielded")
+    assert told["slow_calls"][0] > 0
+
+
 def test_folders_inside_a_folder_are_left_out_with_a_word(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -135,6 +135,7 @@ def test_the_table_begins_with_the_blindest_and_is_bounded() -> None:
     assert blind_table({}, columns=None) == []
     silent = {f"calls-{at}": spot(math.nan, why_not=Reason.TOO_FEW) for at in range(5)}
     silent["rent"] = spot(math.nan, why_not=Reason.BLIND)
+    silent["quantile"] = spot(math.nan, why_not=Reason.YIELDED)
     assert blind_table(silent, columns=None) == []
     assert unjudged_said({**silent, "seen": spot(1.5)}) == [
         "1 series never judged, mostly because the source was not heard: rent",
@@ -150,4 +151,20 @@ def test_every_reason_has_words(why: Reason) -> None:
     spots = BlindSpots()
     spots.note(whole)
     assert {spot.why_not for spot in spots.spots()} == {why}
-    assert "; mostly because " in blind_words(spots.spots()[0])
+    words = blind_words(spots.spots()[0])
+    assert ("; mostly because " in words) is (why is not Reason.YIELDED)
+    assert words
+
+
+def test_a_quantile_that_yields_is_neither_blind_nor_unjudged() -> None:
+    """Its first hours were judged; the band of then says nothing of what is seen now."""
+    whole = day_of_verdicts()
+    whole.reason[9:] = Reason.YIELDED
+    spots = BlindSpots()
+    spots.note(whole)
+    spot = spots.spots()[0]
+    assert (spot.judged_count, spot.why_not) == (9, Reason.YIELDED)
+    assert blind_table({"quantile": spot}, columns=None) == []
+    assert unjudged_said({"quantile": spot}) == []
+    assert blind_words(spot) == "is read by people alone: its place is judged by its slow calls"
+    assert blind_document("quantile", spot)["why_not"] == "yielded"
