@@ -10,6 +10,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -21,7 +22,7 @@ from benchmarks.detection.peers import PEERS, Peer
 from benchmarks.detection.protocol import OWN_SCALE, Swept, best_within
 from benchmarks.detection.score import Tally, figures
 from benchmarks.detection.simulated import SIMULATED, simulate
-from benchmarks.detection.sources import SeriesFile, datasets_of, series_of
+from benchmarks.detection.sources import GAUGE, KINDS, SeriesFile, datasets_of, series_of
 from benchmarks.detection.table import BUDGETS, Row, halves, heading, line, worst
 from benchmarks.machine import describe
 
@@ -59,6 +60,17 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         action="append",
         choices=[_OURS, *(peer.name for peer in PEERS)],
         help="only this one",
+    )
+    parser.add_argument(
+        "--sensitivity",
+        action="append",
+        choices=SENSITIVITIES,
+        help="of ours, only this one",
+    )
+    parser.add_argument(
+        "--kind",
+        choices=sorted(KINDS),
+        help="replay what the folder calls a gauge as this kind, with all that is asked of it",
     )
     parser.add_argument(
         "--jobs", type=int, default=os.cpu_count() or 1, help="processes (default: %(default)s)"
@@ -119,7 +131,10 @@ def _sets(args: argparse.Namespace, folder: Path) -> Iterator[tuple[str, list[Se
     for name in wanted:
         if name == SIMULATED:
             simulate(folder, months=args.months, seed=args.seed)
-        yield name, series_of(folder if name == SIMULATED else args.data, name)
+        files = series_of(folder if name == SIMULATED else args.data, name)
+        if args.kind is not None:
+            files = [replace(one, kind=args.kind) if one.kind == GAUGE else one for one in files]
+        yield name, files
 
 
 def _measure(dataset: str, files: list[SeriesFile], args: argparse.Namespace) -> int:
@@ -128,7 +143,7 @@ def _measure(dataset: str, files: list[SeriesFile], args: argparse.Namespace) ->
     print(f"\n{dataset}: {len(files)} series")
     print(heading(), flush=True)
     ours: dict[str, tuple[dict[str, Tally], float]] = {}
-    sensitivities = SENSITIVITIES if _OURS in wanted else ()
+    sensitivities = (args.sensitivity or SENSITIVITIES) if _OURS in wanted else ()
     for sensitivity, seen in zip(sensitivities, _ours(sensitivities, files, args), strict=True):
         if isinstance(seen, PreviewError):
             print(f"{_OURS} {sensitivity}: {seen}", flush=True)

@@ -21,7 +21,8 @@ Ints = npt.NDArray[np.int64]
 
 _HISTORY_RATIO = {"nab": 0.15}
 """Share of a series' time that is history; half of it where nothing else is said."""
-_KINDS = frozenset({"traffic", "errors", "latency"})
+KINDS = frozenset({"traffic", "errors", "latency"})
+GAUGE = "gauge"
 _DAY_S = 86_400
 
 
@@ -40,7 +41,7 @@ class SeriesFile:
     name: str
     path: Path
     scored_from_s: int | None = None
-    kind: str = "gauge"
+    kind: str = GAUGE
 
     def read(self) -> LabelledSeries:
         """The series, in time order."""
@@ -140,7 +141,7 @@ def series_of(folder: Path, dataset: str) -> list[SeriesFile]:
             name=row["series"],
             path=_file_of(folder / dataset, row["series"]),
             scored_from_s=scored_from_s.get(row["series"]),
-            kind=row["kind"] if row.get("kind") in _KINDS else "gauge",
+            kind=row["kind"] if row.get("kind") in KINDS else GAUGE,
         )
         for row in _index(folder)
         if row["dataset"] == dataset

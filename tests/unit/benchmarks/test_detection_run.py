@@ -155,3 +155,22 @@ def test_the_simulator_makes_a_folder_like_any_other(tmp_path: Path) -> None:
     assert set(tallies) == {file.name for file in some}
     assert all(one.week_count > 1 for one in tallies.values())
     assert cost_s > 0
+
+
+def test_a_folder_can_be_replayed_as_another_kind(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of latencies a fall is nothing to page for."""
+    data = a_folder(tmp_path / "data")
+    rows_path = tmp_path / "rows"
+    options = ["--data", str(data), "--dataset", "made", "--jobs", "1", "--json", str(rows_path)]
+    options += ["--peer", "sentinel", "--sensitivity", "normal"]
+    for kind in ([], ["--kind", "traffic"], ["--kind", "latency"]):
+        assert main([*options, *kind]) == 0
+    rows = [json.loads(line) for line in rows_path.read_text().splitlines()]
+    assert [(row["detector"], row["recall_ratio"]) for row in rows] == [
+        ("sentinel normal", 1.0),
+        ("sentinel normal", 1.0),
+        ("sentinel normal", 0.0),
+    ]
+    assert "sentinel quiet" not in capsys.readouterr().out
