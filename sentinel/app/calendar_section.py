@@ -8,7 +8,12 @@ from datetime import date
 from enum import StrEnum
 from typing import Any
 
-from sentinel.core.baseline.calendar import BUILT_IN_CLASSES, CLOSING
+from sentinel.core.baseline.calendar import (
+    BUILT_IN_CLASSES,
+    BUSINESS_DAY_MAX,
+    CLOSING,
+    business_day_class,
+)
 from sentinel.runtime.settings import Zone, setting
 
 _DATES_MAX = 1000
@@ -71,6 +76,11 @@ class CalendarConfig:
     paydays: tuple[PaydayConfig, ...] = setting(
         (), help="Days of the month on which salaries are paid."
     )
+    business_days: tuple[int, ...] = setting(
+        (),
+        help="Business days of the month that are not like others, besides the first two and the last three:"
+        " `[5, -4]` for the fifth and the last but three.",
+    )
     closing_dates: tuple[str, ...] = setting(
         (),
         help='Days on which your business rests besides: `"2026-12-31"`, or `"12-31"` for every year.',
@@ -94,6 +104,21 @@ class CalendarConfig:
         if self.subdivision and not _SUBDIVISION.fullmatch(self.subdivision):
             msg = "subdivision must be a code such as BY"
             raise ValueError(msg)
+        usual = {
+            number for number in range(-3, 3) if business_day_class(number) in BUILT_IN_CLASSES
+        }
+        for number in self.business_days:
+            if number in usual:
+                msg = (
+                    f"business_days: {number} is looked at anyway, as {business_day_class(number)}"
+                )
+                raise ValueError(msg)
+            if number == 0 or abs(number) > BUSINESS_DAY_MAX:
+                msg = f"business_days: {number} must be 3 to {BUSINESS_DAY_MAX}, or -4 to -{BUSINESS_DAY_MAX}"
+                raise ValueError(msg)
+        if len(set(self.business_days)) < len(self.business_days):
+            msg = "business_days names one twice"
+            raise ValueError(msg)
         if len(self.own_days) > _NAMES_MAX:
             msg = f"own_days has {len(self.own_days)} names, which is more than {_NAMES_MAX}"
             raise ValueError(msg)
@@ -101,7 +126,7 @@ class CalendarConfig:
             if not _NAME.fullmatch(name):
                 msg = f"own_days: {name!r} must be small letters, digits and hyphens, at most 40"
                 raise ValueError(msg)
-            if name in BUILT_IN_CLASSES:
+            if name in BUILT_IN_CLASSES or name in self._counted():
                 msg = f"own_days: {name} is the name of a kind of day that there is already"
                 raise ValueError(msg)
         for where, dates in {"closing_dates": self.closing_dates, **self._own()}.items():
@@ -110,7 +135,7 @@ class CalendarConfig:
                 raise ValueError(msg)
             for text in dates:
                 check_date(text, where)
-        unknown = set(self.ignore) - {*BUILT_IN_CLASSES, *self.own_days}
+        unknown = set(self.ignore) - {*BUILT_IN_CLASSES, *self._counted(), *self.own_days}
         if unknown:
             msg = f"ignore: there is no kind of day named {', '.join(sorted(unknown))}"
             raise ValueError(msg)
@@ -119,6 +144,9 @@ class CalendarConfig:
     def looks_at_days(self) -> bool:
         """Whether any day is looked at as special; without a word here none is, and only the wall clock is followed."""
         return self != CalendarConfig()
+
+    def _counted(self) -> tuple[str, ...]:
+        return tuple(business_day_class(number) for number in self.business_days)
 
     def _own(self) -> dict[str, tuple[str, ...]]:
         return {f"own_days.{name}": dates for name, dates in self.own_days.items()}
@@ -131,6 +159,7 @@ class CalendarConfig:
             "country": self.country,
             "subdivision": self.subdivision,
             "paydays": [[payday.day, payday.roll.sign] for payday in self.paydays],
+            "business_days": sorted(self.business_days),
             "own_days": {
                 **({CLOSING: list(self.closing_dates)} if self.closing_dates else {}),
                 **{name: list(dates) for name, dates in self.own_days.items()},

@@ -68,6 +68,7 @@ def make_calendar(
         own=own,
         closed=closed,
         paydays=[Payday(day=day, roll=roll) for day, roll in plain["paydays"]],
+        business_days=plain.get("business_days", []),
     )
     # Without the holidays' names, whose language may be that of the process.
     told = json.dumps([plain, sorted(holidays)], sort_keys=True)

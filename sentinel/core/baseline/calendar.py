@@ -27,6 +27,8 @@ HOLIDAY = "holiday"
 WEEKEND_HOLIDAY = "weekend-holiday"
 """A holiday on a Saturday or Sunday, which most weeks look like anyway."""
 CLOSING = "closing"
+BUSINESS_DAY_MAX = 15
+"""The business days of a month that can be named besides are up to this one from its start or end."""
 BUILT_IN_CLASSES = (*MONTH_END, *MONTH_START, PAYDAY, HOLIDAY, WEEKEND_HOLIDAY, CLOSING)
 
 
@@ -153,6 +155,16 @@ class Calendar:
         return days[self.membership(days).any(axis=1)]
 
 
+def business_day_class(number: int) -> str:
+    """Name of the kind of day that is the `number`th business day of its month, counted from its end where negative.
+
+    >>> business_day_class(5), business_day_class(-4), business_day_class(-1)
+    ('month-start-5', 'month-end-4', 'month-end')
+    """
+    edge = "month-start" if number > 0 else "month-end"
+    return edge if abs(number) == 1 else f"{edge}-{abs(number)}"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Payday:
     """A day of the month on which salaries are paid; beyond the month's end, its last day.
@@ -174,6 +186,7 @@ def day_facts(
     own: dict[int, tuple[str, ...]],
     closed: frozenset[int] = frozenset(),
     paydays: Sequence[Payday] = (),
+    business_days: Sequence[int] = (),
 ) -> tuple[DayFacts, ...]:
     """Facts of local days from `first_day` on.
 
@@ -184,6 +197,8 @@ def day_facts(
         own: kinds of day that the configuration names, by local day.
         closed: local days on which business rests besides.
         paydays: when salaries are paid.
+        business_days: business days of the month that are no ordinary ones besides: 5 for the fifth, -4 for the
+            last but three.
     """
     resting = np.array(sorted({*holidays, *closed}), np.int64).astype("datetime64[D]")
     busy = np.busdaycalendar(holidays=resting)
@@ -217,7 +232,13 @@ def day_facts(
             is_month_end=bool(dates[at] + 1 == after[at]),
             is_payday=bool(is_payday[at]),
             holiday=holidays.get(int(day), ""),
-            own=own.get(int(day), ()),
+            own=own.get(int(day), ())
+            + tuple(
+                business_day_class(number)
+                for number in business_days
+                if is_business[at]
+                and (from_start[at] == number - 1 if number > 0 else to_end[at] == -number - 1)
+            ),
         )
         for at, day in enumerate(days.tolist())
     )

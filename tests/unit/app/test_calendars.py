@@ -68,6 +68,16 @@ def test_a_full_section_says_of_each_day_what_it_is() -> None:
     assert made(config).digest == calendar.digest
 
 
+def test_business_days_by_number_are_kinds_of_day_of_their_own() -> None:
+    config = CalendarConfig(country="DE", business_days=(5, -4))
+    calendar = made(config)
+    assert classes(calendar, date(2026, 6, 5)) == ["month-start-5"]
+    assert classes(calendar, date(2026, 6, 25)) == ["month-end-4"]
+    assert calendar.digest != made(CalendarConfig(country="DE")).digest
+    ignored = made(CalendarConfig(country="DE", business_days=(5,), ignore=("month-start-5",)))
+    assert classes(ignored, date(2026, 6, 5)) == []
+
+
 def test_a_calendar_reaches_back_as_far_as_the_store_keeps_and_a_month_ahead() -> None:
     calendar = made(CalendarConfig(country="US"))
     today = NOW_NS // (86_400 * 10**9)
@@ -87,6 +97,12 @@ def test_a_calendar_reaches_back_as_far_as_the_store_keeps_and_a_month_ahead() -
         ({"own_days": {"Stock Taking": ()}}, "small letters"),
         ({"own_days": {"payday": ()}}, "there is already"),
         ({"ignore": ("easter",)}, "no kind of day named easter"),
+        ({"business_days": (2,)}, "2 is looked at anyway, as month-start-2"),
+        ({"business_days": (-3,)}, "-3 is looked at anyway, as month-end-3"),
+        ({"business_days": (0,)}, "0 must be 3 to 15, or -4 to -15"),
+        ({"business_days": (16,)}, "16 must be"),
+        ({"business_days": (5, 5)}, "twice"),
+        ({"business_days": (5,), "own_days": {"month-start-5": ()}}, "there is already"),
         ({"closing_dates": ("12-31",) * 1001}, "more than 1000"),
     ],
 )

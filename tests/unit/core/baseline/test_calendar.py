@@ -39,6 +39,23 @@ def facts(*paydays: Payday) -> dict[date, DayFacts]:
     }
 
 
+def test_business_days_are_counted_from_both_ends_of_a_month() -> None:
+    found = day_facts(
+        FIRST, 365, holidays={LABOUR_DAY: "Labour Day"}, own={}, business_days=(-4, 5)
+    )
+    by_class: dict[str, list[date]] = {}
+    for at, one in enumerate(found):
+        for name in one.own:
+            day = date.fromordinal(date(2026, 1, 1).toordinal() + at)
+            by_class.setdefault(name, []).append(day)
+    assert sorted(by_class) == ["month-end-4", "month-start-5"]
+    for days in by_class.values():
+        assert [day.month for day in days] == list(range(1, 13))
+    assert date(2026, 5, 8) in by_class["month-start-5"]  # the 1st is a holiday
+    assert date(2026, 6, 5) in by_class["month-start-5"]
+    assert date(2026, 1, 27) in by_class["month-end-4"]
+
+
 @pytest.mark.parametrize(
     ("day", "classes"),
     [
