@@ -40,6 +40,7 @@ from sentinel.core.scoring import (
     advance,
     copy_rows,
     demands_of,
+    follow_clock,
     gathered,
     hasten_back,
     learn,
@@ -106,10 +107,13 @@ class DecisionState:
         if rows.step_ns != self.detector.step_ns:
             msg = f"rows for windows of {rows.step_ns} ns cannot serve {self.detector.step_ns} ns"
             raise ValueError(msg)
+        rows = replace(rows)
+        follow_clock(rows, self.detector.clock, hour=self.detector.hour)
         copy_rows(rows, self.detector, only=~self.detector.ready())
         known = np.union1d(self.parked.series, rows.series)
         others = np.setdiff1d(known, self.detector.series, assume_unique=True)
         parked = new_state(others, step_ns=rows.step_ns, base_cut=rows.grid.base_cut(settings))
+        parked.clock = rows.clock
         copy_rows(rows, parked)
         mine = select_rows(self.parked, self.parked.ready(), base_cut=0.0)
         copy_rows(mine, parked)
@@ -222,6 +226,9 @@ def decide(
     expectation = _expectation(profile, block)
     base_cut = state.detector.grid.base_cut(settings.scoring)
     detector, parked = with_series(state.detector, state.parked, block.series, base_cut=base_cut)
+    if profile is not None:
+        for one in (detector, parked):
+            follow_clock(one, profile.clock, hour=detector.hour)
     detector.demands = demands_of(
         detector.demands, detector.series, keys, settings.scoring.series_rules
     )

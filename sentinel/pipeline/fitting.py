@@ -42,6 +42,7 @@ from sentinel.core.scoring import (
     borrowed_rows,
     copy_rows,
     demands_of,
+    follow_clock,
     gathered,
     learn,
     look_far,
@@ -363,6 +364,7 @@ def learned_from(
                 horizon_ns=DAY_NS + history.step_ns,
                 left_out=left_out,
             )
+            follow_clock(state, profile.clock, hour=state.hour)
         advance(state, rest, settings=settings)
         count = span(state, rest)
         piece = whole.windows(at - first, at - first + count)
@@ -494,6 +496,9 @@ def _known(profile: Profile) -> Profile:
 def _joined_rows(parts: Sequence[DetectorState], *, step_ns: int) -> DetectorState:
     series = np.concatenate([np.zeros(0, np.int64), *(part.series for part in parts)])
     joined = new_state(series, step_ns=step_ns, base_cut=0.0)
+    if parts:
+        # All follow the calendar's.
+        joined.clock = parts[0].clock
     for part in parts:
         copy_rows(part, joined)
     return joined

@@ -1,7 +1,8 @@
 """Goal: days of 23 and 25 hours bring no page that a day of 24 would not have brought.
 
-Method: weeks of traffic that follows the wall clock of a real zone through a change of its clocks, replayed through the code
-that decides live: no page at all. A zone whose clock is not moved is one of them. Seen by UTC each change does page.
+Method: weeks that follow the wall clock of a real zone through a change of its clocks, replayed through the code that decides
+live: no page at all. A zone whose clock is not moved is one of them. Seen by UTC each change does page. Of traffic the level
+follows the clock, of every other kind how unsteady the hour is: a batch in the night, with a steady hour on either side.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import pytest
 
 from sentinel.app.calendar_section import CalendarConfig
 from sentinel.app.calendars import make_calendar
-from sentinel.core.model import Kind
+from sentinel.core.model import Kind, SeriesKey
 from sentinel.core.scoring import ScoringSettings
 from sentinel.pipeline.replay import PlainSeries, Replayed, replay, replay_settings
 from sentinel.runtime.settings import Zone
@@ -41,24 +42,58 @@ def calls(time_of_day_s: np.ndarray, seed: int) -> np.ndarray:
     return np.asarray(rng.poisson(300 * shape * own * BIN_S) / BIN_S)
 
 
-def pages_after(replayed: Replayed, since_s: float) -> list[float]:
-    return [page.start_s for page in replayed.pages if page.start_s >= since_s]
+def pages_after(replayed: Replayed, since_s: float) -> list[tuple[str, float]]:
+    return [(page.series, page.start_s) for page in replayed.pages if page.start_s >= since_s]
 
 
-def replayed(time_s: np.ndarray, value: list[np.ndarray], zone: str) -> Replayed:
+LEVEL = {Kind.GAUGE: 100.0, Kind.LATENCY: 0.1, Kind.ERRORS: 0.1, Kind.SLOW: 0.02}
+SPREAD = {
+    # Of the level, while steady and while not; no single window lies far out, so that none pages by chance.
+    Kind.GAUGE: (0.03, 0.3),
+    Kind.LATENCY: (0.1, 0.9),
+    Kind.ERRORS: (0.1, 0.9),
+    Kind.SLOW: (0.1, 0.9),
+}
+
+
+def unsteady(kind: Kind, time_of_day_s: np.ndarray, seed: int) -> np.ndarray:
+    """One level all day, and from two to four at night it is many times as unsteady."""
+    hour = time_of_day_s / 3600
+    calm, wild = SPREAD[kind]
+    rng = np.random.default_rng(seed)
+    spread = np.where((hour >= 2) & (hour < 4), wild, calm)
+    return np.asarray(LEVEL[kind] * (1 + spread * rng.uniform(-1, 1, len(hour))))
+
+
+def replayed(time_s: np.ndarray, value: dict[SeriesKey, np.ndarray], zone: str) -> Replayed:
     plain = CalendarConfig(zone=Zone(zone)).to_plain(Zone("UTC"))
     series = [
-        PlainSeries(name=f"traffic {at}", time_ns=time_s * 10**9, value=one)
-        for at, one in enumerate(value)
+        PlainSeries(name=key.service, time_ns=time_s * 10**9, value=one, key=key)
+        for key, one in value.items()
     ]
     return replay(
         series,
-        kind=Kind.TRAFFIC,
+        kind=Kind.GAUGE,
         settings=replay_settings(ScoringSettings()),
         calendar=make_calendar(
             plain, now_ns=int(time_s[-1]) * 10**9, first_ns=int(time_s[0]) * 10**9
         ),
     )
+
+
+def key_of(kind: Kind, number: int) -> SeriesKey:
+    """Every series is a service of its own, so that none hides behind another's page."""
+    return SeriesKey(f"{kind.name} {number}", "", "", kind.name.lower())
+
+
+def through(zone: str, change: date, hours: float) -> tuple[np.ndarray, float]:
+    """Instants around a day of that many hours, in Unix seconds, and the day's first."""
+    midnight = datetime(change.year, change.month, change.day, tzinfo=ZoneInfo(zone))
+    after = midnight.timestamp() + hours * 3600
+    assert datetime.fromtimestamp(after, ZoneInfo(zone)).hour == 0
+    first_s = int(midnight.timestamp()) // DAY_S * DAY_S - DAYS_BEFORE * DAY_S
+    time_s = first_s + np.arange((DAYS_BEFORE + DAYS_AFTER) * DAY_S // BIN_S) * BIN_S
+    return time_s, midnight.timestamp()
 
 
 @pytest.mark.parametrize(
@@ -74,14 +109,35 @@ def replayed(time_s: np.ndarray, value: list[np.ndarray], zone: str) -> Replayed
     ],
 )
 def test_a_change_of_the_clock_brings_no_page(zone: str, change: date, hours: float) -> None:
-    midnight = datetime(change.year, change.month, change.day, tzinfo=ZoneInfo(zone))
-    after = midnight.timestamp() + hours * 3600
-    assert datetime.fromtimestamp(after, ZoneInfo(zone)).hour == 0
-    first_s = int(midnight.timestamp()) // DAY_S * DAY_S - DAYS_BEFORE * DAY_S
-    time_s = first_s + np.arange((DAYS_BEFORE + DAYS_AFTER) * DAY_S // BIN_S) * BIN_S
+    time_s, since_s = through(zone, change, hours)
     local_s = seconds_of_the_day(zone, time_s)
-    value = [calls(local_s, seed) for seed in range(SERIES_COUNT)]
-    since_s = midnight.timestamp()
+    value = {key_of(Kind.TRAFFIC, seed): calls(local_s, seed) for seed in range(SERIES_COUNT)}
     assert pages_after(replayed(time_s, value, zone), since_s) == []
     by_utc = pages_after(replayed(time_s, value, "UTC"), since_s)
     assert (len(by_utc) >= SERIES_COUNT) == (hours != 24)
+
+
+@pytest.mark.parametrize(
+    ("zone", "change", "hours"),
+    [
+        ("Europe/Berlin", date(2025, 3, 30), 23),
+        ("Europe/Berlin", date(2025, 10, 26), 25),
+        ("America/New_York", date(2025, 3, 9), 23),
+        # Moved in the middle of an hour of UTC.
+        ("America/St_Johns", date(2025, 11, 2), 25),
+        ("Asia/Kolkata", date(2025, 3, 30), 24),
+    ],
+)
+def test_an_unsteady_hour_moves_with_the_clock(zone: str, change: date, hours: float) -> None:
+    time_s, since_s = through(zone, change, hours)
+    local_s = seconds_of_the_day(zone, time_s)
+    value = {
+        key_of(kind, seed): unsteady(kind, local_s, seed)
+        for kind in SPREAD
+        for seed in range(SERIES_COUNT)
+    }
+    assert pages_after(replayed(time_s, value, zone), since_s) == []
+    by_utc = pages_after(replayed(time_s, value, "UTC"), since_s)
+    for kind in SPREAD:
+        paged = [name for name, _ in by_utc if name.startswith(f"{kind.name} ")]
+        assert (len(paged) >= 2) == (hours != 24), kind

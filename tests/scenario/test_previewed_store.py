@@ -13,16 +13,19 @@ import subprocess
 import sys
 from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from sentinel.core.decide import DecisionSettings
+from sentinel.app.calendar_section import CalendarConfig
+from sentinel.core.decide import DecisionSettings, DecisionState
 from sentinel.core.model import PageReason
 from sentinel.core.scoring import ScoringSettings, Sensitivity
 from sentinel.pipeline.preview import preview_store
+from sentinel.runtime.settings import Zone
 from sentinel.storage.sqlite.reader import StoreReader
 from sentinel.web.health import iso_time
 from tests.support.clock import ManualClock
@@ -151,6 +154,31 @@ def preview_command(*args: str | Path) -> list[dict[str, Any]]:
     assert done.returncode == 0, done.stderr
     assert "equal to what live decided" in done.stderr
     return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+async def test_a_preview_is_what_was_decided_live_while_the_clock_was_put_back_to_winter(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    change = datetime(2026, 10, 25, 1, tzinfo=UTC)
+    clock = ManualClock(int((change - timedelta(minutes=3)).timestamp()) * 10**9)
+    config = in_shadow(tmp_path)
+    config = replace(config, calendar=CalendarConfig(zone=Zone("Europe/Berlin")))
+    heard = listening(monkeypatch)
+    async with sidecar(config, clock=clock) as side:
+        await told(side, 4, EDGE, POSTER)
+        await with_history(side, USUAL, days=15)
+        await told(side, 25, EDGE, POSTER)
+    async with sidecar(config, clock=clock) as side:
+        side.next_ns = -(-clock.now_ns() // 10**10) * 10**10
+        await told(side, 12, EDGE, POSTER)
+    assert heard.windows[0][0] < change.timestamp() * 10**9 < heard.windows[-1][0]
+    with StoreReader(tmp_path / "store") as reader:
+        learned = DecisionState.from_bytes(reader.states(limit=1)[0].payload).detector
+    assert [learned.clock.of_day(learned.hour - back) for back in (0, 1, 2)] == [2, 2, 1]
+    seen, found = previewed(tmp_path)
+    assert found.doubts == []
+    assert found.checked_count >= 1
+    assert_same(seen, heard)
 
 
 async def test_another_sensitivity_is_another_decision_and_said(tmp_path: Path) -> None:

@@ -14,6 +14,8 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from sentinel.core.model import LocalHours, local_hours
+
 DAY_NS = 86_400_000_000_000
 SECOND_NS = 1_000_000_000
 _EPOCH_WEEKDAY = 3
@@ -96,6 +98,11 @@ class Calendar:
     @cached_property
     def _offset_ns(self) -> NDArray[np.int64]:
         return np.array([seconds * SECOND_NS for _, seconds in self.offsets], np.int64)
+
+    @cached_property
+    def local_hours(self) -> LocalHours:
+        """The wall clock in whole hours."""
+        return local_hours(self.offsets)
 
     @property
     def is_utc(self) -> bool:

@@ -17,7 +17,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sentinel.core.baseline.weekdays import misleading
-from sentinel.core.model import ExpectationBlock, WindowBlock
+from sentinel.core.model import (
+    UTC_HOURS,
+    ExpectationBlock,
+    LocalHours,
+    WindowBlock,
+    local_hours_of_text,
+)
 from sentinel.core.stats.ordering import median_of_rows
 from sentinel.core.stats.packing import pack_arrays, unpack_arrays
 
@@ -50,6 +56,7 @@ class Profile:
             bin, so that nothing is drawn straight to the next. None where no series has one.
         ease: float32[H, S] of each hour from `start_ns` on, in whole bins, at least one: how many times as
             far as on an ordinary day values may be from the usual one, at least 1. None for 1 everywhere.
+        clock: that day and week follow; what is learned by hour of day beside this follows it too.
     """
 
     version: int
@@ -59,6 +66,7 @@ class Profile:
     grid: NDArray[np.float32]
     steps: NDArray[np.uint8] | None = None
     ease: NDArray[np.float32] | None = None
+    clock: LocalHours = UTC_HOURS
 
     @property
     def end_ns(self) -> int:
@@ -116,7 +124,7 @@ class Profile:
 
     def to_bytes(self) -> bytes:
         """The profile as bytes that `from_bytes` reads."""
-        facts = {
+        facts: dict[str, int | float | str] = {
             "format": _FORMAT,
             "version": self.version,
             "start_ns": self.start_ns,
@@ -127,6 +135,8 @@ class Profile:
             arrays["steps"] = self.steps.view(np.int8)
         if self.ease is not None:
             arrays["ease"] = self.ease
+        if self.clock != UTC_HOURS:
+            facts["clock"] = self.clock.to_text()
         return pack_arrays(arrays, facts)
 
     @classmethod
@@ -144,6 +154,7 @@ class Profile:
             grid=arrays["grid"].astype(np.float32, copy=False),
             steps=arrays["steps"].view(np.uint8) if "steps" in arrays else None,
             ease=arrays["ease"].astype(np.float32, copy=False) if "ease" in arrays else None,
+            clock=local_hours_of_text(str(facts.get("clock", "0"))),
         )
 
     def copied(self) -> Profile:

@@ -142,6 +142,7 @@ def fit_on_wall_clock(
         grid=grid,
         steps=steps,
         ease=None if ease is None or np.all(ease == 1) else _by_hour(ease, step_ns),
+        clock=calendar.local_hours,
     )
 
 

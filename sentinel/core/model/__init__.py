@@ -28,6 +28,12 @@ from sentinel.core.model.incidents import (
     Transition,
     TransitionKind,
 )
+from sentinel.core.model.local_hours import (
+    UTC_HOURS,
+    LocalHours,
+    local_hours,
+    local_hours_of_text,
+)
 from sentinel.core.model.samples import (
     CallColumns,
     CallExemplar,
@@ -65,6 +71,7 @@ __all__ = [
     "SIGNAL_SLOW",
     "SIGNAL_TRAFFIC",
     "SOURCE_KINDS",
+    "UTC_HOURS",
     "Acceptance",
     "CallColumns",
     "CallExemplar",
@@ -78,6 +85,7 @@ __all__ = [
     "IncidentKind",
     "IncidentState",
     "Kind",
+    "LocalHours",
     "LogLine",
     "LogRecord",
     "LoggedCall",
@@ -102,4 +110,6 @@ __all__ = [
     "View",
     "WindowBlock",
     "kind_of_signal",
+    "local_hours",
+    "local_hours_of_text",
 ]

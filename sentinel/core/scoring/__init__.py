@@ -2,6 +2,7 @@
 
 from sentinel.core.scoring.adopt import adopt_level, hasten_back
 from sentinel.core.scoring.borrow import borrowed_rows
+from sentinel.core.scoring.clock import follow_clock
 from sentinel.core.scoring.demands import demands_of
 from sentinel.core.scoring.gaps import pass_gap
 from sentinel.core.scoring.gather import Judged, gathered
@@ -52,6 +53,7 @@ __all__ = [
     "borrowed_rows",
     "copy_rows",
     "demands_of",
+    "follow_clock",
     "gathered",
     "hasten_back",
     "learn",

@@ -65,6 +65,7 @@ def borrowed_rows(
     """Rows for windows of `step_ns` from what was learned on coarser ones, of the series that are ready."""
     ready = coarse.ready()
     fine = new_state(coarse.series[ready], step_ns=step_ns, base_cut=0.0)
+    fine.clock = coarse.clock
     for name in _AS_THEY_ARE:
         getattr(fine, name)[:] = getattr(coarse, name)[..., ready]
     borrow_horizons(coarse, fine, ready)

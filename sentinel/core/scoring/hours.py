@@ -38,12 +38,11 @@ _SQUARED_MAX = np.float32(1e17)
 
 def end_hour(state: DetectorState, settings: ScoringSettings) -> None:
     """Fold the sums of the hour that ended into what lasts, and begin the next one."""
-    hour = state.hour % HOURS
     _fold_moments(state)
-    _fold_hour_of_day(state, hour)
+    _fold_hour_of_day(state, state.clock.of_day(state.hour))
     _fold_squares(state)
     _first_scale(state)
-    if hour == HOURS - 1:
+    if state.hour % HOURS == HOURS - 1:
         _end_day(state, settings)
         end_horizon_day(state, settings)
     state.hour += 1
@@ -251,12 +250,14 @@ def _renew_scale(state: DetectorState, place: NDArray[np.intp], settings: Scorin
 
 
 def _hour_ratios(state: DetectorState) -> NDArray[np.float64]:
-    """Mean absolute deviation of three hours of day against all hours, shrunk to 1 by two days of windows."""
+    """Mean absolute deviation of three hours of day against all hours, shrunk to 1 by two days of windows.
+
+    The hours before and after are those that come then: where the clock is moved, not the next of the day.
+    """
     prior = _PRIOR_DAYS * state.grid.per_day / HOURS
     ratios = np.ones((3, VIEWS, state.series_count))
-    for row, hour in enumerate(
-        ((state.hour - 1) % HOURS, state.hour % HOURS, (state.hour + 1) % HOURS)
-    ):
+    for row, number in enumerate((state.hour - 1, state.hour, state.hour + 1)):
+        hour = state.clock.of_day(number)
         count = state.hour_abs_count[hour].astype(np.float64)
         for view in range(VIEWS):
             overall = state.all_abs[view]

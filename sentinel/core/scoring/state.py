@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sentinel.core.model import UTC_HOURS, LocalHours, local_hours_of_text
 from sentinel.core.scoring.demands import Demands
 from sentinel.core.scoring.settings import HOUR_NS, Grid, ScoringSettings
 from sentinel.core.scoring.yielding import Pairs
@@ -119,6 +120,7 @@ class DetectorState:
         step_ns: width of a window.
         next_ns: start of the window that comes next, 0 before the first.
         hour: number of the hour (since 1970, UTC) that the hour sums belong to.
+        clock: by which the hours of the day are numbered; see `follow_clock`.
         series: ids, ascending.
         level: recent level of the residual (value - profile); NaN before the first.
         recent: the last residuals, window number n in row n % w; NaN where missing.
@@ -129,7 +131,7 @@ class DetectorState:
         day_square, day_filled: mean squares of the last days, newest at (filled - 1) % 14.
         block_square, block_count: sums of the present day.
         run_square, run_count: sums since the beginning.
-        hour_abs, hour_abs_count: mean absolute deviation of each hour of day and its windows.
+        hour_abs, hour_abs_count: mean absolute deviation of each hour of the local day and its windows.
         all_abs, all_abs_count: mean absolute deviation over all hours and its windows.
         now_square, now_abs, now_count: sums of the present hour: squared deviations with time of day taken
             out, absolute deviations, and the windows of both.
@@ -167,6 +169,7 @@ class DetectorState:
     step_ns: int
     next_ns: int
     hour: int
+    clock: LocalHours = UTC_HOURS
     series: _Longs
     level: _Halves
     recent: _Halves
@@ -244,16 +247,18 @@ class DetectorState:
 
     def pieces(self) -> list[bytes | memoryview]:
         """The bytes of `to_bytes` in pieces that look into the columns, to be joined before those change."""
-        facts = {
+        facts: dict[str, int | float | str] = {
             "format": _FORMAT,
             "step_ns": self.step_ns,
             "next_ns": self.next_ns,
             "hour": self.hour,
         }
+        if self.clock != UTC_HOURS:
+            facts["clock"] = self.clock.to_text()
         return packed_pieces({name: getattr(self, name) for name in COLUMNS}, facts)
 
 
-_NOT_COLUMNS = {"step_ns", "next_ns", "hour", "demands", "pairs", "hourly"}
+_NOT_COLUMNS = {"step_ns", "next_ns", "hour", "clock", "demands", "pairs", "hourly"}
 COLUMNS = tuple(entry.name for entry in fields(DetectorState) if entry.name not in _NOT_COLUMNS)
 
 
@@ -348,6 +353,7 @@ def state_from_bytes(
         step_ns=int(facts["step_ns"]),
         next_ns=int(facts["next_ns"]),
         hour=int(facts["hour"]),
+        clock=local_hours_of_text(str(facts.get("clock", "0"))),
         **columns,
     )
 
@@ -363,13 +369,14 @@ def with_series(
     if state.series is series or np.array_equal(state.series, series):
         return state, parked
     present = new_state(series, step_ns=state.step_ns, base_cut=base_cut)
-    present.next_ns, present.hour = state.next_ns, state.hour
+    present.next_ns, present.hour, present.clock = state.next_ns, state.hour, state.clock
     copy_rows(parked, present)
     copy_rows(state, present)
     joined = ~np.isin(series, state.series)
     _forget_moment(present, np.flatnonzero(joined))
     others = np.setdiff1d(np.union1d(state.series, parked.series), series, assume_unique=True)
     aside = new_state(others, step_ns=state.step_ns, base_cut=base_cut)
+    aside.clock = state.clock
     copy_rows(parked, aside)
     copy_rows(state, aside)
     return present, _bounded(aside)
@@ -378,7 +385,10 @@ def with_series(
 def copy_rows(
     source: DetectorState, target: DetectorState, *, only: NDArray[np.bool_] | None = None
 ) -> None:
-    """Rows of `source` into `target`, for the series that both hold (and that `only`, of target's, marks)."""
+    """Rows of `source` into `target`, for the series that both hold (and that `only`, of target's, marks).
+
+    Both follow the same clock.
+    """
     _, theirs, mine = np.intersect1d(
         source.series, target.series, assume_unique=True, return_indices=True
     )
@@ -395,7 +405,7 @@ def select_rows(
 ) -> DetectorState:
     """The state of some of its series."""
     part = new_state(state.series[wanted], step_ns=state.step_ns, base_cut=base_cut)
-    part.next_ns, part.hour = state.next_ns, state.hour
+    part.next_ns, part.hour, part.clock = state.next_ns, state.hour, state.clock
     copy_rows(state, part)
     return part
 

@@ -7,6 +7,7 @@ short, or with the state written to bytes and read back, must give the same bits
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -21,7 +22,16 @@ from sentinel.core.decide import (
     new_decision_state,
 )
 from sentinel.core.incidents import GuardSettings, IncidentSettings
-from sentinel.core.model import Gate, Kind, Page, Reason, Transition, VerdictBlock, WindowBlock
+from sentinel.core.model import (
+    Gate,
+    Kind,
+    LocalHours,
+    Page,
+    Reason,
+    Transition,
+    VerdictBlock,
+    WindowBlock,
+)
 from sentinel.core.scoring import Direction, ScoringSettings, SeriesRule
 from tests.support.detector_blocks import flat_profile, history, names, with_slow
 
@@ -119,6 +129,34 @@ def test_one_window_at_a_time_is_a_split_like_any_other() -> None:
     assert len(np.unique(np.concatenate([one.verdicts.gates_or_none for one in whole]))) >= 3
     assert {Reason.SCORED, Reason.MISSING, Reason.BLIND, Reason.TOO_FEW} <= set(reasons.ravel())
     assert events(whole)[0]
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("at", [range(1, WINDOWS), [20, 419, 420, 421, 479, 480, 500]])
+@pytest.mark.parametrize("reload", [False, True])
+def test_a_change_of_the_clock_is_the_same_in_any_split(
+    at: Sequence[int], *, reload: bool
+) -> None:
+    """The clock is moved after eight hours, and within the seventh a fit comes that is made by it."""
+    block = history(4, window_count=WINDOWS, series_count=SERIES, step_ns=MINUTE_NS)
+    utc, keys = flat_profile(block, days=3), names(SERIES)
+    change = block.start_ns // (60 * MINUTE_NS) + 8
+    zone = replace(utc, clock=LocalHours(first=2, changes=((change, 1),)))
+    found = []
+    for fit, ends in ((zone, [400]), (zone, sorted({400, *at})), (utc, [400])):
+        state = new_decision_state(step_ns=MINUTE_NS, settings=PLAIN)
+        results: list[Decision] = []
+        for first, last in zip([0, *ends], [*ends, WINDOWS], strict=True):
+            if reload and len(ends) > 1:
+                state = DecisionState.from_bytes(state.to_bytes())
+            profile = utc if first < 400 else fit
+            piece = block.windows(first, last)
+            results.append(decide(state, piece, profile=profile, keys=keys, settings=PLAIN))
+            state = results[-1].state
+        found.append((columns(results), repr(events(results)), state.to_bytes()))
+    assert found[1] == found[0]
+    # By UTC the hour that came twice would not be the same hour.
+    assert found[2][0] != found[0][0]
 
 
 @pytest.mark.timeout(120)

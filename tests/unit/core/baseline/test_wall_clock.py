@@ -10,13 +10,16 @@ import pytest
 
 from sentinel.core.baseline import (
     Calendar,
+    Profile,
     fit_fourier_or_profile,
     fit_on_wall_clock,
     fit_profile,
+    joined,
     nothing_special,
+    selected,
 )
 from sentinel.core.baseline.wall_clock import on_wall_clock
-from sentinel.core.model import Kind, WindowBlock
+from sentinel.core.model import UTC_HOURS, Kind, LocalHours, WindowBlock
 
 BIN_NS = 300_000_000_000
 HOUR_NS = 12 * BIN_NS
@@ -79,6 +82,25 @@ def test_without_a_change_of_clocks_nothing_else_is_expected() -> None:
         fit = fit_on_wall_clock(history, at_ns=at_ns, version=1, special=nothing_special(calendar))
         assert np.array_equal(fit.grid, plain.grid, equal_nan=True)
         assert (fit.start_ns, fit.ease) == (plain.start_ns, None)
+
+
+def test_a_fit_says_by_which_clock_it_is_and_keeps_it() -> None:
+    history = block(by_local_time(SPRING, 34))
+    at_ns = CHANGE_NS - 2 * HOUR_NS
+    fit = fit_on_wall_clock(history, at_ns=at_ns, version=1, special=nothing_special(SPRING))
+    assert fit.clock == LocalHours(first=1, changes=((CHANGE_NS // HOUR_NS, 2),))
+    for other in (
+        Profile.from_bytes(fit.to_bytes()),
+        fit.part(at_ns, at_ns + HOUR_NS),
+        fit.copied(),
+        joined([selected(fit, np.ones(1, np.bool_))]),
+    ):
+        assert other.clock == fit.clock
+    plain = fit_on_wall_clock(history, at_ns=at_ns, version=1, special=nothing_special(Calendar()))
+    assert plain.clock == UTC_HOURS
+    # As an earlier version writes it.
+    assert b"clock" not in plain.to_bytes()
+    assert Profile.from_bytes(plain.to_bytes()).clock == UTC_HOURS
 
 
 def test_a_skipped_hour_holds_the_hour_after_and_a_doubled_one_the_mean() -> None:
