@@ -78,7 +78,7 @@ def incident(series_id: int, first_ns: int, hours: int) -> Incident:
     )
 
 
-OUTAGE = incident(1, END_NS - 6 * DAY_NS, 6)
+OUTAGE = incident(1, END_NS - 4 * DAY_NS, 6)
 
 
 @pytest.fixture(scope="module")
@@ -90,6 +90,8 @@ def store() -> MemoryStore:
     local = (at_ns + calendar().offset_ns(at_ns)) // BIN_NS
     shape = 100 * (1 + 0.4 * np.sin(2 * np.pi * local / PER_DAY))
     shape[local // PER_DAY % 7 == 2] *= 0.6
+    closing = calendar().class_names.index("month-end-3")
+    shape[calendar().membership(local // PER_DAY)[:, closing]] *= 1.8
     rng = np.random.default_rng(4)
     value = shape[:, None] * (1 + 0.03 * rng.standard_normal((len(shape), len(ids))))
     out = (at_ns >= OUTAGE.opened_ns) & (at_ns < OUTAGE.opened_ns + 6 * HOUR_NS)
@@ -159,6 +161,7 @@ def test_it_is_what_a_fit_of_that_midnight_expected_through_a_change_of_the_cloc
         assert payload is not None
         live = fit_from_snapshot(Snapshot(at_ns=0, version=1, payload=payload)).profile
         first = (instants[at] - history.start_ns) // BIN_NS
+        # The second is the third last business day of October, two days after the outage.
         count = int(lengths[at]) * HOUR_NS // BIN_NS
         for column, one in enumerate(found):
             np.testing.assert_array_equal(
