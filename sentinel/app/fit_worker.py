@@ -19,7 +19,7 @@ from sentinel.app.audit_child import AuditChild, statsmodels_is_installed
 from sentinel.app.calendars import make_calendar
 from sentinel.core.baseline import Calendar, Model
 from sentinel.errors import SentinelError
-from sentinel.pipeline.fit import EXIT_NO_HISTORY
+from sentinel.pipeline.fit_child import EXIT_NO_HISTORY
 from sentinel.pipeline.fitting import fit_payload
 from sentinel.pipeline.models import ModelSettings
 from sentinel.pipeline.plain_settings import settings_from_plain

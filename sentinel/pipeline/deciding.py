@@ -54,8 +54,8 @@ class FitSource(Protocol):
         """The newest fit, which takes effect at its `at_ns`."""
         ...
 
-    def adopted(self, fit: Fit) -> None:
-        """Hear that a fit is in effect and what it learned is in the state."""
+    def adopted(self, fit: Fit) -> Fit:
+        """Hear that a fit is in effect and what it learned is in the state; the one to keep."""
         ...
 
     def stored(self, snapshot: Snapshot) -> Fit | None:
@@ -123,8 +123,7 @@ class Deciding:
 
     def keep_fit(self, fit: Fit) -> None:
         """Judge by a fit whose rows are in the state."""
-        self.fit = fit.without_rows()
-        self._fits.adopted(self.fit)
+        self.fit = self._fits.adopted(fit)
 
     def take_tracker(self, tracker: TrackerState) -> None:
         """Go on with these incidents."""

@@ -7,20 +7,18 @@ back-off, and the old fit stays in effect.
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import json
 import math
-import os
 import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
-from enum import StrEnum
+from dataclasses import dataclass, replace
 from typing import Any, ParamSpec, Protocol, TypeVar
 
 from sentinel.core.baseline import Model
 from sentinel.core.scoring import ScoringSettings
 from sentinel.errors import SentinelError, StoreError
+from sentinel.pipeline.fit_child import FitChild, FitFailedError, FitResult
 from sentinel.pipeline.fitting import Fit, fit_from_snapshot
+from sentinel.pipeline.held import in_file
 from sentinel.pipeline.models import ModelSettings
 from sentinel.pipeline.plain_settings import settings_to_plain
 from sentinel.ports import BaselineStore, SeriesRow, Snapshot
@@ -29,14 +27,10 @@ from sentinel.runtime.component import Health, HealthRecord, Surroundings
 from sentinel.runtime.settings import ByteSize, Duration, setting
 from sentinel.runtime.tasks import TaskGroup
 
-__all__ = ["EXIT_NO_HISTORY", "Fit", "FitConfig", "FitResult", "Fitter"]
+__all__ = ["Fit", "FitConfig", "FitResult", "Fitter"]
 
-EXIT_NO_HISTORY = 4
 _WORKER = ("-I", "-m", "sentinel.app.fit_worker")
-_COMPLAINT_BYTES_MAX = 2_000
-_CHUNK_BYTES = 1 << 20
 _LOOK_S = 1.0
-_DRAIN_S = 5.0
 
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
@@ -97,27 +91,6 @@ class FitConfig:
             raise ValueError(msg)
 
 
-class FitResult(StrEnum):
-    """How a fit ended; fit to be a metric label."""
-
-    OK = "ok"
-    NO_HISTORY = "no_history"
-    NOT_STARTED = "not_started"
-    FAILED = "failed"
-    TIMEOUT = "timeout"
-    GARBAGE = "garbage"
-    TOO_LARGE = "too_large"
-    NOT_STORED = "not_stored"
-
-
-class _FitFailedError(SentinelError):
-    """A fit that gave nothing; carries the result it is counted by."""
-
-    def __init__(self, result: FitResult, message: str) -> None:
-        self.result = result
-        super().__init__(message)
-
-
 class Fitter:
     """Fits when the stored fit is as old as the interval, and whenever it is asked."""
 
@@ -143,7 +116,6 @@ class Fitter:
         self._scoring = scoring
         self._models = models
         self._calendar = calendar
-        self._command = tuple(command)
         self._health = HealthRecord(surroundings.clock)
         self._tasks = TaskGroup(
             self.name, metrics=surroundings.metrics, logger=surroundings.logger
@@ -156,7 +128,9 @@ class Fitter:
         self._due_s = math.inf
         self._current: Fit | None = None
         self._last_version = 0
-        self._child: asyncio.subprocess.Process | None = None
+        self._child = FitChild(
+            command, timeout_s=config.timeout, bytes_max=config.result_bytes_max
+        )
 
     @property
     def name(self) -> str:
@@ -167,10 +141,12 @@ class Fitter:
         """The newest fit, which takes effect at its `at_ns`; None before the first."""
         return self._current
 
-    def adopted(self, fit: Fit) -> None:
-        """Hear that a fit is in effect and what it learned is in the state, so that this is not kept twice."""
+    def adopted(self, fit: Fit) -> Fit:
+        """Hear that a fit is in effect and what it learned is in the state; the one to keep, so that nothing is kept twice."""
+        kept = fit
         if self._current is not None and self._current.version == fit.version:
-            self._current = fit.without_rows()
+            # Of the two the one that lies in a file.
+            kept = self._current = (self._current if self._current.in_file else fit).without_rows()
         age_s = (self._surroundings.clock.now_ns() - fit.at_ns) / 1e9
         self._surroundings.logger.info(
             "A fit is in effect",
@@ -181,6 +157,7 @@ class Fitter:
                 "calendar": fit.calendar,
             },
         )
+        return kept.without_rows()
 
     def stored(self, snapshot: Snapshot) -> Fit | None:
         """A fit that was stored, or None when its bytes cannot be used."""
@@ -210,8 +187,8 @@ class Fitter:
         for limit in (1, 2):
             for snapshot in await self._store.run(self._store.sync.fits, limit=limit):
                 self._last_version = max(self._last_version, snapshot.version)
-                if self._current is None:
-                    self._current = self.stored(snapshot)
+                if self._current is None and (found := self.stored(snapshot)) is not None:
+                    self._current = await self._held(found)
             if self._current is not None:
                 break
         self._due_s = self._surroundings.clock.monotonic_s() + await self._fresh_for_s()
@@ -228,7 +205,7 @@ class Fitter:
         """End the child, if one runs; idempotent."""
         self._started = False
         await self._tasks.close()
-        await self._end_child()
+        await self._child.end()
         self._ended.set()
         self._health.failing("Stopped")
 
@@ -248,7 +225,7 @@ class Fitter:
                 await self._fit_once()
                 failures = 0
                 wait_s = float(self._config.interval)
-            except (_FitFailedError, StoreError) as error:
+            except (FitFailedError, StoreError) as error:
                 failures += 1
                 wait_s = backoff.wait_s(failures)
                 self._note_failure(error, wait_s=wait_s)
@@ -285,7 +262,7 @@ class Fitter:
         clock, metrics = self._surroundings.clock, self._surroundings.metrics
         started_s = clock.monotonic_s()
         version = self._last_version + 1
-        payload = await self._run_child(now_ns=clock.now_ns(), version=version)
+        payload = await self._child.run(self._request(now_ns=clock.now_ns(), version=version))
         if payload is None:
             metrics.count("sentinel_fits_total", result=FitResult.NO_HISTORY)
             if self._current is None:
@@ -299,11 +276,11 @@ class Fitter:
         try:
             fit = self._checked(snapshot)
         except (ValueError, KeyError) as error:
-            raise _FitFailedError(
+            raise FitFailedError(
                 FitResult.GARBAGE, f"the child's answer is no fit: {error}"
             ) from error
         await self._store.run(self._store.sync.save_fit, snapshot)
-        self._last_version, self._current = version, fit
+        self._last_version, self._current = version, await self._held(fit)
         metrics.count("sentinel_fits_total", result=FitResult.OK)
         metrics.set("sentinel_fit_duration_seconds", clock.monotonic_s() - started_s)
         for model in Model:
@@ -311,6 +288,11 @@ class Fitter:
         for reason, count in fit.fallbacks.items():
             metrics.count("sentinel_fit_fallbacks_total", count, reason=reason)
         self._health.ok(f"Fit {version} knows {len(fit.profile.series)} series{_by_model(fit)}")
+
+    async def _held(self, fit: Fit) -> Fit:
+        """The fit with its expectation in a file, where that is worth it and there is room."""
+        profile = await self._store.run(in_file, fit.profile, self._directory)
+        return fit if profile is None else replace(fit, profile=profile, in_file=True)
 
     def _checked(self, snapshot: Snapshot) -> Fit:
         """The fit in a snapshot; ValueError or KeyError when it is none for these windows."""
@@ -320,9 +302,9 @@ class Fitter:
             raise ValueError(msg)
         return fit
 
-    async def _run_child(self, *, now_ns: int, version: int) -> bytearray | None:
-        """The child's answer; None when there is no history to fit."""
-        request = {
+    def _request(self, *, now_ns: int, version: int) -> dict[str, Any]:
+        """What the child is told."""
+        return {
             "directory": self._directory,
             "now_ns": now_ns,
             "version": version,
@@ -331,77 +313,9 @@ class Fitter:
             "models": self._models().to_plain(),
             "calendar": self._calendar(),
         }
-        try:
-            self._child = await asyncio.create_subprocess_exec(
-                *self._command,
-                stdin=asyncio.subprocess.PIPE,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=asyncio.subprocess.PIPE,
-                env={"PATH": os.environ.get("PATH", ""), "OPENBLAS_NUM_THREADS": "1"},
-            )
-        except OSError as error:
-            raise _FitFailedError(
-                FitResult.NOT_STARTED, f"the child cannot be started: {error}"
-            ) from error
-        try:
-            answer, complaint = await asyncio.wait_for(
-                self._converse(self._child, json.dumps(request).encode()), self._config.timeout
-            )
-            code = await self._child.wait()
-        except TimeoutError as error:
-            msg = f"the child took longer than {self._config.timeout:g} s and was ended"
-            raise _FitFailedError(FitResult.TIMEOUT, msg) from error
-        finally:
-            await self._end_child()
-        if code == EXIT_NO_HISTORY:
-            return None
-        if code != 0:
-            text = complaint.decode(errors="replace").strip()[-500:]
-            raise _FitFailedError(
-                FitResult.FAILED, f"the child ended with {code}: {text or 'no word'}"
-            )
-        return answer
-
-    async def _converse(
-        self, child: asyncio.subprocess.Process, request: bytes
-    ) -> tuple[bytearray, bytes]:
-        if child.stdin is None or child.stdout is None or child.stderr is None:
-            msg = "the child has no pipes"
-            raise _FitFailedError(FitResult.NOT_STARTED, msg)
-        with contextlib.suppress(ConnectionError):
-            child.stdin.write(request)
-            await child.stdin.drain()
-        child.stdin.close()
-        answer, complaint = await asyncio.gather(
-            self._read(child.stdout, self._config.result_bytes_max),
-            _read_tail(child.stderr),
-        )
-        return answer, complaint
-
-    async def _read(self, stream: asyncio.StreamReader, limit_bytes: int) -> bytearray:
-        parts = bytearray()
-        while part := await stream.read(_CHUNK_BYTES):
-            parts += part
-            if len(parts) > limit_bytes:
-                msg = f"the child's answer is larger than {limit_bytes} bytes"
-                raise _FitFailedError(FitResult.TOO_LARGE, msg)
-        # As it is: the fit of 10,000 series is 25 MB, and a copy as bytes would be as many again.
-        return parts
-
-    async def _end_child(self) -> None:
-        child, self._child = self._child, None
-        if child is None:
-            return
-        if child.returncode is None:
-            with contextlib.suppress(ProcessLookupError):
-                child.kill()
-        # Pipes that are not read to their end would stay open.
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(_drain(child), _DRAIN_S)
-        await child.wait()
 
     def _note_failure(self, error: SentinelError, *, wait_s: float) -> None:
-        result = error.result if isinstance(error, _FitFailedError) else FitResult.NOT_STORED
+        result = error.result if isinstance(error, FitFailedError) else FitResult.NOT_STORED
         self._surroundings.metrics.count("sentinel_fits_total", result=result)
         self._surroundings.logger.warning(
             "A fit failed and will be tried again",
@@ -427,17 +341,3 @@ def _by_model(fit: Fit) -> str:
         reasons = ", ".join(f"{reason} {count}" for reason, count in sorted(fit.fallbacks.items()))
         told.append(f"{sum(fit.fallbacks.values())} keep the profile ({reasons})")
     return "".join(f"; {one}" for one in told)
-
-
-async def _read_tail(stream: asyncio.StreamReader) -> bytes:
-    """The end of what the child complained, however much that was."""
-    tail = b""
-    while part := await stream.read(_CHUNK_BYTES):
-        tail = (tail + part)[-_COMPLAINT_BYTES_MAX:]
-    return tail
-
-
-async def _drain(child: asyncio.subprocess.Process) -> None:
-    for stream in (child.stdout, child.stderr):
-        while stream is not None and await stream.read(_CHUNK_BYTES):
-            pass

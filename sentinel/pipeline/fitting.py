@@ -122,6 +122,7 @@ class Fit:
         fallbacks: how many of them keep the profile instead of their model, by reason.
         calendar: digest of the calendar it was made with.
         slow: what counts as slow; None where no histogram says so.
+        in_file: whether the profile lies in a file, and looks into no bytes that hold the rows too.
     """
 
     version: int
@@ -132,6 +133,7 @@ class Fit:
     fallbacks: Mapping[str, int] = field(default_factory=dict)
     calendar: str = ""
     slow: SlowBounds | None = None
+    in_file: bool = False
 
     def primed_state(self, state: DecisionState, *, settings: ScoringSettings) -> DecisionState:
         """The state with what the fit learned of series that are not ready; `state` is used up."""
@@ -145,6 +147,8 @@ class Fit:
         """
         if self.rows is None:
             return self
+        if self.in_file:
+            return replace(self, rows=None)
         has_many_rows = self.rows.series_count > len(self.profile.series) // 8
         profile = self.profile.copied() if has_many_rows else self.profile
         return replace(self, profile=profile, rows=None)

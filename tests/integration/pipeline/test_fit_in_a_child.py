@@ -8,18 +8,23 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import mmap
+import resource
+import signal
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from sentinel.core.baseline import Model, ModelRule
+from sentinel.core.baseline import Model, ModelRule, Profile
 from sentinel.core.decide import DecisionSettings, decide, new_decision_state
 from sentinel.core.model import Kind, Reason, SeriesKey, WindowBlock
 from sentinel.core.scoring import KIND_RULES, KindRule, ScoringSettings
+from sentinel.pipeline import held
 from sentinel.pipeline.fit import FitConfig, FitResult, Fitter
 from sentinel.pipeline.fitting import fit_from_snapshot, fit_payload
 from sentinel.pipeline.models import ModelSettings
@@ -270,6 +275,71 @@ async def test_a_refit_of_series_that_are_ready_is_held_once(tmp_path: Path) -> 
     assert second.without_rows().profile is second.profile
     assert not second.profile.grid.flags.owndata
     assert second.profile.grid.flags.aligned
+
+
+async def test_what_is_expected_lies_in_a_file_without_a_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A refit leaves one hour of 26 to be looked at; the rest took as much memory as all that is known of a series."""
+    monkeypatch.setattr(held, "IN_FILE_BYTES_MIN", 0)
+    surroundings = make_surroundings()
+    store, _ = await filled_store(tmp_path, surroundings, days=2)
+    fitter = make_fitter(store, surroundings, tmp_path)
+    try:
+        await fitter.start()
+        await fitter.fitted()
+        fit = fitter.current()
+        (snapshot,) = await store.run(store.sync.fits, limit=1)
+        as_stored = fitter.stored(snapshot)
+        # After a restart the fit in effect comes from the store once more: the one in the file is kept.
+        assert as_stored is not None
+        kept = fitter.adopted(as_stored)
+        again = fitter.current()
+    finally:
+        await fitter.stop()
+        await store.stop()
+    assert fit is not None
+    assert fit.in_file
+    assert not as_stored.in_file
+    assert kept is again
+    assert kept.rows is None
+    assert kept.profile.grid is fit.profile.grid
+    assert np.array_equal(kept.profile.grid, as_stored.profile.grid, equal_nan=True)
+    assert kept.profile.to_bytes() == as_stored.profile.to_bytes()
+    owner: object = kept.profile.grid
+    while isinstance(owner, np.ndarray):
+        owner = owner.base
+    assert isinstance(owner.obj if isinstance(owner, memoryview) else owner, mmap.mmap)
+    assert kept.profile.series.flags.owndata
+    # It has no name.
+    assert not [path for path in tmp_path.rglob("tmp*") if path.is_file()]
+
+
+def test_without_room_for_a_file_the_expectation_stays_in_memory(
+    tmp_path: Path,
+) -> None:
+    profile = Profile(
+        version=1,
+        start_ns=0,
+        step_ns=300_000_000_000,
+        series=np.arange(1000),
+        grid=np.ones((312, 1000), np.float32),
+    )
+    assert held.in_file(profile, str(tmp_path / "nowhere")) is None
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, limits[1]))
+        assert held.in_file(profile, str(tmp_path)) is None
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, before)
+    assert list(tmp_path.iterdir()) == []
+    in_file = held.in_file(profile, str(tmp_path))
+    assert in_file is not None
+    assert np.array_equal(in_file.grid, profile.grid)
+    small = replace(profile, grid=profile.grid[:10])
+    assert held.in_file(small, str(tmp_path)) is None
 
 
 async def test_series_are_fitted_by_their_models_and_what_fell_back_is_told(
