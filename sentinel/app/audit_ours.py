@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 
 from sentinel.core.baseline import BIN_NS, Calendar, Model, SpecialDays, models_of
 from sentinel.core.baseline.calendar import DAY_NS
-from sentinel.core.model import Incident, SeriesKey, WindowBlock
-from sentinel.pipeline.fitting import HistoryReader, fit_seasons, models_at
+from sentinel.core.model import AdoptedLevels, Incident, SeriesKey, WindowBlock
+from sentinel.core.scoring import adopted_levels
+from sentinel.pipeline.fitting import HistoryReader, fit_seasons, models_at, newest_state
 from sentinel.pipeline.models import Foretell, ModelFailedError, Models, ModelSettings
 from sentinel.pipeline.seasons import SeasonsThen
 
@@ -60,6 +61,7 @@ class _Midnight:
     special: SpecialDays
     models: Models
     incidents: list[Incident]
+    levels: AdoptedLevels | None
 
 
 class Ours:
@@ -97,6 +99,9 @@ class Ours:
         told = list(incidents)
         instants_ns = midnights(end_ns, basis.calendar)
         ids = np.array(sorted(keys), np.int64)
+        state = newest_state(reader)
+        levels = None if state is None else adopted_levels(state.detector, state.parked)
+        del state
         seasons = SeasonsThen(reader, ids, calendar=basis.calendar, instants_ns=instants_ns[:-1])
         self._midnights = [
             _Midnight(
@@ -111,6 +116,7 @@ class Ours:
                     foretell=None if foretell is None else self._foretold,
                 ),
                 incidents=[one for one in (known_then(it, at_ns) for it in told) if one],
+                levels=None if levels is None else levels.known_at(at_ns),
             )
             for at_ns, after_ns in pairwise(instants_ns)
         ]
@@ -142,6 +148,7 @@ class Ours:
                 version=0,
                 special=one.special,
                 models=one.models,
+                levels=one.levels,
             )
             first = (one.at_ns - own.start_ns) // own.step_ns
             part = value[first : first + (one.end_ns - one.at_ns) // own.step_ns]

@@ -38,17 +38,20 @@ from sentinel.core.scoring import (
     ScoringSettings,
     adopt_level,
     advance,
+    back_ratio,
     copy_rows,
     demands_of,
     follow_clock,
     gathered,
     hasten_back,
     learn,
+    leave_levels,
     look_far,
     new_state,
     pairs_of,
     pass_gap,
     pressing,
+    profile_ratio,
     score,
     select_rows,
     span,
@@ -61,6 +64,7 @@ from sentinel.core.scoring import (
 )
 from sentinel.core.scoring import set_back as put_detector_back
 
+HOUR_NS = 3_600_000_000_000
 _LENGTHS = struct.Struct("<4sQQQQ")
 _MAGIC = b"SNTD"
 
@@ -133,7 +137,7 @@ class DecisionState:
 
     def to_bytes(self) -> bytes:
         """The state as bytes that `from_bytes` reads; the same state gives the same bytes."""
-        # Joined once: the columns of 10,000 series are 13 MB, and every copy on the way would be resident.
+        # Joined once: the columns of 10,000 series are 17 MB, and every copy on the way would be resident.
         parts: tuple[list[bytes | memoryview], ...] = (
             self.detector.pieces(),
             self.parked.pieces(),
@@ -223,7 +227,8 @@ def decide(
     Raises:
         ValueError: the block is on another grid or begins before windows already decided.
     """
-    expectation = _expectation(profile, block)
+    foretold = _expectation(profile, block)
+    known_ns = 0 if profile is None else profile.levels_ns
     base_cut = state.detector.grid.base_cut(settings.scoring)
     detector, parked = with_series(state.detector, state.parked, block.series, base_cut=base_cut)
     if profile is not None:
@@ -240,6 +245,7 @@ def decide(
         frozen[place[block.series[place] == state.frozen]] = True
     if block.start_ns > detector.next_ns:
         pass_gap(detector, block, frozen=frozen, settings=settings.scoring)
+    expectation = _at_its_level(foretold, detector, known_ns)
     judged = gathered(detector, block, settings=settings.scoring)
     verdicts: list[VerdictBlock] = []
     transitions: list[Transition] = []
@@ -263,6 +269,7 @@ def decide(
         far = look_far(detector, raw, foreseen, frozen=frozen, settings=settings.scoring)
         own = _with_gathered(scored.verdicts, raw)
         pressed = without_horizons(pressing(own, far), own, detector.pairs)
+        back = back_ratio(detector, piece.block.start_ns // HOUR_NS * HOUR_NS)
         stopped: list[tuple[int, Stopped]] = []
         taken, before = 0, frozen
         settled = returned = np.zeros(0, np.int64)
@@ -280,6 +287,7 @@ def decide(
                 settings.incidents,
                 attach,
                 usual=expectation.expected[at + taken : at + taken + stride],
+                back=back,
                 accepted=accepted,
             )
             tracker, frozen = tracked.state, tracked.frozen
@@ -300,12 +308,18 @@ def decide(
             detector, scored, window_count=taken, open_incident=before, settings=settings.scoring
         )
         take_far(detector, far)
-        if settled.size:
-            adopt_level(detector, settled)
+        at += taken
+        end_ns = block.start_ns + at * block.step_ns
+        moved = settled.size > 0
+        if moved:
+            adopt_level(detector, settled, kind=block.kind, at_ns=end_ns)
         if returned.size:
             hasten_back(detector, returned, scored.residual[taken - 1])
+        if returned.size or end_ns % HOUR_NS == 0:
+            moved |= leave_levels(detector, expectation.expected[at - 1], at_ns=end_ns)
+        if moved:
+            expectation = _at_its_level(foretold, detector, known_ns)
         verdicts.append(_with_grounds(scored.verdicts, pressed, stopped).windows(0, taken))
-        at += taken
     joined = _joined(verdicts)
     return Decision(
         state=DecisionState(
@@ -329,6 +343,16 @@ def _expectation(profile: Profile | None, block: WindowBlock) -> ExpectationBloc
         expected=np.full(block.value.shape, np.nan),
         version=0,
     )
+
+
+def _at_its_level(
+    expectation: ExpectationBlock, detector: DetectorState, known_ns: int
+) -> ExpectationBlock:
+    """The expectation at levels that were adopted, or left, since what is known to the profile."""
+    ratio = profile_ratio(detector, known_ns)
+    if ratio is None:
+        return expectation
+    return replace(expectation, expected=expectation.expected * ratio)
 
 
 def _stride(

@@ -24,6 +24,7 @@ from sentinel.core.baseline import (
     Profile,
     SlowBounds,
     SpecialDays,
+    at_present_level,
     fit_fourier_or_profile,
     fit_on_wall_clock,
     fit_profile,
@@ -33,11 +34,12 @@ from sentinel.core.baseline import (
     wall_clock_start,
 )
 from sentinel.core.decide import DecisionState
-from sentinel.core.model import SHARE_KINDS, Incident, SeriesKey, WindowBlock
+from sentinel.core.model import SHARE_KINDS, AdoptedLevels, Incident, SeriesKey, WindowBlock
 from sentinel.core.scoring import (
     DetectorState,
     Grid,
     ScoringSettings,
+    adopted_levels,
     advance,
     borrowed_rows,
     copy_rows,
@@ -214,15 +216,23 @@ def fit_payload(
     settings_of_models = models or ModelSettings()
     calendar = calendar or Calendar()
     special = stored_special_days(reader, ids, calendar=calendar, now_ns=now_ns)
+    state = newest_state(reader)
+    ready = np.zeros(0, np.int64)
+    if state is not None and state.detector.step_ns == step_ns:
+        ready = state.ready()
+    levels = None if state is None else adopted_levels(state.detector, state.parked)
+    # Without a state nobody knows of adopted levels, and none is to be put on what was learnt with them.
+    levels_ns = now_ns if state is None else state.detector.next_ns
+    del state
     chosen = models_at(
         settings_of_models,
         keys,
         now_ns=now_ns,
         calendar=calendar,
+        levels=levels,
         kept=_kept(reader, calendar) if settings_of_models.has(Model.MSTL) else None,
         foretell=foretell,
     )
-    ready = _ready_series(reader, step_ns=step_ns)
     profiles: list[Profile] = []
     rows: list[DetectorState] = []
     incidents = reader.incidents(limit=FIT_INCIDENTS_MAX)
@@ -235,6 +245,7 @@ def fit_payload(
             version=version,
             special=special,
             models=chosen,
+            levels=levels,
         )
         profiles.append(_known(profile))
         unready = ~np.isin(history.series, ready)
@@ -257,7 +268,9 @@ def fit_payload(
         return None
     primed = _joined_rows(rows, step_ns=step_ns)
     parts: dict[str, NDArray[np.generic]] = {
-        "profile": np.frombuffer(joined(profiles).to_bytes(), np.int8),
+        "profile": np.frombuffer(
+            replace(joined(profiles), levels_ns=levels_ns).to_bytes(), np.int8
+        ),
         "rows": np.frombuffer(primed.to_bytes(), np.int8),
     }
     if (said := chosen.kept_bytes()) is not None:
@@ -290,14 +303,17 @@ def models_at(
     calendar: Calendar,
     kept: memoryview | None = None,
     foretell: Foretell | None = None,
+    levels: AdoptedLevels | None = None,
 ) -> Models:
-    """The models of a fit at `now_ns`: they are asked on the wall clock. The arguments are those of `Models`."""
+    """The models of a fit at `now_ns`: they are asked on the wall clock. The other arguments are those of `Models`."""
+    local_ns = wall_clock_start(now_ns, BIN_NS, calendar) + now_ns % BIN_NS
     return Models(
         settings,
         keys,
-        now_ns=wall_clock_start(now_ns, BIN_NS, calendar) + now_ns % BIN_NS,
+        now_ns=local_ns,
         kept=kept,
         foretell=foretell,
+        changed_ns=None if levels is None else levels.changed_ns(local_ns - now_ns),
     )
 
 
@@ -310,6 +326,7 @@ def fit_seasons(
     version: int,
     special: SpecialDays,
     models: Models,
+    levels: AdoptedLevels | None = None,
 ) -> tuple[Profile, NDArray[np.bool_] | None]:
     """What a fit at `now_ns` expects of some series, and which windows of their history it left out; see `quarantined`.
 
@@ -321,8 +338,10 @@ def fit_seasons(
         version: number of the fit.
         special: the wall clock and its special days.
         models: which series are expected by what, from `models_at`.
+        levels: what was adopted until `now_ns`; None for nothing.
     """
     left_out = quarantined(incidents, history, keys, at_ns=now_ns)
+    history, left_out = at_present_level(history, left_out, levels, at_ns=now_ns)
     profile = fit_on_wall_clock(
         history,
         at_ns=now_ns,
@@ -418,16 +437,14 @@ def _kept(reader: HistoryReader, calendar: Calendar) -> memoryview | None:
     return None
 
 
-def _ready_series(reader: HistoryReader, *, step_ns: int) -> NDArray[np.int64]:
-    """Series that the newest stored state can judge already; what cannot be read counts as none."""
+def newest_state(reader: HistoryReader) -> DecisionState | None:
+    """The newest stored state; None where there is none that can be read."""
     for snapshot in reader.states(limit=1):
         try:
-            state = DecisionState.from_bytes(snapshot.payload)
+            return DecisionState.from_bytes(snapshot.payload)
         except ValueError:
             break
-        if state.detector.step_ns == step_ns:
-            return state.ready()
-    return np.zeros(0, np.int64)
+    return None
 
 
 def _histories(

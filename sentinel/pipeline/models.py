@@ -164,6 +164,7 @@ class Models:
         now_ns: int,
         kept: bytes | memoryview | None = None,
         foretell: Foretell | None = None,
+        changed_ns: Mapping[int, int] | None = None,
         monotonic_s: Callable[[], float] = time.monotonic,
     ) -> None:
         """Choose the model of each series.
@@ -174,6 +175,7 @@ class Models:
             now_ns: up to where the past is known.
             kept: what MSTL said before, from `kept_bytes`; what cannot be read counts as nothing.
             foretell: asks statsmodels; None where it is not installed.
+            changed_ns: when series went to another level, by id; what MSTL said of them before is of no use.
             monotonic_s: measures what MSTL takes in all.
         """
         self._settings = settings
@@ -185,7 +187,9 @@ class Models:
         decomposed = [one for one, model in sorted(chosen.items()) if model is Model.MSTL]
         self._decomposed = frozenset(decomposed[: settings.series_max])
         self._chosen = chosen
-        self._kept = _read_kept(kept, now_ns=now_ns) if decomposed else {}
+        said = _read_kept(kept, now_ns=now_ns) if decomposed else {}
+        changed_ns = changed_ns or {}
+        self._kept = {one: row for one, row in said.items() if row.at_ns >= changed_ns.get(one, 0)}
         self.used: Counter[str] = Counter()
         self.fallbacks: Counter[str] = Counter()
 

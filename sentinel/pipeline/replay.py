@@ -12,7 +12,13 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from sentinel.core.baseline import Calendar, Profile, fit_profile, quarantined
+from sentinel.core.baseline import (
+    Calendar,
+    Profile,
+    at_present_level,
+    fit_profile,
+    quarantined,
+)
 from sentinel.core.decide import DecisionSettings, decide, new_decision_state
 from sentinel.core.incidents import IncidentSettings, factors_of, gate_words, primary
 from sentinel.core.incidents.text import possible
@@ -29,7 +35,7 @@ from sentinel.core.model import (
     TransitionKind,
     VerdictBlock,
 )
-from sentinel.core.scoring import ScoringSettings
+from sentinel.core.scoring import ScoringSettings, adopted_levels
 from sentinel.pipeline.blind_spots import BlindSpot, BlindSpots
 from sentinel.pipeline.replay_grid import (
     DAY_NS,
@@ -255,7 +261,14 @@ def _replay_batch(
             continue
         told = {change.incident.incident_id: change.incident for change in transitions}
         left_out = quarantined(told.values(), history, keys, at_ns=start_ns)
-        profile = fit(history, at_ns=start_ns, version=day, left_out=left_out)
+        past, left_out = at_present_level(
+            history,
+            left_out,
+            adopted_levels(state.detector, state.parked),
+            at_ns=start_ns,
+        )
+        profile = fit(past, at_ns=start_ns, version=day, left_out=left_out)
+        profile = replace(profile, levels_ns=state.detector.next_ns)
         decision = decide(state, windows, profile=profile, keys=keys, settings=settings)
         state = decision.state
         transitions.extend(decision.transitions)

@@ -5,6 +5,7 @@ from sentinel.core.baseline.columns import joined, laid_over, selected
 from sentinel.core.baseline.fourier import fit_fourier, fit_fourier_or_profile
 from sentinel.core.baseline.hours import HourMeans, HourSums, hour_means
 from sentinel.core.baseline.models import Model, ModelRule, models_of
+from sentinel.core.baseline.new_levels import at_present_level
 from sentinel.core.baseline.profile import BIN_NS, HORIZON_NS, LAG_DAYS, Profile, fit_profile
 from sentinel.core.baseline.quarantine import quarantined
 from sentinel.core.baseline.slow_bounds import NO_BOUND, SlowBounds, bounds_of_hours, slow_shares
@@ -31,6 +32,7 @@ __all__ = [
     "Profile",
     "SlowBounds",
     "SpecialDays",
+    "at_present_level",
     "bounds_of_hours",
     "day_facts",
     "days_to_read",

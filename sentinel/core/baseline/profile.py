@@ -57,6 +57,7 @@ class Profile:
         ease: float32[H, S] of each hour from `start_ns` on, in whole bins, at least one: how many times as
             far as on an ordinary day values may be from the usual one, at least 1. None for 1 everywhere.
         clock: that day and week follow; what is learned by hour of day beside this follows it too.
+        levels_ns: levels that were adopted by then are in it.
     """
 
     version: int
@@ -67,6 +68,7 @@ class Profile:
     steps: NDArray[np.uint8] | None = None
     ease: NDArray[np.float32] | None = None
     clock: LocalHours = UTC_HOURS
+    levels_ns: int = 0
 
     @property
     def end_ns(self) -> int:
@@ -129,6 +131,7 @@ class Profile:
             "version": self.version,
             "start_ns": self.start_ns,
             "step_ns": self.step_ns,
+            "levels_ns": self.levels_ns,
         }
         arrays: dict[str, NDArray[np.generic]] = {"series": self.series, "grid": self.grid}
         if self.steps is not None:
@@ -155,6 +158,7 @@ class Profile:
             steps=arrays["steps"].view(np.uint8) if "steps" in arrays else None,
             ease=arrays["ease"].astype(np.float32, copy=False) if "ease" in arrays else None,
             clock=local_hours_of_text(str(facts.get("clock", "0"))),
+            levels_ns=int(facts.get("levels_ns", 0)),
         )
 
     def copied(self) -> Profile:

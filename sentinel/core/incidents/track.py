@@ -70,6 +70,7 @@ def track(
     attach: Attach | None = None,
     usual: NDArray[np.float64] | None = None,
     accepted: Sequence[Acceptance] = (),
+    back: NDArray[np.float64] | None = None,
 ) -> Tracked:
     """Follow incidents through the windows of a block.
 
@@ -84,6 +85,8 @@ def track(
         attach: adds evidence to what pages; None adds nothing.
         accepted: what people said of open incidents.
         usual: float64[T, S], the profile behind the verdicts; what they expected where it is not given.
+        back: float64[S], what that is multiplied with to be at the level before a new one was adopted, NaN where none was;
+            None for none.
     """
     if usual is None:
         usual = verdicts.expected.astype(np.float64)
@@ -111,6 +114,7 @@ def track(
             block=block,
             verdicts=verdicts,
             usual=usual,
+            back=back,
             at=at,
             layout=layout,
             strange=strange_row[at],

@@ -15,13 +15,16 @@ from sentinel.core.incidents.stops import Thought
 from sentinel.core.incidents.text import quantity
 from sentinel.core.model import Kind, VerdictBlock, View, WindowBlock
 
+_NEAR_SHARE = 0.4
+"""So far from the level before an adopted one a value is not back at it."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Window:
     """One row of a block with what was thought of it.
 
     Attributes:
-        block, verdicts, usual: of the block; see `track`.
+        block, verdicts, usual, back: of the block; see `track`.
         at: its row.
         layout: of the columns.
         strange: whether any of its scores is 1 or more.
@@ -30,6 +33,7 @@ class Window:
     block: WindowBlock
     verdicts: VerdictBlock
     usual: NDArray[np.float64]
+    back: NDArray[np.float64] | None = None
     at: int
     layout: Layout
     strange: bool
@@ -80,7 +84,8 @@ class Window:
     def returns(self, column: int) -> bool:
         """Whether traffic that left what is expected of it lies where it usually lies at this hour.
 
-        What was expected had followed a change, and the change is over: the way back is no news.
+        What was expected had followed a change, and the change is over: the way back is no news. The same holds of the
+        level before one that was adopted.
         """
         if int(self.layout.kind[column]) != Kind.TRAFFIC:
             return False
@@ -90,9 +95,19 @@ class Window:
         )
         verdicts = self.verdicts
         expected = float(verdicts.expected[self.at, column])
-        if int(verdicts.direction[self.at, column]) > 0:
-            return value <= usual + float(verdicts.upper[self.at, column]) - expected
-        return value >= usual + float(verdicts.lower[self.at, column]) - expected
+        rises = int(verdicts.direction[self.at, column]) > 0
+        edge = float((verdicts.upper if rises else verdicts.lower)[self.at, column])
+        half = edge - expected
+        if value <= usual + half if rises else value >= usual + half:
+            return True
+        if self.back is None or isnan(back := float(self.back[column])):
+            return False
+        # Near it on both sides: half of what was adopted may be a fault, and lies on the way. The mean of a horizon lies
+        # between the levels while it holds windows of both.
+        value = float(self.block.value[self.at, column])
+        return rises == (back > 1) and abs(value - usual * back) <= min(
+            abs(half) * back, _NEAR_SHARE * usual * back
+        )
 
     def rises(self, column: int) -> bool:
         """Whether a series lies above what is expected."""

@@ -28,6 +28,7 @@ from sentinel.core.model.incidents import (
     Transition,
     TransitionKind,
 )
+from sentinel.core.model.levels import AdoptedLevels
 from sentinel.core.model.local_hours import (
     UTC_HOURS,
     LocalHours,
@@ -73,6 +74,7 @@ __all__ = [
     "SOURCE_KINDS",
     "UTC_HOURS",
     "Acceptance",
+    "AdoptedLevels",
     "CallColumns",
     "CallExemplar",
     "DistributionPoint",

@@ -8,6 +8,7 @@ from sentinel.core.scoring.gaps import pass_gap
 from sentinel.core.scoring.gather import Judged, gathered
 from sentinel.core.scoring.horizons import look_far, pressing, take_far
 from sentinel.core.scoring.learn import learn
+from sentinel.core.scoring.multiples import adopted_levels, back_ratio, leave_levels, profile_ratio
 from sentinel.core.scoring.score import Scored, score
 from sentinel.core.scoring.set_back import set_back
 from sentinel.core.scoring.settings import (
@@ -49,7 +50,9 @@ __all__ = [
     "Sensitivity",
     "SeriesRule",
     "adopt_level",
+    "adopted_levels",
     "advance",
+    "back_ratio",
     "borrowed_rows",
     "copy_rows",
     "demands_of",
@@ -57,11 +60,13 @@ __all__ = [
     "gathered",
     "hasten_back",
     "learn",
+    "leave_levels",
     "look_far",
     "new_state",
     "pairs_of",
     "pass_gap",
     "pressing",
+    "profile_ratio",
     "score",
     "select_rows",
     "set_back",

@@ -10,13 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sentinel.core.scoring.borrow import widen
+from sentinel.core.scoring.multiples import STOOD_STILL, adopt_multiple
 from sentinel.core.scoring.settings import ScoringSettings
 from sentinel.core.scoring.state import VIEWS, DetectorState
 
 _RETURN_GAIN = np.float32(0.2)
 _LEAST = 1e-12
-_STOOD_STILL = 1e6
-"""A spread this many times smaller is none that could be multiplied: 0 stays 0."""
 _ABS_OF_NORMAL = 0.7979
 _APART_MAX = np.float32(1e17)
 """The square of this is held by float32."""
@@ -46,8 +45,13 @@ def follow_shifted(
     state.shifted[place], state.shifted_square[place] = shifted, square
 
 
-def adopt_level(state: DetectorState, series: NDArray[np.int64]) -> None:
+def adopt_level(
+    state: DetectorState, series: NDArray[np.int64], *, kind: NDArray[np.int8], at_ns: int
+) -> None:
     """Expect of these series (ids) what they show now; of one whose level was not held nothing changes.
+
+    Of a kind (int8[S]) whose changes multiply that is a multiple of the profile, where one is known; see `multiples`. Of all
+    others it is the level of the last hour.
 
     A larger level may spread more: all that is known of its spread is widened to what was seen at it, never narrowed.
     The excursion that ends so was a change of the level and no peak of its noise: thresholds do not learn it.
@@ -55,6 +59,7 @@ def adopt_level(state: DetectorState, series: NDArray[np.int64]) -> None:
     place = np.flatnonzero(
         np.isin(state.series, series) & (state.frozen_from >= 0) & np.isfinite(state.shifted)
     )
+    place = place[~adopt_multiple(state, place, kind=kind[place], at_ns=at_ns)]
     state.level[place] = state.shifted[place]
     state.recent[:, place] = state.shifted[place]
     state.horizon_level[:, place] = state.shifted[place]
@@ -65,7 +70,7 @@ def adopt_level(state: DetectorState, series: NDArray[np.int64]) -> None:
     spread = np.sqrt(state.shifted_square[place].astype(np.float64))
     for view in range(VIEWS):
         ratio = spread / np.maximum(state.scale[view, place], _LEAST)
-        stood = ratio > _STOOD_STILL
+        stood = ratio > STOOD_STILL
         widen(state, view, place[~stood], np.maximum(1.0, ratio[~stood]))
         _begin_spread(state, view, place[stood], spread[stood])
     # What is left in `shifted` says that the level was adopted; see `hasten_back`.

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from sentinel.core.scoring.adopt import follow_shifted
 from sentinel.core.scoring.borrow import check_borrowed
+from sentinel.core.scoring.multiples import MULTIPLYING, follow_multiple
 from sentinel.core.scoring.recents import keep_recent
 from sentinel.core.scoring.returns import note_excursion
 from sentinel.core.scoring.score import Scored
@@ -71,9 +72,17 @@ def learn(
     _add_deviations(
         state, facts, scored.deviation[:, take], scored.ratio[:, take], usable, limit=limit
     )
-    _add_moments(state, facts, scored.value[take])
+    _add_moments(state, facts, scored.value[take], scored.still)
     note_excursions(state, scored.statistic[take], first_window=first_window)
     follow_shifted(state, scored.residual[take], scored.held, settings=settings)
+    follow_multiple(
+        state,
+        scored.value[take],
+        scored.residual[take],
+        scored.ratio[0, take],
+        scored.still,
+        first_window=first_window,
+    )
     state.level[:] = scored.level[window_count - 1]
     last = scored.statistic[window_count - 1]
     np.maximum(last, -_STATISTIC_MAX, out=state.previous)
@@ -105,6 +114,7 @@ def _note_freezing(
     if place.size:
         note_excursion(state, place, ~held[place], end=end, settings=settings)
     state.shifted[held != frozen] = np.nan
+    state.held_value[held != frozen] = np.nan
     state.frozen_from[~frozen] = -1
     state.frozen_from[frozen & ~held] = window
 
@@ -132,8 +142,13 @@ def _add_deviations(
     _add_count(state.now_count, usable)
 
 
-def _add_moments(state: DetectorState, facts: Hourly, value: _Halves) -> None:
+def _add_moments(
+    state: DetectorState, facts: Hourly, value: _Halves, still: NDArray[np.bool_] | None
+) -> None:
     there = np.isfinite(value)
+    if still is not None:
+        # What an incident shows says nothing of how large the series usually is, by which its spread is measured.
+        there &= ~(still & np.isin(facts.kind, MULTIPLYING))
     bounded = np.maximum(value, -_VALUE_MAX)
     np.minimum(bounded, _VALUE_MAX, out=bounded)
     shift = bounded - facts.mean

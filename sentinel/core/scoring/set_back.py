@@ -22,6 +22,9 @@ def set_back(state: DetectorState, at_ns: int) -> None:
             getattr(state, name)[...] = 0.0
     state.last_over[...] = -1
     np.minimum(state.frozen_from, at_ns // state.step_ns, out=state.frozen_from)
+    for name in ("adopted_from", "adopted_at", "adopted_left"):
+        column = getattr(state, name)
+        np.minimum(column, at_ns, out=column)
     np.minimum(state.gathered_at, at_ns // state.step_ns, out=state.gathered_at)
     # An hour more or less of it does not matter; for ever would.
     ahead = max(0, state.next_ns - at_ns) // state.step_ns

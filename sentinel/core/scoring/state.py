@@ -1,6 +1,6 @@
 """What the detector remembers: columns, one row a series.
 
-About 1.3 KB a series. `score` reads it, `learn` changes it in place, `hour_end` renews what varies
+About 1.7 KB a series. `score` reads it, `learn` changes it in place, `hour_end` renews what varies
 slowly. A caller that must be able to step back keeps `to_bytes()`.
 """
 
@@ -30,7 +30,10 @@ MEMORY_DAYS = 14
 PARKED_MAX = 20_000
 """Series that are known but not in the present block."""
 
-_FORMAT = 3
+ADOPTED_MAX = 3
+"""Levels of a series that were adopted lately and are remembered."""
+
+_FORMAT = 4
 _Floats = NDArray[np.float64]
 _Halves = NDArray[np.float32]
 _Longs = NDArray[np.int64]
@@ -147,6 +150,11 @@ class DetectorState:
         shifted, shifted_square: where the level would be had it not stood still, and the mean square of what
             residuals differ from it; of those that stand still, NaN before the first. Of others, the level that was
             adopted until it went back, NaN when none was.
+        held_value, held_usual, held_square: of series that stand still and whose changes multiply: means of the value
+            and of the profile, and mean square of what values differ from the profile times the ratio of both, time
+            of day taken out; NaN before the first.
+        adopted_from, adopted_at, adopted_left, adopted_ratio: see `AdoptedLevels`; instants in ns.
+        adopted_spread: what the spread of each view was multiplied by for the newest of them.
         frozen_from: number of the window since which learning stands still, -1 when it does not.
         gathered_calls, gathered_failed: of a ratio: the calls that it was last judged by, and how many failed.
         gathered_at: number of the last window that had calls, -1 before the first.
@@ -207,6 +215,14 @@ class DetectorState:
     cut: _Floats
     shifted: _Halves
     shifted_square: _Halves
+    held_value: _Halves
+    held_usual: _Halves
+    held_square: _Halves
+    adopted_from: _Longs
+    adopted_at: _Longs
+    adopted_left: _Longs
+    adopted_ratio: _Halves
+    adopted_spread: _Halves
     frozen_from: _Longs
     gathered_calls: _Halves
     gathered_failed: _Halves
@@ -317,6 +333,14 @@ def new_state(series: _Longs, *, step_ns: int, base_cut: float) -> DetectorState
         cut=np.full((SIDES, count), base_cut),
         shifted=np.full(count, np.nan, np.float32),
         shifted_square=halves(),
+        held_value=unknown(),
+        held_usual=unknown(),
+        held_square=halves(),
+        adopted_from=np.zeros((ADOPTED_MAX, count), np.int64),
+        adopted_at=np.zeros((ADOPTED_MAX, count), np.int64),
+        adopted_left=np.zeros((ADOPTED_MAX, count), np.int64),
+        adopted_ratio=np.ones((ADOPTED_MAX, count), np.float32),
+        adopted_spread=np.ones((VIEWS, count), np.float32),
         frozen_from=np.full(count, -1, np.int64),
         gathered_calls=halves(),
         gathered_failed=halves(),

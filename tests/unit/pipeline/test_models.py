@@ -81,6 +81,7 @@ def fitted(
     *,
     now_ns: int = NOW_NS,
     kept: bytes | None = None,
+    changed_ns: dict[int, int] | None = None,
     **limits: float,
 ) -> tuple[Models, Profile, Profile]:
     """The models of a fit, what they expect, and what the profile alone would."""
@@ -90,6 +91,7 @@ def fitted(
         KEYS,
         now_ns=now_ns,
         kept=kept,
+        changed_ns=changed_ns,
         foretell=None if statsmodels is None else statsmodels.foretell,
         monotonic_s=(lambda: 0.0) if statsmodels is None else lambda: statsmodels.now_s,
     )
@@ -134,6 +136,16 @@ def test_mstl_is_renewed_once_a_day_and_reaches_over_all_fits_between() -> None:
     assert len(statsmodels.asked) == 2
     assert said.grid[0, 2] >= 1000 + PER_DAY  # the made-up history ended a day before
     assert renewed.kept_bytes() != kept
+
+
+def test_what_mstl_said_before_a_new_level_is_asked_anew() -> None:
+    first, _, _ = fitted(Statsmodels())
+    statsmodels = Statsmodels()
+    hour = NOW_NS + HOUR_NS
+    fitted(
+        statsmodels, now_ns=hour, kept=first.kept_bytes(), changed_ns={3: NOW_NS + 1, 4: NOW_NS}
+    )
+    assert len(statsmodels.asked) == 1
 
 
 def test_when_it_cannot_be_renewed_what_was_said_serves_to_its_end() -> None:
