@@ -70,7 +70,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--kind",
         choices=sorted(KINDS),
-        help="replay what the folder calls a gauge as this kind, with all that is asked of it",
+        help="replay what the folder calls a gauge as this kind, with all that is asked of it; series with values below 0 are left out",
     )
     parser.add_argument(
         "--jobs", type=int, default=os.cpu_count() or 1, help="processes (default: %(default)s)"
@@ -133,7 +133,12 @@ def _sets(args: argparse.Namespace, folder: Path) -> Iterator[tuple[str, list[Se
             simulate(folder, months=args.months, seed=args.seed)
         files = series_of(folder if name == SIMULATED else args.data, name)
         if args.kind is not None:
-            files = [replace(one, kind=args.kind) if one.kind == GAUGE else one for one in files]
+            files = [
+                replace(one, kind=args.kind) if one.kind == GAUGE else one
+                for one in files
+                # What is below zero can be no rate, no share and no duration.
+                if one.kind != GAUGE or np.min(one.read().value) >= 0
+            ]
         yield name, files
 
 

@@ -173,4 +173,8 @@ def test_a_folder_can_be_replayed_as_another_kind(
         ("sentinel normal", 1.0),
         ("sentinel normal", 0.0),
     ]
+    below = data / "made" / "stays.csv"
+    below.write_text(f"{below.read_text()}{1_700_000_100 + 300 * 12 * DAY},-5,0\n")
+    assert main([*options, "--kind", "traffic"]) == 0
+    assert json.loads(rows_path.read_text().splitlines()[-1])["series"] == 1
     assert "sentinel quiet" not in capsys.readouterr().out
