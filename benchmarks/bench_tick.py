@@ -87,7 +87,7 @@ def measure(count: int) -> None:
         f"{count:7,} series: decide {statistics.median(inside) * 1e3:7.3f} ms median{goal}, "
         f"{inside[int(len(inside) * 0.95)] * 1e3:.3f} ms p95, "
         f"{times[-1] * 1e3:.1f} ms where an hour ends; "
-        f"{len(state.detector.to_bytes()) / count:.0f} bytes of state a series, {pages} pages"
+        f"{len(state.detector.to_bytes()) / count:.0f} bytes of state a series, what is expected of it aside (in a file), {pages} pages"
     )
 
 
