@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sentinel.app.audit_ours import ASKED_DAYS, FitBasis, Ours
-from sentinel.core.baseline import BIN_NS, LAG_DAYS, Calendar, Model, quarantined
-from sentinel.core.baseline.profile import DAY_NS, HABIT_LAGS
+from sentinel.core.baseline import BIN_NS, LAG_DAYS, Calendar, Model, quarantined, without_habits
+from sentinel.core.baseline.profile import DAY_NS
 from sentinel.core.baseline.wall_clock import on_wall_clock
 from sentinel.core.incidents import primary
 from sentinel.core.model import Incident, SeriesKey, WindowBlock
@@ -288,7 +288,9 @@ class _OneByOne:
         ).windows(first, own.window_count)
         wall = on_wall_clock(three, self.calendar)
         value, ours = wall.value[:, 0].copy(), wall.value[:, 1]
-        left_out = _without_habits(wall.value[:, 2] > 0, start_ns=wall.start_ns)
+        left_out = without_habits(
+            wall.value[:, 2:3] > 0, start_ns=wall.start_ns, step_ns=wall.step_ns
+        )[:, 0]
         left_out &= np.isfinite(value)
         value[left_out] = np.nan
         there = np.flatnonzero(np.isfinite(value))
@@ -323,11 +325,3 @@ def _own(history: WindowBlock, series_id: int) -> WindowBlock | None:
     own = history.select(history.series == series_id)
     there = np.flatnonzero(np.isfinite(own.value[:, 0]))
     return own.windows(int(there[0]), own.window_count) if len(there) else None
-
-
-def _without_habits(left_out: NDArray[np.bool_], *, start_ns: int) -> NDArray[np.bool_]:
-    """Without the times of day that were left out on several days: a habit is learnt by ours too, and a habit that pages is what is looked for."""
-    per_day = DAY_NS // BIN_NS
-    time_of_day = (start_ns // BIN_NS + np.arange(len(left_out))) % per_day
-    days = np.bincount(time_of_day[left_out], minlength=per_day)
-    return left_out & (days < HABIT_LAGS)[time_of_day]

@@ -10,7 +10,7 @@ import math
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -26,6 +26,7 @@ from sentinel.core.baseline import (
     laid_over,
     models_of,
     selected,
+    without_habits,
 )
 from sentinel.core.baseline.profile import DAY_NS
 from sentinel.core.model import SeriesKey, WindowBlock
@@ -210,7 +211,7 @@ class Models:
         profile = fit_profile(
             history, at_ns=at_ns, version=version, horizon_ns=horizon_ns, left_out=left_out
         )
-        return self.over(profile, history)
+        return self.over(profile, self._learnt(history, left_out))
 
     def over(self, profile: Profile, history: WindowBlock) -> Profile:
         """The profile of the history's series, those of other models replaced by what these say."""
@@ -223,6 +224,15 @@ class Models:
             profile = self._decompositions(profile, history, np.flatnonzero(decomposed & known))
         self.used[Model.PROFILE] += int(np.count_nonzero(known & ~curved & ~decomposed))
         return profile
+
+    def _learnt(self, history: WindowBlock, left_out: NDArray[np.bool_] | None) -> WindowBlock:
+        """What the other models learn from: their series without what was an incident's and does not come again."""
+        wanted = self.chosen(history.series, Model.FOURIER)
+        wanted |= self.chosen(history.series, Model.MSTL)
+        if left_out is None or not left_out[:, wanted].any():
+            return history
+        out = without_habits(left_out & wanted, start_ns=history.start_ns, step_ns=history.step_ns)
+        return replace(history, value=np.where(out, np.float32(np.nan), history.value))
 
     def kept_bytes(self) -> bytes | None:
         """What MSTL said, for the fits of the next day; None when nothing."""

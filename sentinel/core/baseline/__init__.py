@@ -7,7 +7,7 @@ from sentinel.core.baseline.hours import HourMeans, HourSums, hour_means
 from sentinel.core.baseline.models import Model, ModelRule, models_of
 from sentinel.core.baseline.new_levels import at_present_level
 from sentinel.core.baseline.profile import BIN_NS, HORIZON_NS, LAG_DAYS, Profile, fit_profile
-from sentinel.core.baseline.quarantine import quarantined
+from sentinel.core.baseline.quarantine import quarantined, without_habits
 from sentinel.core.baseline.slow_bounds import NO_BOUND, SlowBounds, bounds_of_hours, slow_shares
 from sentinel.core.baseline.special_days import (
     SpecialDays,
@@ -50,4 +50,5 @@ __all__ = [
     "selected",
     "slow_shares",
     "wall_clock_start",
+    "without_habits",
 ]

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from sentinel.core.baseline.bending import bent, unbent
 from sentinel.core.baseline.columns import laid_over
 from sentinel.core.baseline.profile import DAY_NS, HORIZON_NS, Profile, fit_profile
+from sentinel.core.baseline.quarantine import without_habits
 from sentinel.core.model import WindowBlock
 from sentinel.core.stats.ordering import median_of_rows
 from sentinel.core.stats.robust import Regression, huber_fit, regression
@@ -112,6 +113,8 @@ def fit_fourier_or_profile(
     below = fit_profile(
         history, at_ns=at_ns, version=version, horizon_ns=horizon_ns, left_out=left_out
     )
+    if left_out is not None:
+        left_out = without_habits(left_out, start_ns=history.start_ns, step_ns=history.step_ns)
     curve = fit_fourier(
         history, at_ns=at_ns, version=version, horizon_ns=horizon_ns, left_out=left_out
     )

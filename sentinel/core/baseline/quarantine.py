@@ -17,6 +17,7 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 from numpy.typing import NDArray
 
+from sentinel.core.baseline.profile import DAY_NS
 from sentinel.core.model import (
     SIGNAL_TRAFFIC,
     SOURCE_KINDS,
@@ -29,6 +30,9 @@ from sentinel.core.model import (
 
 LISTED_MAX = 50
 """An incident that lists so many members may have had more."""
+
+HABIT_DAYS = 4
+"""More than an outage that lasts for three nights, and fewer than the weeks that are learnt from."""
 
 QUARANTINED = (Kind.TRAFFIC, Kind.ERRORS, Kind.LATENCY, Kind.SLOW)
 
@@ -62,6 +66,25 @@ def quarantined(
                     found = np.zeros(history.value.shape, np.bool_)
                 found[first:last, column[series_id]] = True
     return found
+
+
+def without_habits(
+    left_out: NDArray[np.bool_], *, start_ns: int, step_ns: int
+) -> NDArray[np.bool_]:
+    """Those of `left_out` (bool[T, S]) whose time of day was left out on fewer than `HABIT_DAYS` days of the series.
+
+    For models that compare no single days, as the profile does: what is left is a fault, the rest comes again and is learnt.
+    """
+    if DAY_NS % step_ns or not left_out.any():
+        return left_out
+    per_day = DAY_NS // step_ns
+    first = start_ns // step_ns % per_day
+    day_count = -(-(first + len(left_out)) // per_day)
+    days = np.zeros((day_count * per_day, left_out.shape[1]), np.bool_)
+    days[first : first + len(left_out)] = left_out
+    often = days.reshape(day_count, per_day, -1).sum(axis=0) >= HABIT_DAYS
+    habit = np.tile(often, (day_count, 1))[first : first + len(left_out)]
+    return np.asarray(left_out & ~habit)
 
 
 def _spans(

@@ -216,7 +216,9 @@ def over_noon(*days_ago: int) -> list[Incident]:
     return found
 
 
-@pytest.mark.parametrize(("days_ago", "left_out"), [((2,), 12), ((2, 6), 24), ((2, 6, 9), 0)])
+@pytest.mark.parametrize(
+    ("days_ago", "left_out"), [((2,), 12), ((2, 6, 9), 36), ((2, 6, 9, 12), 0)]
+)
 def test_incidents_are_not_shown_until_they_are_a_habit(
     days_ago: tuple[int, ...], left_out: int
 ) -> None:

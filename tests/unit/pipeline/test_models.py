@@ -5,7 +5,7 @@ Method: three weeks of a made-up day; statsmodels is stood in for by functions t
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pytest
@@ -110,6 +110,34 @@ def test_each_series_is_expected_by_its_model() -> None:
     assert dict(models.used) == {"fourier": 1, "mstl": 2, "profile": 1}
     assert not models.fallbacks
     assert statsmodels.asked == [21 * PER_DAY] * 2
+
+
+def test_what_was_an_incidents_is_learnt_by_no_model_unless_it_comes_again() -> None:
+    """A day at a fifth is left out; a fifth for an hour on each of the last sixteen days is a habit."""
+    block = history()
+    out = np.zeros(block.value.shape, np.bool_)
+    out[-3 * PER_DAY : -2 * PER_DAY] = True
+    habit = np.zeros_like(out)
+    for day in range(1, 17):
+        habit[-day * PER_DAY : -day * PER_DAY + 12] = True
+    seen: list[np.ndarray] = []
+
+    def foretell(value: np.ndarray, *, bin_count: int, **_: object) -> np.ndarray:
+        seen.append(value)
+        return np.zeros(bin_count, np.float32)
+
+    def fit(left_out: np.ndarray, value: np.ndarray) -> Profile:
+        models = Models(ModelSettings(rules=RULES), KEYS, now_ns=NOW_NS, foretell=foretell)
+        return models.fit(replace(block, value=value), at_ns=NOW_NS, version=1, left_out=left_out)
+
+    clean = fit(np.zeros_like(out), block.value)
+    kept_out = fit(out, np.where(out, block.value / 5, block.value))
+    assert np.isnan(seen[-1][-3 * PER_DAY : -2 * PER_DAY]).all()
+    assert np.isfinite(seen[-1]).sum() == len(seen[-1]) - PER_DAY
+    np.testing.assert_allclose(kept_out.grid[:, 1], clean.grid[:, 1], rtol=0.02)
+    learnt = fit(habit, np.where(habit, block.value / 5, block.value))
+    assert np.isfinite(seen[-1]).all()
+    assert (learnt.grid[:12, 1] < 0.95 * clean.grid[:12, 1]).any()
 
 
 def test_without_rules_nothing_is_asked_and_nothing_changes() -> None:
