@@ -18,11 +18,14 @@ from sentinel.core.baseline import BIN_NS
 from sentinel.core.model import SHARE_KINDS, Kind, SeriesKey, WindowBlock, kind_of_signal
 from sentinel.core.stats.ordering import median_of_rows
 from sentinel.core.stats.ratios import pooled_ratio
-from sentinel.errors import InputTooLargeError
+from sentinel.errors import InputTooLargeError, MalformedInputError
 
 DAY_NS = 86_400_000_000_000
 GAP_MAX_DAYS = 35
 """More than the 28 days of the longest lag, and a whole number of weeks."""
+
+DATED_GAP_MAX_DAYS = 400
+"""As much as special days are learned from. With dates that count a gap takes the windows that it lasts."""
 
 _BATCH_SERIES = 256
 _CELLS_MAX = 100_000_000
@@ -100,6 +103,7 @@ def on_grid(group: Sequence[PlainSeries], step_ns: int, *, keeps_dates: bool = F
 
     Raises:
         InputTooLargeError: they have too many windows also then.
+        MalformedInputError: dates count, and a gap is longer than `DATED_GAP_MAX_DAYS`.
     """
     origin_ns = min(int(one.time_ns[0]) for one in group)
     from_midnight = origin_ns % DAY_NS // step_ns
@@ -107,6 +111,7 @@ def on_grid(group: Sequence[PlainSeries], step_ns: int, *, keeps_dates: bool = F
     seen = windows[0] if len(windows) == 1 else np.unique(np.concatenate(windows))
     days = np.diff(seen) * step_ns // DAY_NS - GAP_MAX_DAYS
     if keeps_dates:
+        _check_gaps(group[0].name, origin_ns - from_midnight * step_ns + seen * step_ns)
         days[:] = 0
     shorter = np.cumsum(np.where(days > 0, days * DAY_NS // step_ns, 0))
     earlier = np.concatenate([[0], shorter]).astype(np.int64)
@@ -126,6 +131,21 @@ def on_grid(group: Sequence[PlainSeries], step_ns: int, *, keeps_dates: bool = F
             msg, size_bytes=4 * service.cell_count, limit_bytes=4 * _CELLS_MAX
         )
     return service
+
+
+def _check_gaps(name: str, at_ns: NDArray[np.int64]) -> None:
+    gaps_ns = np.diff(at_ns)
+    if not gaps_ns.size or gaps_ns.max() <= DATED_GAP_MAX_DAYS * DAY_NS:
+        return
+    last = int(np.argmax(gaps_ns))
+    before, after = (
+        np.datetime64(int(one), "ns").astype("datetime64[D]") for one in at_ns[last : last + 2]
+    )
+    msg = (
+        f"{name}: there is nothing from {before} to {after}; with a calendar, where dates count, a gap may last "
+        f"{DATED_GAP_MAX_DAYS} days: leave out the rows before it"
+    )
+    raise MalformedInputError(msg)
 
 
 def batches(services: Sequence[Service]) -> Iterator[list[Service]]:

@@ -148,9 +148,14 @@ def connect(path: Path) -> sqlite3.Connection:
 
 
 def connect_read_only(path: Path) -> sqlite3.Connection:
-    """A connection beside the one that writes; it cannot change anything."""
+    """A connection beside the one that writes; it cannot change anything.
+
+    Beside a log that is read with it SQLite makes a file. On a file system that takes none, such as a mounted copy, there is
+    no writer either, and where no log was left the database alone is all there is.
+    """
+    is_still = not os.access(path.parent, os.W_OK) and wal_bytes(path) == 0
     connection = sqlite3.connect(
-        f"{path.absolute().as_uri()}?mode=ro",
+        f"{path.absolute().as_uri()}?mode=ro{'&immutable=1' if is_still else ''}",
         uri=True,
         timeout=_BUSY_TIMEOUT_S,
         isolation_level=None,

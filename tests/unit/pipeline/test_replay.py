@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from sentinel.core.baseline import fit_fourier_or_profile
+from sentinel.core.baseline import Calendar, fit_fourier_or_profile
 from sentinel.core.model import Kind, PageReason
 from sentinel.core.scoring import ScoringSettings
-from sentinel.errors import InputTooLargeError
+from sentinel.errors import InputTooLargeError, MalformedInputError
 from sentinel.pipeline.replay import PlainSeries, ReplayedPage, replay, replay_settings
 
 pytestmark = pytest.mark.timeout(120)
@@ -129,6 +129,23 @@ def test_a_gap_of_years_is_one_of_some_weeks() -> None:
         )
         starts[gap_days] = [page.start_s for page in pages_of(longer)]
     assert starts[36] == starts[20_000] == [page.start_s for page in pages_of(series)]
+
+
+def test_where_dates_count_a_stray_first_row_is_refused_and_named() -> None:
+    """Half a century of windows was replayed without a word."""
+    series = with_incidents("orders", 1)
+    stray = PlainSeries(
+        name="orders",
+        time_ns=np.concatenate([[0], series.time_ns]),
+        value=np.concatenate([[100.0], series.value]),
+    )
+    berlin = Calendar(zone="Europe/Berlin", offsets=((0, 3600),), digest="made")
+    said = (
+        "orders: there is nothing from 1970-01-01 to 2023-11-14; .* leave out the rows before it"
+    )
+    with pytest.raises(MalformedInputError, match=said):
+        replay([stray], kind=Kind.GAUGE, settings=SETTINGS, calendar=berlin)
+    assert replay([series], kind=Kind.GAUGE, settings=SETTINGS, calendar=berlin).pages
 
 
 def test_a_time_line_that_never_ends_is_refused() -> None:
