@@ -53,6 +53,7 @@ class Application:
             scoring=lambda: self.config.scoring.settings(self.config.sensitivity),
             models=lambda: self.config.baseline.settings(fit_timeout_s=self.config.fit.timeout),
             calendar=lambda: self.config.calendar.to_plain(self.config.zone),
+            drift_ratio=lambda: self.config.baseline.drift_ratio,
         )
         self.aggregator = Aggregator(config.series.series_settings())
         self.evaluate = Evaluate(

@@ -19,6 +19,7 @@ from sentinel.app.audit_child import AuditChild, statsmodels_is_installed
 from sentinel.app.calendars import make_calendar
 from sentinel.core.baseline import Calendar, Model
 from sentinel.errors import SentinelError
+from sentinel.pipeline.drift_fit import DRIFT_RATIO
 from sentinel.pipeline.fit_child import EXIT_NO_HISTORY
 from sentinel.pipeline.fitting import fit_payload
 from sentinel.pipeline.models import ModelSettings
@@ -46,6 +47,7 @@ def main() -> int:
                 models=models,
                 foretell=statsmodels.foretell if asks else None,
                 calendar=_calendar(request),
+                drift_ratio=request.get("drift_ratio", DRIFT_RATIO),
             )
     except SentinelError as error:
         sys.stderr.write(f"{error}\n")

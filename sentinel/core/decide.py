@@ -24,6 +24,7 @@ from sentinel.core.incidents import set_back as put_tracker_back
 from sentinel.core.incidents import to_bytes as tracker_to_bytes
 from sentinel.core.model import (
     Acceptance,
+    Drift,
     ExpectationBlock,
     Page,
     SeriesKey,
@@ -124,6 +125,13 @@ class DecisionState:
         return DecisionState(
             detector=self.detector, parked=parked, tracker=self.tracker, frozen=self.frozen
         )
+
+    def hearing(self, drifts: Sequence[Drift]) -> DecisionState:
+        """The state whose next window tells of what a fit said has drifted; this one is used up."""
+        if not drifts:
+            return self
+        drifting = replace(self.tracker.drifting, pending=tuple(drifts))
+        return replace(self, tracker=replace(self.tracker, drifting=drifting))
 
     def set_back(self, at_ns: int) -> DecisionState:
         """The state for windows from `at_ns` on, time having been ahead until now; this one is used up."""
@@ -363,7 +371,8 @@ def _stride(
     Only a quiet stretch without guards can be taken at once; anything else may open or end an incident in
     any of its windows.
     """
-    if settings.guards.enabled or tracker.entries or tracker.pending or tracker.storm.raging:
+    news = tracker.pending or tracker.drifting.pending
+    if settings.guards.enabled or tracker.entries or news or tracker.storm.raging:
         return 1
     strange = np.flatnonzero((verdicts.score[first:] >= 1.0).any(axis=1))
     return int(strange[0]) + 1 if strange.size else len(verdicts.score) - first

@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from sentinel.core.model import SOURCE_KINDS, Acceptance, Incident, IncidentState
+from sentinel.core.model import SOURCE_KINDS, Acceptance, Incident, IncidentKind, IncidentState
 from sentinel.errors import OverloadedError, SentinelError
 
 _WAITING_MAX = 100
@@ -50,11 +50,14 @@ class Accepting:
             that follows from the window.
 
         Raises:
-            NotAcceptableError: it is blind, or open and taken back.
+            NotAcceptableError: it is blind, a drift, or open and taken back.
             OverloadedError: too many words wait.
         """
         if incident.kind in SOURCE_KINDS:
             msg = "of a source that is not heard nothing is known that could be normal"
+            raise NotAcceptableError(msg)
+        if incident.kind is IncidentKind.DRIFT:
+            msg = "what has drifted is expected already, and learnt as it comes"
             raise NotAcceptableError(msg)
         is_open = incident.state is IncidentState.OPEN
         if is_open and not accepted:

@@ -16,6 +16,7 @@ from typing import Any, ParamSpec, Protocol, TypeVar
 from sentinel.core.baseline import Model
 from sentinel.core.scoring import ScoringSettings
 from sentinel.errors import SentinelError, StoreError
+from sentinel.pipeline.drift_fit import DRIFT_RATIO
 from sentinel.pipeline.fit_child import FitChild, FitFailedError, FitResult
 from sentinel.pipeline.fitting import Fit, fit_from_snapshot
 from sentinel.pipeline.held import in_file
@@ -105,6 +106,7 @@ class Fitter:
         scoring: Callable[[], ScoringSettings],
         models: Callable[[], ModelSettings] = ModelSettings,
         calendar: Callable[[], Mapping[str, Any] | None] = lambda: None,
+        drift_ratio: Callable[[], float] = lambda: DRIFT_RATIO,
         command: Sequence[str] = (sys.executable, *_WORKER),
     ) -> None:
         self._config = config
@@ -116,6 +118,7 @@ class Fitter:
         self._scoring = scoring
         self._models = models
         self._calendar = calendar
+        self._drift_ratio = drift_ratio
         self._health = HealthRecord(surroundings.clock)
         self._tasks = TaskGroup(
             self.name, metrics=surroundings.metrics, logger=surroundings.logger
@@ -285,6 +288,8 @@ class Fitter:
         metrics.set("sentinel_fit_duration_seconds", clock.monotonic_s() - started_s)
         for model in Model:
             metrics.set("sentinel_fit_series", fit.used.get(model, 0), model=model)
+        metrics.set("sentinel_fit_drifts", len(fit.drifts))
+        metrics.count("sentinel_fit_drifts_dropped_total", fit.drifts_dropped)
         for reason, count in fit.fallbacks.items():
             metrics.count("sentinel_fit_fallbacks_total", count, reason=reason)
         self._health.ok(f"Fit {version} knows {len(fit.profile.series)} series{_by_model(fit)}")
@@ -312,6 +317,7 @@ class Fitter:
             "scoring": settings_to_plain(self._scoring()),
             "models": self._models().to_plain(),
             "calendar": self._calendar(),
+            "drift_ratio": self._drift_ratio(),
         }
 
     def _note_failure(self, error: SentinelError, *, wait_s: float) -> None:

@@ -34,7 +34,14 @@ from sentinel.core.baseline import (
     wall_clock_start,
 )
 from sentinel.core.decide import DecisionState
-from sentinel.core.model import SHARE_KINDS, AdoptedLevels, Incident, SeriesKey, WindowBlock
+from sentinel.core.model import (
+    SHARE_KINDS,
+    AdoptedLevels,
+    Drift,
+    Incident,
+    SeriesKey,
+    WindowBlock,
+)
 from sentinel.core.scoring import (
     DetectorState,
     Grid,
@@ -55,6 +62,7 @@ from sentinel.core.scoring import (
     take_far,
 )
 from sentinel.core.stats.packing import pack_arrays, unpack_arrays
+from sentinel.pipeline.drift_fit import DRIFT_RATIO, DriftSearch, drifts_in
 from sentinel.pipeline.models import Foretell, Models, ModelSettings
 from sentinel.pipeline.seasons import stored_special_days
 from sentinel.pipeline.slow_fit import HistogramReader, fit_slow_bounds
@@ -124,6 +132,8 @@ class Fit:
         fallbacks: how many of them keep the profile instead of their model, by reason.
         calendar: digest of the calendar it was made with.
         slow: what counts as slow; None where no histogram says so.
+        drifts: series whose level has moved over weeks; none once they were handed on.
+        drifts_dropped: how many of them there were more than are told.
         in_file: whether the profile lies in a file, and looks into no bytes that hold the rows too.
     """
 
@@ -135,10 +145,13 @@ class Fit:
     fallbacks: Mapping[str, int] = field(default_factory=dict)
     calendar: str = ""
     slow: SlowBounds | None = None
+    drifts: tuple[Drift, ...] = ()
+    drifts_dropped: int = 0
     in_file: bool = False
 
     def primed_state(self, state: DecisionState, *, settings: ScoringSettings) -> DecisionState:
-        """The state with what the fit learned of series that are not ready; `state` is used up."""
+        """The state with what the fit learned of series that are not ready, and what it says of drifts; `state` is used up."""
+        state = state.hearing(self.drifts)
         return state if self.rows is None else state.primed(self.rows, settings=settings)
 
     def without_rows(self) -> Fit:
@@ -148,12 +161,12 @@ class Fit:
         a refit of series that are all ready holds next to none, and is held once.
         """
         if self.rows is None:
-            return self
+            return replace(self, drifts=()) if self.drifts else self
         if self.in_file:
-            return replace(self, rows=None)
+            return replace(self, rows=None, drifts=())
         has_many_rows = self.rows.series_count > len(self.profile.series) // 8
         profile = self.profile.copied() if has_many_rows else self.profile
-        return replace(self, profile=profile, rows=None)
+        return replace(self, profile=profile, rows=None, drifts=())
 
 
 def fit_from_snapshot(snapshot: Snapshot) -> Fit:
@@ -172,6 +185,8 @@ def fit_from_snapshot(snapshot: Snapshot) -> Fit:
         fallbacks=told.get("fallbacks", {}),
         calendar=str(facts.get("calendar", "")),
         slow=_slow_of(parts, facts),
+        drifts=drifts_in(parts),
+        drifts_dropped=int(facts.get("drifts_dropped", 0)),
     )
 
 
@@ -197,6 +212,7 @@ def fit_payload(
     models: ModelSettings | None = None,
     foretell: Foretell | None = None,
     calendar: Calendar | None = None,
+    drift_ratio: float = DRIFT_RATIO,
 ) -> bytes | None:
     """Fit every series that has history, and prime those that are not ready; None without any history.
 
@@ -209,6 +225,7 @@ def fit_payload(
         models: which series are expected by another model than the profile.
         foretell: asks statsmodels; None where it is not installed, or not needed.
         calendar: the wall clock that seasons follow, and days that are not like others; None for UTC without any.
+        drift_ratio: how many times the level of four weeks ago is a drift; 0 looks for none.
     """
     rows_of = reader.series()
     keys = {row.series_id: row.key for row in rows_of}
@@ -236,6 +253,7 @@ def fit_payload(
     profiles: list[Profile] = []
     rows: list[DetectorState] = []
     incidents = reader.incidents(limit=FIT_INCIDENTS_MAX)
+    search = DriftSearch(incidents, keys, ratio=drift_ratio, settings=settings, calendar=calendar)
     for history in _histories(reader, ids, now_ns=now_ns):
         profile, left_out = fit_seasons(
             history,
@@ -248,6 +266,7 @@ def fit_payload(
             levels=levels,
         )
         profiles.append(_known(profile))
+        search.look(history, left_out)
         unready = ~np.isin(history.series, ready)
         curved = chosen.chosen(history.series, Model.FOURIER)
         for wanted, fit in (
@@ -281,6 +300,9 @@ def fit_payload(
         "models": told,
         "calendar": calendar.digest,
     }
+    drifts = search.found()
+    parts |= drifts.arrays()
+    facts["drifts_dropped"] = drifts.dropped_count
     slow = fit_slow_bounds(
         reader,
         rows_of,

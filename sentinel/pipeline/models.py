@@ -32,6 +32,7 @@ from sentinel.core.baseline.profile import DAY_NS
 from sentinel.core.model import SeriesKey, WindowBlock
 from sentinel.core.stats.packing import pack_arrays, unpack_arrays
 from sentinel.errors import SentinelError
+from sentinel.pipeline.drift_fit import DRIFT_RATIO
 from sentinel.runtime.settings import Duration, setting
 
 AHEAD_NS = HORIZON_NS + DAY_NS
@@ -86,6 +87,11 @@ class BaselineConfig:
         Duration(240.0),
         help="All of a fit's decompositions, at most half of `fit.timeout`; what is not reached is done by the next fit.",
     )
+    drift_ratio: float = setting(
+        DRIFT_RATIO,
+        help="A level that came week by week to so many times, or so little, of what it was 28 days ago gets a ticket; "
+        "0 for none.",
+    )
 
     def __post_init__(self) -> None:
         if not 0 <= self.mstl_series_max <= 1000:
@@ -93,6 +99,9 @@ class BaselineConfig:
             raise ValueError(msg)
         if self.mstl_timeout <= 0 or self.mstl_total <= 0:
             msg = "mstl_timeout and mstl_total must be above 0"
+            raise ValueError(msg)
+        if self.drift_ratio != 0 and not 1.05 <= self.drift_ratio <= 100:
+            msg = "drift_ratio must be 0, or between 1.05 and 100"
             raise ValueError(msg)
 
     def settings(self, *, fit_timeout_s: float = math.inf) -> ModelSettings:

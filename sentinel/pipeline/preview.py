@@ -273,6 +273,7 @@ class _Replay:
         while self._fits and self._fits[0].at_ns <= start_ns:
             self._fit = self._fits.pop(0)
             self._version = max(self._version, self._fit.version)
+            self._state = self._state.hearing(self._fit.drifts)
             if self._fit.rows is not None:
                 self._state = self._state.primed(self._fit.rows, settings=self._settings.scoring)
 

@@ -17,11 +17,12 @@ import numpy as np
 
 from sentinel.core.baseline import Profile
 from sentinel.core.decide import DecisionSettings, DecisionState
-from sentinel.core.model import Exemplar, FirstMover, Incident, LogLine, SeriesKey
+from sentinel.core.model import Drift, Exemplar, FirstMover, Incident, LogLine, SeriesKey
 from sentinel.core.scoring import DetectorState, state_from_bytes
 from sentinel.core.stats.packing import pack_arrays, unpack_arrays
 from sentinel.errors import StoreError
 from sentinel.pipeline.deciding import StoreThread
+from sentinel.pipeline.drift_fit import FoundDrifts, drifts_in
 from sentinel.pipeline.fit import Fit
 from sentinel.pipeline.plain_settings import plain_settings, settings_of_plain
 from sentinel.ports import Snapshot
@@ -59,6 +60,7 @@ class RecordedFit:
         version: of the fit.
         profile: a part of it.
         rows: what it learned of series that were not ready; None where a state has it already.
+        drifts: what it said of levels that moved over weeks; none where a state has heard it already.
     """
 
     at_ns: int
@@ -66,6 +68,7 @@ class RecordedFit:
     version: int
     profile: Profile
     rows: DetectorState | None
+    drifts: tuple[Drift, ...] = ()
 
 
 class Recorder:
@@ -83,7 +86,7 @@ class Recorder:
     ) -> None:
         """Before a window: record the part of the fit that judges it, and before the first one where windows begin."""
         if fit is not None and not self._is_covered(at_ns, at_ns + state.detector.step_ns):
-            await self.fit(replace(fit, rows=None), at_ns)
+            await self.fit(replace(fit, rows=None, drifts=()), at_ns)
         if self._is_known:
             return
         self._is_known = True
@@ -109,10 +112,13 @@ class Recorder:
         self._is_due = True
 
     async def fit(self, fit: Fit, at_ns: int) -> None:
-        """Record what is judged by from `at_ns` on; `fit` still has its rows where a state has yet to take them."""
+        """Record what is judged by from `at_ns` on; `fit` still has its rows and drifts where a state has yet to take them."""
         until_ns = at_ns + FIT_PART_NS
         self._part_ns = (at_ns, until_ns)
-        arrays = {"profile": _bytes(fit.profile.part(at_ns, until_ns).to_bytes())}
+        arrays: dict[str, np.ndarray[Any, np.dtype[Any]]] = {
+            "profile": _bytes(fit.profile.part(at_ns, until_ns).to_bytes()),
+            **FoundDrifts(told=fit.drifts).arrays(),
+        }
         if fit.rows is not None and fit.rows.series_count:
             arrays["rows"] = _bytes(fit.rows.to_bytes())
         payload = pack_arrays(arrays, {"format": _FORMAT, "until_ns": until_ns})
@@ -153,6 +159,7 @@ def read_fit(record: Snapshot) -> RecordedFit:
         version=record.version,
         profile=Profile.from_bytes(arrays["profile"].tobytes()),
         rows=None if rows is None else state_from_bytes(rows.tobytes()),
+        drifts=drifts_in(arrays),
     )
 
 

@@ -198,6 +198,14 @@ CATALOGUE: tuple[MetricSpec, ...] = (
         "Series that kept the profile at a fit because their model said nothing, by reason.",
         "reason",
     ),
+    _metric(
+        _G, "sentinel_fit_drifts", "Series of the last fit whose level has moved over four weeks."
+    ),
+    _metric(
+        _C,
+        "sentinel_fit_drifts_dropped_total",
+        "Series that had drifted and were not told, because a fit found too many.",
+    ),
     _metric(_G, "sentinel_fit_version", "Version of the baseline in effect."),
     _metric(
         _G,

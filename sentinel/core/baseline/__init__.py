@@ -2,6 +2,7 @@
 
 from sentinel.core.baseline.calendar import Calendar, DayFacts, Payday, day_facts
 from sentinel.core.baseline.columns import joined, laid_over, selected
+from sentinel.core.baseline.drifts import SettledLevel, drifts_of
 from sentinel.core.baseline.fourier import fit_fourier, fit_fourier_or_profile
 from sentinel.core.baseline.hours import HourMeans, HourSums, hour_means
 from sentinel.core.baseline.models import Model, ModelRule, models_of
@@ -30,12 +31,14 @@ __all__ = [
     "ModelRule",
     "Payday",
     "Profile",
+    "SettledLevel",
     "SlowBounds",
     "SpecialDays",
     "at_present_level",
     "bounds_of_hours",
     "day_facts",
     "days_to_read",
+    "drifts_of",
     "fit_fourier",
     "fit_fourier_or_profile",
     "fit_on_wall_clock",

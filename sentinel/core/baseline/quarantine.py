@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 
 from sentinel.core.baseline.profile import DAY_NS
 from sentinel.core.model import (
+    BESIDE_KINDS,
     SIGNAL_TRAFFIC,
-    SOURCE_KINDS,
     Incident,
     Kind,
     Member,
@@ -56,7 +56,7 @@ def quarantined(
     column = {int(history.series[at]): int(at) for at in np.flatnonzero(kept_kind)}
     found: NDArray[np.bool_] | None = None
     for incident in incidents:
-        if incident.kind in SOURCE_KINDS or incident.accepted_ns is not None:
+        if incident.kind in BESIDE_KINDS or incident.accepted_ns is not None:
             continue
         for series_id, (first_ns, last_ns) in _spans(incident, keys, column, at_ns).items():
             first = max(0, (first_ns - history.start_ns) // history.step_ns)

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from sentinel.core.model import FirstMover, Incident, Member
+from sentinel.core.model import BESIDE_KINDS, FirstMover, Incident, Member
 
 TOGETHER_NS = 5 * 60 * 1_000_000_000
 """Members that moved within this time of the incident's own first move may be one event."""
@@ -81,7 +81,7 @@ def first_mover(
     others = (
         member
         for other in open_incidents
-        if other.incident_id != incident.incident_id
+        if other.incident_id != incident.incident_id and other.kind not in BESIDE_KINDS
         for member in other.members
         if member.key.stage not in NOT_STAGES
     )

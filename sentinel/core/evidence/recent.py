@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 
 from sentinel.core.evidence.first_mover import Onset, first_mover
 from sentinel.core.model import (
+    BESIDE_KINDS,
     SIGNAL_ERRORS,
     SIGNAL_LATENCY,
     SIGNAL_SLOW,
-    SOURCE_KINDS,
     Exemplar,
     Incident,
     LogLine,
@@ -82,7 +82,7 @@ class RecentEvidence:
 
         What an earlier page found stays when nothing newer is found: the rings are short and an incident is not.
         """
-        if incident.kind in SOURCE_KINDS:
+        if incident.kind in BESIDE_KINDS:
             return incident
         mover = first_mover(
             incident,

@@ -10,7 +10,7 @@ import math
 from datetime import UTC, datetime, timedelta
 
 from sentinel.core.incidents.settings import MINUTE_NS, IncidentSettings
-from sentinel.core.incidents.text import possible, quantity
+from sentinel.core.incidents.text import WEEK_BY_WEEK, possible, quantity
 from sentinel.core.model import (
     HORIZON_VIEWS,
     SHARE_KINDS,
@@ -56,6 +56,9 @@ def factors_of(member: Member, settings: IncidentSettings) -> str:
     '3.1x above the expected 210 calls/s for a Monday 08:10 UTC; seasonal view and 5-minute horizon agree'
     """
     if math.isnan(member.expected) or math.isnan(member.value):
+        return ""
+    if member.why.startswith(WEEK_BY_WEEK):
+        # Its level of before is not what was expected of a moment.
         return ""
     parts = [f"{_apart(member)} for {_moment(member.peak_ns or member.first_ns, settings)}"]
     if agree := _agreeing(member.views):

@@ -21,7 +21,7 @@ from sentinel.core.incidents.hysteresis import Sighting, joined, seen_again
 from sentinel.core.incidents.identity import incident_id_of
 from sentinel.core.incidents.settings import IncidentSettings
 from sentinel.core.model import (
-    SOURCE_KINDS,
+    BESIDE_KINDS,
     Incident,
     IncidentKind,
     IncidentState,
@@ -67,7 +67,9 @@ class OpenIncident:
 
     @property
     def whys(self) -> frozenset[str]:
-        """The clauses of the static guards that tripped."""
+        """What a page must tell: the clauses of the static guards that tripped; of a drift's ticket, each of its series."""
+        if self.incident.kind is IncidentKind.DRIFT:
+            return frozenset(str(series_id) for series_id in self.members)
         return frozenset(
             member.why for member in self.members.values() if member.why.startswith(STATIC)
         )
@@ -101,7 +103,12 @@ def placed(
     strangers: list[Sighting] = []
     for sighting in sightings:
         home = next(
-            (at for at, entry in enumerate(result) if sighting.series_id in entry.members), None
+            (
+                at
+                for at, entry in enumerate(result)
+                if sighting.series_id in entry.members and entry.incident.kind not in BESIDE_KINDS
+            ),
+            None,
         )
         if home is None:
             strangers.append(sighting)
@@ -125,11 +132,11 @@ def placed(
 
 
 def _open_for(entries: Sequence[OpenIncident], severity: Severity) -> int | None:
-    # Tickets of these kinds are about the source, not about what it measures: nothing joins them.
+    # Tickets of these kinds are not about what is strange in a window: nothing joins them.
     candidates = {
         entry.incident.severity: at
         for at, entry in enumerate(entries)
-        if entry.incident.kind not in SOURCE_KINDS
+        if entry.incident.kind not in BESIDE_KINDS
     }
     if Severity.PAGE in candidates:
         return candidates[Severity.PAGE]
@@ -165,7 +172,7 @@ def _with(entry: OpenIncident, sightings: Sequence[Sighting], *, end_ns: int) ->
 
 
 def ticketed(service: str, kind: IncidentKind, *, first_ns: int, end_ns: int) -> OpenIncident:
-    """The ticket that a source is no longer heard, or that its data comes too late."""
+    """A ticket that no strange window opened: a source is not heard, its data comes too late, or levels have drifted."""
     incident = Incident(
         incident_id=incident_id_of(
             group=service,

@@ -12,6 +12,7 @@ ALERT_NAMES = {
     IncidentKind.GUARD: "SentinelGuard",
     IncidentKind.BLIND: "SentinelBlind",
     IncidentKind.LATE: "SentinelLate",
+    IncidentKind.DRIFT: "SentinelDrift",
 }
 STORM_ALERT_NAME = "SentinelStorm"
 STORM_SERVICE = "(several)"

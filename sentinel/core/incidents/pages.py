@@ -6,6 +6,7 @@ strange now, and a guard broke that no page       WORSENED    at once; there are
 strange now, and a new stage or a much higher     WORSENED    at most once per `worsen_gap_ns`
   score than the last page told
 strange now, and a reminder is due                REMINDER    then after `reminder_growth` times the wait
+a drift's ticket has a series more to tell        WORSENED    once a day; it has no reminders
 resolved, and it had paged                        RESOLVED    always; it relieves
 """
 
@@ -13,9 +14,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from sentinel.core.incidents.drifting import NEWS_GAP_NS
 from sentinel.core.incidents.grouping import OpenIncident
 from sentinel.core.incidents.settings import IncidentSettings
-from sentinel.core.model import PageReason
+from sentinel.core.model import IncidentKind, PageReason
 
 
 def reason_to_page(
@@ -24,6 +26,10 @@ def reason_to_page(
     """Why an open incident pages at the end of this window, or None."""
     if entry.sequence == 0:
         return PageReason.OPENED
+    if entry.incident.kind is IncidentKind.DRIFT:
+        has_news = bool(entry.whys - entry.paged_whys)
+        is_due = end_ns - entry.last_page_ns >= NEWS_GAP_NS
+        return PageReason.WORSENED if has_news and is_due else None
     if not strange_now:
         return None
     if entry.whys - entry.paged_whys:

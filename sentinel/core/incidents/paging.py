@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from typing import Protocol
 
+from sentinel.core.incidents.drifting import HOLD_NS as DRIFT_HOLD_NS
 from sentinel.core.incidents.grouping import OpenIncident, published
 from sentinel.core.incidents.hysteresis import is_quiet
 from sentinel.core.incidents.pages import after_page, reason_to_page
@@ -17,6 +18,7 @@ from sentinel.core.incidents.storm import forget_old, may_page, paged, summarise
 from sentinel.core.model import (
     SOURCE_KINDS,
     Incident,
+    IncidentKind,
     IncidentState,
     Page,
     PageReason,
@@ -94,7 +96,8 @@ def page_window(
         reason = reason_to_page(
             entry, end_ns=end_ns, strange_now=incident_id in moved.active, settings=settings
         )
-        if reason is not None and may_page(storm, settings):
+        drifts = entry.incident.kind is IncidentKind.DRIFT
+        if reason is not None and may_page(storm, settings, can_wait=drifts):
             if attach is not None:
                 if everything is None:
                     everything = state.open_incidents()
@@ -119,7 +122,7 @@ def page_window(
             kind = TransitionKind.OPENED if fresh else TransitionKind.JOINED
             incident = published(entry, members_max=settings.members_max)
             transitions.append(Transition(kind=kind, at_ns=end_ns, incident=incident))
-        if entry.sequence == 0:
+        if entry.sequence == 0 and not drifts:
             held.append(entry.incident)
         kept.append(entry)
     storm, summary = summarise(storm, held, end_ns=end_ns, settings=settings)
@@ -178,4 +181,6 @@ def _resolved(
 def _hold_of(entry: OpenIncident, step_ns: int, settings: IncidentSettings) -> int:
     if entry.incident.kind in SOURCE_KINDS:
         return max(settings.blind_clear_ns, step_ns)
+    if entry.incident.kind is IncidentKind.DRIFT:
+        return DRIFT_HOLD_NS
     return settings.hold_of(step_ns)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from sentinel.core.incidents.drifting import drifted, lines_of_drifts
 from sentinel.core.incidents.factors import factors_of
 from sentinel.core.incidents.identity import ALERT_NAMES, alert_labels, page_id_of
 from sentinel.core.incidents.settings import IncidentSettings
@@ -120,7 +121,12 @@ def bounded(annotations: dict[str, str]) -> dict[str, str]:
 
 
 def primary(incident: Incident) -> Member | None:
-    """The member a person should read first: a broken guard, what users feel at the edge, then whatever is strangest."""
+    """The member a person should read first: a broken guard, what users feel at the edge, then whatever is strangest.
+
+    Of a drift's ticket it is what was told last, and of that what moved farthest.
+    """
+    if incident.kind is IncidentKind.DRIFT:
+        return max(incident.members, key=lambda one: (one.first_ns, one.peak_score), default=None)
     symptoms = {SIGNAL_TRAFFIC, SIGNAL_ERRORS, SIGNAL_LATENCY, SIGNAL_SLOW}
     return min(
         incident.members,
@@ -148,6 +154,8 @@ def _summary(incident: Incident, reason: PageReason, settings: IncidentSettings)
             if not settings.guards.enabled or lasted_ns >= settings.guards.forget_after_ns:
                 return f"{service}: no longer watched; it was blind from {since} on"
             return f"{service}: heard again after {lasted}; it was blind from {since} on"
+        if incident.kind is IncidentKind.DRIFT and member is not None:
+            return f"{service}: {drifted(member, past=True)}; its levels have stood since"
         if incident.resolution is not Resolution.QUIET:
             return _settled(incident, service, lasted, since)
         if member is None:
@@ -158,6 +166,8 @@ def _summary(incident: Incident, reason: PageReason, settings: IncidentSettings)
         return f"{service}: late, its data comes after its windows were closed, since {since}"
     if incident.kind is IncidentKind.BLIND:
         return f"{service}: blind, not heard since {since}; whether it works is not known"
+    if incident.kind is IncidentKind.DRIFT and member is not None:
+        return f"{service}: {drifted(member)}"
     what = "something is unusual" if member is None else _symptom(member)
     prefix = {PageReason.WORSENED: "worse: ", PageReason.REMINDER: "still: "}.get(reason, "")
     measured = "" if member is None else f": {_against(member)}"
@@ -260,6 +270,9 @@ def _description(
         return "\n".join(parts)
     main = primary(incident)
     others = [member for member in incident.members if member is not main]
+    if incident.kind is IncidentKind.DRIFT:
+        parts.extend(lines_of_drifts(others, member_count - 1, past=past))
+        return "\n".join(parts)
     if main is not None and main.why and not math.isnan(main.expected):
         parts.append(main.why[:1].upper() + main.why[1:])
     if main is not None and (factors := factors_of(main, settings)):
@@ -316,14 +329,16 @@ def _measured(incident: Incident, settings: IncidentSettings) -> dict[str, str]:
     return {
         "value": quantity(member.value, member.key),
         "expected": f"{expected}{_band(member)}" if expected else "",
-        "score": score_told(member.peak_score),
+        # No verdict is behind a drift.
+        "score": "" if incident.kind is IncidentKind.DRIFT else score_told(member.peak_score),
         "factors": factors_of(member, settings),
     }
 
 
 def _evidence(incident: Incident, settings: IncidentSettings) -> dict[str, str]:
+    drifts = incident.kind is IncidentKind.DRIFT
     return {
-        "first_mover": "" if not incident.members else _moved_first(incident, settings),
+        "first_mover": "" if not incident.members or drifts else _moved_first(incident, settings),
         "traces": "\n".join(_trace(exemplar) for exemplar in incident.exemplars),
         "logs": "\n".join(_log_line(line) for line in incident.log_lines),
     }

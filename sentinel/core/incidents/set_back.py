@@ -46,6 +46,10 @@ def set_back(state: TrackerState, at_ns: int) -> TrackerState:
         entries=tuple(_moved_entry(entry, moved) for entry in state.entries),
         # A fall that waits for the next window waits for one that does not follow it.
         pending=(),
+        drifting=replace(
+            state.drifting,
+            told_ns={one: moved(told_ns) for one, told_ns in state.drifting.told_ns.items()},
+        ),
         storm=storm,
         end_ns=at_ns,
     )

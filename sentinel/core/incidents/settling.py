@@ -4,7 +4,7 @@
     lasts                 when something of it is strange still after `adopt_after_ns`, and no static limit on errors
                           or latency is broken: that half of all calls fail is no level to get used to
 
-Nobody can get used to a source that is not heard: blind tickets end when it is.
+Nobody can get used to a source that is not heard: blind tickets end when it is. What has drifted is expected already.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from sentinel.core.incidents.settings import IncidentSettings
 from sentinel.core.incidents.stops import accepted as stops_accepted
 from sentinel.core.incidents.text import quantity
 from sentinel.core.model import (
+    BESIDE_KINDS,
     SIGNAL_TRAFFIC,
-    SOURCE_KINDS,
     Acceptance,
     Member,
     Resolution,
@@ -76,7 +76,7 @@ def settled(
     found: dict[str, Settled] = {}
     for entry in entries:
         incident_id = entry.incident.incident_id
-        if entry.incident.kind in SOURCE_KINDS:
+        if entry.incident.kind in BESIDE_KINDS:
             continue
         word = said.get(incident_id)
         lasts = (

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sentinel.core.incidents.drifting import Drifting
 from sentinel.core.incidents.falls import Fall
 from sentinel.core.incidents.grouping import OpenIncident
 from sentinel.core.incidents.guards import GuardState, no_runs
@@ -21,6 +22,7 @@ from sentinel.core.incidents.layout import Layout
 from sentinel.core.incidents.stops import StopState
 from sentinel.core.incidents.storm import Storm
 from sentinel.core.model import (
+    Drift,
     Exemplar,
     FirstMover,
     Incident,
@@ -58,6 +60,7 @@ class TrackerState:
         guards: runs of windows.
         entries: open incidents, oldest first.
         pending: falls of traffic that are not believed yet.
+        drifting: what fits said of levels that move over weeks.
         storm: the cap on pages.
         end_ns: end of the last window, 0 before the first.
         layout: of the last block; worked out again when it is None.
@@ -68,6 +71,7 @@ class TrackerState:
     guards: GuardState = field(default_factory=lambda: no_runs(0, 0))
     entries: tuple[OpenIncident, ...] = ()
     pending: tuple[Fall, ...] = ()
+    drifting: Drifting = field(default_factory=Drifting)
     storm: Storm = field(default_factory=Storm)
     end_ns: int = 0
     layout: Layout | None = None
@@ -132,6 +136,10 @@ def to_bytes(state: TrackerState) -> bytes:
         "week": guards.stops.week,
         "entries": [_entry_out(entry) for entry in state.entries],
         "pending": [_fall_out(fall) for fall in state.pending],
+        "drifts": {
+            "pending": [_drift_out(drift) for drift in state.drifting.pending],
+            "told_ns": sorted(state.drifting.told_ns.items()),
+        },
         "end_ns": state.end_ns,
         "storm": {
             "recent_ns": list(state.storm.recent_ns),
@@ -164,6 +172,7 @@ def from_bytes(payload: bytes) -> TrackerState:
             guards=GuardState(**rows, stops=StopState(**stops, week=document["week"])),
             entries=tuple(_entry_in(entry) for entry in document["entries"]),
             pending=tuple(_fall_in(fall) for fall in document["pending"]),
+            drifting=_drifting_in(document.get("drifts")),
             storm=Storm(
                 recent_ns=tuple(storm["recent_ns"]),
                 opened_ns=storm["opened_ns"],
@@ -313,6 +322,24 @@ def _fall_in(document: dict[str, Any]) -> Fall:
         sighting=Sighting(**_fields(document["sighting"])),
         seen_count=document["seen_count"],
         after_silence=document["after_silence"],
+    )
+
+
+def _drift_out(drift: Drift) -> list[Any]:
+    return [drift.series_id, *(float(level).hex() for level in (drift.before, *drift.weeks))]
+
+
+def _drifting_in(document: dict[str, Any] | None) -> Drifting:
+    # What an earlier version wrote knows of none.
+    if document is None:
+        return Drifting()
+    pending = []
+    for series_id, *levels in document["pending"]:
+        before, *weeks = (float.fromhex(level) for level in levels)
+        pending.append(Drift(series_id=series_id, before=before, weeks=tuple(weeks)))
+    return Drifting(
+        pending=tuple(pending),
+        told_ns=dict(document["told_ns"]),
     )
 
 

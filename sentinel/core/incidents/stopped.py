@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from sentinel.core.incidents.layout import Layout
 from sentinel.core.incidents.state import TrackerState
-from sentinel.core.model import Gate, Page, PageStatus, Severity
+from sentinel.core.model import BESIDE_KINDS, Gate, Page, PageStatus, Severity
 
 
 class Stopped(NamedTuple):
@@ -39,7 +39,12 @@ def untold(
         return []
     told = {page.incident_id for page in pages if page.status is PageStatus.FIRING}
     waiting = {fall.sighting.series_id for fall in state.pending}
-    home = {series_id: entry for entry in state.entries for series_id in entry.members}
+    home = {
+        series_id: entry
+        for entry in state.entries
+        if entry.incident.kind not in BESIDE_KINDS
+        for series_id in entry.members
+    }
     found: list[Stopped] = []
     for column in strange:
         series_id = int(layout.series[column])

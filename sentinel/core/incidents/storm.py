@@ -65,9 +65,10 @@ def forget_old(storm: Storm, *, end_ns: int) -> Storm:
     return storm if recent == storm.recent_ns else replace(storm, recent_ns=recent)
 
 
-def may_page(storm: Storm, settings: IncidentSettings) -> bool:
-    """Whether the cap has room for one more page now."""
-    return len(storm.recent_ns) < settings.page_count_max_per_minute
+def may_page(storm: Storm, settings: IncidentSettings, *, can_wait: bool = False) -> bool:
+    """Whether the cap has room for one more page now; what can wait leaves half of it to others, and makes no storm."""
+    cap = settings.page_count_max_per_minute
+    return len(storm.recent_ns) < (max(1, cap // 2) if can_wait else cap)
 
 
 def paged(storm: Storm, *, end_ns: int) -> Storm:

@@ -8,6 +8,8 @@ from datetime import UTC, datetime, timedelta
 
 from sentinel.core.model import SHARE_KINDS, Kind, SeriesKey, kind_of_signal
 
+WEEK_BY_WEEK = "week by week"
+"""What the clause of a series begins with that has drifted."""
 _CUT = "…"
 _SCORE_TOLD_MAX = 1000.0
 _SHARE_TOLD_MIN = 0.000_05

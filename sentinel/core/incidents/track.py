@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sentinel.core.incidents.drifting import Drifting, open_drifts
 from sentinel.core.incidents.falls import Fall, sifted
 from sentinel.core.incidents.grouping import OpenIncident, placed
 from sentinel.core.incidents.guards import Shares, Trip, Watched, watch
@@ -26,6 +27,7 @@ from sentinel.core.incidents.stopped import Stopped, untold
 from sentinel.core.incidents.tickets import hold_unheard, open_tickets
 from sentinel.core.incidents.window import Window
 from sentinel.core.model import (
+    BESIDE_KINDS,
     Acceptance,
     Gate,
     Kind,
@@ -107,7 +109,13 @@ def track(
     made = _Made()
     for at in range(block.window_count):
         made.returned.clear()
-        idle = not (state.entries or state.pending or state.storm.raging or strange_row[at])
+        idle = not (
+            state.entries
+            or state.pending
+            or state.drifting.pending
+            or state.storm.raging
+            or strange_row[at]
+        )
         if idle and not settings.guards.enabled:
             continue
         window = Window(
@@ -119,7 +127,7 @@ def track(
             layout=layout,
             strange=strange_row[at],
         )
-        state = _step(state, window, accepted, settings, attach, made)
+        state = _step(state, window, keys, accepted, settings, attach, made)
     return Tracked(
         state=state,
         transitions=tuple(made.transitions),
@@ -145,6 +153,7 @@ class _Made:
 def _step(
     state: TrackerState,
     window: Window,
+    keys: Mapping[int, SeriesKey],
     accepted: Sequence[Acceptance],
     settings: IncidentSettings,
     attach: Attach | None,
@@ -171,7 +180,8 @@ def _step(
         state = replace(state, guards=watched.state)
         trips, owing = watched.trips, watched.owing
     silent = watched is not None and bool(watched.blind.any() or watched.late.any())
-    quiet = not (window.strange or trips or silent or state.entries or state.pending)
+    news = state.pending or state.drifting.pending
+    quiet = not (window.strange or trips or silent or state.entries or news)
     if quiet and not state.storm.raging:
         return state
     tripped = {trip.column for trip in trips}
@@ -187,7 +197,7 @@ def _step(
         else:
             strange.append(column)
     sightings, pending = _sightings(state, window, strange, trips, unheard_before, settings)
-    entries, moved = _placed(state, window, sightings, watched, settings)
+    entries, drifting, moved = _placed(state, window, keys, sightings, watched, settings)
     found = settled(
         entries,
         accepted,
@@ -201,7 +211,7 @@ def _step(
     if found:
         guards = released(guards, layout.series, found.values())
         made.settled.extend(series_id for one in found.values() for series_id in one.series)
-    state = replace(state, entries=entries, pending=pending, guards=guards)
+    state = replace(state, entries=entries, pending=pending, drifting=drifting, guards=guards)
     state, happened, pages = page_window(
         state,
         moved,
@@ -227,7 +237,12 @@ def _sightings(
 ) -> tuple[dict[str, list[Sighting]], tuple[Fall, ...]]:
     """What is strange in this window by service, and the falls of traffic that wait for the next one."""
     layout = window.layout
-    members = {series_id for entry in state.entries for series_id in entry.members}
+    members = {
+        series_id
+        for entry in state.entries
+        if entry.incident.kind not in BESIDE_KINDS
+        for series_id in entry.members
+    }
     tripped = {trip.column: trip for trip in trips}
     counted: list[Sighting] = []
     falls: list[Sighting] = []
@@ -266,11 +281,12 @@ def _of_service(row: NDArray[Any], layout: Layout, service: str) -> Any:
 def _placed(
     state: TrackerState,
     window: Window,
+    keys: Mapping[int, SeriesKey],
     sightings: Mapping[str, Sequence[Sighting]],
     watched: Watched | None,
     settings: IncidentSettings,
-) -> tuple[tuple[OpenIncident, ...], Moved]:
-    """The open incidents after this window's sightings, and what these did to them."""
+) -> tuple[tuple[OpenIncident, ...], Drifting, Moved]:
+    """The open incidents after this window's sightings, what is remembered of drifts, and what both did to them."""
     layout = window.layout
     by_service: dict[str, list[OpenIncident]] = {}
     for entry in state.entries:
@@ -303,6 +319,13 @@ def _placed(
             end_ns=window.end_ns,
             settings=settings.guards,
         )
+    drifting = state.drifting
+    if drifting.pending:
+        drifting, new, joined = open_drifts(
+            by_service, drifting, keys, end_ns=window.end_ns, step_ns=window.step_ns
+        )
+        opened |= new
+        grown |= joined
     ordered = sorted(
         (entry for entries in by_service.values() for entry in entries),
         # By name before by id, which is a hash over the time: the order is then the same at any time.
@@ -313,7 +336,7 @@ def _placed(
             entry.incident.incident_id,
         ),
     )
-    return tuple(ordered), Moved(opened=opened, grown=grown, active=active)
+    return tuple(ordered), drifting, Moved(opened=opened, grown=grown, active=active)
 
 
 def _after_gap(
@@ -340,6 +363,7 @@ def _frozen(
     ids = [
         series_id
         for entry in state.entries
+        if entry.incident.kind not in BESIDE_KINDS
         for series_id, member in entry.members.items()
         if state.end_ns - entry.incident.opened_ns < settings.adopt_after_ns or broke_limit(member)
     ]

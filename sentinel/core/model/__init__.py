@@ -8,8 +8,10 @@ from sentinel.core.model.blocks import (
     VerdictBlock,
     WindowBlock,
 )
+from sentinel.core.model.drifts import DRIFT_WEEKS, Drift
 from sentinel.core.model.grounds import HORIZON_VIEWS, Gate, View
 from sentinel.core.model.incidents import (
+    BESIDE_KINDS,
     BY_LENGTH_MAX,
     SOURCE_KINDS,
     Acceptance,
@@ -62,7 +64,9 @@ from sentinel.core.model.series import (
 )
 
 __all__ = [
+    "BESIDE_KINDS",
     "BY_LENGTH_MAX",
+    "DRIFT_WEEKS",
     "HORIZON_VIEWS",
     "LATE_WEIGHT",
     "OVERFLOW",
@@ -78,6 +82,7 @@ __all__ = [
     "CallColumns",
     "CallExemplar",
     "DistributionPoint",
+    "Drift",
     "Exemplar",
     "ExpectationBlock",
     "FirstMover",

@@ -17,16 +17,21 @@ class IncidentKind(StrEnum):
 
     ANOMALY is outside the learned band; GUARD broke a static limit that holds from the first minute;
     BLIND is a source that is no longer heard; LATE is one whose data comes after its windows were closed.
+    DRIFT is a level that has moved over weeks, which no window shows.
     """
 
     ANOMALY = "anomaly"
     GUARD = "guard"
     BLIND = "blind"
     LATE = "late"
+    DRIFT = "drift"
 
 
 SOURCE_KINDS = frozenset({IncidentKind.BLIND, IncidentKind.LATE})
 """Kinds that are about a source and not about what it measures."""
+BESIDE_KINDS = SOURCE_KINDS | {IncidentKind.DRIFT}
+"""Kinds of tickets that no strange window opens or joins: their series may page as if there were no ticket, are learnt on
+and never settle."""
 
 
 class IncidentState(StrEnum):
