@@ -22,7 +22,7 @@ import numpy as np
 
 from benchmarks.detection.ours import PreviewError, preview
 from benchmarks.detection.score import incidents_of
-from benchmarks.detection.simulated import SIMULATED, simulate
+from benchmarks.detection.simulated import CALENDAR_CONFIG, SIMULATED, simulate
 from benchmarks.detection.sources import Floats, SeriesFile, series_of
 from benchmarks.machine import describe
 from sentinel.app.calendar_section import CalendarConfig, PaydayConfig
@@ -30,13 +30,6 @@ from sentinel.app.calendars import make_calendar
 from sentinel.core.baseline import Calendar
 from sentinel.runtime.settings import Zone
 
-_CONFIG = """\
-mode: shadow
-calendar:
-  zone: Europe/Berlin
-  country: DE
-  paydays: [{day: 25, roll: before}]
-"""
 _SECTION = CalendarConfig(
     zone=Zone("Europe/Berlin"), country="DE", paydays=(PaydayConfig(day=25),)
 )
@@ -78,7 +71,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         folder = Path(name)
         simulate(folder / "series", months=args.months, seed=args.seed)
         config = folder / "sentinel.yaml"
-        config.write_text(_CONFIG)
+        config.write_text(CALENDAR_CONFIG)
         kinds = args.kind or ["traffic", "latency", "errors"]
         files = [file for file in series_of(folder / "series", SIMULATED) if file.kind in kinds]
         by_kind = {kind: [f for f in files if f.kind == kind][:: args.every] for kind in kinds}

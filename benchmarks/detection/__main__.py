@@ -21,7 +21,7 @@ from benchmarks.detection.ours import SENSITIVITIES, PreviewError
 from benchmarks.detection.peers import PEERS, Peer
 from benchmarks.detection.protocol import OWN_SCALE, Swept, best_within
 from benchmarks.detection.score import Tally, figures
-from benchmarks.detection.simulated import SIMULATED, simulate
+from benchmarks.detection.simulated import CALENDAR_CONFIG, SIMULATED, simulate
 from benchmarks.detection.sources import GAUGE, KINDS, SeriesFile, datasets_of, series_of
 from benchmarks.detection.table import BUDGETS, Row, halves, heading, line, worst
 from benchmarks.machine import describe
@@ -71,6 +71,11 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         "--kind",
         choices=sorted(KINDS),
         help="replay what the folder calls a gauge as this kind, with all that is asked of it; series with values below 0 are left out",
+    )
+    parser.add_argument(
+        "--calendar",
+        action="store_true",
+        help="tell ours of the simulator's zone, public holidays and payday, as its owner would",
     )
     parser.add_argument(
         "--jobs", type=int, default=os.cpu_count() or 1, help="processes (default: %(default)s)"
@@ -195,17 +200,27 @@ def _ours(
     sensitivities: Sequence[str], files: Sequence[SeriesFile], args: argparse.Namespace
 ) -> Iterator[tuple[dict[str, Tally], float] | PreviewError]:
     """What each sensitivity comes to, in order; the previews are processes, so threads wait for them."""
+    with tempfile.TemporaryDirectory(prefix="bench_detection_") as name:
+        options: tuple[str, ...] = ()
+        if args.calendar and files and files[0].dataset == SIMULATED:
+            config = Path(name) / "sentinel.yaml"
+            config.write_text(CALENDAR_CONFIG)
+            options = ("--config", str(config))
 
-    def one(sensitivity: str) -> tuple[dict[str, Tally], float] | PreviewError:
-        try:
-            return tally_ours(
-                files, sensitivity=sensitivity, limit_s=args.limit, with_reminders=args.reminders
-            )
-        except PreviewError as error:
-            return error
+        def one(sensitivity: str) -> tuple[dict[str, Tally], float] | PreviewError:
+            try:
+                return tally_ours(
+                    files,
+                    sensitivity=sensitivity,
+                    limit_s=args.limit,
+                    with_reminders=args.reminders,
+                    options=options,
+                )
+            except PreviewError as error:
+                return error
 
-    with ThreadPoolExecutor(args.jobs) as pool:
-        yield from pool.map(one, sensitivities)
+        with ThreadPoolExecutor(args.jobs) as pool:
+            yield from pool.map(one, sensitivities)
 
 
 def _said(peer: Peer, swept: Mapping[str, Swept], files: Sequence[SeriesFile]) -> str:

@@ -62,14 +62,25 @@ def sweep_one(peer: Peer, file: SeriesFile, *, with_reminders: bool = False) -> 
 
 
 def tally_ours(
-    files: Sequence[SeriesFile], *, sensitivity: str, limit_s: float, with_reminders: bool
+    files: Sequence[SeriesFile],
+    *,
+    sensitivity: str,
+    limit_s: float,
+    with_reminders: bool,
+    options: Sequence[str] = (),
 ) -> tuple[dict[str, Tally], float]:
-    """Tallies of the previewed pages by series, and the process time a row.
+    """Tallies of the previewed pages by series, and the process time a row; `options` are further ones of the preview.
 
     Raises:
         PreviewError: the preview failed or took too long.
     """
-    seen = preview(files, sensitivity=sensitivity, with_reminders=with_reminders, limit_s=limit_s)
+    seen = preview(
+        files,
+        sensitivity=sensitivity,
+        with_reminders=with_reminders,
+        limit_s=limit_s,
+        options=options,
+    )
     tallies: dict[str, Tally] = {}
     row_count = 0
     for file in files:

@@ -12,6 +12,15 @@ from pathlib import Path
 
 SIMULATED = "simulator"
 
+CALENDAR_CONFIG = """\
+mode: shadow
+calendar:
+  zone: Europe/Berlin
+  country: DE
+  paydays: [{day: 25, roll: before}]
+"""
+"""What somebody who runs this payment system would tell of its days."""
+
 _END_S = 1_700_000_000
 """Fixed, so that a seed means the same series on any day."""
 _LIMIT_S = 600.0
