@@ -9,16 +9,18 @@ import os
 import shutil
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from sentinel.app.calendars import CalendarError
+from sentinel.app.config import load_config
 from sentinel.cli.options import add_output, unreadable
 from sentinel.cli.preview_blind import blind_document, blind_table
 from sentinel.cli.preview_calendar import add_calendar_options, calendar_of
 from sentinel.cli.preview_files import UNREADABLE, WRONG, read_past
-from sentinel.cli.preview_source import add_store_options
+from sentinel.cli.preview_source import add_store_options, ignored_options
 from sentinel.cli.preview_stops import stops_table
 from sentinel.cli.preview_store import replay_of_store
 from sentinel.cli.preview_table import closing, direction_of, summary, table
@@ -26,6 +28,7 @@ from sentinel.core.baseline import Model, fit_fourier_or_profile, fit_profile
 from sentinel.core.model import Kind, Reason
 from sentinel.core.scoring import ScoringSettings, Sensitivity
 from sentinel.errors import ConfigError, InputTooLargeError, StoreError
+from sentinel.pipeline.blind_spots import BlindSpot
 from sentinel.pipeline.replay import (
     PlainSeries,
     Replayed,
@@ -38,6 +41,7 @@ from sentinel.runtime.config_text import printable
 
 _FITS = {Model.PROFILE: fit_profile, Model.FOURIER: fit_fourier_or_profile}
 """MSTL is not among them: half a second a series and day."""
+_USAGE = 2
 _HOUR_NS = 3_600_000_000_000
 _ENOUGH_HOURS = 30.0
 """A day for the expectation, and a quarter of one for its scale."""
@@ -73,8 +77,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument(
         "--kind",
         choices=[kind.name.lower() for kind in Kind],
-        default=Kind.GAUGE.name.lower(),
-        help="what the values of a file with one series are (default: %(default)s)",
+        help="what the values of a file with one series are (default: gauge)",
     )
     parser.add_argument(
         "--reminders",
@@ -94,8 +97,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument(
         "--model",
         choices=[str(model) for model in _FITS],
-        default=str(Model.PROFILE),
-        help="what the series are expected by, as `baseline.models` says live (default: %(default)s)",
+        help="what the series of files are expected by, as `baseline.models` says live (default: profile)",
     )
     add_calendar_options(parser)
     add_output(parser, "table", "json", "ndjson")
@@ -104,14 +106,19 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def run(args: argparse.Namespace) -> int:
     """Replay the past and print its pages; 1 when something is wrong with it, 3 when it cannot be read."""
+    pointless = ignored_options(args)
+    if pointless:
+        _say(pointless)
+        return _USAGE
     if args.paths is None:
         return _run_store(args)
-    kind = Kind[args.kind.upper()]
+    kind = Kind.GAUGE if args.kind is None else Kind[args.kind.upper()]
     past = read_past(args.paths, kind)
     for sentence in past.said:
         _say(sentence)
     try:
         calendar = calendar_of(args, past.series.values())
+        scoring = _scoring(args)
     except (CalendarError, ConfigError) as error:
         for line in str(error).splitlines():
             _say(line)
@@ -119,20 +126,18 @@ def run(args: argparse.Namespace) -> int:
     except OSError as error:
         _say(unreadable(args.closing_dates, error))
         return UNREADABLE
-    sensitivity = Sensitivity(args.sensitivity or Sensitivity.NORMAL)
-    scoring = ScoringSettings(cut_scale=sensitivity.cut_scale)
     replayed = replay(
         past.series.values(),
         kind=kind,
         settings=replay_settings(scoring),
-        fit=_FITS[Model(args.model)],
+        fit=_FITS[Model(args.model or Model.PROFILE)],
         calendar=calendar,
     )
     for name, scored_count in replayed.scored_count.items():
         spot = replayed.blind_spots.get(name)
         yields = spot is not None and spot.why_not is Reason.YIELDED
         if not scored_count and not yields:
-            _say(f"{name}: not judged: {_why_not_judged(past.series[name])}")
+            _say(f"{name}: not judged: {_why_not_judged(past.series[name], spot)}")
     if past.series or args.output != "table":
         days = {name: _hours_of(one) / 24 for name, one in past.series.items()}
         _print(replayed, days, args)
@@ -155,10 +160,25 @@ def _run_store(args: argparse.Namespace) -> int:
     return 0
 
 
-def _why_not_judged(series: PlainSeries) -> str:
+def _scoring(args: argparse.Namespace) -> ScoringSettings:
+    """What the configuration demands of the series of files, or what a sidecar does as it comes."""
+    scoring = ScoringSettings()
+    if args.config is not None:
+        config = load_config(args.config).config
+        scoring = config.scoring.settings(config.sensitivity)
+        if args.model is None and config.baseline.models:
+            _say("baseline.models is not replayed over files: --model chooses for all of them")
+    if args.sensitivity is None:
+        return scoring
+    return replace(scoring, cut_scale=Sensitivity(args.sensitivity).cut_scale)
+
+
+def _why_not_judged(series: PlainSeries, spot: BlindSpot | None) -> str:
     hours = _hours_of(series)
     if hours < _ENOUGH_HOURS:
         return f"needs about {_ENOUGH_HOURS:g} hours of data, has {hours:.3g}"
+    if spot is not None and spot.why_not is Reason.TOO_FEW:
+        return "there were too few calls to mean something"
     there = int(np.count_nonzero(np.isfinite(series.value)))
     return f"too few values to learn from, {there} in {hours:.0f} hours"
 

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Mapping
 
-from sentinel.cli.preview_table import named_beside
+from sentinel.core.incidents.text import cut_middle
 from sentinel.core.model import Reason
 from sentinel.pipeline.blind_spots import BlindSpot
 from sentinel.runtime.config_text import printable
 
 _ROWS_MAX = 20
 _NAMES_MAX = 3
+_NAME_CHARACTERS_MIN = 20
 _LOOSER_RATIO = 1.25
+_RATIO_MAX = 10.0
+"""Beyond it little is expected, as of a share of errors or a rare caller: "below x4,800" tells nobody which value is meant."""
+_WORST_RATIO_MAX = 100.0
 _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _WHY_NOT = {
     Reason.NO_HISTORY: "too little of the past was known to expect anything",
@@ -31,10 +36,9 @@ def blind_table(spots: Mapping[str, BlindSpot], *, columns: int | None) -> list[
         return []
     lines = ["", "what would not have been seen, by the newest band of each hour of the week:"]
     ranked = sorted(judged, key=lambda name: (-_blindness(spots[name]), name))
-    lines += [
-        named_beside(f"  {blind_words(spots[name])}:", printable(name), columns)
-        for name in ranked[:_ROWS_MAX]
-    ]
+    lines += _rows(
+        [(printable(name), blind_words(spots[name])) for name in ranked[:_ROWS_MAX]], columns
+    )
     left_out = len(ranked) - _ROWS_MAX
     if left_out > 0:
         lines.append(f"  and {left_out} more series, each seeing more")
@@ -72,12 +76,6 @@ def blind_words(spot: BlindSpot) -> str:
     if spot.judged_count == 0:
         why = "" if spot.why_not is None else f"; mostly because {_WHY_NOT[spot.why_not]}"
         return f"cannot see anything: no window was judged{why}"
-    if math.isnan(spot.rise_ratio):
-        parts = [
-            "any rise" if math.isinf(spot.rise) else f"a rise to less than {spot.rise:.3g}",
-            "any fall" if math.isinf(spot.fall) else f"a fall to more than {spot.fall:.3g}",
-        ]
-        return f"cannot see {parts[0]} nor {parts[1]}"
     return f"cannot see {_rise_words(spot)} nor {_fall_words(spot)}"
 
 
@@ -99,12 +97,33 @@ def blind_document(name: str, spot: BlindSpot) -> dict[str, object]:
     }
 
 
+def _rows(told: list[tuple[str, str]], columns: int | None) -> list[str]:
+    """Words and name on one line where all of them fit; else the name above its words, so that none is cut beyond knowing."""
+    beside = [f"  {words}:  {name}" for name, words in told]
+    if columns is None or max(map(len, beside)) <= columns:
+        return beside
+    rows = []
+    for name, words in told:
+        rows.append(f"  {cut_middle(name, max(columns - 2, _NAME_CHARACTERS_MIN))}")
+        rows += textwrap.wrap(
+            words,
+            max(columns, _NAME_CHARACTERS_MIN),
+            initial_indent="    ",
+            subsequent_indent="      ",
+        )
+    return rows
+
+
 def _rise_words(spot: BlindSpot) -> str:
     if math.isinf(spot.rise_ratio):
         return "any rise"
+    if not spot.rise_ratio <= _RATIO_MAX:
+        return "any rise" if math.isinf(spot.rise) else f"a rise to less than {spot.rise:.3g}"
     words, worst = f"a rise below x{spot.rise_ratio:.2g}", spot.worst_rise_ratio
     if worst > _LOOSER_RATIO * spot.rise_ratio:
         loosest = "any" if math.isinf(worst) else f"x{worst:.2g}"
+        if _WORST_RATIO_MAX <= worst < math.inf:
+            loosest = f"more than x{_WORST_RATIO_MAX:.0f}"
         words += f" ({loosest} on {_hour_words(spot.worst_rise_hour)})"
     return words
 
@@ -112,6 +131,8 @@ def _rise_words(spot: BlindSpot) -> str:
 def _fall_words(spot: BlindSpot) -> str:
     if math.isinf(spot.fall_ratio):
         return "any fall"
+    if math.isnan(spot.fall_ratio):
+        return "any fall" if math.isinf(spot.fall) else f"a fall to more than {spot.fall:.3g}"
     worst = spot.worst_fall_ratio
     # At 0 not even nothing at all is outside the band.
     words = f"a fall above x{spot.fall_ratio:.2g}" if spot.fall_ratio > 0 else "a fall to nothing"

@@ -26,7 +26,7 @@ def add_calendar_options(parser: argparse.ArgumentParser) -> None:
         "--config",
         metavar="FILE",
         type=Path,
-        help="take `calendar` and `zone` of this configuration; the options below go first",
+        help="over files take `calendar`, `zone`, `scoring` and `sensitivity` of this configuration, other options go first; over a store decide by it",
     )
     group.add_argument("--zone", help="day and week follow the wall clock of this IANA zone")
     group.add_argument(

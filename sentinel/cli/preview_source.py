@@ -58,6 +58,35 @@ def add_store_options(
     )
 
 
+def ignored_options(args: argparse.Namespace) -> str | None:
+    """A sentence on options that the source given does not look at; taken in silence, a span of files was all of them."""
+    over_files = {
+        "--from": args.begin is not None,
+        "--to": args.end is not None,
+        "--last": args.last is not None,
+        "--coarse": args.coarse,
+        "--save-snapshot": args.save_snapshot is not None,
+    }
+    over_stores = {"--kind": args.kind is not None, "--model": args.model is not None}
+    # Coarsely fits are made anew, so their calendar can be another; else it is that of the fits that live made.
+    over_stores |= {
+        "--zone": args.zone is not None and not args.coarse,
+        "--country": args.country is not None and not args.coarse,
+        "--closing-dates": args.closing_dates is not None and not args.coarse,
+    }
+    if args.paths is not None:
+        given, where = over_files, "--store and --snapshot"
+    else:
+        given, where = over_stores, "--csv"
+    names = [name for name, is_given in given.items() if is_given]
+    if not names:
+        return None
+    coarse = (
+        ", or for --coarse" if args.paths is None and names[0] not in {"--kind", "--model"} else ""
+    )
+    return f"{', '.join(names)}: only for {where}{coarse}"
+
+
 def span_of(args: argparse.Namespace, reader: StoreReader, *, step_ns: int) -> Span:
     """The span that is asked for, of windows of this width; of a snapshot by itself the one that it was made for."""
     to_ns = END_NS if args.end is None else args.end

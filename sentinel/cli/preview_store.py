@@ -113,16 +113,22 @@ def _coarse(args: argparse.Namespace, reader: StoreReader) -> StoreReplay:
         reader, step_ns=_MINUTE_NS, start_ns=span.from_ns or 0, end_ns=span.to_ns
     )
     settings = _configured(args, reader) or DecisionSettings()
-    cut_scale = Sensitivity(args.sensitivity or Sensitivity.NORMAL).cut_scale
+    scoring = settings.scoring
+    if args.sensitivity is not None:
+        scoring = replace(scoring, cut_scale=Sensitivity(args.sensitivity).cut_scale)
     replayed = replay(
         series,
         kind=Kind.GAUGE,
-        settings=replay_settings(replace(settings.scoring, cut_scale=cut_scale)),
+        settings=replay_settings(scoring),
         calendar=calendar_of(args, series),
     )
     days = {one.name: (int(one.time_ns[-1]) - int(one.time_ns[0])) / 86.4e12 for one in series}
-    said = "windows of a minute and a fit each midnight: close to what live decided, not equal"
-    return StoreReplay(replayed=replayed, days=days, said=[said])
+    said = ["windows of a minute and a fit each midnight: close to what live decided, not equal"]
+    if not series:
+        said.append(
+            "no window of a minute is stored in that span: a sidecar writes them, a backfill does not"
+        )
+    return StoreReplay(replayed=replayed, days=days, said=said)
 
 
 def _changed_settings(

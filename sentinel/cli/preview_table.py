@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
 from sentinel.core.incidents.text import cut_middle, score_told
-from sentinel.core.model import BESIDE_KINDS, PageReason, Severity
+from sentinel.core.model import IncidentKind, PageReason, Severity
 from sentinel.pipeline.replay import ReplayedPage, ReplayedStop
 from sentinel.runtime.config_text import printable
 
@@ -133,7 +133,7 @@ def _told(counts: Counter[Severity], days: float) -> str:
 def _what(page: ReplayedPage) -> str:
     opened = page.reason is PageReason.OPENED
     what = _OPENED_WORDS[page.severity] if opened else page.reason.value
-    if page.kind in BESIDE_KINDS:
+    if page.kind is not IncidentKind.ANOMALY:
         return f"{what}, {page.kind.value}"
     return f"{what}, {page.horizon_s // 60} min" if page.horizon_s else what
 

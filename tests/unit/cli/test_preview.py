@@ -137,6 +137,39 @@ def test_gates_as_a_table_keep_to_the_width(
     assert max(map(len, (head, row))) <= 80
 
 
+@pytest.mark.parametrize("option", ["--last 7d", "--from 2026-11-01", "--coarse"])
+def test_options_for_stores_are_refused(
+    option: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`--last 7d` over files was taken and all of the file was replayed."""
+    code, out, err = preview(capsys, str(near_miss(tmp_path)), *option.split())
+    assert (code, out) == (2, "")
+    assert f"{option.split()[0]}: only for --store and --snapshot" in err
+
+
+def test_what_a_configuration_demands_counts_over_files(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Rules for a route and the sensitivity were left out in silence: they changed nothing, whatever they said."""
+    path, config = str(near_miss(tmp_path)), tmp_path / "sentinel.yaml"
+    counts, told = [], []
+    for text in (
+        "scoring: {series: [{signal: traffic, deviation_ratio_min: 0.1}]}",
+        "scoring: {traffic: {deviation_ratio_min: 0.1}}",
+        "{sensitivity: quiet, baseline: {models: [{model: fourier}]}}",
+    ):
+        config.write_text(text)
+        code, out, err = preview(
+            capsys, path, "--kind", "traffic", "--config", str(config), "-o", "ndjson"
+        )
+        assert code == 0
+        counts.append(len(out.splitlines()))
+        told.append(err)
+    assert counts == [1, 1, 0]
+    assert told[:2] == ["", ""]
+    assert "baseline.models is not replayed over files" in told[2]
+
+
 @pytest.mark.parametrize("absent", [(), ("none.csv",)], ids=["readable", "absent"])
 def test_a_bad_file_is_told_and_the_others_still_run(
     absent: tuple[str, ...], tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -249,11 +282,12 @@ def test_the_table_is_for_people(
     (tmp_path / f"{name}.csv").write_text(text_of_a_series().replace("120.000000", "123.456789"))
     code, out, _ = preview(capsys, str(tmp_path))
     assert code == 0
-    head, row, foot, answer, empty, blind, spot = out.splitlines()
+    head, row, foot, answer, empty, blind, named, spot = out.splitlines()
     assert empty == ""
     assert blind == "what would not have been seen, by the newest band of each hour of the week:"
+    assert named == f"  {name}"
     assert re.fullmatch(
-        r"  cannot see a rise below x1\.[0-4]\d? nor a fall above x0\.[6-9]\d?: .*", spot
+        r"    cannot see a rise below x1\.[0-4]\d? nor a fall above x0\.[6-9]\d?", spot
     )
     assert max(len(line) for line in out.splitlines()) <= 80
     titles = ["start", "(UTC)", "min", "score", "value", "expected", "what", "series"]
@@ -368,6 +402,10 @@ def test_the_guards_of_the_live_application_are_run(
     (page,) = [json.loads(line) for line in out.splitlines()]
     assert (page["kind"], page["severity"], page["expected"]) == ("guard", "page", None)
     assert page["start"] == START_S + 21 * 60  # the second window in a row trips
+    _, out, _ = preview(capsys, str(tmp_path), "--kind", "errors")
+    assert (
+        "  0.6         -  page, guard  share" in out
+    )  # without the word nobody knows why it was paged
 
 
 def test_values_that_the_kind_cannot_have_are_refused(

@@ -95,6 +95,23 @@ def test_what_it_covers_is_said(
     assert said in err
 
 
+@pytest.mark.parametrize("option", ["--kind errors", "--model fourier", "--country DE"])
+def test_options_for_files_are_refused(
+    folder: Path, capsys: pytest.CaptureFixture[str], option: str
+) -> None:
+    code, out, err = preview(capsys, "--store", folder, *option.split())
+    assert (code, out) == (2, "")
+    assert f"{option.split()[0]}: only for --csv" in err
+
+
+def test_a_coarse_preview_without_windows_of_a_minute_says_so(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Over a store that was only backfilled it said "no incidents in 0 series" and nothing else."""
+    _, _, err = preview(capsys, "--store", folder, "--coarse", "--from", "2030-01-01")
+    assert "no window of a minute is stored in that span" in err
+
+
 @pytest.mark.parametrize("span", ["--from yesterday", "--last 7", "--last 0d", "--to 25:00"])
 def test_a_span_that_is_none_is_refused(
     folder: Path, capsys: pytest.CaptureFixture[str], span: str

@@ -129,8 +129,8 @@ def test_the_table_begins_with_the_blindest_and_is_bounded() -> None:
             fall=1.0,
         )
 
-    lines = blind_table({f"calls-{at:02}": spot(1.0 + at) for at in range(25)}, columns=None)
-    assert lines[2] == "  cannot see a rise below x25 nor a fall to nothing:  calls-24"
+    lines = blind_table({f"calls-{at:02}": spot(1.0 + at / 8) for at in range(25)}, columns=None)
+    assert lines[2] == "  cannot see a rise below x4 nor a fall to nothing:  calls-24"
     assert len(lines) == 2 + 20 + 1
     assert blind_table({}, columns=None) == []
     silent = {f"calls-{at}": spot(math.nan, why_not=Reason.TOO_FEW) for at in range(5)}
@@ -142,6 +142,33 @@ def test_the_table_begins_with_the_blindest_and_is_bounded() -> None:
         "5 series never judged, mostly because there were too few calls to mean something:"
         " calls-0, calls-1, calls-2 and 2 more",
     ]
+
+
+def test_a_ratio_to_nearly_nothing_is_told_as_a_value() -> None:
+    """Shares of errors were told as "a rise below x4.8e+03 (x1e+08 on Fri at 20 h UTC)"."""
+    whole = day_of_verdicts()
+    whole.expected[:, 1] = 1e-5
+    whole.expected[3, 0] = 1.0
+    spots = BlindSpots()
+    spots.note(whole)
+    traffic, errors, *_ = spots.spots()
+    assert blind_words(errors) == "cannot see a rise to less than 0.05 nor a fall to nothing"
+    assert "a rise below x1.8 (more than x100 on Thu at 03 h UTC)" in blind_words(traffic)
+
+
+def test_where_the_width_is_short_names_stand_above_their_words() -> None:
+    """Two series of a store were both called "ledge…ffic"."""
+    spots = BlindSpots()
+    spots.note(day_of_verdicts())
+    seen = {f"ledger-edge edge GET /v1/{name} traffic": spots.spots()[0] for name in "ab"}
+    narrow = blind_table(seen, columns=80)
+    assert max(map(len, narrow)) <= 80
+    assert narrow[2:5] == [
+        "  ledger-edge edge GET /v1/a traffic",
+        "    cannot see a rise below x1.8 (x2.6 on Thu at 03 h UTC) nor a fall above x0.5",
+        "      (x0.1 on Thu at 04 h UTC)",
+    ]
+    assert len(blind_table(seen, columns=160)) == 2 + 2
 
 
 @pytest.mark.parametrize("why", list(Reason)[1:])
