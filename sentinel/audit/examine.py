@@ -240,6 +240,7 @@ def _moved(
                 at_ns=at_ns,
                 ratio=_as_share(shift, quarters, parts),
                 followed_days=_followed_days(behind, shift),
+                is_asked=bool(np.isfinite(behind[shift.quarter])),
             )
         )
     return found

@@ -33,12 +33,13 @@ class Miss:
 class Moved:
     """A change of level, as a share of the level before; how many days ours took to follow, None when it has not or was not asked.
 
-    `at_ns` is what the wall clock showed.
+    `at_ns` is what the wall clock showed; `is_asked` whether ours was asked for that day at all.
     """
 
     at_ns: int
     ratio: float
     followed_days: float | None
+    is_asked: bool = True
 
     def document(self, zone: str) -> dict[str, Any]:
         """As JSON, the instant with its offset."""
@@ -47,6 +48,7 @@ class Moved:
             "at": shown.isoformat(timespec="minutes"),
             "ratio": round(self.ratio, 4),
             "followed_days": self.followed_days,
+            "asked": self.is_asked,
         }
 
 
@@ -94,6 +96,8 @@ def _of_change(one: Moved, zone: str) -> str:
 
 
 def _is_worth_telling(one: Moved) -> bool:
+    if not one.is_asked:
+        return False  # nobody knows whether ours followed; what came later says nothing of it
     return one.followed_days is None or one.followed_days >= _FOLLOW_MIN_DAYS
 
 

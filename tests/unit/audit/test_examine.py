@@ -120,6 +120,16 @@ def test_a_new_level_of_two_days_ago_is_not_followed_yet() -> None:
     assert any(one.endswith("that ours has not followed yet") for one in told)
 
 
+def test_a_new_level_that_ours_was_not_asked_for_is_no_disagreement() -> None:
+    """Each change of level from before the last 21 days was told as one "that ours has not followed yet"."""
+    value = daily()
+    value[8 * PER_DAY :] *= 1.4
+    found = found_in(value, expected=value)
+    (change,) = found["level_changes"]
+    assert (change["followed_days"], change["asked"]) == (None, False)
+    assert found["disagreements"] == []
+
+
 def test_an_incident_is_no_change_of_level() -> None:
     value = daily()
     value[20 * PER_DAY : 20 * PER_DAY + 100] *= 5
