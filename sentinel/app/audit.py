@@ -9,7 +9,6 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from fnmatch import fnmatchcase
 from typing import Any, Protocol
 
 import numpy as np
@@ -20,7 +19,7 @@ from sentinel.core.baseline import BIN_NS, LAG_DAYS, Calendar, Model, quarantine
 from sentinel.core.baseline.profile import DAY_NS
 from sentinel.core.baseline.wall_clock import on_wall_clock
 from sentinel.core.incidents import primary
-from sentinel.core.model import Incident, SeriesKey, WindowBlock
+from sentinel.core.model import Incident, SeriesKey, WindowBlock, name_matches
 from sentinel.pipeline.fitting import (
     FIT_INCIDENTS_MAX,
     HISTORY_DAYS,
@@ -127,7 +126,7 @@ def choose(
     found = [
         Chosen(row=row, paged_count=paged[row.key], member_count=members[row.key])
         for row in rows
-        if (members[row.key] if pattern is None else fnmatchcase(str(row.key), pattern))
+        if (members[row.key] if pattern is None else name_matches(str(row.key), pattern))
     ]
     found.sort(key=lambda one: (-one.paged_count, -one.member_count, one.row.series_id))
     return found[:top]

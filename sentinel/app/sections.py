@@ -64,7 +64,9 @@ class KindConfig:
 class SeriesRuleConfig:
     """What some series are asked for instead of what their kind is; a setting without a value leaves it as it is."""
 
-    service: str = setting("*", help="Services, as a pattern: `*`, `?` and `[...]` as in a shell.")
+    service: str = setting(
+        "*", help="Services, as a pattern: `*`, `?` and `[...]` as in a shell, or the name itself."
+    )
     stage: str = setting("*", help="Stages, as a pattern.")
     route: str = setting("*", help="Routes, as a pattern.")
     signal: str = setting("*", help="Signals, as a pattern: `traffic`, `errors`, a gauge's name.")

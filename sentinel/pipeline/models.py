@@ -58,7 +58,9 @@ class ModelConfig:
     """The model of some series."""
 
     model: Model = setting(Model.PROFILE, help="What these series are expected by.")
-    service: str = setting("*", help="Services, as a pattern: `*`, `?` and `[...]` as in a shell.")
+    service: str = setting(
+        "*", help="Services, as a pattern: `*`, `?` and `[...]` as in a shell, or the name itself."
+    )
     stage: str = setting("*", help="Stages, as a pattern.")
     route: str = setting("*", help="Routes, as a pattern.")
     signal: str = setting("*", help="Signals, as a pattern: `traffic`, `errors`, a gauge's name.")

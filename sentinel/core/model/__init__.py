@@ -61,6 +61,7 @@ from sentinel.core.model.series import (
     SeriesKey,
     SeriesPattern,
     kind_of_signal,
+    name_matches,
 )
 
 __all__ = [
@@ -119,4 +120,5 @@ __all__ = [
     "kind_of_signal",
     "local_hours",
     "local_hours_of_text",
+    "name_matches",
 ]

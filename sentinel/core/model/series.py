@@ -62,7 +62,10 @@ class SeriesKey(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SeriesPattern:
-    """The series that all four patterns match; `*`, `?` and `[...]` as in a shell."""
+    """The series that all four patterns match; `*`, `?` and `[...]` as in a shell.
+
+    A name with brackets, such as `GET /items/[id]`, is also matched by itself; as a pattern alone it would match others and not itself.
+    """
 
     service: str = "*"
     stage: str = "*"
@@ -76,7 +79,16 @@ class SeriesPattern:
         True
         """
         patterns = (self.service, self.stage, self.route, self.signal)
-        return all(fnmatchcase(*pair) for pair in zip(key, patterns, strict=True))
+        return all(name_matches(*pair) for pair in zip(key, patterns, strict=True))
+
+
+def name_matches(name: str, pattern: str) -> bool:
+    """Whether a pattern is a name, or matches it as in a shell.
+
+    >>> name_matches("GET /items/[id]", "GET /items/[id]"), name_matches("GET /items/i", "GET /items/[id]")
+    (True, True)
+    """
+    return name == pattern or fnmatchcase(name, pattern)
 
 
 def kind_of_signal(signal: str) -> Kind:

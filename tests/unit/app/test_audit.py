@@ -157,6 +157,8 @@ def test_who_was_named_first_most_comes_first_then_who_took_part() -> None:
     named = choose(rows, INCIDENTS, top=9, pattern="ledger edge GET /[34] *")
     assert [one.row.series_id for one in named] == [3, 4]
     assert choose(rows, INCIDENTS, top=9, pattern="other*") == []
+    bracketed = [replace(rows[0], key=rows[0].key._replace(route="GET /items/[id]"))]
+    assert len(choose(bracketed, [], top=9, pattern=str(bracketed[0].key))) == 1
 
 
 def test_the_child_is_asked_with_what_ours_expected_before_it_came() -> None:

@@ -133,6 +133,14 @@ def test_for_each_setting_the_first_rule_that_sets_it_counts() -> None:
     assert demands_of(found, series, keys, ()) is None
 
 
+def test_a_rule_may_name_a_route_that_has_brackets() -> None:
+    """The name that a page and a preview print was taken for a class of characters, and the rule was about nothing."""
+    rule = SeriesRule(route="GET /items/[id]", direction=Direction.LOW)
+    assert rule.matches(ONE._replace(route="GET /items/[id]"))
+    assert rule.matches(ONE._replace(route="GET /items/d"))
+    assert not rule.matches(ONE._replace(route="GET /items/[x]"))
+
+
 def test_what_is_set_while_it_runs_holds_from_the_next_window_on() -> None:
     """What follows from settings was kept until the hour ended: a reload of them changed nothing for up to an hour."""
     scene = Scene()
