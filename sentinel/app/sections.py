@@ -72,7 +72,7 @@ class SeriesRuleConfig:
     signal: str = setting("*", help="Signals, as a pattern: `traffic`, `errors`, a gauge's name.")
     direction: Direction | None = setting(
         None,
-        help="On which side of what is expected a value can be strange. Without it errors and latency are `high`, and "
+        help="On which side of what is expected a value can be strange: `high` for rises, `low` for falls. Without it errors and latency are `high`, and "
         "traffic and gauges are `both`.",
     )
     deviation_min: float | None = setting(

@@ -149,7 +149,12 @@ def _hour_words(hour: int) -> str:
 
 
 def _blindness(spot: BlindSpot) -> float:
-    return spot.rise_ratio if math.isfinite(spot.rise_ratio) else 0.0
+    if math.isnan(spot.rise_ratio):
+        return 0.0
+    if math.isfinite(spot.rise_ratio):
+        return spot.rise_ratio
+    # By a rule only falls count; where not even nothing is one, it sees nothing at all.
+    return 1 / spot.fall_ratio if spot.fall_ratio > 0 else math.inf
 
 
 def _finite(number: float) -> float | None:

@@ -132,6 +132,10 @@ def test_the_table_begins_with_the_blindest_and_is_bounded() -> None:
     lines = blind_table({f"calls-{at:02}": spot(1.0 + at / 8) for at in range(25)}, columns=None)
     assert lines[2] == "  cannot see a rise below x4 nor a fall to nothing:  calls-24"
     assert len(lines) == 2 + 20 + 1
+    # The one that sees nothing at all was the last, and with many series not among them.
+    nothing = replace(spot(math.inf), rise=math.inf)
+    lines = blind_table({"calls": spot(2.0), "none": nothing}, columns=None)
+    assert lines[2] == "  cannot see any rise nor a fall to nothing:  none"
     assert blind_table({}, columns=None) == []
     silent = {f"calls-{at}": spot(math.nan, why_not=Reason.TOO_FEW) for at in range(5)}
     silent["rent"] = spot(math.nan, why_not=Reason.BLIND)
