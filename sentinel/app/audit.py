@@ -20,13 +20,13 @@ from sentinel.core.baseline.profile import DAY_NS
 from sentinel.core.baseline.wall_clock import on_wall_clock
 from sentinel.core.incidents import primary
 from sentinel.core.model import Incident, SeriesKey, WindowBlock, name_matches
-from sentinel.pipeline.fitting import (
+from sentinel.pipeline.fit_history import (
     FIT_INCIDENTS_MAX,
     HISTORY_DAYS,
     HistoryReader,
-    fit_from_snapshot,
     read_history,
 )
+from sentinel.pipeline.fit_result import fit_from_snapshot
 from sentinel.pipeline.models import Foretell, ModelFailedError
 from sentinel.ports import SeriesRow
 

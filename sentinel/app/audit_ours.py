@@ -16,7 +16,8 @@ from sentinel.core.baseline import BIN_NS, Calendar, Model, SpecialDays, models_
 from sentinel.core.baseline.calendar import DAY_NS
 from sentinel.core.model import AdoptedLevels, Incident, SeriesKey, WindowBlock
 from sentinel.core.scoring import adopted_levels
-from sentinel.pipeline.fitting import HistoryReader, fit_seasons, models_at, newest_state
+from sentinel.pipeline.fit_history import HistoryReader, newest_state
+from sentinel.pipeline.fitting import fit_seasons, models_at
 from sentinel.pipeline.models import Foretell, ModelFailedError, Models, ModelSettings
 from sentinel.pipeline.seasons import SeasonsThen
 

@@ -18,7 +18,7 @@ from sentinel.core.scoring import ScoringSettings
 from sentinel.errors import SentinelError, StoreError
 from sentinel.pipeline.drift_fit import DRIFT_RATIO
 from sentinel.pipeline.fit_child import FitChild, FitFailedError, FitResult
-from sentinel.pipeline.fitting import Fit, fit_from_snapshot
+from sentinel.pipeline.fit_result import Fit, fit_from_snapshot
 from sentinel.pipeline.held import in_file
 from sentinel.pipeline.models import ModelSettings
 from sentinel.pipeline.plain_settings import settings_to_plain

@@ -26,7 +26,8 @@ from sentinel.core.model import Kind, Reason, SeriesKey, WindowBlock
 from sentinel.core.scoring import KIND_RULES, KindRule, ScoringSettings
 from sentinel.pipeline import held
 from sentinel.pipeline.fit import FitConfig, FitResult, Fitter
-from sentinel.pipeline.fitting import fit_from_snapshot, fit_payload
+from sentinel.pipeline.fit_result import fit_from_snapshot
+from sentinel.pipeline.fitting import fit_payload
 from sentinel.pipeline.models import ModelSettings
 from sentinel.ports import Snapshot
 from sentinel.runtime.component import HealthStatus, Surroundings

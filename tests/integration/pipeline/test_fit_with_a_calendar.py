@@ -19,7 +19,7 @@ from sentinel.core.baseline import Calendar
 from sentinel.core.model import Kind, SeriesKey, WindowBlock
 from sentinel.core.scoring import ScoringSettings
 from sentinel.pipeline.fit import FitConfig, FitResult, Fitter
-from sentinel.pipeline.fitting import Fit
+from sentinel.pipeline.fit_result import Fit
 from sentinel.pipeline.seasons import stored_special_days
 from sentinel.runtime.component import HealthStatus, Surroundings
 from sentinel.runtime.settings import Zone

@@ -24,7 +24,9 @@ from sentinel.core.model import (
     WindowBlock,
 )
 from sentinel.core.scoring import ScoringSettings
-from sentinel.pipeline.fitting import fit_from_snapshot, fit_payload, read_history
+from sentinel.pipeline.fit_history import read_history
+from sentinel.pipeline.fit_result import fit_from_snapshot
+from sentinel.pipeline.fitting import fit_payload
 from sentinel.pipeline.models import ModelFailedError, ModelSettings
 from sentinel.ports import Snapshot, Tick
 from sentinel.runtime.settings import Zone

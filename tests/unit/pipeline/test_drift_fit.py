@@ -26,7 +26,8 @@ from sentinel.core.model import (
 )
 from sentinel.core.scoring import Direction, ScoringSettings, SeriesRule
 from sentinel.pipeline.drift_fit import DRIFTS_MAX, DriftSearch, FoundDrifts, drifts_in
-from sentinel.pipeline.fitting import Fit, fit_from_snapshot, fit_payload
+from sentinel.pipeline.fit_result import Fit, fit_from_snapshot
+from sentinel.pipeline.fitting import fit_payload
 from sentinel.pipeline.models import BaselineConfig
 from sentinel.ports import Snapshot, Tick
 from sentinel.storage.memory import MemoryStore

@@ -13,7 +13,8 @@ import pytest
 from sentinel.core.decide import DecisionSettings, new_decision_state
 from sentinel.core.model import Kind, SeriesKey, WindowBlock
 from sentinel.core.scoring import ScoringSettings, new_state
-from sentinel.pipeline.fitting import Fit, fit_from_snapshot, fit_payload
+from sentinel.pipeline.fit_result import Fit, fit_from_snapshot
+from sentinel.pipeline.fitting import fit_payload
 from sentinel.ports import Snapshot
 from sentinel.storage.memory import MemoryStore
 

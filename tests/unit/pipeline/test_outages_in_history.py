@@ -24,7 +24,8 @@ from sentinel.core.model import (
     WindowBlock,
 )
 from sentinel.core.scoring import ScoringSettings
-from sentinel.pipeline.fitting import fit_from_snapshot, fit_payload
+from sentinel.pipeline.fit_result import fit_from_snapshot
+from sentinel.pipeline.fitting import fit_payload
 from sentinel.pipeline.replay import PlainSeries, replay, replay_settings
 from sentinel.ports import Snapshot, Tick
 from sentinel.storage.memory import MemoryStore

@@ -11,7 +11,8 @@ import pytest
 from sentinel.core.baseline import Calendar
 from sentinel.core.model import Kind, SeriesKey, WindowBlock
 from sentinel.core.scoring import ScoringSettings
-from sentinel.pipeline.fitting import fit_from_snapshot, fit_payload
+from sentinel.pipeline.fit_result import fit_from_snapshot
+from sentinel.pipeline.fitting import fit_payload
 from sentinel.ports import Snapshot
 from sentinel.storage.memory import MemoryStore
 
