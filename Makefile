@@ -13,7 +13,7 @@ SPREAD ?= -n 2 --dist loadscope --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
 .PHONY: help install lock demo test test-full lint typecheck contracts format system-deps clean \
-        bench bench-ingest bench-tick bench-memory bench-server bench-store bench-detection bench-calendar bench-forecast bench-fit bench-latency bench-preview docs
+        bench bench-ingest bench-tick bench-memory bench-server bench-store bench-detection bench-calendar bench-forecast bench-fit bench-latency bench-preview bench-ramps docs
 
 help:  ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -91,6 +91,9 @@ bench-preview: install  ## How long a preview of 200 series and four weeks takes
 
 bench-calendar: install  ## Pages on month-ends and other special days of 13 simulated months, with a calendar and without
 	$(BIN)/python -m benchmarks.bench_calendar $(BENCH_ARGS)
+
+bench-ramps: install  ## How fast a value may go somewhere without being told of, by kind
+	$(BIN)/python -m benchmarks.bench_ramps $(BENCH_ARGS)
 
 bench-forecast: install  ## How well the next day is foretold, beside the truth and statsmodels' MSTL
 	$(BIN)/python -m benchmarks.forecast $(BENCH_ARGS)
