@@ -53,6 +53,7 @@ Config = TypeVar("Config")
 
 SECRET_BYTES_MAX = 64 * 1024
 _NAMES_LISTED_MAX = 16
+_NAMED_MAX = 5
 _PLACES_LISTED_MAX = 3
 
 
@@ -249,7 +250,10 @@ class _Binder:
         if isinstance(node, TextNode) and node.is_empty:
             node = MapNode(origin=node.origin)
         if not isinstance(node, MapNode):
-            return self._refuse(node, path, "must be a section: settings on lines of their own")
+            names = [one.name for one in setting_fields(shape.cls)]
+            some = ", ".join(names[:_NAMED_MAX]) + (" ..." if len(names) > _NAMED_MAX else "")
+            told = f"must be a section: settings on lines of their own, here {some}"
+            return self._refuse(node, path, told)
         settings = setting_fields(shape.cls, base)
         values: dict[str, object] = {}
         for setting in settings:
