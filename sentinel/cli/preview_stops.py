@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from sentinel.cli.preview_table import joined_cells, named_beside, number_told
+from sentinel.cli.preview_table import beside_names, joined_cells, number_told
 from sentinel.core.incidents import GATE_WORDS
 from sentinel.core.incidents.text import score_told
 from sentinel.core.model import Gate
@@ -31,16 +31,16 @@ def stops_table(stops: Sequence[ReplayedStop], *, columns: int | None) -> list[s
     shown = sorted(strangest[:_ROWS_MAX], key=lambda stop: (stop.series, stop.start_s))
     rows = [_HEAD, *(_cells(stop) for stop in shown)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    names = ["series", *(printable(stop.series) for stop in shown)]
     lines = [
         "",
         f"stood out and was not told: {len(untold)}"
         + (f", the strangest {_ROWS_MAX}:" if len(untold) > _ROWS_MAX else ""),
     ]
-    lines += [
-        named_beside(joined_cells(row, widths), name, columns)
-        for row, name in zip(rows, names, strict=True)
-    ]
+    lines += beside_names(
+        [joined_cells(row, widths) for row in rows],
+        [printable(stop.series) for stop in shown],
+        columns,
+    )
     counts = Counter(stop.gate for stop in untold)
     lines += [f"{counts[gate]:>5}  {_name(gate)}: {GATE_WORDS[gate]}" for gate in sorted(counts)]
     return lines

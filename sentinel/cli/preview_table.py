@@ -14,6 +14,7 @@ from sentinel.runtime.config_text import printable
 
 _SERIES_CHARACTERS_MIN = 10
 _SUMMARY_ROWS_MAX = 20
+_NAMES_MAX = 40
 _NOTHING_RATIO = 1e-6
 """What is smaller than this beside its neighbour is a remainder of arithmetic."""
 _HEAD = ("start (UTC)", "min", "score", "value", "expected", "what")
@@ -30,11 +31,11 @@ def table(pages: Sequence[ReplayedPage], *, columns: int | None) -> list[str]:
         return []
     rows = [_HEAD, *(_cells(page) for page in pages)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    names = ["series", *(printable(page.series) for page in pages)]
-    return [
-        named_beside(joined_cells(row, widths), name, columns)
-        for row, name in zip(rows, names, strict=True)
-    ]
+    return beside_names(
+        [joined_cells(row, widths) for row in rows],
+        [printable(page.series) for page in pages],
+        columns,
+    )
 
 
 def summary(
@@ -114,6 +115,27 @@ def joined_cells(cells: Sequence[str], widths: Sequence[int]) -> str:
         f"{cell:<{width}}" if at in _LEFT_ALIGNED else f"{cell:>{width}}"
         for at, (cell, width) in enumerate(zip(cells, widths, strict=True))
     )
+
+
+def beside_names(texts: Sequence[str], names: Sequence[str], columns: int | None) -> list[str]:
+    """The lines of a table whose last column is a series' name; the first text is the head.
+
+    Where the width would cut names, routes of one service can look alike: then each has a number, and stands whole below.
+    """
+    room = None if columns is None else max(columns - len(texts[0]) - 2, _SERIES_CHARACTERS_MIN)
+    lines = [f"{texts[0]}  series"]
+    if room is None or max(map(len, names)) <= room:
+        return lines + [f"{text}  {name}" for text, name in zip(texts[1:], names, strict=True)]
+    number = {name: at for at, name in enumerate(dict.fromkeys(names), start=1)}
+    if len(number) == 1:
+        return lines + [named_beside(text, names[0], columns) for text in texts[1:]]
+    for text, name in zip(texts[1:], names, strict=True):
+        mark = f"[{number[name]}] "
+        lines.append(f"{text}  {mark}{cut_middle(name, max(room - len(mark), 1))}")
+    lines += ["", *(f"[{at}] {name}" for name, at in list(number.items())[:_NAMES_MAX])]
+    if len(number) > _NAMES_MAX:
+        lines.append(f"and {len(number) - _NAMES_MAX} more series; -o ndjson has all names")
+    return lines
 
 
 def named_beside(text: str, name: str, columns: int | None) -> str:
