@@ -9,6 +9,7 @@ from sentinel.core.scoring.gather import Judged, gathered
 from sentinel.core.scoring.horizons import look_far, pressing, take_far
 from sentinel.core.scoring.learn import learn
 from sentinel.core.scoring.multiples import adopted_levels, back_ratio, leave_levels, profile_ratio
+from sentinel.core.scoring.rows import copy_rows, select_rows, with_series
 from sentinel.core.scoring.score import Scored, score
 from sentinel.core.scoring.set_back import set_back
 from sentinel.core.scoring.settings import (
@@ -23,11 +24,8 @@ from sentinel.core.scoring.settings import (
 from sentinel.core.scoring.spans import advance, span
 from sentinel.core.scoring.state import (
     DetectorState,
-    copy_rows,
     new_state,
-    select_rows,
     state_from_bytes,
-    with_series,
 )
 from sentinel.core.scoring.yielding import (
     Pairs,

@@ -14,7 +14,7 @@ from sentinel.core.decide import DecisionSettings, DecisionState, decide, new_de
 from sentinel.core.incidents import GuardSettings, IncidentSettings
 from sentinel.core.model import SeriesKey, WindowBlock
 from sentinel.core.scoring import Grid, ScoringSettings, borrowed_rows, new_state
-from sentinel.core.scoring.state import PARKED_MAX, with_series
+from sentinel.core.scoring.rows import PARKED_MAX, with_series
 from sentinel.core.scoring.thresholds import own_cuts
 from tests.support.detector_blocks import START_NS, flat_profile, history, names
 
