@@ -125,4 +125,18 @@ def _flow(value: object) -> str:
         text: str = yaml.safe_dump(value, width=2**20, default_flow_style=True)
         text = text.removesuffix("\n").removesuffix("\n...")
         return text if "\n" not in text else json.dumps(value)
-    return json.dumps(value)
+    return _json(value)
+
+
+def _json(value: object) -> str:
+    """JSON whose numbers YAML reads as numbers: without a point it takes 1e-06 for a text."""
+    if isinstance(value, Mapping):
+        return (
+            "{" + ", ".join(f"{json.dumps(key)}: {_json(one)}" for key, one in value.items()) + "}"
+        )
+    if isinstance(value, list):
+        return "[" + ", ".join(map(_json, value)) + "]"
+    text = json.dumps(value)
+    if isinstance(value, float) and "." not in text:
+        text = text.replace("e", ".0e")
+    return text

@@ -140,6 +140,7 @@ def test_variables(environment: dict[str, str]) -> None:
         },
     )
 )
+@example({"incidents": {"worsen_score_ratio": 1e-06}})
 @settings(max_examples=60)
 def test_what_is_shown_loads_as_the_same(document: dict[str, Any]) -> None:
     """Every value a user can set survives being shown, with origins and without, to the last bit."""
