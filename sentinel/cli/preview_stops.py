@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from sentinel.cli.preview_table import beside_names, joined_cells, number_told
+from sentinel.cli.preview_table import joined_cells, number_told, with_names
 from sentinel.core.incidents import GATE_WORDS
 from sentinel.core.incidents.text import score_told
 from sentinel.core.model import Gate
@@ -36,7 +36,7 @@ def stops_table(stops: Sequence[ReplayedStop], *, columns: int | None) -> list[s
         f"stood out and was not told: {len(untold)}"
         + (f", the strangest {_ROWS_MAX}:" if len(untold) > _ROWS_MAX else ""),
     ]
-    lines += beside_names(
+    lines += with_names(
         [joined_cells(row, widths) for row in rows],
         [printable(stop.series) for stop in shown],
         columns,

@@ -31,7 +31,7 @@ def table(pages: Sequence[ReplayedPage], *, columns: int | None) -> list[str]:
         return []
     rows = [_HEAD, *(_cells(page) for page in pages)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return beside_names(
+    return with_names(
         [joined_cells(row, widths) for row in rows],
         [printable(page.series) for page in pages],
         columns,
@@ -117,7 +117,7 @@ def joined_cells(cells: Sequence[str], widths: Sequence[int]) -> str:
     )
 
 
-def beside_names(texts: Sequence[str], names: Sequence[str], columns: int | None) -> list[str]:
+def with_names(texts: Sequence[str], names: Sequence[str], columns: int | None) -> list[str]:
     """The lines of a table whose last column is a series' name; the first text is the head.
 
     Where the width would cut names, routes of one service can look alike: then each has a number, and stands whole below.

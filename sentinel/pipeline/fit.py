@@ -146,10 +146,11 @@ class Fitter:
 
     def adopted(self, fit: Fit) -> Fit:
         """Hear that a fit is in effect and what it learned is in the state; the one to keep, so that nothing is kept twice."""
-        kept = fit
+        kept = fit.without_rows()
         if self._current is not None and self._current.version == fit.version:
             # Of the two the one that lies in a file.
-            kept = self._current = (self._current if self._current.in_file else fit).without_rows()
+            kept = self._current.without_rows() if self._current.in_file else kept
+            self._current = kept
         age_s = (self._surroundings.clock.now_ns() - fit.at_ns) / 1e9
         self._surroundings.logger.info(
             "A fit is in effect",
@@ -160,7 +161,7 @@ class Fitter:
                 "calendar": fit.calendar,
             },
         )
-        return kept.without_rows()
+        return kept
 
     def stored(self, snapshot: Snapshot) -> Fit | None:
         """A fit that was stored, or None when its bytes cannot be used."""

@@ -53,7 +53,6 @@ Config = TypeVar("Config")
 
 SECRET_BYTES_MAX = 64 * 1024
 _NAMES_LISTED_MAX = 16
-_NAMED_MAX = 5
 _PLACES_LISTED_MAX = 3
 
 
@@ -250,9 +249,10 @@ class _Binder:
         if isinstance(node, TextNode) and node.is_empty:
             node = MapNode(origin=node.origin)
         if not isinstance(node, MapNode):
-            names = [one.name for one in setting_fields(shape.cls)]
-            some = ", ".join(names[:_NAMED_MAX]) + (" ..." if len(names) > _NAMED_MAX else "")
-            told = f"must be a section: settings on lines of their own, here {some}"
+            told = "must be a section: settings on lines of their own"
+            known = [one.name for one in setting_fields(shape.cls)]
+            if len(known) <= _NAMES_LISTED_MAX:
+                told += f"; known here are {', '.join(known)}"
             return self._refuse(node, path, told)
         settings = setting_fields(shape.cls, base)
         values: dict[str, object] = {}

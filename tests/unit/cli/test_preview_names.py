@@ -5,7 +5,7 @@ Method: the last column made of rows and names, at widths that hold them and tha
 
 from __future__ import annotations
 
-from sentinel.cli.preview_table import beside_names
+from sentinel.cli.preview_table import with_names
 
 TEXTS = ["start (UTC)       what", "2026-11-01 09:00  page", "2026-11-01 10:00  page"]
 KIOSK = "ledger-edge edge GET /v1/accounts/{id} [kiosk] traffic"
@@ -14,7 +14,7 @@ SHOPS = "ledger-edge edge GET /v1/accounts/{id} [shops] traffic"
 
 def test_names_that_fit_stand_behind_their_rows() -> None:
     for columns in (None, 100):
-        assert beside_names(TEXTS, [KIOSK, SHOPS], columns) == [
+        assert with_names(TEXTS, [KIOSK, SHOPS], columns) == [
             "start (UTC)       what  series",
             f"2026-11-01 09:00  page  {KIOSK}",
             f"2026-11-01 10:00  page  {SHOPS}",
@@ -22,7 +22,7 @@ def test_names_that_fit_stand_behind_their_rows() -> None:
 
 
 def test_names_that_are_cut_have_numbers_and_stand_whole_below() -> None:
-    lines = beside_names(TEXTS, [KIOSK, SHOPS], 50)
+    lines = with_names(TEXTS, [KIOSK, SHOPS], 50)
     assert all(len(line) <= 50 for line in lines[:3])
     assert lines[1].startswith("2026-11-01 09:00  page  [1] ledger-")
     assert lines[2].startswith("2026-11-01 10:00  page  [2] ledger-")
@@ -32,7 +32,7 @@ def test_names_that_are_cut_have_numbers_and_stand_whole_below() -> None:
 def test_a_series_has_one_number_and_no_more_than_forty_are_listed() -> None:
     names = [f"{KIOSK} number {at}" for at in range(45)]
     texts = [TEXTS[0], *(TEXTS[1] for _ in range(90))]
-    lines = beside_names(texts, names + names, 60)
+    lines = with_names(texts, names + names, 60)
     assert lines[46].split("[1] ")[0] == lines[1].split("[1] ")[0]
     assert len(lines) == 1 + 90 + 1 + 40 + 1
     assert lines[-1] == "and 5 more series; -o ndjson has all names"

@@ -170,7 +170,7 @@ def test_all_faults_come_at_once_sorted_by_line(tmp_path: Path) -> None:
         ("timeout: [5s]\n", "timeout: is a list; one value belongs here"),
         ("timeout:\n", "timeout: has no value: write one or remove the line"),
         ("timeout: null\n", "timeout: cannot be null: write a value or remove the line"),
-        ("pantry: 3\n", "pantry: must be a section: settings on lines of their own, here shelf_count, size_max, key, spares"),
+        ("pantry: 3\n", "pantry: must be a section: settings on lines of their own; known here are shelf_count, size_max, key, spares"),
         ("pantry: null\n", "pantry: cannot be null: write a value or remove the line"),
         ("guests: ann\n", "guests: must be a list, such as [a, b]"),
         ("stock: [1]\n", "stock: must be a mapping, such as {name: value}"),
