@@ -19,12 +19,8 @@ from sentinel.app.calendars import make_calendar
 from sentinel.core.baseline import BIN_NS
 from sentinel.core.model import (
     Incident,
-    IncidentKind,
-    IncidentState,
     Kind,
-    Member,
     SeriesKey,
-    Severity,
     WindowBlock,
 )
 from sentinel.core.scoring import ScoringSettings
@@ -33,6 +29,7 @@ from sentinel.ports import Snapshot, Tick
 from sentinel.runtime.settings import Zone
 from sentinel.storage.sqlite import SqliteStore, StoreConfig, StoreReader
 from tests.integration.cli.test_baseline_audit import run
+from tests.support.past_incidents import past_fall
 from tests.support.surroundings import make_surroundings
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
@@ -49,29 +46,7 @@ FAULT_NS, FAULT_WINDOWS = END_NS - 12 * DAY_NS, 36 * 12
 
 def fault() -> Incident:
     last_ns = FAULT_NS + FAULT_WINDOWS * BIN_NS - 1
-    member = Member(
-        series_id=1,
-        key=KEY,
-        direction=-1,
-        first_ns=FAULT_NS,
-        last_ns=last_ns,
-        peak_score=3.0,
-        value=5.0,
-        expected=100.0,
-        lower=50.0,
-        upper=150.0,
-    )
-    return Incident(
-        incident_id="fault",
-        group="ledger",
-        kind=IncidentKind.ANOMALY,
-        severity=Severity.PAGE,
-        state=IncidentState.RESOLVED,
-        opened_ns=FAULT_NS,
-        paged_ns=FAULT_NS,
-        resolved_ns=last_ns + HOUR_NS,
-        members=(member,),
-    )
+    return past_fall(1, KEY, first_ns=FAULT_NS, last_ns=last_ns, incident_id="fault")
 
 
 @pytest.fixture(scope="module")

@@ -15,12 +15,8 @@ from sentinel.app.calendars import make_calendar
 from sentinel.core.baseline import BIN_NS, Calendar, Model, ModelRule
 from sentinel.core.model import (
     Incident,
-    IncidentKind,
-    IncidentState,
     Kind,
-    Member,
     SeriesKey,
-    Severity,
     WindowBlock,
 )
 from sentinel.core.scoring import ScoringSettings
@@ -31,6 +27,7 @@ from sentinel.pipeline.models import ModelFailedError, ModelSettings
 from sentinel.ports import Snapshot, Tick
 from sentinel.runtime.settings import Zone
 from sentinel.storage.memory import MemoryStore
+from tests.support.past_incidents import past_fall
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -55,29 +52,7 @@ RULES = (
 
 def incident(series_id: int, first_ns: int, hours: int) -> Incident:
     last_ns = first_ns + hours * HOUR_NS - BIN_NS
-    member = Member(
-        series_id=series_id,
-        key=KEYS[series_id - 1],
-        direction=-1,
-        first_ns=first_ns,
-        last_ns=last_ns,
-        peak_score=3.0,
-        value=0.0,
-        expected=100.0,
-        lower=50.0,
-        upper=150.0,
-    )
-    return Incident(
-        incident_id="inc-1",
-        group="ledger",
-        kind=IncidentKind.ANOMALY,
-        severity=Severity.PAGE,
-        state=IncidentState.RESOLVED,
-        opened_ns=first_ns,
-        paged_ns=first_ns,
-        resolved_ns=last_ns + HOUR_NS,
-        members=(member,),
-    )
+    return past_fall(series_id, KEYS[series_id - 1], first_ns=first_ns, last_ns=last_ns)
 
 
 OUTAGE = incident(1, END_NS - 4 * DAY_NS, 6)

@@ -15,12 +15,8 @@ from sentinel.core.decide import DecisionSettings
 from sentinel.core.model import (
     SHARE_KINDS,
     Incident,
-    IncidentKind,
-    IncidentState,
     Kind,
-    Member,
     SeriesKey,
-    Severity,
     WindowBlock,
 )
 from sentinel.core.scoring import ScoringSettings
@@ -29,6 +25,7 @@ from sentinel.pipeline.fitting import fit_payload
 from sentinel.pipeline.replay import PlainSeries, replay, replay_settings
 from sentinel.ports import Snapshot, Tick
 from sentinel.storage.memory import MemoryStore
+from tests.support.past_incidents import past_fall
 
 BIN_NS, DAY_NS, MINUTE_NS = 300_000_000_000, 86_400_000_000_000, 60_000_000_000
 START_NS = 20_000 * DAY_NS
@@ -86,28 +83,12 @@ def fitted_after(
 def told(days: int) -> Incident:
     """The outage as it was stored."""
     first_ns = START_NS + days * DAY_NS - DAY_NS // 2
-    member = Member(
-        series_id=1,
-        key=KEY,
-        direction=-1,
+    return past_fall(
+        1,
+        KEY,
         first_ns=first_ns,
         last_ns=first_ns + DAY_NS // 4 - MINUTE_NS,
-        peak_score=3.0,
-        value=0.0,
-        expected=100.0,
-        lower=50.0,
-        upper=150.0,
-    )
-    return Incident(
-        incident_id="inc-1",
-        group="pay",
-        kind=IncidentKind.ANOMALY,
-        severity=Severity.PAGE,
-        state=IncidentState.RESOLVED,
-        opened_ns=first_ns,
-        paged_ns=first_ns,
-        resolved_ns=member.last_ns + 30 * MINUTE_NS,
-        members=(member,),
+        resolved_after_ns=30 * MINUTE_NS,
     )
 
 
