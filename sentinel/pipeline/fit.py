@@ -131,6 +131,8 @@ class Fitter:
         self._due_s = math.inf
         self._current: Fit | None = None
         self._last_version = 0
+        # A start reads a fit up to three times; it is told once why one is of no use.
+        self._unusable: set[tuple[int, int]] = set()
         self._child = FitChild(
             command, timeout_s=config.timeout, bytes_max=config.result_bytes_max
         )
@@ -168,9 +170,13 @@ class Fitter:
         try:
             return self._checked(snapshot)
         except (ValueError, KeyError) as error:
-            self._surroundings.logger.warning(
-                "A stored fit cannot be used", extra={"reason": str(error)}
-            )
+            which = (snapshot.version, snapshot.at_ns)
+            if which not in self._unusable:
+                self._unusable.add(which)
+                self._surroundings.logger.warning(
+                    "A stored fit cannot be used",
+                    extra={"version": snapshot.version, "reason": str(error)},
+                )
             return None
 
     def request(self) -> None:
@@ -304,7 +310,9 @@ class Fitter:
         """The fit in a snapshot; ValueError or KeyError when it is none for these windows."""
         fit = fit_from_snapshot(snapshot)
         if fit.rows is not None and fit.rows.step_ns != self._step_ns:
-            msg = f"it is for windows of {fit.rows.step_ns} ns, not {self._step_ns} ns"
+            msg = (
+                f"it is for windows of {fit.rows.step_ns / 1e9:g} s, not {self._step_ns / 1e9:g} s"
+            )
             raise ValueError(msg)
         return fit
 

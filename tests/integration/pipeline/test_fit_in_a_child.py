@@ -92,6 +92,7 @@ def make_fitter(
     config: FitConfig | None = None,
     scoring: Callable[[], ScoringSettings] = ScoringSettings,
     models: ModelSettings | None = None,
+    step_ns: int = STEP_NS,
 ) -> Fitter:
     command: dict[str, Any] = (
         {} if child is None else {"command": (sys.executable, "-I", "-c", child)}
@@ -100,7 +101,7 @@ def make_fitter(
         config or FitConfig(),
         store,
         surroundings,
-        step_ns=STEP_NS,
+        step_ns=step_ns,
         store_directory=str(folder / "store"),
         scoring=scoring,
         models=lambda: models or ModelSettings(),
@@ -177,6 +178,37 @@ async def test_a_fit_is_stored_and_loaded_again(tmp_path: Path) -> None:
     assert loaded.at_ns == first.at_ns
     assert np.array_equal(loaded.profile.grid, first.profile.grid, equal_nan=True)
     assert surroundings.metrics.value("sentinel_fits_total", result=FitResult.OK) >= 1
+
+
+async def test_a_stored_fit_of_no_use_is_told_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """After the windows' width was changed the log said so three times of the newest fit and twice of the one before."""
+    surroundings = make_surroundings()
+    store, _ = await filled_store(tmp_path, surroundings, days=2)
+    try:
+        fitter = make_fitter(store, surroundings, tmp_path)
+        await fitter.start()
+        await fitter.fitted()
+        await fitter.fitted()
+        await fitter.stop()
+        other_width = make_fitter(
+            store, surroundings, tmp_path, child="raise SystemExit(1)", step_ns=2 * STEP_NS
+        )
+        with caplog.at_level("WARNING", logger="sentinel"):
+            await other_width.start()
+            # Taking up after a restart reads them once more.
+            for snapshot in await store.run(store.sync.fits):
+                assert other_width.stored(snapshot) is None
+        await other_width.stop()
+    finally:
+        await store.stop()
+    told = [one for one in caplog.records if one.message == "A stored fit cannot be used"]
+    reason = "it is for windows of 10 s, not 20 s"
+    assert [(vars(one)["version"], vars(one)["reason"]) for one in told] == [
+        (2, reason),
+        (1, reason),
+    ]
 
 
 async def test_a_fresh_fit_is_not_made_again_at_the_next_start(tmp_path: Path) -> None:
