@@ -6,7 +6,7 @@ Sunday that is judged more loosely is told apart. Nothing is estimated.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,6 +49,14 @@ class BlindSpot:
     worst_fall_hour: int
     rise: float
     fall: float
+
+    def moved(self, days: int) -> BlindSpot:
+        """The same where the verdicts' day 0 is `days` days after 1970-01-01."""
+        rise_hour, fall_hour = (
+            hour if hour < 0 else (hour + 24 * days) % WEEK_HOURS
+            for hour in (self.worst_rise_hour, self.worst_fall_hour)
+        )
+        return replace(self, worst_rise_hour=rise_hour, worst_fall_hour=fall_hour)
 
 
 class BlindSpots:

@@ -203,7 +203,9 @@ def replay(
             dropped_count += log.dropped_count
             lines = [line for service in batch for line in service.lines]
             for spot in spots.spots():
-                blind_spots[lines[spot.series_id - 1].series.name] = spot
+                line = lines[spot.series_id - 1]
+                # Every time line begins on the first of January 1970, a Thursday.
+                blind_spots[line.series.name] = spot.moved(_days_moved(line, step_ns))
     order = {one.name: at for at, one in enumerate(given)}
     return Replayed(
         pages=[page for own in pages.values() for page in sorted(own, key=lambda p: p.start_s)],
@@ -338,6 +340,11 @@ def _at_true_time(member: Member, line: Line, step_ns: int) -> Member:
     """The member with the instant of its strangest window; dates on the grid are shifted by whole days."""
     peak_s = line.instant_s((member.peak_ns or member.first_ns) // step_ns, step_ns)
     return replace(member, peak_ns=round(peak_s * 1e9))
+
+
+def _days_moved(line: Line, step_ns: int) -> int:
+    """How many days its last sample is later than on the grid, where long gaps are shortened."""
+    return (int(line.series.time_ns[-1]) - int(line.window[-1]) * step_ns) // DAY_NS
 
 
 def _stops_of(

@@ -131,6 +131,26 @@ def test_a_gap_of_years_is_one_of_some_weeks() -> None:
     assert starts[36] == starts[20_000] == [page.start_s for page in pages_of(series)]
 
 
+@pytest.mark.parametrize("stray_days", [0, 39])
+@pytest.mark.parametrize("calendar", [None, Calendar(zone="UTC", digest="made")])
+def test_hours_of_the_week_are_those_of_the_files_dates(
+    calendar: Calendar | None, stray_days: int
+) -> None:
+    """Each file's first day was taken for a Thursday: an hour of Sundays was told as one of Tuesdays."""
+    time_s = START_S + np.arange(30 * 288) * STEP_S
+    value = 100 + 4 * np.random.default_rng(3).standard_normal(time_s.size)
+    # The first of January 1970 was a Thursday.
+    value[(time_s // 3600 + 72) % 168 == 6 * 24 + 3] -= 70
+    if stray_days:
+        time_s = np.concatenate([time_s[:1] - stray_days * 86_400, time_s])
+        value = np.concatenate([[100.0], value])
+    series = PlainSeries(name="orders", time_ns=time_s * 10**9, value=value)
+    found = replay([series], kind=Kind.GAUGE, settings=SETTINGS, calendar=calendar)
+    spot = found.blind_spots["orders"]
+    assert spot.worst_rise_ratio > 1.5 > 1.3 > spot.rise_ratio
+    assert spot.worst_rise_hour == spot.worst_fall_hour == 6 * 24 + 3
+
+
 def test_where_dates_count_a_stray_first_row_is_refused_and_named() -> None:
     """Half a century of windows was replayed without a word."""
     series = with_incidents("orders", 1)
