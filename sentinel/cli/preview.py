@@ -19,6 +19,7 @@ from sentinel.app.config import load_config
 from sentinel.cli.options import add_output, unreadable
 from sentinel.cli.preview_blind import blind_document, blind_table
 from sentinel.cli.preview_calendar import add_calendar_options, calendar_of
+from sentinel.cli.preview_clock import ShownClock, clock_of_calendar
 from sentinel.cli.preview_files import UNREADABLE, WRONG, read_past
 from sentinel.cli.preview_source import add_store_options, ignored_options
 from sentinel.cli.preview_stops import stops_table
@@ -140,7 +141,8 @@ def run(args: argparse.Namespace) -> int:
             _say(f"{name}: not judged: {_why_not_judged(past.series[name], spot)}")
     if past.series or args.output != "table":
         days = {name: _hours_of(one) / 24 for name, one in past.series.items()}
-        _print(replayed, days, args)
+        until_ns = max((int(one.time_ns[-1]) for one in past.series.values()), default=0)
+        _print(replayed, days, args, clock_of_calendar(calendar, until_ns=until_ns))
     return past.code
 
 
@@ -156,7 +158,7 @@ def _run_store(args: argparse.Namespace) -> int:
         return UNREADABLE
     for sentence in shown.said:
         _say(sentence)
-    _print(shown.replayed, shown.days, args)
+    _print(shown.replayed, shown.days, args, shown.clock)
     return 0
 
 
@@ -191,7 +193,9 @@ def _say(sentence: str) -> None:
     print(f"sentinel preview: {printable(sentence)}", file=sys.stderr)
 
 
-def _print(replayed: Replayed, days: Mapping[str, float], args: argparse.Namespace) -> None:
+def _print(
+    replayed: Replayed, days: Mapping[str, float], args: argparse.Namespace, clock: ShownClock
+) -> None:
     output, with_gates = args.output, args.gates
     pages = [page for page in replayed.pages if args.reminders or not page.is_reminder]
     stops = replayed.stops if with_gates else []
@@ -205,7 +209,7 @@ def _print(replayed: Replayed, days: Mapping[str, float], args: argparse.Namespa
         print(json.dumps(documents, indent=1, allow_nan=False))
     else:
         columns = _columns()
-        for line in table(pages, columns=columns):
+        for line in [*clock.notes, *table(pages, columns=columns, clock=clock)]:
             print(line)
         scored = sum(replayed.scored_count.values())
         print(
@@ -215,9 +219,9 @@ def _print(replayed: Replayed, days: Mapping[str, float], args: argparse.Namespa
         for line in summary(replayed.pages, days=days, columns=columns):
             print(line)
         if with_gates:
-            for line in stops_table(stops, columns=columns):
+            for line in stops_table(stops, columns=columns, clock=clock):
                 print(line)
-        for line in blind_table(replayed.blind_spots, columns=columns):
+        for line in blind_table(replayed.blind_spots, columns=columns, clock=clock):
             print(line)
     if replayed.stops_dropped_count and with_gates:
         _say(

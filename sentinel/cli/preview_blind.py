@@ -6,6 +6,7 @@ import math
 import textwrap
 from collections.abc import Mapping
 
+from sentinel.cli.preview_clock import ShownClock
 from sentinel.core.incidents.text import cut_middle
 from sentinel.core.model import Reason
 from sentinel.pipeline.blind_spots import BlindSpot
@@ -18,7 +19,6 @@ _LOOSER_RATIO = 1.25
 _RATIO_MAX = 10.0
 """Beyond it little is expected, as of a share of errors or a rare caller: "below x4,800" tells nobody which value is meant."""
 _WORST_RATIO_MAX = 100.0
-_DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _WHY_NOT = {
     Reason.NO_HISTORY: "too little of the past was known to expect anything",
     Reason.MISSING: "there was no value, though the source was heard",
@@ -29,7 +29,9 @@ _WHY_NOT = {
 }
 
 
-def blind_table(spots: Mapping[str, BlindSpot], *, columns: int | None) -> list[str]:
+def blind_table(
+    spots: Mapping[str, BlindSpot], *, columns: int | None, clock: ShownClock | None = None
+) -> list[str]:
     """A line for each series that was judged, the blindest first; which were not is said elsewhere."""
     judged = [name for name, spot in spots.items() if spot.why_not is None]
     if not judged:
@@ -37,7 +39,8 @@ def blind_table(spots: Mapping[str, BlindSpot], *, columns: int | None) -> list[
     lines = ["", "what would not have been seen, by the newest band of each hour of the week:"]
     ranked = sorted(judged, key=lambda name: (-_blindness(spots[name]), name))
     lines += _rows(
-        [(printable(name), blind_words(spots[name])) for name in ranked[:_ROWS_MAX]], columns
+        [(printable(name), blind_words(spots[name], clock)) for name in ranked[:_ROWS_MAX]],
+        columns,
     )
     left_out = len(ranked) - _ROWS_MAX
     if left_out > 0:
@@ -64,8 +67,8 @@ def unjudged_said(spots: Mapping[str, BlindSpot]) -> list[str]:
     return said
 
 
-def blind_words(spot: BlindSpot) -> str:
-    """What cannot be seen of a series.
+def blind_words(spot: BlindSpot, clock: ShownClock | None = None) -> str:
+    """What cannot be seen of a series; hours are those of the clock, or of UTC.
 
     >>> blind_words(BlindSpot(series_id=1, judged_count=9, rise_ratio=1.8, fall_ratio=0.5, worst_rise_ratio=2.6,
     ...     worst_rise_hour=3, worst_fall_ratio=0.1, worst_fall_hour=147, rise=180.0, fall=50.0))
@@ -76,7 +79,8 @@ def blind_words(spot: BlindSpot) -> str:
     if spot.judged_count == 0:
         why = "" if spot.why_not is None else f"; mostly because {_WHY_NOT[spot.why_not]}"
         return f"cannot see anything: no window was judged{why}"
-    return f"cannot see {_rise_words(spot)} nor {_fall_words(spot)}"
+    clock = clock or ShownClock()
+    return f"cannot see {_rise_words(spot, clock)} nor {_fall_words(spot, clock)}"
 
 
 def blind_document(name: str, spot: BlindSpot) -> dict[str, object]:
@@ -114,7 +118,7 @@ def _rows(told: list[tuple[str, str]], columns: int | None) -> list[str]:
     return rows
 
 
-def _rise_words(spot: BlindSpot) -> str:
+def _rise_words(spot: BlindSpot, clock: ShownClock) -> str:
     if math.isinf(spot.rise_ratio):
         return "any rise"
     if not spot.rise_ratio <= _RATIO_MAX:
@@ -124,11 +128,11 @@ def _rise_words(spot: BlindSpot) -> str:
         loosest = "any" if math.isinf(worst) else f"x{worst:.2g}"
         if _WORST_RATIO_MAX <= worst < math.inf:
             loosest = f"more than x{_WORST_RATIO_MAX:.0f}"
-        words += f" ({loosest} on {_hour_words(spot.worst_rise_hour)})"
+        words += f" ({loosest} on {clock.week_hour(spot.worst_rise_hour)})"
     return words
 
 
-def _fall_words(spot: BlindSpot) -> str:
+def _fall_words(spot: BlindSpot, clock: ShownClock) -> str:
     if math.isinf(spot.fall_ratio):
         return "any fall"
     if math.isnan(spot.fall_ratio):
@@ -138,14 +142,9 @@ def _fall_words(spot: BlindSpot) -> str:
     words = f"a fall above x{spot.fall_ratio:.2g}" if spot.fall_ratio > 0 else "a fall to nothing"
     if spot.fall_ratio > 0 and spot.fall_ratio > _LOOSER_RATIO * worst:
         lowest = f"x{worst:.2g}" if worst > 0 else "one to nothing"
-        words += (
-            f" ({'any' if math.isinf(worst) else lowest} on {_hour_words(spot.worst_fall_hour)})"
-        )
+        lowest = "any" if math.isinf(worst) else lowest
+        words += f" ({lowest} on {clock.week_hour(spot.worst_fall_hour)})"
     return words
-
-
-def _hour_words(hour: int) -> str:
-    return f"{_DAYS[hour // 24]} at {hour % 24:02} h UTC"
 
 
 def _blindness(spot: BlindSpot) -> float:

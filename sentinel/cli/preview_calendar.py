@@ -28,7 +28,10 @@ def add_calendar_options(parser: argparse.ArgumentParser) -> None:
         type=Path,
         help="over files take `calendar`, `zone`, `scoring` and `sensitivity` of this configuration, other options go first; over a store decide by it",
     )
-    group.add_argument("--zone", help="day and week follow the wall clock of this IANA zone")
+    group.add_argument(
+        "--zone",
+        help="day and week follow the wall clock of this IANA zone, which the table shows",
+    )
     group.add_argument(
         "--country", help="public holidays of this country, or of a part of it: DE, DE-BY"
     )

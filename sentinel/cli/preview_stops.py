@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from datetime import UTC, datetime
 
+from sentinel.cli.preview_clock import ShownClock
 from sentinel.cli.preview_table import joined_cells, number_told, with_names
 from sentinel.core.incidents import GATE_WORDS
 from sentinel.core.incidents.text import score_told
@@ -16,20 +16,23 @@ from sentinel.runtime.config_text import printable
 _ROWS_MAX = 30
 _TOLD = frozenset({Gate.INCIDENT_OPEN, Gate.TICKET})
 """Their incidents are among the messages."""
-_HEAD = ("start (UTC)", "min", "score", "value", "needed", "stopped by")
+_HEAD = ("min", "score", "value", "needed", "stopped by")
 
 
-def stops_table(stops: Sequence[ReplayedStop], *, columns: int | None) -> list[str]:
+def stops_table(
+    stops: Sequence[ReplayedStop], *, columns: int | None, clock: ShownClock | None = None
+) -> list[str]:
     """The strangest of them, how many each gate stopped, and what the gates mean.
 
-    `columns` is the width to keep to, or None to cut no name.
+    `columns` is the width to keep to, or None to cut no name; `clock` is the one that instants are shown by, or None for UTC.
     """
+    clock = clock or ShownClock()
     untold = [stop for stop in stops if stop.gate not in _TOLD]
     if not untold:
         return ["", "nothing else stood out"]
     strangest = sorted(untold, key=lambda stop: (-_known(stop.score), stop.series, stop.start_s))
     shown = sorted(strangest[:_ROWS_MAX], key=lambda stop: (stop.series, stop.start_s))
-    rows = [_HEAD, *(_cells(stop) for stop in shown)]
+    rows = [(clock.head, *_HEAD), *(_cells(stop, clock) for stop in shown)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = [
         "",
@@ -46,9 +49,9 @@ def stops_table(stops: Sequence[ReplayedStop], *, columns: int | None) -> list[s
     return lines
 
 
-def _cells(stop: ReplayedStop) -> tuple[str, ...]:
+def _cells(stop: ReplayedStop, clock: ShownClock) -> tuple[str, ...]:
     return (
-        f"{datetime.fromtimestamp(stop.start_s, tz=UTC):%Y-%m-%d %H:%M}",
+        clock.minute(stop.start_s),
         f"{(stop.end_s - stop.start_s) / 60:.0f}",
         _score(stop.score),
         number_told(stop.value, beside=stop.edge),

@@ -13,6 +13,12 @@ from sentinel.app.build import decision_settings
 from sentinel.app.config import load_config
 from sentinel.cli.preview_blind import unjudged_said
 from sentinel.cli.preview_calendar import calendar_of
+from sentinel.cli.preview_clock import (
+    ShownClock,
+    clock_of_calendar,
+    clock_of_pages,
+    clock_of_zone,
+)
 from sentinel.cli.preview_source import END_NS, Span, span_of
 from sentinel.core.decide import Decision, DecisionSettings
 from sentinel.core.model import Kind, Reason, WindowBlock
@@ -39,11 +45,13 @@ class StoreReplay:
         replayed: its messages and what else is shown.
         days: how long each series is.
         said: sentences for the person who asked: why it may differ from live, what was written.
+        clock: what a person reads its instants by.
     """
 
     replayed: Replayed
     days: dict[str, float]
     said: list[str]
+    clock: ShownClock
 
 
 def replay_of_store(args: argparse.Namespace) -> StoreReplay:
@@ -104,6 +112,7 @@ def _exact(args: argparse.Namespace, reader: StoreReader) -> StoreReplay:
             *(f"this may differ from live: {why}" for why in found.doubts),
             *unjudged_said(blind_spots),
         ],
+        clock=_clock(args, found),
     )
 
 
@@ -116,11 +125,9 @@ def _coarse(args: argparse.Namespace, reader: StoreReader) -> StoreReplay:
     scoring = settings.scoring
     if args.sensitivity is not None:
         scoring = replace(scoring, cut_scale=Sensitivity(args.sensitivity).cut_scale)
+    calendar = calendar_of(args, series)
     replayed = replay(
-        series,
-        kind=Kind.GAUGE,
-        settings=replay_settings(scoring),
-        calendar=calendar_of(args, series),
+        series, kind=Kind.GAUGE, settings=replay_settings(scoring), calendar=calendar
     )
     days = {one.name: (int(one.time_ns[-1]) - int(one.time_ns[0])) / 86.4e12 for one in series}
     said = ["windows of a minute and a fit each midnight: close to what live decided, not equal"]
@@ -128,7 +135,18 @@ def _coarse(args: argparse.Namespace, reader: StoreReader) -> StoreReplay:
         said.append(
             "no window of a minute is stored in that span: a sidecar writes them, a backfill does not"
         )
-    return StoreReplay(replayed=replayed, days=days, said=said)
+    until_ns = max((int(one.time_ns[-1]) for one in series), default=0)
+    clock = clock_of_calendar(calendar, until_ns=until_ns)
+    return StoreReplay(replayed=replayed, days=days, said=said, clock=clock)
+
+
+def _clock(args: argparse.Namespace, found: StorePreview) -> ShownClock:
+    """That of the configuration's calendar, or of the pages that live sent."""
+    if args.config is None:
+        return clock_of_pages(found.settings.incidents, until_ns=found.end_ns)
+    config = load_config(args.config).config
+    zone = config.calendar.zone or config.zone
+    return clock_of_zone(zone, from_ns=found.begun_ns, until_ns=found.end_ns)
 
 
 def _changed_settings(

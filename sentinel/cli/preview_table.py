@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 
+from sentinel.cli.preview_clock import ShownClock
 from sentinel.core.incidents.text import cut_middle, score_told
 from sentinel.core.model import IncidentKind, PageReason, Severity
 from sentinel.pipeline.replay import ReplayedPage, ReplayedStop
@@ -17,19 +17,22 @@ _SUMMARY_ROWS_MAX = 20
 _NAMES_MAX = 40
 _NOTHING_RATIO = 1e-6
 """What is smaller than this beside its neighbour is a remainder of arithmetic."""
-_HEAD = ("start (UTC)", "min", "score", "value", "expected", "what")
+_HEAD = ("min", "score", "value", "expected", "what")
 _LEFT_ALIGNED = (0, 5)
 _OPENED_WORDS = {Severity.PAGE: "page", Severity.TICKET: "ticket"}
 
 
-def table(pages: Sequence[ReplayedPage], *, columns: int | None) -> list[str]:
+def table(
+    pages: Sequence[ReplayedPage], *, columns: int | None, clock: ShownClock | None = None
+) -> list[str]:
     """The lines of the table; none without a page.
 
-    `columns` is the width to keep to, or None to cut no name.
+    `columns` is the width to keep to, or None to cut no name; `clock` is the one that instants are shown by, or None for UTC.
     """
     if not pages:
         return []
-    rows = [_HEAD, *(_cells(page) for page in pages)]
+    clock = clock or ShownClock()
+    rows = [(clock.head, *_HEAD), *(_cells(page, clock) for page in pages)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return with_names(
         [joined_cells(row, widths) for row in rows],
@@ -98,9 +101,9 @@ def direction_of(page: ReplayedPage | ReplayedStop) -> str:
     return "up" if page.direction > 0 else "down"
 
 
-def _cells(page: ReplayedPage) -> tuple[str, ...]:
+def _cells(page: ReplayedPage, clock: ShownClock) -> tuple[str, ...]:
     return (
-        f"{datetime.fromtimestamp(page.start_s, tz=UTC):%Y-%m-%d %H:%M}",
+        clock.minute(page.start_s),
         f"{(page.end_s - page.start_s) / 60:.0f}",
         "-" if math.isnan(page.score) else score_told(page.score),
         number_told(page.value, beside=page.expected),

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from sentinel.app.zones import zone_offsets
 from sentinel.cli.main import main
 from sentinel.cli.preview_table import summary, table
 from sentinel.core.decide import DecisionSettings, new_decision_state
@@ -20,6 +22,7 @@ from sentinel.core.stats.packing import pack_arrays
 from sentinel.pipeline.plain_settings import plain_settings
 from sentinel.pipeline.replay import ReplayedPage
 from sentinel.ports import Snapshot, Tick
+from sentinel.runtime.settings import Zone
 from sentinel.storage.sqlite import SqliteStore, StoreConfig
 from tests.support.surroundings import make_surroundings
 
@@ -39,11 +42,14 @@ def preview(capsys: pytest.CaptureFixture[str], *args: str | Path) -> tuple[int,
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """A store with two minutes of traffic and a state to begin from."""
+    return store_of(tmp_path, DecisionSettings())
+
+
+def store_of(tmp_path: Path, settings: DecisionSettings) -> Path:
     store = SqliteStore(StoreConfig(directory=str(tmp_path / "store")), make_surroundings())
     store.open()
     key = SeriesKey("pay", "edge", "POST /x", "traffic")
     (series_id,) = store.register([(key, Kind.TRAFFIC)], now_ns=START_NS)
-    settings = DecisionSettings()
     state = new_decision_state(step_ns=STEP_NS, settings=settings)
     payload = pack_arrays(
         {"state": np.frombuffer(state.to_bytes(), np.int8)},
@@ -74,6 +80,28 @@ def test_a_store_of_two_minutes(folder: Path, capsys: pytest.CaptureFixture[str]
         "sentinel preview: 1 series never judged, mostly because too little of the past was known"
         " to expect anything: pay edge POST /x traffic\n"
     )
+
+
+def test_instants_are_those_of_the_zone_of_its_pages_or_of_the_configuration(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    incidents = DecisionSettings().incidents
+    berlin = replace(
+        incidents,
+        zone_name="Europe/Berlin",
+        zone_offsets=zone_offsets(Zone("Europe/Berlin"), now_ns=START_NS),
+    )
+    folder = store_of(tmp_path, DecisionSettings(incidents=berlin))
+    _, out, _ = preview(capsys, "--store", folder)
+    assert out.startswith("times and hours are those of Europe/Berlin\nno incidents")
+    config = tmp_path / "sentinel.yaml"
+    for text in ("zone: Asia/Tokyo", "{zone: UTC, calendar: {zone: Asia/Tokyo}}"):
+        config.write_text(text)
+        for options in ([], ["--coarse"]):
+            _, out, _ = preview(capsys, "--store", folder, "--config", config, *options)
+            assert out.startswith("times and hours are those of Asia/Tokyo\nno incidents")
+    config.write_text("mode: shadow")
+    assert preview(capsys, "--store", folder, "--config", config)[1].startswith("no incidents")
 
 
 @pytest.mark.parametrize(
