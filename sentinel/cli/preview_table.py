@@ -164,11 +164,16 @@ def _what(page: ReplayedPage) -> str:
 
 
 def number_told(number: float, *, beside: float) -> str:
-    """A number to three digits; a remainder of arithmetic beside its neighbour is 0, what is unknown "-"."""
-    if math.isnan(number):
+    """A number to three digits; a remainder of arithmetic beside its neighbour is 0, what is unknown or without end "-".
+
+    >>> number_told(0.114, beside=-math.inf), number_told(-math.inf, beside=0.114), number_told(1e-9, beside=0.114)
+    ('0.114', '-', '0')
+    """
+    if not math.isfinite(number):
         return "-"
-    # A neighbour that is not a number compares with nothing.
-    return "0" if abs(number) < _NOTHING_RATIO * abs(beside) else f"{number:.3g}"
+    # A neighbour that is not a number compares with nothing, and beside one without end everything is small.
+    is_nothing = math.isfinite(beside) and abs(number) < _NOTHING_RATIO * abs(beside)
+    return "0" if is_nothing else f"{number:.3g}"
 
 
 def _counted(count: int, noun: str) -> str:

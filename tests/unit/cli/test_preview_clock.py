@@ -109,3 +109,28 @@ def test_hours_of_the_week_are_the_last_ones_that_were_seen() -> None:
     assert clock.week_hour(hour_of["Sun"] + 23) == "Mon at 00 h"
     assert clock.week_hour(hour_of["Mon"]) == "Mon at 01 h"
     assert ShownClock(until_s=until_s).week_hour(hour_of["Sun"]) == "Sun at 00 h UTC"
+
+
+def test_an_hour_that_came_twice_is_told_apart() -> None:
+    changed_s = START_S + 24 * 86_400 + 3600
+    clock = clock_of_zone(BERLIN, from_ns=START_S * 10**9, until_ns=changed_s * 10**9)
+    assert [clock.minute(changed_s + second) for second in (-3601, -3600, -1, 0, 3599, 3600)] == [
+        "2026-10-25 01:59",
+        "2026-10-25 02:00 +02",
+        "2026-10-25 02:59 +02",
+        "2026-10-25 02:00 +01",
+        "2026-10-25 02:59 +01",
+        "2026-10-25 03:00",
+    ]
+    # In March an hour is skipped, and none comes twice.
+    spring_s = int(datetime(2026, 3, 29, 1, tzinfo=UTC).timestamp())
+    assert [clock.minute(spring_s + second) for second in (-1, 0)] == [
+        "2026-03-29 01:59",
+        "2026-03-29 03:00",
+    ]
+
+
+def test_half_hours_are_shown() -> None:
+    clock = clock_of_zone(Zone("Asia/Kolkata"), from_ns=0, until_ns=START_S * 10**9)
+    assert clock.week_hour(167) == "Mon at 04:30"
+    assert clock.minute(START_S) == "2026-10-01 05:30"

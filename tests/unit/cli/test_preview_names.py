@@ -1,11 +1,16 @@
-"""Goal: a row of the preview's table tells which series it is of, also where the width cuts names.
+"""Goal: a row of the preview's table tells which series it is of, also where the width cuts names, and shows no number that is none.
 
-Method: the last column made of rows and names, at widths that hold them and that do not.
+Method: the last column made of rows and names, at widths that hold them and that do not; a row made by hand.
 """
 
 from __future__ import annotations
 
-from sentinel.cli.preview_table import with_names
+import math
+
+from sentinel.cli.preview_stops import stops_table
+from sentinel.cli.preview_table import number_told, with_names
+from sentinel.core.model import Gate
+from sentinel.pipeline.replay import ReplayedStop
 
 TEXTS = ["start (UTC)       what", "2026-11-01 09:00  page", "2026-11-01 10:00  page"]
 KIOSK = "ledger-edge edge GET /v1/accounts/{id} [kiosk] traffic"
@@ -36,3 +41,22 @@ def test_a_series_has_one_number_and_no_more_than_forty_are_listed() -> None:
     assert lines[46].split("[1] ")[0] == lines[1].split("[1] ")[0]
     assert len(lines) == 1 + 90 + 1 + 40 + 1
     assert lines[-1] == "and 5 more series; -o ndjson has all names"
+
+
+def test_where_no_value_would_have_passed_the_value_itself_is_shown() -> None:
+    """A fall of latency, which no rule tells of, was shown as 0 that needed -inf."""
+    stop = ReplayedStop(
+        series="latency",
+        start_s=1_790_000_000,
+        end_s=1_790_000_000,
+        gate=Gate.DIRECTION,
+        score=0.0,
+        direction=-1,
+        expected=0.1,
+        value=0.0657,
+        edge=-math.inf,
+        words="",
+    )
+    row = stops_table([stop], columns=None)[3]
+    assert row.split()[2:] == ["0", "0.00", "0.0657", "-", "direction", "latency"]
+    assert number_told(1e-9, beside=0.0657) == "0"
