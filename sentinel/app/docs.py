@@ -247,6 +247,8 @@ def _name_of(action: argparse.Action) -> str:
 
 
 def _value_of(action: argparse.Action) -> str:
+    if action.option_strings and action.nargs == "?":
+        return f"[{action.metavar}]"
     if isinstance(action.metavar, str):
         return action.metavar
     if action.choices is not None:

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import argparse
 import getpass
-import json
 import logging
 import os
 import sys
-from collections.abc import Sequence
 from dataclasses import asdict
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from sentinel.cli.asking import add_address, add_token, ask
 from sentinel.cli.baseline_audit import add_audit
+from sentinel.cli.baseline_report import instant_told, print_report
+from sentinel.cli.baseline_show import add_show
 from sentinel.cli.incidents import LIMIT_MAX
 from sentinel.cli.options import add_output, unreadable
 from sentinel.core.model import BY_LENGTH_MAX
@@ -28,7 +27,7 @@ from sentinel.runtime.component import Surroundings
 from sentinel.runtime.config_text import printable
 from sentinel.runtime.logging import escape
 from sentinel.runtime.metrics import Metrics
-from sentinel.storage.sqlite import SqliteStore, StoreConfig, StoreReader
+from sentinel.storage.sqlite import SqliteStore, StoreConfig
 
 _DONE = 0
 _WRONG = 1
@@ -108,10 +107,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         # It is answered when the next window is stored.
         word.set_defaults(run=run_word, word=name, timeout=60.0)
 
-    show = actions.add_parser("show", help="what a store holds: series, history, fits")
-    _add_common(show)
-    show.set_defaults(run=run_show)
-
+    _add_common(add_show(actions))
     _add_common(add_audit(actions), has_config=True)
 
 
@@ -153,30 +149,9 @@ def run_backfill(args: argparse.Namespace) -> int:
                 summary = backfill.store(store, numbers.keys)
             finally:
                 store.close()
-    _print(args.output, _told(summary, dry_run=args.dry_run))
+    print_report(args.output, _told(summary, dry_run=args.dry_run))
     if args.output == "table":
         print(_AFTER_DRY_RUN if args.dry_run else _AFTER_BACKFILL)
-    return _DONE
-
-
-def run_show(args: argparse.Namespace) -> int:
-    """Look into a store, also while a sidecar uses it."""
-    with StoreReader(args.store) as reader:
-        rows = reader.series()
-        report: dict[str, Any] = {"series": len(rows)}
-        report["windows"] = [
-            {
-                "step_s": step_ns / 1e9,
-                "start": _instant(start_ns),
-                "end": _instant(end_ns),
-            }
-            for step_ns, start_ns, end_ns in reader.history_span()
-        ]
-        report["fits"] = [
-            {"effective": _instant(fit.at_ns), "version": fit.version, "bytes": len(fit.payload)}
-            for fit in reader.fits()
-        ]
-    _print(args.output, report)
     return _DONE
 
 
@@ -260,31 +235,6 @@ def _told(summary: BackfillSummary, *, dry_run: bool) -> dict[str, Any]:
     return {
         "dry_run": dry_run,
         **told,
-        "start": _instant(start_ns) if end_ns else None,
-        "end": _instant(end_ns) if end_ns else None,
+        "start": instant_told(start_ns) if end_ns else None,
+        "end": instant_told(end_ns) if end_ns else None,
     }
-
-
-def _instant(time_ns: int) -> str:
-    return datetime.fromtimestamp(time_ns / 1e9, tz=UTC).isoformat(timespec="seconds")
-
-
-def _print(output: str, report: dict[str, Any]) -> None:
-    if output == "json":
-        print(json.dumps(report))
-        return
-    for name, value in report.items():
-        if name == "dry_run":
-            continue  # said in a sentence at the end
-        _print_field(name.replace("_", " "), value)
-
-
-def _print_field(name: str, value: object) -> None:
-    if isinstance(value, dict):
-        for key, count in value.items():
-            print(f"{name:<14} {count} {key}")
-    elif isinstance(value, Sequence) and not isinstance(value, str):
-        for one in value:
-            print(f"{name:<14} " + "  ".join(f"{key} {field}" for key, field in one.items()))
-    else:
-        print(f"{name:<14} {'-' if value is None else value}")

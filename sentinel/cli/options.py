@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import os
+import shutil
+import sys
 from pathlib import Path
 
 from sentinel.runtime.config_text import printable
@@ -18,6 +20,13 @@ def add_output(parser: argparse.ArgumentParser, *forms: str) -> None:
         default=forms[0],
         help="for people, or for programs (default: %(default)s)",
     )
+
+
+def terminal_columns() -> int | None:
+    """Width of the terminal, or what COLUMNS says; None when neither is there, as in a file: then nothing is cut."""
+    if "COLUMNS" not in os.environ and not sys.stdout.isatty():
+        return None
+    return shutil.get_terminal_size().columns
 
 
 def unreadable(path: Path, error: OSError) -> str:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import os
-import shutil
 import sys
 from collections.abc import Mapping
 from dataclasses import replace
@@ -16,7 +14,7 @@ import numpy as np
 
 from sentinel.app.calendars import CalendarError
 from sentinel.app.config import load_config
-from sentinel.cli.options import add_output, unreadable
+from sentinel.cli.options import add_output, terminal_columns, unreadable
 from sentinel.cli.preview_blind import blind_document, blind_table
 from sentinel.cli.preview_calendar import add_calendar_options, calendar_of
 from sentinel.cli.preview_clock import ShownClock, clock_of_calendar
@@ -208,7 +206,7 @@ def _print(
     elif output == "json":
         print(json.dumps(documents, indent=1, allow_nan=False))
     else:
-        columns = _columns()
+        columns = terminal_columns()
         for line in [*clock.notes, *table(pages, columns=columns, clock=clock)]:
             print(line)
         scored = sum(replayed.scored_count.values())
@@ -227,13 +225,6 @@ def _print(
         _say(
             f"{replayed.stops_dropped_count} more stood out and were not told; they are not listed"
         )
-
-
-def _columns() -> int | None:
-    """Width of the terminal, or what COLUMNS says; None when neither is there, as in a file."""
-    if "COLUMNS" not in os.environ and not sys.stdout.isatty():
-        return None
-    return shutil.get_terminal_size().columns
 
 
 def _document(page: ReplayedPage) -> dict[str, object]:

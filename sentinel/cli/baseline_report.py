@@ -1,0 +1,39 @@
+"""What `sentinel baseline` tells of a store: a name and a value a line for people, one document for programs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+
+def instant_told(time_ns: int) -> str:
+    """An instant in UTC, to the second.
+
+    >>> instant_told(0)
+    '1970-01-01T00:00:00+00:00'
+    """
+    return datetime.fromtimestamp(time_ns / 1e9, tz=UTC).isoformat(timespec="seconds")
+
+
+def print_report(output: str, report: dict[str, Any]) -> None:
+    """Print it as JSON, or a line for each value."""
+    if output == "json":
+        print(json.dumps(report))
+        return
+    for name, value in report.items():
+        if name == "dry_run":
+            continue  # said in a sentence at the end
+        _print_field(name.replace("_", " "), value)
+
+
+def _print_field(name: str, value: object) -> None:
+    if isinstance(value, dict):
+        for key, count in value.items():
+            print(f"{name:<14} {count} {key}")
+    elif isinstance(value, Sequence) and not isinstance(value, str):
+        for one in value:
+            print(f"{name:<14} " + "  ".join(f"{key} {field}" for key, field in one.items()))
+    else:
+        print(f"{name:<14} {'-' if value is None else value}")
