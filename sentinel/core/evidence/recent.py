@@ -90,7 +90,10 @@ class RecentEvidence:
             step_ns=step_ns,
             onset_of=lambda member: self._onset_of(member, step_ns=step_ns),
         )
-        mover = mover or incident.first_mover
+        known = incident.first_mover
+        if known is not None and (mover is None or mover.at_ns > known.at_ns):
+            # The calls it was told by have left the ring since, and those of now would make it a later move.
+            mover = known
         incident = replace(incident, first_mover=mover)
         since_ns = incident.opened_ns - self._settings.before_ns
         traces = self._traces_for(incident, since_ns=since_ns, until_ns=at_ns)

@@ -236,6 +236,45 @@ def test_what_an_earlier_page_had_stays_when_nothing_newer_is_known() -> None:
     assert [one.body for one in later.log_lines] == ["x"]
 
 
+def test_what_moved_first_is_not_told_as_later_when_its_calls_have_left_the_ring() -> None:
+    """A page after ten minutes said that the database had moved first eight minutes after the first page's moment."""
+    evidence = RecentEvidence(EvidenceSettings(traces_per_scope_max=2))
+
+    def attached(before: Incident, *, at_s: float) -> Incident:
+        evidence.remember(
+            [
+                trace("d", "pay", "database", at_s=at_s + 3.4, lasts_s=1.9),
+                trace("e", "pay", "edge", at_s=at_s + 3.5, lasts_s=2.1),
+            ],
+            [],
+        )
+        now_ns = T0_NS + round(at_s * 1e9)
+        lasting = replace(
+            before, members=tuple(replace(one, last_ns=now_ns) for one in before.members)
+        )
+        return evidence.attach(lasting, [lasting], at_ns=now_ns + STEP_NS, step_ns=STEP_NS)
+
+    slow = incident(
+        "a",
+        replace(member(1, "pay", "edge", "latency", at_s=0), upper=0.5),
+        replace(member(2, "pay", "database", "latency", at_s=0), upper=0.5),
+    )
+    first = attached(slow, at_s=0)
+    assert first.first_mover is not None
+    assert first.first_mover.stage == "database"
+    assert first.first_mover.at_ns == T0_NS + 3_400_000_000
+    later = first
+    for at in range(1, 60):
+        later = attached(later, at_s=10 * at)
+    assert later.first_mover == first.first_mover
+    # What turns out to have moved before it is told instead.
+    queue = member(3, "pay", "queue", "latency", at_s=-60)
+    earlier = replace(later, members=(*later.members, queue))
+    found = attached(earlier, at_s=600).first_mover
+    assert found is not None
+    assert (found.stage, found.at_ns) == ("queue", queue.first_ns)
+
+
 def test_a_blind_source_has_no_evidence() -> None:
     evidence = RecentEvidence()
     evidence.remember([], [line("pay", "x", at_s=5)])
