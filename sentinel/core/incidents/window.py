@@ -60,8 +60,11 @@ class Window:
         known = column < len(series) and int(series[column]) == series_id
         return float(self.block.value[self.at, column]) if known else float("nan")
 
-    def _beside(self, column: int) -> str:
-        """Of a share of slow calls, how long the calls took: that is what people know a service by."""
+    def _beside(self, column: int, *, horizon_s: int) -> str:
+        """Of a share of slow calls, how long the calls took: that is what people know a service by.
+
+        Of the mean of a horizon it is that of the last window, which may be ordinary again.
+        """
         latency = self.layout.latency_of.get(column)
         if latency is None:
             return ""
@@ -70,7 +73,7 @@ class Window:
         usual = float(self.usual[self.at, latency])
         if isnan(now):
             return ""
-        told = f"95th percentile {quantity(now, key)}"
+        told = f"95th percentile {quantity(now, key)}{' at its end' if horizon_s else ''}"
         return told if isnan(usual) else f"{told}, usually {quantity(usual, key)}"
 
     def thought(self) -> Thought:
@@ -118,7 +121,9 @@ class Window:
         at, key = self.at, self.layout.keys[column]
         score = float(self.verdicts.score[at, column])
         direction = int(self.verdicts.direction[at, column])
-        horizon_s, views = self.verdicts.horizon_s, self.verdicts.views
+        views = self.verdicts.views
+        horizons_s = self.verdicts.horizon_s
+        horizon_s = 0 if horizons_s is None else int(horizons_s[at, column])
         return Sighting(
             series_id=int(self.block.series[column]),
             key=key,
@@ -133,7 +138,7 @@ class Window:
             upper=float(self.verdicts.upper[at, column]),
             weight=float(self.verdicts.weight[at, column]),
             why="" if trip is None else trip.why,
-            horizon_s=0 if horizon_s is None else int(horizon_s[at, column]),
+            horizon_s=horizon_s,
             views=View.NONE if views is None else View(int(views[at, column])),
-            beside=self._beside(column),
+            beside=self._beside(column, horizon_s=horizon_s),
         )

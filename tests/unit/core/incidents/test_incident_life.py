@@ -66,6 +66,21 @@ def test_the_cut_is_one_and_unknown_is_not_strange() -> None:
     assert reasons(told({1: EDGE}, [[1.0]])) == ["opened"]
 
 
+@pytest.mark.parametrize(("horizon_s", "when"), [(0, ""), (300, " at its end")])
+def test_the_quantile_beside_the_mean_of_a_horizon_is_told_as_that_of_its_end(
+    horizon_s: int, when: str
+) -> None:
+    """After a fault "40 % on the mean of 5 min; 95th percentile 73 ms, usually 72 ms" was said of minutes with calls of 2 s."""
+    keys = {1: EDGE, 2: EDGE._replace(signal="slow_calls")}
+    block = block_of(keys, [[0.073, 0.4]])
+    verdicts = replace(
+        verdicts_of(block, [[NAN, 1.5]]), horizon_s=np.full((1, 2), horizon_s, np.int16)
+    )
+    usual = np.array([[0.072, 0.01]])
+    (page,) = track(TrackerState(), block, verdicts, keys, SETTINGS, usual=usual).pages
+    assert f"; 95th percentile 73 ms{when}, usually 72 ms, since" in page.annotations["summary"]
+
+
 def test_quiet_for_less_than_the_hold_keeps_it_open_and_frozen() -> None:
     tracked = told({1: EDGE, 2: FX}, [[1.5, 0.0], [0.0, 0.0], [0.0, 0.0]])
     assert reasons(tracked) == ["opened"]
