@@ -1,4 +1,4 @@
-"""Documents that are written from the code: settings, self-metrics, commands. `python -m sentinel.app.docs [--check]`.
+"""Documents that are written from the code: settings, self-metrics, commands, a page. `python -m sentinel.app.docs [--check]`.
 
 They are committed, because people read them in the repository; a test runs `--check`, so that they stay true.
 """
@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from sentinel.app.config import SentinelConfig
+from sentinel.app.docs_page import page_lines
 from sentinel.runtime.catalogue import CATALOGUE
 from sentinel.runtime.config_render import plain_value
 from sentinel.runtime.config_shapes import (
@@ -66,6 +67,7 @@ def pages() -> dict[str, str]:
         "configuration.md": _document("Configuration", configuration_lines()),
         "metrics.md": _document("Self-metrics", metrics_lines()),
         "cli.md": _document("Commands", cli_lines()),
+        "page.md": _document("A page, whole", page_lines()),
     }
 
 

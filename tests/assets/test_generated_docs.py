@@ -5,6 +5,7 @@ Method: the generator's own check over docs/, and over a copy that is broken on 
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -46,3 +47,18 @@ def test_every_command_is_there() -> None:
     for command in ("check config", "check ready", "config show", "config schema", "run"):
         assert f"## `sentinel {command}`" in text
     assert "    sentinel check config [PATH] [--output {table,json}]" in text
+
+
+def test_a_page_is_there_whole_with_its_evidence_and_its_resolve() -> None:
+    text = docs.pages()["page.md"]
+    _, first, _, resolved, _, payload, _ = text.partition("## As text")[2].split("```")
+    assert first.startswith("text\n[FIRING] SentinelAnomaly (page)\n\npayments: ")
+    for part in ("\nMoved first: payments database ", "\nTrace: ", "\nLog: [ERROR] ", "\nNext: "):
+        assert part in first
+    assert "\n[RESOLVED] " in resolved
+    assert "\nLast out of the ordinary at " in resolved
+    (alert,) = json.loads(payload.removeprefix("json"))["alerts"]
+    # Wrapped in the text, and whole in the payload.
+    assert " ".join(alert["annotations"]["description"].split()) in " ".join(first.split())
+    assert "[PAN]" in text
+    assert "4111" not in text
