@@ -7,13 +7,14 @@ import json
 import math
 import sys
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
+from sentinel.app.build import decision_settings
 from sentinel.app.calendars import CalendarError
-from sentinel.app.config import load_config
+from sentinel.app.config import SentinelConfig, load_config
 from sentinel.cli.options import add_output, terminal_columns, unreadable
 from sentinel.cli.preview_blind import blind_document, blind_table
 from sentinel.cli.preview_calendar import add_calendar_options, calendar_of
@@ -23,22 +24,23 @@ from sentinel.cli.preview_source import add_store_options, ignored_options
 from sentinel.cli.preview_stops import stops_table
 from sentinel.cli.preview_store import replay_of_store
 from sentinel.cli.preview_table import closing, direction_of, summary, table
-from sentinel.core.baseline import Model, fit_fourier_or_profile, fit_profile
+from sentinel.core.baseline import Model, ModelRule
+from sentinel.core.decide import DecisionSettings
 from sentinel.core.model import Kind, Reason
-from sentinel.core.scoring import ScoringSettings, Sensitivity
+from sentinel.core.scoring import Sensitivity
 from sentinel.errors import ConfigError, InputTooLargeError, StoreError
 from sentinel.pipeline.blind_spots import BlindSpot
+from sentinel.pipeline.models import ModelSettings
 from sentinel.pipeline.replay import (
     PlainSeries,
     Replayed,
     ReplayedPage,
     ReplayedStop,
     replay,
-    replay_settings,
 )
 from sentinel.runtime.config_text import printable
 
-_FITS = {Model.PROFILE: fit_profile, Model.FOURIER: fit_fourier_or_profile}
+_MODELS = (Model.PROFILE, Model.FOURIER)
 """MSTL is not among them: half a second a series and day."""
 _USAGE = 2
 _HOUR_NS = 3_600_000_000_000
@@ -95,7 +97,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     parser.add_argument(
         "--model",
-        choices=[str(model) for model in _FITS],
+        choices=[str(model) for model in _MODELS],
         help="what the series of files are expected by, as `baseline.models` says live (default: profile)",
     )
     add_calendar_options(parser)
@@ -117,7 +119,7 @@ def run(args: argparse.Namespace) -> int:
         _say(sentence)
     try:
         calendar = calendar_of(args, past.series.values())
-        scoring = _scoring(args)
+        how = _decided_by(args)
     except (CalendarError, ConfigError) as error:
         for line in str(error).splitlines():
             _say(line)
@@ -128,10 +130,16 @@ def run(args: argparse.Namespace) -> int:
     replayed = replay(
         past.series.values(),
         kind=kind,
-        settings=replay_settings(scoring),
-        fit=_FITS[Model(args.model or Model.PROFILE)],
+        settings=how.settings,
+        models=how.models,
         calendar=calendar,
+        drift_ratio=how.drift_ratio,
     )
+    if replayed.sidecar_count > 1:
+        _say(
+            f"too many windows for one: services are divided among {replayed.sidecar_count} sidecars, each with a ceiling on "
+            "pages of its own"
+        )
     for name, scored_count in replayed.scored_count.items():
         spot = replayed.blind_spots.get(name)
         yields = spot is not None and spot.why_not is Reason.YIELDED
@@ -160,17 +168,29 @@ def _run_store(args: argparse.Namespace) -> int:
     return 0
 
 
-def _scoring(args: argparse.Namespace) -> ScoringSettings:
-    """What the configuration demands of the series of files, or what a sidecar does as it comes."""
-    scoring = ScoringSettings()
-    if args.config is not None:
-        config = load_config(args.config).config
-        scoring = config.scoring.settings(config.sensitivity)
-        if args.model is None and config.baseline.models:
-            _say("baseline.models is not replayed over files: --model chooses for all of them")
-    if args.sensitivity is None:
-        return scoring
-    return replace(scoring, cut_scale=Sensitivity(args.sensitivity).cut_scale)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _DecidedBy:
+    """What series of files are decided and fitted by."""
+
+    settings: DecisionSettings
+    models: ModelSettings
+    drift_ratio: float
+
+
+def _decided_by(args: argparse.Namespace) -> _DecidedBy:
+    """What the configuration says, or what a sidecar does as it comes."""
+    config = SentinelConfig() if args.config is None else load_config(args.config).config
+    models = config.baseline.settings()
+    if args.model is not None:
+        models = replace(models, rules=(ModelRule(model=Model(args.model)),))
+    elif models.has(Model.MSTL):
+        _say("MSTL is not replayed over files: its series are expected by the profile")
+    # Clocks of a zone are looked up for the words of pages, which are not printed here.
+    settings = decision_settings(config, now_ns=0, web_url="")
+    if args.sensitivity is not None:
+        cut_scale = Sensitivity(args.sensitivity).cut_scale
+        settings = replace(settings, scoring=replace(settings.scoring, cut_scale=cut_scale))
+    return _DecidedBy(settings=settings, models=models, drift_ratio=config.baseline.drift_ratio)
 
 
 def _why_not_judged(series: PlainSeries, spot: BlindSpot | None) -> str:

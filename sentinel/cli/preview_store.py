@@ -28,7 +28,7 @@ from sentinel.pipeline.blind_spots import BlindSpots
 from sentinel.pipeline.preview import StorePreview, preview_store
 from sentinel.pipeline.preview_pages import coarse_series, name_of, rows_of, stops_of
 from sentinel.pipeline.recording import read_state
-from sentinel.pipeline.replay import Replayed, replay, replay_settings
+from sentinel.pipeline.replay import Replayed, replay
 from sentinel.pipeline.replay_stops import StopLog
 from sentinel.storage.sqlite.excerpt import check_excerpt, write_excerpt
 from sentinel.storage.sqlite.reader import StoreReader
@@ -122,15 +122,15 @@ def _coarse(args: argparse.Namespace, reader: StoreReader) -> StoreReplay:
         reader, step_ns=_MINUTE_NS, start_ns=span.from_ns or 0, end_ns=span.to_ns
     )
     settings = _configured(args, reader) or DecisionSettings()
-    scoring = settings.scoring
     if args.sensitivity is not None:
-        scoring = replace(scoring, cut_scale=Sensitivity(args.sensitivity).cut_scale)
+        cut_scale = Sensitivity(args.sensitivity).cut_scale
+        settings = replace(settings, scoring=replace(settings.scoring, cut_scale=cut_scale))
     calendar = calendar_of(args, series)
     replayed = replay(
-        series, kind=Kind.GAUGE, settings=replay_settings(scoring), calendar=calendar
+        series, kind=Kind.GAUGE, settings=settings, calendar=calendar
     )
     days = {one.name: (int(one.time_ns[-1]) - int(one.time_ns[0])) / 86.4e12 for one in series}
-    said = ["windows of a minute and a fit each midnight: close to what live decided, not equal"]
+    said = ["windows of a minute, from nothing learned on: close to what live decided, not equal"]
     if not series:
         said.append(
             "no window of a minute is stored in that span: a sidecar writes them, a backfill does not"

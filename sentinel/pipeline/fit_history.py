@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -11,7 +12,8 @@ from numpy.typing import NDArray
 
 from sentinel.core.baseline import BIN_NS, LAG_DAYS
 from sentinel.core.decide import DecisionState
-from sentinel.core.model import SHARE_KINDS, Incident, WindowBlock
+from sentinel.core.model import SHARE_KINDS, AdoptedLevels, Incident, WindowBlock
+from sentinel.core.scoring import adopted_levels
 from sentinel.pipeline.slow_fit import HistogramReader
 from sentinel.ports import SeriesRow, Snapshot
 
@@ -74,11 +76,43 @@ def newest_state(reader: HistoryReader) -> DecisionState | None:
     return None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Learned:
+    """What a fit must know of a state.
+
+    Attributes:
+        ready: int64[...], ids of the series whose spread is known; the others are primed.
+        levels: what was adopted; None for nothing.
+        until_ns: up to where it knows.
+        step_ns: width of its windows.
+    """
+
+    ready: NDArray[np.int64]
+    levels: AdoptedLevels | None
+    until_ns: int
+    step_ns: int
+
+
+def learned_of(state: DecisionState) -> Learned:
+    """What a fit must know of a state; nothing in it looks into the state."""
+    return Learned(
+        ready=state.ready(),
+        levels=adopted_levels(state.detector, state.parked),
+        until_ns=state.detector.next_ns,
+        step_ns=state.detector.step_ns,
+    )
+
+
 def histories(
     reader: HistoryReader, ids: NDArray[np.int64], *, now_ns: int
 ) -> Iterator[WindowBlock]:
     """The history of all series, some hundred at a time. The next ones are read while these are worked on: half of a fit is reading."""
     groups = [ids[first : first + _READ_SERIES] for first in range(0, len(ids), _READ_SERIES)]
+    if len(groups) == 1:
+        history = read_history(reader, ids, now_ns=now_ns)
+        if history is not None:
+            yield from _tiles(history)
+        return
     with ThreadPoolExecutor(1) as pool:
 
         def begun(at: int) -> Future[WindowBlock | None] | None:
@@ -91,10 +125,13 @@ def histories(
             assert reading is not None
             history = reading.result()
             reading = begun(at + 1)
-            if history is None:
-                continue
-            for first in range(0, history.series_count, _TILE_SERIES):
-                yield history.columns(first, min(first + _TILE_SERIES, history.series_count))
+            if history is not None:
+                yield from _tiles(history)
+
+
+def _tiles(history: WindowBlock) -> Iterator[WindowBlock]:
+    for first in range(0, history.series_count, _TILE_SERIES):
+        yield history.columns(first, min(first + _TILE_SERIES, history.series_count))
 
 
 def read_history(

@@ -13,8 +13,8 @@ from sentinel.core.baseline import Calendar, Profile, SlowBounds
 from sentinel.core.decide import DecisionState
 from sentinel.core.model import Drift
 from sentinel.core.scoring import DetectorState, ScoringSettings, state_from_bytes
-from sentinel.core.stats.packing import unpack_arrays
-from sentinel.pipeline.drift_fit import drifts_in
+from sentinel.core.stats.packing import pack_arrays, unpack_arrays
+from sentinel.pipeline.drift_fit import FoundDrifts, drifts_in
 from sentinel.pipeline.fit_history import HistoryReader
 from sentinel.ports import Snapshot
 
@@ -70,6 +70,62 @@ class Fit:
         has_many_rows = self.rows.series_count > len(self.profile.series) // 8
         profile = self.profile.copied() if has_many_rows else self.profile
         return replace(self, profile=profile, rows=None, drifts=())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fitted:
+    """What a fit found, before it is told when it takes effect.
+
+    Attributes:
+        profile, rows, used, fallbacks, calendar, slow: as in `Fit`.
+        drifts: series whose level has moved over weeks, and how many more there were.
+        decompositions: what MSTL said, for the fits of the next day; None when nothing.
+    """
+
+    profile: Profile
+    rows: DetectorState
+    used: Mapping[str, int]
+    fallbacks: Mapping[str, int]
+    calendar: str
+    slow: SlowBounds | None
+    drifts: FoundDrifts
+    decompositions: bytes | None = None
+
+    def payload(self) -> bytes:
+        """As it is stored, and as `fit_from_snapshot` reads it."""
+        parts: dict[str, NDArray[np.generic]] = {
+            "profile": np.frombuffer(self.profile.to_bytes(), np.int8),
+            "rows": np.frombuffer(self.rows.to_bytes(), np.int8),
+            **self.drifts.arrays(),
+        }
+        facts: dict[str, int | float | str] = {
+            "format": FIT_FORMAT,
+            "models": json.dumps({"used": self.used, "fallbacks": self.fallbacks}),
+            "calendar": self.calendar,
+            "drifts_dropped": self.drifts.dropped_count,
+        }
+        if self.decompositions is not None:
+            parts["mstl"] = np.frombuffer(self.decompositions, np.int8)
+        if self.slow is not None:
+            facts["slow_start_ns"] = self.slow.start_ns
+            parts["slow_series"] = self.slow.series
+            parts["slow_bucket"] = self.slow.bucket.astype(np.int32)
+        return pack_arrays(parts, facts)
+
+    def fit(self, *, version: int, at_ns: int) -> Fit:
+        """The same as `payload` read back."""
+        return Fit(
+            version=version,
+            at_ns=at_ns,
+            profile=self.profile,
+            rows=self.rows,
+            used=self.used,
+            fallbacks=self.fallbacks,
+            calendar=self.calendar,
+            slow=self.slow,
+            drifts=self.drifts.told,
+            drifts_dropped=self.drifts.dropped_count,
+        )
 
 
 def fit_from_snapshot(snapshot: Snapshot) -> Fit:

@@ -6,7 +6,6 @@ Besides the profile, series that cannot be judged yet are primed: the scorer run
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -30,6 +29,7 @@ from sentinel.core.baseline import (
     wall_clock_start,
 )
 from sentinel.core.model import (
+    SHARE_KINDS,
     AdoptedLevels,
     Incident,
     SeriesKey,
@@ -39,7 +39,6 @@ from sentinel.core.scoring import (
     DetectorState,
     Grid,
     ScoringSettings,
-    adopted_levels,
     advance,
     borrowed_rows,
     copy_rows,
@@ -53,17 +52,18 @@ from sentinel.core.scoring import (
     span,
     take_far,
 )
-from sentinel.core.stats.packing import pack_arrays
 from sentinel.pipeline.drift_fit import DRIFT_RATIO, DriftSearch
 from sentinel.pipeline.fit_history import (
     DAY_NS,
     FIT_INCIDENTS_MAX,
     PRIME_DAYS,
     FitReader,
+    Learned,
     histories,
+    learned_of,
     newest_state,
 )
-from sentinel.pipeline.fit_result import FIT_FORMAT, kept_bounds, kept_decompositions
+from sentinel.pipeline.fit_result import Fitted, kept_bounds, kept_decompositions
 from sentinel.pipeline.models import Foretell, Models, ModelSettings
 from sentinel.pipeline.seasons import stored_special_days
 from sentinel.pipeline.slow_fit import fit_slow_bounds
@@ -81,6 +81,36 @@ def fit_payload(
     calendar: Calendar | None = None,
     drift_ratio: float = DRIFT_RATIO,
 ) -> bytes | None:
+    """What `fitted` finds from the newest stored state on, as bytes that are stored; None without any history."""
+    state = newest_state(reader)
+    found = fitted(
+        reader,
+        now_ns=now_ns,
+        version=version,
+        step_ns=step_ns,
+        learned=None if state is None else learned_of(state),
+        settings=settings,
+        models=models,
+        foretell=foretell,
+        calendar=calendar,
+        drift_ratio=drift_ratio,
+    )
+    return None if found is None else found.payload()
+
+
+def fitted(
+    reader: FitReader,
+    *,
+    now_ns: int,
+    version: int,
+    step_ns: int,
+    learned: Learned | None,
+    settings: ScoringSettings,
+    models: ModelSettings | None = None,
+    foretell: Foretell | None = None,
+    calendar: Calendar | None = None,
+    drift_ratio: float = DRIFT_RATIO,
+) -> Fitted | None:
     """Fit every series that has history, and prime those that are not ready; None without any history.
 
     Args:
@@ -88,6 +118,7 @@ def fit_payload(
         now_ns: up to where the past is known.
         version: number of the fit.
         step_ns: width of the live windows.
+        learned: what is known of the newest stored state; None where there is none.
         settings: what live windows are scored by; what is primed is learned by the same.
         models: which series are expected by another model than the profile.
         foretell: asks statsmodels; None where it is not installed, or not needed.
@@ -100,14 +131,12 @@ def fit_payload(
     settings_of_models = models or ModelSettings()
     calendar = calendar or Calendar()
     special = stored_special_days(reader, ids, calendar=calendar, now_ns=now_ns)
-    state = newest_state(reader)
     ready = np.zeros(0, np.int64)
-    if state is not None and state.detector.step_ns == step_ns:
-        ready = state.ready()
-    levels = None if state is None else adopted_levels(state.detector, state.parked)
+    if learned is not None and learned.step_ns == step_ns:
+        ready = learned.ready
+    levels = None if learned is None else learned.levels
     # Without a state nobody knows of adopted levels, and none is to be put on what was learnt with them.
-    levels_ns = now_ns if state is None else state.detector.next_ns
-    del state
+    levels_ns = now_ns if learned is None else learned.until_ns
     chosen = models_at(
         settings_of_models,
         keys,
@@ -134,7 +163,7 @@ def fit_payload(
         )
         profiles.append(_known(profile))
         search.look(history, left_out)
-        unready = ~np.isin(history.series, ready)
+        unready = ~np.isin(history.series, ready) & may_be_ready(history)
         curved = chosen.chosen(history.series, Model.FOURIER)
         for wanted, fit in (
             (unready & ~curved, fit_profile),
@@ -142,46 +171,33 @@ def fit_payload(
         ):
             if wanted.any():
                 seasonal = partial(fit_on_wall_clock, special=special, fit=fit)
-                learned = learned_from(
+                primed = learned_from(
                     history.select(wanted),
                     settings=settings,
                     fit=seasonal,
                     keys=keys,
                     left_out=None if left_out is None else left_out[:, wanted],
                 )
-                rows.append(borrowed_rows(learned, step_ns=step_ns, settings=settings))
+                rows.append(borrowed_rows(primed, step_ns=step_ns, settings=settings))
     if not profiles or not sum(len(profile.series) for profile in profiles):
         return None
-    primed = _joined_rows(rows, step_ns=step_ns)
-    parts: dict[str, NDArray[np.generic]] = {
-        "profile": np.frombuffer(
-            replace(joined(profiles), levels_ns=levels_ns).to_bytes(), np.int8
+    return Fitted(
+        profile=replace(joined(profiles), levels_ns=levels_ns),
+        rows=_joined_rows(rows, step_ns=step_ns),
+        used=chosen.used,
+        fallbacks=chosen.fallbacks,
+        calendar=calendar.digest,
+        slow=fit_slow_bounds(
+            reader,
+            rows_of,
+            incidents,
+            now_ns=now_ns,
+            calendar=calendar,
+            kept=kept_bounds(reader, calendar),
         ),
-        "rows": np.frombuffer(primed.to_bytes(), np.int8),
-    }
-    if (said := chosen.kept_bytes()) is not None:
-        parts["mstl"] = np.frombuffer(said, np.int8)
-    told = json.dumps({"used": chosen.used, "fallbacks": chosen.fallbacks})
-    facts: dict[str, int | float | str] = {
-        "format": FIT_FORMAT,
-        "models": told,
-        "calendar": calendar.digest,
-    }
-    drifts = search.found()
-    parts |= drifts.arrays()
-    facts["drifts_dropped"] = drifts.dropped_count
-    slow = fit_slow_bounds(
-        reader,
-        rows_of,
-        incidents,
-        now_ns=now_ns,
-        calendar=calendar,
-        kept=kept_bounds(reader, calendar),
+        drifts=search.found(),
+        decompositions=chosen.kept_bytes(),
     )
-    if slow is not None:
-        facts["slow_start_ns"] = slow.start_ns
-        parts |= {"slow_series": slow.series, "slow_bucket": slow.bucket.astype(np.int32)}
-    return pack_arrays(parts, facts)
 
 
 def models_at(
@@ -240,6 +256,25 @@ def fit_seasons(
         left_out=left_out,
     )
     return profile, left_out
+
+
+def may_be_ready(history: WindowBlock) -> NDArray[np.bool_]:
+    """bool[S], whether a history may be enough to prime a series: of others nothing is looked at each hour anew.
+
+    A spread is known after six hours of values that were expected, and nothing is expected before the second day.
+    """
+    there = np.isfinite(history.value)
+    first = np.where(there.any(axis=0), there.argmax(axis=0), history.window_count)
+    # The profile is smoothed over three windows.
+    expected_from = first + DAY_NS // history.step_ns - 2
+    recent = max(0, history.window_count - PRIME_DAYS * DAY_NS // history.step_ns)
+    rows = np.arange(recent, history.window_count)[:, None]
+    count = np.count_nonzero(there[recent:] & (rows >= expected_from), axis=0)
+    grid = Grid(step_ns=history.step_ns)
+    needed = min(grid.warm_windows, max(1.0, grid.per_day // 4))
+    # Of a trickle of calls one verdict stands for many windows.
+    is_share = np.isin(history.kind, np.array(SHARE_KINDS, np.int8))
+    return np.asarray(count >= np.where(is_share, 1, needed))
 
 
 def learned_from(

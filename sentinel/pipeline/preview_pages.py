@@ -2,32 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 
 import numpy as np
 
-from sentinel.core.incidents import factors_of, gate_words, primary
-from sentinel.core.incidents.text import possible
-from sentinel.core.model import (
-    Page,
-    PageReason,
-    PageStatus,
-    SeriesKey,
-    Transition,
-    TransitionKind,
-    WindowBlock,
-)
+from sentinel.core.model import SeriesKey, WindowBlock
 from sentinel.pipeline.preview import StorePreview, StoreView
-from sentinel.pipeline.replay import ReplayedPage, ReplayedStop
 from sentinel.pipeline.replay_grid import PlainSeries
+from sentinel.pipeline.replay_rows import ReplayedPage, ReplayedStop, page_rows, stop_rows
 from sentinel.pipeline.replay_stops import StopLog
-
-_KINDS_OF = {
-    PageReason.OPENED: (TransitionKind.OPENED, TransitionKind.JOINED),
-    PageReason.WORSENED: (TransitionKind.WORSENED,),
-    PageReason.REMINDER: (TransitionKind.REMINDED,),
-}
 
 
 def name_of(key: SeriesKey) -> str:
@@ -41,72 +24,40 @@ def name_of(key: SeriesKey) -> str:
 
 def rows_of(found: StorePreview) -> list[ReplayedPage]:
     """The messages that would have gone out, in order of time; summaries of held pages and resolves left out."""
-    changes: dict[str, list[Transition]] = {}
-    resolved: dict[str, int] = {}
-    for change in found.transitions:
-        incident_id = change.incident.incident_id
-        changes.setdefault(incident_id, []).append(change)
-        if change.kind is TransitionKind.RESOLVED:
-            resolved[incident_id] = change.at_ns
-    rows: list[ReplayedPage] = []
-    for page in found.pages:
-        told = _of(page, changes.get(page.incident_id, []))
-        if told is None:
-            continue
-        member = primary(told.incident)
-        end_s = resolved.get(page.incident_id, found.end_ns) / 1e9
-        if member is None:
-            # Of a source, and not of what it measures.
-            rows.append(
-                ReplayedPage(
-                    series=told.incident.group,
-                    start_s=(told.at_ns - found.step_ns) / 1e9,
-                    end_s=end_s,
-                    score=math.nan,
-                    direction=-1,
-                    expected=math.nan,
-                    value=math.nan,
-                    severity=told.incident.severity,
-                    reason=page.reason,
-                    kind=told.incident.kind,
-                )
-            )
-            continue
-        rows.append(
-            ReplayedPage(
-                series=name_of(member.key),
-                start_s=(told.at_ns - found.step_ns) / 1e9,
-                end_s=end_s,
-                score=member.peak_score,
-                direction=member.direction,
-                expected=possible(member.expected, member.key.signal),
-                value=member.value,
-                horizon_s=member.horizon_s,
-                severity=told.incident.severity,
-                reason=page.reason,
-                kind=told.incident.kind,
-                factors=factors_of(member, found.settings.incidents),
-            )
-        )
-    return rows
+    rows = page_rows(
+        found.pages,
+        found.transitions,
+        step_ns=found.step_ns,
+        settings=found.settings.incidents,
+        names=_StoreNames(found),
+    )
+    return list(rows)
 
 
 def stops_of(found: StorePreview, log: StopLog) -> Iterator[ReplayedStop]:
     """What stood out and was not told, by series and time."""
-    for run in log.close():
-        key = found.keys[run.series_id]
-        yield ReplayedStop(
-            series=name_of(key),
-            start_s=run.first_window * found.step_ns / 1e9,
-            end_s=run.last_window * found.step_ns / 1e9,
-            gate=run.gate,
-            score=run.score,
-            direction=run.direction,
-            expected=run.expected,
-            value=run.value,
-            edge=run.edge,
-            words=gate_words(run.gate, edge=run.edge, key=key),
-        )
+    return stop_rows(log, step_ns=found.step_ns, keys=found.keys, names=_StoreNames(found))
+
+
+class _StoreNames:
+    """Series as people write them, at the true instants of their windows."""
+
+    def __init__(self, found: StorePreview) -> None:
+        self._found = found
+
+    def series(self, series_id: int) -> str:
+        return name_of(self._found.keys[series_id])
+
+    def source(self, group: str) -> str:
+        return group
+
+    def instant_s(self, at_ns: int, series_id: int | None, group: str) -> float:
+        del series_id, group
+        return at_ns / 1e9
+
+    def last_s(self, group: str) -> float:
+        del group
+        return self._found.end_ns / 1e9
 
 
 def coarse_series(
@@ -143,13 +94,3 @@ def _column(
         block.value[heard, at].astype(np.float64),
         np.maximum(block.weight[heard, at], 0).astype(np.float64),
     )
-
-
-def _of(page: Page, changes: list[Transition]) -> Transition | None:
-    """The change that the page tells of, taken out of `changes`; None for a resolve, or a summary of held pages."""
-    if page.status is not PageStatus.FIRING:
-        return None
-    for at, change in enumerate(changes):
-        if change.kind in _KINDS_OF.get(page.reason, ()):
-            return changes.pop(at)
-    return None

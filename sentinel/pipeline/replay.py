@@ -1,42 +1,26 @@
 """Past series through the very code that runs live, strictly causally.
 
-A series is put on the grid of its own median step; see `replay_grid`. The profile is fitted at the beginning of each
-day from medians of what came before, as the fitting child would. Static guards run as they do live, by the file's own
-windows; of a source that falls silent nothing is known here, so none is ever blind.
+Series that say what they are go through one sidecar, with its incidents, its ceiling on pages and its silent sources; each
+other one has a service of its own, nothing is known of its source, and no ceiling counts. See `replay_sidecar` for when it
+is fitted, and `replay_midnight` for windows that no sidecar has.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from sentinel.core.baseline import (
-    Calendar,
-    Profile,
-    at_present_level,
-    fit_profile,
-    quarantined,
-)
-from sentinel.core.decide import DecisionSettings, decide, new_decision_state
-from sentinel.core.incidents import IncidentSettings, factors_of, gate_words, primary
-from sentinel.core.incidents.text import possible
-from sentinel.core.model import (
-    Gate,
-    IncidentKind,
-    Kind,
-    Member,
-    PageReason,
-    Reason,
-    SeriesKey,
-    Severity,
-    Transition,
-    TransitionKind,
-    VerdictBlock,
-)
-from sentinel.core.scoring import ScoringSettings, adopted_levels
+from sentinel.core.baseline import Calendar
+from sentinel.core.decide import Decision, DecisionSettings
+from sentinel.core.incidents import IncidentSettings
+from sentinel.core.model import Kind, Page, Reason, SeriesKey, Transition, WindowBlock
+from sentinel.core.scoring import ScoringSettings
 from sentinel.pipeline.blind_spots import BlindSpot, BlindSpots
+from sentinel.pipeline.drift_fit import DRIFT_RATIO
+from sentinel.pipeline.models import ModelSettings
 from sentinel.pipeline.replay_grid import (
     DAY_NS,
     Line,
@@ -44,12 +28,15 @@ from sentinel.pipeline.replay_grid import (
     Service,
     batches,
     block_of,
-    coarse,
+    in_sidecars,
     kind_of,
     on_grid,
 )
+from sentinel.pipeline.replay_midnight import by_midnights
+from sentinel.pipeline.replay_rows import ReplayedPage, ReplayedStop, page_rows, stop_rows
+from sentinel.pipeline.replay_sidecar import Baseline, lived, lives_through
 from sentinel.pipeline.replay_stops import StopLog
-from sentinel.pipeline.seasons import CausalSeasons
+from sentinel.pipeline.replay_windows import watched, watched_always
 
 __all__ = [
     "PlainSeries",
@@ -63,72 +50,10 @@ __all__ = [
 _STOPS_MAX = 100_000
 """More are counted and not kept."""
 
-_REASON_OF = {
-    TransitionKind.OPENED: PageReason.OPENED,
-    TransitionKind.WORSENED: PageReason.WORSENED,
-    TransitionKind.REMINDED: PageReason.REMINDER,
-}
+_NO_CEILING = 10**9
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReplayedPage:
-    """A message that would have gone out.
-
-    Attributes:
-        series: name of the series a person should read first.
-        start_s: instant of the sample that tripped (Unix seconds).
-        end_s: when it resolved, the hold included, or the last sample.
-        score, direction, expected, value: of the strangest window so far; direction is +1 or -1, expected is
-            NaN where a guard tripped before anything was. All are NaN where it is about a source that is blind or late.
-        severity: a page wakes a person, a ticket does not.
-        reason: opened, worsened or reminder.
-        kind: anomaly or guard.
-        horizon_s: length of the horizon whose mean the value is, 0 for a window of the series.
-        factors: how far it is from what was expected, and what agrees; in words.
-    """
-
-    series: str
-    start_s: float
-    end_s: float
-    score: float
-    direction: int
-    expected: float
-    value: float
-    severity: Severity
-    reason: PageReason
-    kind: IncidentKind
-    horizon_s: int = 0
-    factors: str = ""
-
-    @property
-    def is_reminder(self) -> bool:
-        """Whether it tells nothing that was not told before."""
-        return self.reason is PageReason.REMINDER
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReplayedStop:
-    """An excursion that stood out and of which nobody would have been told.
-
-    Attributes:
-        series: name of the series.
-        start_s, end_s: instants of its first and its last sample that stood out (Unix seconds).
-        gate: the first that stopped it.
-        score, direction, expected, value: of its strangest window; direction is +1 or -1.
-        edge: of the band on its side: beyond it the window would have passed; NaN where that is not known.
-        words: all of that in a sentence.
-    """
-
-    series: str
-    start_s: float
-    end_s: float
-    gate: Gate
-    score: float
-    direction: int
-    expected: float
-    value: float
-    edge: float
-    words: str
+OnDecided = Callable[[WindowBlock, Decision], None]
+"""Told of each piece: windows in order, and what they led to."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,11 +61,12 @@ class Replayed:
     """What a replay gives.
 
     Attributes:
-        pages: by series in the order given, then by time.
+        pages: by series in the order given, then by time; those of sources last.
         scored_count: windows of each series that had a score; one without any was not judged at all.
         stops: what stood out and was not told, by series and time.
         stops_dropped_count: how many of those there were more than are kept.
         blind_spots: by series, what could not be seen at its end.
+        sidecar_count: among how many the series that say what they are had to be divided; their ceilings on pages are apart.
     """
 
     pages: list[ReplayedPage]
@@ -148,13 +74,12 @@ class Replayed:
     stops: list[ReplayedStop]
     stops_dropped_count: int = 0
     blind_spots: dict[str, BlindSpot] = field(default_factory=dict)
+    sidecar_count: int = 1
 
 
 def replay_settings(scoring: ScoringSettings) -> DecisionSettings:
-    """Settings for a replay: those of a sidecar as it comes, without the cap on pages, which is all services' own."""
-    return DecisionSettings(
-        scoring=scoring, incidents=IncidentSettings(page_count_max_per_minute=10**9)
-    )
+    """Settings of a sidecar as it comes, but for these."""
+    return DecisionSettings(scoring=scoring, incidents=IncidentSettings())
 
 
 def replay(
@@ -162,206 +87,219 @@ def replay(
     *,
     kind: Kind,
     settings: DecisionSettings,
-    fit: Callable[..., Profile] = fit_profile,
+    models: ModelSettings | None = None,
     calendar: Calendar | None = None,
+    drift_ratio: float = DRIFT_RATIO,
+    on_decided: OnDecided | None = None,
 ) -> Replayed:
-    """Replay series, each with a name of its own; `kind` is that of series without a key, `fit` makes what is expected.
+    """Replay series, each with a name of its own.
 
-    With a calendar, series are replayed together that begin on the same day, and each keeps its true dates; what special
-    days differ by is pooled over those.
+    With a calendar, series without a key are replayed together that begin on the same day, and each keeps its true dates; what
+    special days differ by is pooled over those.
+
+    Args:
+        series: of the past.
+        kind: of series without a key.
+        settings: what is decided by.
+        models: which series are expected by another model than the profile.
+        calendar: the wall clock that seasons follow, and its special days; None for UTC without any.
+        drift_ratio: how many times the level of four weeks ago is a drift; 0 looks for none.
+        on_decided: told of each piece that was decided.
 
     Raises:
         InputTooLargeError: the time line of a series has too many windows.
     """
     given = list(series)
-    scored_count = {one.name: 0 for one in given}
-    pages: dict[str, list[ReplayedPage]] = {one.name: [] for one in given}
-    stops: list[ReplayedStop] = []
-    blind_spots: dict[str, BlindSpot] = {}
-    dropped_count = 0
-    by_step: dict[int, dict[tuple[bool, str], list[PlainSeries]]] = {}
-    keeps_dates = calendar is not None
+    found = _Found(given)
+    how = _How(
+        kind=kind,
+        settings=settings,
+        baseline=Baseline(
+            models=models or ModelSettings(), calendar=calendar, drift_ratio=drift_ratio
+        ),
+        on_decided=on_decided,
+    )
+    by_step: dict[int, list[PlainSeries]] = {}
     for one in given:
         if len(one.time_ns) >= 2:
-            name = (False, one.name) if one.key is None else (True, one.key.service)
-            by_step.setdefault(one.step_ns, {}).setdefault(name, []).append(one)
-    for step_ns, groups in by_step.items():
-        services = [on_grid(group, step_ns, keeps_dates=keeps_dates) for group in groups.values()]
-        for batch in batches(services):
-            log = StopLog(
-                hold_windows=settings.incidents.hold_of(step_ns) // step_ns,
-                runs_max=_STOPS_MAX - len(stops),
-            )
-            spots = BlindSpots()
-            noted = _Noted(log=log, spots=spots)
-            found = _replay_batch(
-                batch, step_ns, kind, settings, fit, calendar, scored_count, noted
-            )
-            for page in found:
-                pages[page.series].append(page)
-            stops.extend(_stops_of(log, batch, step_ns, kind))
-            dropped_count += log.dropped_count
-            lines = [line for service in batch for line in service.lines]
-            for spot in spots.spots():
-                line = lines[spot.series_id - 1]
-                # Every time line begins on the first of January 1970, a Thursday.
-                blind_spots[line.series.name] = spot.moved(_days_moved(line, step_ns))
-    order = {one.name: at for at, one in enumerate(given)}
-    return Replayed(
-        pages=[page for own in pages.values() for page in sorted(own, key=lambda p: p.start_s)],
-        scored_count=scored_count,
-        stops=sorted(stops, key=lambda stop: (order[stop.series], stop.start_s)),
-        stops_dropped_count=dropped_count,
-        blind_spots=blind_spots,
-    )
+            by_step.setdefault(one.step_ns, []).append(one)
+    for step_ns, group in by_step.items():
+        keeps_dates = calendar is not None
+        plain = [on_grid([one], step_ns, keeps_dates=keeps_dates) for one in group if not one.key]
+        for batch in batches(plain):
+            _replay_batch(batch, step_ns, how, found)
+        by_service: dict[str, list[PlainSeries]] = {}
+        for one in group:
+            if one.key is not None:
+                by_service.setdefault(one.key.service, []).append(one)
+        parts = in_sidecars(list(by_service.values()), step_ns, keeps_dates=keeps_dates)
+        for part in parts:
+            _replay_batch([part], step_ns, how, found)
+        found.sidecar_count = max(found.sidecar_count, len(parts))
+    return found.replayed()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Noted:
-    """What verdicts of a batch are noted for."""
+class _How:
+    """How series are replayed; see `replay`."""
 
-    log: StopLog
-    spots: BlindSpots
-
-    def note(self, verdicts: VerdictBlock) -> None:
-        self.log.note(verdicts)
-        self.spots.note(verdicts)
+    kind: Kind
+    settings: DecisionSettings
+    baseline: Baseline
+    on_decided: OnDecided | None
 
 
-def _replay_batch(
-    batch: Sequence[Service],
-    step_ns: int,
-    kind: Kind,
-    settings: DecisionSettings,
-    fit: Callable[..., Profile],
-    calendar: Calendar | None,
-    scored_count: dict[str, int],
-    noted: _Noted,
-) -> Iterator[ReplayedPage]:
-    """The messages of some services; how many windows of each series had a score goes into `scored_count`."""
-    owned = [(at, line) for at, service in enumerate(batch) for line in service.lines]
+class _Found:
+    """Collects what batches give."""
+
+    def __init__(self, given: Sequence[PlainSeries]) -> None:
+        self._order = {one.name: at for at, one in enumerate(given)}
+        self._pages: list[ReplayedPage] = []
+        self._stops: list[ReplayedStop] = []
+        self._dropped_count = 0
+        self._scored = Counter({one.name: 0 for one in given})
+        self._spots: dict[str, BlindSpot] = {}
+        self.sidecar_count = 1
+
+    @property
+    def room(self) -> int:
+        """How many more stops are kept."""
+        return _STOPS_MAX - len(self._stops)
+
+    def take(
+        self,
+        pages: Iterable[ReplayedPage],
+        stops: Iterable[ReplayedStop],
+        *,
+        dropped_count: int,
+        scored: Mapping[str, int],
+        spots: Mapping[str, BlindSpot],
+    ) -> None:
+        """Take what a batch gave."""
+        self._pages += pages
+        self._stops += stops
+        self._dropped_count += dropped_count
+        self._scored.update(scored)
+        self._spots.update(spots)
+
+    def replayed(self) -> Replayed:
+        """All of it."""
+        last = len(self._order)
+        return Replayed(
+            pages=sorted(
+                self._pages, key=lambda one: (self._order.get(one.series, last), one.start_s)
+            ),
+            scored_count=dict(self._scored),
+            stops=sorted(self._stops, key=lambda one: (self._order[one.series], one.start_s)),
+            stops_dropped_count=self._dropped_count,
+            blind_spots=self._spots,
+            sidecar_count=self.sidecar_count,
+        )
+
+
+def _replay_batch(batch: Sequence[Service], step_ns: int, how: _How, found: _Found) -> None:
+    """Replay services on one grid."""
+    owned = [(str(at), line) for at, service in enumerate(batch) for line in service.lines]
     lines = [line for _, line in owned]
     keys = {
-        number: _key(line, service=str(at), kind=kind)
+        number: _key(line, service=at, kind=how.kind)
         for number, (at, line) in enumerate(owned, start=1)
     }
-    whole = block_of(lines, step_ns, kind)
-    if np.all(whole.kind == int(Kind.GAUGE)):
-        settings = _without_guards(settings)
-    history = coarse(whole)
-    if calendar is not None:
-        fit = CausalSeasons(history, calendar.moved(batch[0].first_day), fit)
-    state = new_decision_state(step_ns=step_ns, settings=settings)
+    first_day = batch[0].first_day
+    settings = how.settings if batch[0].is_named else _of_plain(how.settings, lines, how.kind)
+    if lives_through(step_ns):
+        start_ns = first_day * DAY_NS
+        block = block_of(lines, step_ns, how.kind, start_ns=start_ns)
+        windows = (
+            watched(block, lines, list(keys.values()))
+            if batch[0].is_named
+            else watched_always(block, lines)
+        )
+        decided = lived(windows, keys, settings=settings, baseline=how.baseline)
+    else:
+        # A day may be no whole number of windows; then dates are counted from the grid's begin.
+        start_ns = first_day * DAY_NS if DAY_NS % step_ns == 0 else 0
+        calendar = how.baseline.calendar
+        if calendar is not None and not start_ns:
+            calendar = calendar.moved(first_day)
+        decided = by_midnights(
+            block_of(lines, step_ns, how.kind, start_ns=start_ns),
+            keys,
+            settings=settings,
+            models=how.baseline.models,
+            calendar=calendar,
+        )
+    log = StopLog(hold_windows=settings.incidents.hold_of(step_ns) // step_ns, runs_max=found.room)
+    spots = BlindSpots()
+    scored: Counter[int] = Counter()
     transitions: list[Transition] = []
-    scored = np.zeros(len(lines), np.int64)
-    for day in range(-(-whole.end_ns // DAY_NS)):
-        start_ns, end_ns = day * DAY_NS, (day + 1) * DAY_NS
-        windows = whole.windows(
-            -(-start_ns // step_ns), min(-(-end_ns // step_ns), whole.window_count)
-        )
-        if windows.window_count == 0:
-            continue
-        told = {change.incident.incident_id: change.incident for change in transitions}
-        left_out = quarantined(told.values(), history, keys, at_ns=start_ns)
-        past, left_out = at_present_level(
-            history,
-            left_out,
-            adopted_levels(state.detector, state.parked),
-            at_ns=start_ns,
-        )
-        profile = fit(past, at_ns=start_ns, version=day, left_out=left_out)
-        profile = replace(profile, levels_ns=state.detector.next_ns)
-        decision = decide(state, windows, profile=profile, keys=keys, settings=settings)
-        state = decision.state
-        transitions.extend(decision.transitions)
-        noted.note(decision.verdicts)
-        scored += np.count_nonzero(decision.verdicts.reason == int(Reason.SCORED), axis=0)
-    for line, count in zip(lines, scored.tolist(), strict=True):
-        scored_count[line.series.name] = count
-    line_of = dict(enumerate(lines, start=1))
-    for at, service in enumerate(batch):
-        own = [change for change in transitions if change.incident.group == str(at)]
-        yield from _pages_of(own, service, line_of, step_ns, settings.incidents)
+    pages: list[Page] = []
+    for piece, decision in decided:
+        if how.on_decided is not None:
+            how.on_decided(piece, decision)
+        transitions += decision.transitions
+        pages += decision.pages
+        log.note(decision.verdicts)
+        spots.note(decision.verdicts)
+        counts = np.count_nonzero(decision.verdicts.reason == int(Reason.SCORED), axis=0)
+        scored.update(dict(zip(piece.series.tolist(), counts.tolist(), strict=True)))
+    names = _Names(keys, lines, start_ns=start_ns, step_ns=step_ns)
+    rows = page_rows(pages, transitions, step_ns=step_ns, settings=settings.incidents, names=names)
+    stops = stop_rows(log, step_ns=step_ns, keys=keys, names=names)
+    found.take(
+        rows,
+        stops,
+        dropped_count=log.dropped_count,
+        scored={names.series(one): count for one, count in scored.items()},
+        spots={names.series(spot.series_id): spot for spot in spots.spots()},
+    )
+
+
+class _Names:
+    """Series by the names they were given, and instants by their samples: dates of a grid may be shifted."""
+
+    def __init__(
+        self,
+        keys: Mapping[int, SeriesKey],
+        lines: Sequence[Line],
+        *,
+        start_ns: int,
+        step_ns: int,
+    ) -> None:
+        self._line_of = dict(enumerate(lines, start=1))
+        self._start_ns, self._step_ns = start_ns, step_ns
+        self._of_source: dict[str, list[Line]] = {}
+        for series_id, line in self._line_of.items():
+            self._of_source.setdefault(keys[series_id].service, []).append(line)
+
+    def series(self, series_id: int) -> str:
+        return self._line_of[series_id].series.name
+
+    def source(self, group: str) -> str:
+        return group
+
+    def instant_s(self, at_ns: int, series_id: int | None, group: str) -> float:
+        line = self._of_source[group][0] if series_id is None else self._line_of[series_id]
+        return line.instant_s((at_ns - self._start_ns) // self._step_ns, self._step_ns)
+
+    def last_s(self, group: str) -> float:
+        return max(int(line.series.time_ns[-1]) for line in self._of_source[group]) / 1e9
 
 
 def _key(line: Line, *, service: str, kind: Kind) -> SeriesKey:
-    known = line.series.key
-    if known is not None:
-        return known._replace(service=service)
+    """What a series is; one that does not say it has a service of its own."""
+    if line.series.key is not None:
+        return line.series.key
     signal = kind_of(line.series, kind).name.lower()
     return SeriesKey(service=service, stage="", route=line.series.name, signal=signal)
 
 
-def _without_guards(settings: DecisionSettings) -> DecisionSettings:
-    """No guard looks at gauges, and without guards a quiet stretch is followed at once."""
-    guards = replace(settings.incidents.guards, enabled=False)
-    return replace(settings, incidents=replace(settings.incidents, guards=guards))
+def _of_plain(settings: DecisionSettings, lines: Sequence[Line], kind: Kind) -> DecisionSettings:
+    """Services that have nothing to do with one another have no common ceiling on pages.
 
-
-def _pages_of(
-    transitions: Sequence[Transition],
-    service: Service,
-    line_of: dict[int, Line],
-    step_ns: int,
-    settings: IncidentSettings,
-) -> Iterator[ReplayedPage]:
-    resolved = {
-        change.incident.incident_id: change.at_ns // step_ns
-        for change in transitions
-        if change.kind is TransitionKind.RESOLVED
-    }
-    last_s = max(int(line.series.time_ns[-1]) for line in service.lines) / 1e9
-    for change in transitions:
-        reason = _REASON_OF.get(change.kind)
-        member = primary(change.incident)
-        if reason is None or member is None:
-            continue
-        line = line_of[member.series_id]
-        # The window that decided. A fall of traffic may need the one after it, and that wait is part of the delay.
-        tripped_ns = change.at_ns - step_ns
-        end = resolved.get(change.incident.incident_id)
-        yield ReplayedPage(
-            series=line.series.name,
-            start_s=line.instant_s(tripped_ns // step_ns, step_ns),
-            end_s=last_s if end is None else min(line.instant_s(end, step_ns), last_s),
-            score=member.peak_score,
-            direction=member.direction,
-            expected=possible(member.expected, member.key.signal),
-            value=member.value,
-            horizon_s=member.horizon_s,
-            severity=change.incident.severity,
-            reason=reason,
-            kind=change.incident.kind,
-            factors=factors_of(_at_true_time(member, line, step_ns), settings),
-        )
-
-
-def _at_true_time(member: Member, line: Line, step_ns: int) -> Member:
-    """The member with the instant of its strangest window; dates on the grid are shifted by whole days."""
-    peak_s = line.instant_s((member.peak_ns or member.first_ns) // step_ns, step_ns)
-    return replace(member, peak_ns=round(peak_s * 1e9))
-
-
-def _days_moved(line: Line, step_ns: int) -> int:
-    """How many days its last sample is later than on the grid, where long gaps are shortened."""
-    return (int(line.series.time_ns[-1]) - int(line.window[-1]) * step_ns) // DAY_NS
-
-
-def _stops_of(
-    log: StopLog, batch: Sequence[Service], step_ns: int, kind: Kind
-) -> Iterator[ReplayedStop]:
-    lines = [line for service in batch for line in service.lines]
-    for run in log.close():
-        line = lines[run.series_id - 1]
-        yield ReplayedStop(
-            series=line.series.name,
-            start_s=line.instant_s(run.first_window, step_ns),
-            end_s=line.instant_s(run.last_window, step_ns),
-            gate=run.gate,
-            score=run.score,
-            direction=run.direction,
-            expected=run.expected,
-            value=run.value,
-            edge=run.edge,
-            words=gate_words(run.gate, edge=run.edge, key=_key(line, service="", kind=kind)),
-        )
+    No guard looks at gauges, and without guards a quiet stretch is followed at once.
+    """
+    incidents = replace(settings.incidents, page_count_max_per_minute=_NO_CEILING)
+    if all(kind_of(line.series, kind) is Kind.GAUGE for line in lines):
+        incidents = replace(incidents, guards=replace(incidents.guards, enabled=False))
+    return replace(settings, incidents=incidents)

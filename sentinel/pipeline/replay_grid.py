@@ -1,7 +1,8 @@
 """Series of the past on the grid of their own step, each service on a time line of its own.
 
-Dates are shifted by whole days so that all time lines begin together; the time of day stays true. A gap longer than
-`GAP_MAX_DAYS` is shortened to about that, by whole days: nothing before it can be among the lags that are compared
+Series that say what they are share one time line with true dates, as they would in one sidecar. Of others dates are shifted by
+whole weeks so that all time lines begin together; the time of day and the weekday stay true. A gap longer than
+`GAP_MAX_DAYS` is shortened to about that, by whole weeks: nothing before it can be among the lags that are compared
 with after it, and all that a detector remembers of a moment is gone long before. So the pages are those of a source
 that was silent for the whole gap, and a first row of 1970 costs a month and not half a century of windows.
 """
@@ -21,11 +22,15 @@ from sentinel.core.stats.ratios import pooled_ratio
 from sentinel.errors import InputTooLargeError, MalformedInputError
 
 DAY_NS = 86_400_000_000_000
+WEEK_NS = 7 * DAY_NS
 GAP_MAX_DAYS = 35
 """More than the 28 days of the longest lag, and a whole number of weeks."""
 
 DATED_GAP_MAX_DAYS = 400
 """As much as special days are learned from. With dates that count a gap takes the windows that it lasts."""
+
+_PLAIN_FIRST_DAY = 6
+"""The 7th of January 1970 was a Wednesday, and whole weeks since that year began are counted from Thursdays."""
 
 _BATCH_SERIES = 256
 _CELLS_MAX = 100_000_000
@@ -79,11 +84,18 @@ class Service:
 
     Attributes:
         lines: the series.
-        first_day: day since 1970-01-01 on which its time line begins; 0 where dates are not kept.
+        first_day: day since 1970-01-01 on which its time line begins; that of all where dates are not kept.
+        is_named: the series say what they are, and of which service.
     """
 
     lines: tuple[Line, ...]
-    first_day: int = 0
+    first_day: int
+    is_named: bool = False
+
+    @property
+    def first_window(self) -> int:
+        """The first window that has a row."""
+        return min(int(line.window[0]) for line in self.lines)
 
     @property
     def window_count(self) -> int:
@@ -97,30 +109,37 @@ class Service:
 
 
 def on_grid(group: Sequence[PlainSeries], step_ns: int, *, keeps_dates: bool = False) -> Service:
-    """The series of one service, all of one step, on one time line with its long gaps shortened.
+    """Series of one step on one time line with its long gaps shortened: of one service, or all that say what they are.
 
-    To keep its dates no gap is shortened, and the day on which it begins is told.
+    Series that say what they are keep their dates. Where dates count for the others too no gap is shortened.
 
     Raises:
         InputTooLargeError: they have too many windows also then.
         MalformedInputError: dates count, and a gap is longer than `DATED_GAP_MAX_DAYS`.
     """
+    is_named = group[0].key is not None
     origin_ns = min(int(one.time_ns[0]) for one in group)
-    from_midnight = origin_ns % DAY_NS // step_ns
-    windows = [from_midnight + (one.time_ns - origin_ns) // step_ns for one in group]
+    begin_ns = origin_ns - origin_ns % DAY_NS
+    if not (keeps_dates or is_named):
+        # With a day before the first row, so that no series has less of a history than those beside it.
+        begin_ns = origin_ns - origin_ns % WEEK_NS - DAY_NS
+    # Counted from the first row, so that rows which all come a few seconds late lie in windows of their own.
+    before = (origin_ns - begin_ns) // step_ns
+    windows = [before + (one.time_ns - origin_ns) // step_ns for one in group]
     seen = windows[0] if len(windows) == 1 else np.unique(np.concatenate(windows))
-    days = np.diff(seen) * step_ns // DAY_NS - GAP_MAX_DAYS
+    weeks = (np.diff(seen) * step_ns // DAY_NS - GAP_MAX_DAYS) // 7
     if keeps_dates:
-        _check_gaps(group[0].name, origin_ns - from_midnight * step_ns + seen * step_ns)
-        days[:] = 0
-    shorter = np.cumsum(np.where(days > 0, days * DAY_NS // step_ns, 0))
+        _check_gaps(group[0].name, origin_ns + (seen - before) * step_ns)
+        weeks[:] = 0
+    shorter = np.cumsum(np.where(weeks > 0, weeks * WEEK_NS // step_ns, 0))
     earlier = np.concatenate([[0], shorter]).astype(np.int64)
     service = Service(
         lines=tuple(
             Line(series=one, window=window - earlier[np.searchsorted(seen, window)])
             for one, window in zip(group, windows, strict=True)
         ),
-        first_day=origin_ns // DAY_NS if keeps_dates else 0,
+        first_day=begin_ns // DAY_NS if keeps_dates or is_named else _PLAIN_FIRST_DAY,
+        is_named=is_named,
     )
     if service.cell_count > _CELLS_MAX:
         msg = (
@@ -131,6 +150,30 @@ def on_grid(group: Sequence[PlainSeries], step_ns: int, *, keeps_dates: bool = F
             msg, size_bytes=4 * service.cell_count, limit_bytes=4 * _CELLS_MAX
         )
     return service
+
+
+def in_sidecars(
+    groups: Sequence[Sequence[PlainSeries]], step_ns: int, *, keeps_dates: bool = False
+) -> list[Service]:
+    """Series that say what they are, grouped by service, on one time line; on more only where that has too many windows.
+
+    Raises:
+        InputTooLargeError: already a single service has too many.
+        MalformedInputError: as `on_grid`.
+    """
+    if not groups:
+        return []
+    try:
+        every = [one for group in groups for one in group]
+        return [on_grid(every, step_ns, keeps_dates=keeps_dates)]
+    except InputTooLargeError:
+        if len(groups) == 1:
+            raise
+    half = len(groups) // 2
+    return [
+        *in_sidecars(groups[:half], step_ns, keeps_dates=keeps_dates),
+        *in_sidecars(groups[half:], step_ns, keeps_dates=keeps_dates),
+    ]
 
 
 def _check_gaps(name: str, at_ns: NDArray[np.int64]) -> None:
@@ -171,8 +214,11 @@ def kind_of(series: PlainSeries, otherwise: Kind) -> Kind:
     return otherwise if series.key is None else kind_of_signal(series.key.signal)
 
 
-def block_of(lines: Sequence[Line], step_ns: int, kind: Kind) -> WindowBlock:
-    """All series on one grid; where two samples share a window the later one counts."""
+def block_of(lines: Sequence[Line], step_ns: int, kind: Kind, *, start_ns: int = 0) -> WindowBlock:
+    """All series on one grid that begins at `start_ns`; where two samples share a window the later one counts.
+
+    Where nothing is known of sources, all are heard all the time.
+    """
     window_count = max(int(line.window[-1]) for line in lines) + 1
     value = np.full((window_count, len(lines)), np.nan, np.float32)
     weight = np.full(value.shape, _UNKNOWN_CALLS, np.float32)
@@ -185,7 +231,7 @@ def block_of(lines: Sequence[Line], step_ns: int, kind: Kind) -> WindowBlock:
     # What float32 cannot hold is missing, as it would be when live.
     value[~np.isfinite(value)] = np.nan
     return WindowBlock(
-        start_ns=0,
+        start_ns=start_ns,
         step_ns=step_ns,
         series=np.arange(1, len(lines) + 1),
         kind=np.array([kind_of(line.series, kind) for line in lines], np.int8),

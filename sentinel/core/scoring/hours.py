@@ -50,7 +50,8 @@ def end_hour(state: DetectorState, settings: ScoringSettings) -> None:
     forget_returns(state, window=window)
     close_excursions(state, window=window, hold_windows=state.grid.hold_windows)
     decay = 0.5 ** (HOUR_NS / _WEEK_NS / _PEAK_WEEKS)
-    state.weeks[:] = state.weeks * decay + HOUR_NS / _WEEK_NS
+    # A series that history holds from its middle on was not watched before.
+    state.weeks[:] = state.weeks * decay + np.where(state.seen > 0, HOUR_NS / _WEEK_NS, 0.0)
     state.peaks *= np.float32(decay)
     state.cut[:] = own_cuts(state.peaks, state.weeks, grid=state.grid, settings=settings)
     state.hourly = None

@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from sentinel.core.baseline import Calendar, fit_fourier_or_profile
+from sentinel.core.baseline import Calendar, Model, ModelRule
 from sentinel.core.model import Kind, PageReason
 from sentinel.core.scoring import ScoringSettings
 from sentinel.errors import InputTooLargeError, MalformedInputError
+from sentinel.pipeline.models import ModelSettings
 from sentinel.pipeline.replay import PlainSeries, ReplayedPage, replay, replay_settings
 
 pytestmark = pytest.mark.timeout(120)
@@ -22,6 +23,7 @@ STEP_S = 300
 DAYS = 35
 START_S = 1_700_000_100
 SETTINGS = replay_settings(ScoringSettings())
+CURVE = ModelSettings(rules=(ModelRule(model=Model.FOURIER),))
 INCIDENTS = {8000: (3, 2.2), 8800: (40, 0.3), 9500: (1, 3.0)}
 """First sample, how many, and what they are multiplied by: up, a long fall, a single spike."""
 
@@ -48,7 +50,7 @@ def pages_of(*series: PlainSeries) -> list[ReplayedPage]:
 def test_the_curve_finds_them_too_and_is_another_expectation() -> None:
     given = [with_incidents("orders", 1)]
     plain = replay(given, kind=Kind.GAUGE, settings=SETTINGS).pages
-    curve = replay(given, kind=Kind.GAUGE, settings=SETTINGS, fit=fit_fourier_or_profile).pages
+    curve = replay(given, kind=Kind.GAUGE, settings=SETTINGS, models=CURVE).pages
     assert [page.start_s for page in curve] == [page.start_s for page in plain]
     assert [page.expected for page in curve] != [page.expected for page in plain]
 
