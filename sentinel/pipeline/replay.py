@@ -128,11 +128,8 @@ def replay(
         plain = [on_grid([one], step_ns, keeps_dates=keeps_dates) for one in group if not one.key]
         for batch in batches(plain):
             _replay_batch(batch, step_ns, how, found)
-        by_service: dict[str, list[PlainSeries]] = {}
-        for one in group:
-            if one.key is not None:
-                by_service.setdefault(one.key.service, []).append(one)
-        parts = in_sidecars(list(by_service.values()), step_ns, keeps_dates=keeps_dates)
+        named = [one for one in group if one.key]
+        parts = in_sidecars(named, step_ns, keeps_dates=keeps_dates)
         for part in parts:
             _replay_batch([part], step_ns, how, found)
         found.sidecar_count = max(found.sidecar_count, len(parts))

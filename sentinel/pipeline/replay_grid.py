@@ -153,26 +153,29 @@ def on_grid(group: Sequence[PlainSeries], step_ns: int, *, keeps_dates: bool = F
 
 
 def in_sidecars(
-    groups: Sequence[Sequence[PlainSeries]], step_ns: int, *, keeps_dates: bool = False
+    group: Sequence[PlainSeries], step_ns: int, *, keeps_dates: bool = False
 ) -> list[Service]:
-    """Series that say what they are, grouped by service, on one time line; on more only where that has too many windows.
+    """Series that say what they are on one time line, in their order; services on more only where one has too many windows.
 
     Raises:
         InputTooLargeError: already a single service has too many.
         MalformedInputError: as `on_grid`.
     """
-    if not groups:
+    if not group:
         return []
+    services = list(dict.fromkeys(one.key.service for one in group if one.key is not None))
     try:
-        every = [one for group in groups for one in group]
-        return [on_grid(every, step_ns, keeps_dates=keeps_dates)]
+        return [on_grid(group, step_ns, keeps_dates=keeps_dates)]
     except InputTooLargeError:
-        if len(groups) == 1:
+        if len(services) == 1:
             raise
-    half = len(groups) // 2
+    first = frozenset(services[: len(services) // 2])
+    halves = (
+        [one for one in group if (one.key is not None and one.key.service in first) is wanted]
+        for wanted in (True, False)
+    )
     return [
-        *in_sidecars(groups[:half], step_ns, keeps_dates=keeps_dates),
-        *in_sidecars(groups[half:], step_ns, keeps_dates=keeps_dates),
+        part for half in halves for part in in_sidecars(half, step_ns, keeps_dates=keeps_dates)
     ]
 
 

@@ -22,6 +22,7 @@ from sentinel.core.decide import (
     decide,
     new_decision_state,
 )
+from sentinel.core.evidence import RecentEvidence
 from sentinel.core.model import Incident, Kind, SeriesKey, WindowBlock
 from sentinel.pipeline.drift_fit import DRIFT_RATIO
 from sentinel.pipeline.fit_history import Learned, learned_of
@@ -95,6 +96,8 @@ class _Sidecar:
         step_ns = windows.block.step_ns
         self._state: DecisionState = new_decision_state(step_ns=step_ns, settings=settings)
         self._store = _Store(windows, keys)
+        # Without traces and lines it still says which series moved first.
+        self._evidence = RecentEvidence()
         self._fit: Fit | None = None
         self._next: tuple[int, Fit] | None = None
         self._version = 0
@@ -124,6 +127,7 @@ class _Sidecar:
                     profile=None if self._fit is None else self._fit.profile,
                     keys=self._keys,
                     settings=self._settings,
+                    attach=self._evidence.attach,
                 )
                 self._state = decision.state
                 self._store.note(decision)

@@ -134,7 +134,10 @@ def assert_same(seen: Heard, lived_through: Heard) -> None:
         for name, one, other in zip(COLUMNS, mine[2], theirs[2], strict=True):
             assert one == other, (name, mine[0])
         assert mine == theirs
-    assert seen.transitions == lived_through.transitions
+    # In words: what is not known is NaN, and equal to nothing.
+    assert [repr(one) for one in seen.transitions] == [
+        repr(one) for one in lived_through.transitions
+    ]
     assert seen.pages == lived_through.pages
 
 

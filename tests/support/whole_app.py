@@ -159,6 +159,7 @@ class Sidecar:
         self._client = client
         self.next_ns = clock.now_ns()
         self.retry_after_s = 0.0
+        self.window_s = float(app.config.series.window)
         self._url = app.addresses()["otlp_http_url"]
         self.web_url = app.addresses()["web_url"]
 
@@ -178,7 +179,7 @@ class Sidecar:
     async def send(self, *calls: Calls, logs: Sequence[str] = (), service: str = "") -> None:
         """Let the next window nearly end and send what was in it."""
         start_ns = self.next_ns
-        await self._advance_to(start_ns + round(SENT_AFTER_S * SECOND_NS))
+        await self._advance_to(start_ns + round((self.window_s - 1) * SECOND_NS))
         for one in calls:
             body = traces(*one.spans(start_ns), service=one.service).SerializeToString()
             assert await self.post("/v1/traces", body) == 200
@@ -191,7 +192,7 @@ class Sidecar:
 
     async def close(self) -> None:
         """Move past the lateness of the window, and see it decided."""
-        start_ns, self.next_ns = self.next_ns, self.next_ns + round(WINDOW_S * SECOND_NS)
+        start_ns, self.next_ns = self.next_ns, self.next_ns + round(self.window_s * SECOND_NS)
         lateness_s = self.app.config.series.lateness
         # Ticks fall anywhere; without lateness they fall on the seconds, and the clock must not pass the boundary.
         margin_s = TICK_S if lateness_s else 0.0
@@ -253,7 +254,7 @@ class Sidecar:
         latest = self.app.evaluate.latest
         if latest is None:
             return False
-        return 0 <= latest.block.start_ns - start_ns < round(3 * WINDOW_S * SECOND_NS)
+        return 0 <= latest.block.start_ns - start_ns < round(3 * self.window_s * SECOND_NS)
 
     def _note(self) -> None:
         latest = self.app.evaluate.latest

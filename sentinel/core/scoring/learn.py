@@ -20,7 +20,7 @@ from sentinel.core.scoring.adopt import follow_shifted
 from sentinel.core.scoring.borrow import check_borrowed
 from sentinel.core.scoring.multiples import MULTIPLYING, follow_multiple
 from sentinel.core.scoring.recents import keep_recent
-from sentinel.core.scoring.returns import note_excursion
+from sentinel.core.scoring.returns import await_returns
 from sentinel.core.scoring.score import Scored
 from sentinel.core.scoring.settings import ScoringSettings
 from sentinel.core.scoring.state import DetectorState, Hourly
@@ -56,9 +56,7 @@ def learn(
     if facts is None:
         msg = "windows are learnt from right after they were scored"
         raise ValueError(msg)
-    _note_freezing(
-        state, open_incident, first_window, end=first_window + window_count, settings=settings
-    )
+    await_returns(state, open_incident, end=first_window + window_count, settings=settings)
     take = slice(0, window_count)
     usable = np.isfinite(scored.deviation[0, take])
     if facts.borrowing:
@@ -97,26 +95,6 @@ def learn(
             held=scored.held,
             settings=settings,
         )
-
-
-def _note_freezing(
-    state: DetectorState,
-    frozen: NDArray[np.bool_],
-    window: int,
-    *,
-    end: int,
-    settings: ScoringSettings,
-) -> None:
-    if not frozen.any() and state.frozen_from.max(initial=-1) < 0:
-        return
-    held = state.frozen_from >= 0
-    place = np.flatnonzero(frozen)
-    if place.size:
-        note_excursion(state, place, ~held[place], end=end, settings=settings)
-    state.shifted[held != frozen] = np.nan
-    state.held_value[held != frozen] = np.nan
-    state.frozen_from[~frozen] = -1
-    state.frozen_from[frozen & ~held] = window
 
 
 def _add_deviations(

@@ -66,25 +66,42 @@ def forget_returns(state: DetectorState, *, window: int) -> None:
     state.return_side[state.return_until < window] = 0
 
 
-def note_excursion(
+def note_frozen(
     state: DetectorState,
-    place: NDArray[np.intp],
-    new: NDArray[np.bool_],
+    frozen: NDArray[np.bool_],
     *,
-    end: int,
+    window: int,
     settings: ScoringSettings,
 ) -> None:
-    """Remember of series with an open incident where they were before it, and for how long that counts.
+    """Note which series stand still from a window on, before it is scored.
+
+    Of those that begin to, it is remembered where they were before their excursion: all windows that follow are judged by it, in
+    however many pieces they come.
 
     Args:
-        state: as it was after the window in which new incidents opened.
-        place: the series with an open incident.
-        new: which of them had none before.
-        end: number of the window after the last one that is learnt.
+        state: as it was after the window in which incidents opened or ended; changed in place.
+        frozen: bool[S], series with an open incident.
+        window: number of the window that comes next.
         settings: the constants.
     """
-    opened = place[new]
-    side = np.sign(state.previous[opened])
-    state.return_side[opened] = np.where(np.isfinite(side), side, 0).astype(np.int8)
-    state.return_level[opened] = state.level[opened]
-    state.return_until[place] = end + round(settings.return_s / state.grid.step_s)
+    if not frozen.any() and state.frozen_from.max(initial=-1) < 0:
+        return
+    held = state.frozen_from >= 0
+    new = frozen & ~held
+    opened = np.flatnonzero(new)
+    if opened.size:
+        side = np.sign(state.previous[opened])
+        state.return_side[opened] = np.where(np.isfinite(side), side, 0).astype(np.int8)
+        state.return_level[opened] = state.level[opened]
+        await_returns(state, new, end=window, settings=settings)
+    state.shifted[held != frozen] = np.nan
+    state.held_value[held != frozen] = np.nan
+    state.frozen_from[~frozen] = -1
+    state.frozen_from[new] = window
+
+
+def await_returns(
+    state: DetectorState, frozen: NDArray[np.bool_], *, end: int, settings: ScoringSettings
+) -> None:
+    """Of series with an open incident the way back counts for so long after the window before number `end`."""
+    state.return_until[frozen] = end + round(settings.return_s / state.grid.step_s)

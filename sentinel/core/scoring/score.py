@@ -29,7 +29,7 @@ from sentinel.core.scoring.counts import ratios_of_counts
 from sentinel.core.scoring.grounds import Looked, grounds
 from sentinel.core.scoring.hours import hourly
 from sentinel.core.scoring.recents import recent_rows
-from sentinel.core.scoring.returns import return_reach
+from sentinel.core.scoring.returns import note_frozen, return_reach
 from sentinel.core.scoring.settings import HOUR_NS, ScoringSettings
 from sentinel.core.scoring.state import DetectorState, Hourly
 from sentinel.core.stats.ordering import median_of_rows
@@ -80,13 +80,14 @@ def score(
     """Verdicts of windows that all lie in the state's present hour.
 
     Args:
-        state: what was learned before the block's first window.
+        state: what was learned before the block's first window; which series stand still is noted in it.
         block: the windows as they are judged; its series are the state's.
         expectation: the profile for them.
         frozen: bool[S], series with an open incident.
         settings: the constants.
         standing: bool[T, S], cells that teach nothing, because they are an earlier window's; None for none.
     """
+    note_frozen(state, frozen, window=block.start_ns // block.step_ns, settings=settings)
     facts = hourly(state, block.kind, settings)
     profile = expectation.expected
     value, unsaid = _values(block, facts)
