@@ -48,7 +48,7 @@ def add_store_options(
     group.add_argument(
         "--coarse",
         action="store_true",
-        help="replay the windows of a minute, which are kept for longer, with a fit each midnight: close to live, not equal",
+        help="replay the windows of a minute, which are kept for longer, as files are, from nothing learned on: close to live, not equal",
     )
     group.add_argument(
         "--save-snapshot",

@@ -126,9 +126,7 @@ def _coarse(args: argparse.Namespace, reader: StoreReader) -> StoreReplay:
         cut_scale = Sensitivity(args.sensitivity).cut_scale
         settings = replace(settings, scoring=replace(settings.scoring, cut_scale=cut_scale))
     calendar = calendar_of(args, series)
-    replayed = replay(
-        series, kind=Kind.GAUGE, settings=settings, calendar=calendar
-    )
+    replayed = replay(series, kind=Kind.GAUGE, settings=settings, calendar=calendar)
     days = {one.name: (int(one.time_ns[-1]) - int(one.time_ns[0])) / 86.4e12 for one in series}
     said = ["windows of a minute, from nothing learned on: close to what live decided, not equal"]
     if not series:

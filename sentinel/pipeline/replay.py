@@ -248,7 +248,10 @@ def _replay_batch(batch: Sequence[Service], step_ns: int, how: _How, found: _Fou
         stops,
         dropped_count=log.dropped_count,
         scored={names.series(one): count for one, count in scored.items()},
-        spots={names.series(spot.series_id): spot for spot in spots.spots()},
+        spots={
+            names.series(spot.series_id): spot.moved(first_day - start_ns // DAY_NS)
+            for spot in spots.spots()
+        },
     )
 
 

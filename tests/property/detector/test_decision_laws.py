@@ -131,6 +131,31 @@ def test_one_window_at_a_time_is_a_split_like_any_other() -> None:
     assert events(whole)[0]
 
 
+@pytest.mark.parametrize("kind", [Kind.GAUGE, Kind.TRAFFIC])
+def test_an_incident_that_opens_and_goes_back_within_an_hour_is_the_same_in_any_split(
+    kind: Kind,
+) -> None:
+    """The way back was known one window later than the incident, and of windows that were decided together to none."""
+    rng = np.random.default_rng(1)
+    value = 100 + rng.standard_normal((WINDOWS, 1))
+    value[545:565] += 400
+    block = WindowBlock(
+        start_ns=0,
+        step_ns=MINUTE_NS,
+        series=np.array([1]),
+        kind=np.array([kind], np.int8),
+        value=value.astype(np.float32),
+        weight=np.full(value.shape, 6000, np.float32),
+        heard=np.ones(value.shape, np.bool_),
+    )
+    whole, whole_state = decided(block, [], PLAIN)
+    live, live_state = decided(block, range(1, WINDOWS), PLAIN)
+    assert columns(live) == columns(whole)
+    assert repr(events(live)) == repr(events(whole))
+    assert live_state.to_bytes() == whole_state.to_bytes()
+    assert [change.kind.value for change in events(whole)[0]][:1] == ["opened"]
+
+
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize("at", [range(1, WINDOWS), [20, 419, 420, 421, 479, 480, 500]])
 @pytest.mark.parametrize("reload", [False, True])

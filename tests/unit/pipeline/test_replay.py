@@ -112,6 +112,18 @@ def test_it_says_how_many_windows_of_each_series_had_a_score() -> None:
     assert 0 < found["whole"] <= 2 * 86_400 // STEP_S
 
 
+@pytest.mark.parametrize("step_s", [3600, 420])
+def test_windows_that_no_sidecar_has_are_replayed_with_a_fit_each_midnight(step_s: int) -> None:
+    count = 60 * 86_400 // step_s
+    time_s = START_S + np.arange(count) * step_s
+    noise = np.random.default_rng(5).standard_normal(count)
+    value = (100 + 60 * np.sin(2 * np.pi * (time_s % 86_400) / 86_400)) * (1 + 0.02 * noise)
+    at = count - 86_400 // step_s
+    value[at : at + 3] *= 3
+    pages = pages_of(PlainSeries(name="orders", time_ns=time_s * 10**9, value=value))
+    assert [page.start_s for page in pages] == [float(time_s[at])]
+
+
 def test_values_that_float32_cannot_hold_are_missing() -> None:
     time_ns, value = shaped(7)
     value[5000:5100] = 1e300
