@@ -292,12 +292,20 @@ def fit_profile(
 
 
 def smoothed(value: NDArray[np.float32], *, step_ns: int) -> NDArray[np.float32]:
-    """The centred running median of three down axis 0; wider steps than 5 minutes are left as they are."""
+    """The centred running median of three down axis 0; wider steps than 5 minutes are left as they are.
+
+    A series begins where its first value is, wherever the block does.
+    """
     if step_ns > BIN_NS or value.shape[0] < 2:
         return value
     edge = np.full((1, value.shape[1]), np.nan, np.float32)
     rows = np.stack([np.concatenate([edge, value[:-1]]), value, np.concatenate([value[1:], edge])])
-    return np.asarray(median_of_rows(rows)[0], dtype=np.float32)
+    found = np.asarray(median_of_rows(rows)[0], dtype=np.float32)
+    late = np.flatnonzero(np.isnan(value[0]))
+    if late.size:
+        first = np.isfinite(value[:, late]).argmax(axis=0)
+        found[np.maximum(first - 1, 0), late] = np.nan
+    return found
 
 
 def _spread(marked: NDArray[np.bool_]) -> NDArray[np.bool_]:
