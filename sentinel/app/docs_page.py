@@ -29,7 +29,8 @@ _READING = """\
 - The `description` says how far that is and which ways of looking [agree](components/verdicts.md#factors); what else is strange; which stage moved first, in time and not as a cause; a trace to
   open, and a line of the service's own log with card numbers and other secrets taken out.
 - `next` is what to type to see every series of the incident, also when it is over.
-- While it is open another page says "worse:" when it gets much stranger or reaches another stage, and one says "still:" after four hours, then ever more rarely. A ticket has the same form and wakes nobody.
+- While it goes on another page says "worse:" when it gets much stranger or reaches another stage, and one says "still:" after four hours, then ever more rarely. When the values are back neither is said, although the incident
+  stays open until the means over minutes that held the fault, and then the hold, are over. A ticket has the same form and wakes nobody.
 """
 _PAYLOAD = """\
 The first page in the payload of Alertmanager's webhooks, as Sentinel's own [webhook](components/webhook.md) sends it. To [Alertmanager](components/alertmanager.md) go the same labels and annotations.

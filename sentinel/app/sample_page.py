@@ -108,8 +108,7 @@ def sample_pages() -> tuple[Page, ...]:
             )
             state = decision.state
             pages += decision.pages
-    assert pages[0].reason is PageReason.OPENED
-    assert pages[-1].reason is PageReason.RESOLVED
+    assert [page.reason for page in pages] == [PageReason.OPENED, PageReason.RESOLVED]
     return tuple(pages)
 
 

@@ -250,10 +250,11 @@ class IncidentsConfig:
     )
     worsen_score_ratio: float = setting(
         _INCIDENT.worsen_score_ratio,
-        help="A score this many times the last paged one pages again; 0 turns that off.",
+        help="A score this many times the last paged one, by a horizon as long or shorter, pages again while it goes on; 0 turns "
+        "that off.",
     )
     worsen_stages: bool = setting(
-        _INCIDENT.worsen_stages, help="Whether a stage that joins pages again."
+        _INCIDENT.worsen_stages, help="Whether a stage that joins pages again, while it goes on."
     )
     worsen_gap: Duration = setting(
         Duration(_INCIDENT.worsen_gap_ns / 1e9), help="At most one such page in this time."

@@ -46,14 +46,14 @@ class _Move:
         return self.member.key.stage
 
     @property
-    def order(self) -> tuple[int, bool, int, float, int]:
+    def order(self) -> tuple[int, bool, int, tuple[int, float], int]:
         # Within a window, a place with a known moment stands before one without: the latter cannot be placed.
         moment_ns = 0 if self.onset is None else self.onset.end_ns
         return (
             self.member.first_ns,
             self.onset is None,
             moment_ns,
-            -self.member.peak_score,
+            self.member.rank,
             self.member.series_id,
         )
 

@@ -135,9 +135,7 @@ class RecentEvidence:
     ) -> tuple[Exemplar, ...]:
         """Traces of the strangest places first; failed calls before slow ones where errors are what is strange."""
         found: dict[str, Exemplar] = {}
-        members = sorted(
-            incident.members, key=lambda member: (-member.peak_score, member.series_id)
-        )
+        members = sorted(incident.members, key=lambda member: (member.rank, member.series_id))
         for member in members:
             fitting = [
                 item

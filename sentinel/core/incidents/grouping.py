@@ -40,7 +40,8 @@ class OpenIncident:
         active_until_ns: end of the latest window in which something was strange, or its source blind.
         sequence: of its next page; 0 until it has paged.
         last_page_ns: when it last paged.
-        paged_peak_score, paged_stages, paged_whys: what the pages have told: of guards, their clauses.
+        paged_peak_score, paged_horizon_s, paged_stages, paged_whys: what the pages have told: of the strangest window
+            its score, and of which horizon's mean that was; of guards, their clauses.
         next_reminder_ns, reminder_gap_ns: when the next reminder is due, and the wait it had.
     """
 
@@ -50,15 +51,16 @@ class OpenIncident:
     sequence: int = 0
     last_page_ns: int = 0
     paged_peak_score: float = 0.0
+    paged_horizon_s: int = 0
     paged_stages: frozenset[str] = frozenset()
     paged_whys: frozenset[str] = frozenset()
     next_reminder_ns: int = 0
     reminder_gap_ns: int = 0
 
     @property
-    def peak_score(self) -> float:
-        """The highest score of any member."""
-        return max((member.peak_score for member in self.members.values()), default=0.0)
+    def strangest(self) -> Member | None:
+        """The member with the strangest window so far."""
+        return min(self.members.values(), key=lambda member: member.rank, default=None)
 
     @property
     def stages(self) -> frozenset[str]:
@@ -79,7 +81,7 @@ def published(entry: OpenIncident, *, members_max: int) -> Incident:
     """The incident as others see it: its strangest members first, a bounded number of them."""
     ranked = sorted(
         entry.members.values(),
-        key=lambda member: (-member.peak_score, member.first_ns, member.series_id),
+        key=lambda member: (member.rank, member.first_ns, member.series_id),
     )
     return replace(entry.incident, members=tuple(ranked[:members_max]))
 

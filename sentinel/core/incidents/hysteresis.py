@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
-from sentinel.core.model import Member, SeriesKey, View
+from sentinel.core.model import Member, SeriesKey, View, strangeness
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +28,7 @@ class Sighting:
         horizon_s: length of the horizon whose mean it is, 0 for the window itself.
         views: what agrees that it is strange.
         beside: what people know it by besides its value, or "".
+        lasting: (length of the horizon, score) of the means that are strange and that the values have not left again.
     """
 
     series_id: int
@@ -46,6 +47,25 @@ class Sighting:
     horizon_s: int = 0
     views: View = View.NONE
     beside: str = ""
+    lasting: tuple[tuple[int, float], ...] = ()
+
+    @property
+    def rank(self) -> tuple[int, float]:
+        """Sorts the strangest first; see `strangeness`."""
+        return strangeness(self.horizon_s, self.score)
+
+    @property
+    def present(self) -> tuple[tuple[int, float], ...]:
+        """(length of the horizon, score) of all by which it is strange now; of the window itself the length is 0.
+
+        The mean of a horizon may be strange when the values have come back; then there is none.
+        """
+        return self.lasting if self.horizon_s else ((0, self.score), *self.lasting)
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether it is strange now, or a guard trips."""
+        return bool(self.why or self.present)
 
 
 def joined(sighting: Sighting) -> Member:
@@ -73,18 +93,19 @@ def joined(sighting: Sighting) -> Member:
 def seen_again(member: Member, sighting: Sighting) -> Member:
     """The member after another sighting.
 
-    A page shows the window with the highest score, and while that is not topped the one in which a guard broke first.
+    A page shows the strangest window, and while that is not topped the one in which a guard broke first.
     """
     last_ns = max(member.last_ns, sighting.start_ns)
     why = member.why or sighting.why
-    broke = bool(sighting.why) and not member.why
-    if sighting.score <= member.peak_score and not broke:
+    broke = bool(sighting.why) and not member.why and sighting.horizon_s == member.horizon_s
+    tops = sighting.rank < member.rank
+    if not (tops or broke):
         return replace(member, last_ns=last_ns, why=why)
     return replace(
         joined(sighting),
         first_ns=member.first_ns,
         last_ns=last_ns,
-        peak_score=max(member.peak_score, sighting.score),
+        peak_score=sighting.score if tops else member.peak_score,
         why=why,
     )
 

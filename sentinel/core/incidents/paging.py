@@ -8,7 +8,7 @@ from typing import Protocol
 
 from sentinel.core.incidents.drifting import HOLD_NS as DRIFT_HOLD_NS
 from sentinel.core.incidents.grouping import OpenIncident, published
-from sentinel.core.incidents.hysteresis import is_quiet
+from sentinel.core.incidents.hysteresis import Sighting, is_quiet
 from sentinel.core.incidents.pages import after_page, reason_to_page
 from sentinel.core.incidents.rendering import page_of
 from sentinel.core.incidents.settings import IncidentSettings
@@ -58,11 +58,13 @@ class Moved:
         opened: they are new.
         grown: a series joined them.
         active: something of them was strange.
+        going_on: what of them is so now; of some that are active it is over.
     """
 
     opened: Set[str]
     grown: Set[str]
     active: Set[str]
+    going_on: Mapping[str, Sequence[Sighting]]
 
 
 def page_window(
@@ -94,7 +96,10 @@ def page_window(
             continue
         fresh = incident_id in moved.opened
         reason = reason_to_page(
-            entry, end_ns=end_ns, strange_now=incident_id in moved.active, settings=settings
+            entry,
+            end_ns=end_ns,
+            going_on=moved.going_on.get(incident_id, ()),
+            settings=settings,
         )
         drifts = entry.incident.kind is IncidentKind.DRIFT
         if reason is not None and may_page(storm, settings, can_wait=drifts):

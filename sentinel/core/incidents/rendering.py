@@ -134,7 +134,7 @@ def primary(incident: Incident) -> Member | None:
             not member.why,
             member.key.signal not in symptoms,
             member.key.stage != "edge",
-            -member.peak_score,
+            member.rank,
         ),
         default=None,
     )

@@ -245,6 +245,7 @@ def _entry_out(entry: OpenIncident) -> dict[str, Any]:
         "sequence": entry.sequence,
         "last_page_ns": entry.last_page_ns,
         "paged_peak_score": float(entry.paged_peak_score).hex(),
+        "paged_horizon_s": entry.paged_horizon_s,
         "paged_stages": sorted(entry.paged_stages),
         "paged_whys": sorted(entry.paged_whys),
         "next_reminder_ns": entry.next_reminder_ns,
@@ -302,6 +303,8 @@ def _entry_in(document: dict[str, Any]) -> OpenIncident:
         sequence=document["sequence"],
         last_page_ns=document["last_page_ns"],
         paged_peak_score=float.fromhex(document["paged_peak_score"]),
+        # What an earlier version wrote does not say.
+        paged_horizon_s=document.get("paged_horizon_s", 0),
         paged_stages=frozenset(document["paged_stages"]),
         paged_whys=frozenset(document["paged_whys"]),
         next_reminder_ns=document["next_reminder_ns"],
@@ -363,4 +366,6 @@ def _fields(plain: dict[str, Any]) -> dict[str, Any]:
     }
     # What an earlier version wrote has no views.
     views = View(content.get("views", 0))
+    if "lasting" in content:
+        content["lasting"] = tuple((length_s, score) for length_s, score in content["lasting"])
     return {**content, "key": SeriesKey(*plain["key"]), "views": views}

@@ -294,6 +294,7 @@ def _placed(
     opened: set[str] = set()
     grown: set[str] = set()
     active: set[str] = set()
+    going_on: dict[str, list[Sighting]] = {}
     for service, seen in sightings.items():
         before = by_service.get(service, [])
         after, new_at, grown_at = placed(
@@ -302,11 +303,12 @@ def _placed(
         by_service[service] = after
         opened.update(after[index].incident.incident_id for index in new_at)
         grown.update(after[index].incident.incident_id for index in grown_at)
-        active.update(
-            entry.incident.incident_id
-            for index, entry in enumerate(after)
-            if index >= len(before) or entry is not before[index]
-        )
+        for index, entry in enumerate(after):
+            if index >= len(before) or entry is not before[index]:
+                active.add(entry.incident.incident_id)
+                going_on[entry.incident.incident_id] = [
+                    one for one in seen if one.goes_on and one.series_id in entry.members
+                ]
     if watched is not None:
         opened |= open_tickets(
             by_service, layout, watched, step_ns=window.step_ns, end_ns=window.end_ns
@@ -336,7 +338,8 @@ def _placed(
             entry.incident.incident_id,
         ),
     )
-    return tuple(ordered), drifting, Moved(opened=opened, grown=grown, active=active)
+    moved = Moved(opened=opened, grown=grown, active=active, going_on=going_on)
+    return tuple(ordered), drifting, moved
 
 
 def _after_gap(

@@ -13,7 +13,7 @@ from sentinel.core.incidents.hysteresis import Sighting, guard_score
 from sentinel.core.incidents.layout import Layout
 from sentinel.core.incidents.stops import Thought
 from sentinel.core.incidents.text import quantity
-from sentinel.core.model import Kind, VerdictBlock, View, WindowBlock
+from sentinel.core.model import HORIZONS_S, Kind, VerdictBlock, View, WindowBlock
 
 _NEAR_SHARE = 0.4
 """So far from the level before an adopted one a value is not back at it."""
@@ -75,6 +75,16 @@ class Window:
             return ""
         told = f"95th percentile {quantity(now, key)}{' at its end' if horizon_s else ''}"
         return told if isnan(usual) else f"{told}, usually {quantity(usual, key)}"
+
+    def _lasting(self, column: int) -> tuple[tuple[int, float], ...]:
+        if (lasting := self.verdicts.lasting) is None:
+            return ()
+        scores = lasting[:, self.at, column].tolist()
+        return tuple(
+            (length_s, score)
+            for length_s, score in zip(HORIZONS_S, scores, strict=True)
+            if not isnan(score)
+        )
 
     def thought(self) -> Thought:
         """What was expected of the window."""
@@ -141,4 +151,5 @@ class Window:
             horizon_s=horizon_s,
             views=View.NONE if views is None else View(int(views[at, column])),
             beside=self._beside(column, horizon_s=horizon_s),
+            lasting=self._lasting(column),
         )

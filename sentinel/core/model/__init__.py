@@ -9,7 +9,7 @@ from sentinel.core.model.blocks import (
     WindowBlock,
 )
 from sentinel.core.model.drifts import DRIFT_WEEKS, Drift
-from sentinel.core.model.grounds import HORIZON_VIEWS, Gate, View
+from sentinel.core.model.grounds import HORIZON_VIEWS, HORIZONS_S, Gate, View
 from sentinel.core.model.incidents import (
     BESIDE_KINDS,
     BY_LENGTH_MAX,
@@ -29,6 +29,7 @@ from sentinel.core.model.incidents import (
     Severity,
     Transition,
     TransitionKind,
+    strangeness,
 )
 from sentinel.core.model.levels import AdoptedLevels
 from sentinel.core.model.local_hours import (
@@ -68,6 +69,7 @@ __all__ = [
     "BESIDE_KINDS",
     "BY_LENGTH_MAX",
     "DRIFT_WEEKS",
+    "HORIZONS_S",
     "HORIZON_VIEWS",
     "LATE_WEIGHT",
     "OVERFLOW",
@@ -121,4 +123,5 @@ __all__ = [
     "local_hours",
     "local_hours_of_text",
     "name_matches",
+    "strangeness",
 ]

@@ -203,6 +203,8 @@ class VerdictBlock:
         reason: int8[T, S]; a `Reason`.
         horizon_s: int16[T, S], length of the longer horizon whose mean the other columns tell of, 0 for the window
             itself; None where no horizon stands in a window's place.
+        lasting: float32[3, T, S], scores of the means of 1, 5 and 30 minutes that are strange and go on, which the values have
+            not left again; NaN elsewhere. None where no horizon is strange.
         views: uint8[T, S], `View` bits of what agrees that a window is strange; None where none is.
         gate: uint8[T, S], the `Gate` that stopped a window which stood out; None where none did.
     """
@@ -219,6 +221,7 @@ class VerdictBlock:
     direction: NDArray[np.int8]
     reason: NDArray[np.int8]
     horizon_s: NDArray[np.int16] | None = None
+    lasting: NDArray[np.float32] | None = None
     views: NDArray[np.uint8] | None = None
     gate: NDArray[np.uint8] | None = None
 
@@ -249,6 +252,7 @@ class VerdictBlock:
             direction=self.direction[first:last],
             reason=self.reason[first:last],
             horizon_s=None if self.horizon_s is None else self.horizon_s[first:last],
+            lasting=None if self.lasting is None else self.lasting[:, first:last],
             views=None if self.views is None else self.views[first:last],
             gate=None if self.gate is None else self.gate[first:last],
         )

@@ -27,6 +27,8 @@ class View(IntFlag):
 
 HORIZON_VIEWS = (View.MINUTE, View.FIVE_MINUTES, View.HALF_HOUR)
 """Of the longer horizons, shortest first."""
+HORIZONS_S = (60, 300, 1800)
+"""Their lengths; of a series those are used that are longer than its window, and multiples of it."""
 
 
 class Gate(IntEnum):

@@ -96,8 +96,8 @@ class Member:
         direction: +1 above what was expected, -1 below.
         first_ns: start of its first anomalous window.
         last_ns: start of its latest anomalous window.
-        peak_score: the highest score so far.
-        value, expected, lower, upper: of the window with the highest score; NaN where unknown.
+        peak_score: the score of the strangest window so far; see `rank`.
+        value, expected, lower, upper: of that window; NaN where unknown.
         weight: calls behind that value.
         why: one clause on what makes it strange, such as "static guard: half of the calls fail".
         horizon_s: length of the horizon whose mean the value is, 0 for a window itself.
@@ -122,6 +122,25 @@ class Member:
     views: View = View.NONE
     peak_ns: int = 0
     beside: str = ""
+
+    @property
+    def rank(self) -> tuple[int, float]:
+        """Sorts the strangest first; see `strangeness`."""
+        return strangeness(self.horizon_s, self.peak_score)
+
+
+def strangeness(horizon_s: int, score: float) -> tuple[int, float]:
+    """Sorts what is strange, strangest first: a window before any mean, a mean before that of a longer horizon, then by score.
+
+    Scores of different horizons are in different units, the half of each one's own band, which is the narrower the longer
+    the horizon. How far a value is off is what they share: no mean is farther off than the farthest of its windows, and
+    what is strange by a wide band is farther off than what is ordinary by it.
+
+    >>> windows, mean = strangeness(0, 8.4), strangeness(300, 38.0)
+    >>> sorted([mean, windows]) == [windows, mean]
+    True
+    """
+    return horizon_s, -score
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

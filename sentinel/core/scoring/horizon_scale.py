@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from sentinel.core.model import HORIZONS_S
 from sentinel.core.scoring.settings import ScoringSettings
-from sentinel.core.scoring.state import HORIZONS_S, MEMORY_DAYS, DetectorState
+from sentinel.core.scoring.state import MEMORY_DAYS, DetectorState
 
 _DAY_S = 86_400
 _WARM_S = 6 * 3600

@@ -10,7 +10,8 @@ the mean of many windows. Each horizon is a series of windows of its own, on its
     cut        the base for a window of that width, raised as the series' own threshold is, and by a ratio more
 
 It is judged when its window ends, and its verdict stands until the next one ends. With fewer than half of its windows
-it says nothing. Gauges are judged by their windows alone: they may settle anywhere, which the last windows take up at once and
+it says nothing. So it may be strange when the fault is over; it goes on while the newest of each shorter horizon, down to
+the window itself, is at least half as far off. Where several horizons are strange, the shortest is told of. Gauges are judged by their windows alone: they may settle anywhere, which the last windows take up at once and
 a slower level would hold against them for hours. Band and score agree as they do for single windows.
 
 Sums are made one window after the other, and of a longer horizon from those of the next shorter, so that any split
@@ -19,24 +20,34 @@ gives the same bits.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sentinel.core.model import HORIZON_VIEWS, ExpectationBlock, VerdictBlock, WindowBlock
+from sentinel.core.model import (
+    HORIZON_VIEWS,
+    HORIZONS_S,
+    ExpectationBlock,
+    VerdictBlock,
+    WindowBlock,
+)
 from sentinel.core.scoring.band import band, possible
 from sentinel.core.scoring.counts import ratios_of_counts
 from sentinel.core.scoring.horizon_scale import first_scale
 from sentinel.core.scoring.hours import hourly
 from sentinel.core.scoring.settings import Grid, ScoringSettings
-from sentinel.core.scoring.state import HORIZONS_S, DetectorState, Hourly
+from sentinel.core.scoring.state import DetectorState, Hourly
 
 _Halves = NDArray[np.float32]
 _SECOND_NS = 1_000_000_000
 _VALUE_MAX = np.float32(1e17)
 """Windows further from what is usual, or from nothing, are left out: float32 holds a day's sum of the squares of this."""
+_GOES_ON_SHARE = np.float32(0.5)
+"""By how much of the way to a mean the newest values must still be off for it to go on: half is nearer to it than to what
+is expected, and what had followed a slow fault before it was found is no further."""
 _WEIGHT_MAX = np.float32(1e12)
 """More calls than this count as so many: float32 holds half an hour's sum of values times calls."""
 
@@ -126,14 +137,24 @@ def pressing(verdicts: VerdictBlock, look: HorizonLook | None) -> VerdictBlock:
     strange = [entry for entry in look.standing if np.count_nonzero(entry[2][-1] >= 1)]
     if not strange:
         return verdicts
+    used = {HORIZONS_S[at] for at in horizons_of(verdicts.step_ns)}
     columns: dict[str, Any] = {
         name: getattr(verdicts, name).copy()
         for name in ("value", "weight", "expected", "lower", "upper", "score", "direction")
     }
     horizon_s = np.zeros(verdicts.score.shape, np.int16)
+    lasting = np.full((len(HORIZONS_S), *verdicts.score.shape), np.nan, np.float32)
     reason = verdicts.reason.copy()
     ends = _ends(look.standing, len(verdicts.score))
-    for (first, length_s, found), last in zip(look.standing, ends, strict=True):
+    # The shortest first, whichever of them a block begins with.
+    spans = sorted(
+        (
+            (length_s, first, last, found)
+            for (first, length_s, found), last in zip(look.standing, ends, strict=True)
+        ),
+        key=lambda one: one[:2],
+    )
+    for length_s, first, last, found in spans:
         at = np.flatnonzero(found[-1] >= 1)
         for row in range(first, last) if at.size else ():
             own = columns["score"][row, at]
@@ -146,8 +167,16 @@ def pressing(verdicts: VerdictBlock, look: HorizonLook | None) -> VerdictBlock:
             columns["direction"][row, more] = np.where(high, 1, -1)
             horizon_s[row, more] = length_s
             reason[row, more] = 0
+            newest = [(verdicts.value[row, at], verdicts.expected[row, at])]
+            newest += [
+                (shorter[0, at], shorter[2, at])
+                for shorter_s, since, until, shorter in spans
+                if shorter_s in used and shorter_s < length_s and since <= row < until
+            ]
+            still = at[_goes_on(found[:, at], newest)]
+            lasting[HORIZONS_S.index(length_s), row, still] = found[-1, still]
     views, gate = verdicts.views_or_none.copy(), verdicts.gates_or_none.copy()
-    for (first, length_s, found), last in zip(look.standing, ends, strict=True):
+    for length_s, first, last, found in spans:
         high = np.where(found[0] >= found[2], 1, -1)
         bit = np.uint8(HORIZON_VIEWS[HORIZONS_S.index(length_s)])
         for row in range(first, last) if np.count_nonzero(found[-1] >= 1) else ():
@@ -155,7 +184,26 @@ def pressing(verdicts: VerdictBlock, look: HorizonLook | None) -> VerdictBlock:
             agrees &= columns["direction"][row] == high
             views[row, agrees] |= bit
     gate[columns["score"] >= 1] = 0
-    return replace(verdicts, **columns, reason=reason, horizon_s=horizon_s, views=views, gate=gate)
+    return replace(
+        verdicts,
+        **columns,
+        reason=reason,
+        horizon_s=horizon_s,
+        lasting=lasting,
+        views=views,
+        gate=gate,
+    )
+
+
+def _goes_on(found: _Halves, newest: Sequence[tuple[_Halves, _Halves]]) -> NDArray[np.bool_]:
+    """Whether values, each with what was expected of it, are still off on the side of a horizon's verdict float32[6, S]."""
+    distance = found[0] - found[2]
+    least = _GOES_ON_SHARE * np.abs(distance)
+    still = np.ones(found.shape[1], np.bool_)
+    for value, expected in newest:
+        # What is not known does not go on.
+        still &= (value - expected) * np.sign(distance) >= least
+    return still
 
 
 def pass_horizons(state: DetectorState, to_ns: int) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sentinel.core.model import UTC_HOURS, LocalHours, local_hours_of_text
+from sentinel.core.model import HORIZONS_S, UTC_HOURS, LocalHours, local_hours_of_text
 from sentinel.core.scoring.demands import Demands
 from sentinel.core.scoring.settings import HOUR_NS, Grid, ScoringSettings
 from sentinel.core.scoring.yielding import Pairs
@@ -22,8 +22,6 @@ VIEWS = 2
 SIDES = 2
 HOURS = 24
 BIN_COUNT = 60
-HORIZONS_S = (60, 300, 1800)
-"""Lengths of the longer horizons; of a series those that are longer than its window, and multiples of it."""
 HORIZON_SUMS = 4
 HORIZON_COLUMNS = 6
 MEMORY_DAYS = 14

@@ -97,6 +97,10 @@ def without_horizons(
             column = column.copy()
             column[row, at] = 0
             changed[name] = column
+    if pressed.lasting is not None:
+        lasting = pressed.lasting.copy()
+        lasting[:, row, at] = np.nan
+        changed["lasting"] = lasting
     return replace(pressed, **changed)
 
 

@@ -1,22 +1,25 @@
 """Goal: what no single window shows is seen in the mean of 1, 5 or 30 minutes, at a stated size, and noise is not.
 
 Method: traffic, errors and latency with noise of counting, three days of calm behind them, in windows of ten seconds; then
-faults that are too small or too slow for single windows, and weeks without any.
+faults that are too small or too slow for single windows, faults that grow, and weeks without any.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from copy import copy, deepcopy
 from dataclasses import replace
+from functools import cache
+from itertools import pairwise
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from sentinel.core.decide import DecisionSettings, decide, new_decision_state
+from sentinel.core.decide import DecisionSettings, DecisionState, decide, new_decision_state
 from sentinel.core.incidents import GuardSettings, IncidentSettings
-from sentinel.core.model import Kind, Transition, TransitionKind, WindowBlock
+from sentinel.core.model import HORIZONS_S, Kind, Transition, TransitionKind, WindowBlock
 from sentinel.core.scoring import ScoringSettings
-from sentinel.core.scoring.state import HORIZONS_S
 from tests.support.detector_blocks import START_NS, flat_profile, names
 
 STEP_S = 10
@@ -74,23 +77,35 @@ class Service:
         self._at += len(factor)
         return block
 
-    def windows(self, factor: NDArray[np.float64]) -> list[float]:
-        """Seconds from the first of these windows to each opening in them."""
-        start_ns = START_NS + self._at * STEP_NS
-        decision = decide(
-            self._state,
-            self._block(factor),
-            profile=self._profile,
-            keys=names(4),
-            settings=self._settings,
-        )
-        self._state = decision.state
-        self.transitions += decision.transitions
-        return [
-            (one.at_ns - start_ns) / 1e9
-            for one in decision.transitions
-            if one.kind is TransitionKind.OPENED
-        ]
+    @property
+    def now_ns(self) -> int:
+        """The start of the next window."""
+        return START_NS + self._at * STEP_NS
+
+    def copy(self) -> Service:
+        """One that has lived as this one, and lives on by itself."""
+        other = copy(self)
+        other._state = DecisionState.from_bytes(self._state.to_bytes())
+        other._rng = deepcopy(self._rng)
+        other.transitions = []
+        return other
+
+    def windows(self, factor: NDArray[np.float64], cuts: Iterable[int] = ()) -> list[float]:
+        """Seconds from the first of these windows to each opening in them; decided in blocks that end at `cuts`."""
+        start_ns, block = self.now_ns, self._block(factor)
+        found: list[Transition] = []
+        for first, last in pairwise([0, *cuts, len(factor)]):
+            decision = decide(
+                self._state,
+                block.windows(first, last),
+                profile=self._profile,
+                keys=names(4),
+                settings=self._settings,
+            )
+            self._state = decision.state
+            found += decision.transitions
+        self.transitions += found
+        return [(one.at_ns - start_ns) / 1e9 for one in found if one.kind is TransitionKind.OPENED]
 
     def calm(self, hours: int) -> list[float]:
         """So many hours without a fault; seconds to each opening in them."""
@@ -181,3 +196,75 @@ def test_less_than_half_of_a_horizon_says_nothing() -> None:
     factor[:10] = 2.3
     columns = service.verdicts_of(300, factor)
     assert np.isnan(columns).all()
+
+
+@cache
+def calmed(kind: Kind, calls: int) -> Service:
+    return after_calm(kind, calls=calls, seed=5)
+
+
+def copied(kind: Kind, *, calls: int = BUSY) -> Service:
+    """The same as another time, for another fault."""
+    return calmed(kind, calls).copy()
+
+
+def kinds_of(service: Service) -> list[TransitionKind]:
+    return [one.kind for one in service.transitions]
+
+
+@pytest.mark.parametrize("windows", [24, 30, 45, 72, 200])
+@pytest.mark.parametrize(
+    ("kind", "factor"),
+    [(Kind.TRAFFIC, 0.6), (Kind.ERRORS, 2.5), (Kind.ERRORS, 4.0), (Kind.LATENCY, 1.5)],
+)
+def test_nothing_is_worse_after_a_fault(kind: Kind, factor: float, windows: int) -> None:
+    """The mean of a minute that held all of the fault, or of half an hour that held some, was told as "worse" after its end."""
+    service = copied(kind)
+    service.windows(np.ones(7))
+    service.windows(np.full(windows, factor))
+    before = len(service.transitions)
+    service.calm(2)
+    assert service.transitions
+    assert TransitionKind.WORSENED not in kinds_of(service)[before:]
+
+
+@pytest.mark.parametrize(
+    ("kind", "calls", "a_minute", "within_min"),
+    [
+        (Kind.ERRORS, BUSY, 0.05, 70),
+        (Kind.TRAFFIC, QUIET, 0.01, 100),
+        (Kind.LATENCY, BUSY, 0.01, 120),
+    ],
+)
+def test_a_slow_drift_that_goes_on_growing_is_told_as_worse(
+    kind: Kind, calls: int, a_minute: float, within_min: int
+) -> None:
+    service = copied(kind, calls=calls)
+    service.windows(1 + a_minute * np.arange(within_min * 6) * STEP_S / 60)
+    assert kinds_of(service)[:2] == [TransitionKind.OPENED, TransitionKind.WORSENED]
+    (member,) = service.transitions[0].incident.members
+    assert member.horizon_s in HORIZONS_S
+
+
+@pytest.mark.parametrize(("before", "after"), [(10.0, 45.0), (2.2, 5.0)])
+def test_a_fault_that_grows_at_a_stroke_is_worse_at_once(before: float, after: float) -> None:
+    service = copied(Kind.ERRORS)
+    service.windows(np.full(90, before))
+    assert kinds_of(service) == [TransitionKind.OPENED]
+    grown_ns = service.now_ns
+    service.windows(np.full(30, after))
+    assert kinds_of(service) == [TransitionKind.OPENED, TransitionKind.WORSENED]
+    assert service.transitions[-1].at_ns - grown_ns <= 60 * 10**9
+
+
+@pytest.mark.parametrize("factor", [2.0, 2.5, 4.0])
+def test_which_horizon_is_told_of_does_not_depend_on_how_windows_are_split(factor: float) -> None:
+    """Of several that were strange, the one was told of that a block began with, or else that began first in the block."""
+    fault = np.concatenate([np.full(200, factor), np.ones(HOUR)])
+    service = copied(Kind.ERRORS)
+    service.windows(fault)
+    assert len(service.transitions) >= 2
+    for cuts in (range(1, len(fault)), [50, 51, 120, 333]):
+        other = copied(Kind.ERRORS)
+        other.windows(fault, cuts=cuts)
+        assert repr(other.transitions) == repr(service.transitions)
