@@ -110,6 +110,7 @@ def fitted(
     foretell: Foretell | None = None,
     calendar: Calendar | None = None,
     drift_ratio: float = DRIFT_RATIO,
+    special: SpecialDays | None = None,
 ) -> Fitted | None:
     """Fit every series that has history, and prime those that are not ready; None without any history.
 
@@ -124,13 +125,15 @@ def fitted(
         foretell: asks statsmodels; None where it is not installed, or not needed.
         calendar: the wall clock that seasons follow, and days that are not like others; None for UTC without any.
         drift_ratio: how many times the level of four weeks ago is a drift; 0 looks for none.
+        special: what days of the calendar differ by, where it was read on this local day already.
     """
     rows_of = reader.series()
     keys = {row.series_id: row.key for row in rows_of}
     ids = np.array(list(keys), np.int64)
     settings_of_models = models or ModelSettings()
     calendar = calendar or Calendar()
-    special = stored_special_days(reader, ids, calendar=calendar, now_ns=now_ns)
+    if special is None:
+        special = stored_special_days(reader, ids, calendar=calendar, now_ns=now_ns)
     ready = np.zeros(0, np.int64)
     if learned is not None and learned.step_ns == step_ns:
         ready = learned.ready

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from sentinel.core.baseline import BIN_NS, Calendar
+from sentinel.core.baseline import BIN_NS, Calendar, SpecialDays
 from sentinel.core.decide import (
     Decision,
     DecisionSettings,
@@ -31,6 +31,7 @@ from sentinel.pipeline.fitting import fitted
 from sentinel.pipeline.models import ModelSettings
 from sentinel.pipeline.replay_grid import coarse
 from sentinel.pipeline.replay_windows import HOUR_NS, WatchedWindows
+from sentinel.pipeline.seasons import stored_special_days
 from sentinel.pipeline.slow_fit import HourRow
 from sentinel.ports import SeriesRow, Snapshot
 
@@ -102,6 +103,7 @@ class _Sidecar:
         self._next: tuple[int, Fit] | None = None
         self._version = 0
         self._learned: Learned | None = None
+        self._special: tuple[tuple[int, bytes], SpecialDays] | None = None
         self._per_save = -(-STATE_INTERVAL_NS // step_ns)
         self._save_at = windows.first_window + 1
 
@@ -151,11 +153,24 @@ class _Sidecar:
             models=self._baseline.models,
             calendar=self._baseline.calendar,
             drift_ratio=self._baseline.drift_ratio,
+            special=self._special_days(now_ns),
         )
         if found is not None:
             self._version += 1
             fit = found.fit(version=self._version, at_ns=self._ns(window + 1))
             self._next = (window + 1, fit)
+
+    def _special_days(self, now_ns: int) -> SpecialDays | None:
+        """What a fit would read of the calendar's days: nothing of a day that runs, so once a day is enough."""
+        calendar = self._baseline.calendar
+        if calendar is None:
+            return None
+        ids = np.array([row.series_id for row in self._store.series()], np.int64)
+        key = (calendar.local_day(now_ns), ids.tobytes())
+        if self._special is None or self._special[0] != key:
+            found = stored_special_days(self._store, ids, calendar=calendar, now_ns=now_ns)
+            self._special = (key, found)
+        return self._special[1]
 
     def _adopt(self, fit: Fit) -> None:
         self._state = fit.primed_state(self._state, settings=self._settings.scoring)

@@ -41,9 +41,7 @@ def test_nothing_is_expected_before_a_day_after_the_first_value(lead: int) -> No
 
 @pytest.mark.parametrize("lead", [1, 12, 5 * DAY])
 def test_it_is_primed_with_what_it_showed_since_then(lead: int) -> None:
-    own, late = (
-        learned_from(history(before), settings=ScoringSettings()) for before in (0, lead)
-    )
+    own, late = (learned_from(history(before), settings=ScoringSettings()) for before in (0, lead))
     assert own.ready().all()
     for name in COLUMNS:
         assert getattr(own, name).tobytes() == getattr(late, name).tobytes(), name
