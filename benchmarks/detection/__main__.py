@@ -83,7 +83,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--limit",
         type=float,
-        default=900.0,
+        default=1800.0,
         metavar="SECONDS",
         help="a detector's time on a data set; series not reached are left out (default: %(default)s)",
     )

@@ -112,6 +112,8 @@ class DecisionState:
         if rows.step_ns != self.detector.step_ns:
             msg = f"rows for windows of {rows.step_ns} ns cannot serve {self.detector.step_ns} ns"
             raise ValueError(msg)
+        if not rows.series_count and not self.parked.series_count:
+            return self
         rows = replace(rows)
         follow_clock(rows, self.detector.clock, hour=self.detector.hour)
         copy_rows(rows, self.detector, only=~self.detector.ready())

@@ -15,6 +15,8 @@ from sentinel.core.model import Kind, PageReason
 from sentinel.core.scoring import ScoringSettings
 from sentinel.pipeline.replay import PlainSeries, ReplayedPage, replay, replay_settings
 
+pytestmark = pytest.mark.timeout(300)
+
 DAY_S = 86_400
 START_S = 20_576 * DAY_S
 STEP_DAY = 14.4

@@ -20,6 +20,8 @@ from sentinel.core.scoring import ScoringSettings
 from sentinel.pipeline.replay import PlainSeries, Replayed, replay, replay_settings
 from sentinel.runtime.settings import Zone
 
+pytestmark = pytest.mark.timeout(300)
+
 BIN_S = 300
 DAY_S = 86_400
 DAYS_BEFORE, DAYS_AFTER = 16, 3

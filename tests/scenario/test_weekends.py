@@ -9,10 +9,13 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 import numpy as np
+import pytest
 
 from sentinel.core.model import Kind
 from sentinel.core.scoring import ScoringSettings
 from sentinel.pipeline.replay import PlainSeries, replay, replay_settings
+
+pytestmark = pytest.mark.timeout(300)
 
 BIN_S = 300
 DAY_S = 86_400

@@ -195,8 +195,15 @@ class Sidecar:
         start_ns, self.next_ns = self.next_ns, self.next_ns + round(self.window_s * SECOND_NS)
         lateness_s = self.app.config.series.lateness
         # Ticks fall anywhere; without lateness they fall on the seconds, and the clock must not pass the boundary.
-        margin_s = TICK_S if lateness_s else 0.0
+        margin_s = float(self.app.config.series.tick) if lateness_s else 0.0
         await self._advance_to(self.next_ns + round((lateness_s + margin_s) * SECOND_NS))
+        for _ in range(20):
+            # A tick that was still at work as the clock moved sleeps from then on: it wakes when time goes on.
+            try:
+                await until(lambda: self.is_decided(start_ns), what="a window", timeout_s=2.0)
+                break
+            except AssertionError:
+                await self.clock.advance(float(self.app.config.series.tick))
         await until(lambda: self.is_decided(start_ns), what="the window to be decided")
         self._note()
 

@@ -16,7 +16,7 @@ import pytest
 
 from sentinel.cli.main import main
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(300)
 
 STEP_S = 600
 START_S = 1_700_000_400

@@ -27,6 +27,8 @@ from sentinel.ports import Snapshot, Tick
 from sentinel.storage.memory import MemoryStore
 from tests.support.past_incidents import past_fall
 
+pytestmark = pytest.mark.timeout(300)
+
 BIN_NS, DAY_NS, MINUTE_NS = 300_000_000_000, 86_400_000_000_000, 60_000_000_000
 START_NS = 20_000 * DAY_NS
 BINS = DAY_NS // BIN_NS

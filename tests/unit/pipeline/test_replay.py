@@ -17,7 +17,7 @@ from sentinel.errors import InputTooLargeError, MalformedInputError
 from sentinel.pipeline.models import ModelSettings
 from sentinel.pipeline.replay import PlainSeries, ReplayedPage, replay, replay_settings
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(300)
 
 STEP_S = 300
 DAYS = 35

@@ -55,7 +55,7 @@ def replayed(*calls: Calls) -> Replayed:
     return replay(series, kind=Kind.ERRORS, settings=replay_settings(ScoringSettings()))
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(300)
 def test_eight_days_of_failing_in_a_trickle_page_within_hours_and_stay_open() -> None:
     """A route with a call every five minutes failed nine times in ten for eight days, and no window had enough calls to be judged.
 
@@ -78,7 +78,7 @@ def test_eight_days_of_failing_in_a_trickle_page_within_hours_and_stay_open() ->
         assert opened[0].end_s >= ends_s - 2 * STEP_S, case
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(300)
 def test_a_trickle_in_order_never_pages() -> None:
     """A failed call in a hundred or in twenty, of calls that come one by one, is what chance makes."""
     cases = [
@@ -89,7 +89,7 @@ def test_a_trickle_in_order_never_pages() -> None:
     assert replayed(*cases).pages == []
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(300)
 def test_between_two_calls_of_a_trickle_its_verdict_stands() -> None:
     """An incident of a trickle resolved and opened again with every gap of more than half an hour: 59 pages in eight days."""
     rare = Calls(per_minute=0.1, before=0.0, after=1.0, fault_day=10, days=13, seed=5)
