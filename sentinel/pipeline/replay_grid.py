@@ -125,7 +125,7 @@ def on_grid(group: Sequence[PlainSeries], step_ns: int, *, keeps_dates: bool = F
         begin_ns = origin_ns - origin_ns % WEEK_NS - DAY_NS
     # Counted from the first row, so that rows which all come a few seconds late lie in windows of their own.
     before = (origin_ns - begin_ns) // step_ns
-    windows = [before + (one.time_ns - origin_ns) // step_ns for one in group]
+    windows = [before + _steps_after(origin_ns, one.time_ns, step_ns) for one in group]
     seen = windows[0] if len(windows) == 1 else np.unique(np.concatenate(windows))
     weeks = (np.diff(seen) * step_ns // DAY_NS - GAP_MAX_DAYS) // 7
     if keeps_dates:
@@ -150,6 +150,18 @@ def on_grid(group: Sequence[PlainSeries], step_ns: int, *, keeps_dates: bool = F
             msg, size_bytes=4 * service.cell_count, limit_bytes=4 * _CELLS_MAX
         )
     return service
+
+
+def _steps_after(origin_ns: int, time_ns: NDArray[np.int64], step_ns: int) -> NDArray[np.int64]:
+    """The step from `origin_ns` on that each row lies in, int64[n], ascending from 0.
+
+    Rows of a scrape come now a second early and now a second late. So each step is taken round where most rows lie in it,
+    and not from where the first one happens to lie.
+    """
+    half = step_ns // 2
+    after = time_ns - origin_ns
+    usual = int(np.median((after + half) % step_ns)) - half
+    return np.asarray(np.maximum((after - usual + half) // step_ns, 0), np.int64)
 
 
 def in_sidecars(

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
+import pytest
 from numpy.typing import NDArray
 
 from sentinel.core.model import Kind, SeriesKey
@@ -139,3 +140,14 @@ def test_of_series_that_do_not_say_what_they_are_no_source_is_ever_silent() -> N
     (own,) = found.turns
     assert own.tolist() == [service.first_window]
     assert found.first_window == service.first_window >= DAY
+
+
+@pytest.mark.parametrize("first_s", [-3, 0, 3])
+def test_rows_that_come_a_bit_early_or_late_have_a_window_each(first_s: int) -> None:
+    """Of a first row that came late all that came early were taken for the window before: every other one was silence."""
+    late_s = np.random.default_rng(3).integers(-3, 4, 2000)
+    late_s[0] = first_s
+    time_ns = (np.arange(2000) * 300 + 40 + late_s) * 10**9 + 20_000 * DAY * STEP_NS
+    series = PlainSeries(name="a", time_ns=time_ns, value=np.ones(2000), key=TRAFFIC)
+    (service,) = in_sidecars([series], STEP_NS)
+    assert service.lines[0].window.tolist() == list(range(2000))
