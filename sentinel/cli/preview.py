@@ -115,10 +115,11 @@ def run(args: argparse.Namespace) -> int:
         return _run_store(args)
     kind = Kind.GAUGE if args.kind is None else Kind[args.kind.upper()]
     past = read_past(args.paths, kind)
-    for sentence in past.said:
-        _say(sentence)
     try:
         calendar = calendar_of(args, past.series.values())
+        past.leave_out_endless(keeps_dates=calendar is not None)
+        for sentence in past.said:
+            _say(sentence)
         how = _decided_by(args)
     except (CalendarError, ConfigError) as error:
         for line in str(error).splitlines():
@@ -241,6 +242,11 @@ def _print(
                 print(line)
         for line in blind_table(replayed.blind_spots, columns=columns, clock=clock):
             print(line)
+    if replayed.summary_count:
+        _say(
+            f"a ceiling on pages was reached: {replayed.summary_count} summaries of incidents that it held went out, which are "
+            "not listed; --gates names those incidents (page cap)"
+        )
     if replayed.stops_dropped_count and with_gates:
         _say(
             f"{replayed.stops_dropped_count} more stood out and were not told; they are not listed"

@@ -26,7 +26,7 @@ def add_calendar_options(parser: argparse.ArgumentParser) -> None:
         "--config",
         metavar="FILE",
         type=Path,
-        help="over files take `calendar`, `zone`, `scoring` and `sensitivity` of this configuration, other options go first; over a store decide by it",
+        help="over files take `calendar`, `zone`, `sensitivity`, `scoring`, `incidents` and `baseline` of this configuration, other options go first; over a store decide by it",
     )
     group.add_argument(
         "--zone",

@@ -10,7 +10,7 @@ import numpy as np
 
 from sentinel.cli.options import unreadable
 from sentinel.core.model import Kind, SeriesKey
-from sentinel.errors import InputError, InputTooLargeError
+from sentinel.errors import InputError, InputTooLargeError, MalformedInputError
 from sentinel.history import (
     HistoryRows,
     OpenMetricsFile,
@@ -21,7 +21,7 @@ from sentinel.history import (
     read_long,
     read_series,
 )
-from sentinel.pipeline.replay_grid import PlainSeries, kind_of, on_grid
+from sentinel.pipeline.replay_grid import PlainSeries, by_width, kind_of, on_grid
 
 DONE, WRONG, UNREADABLE = 0, 1, 3
 _SUFFIXES = (".csv", ".csv.gz")
@@ -54,12 +54,6 @@ class PastData:
         if series.name in self.series:
             self.fault(f"{path}: a series named {series.name} was given already", WRONG)
             return
-        try:
-            if series.time_ns.size >= 2:
-                on_grid([series], series.step_ns)
-        except InputTooLargeError as error:
-            self.fault(f"{path}: {error}", WRONG)
-            return
         own = kind_of(series, kind)
         lowest, highest = bounds_of(own)
         impossible = np.flatnonzero((series.value < lowest) | (series.value > highest))
@@ -69,6 +63,22 @@ class PastData:
             self.fault(f"{place}: {beyond_bounds(own, float(series.value[first]))}", WRONG)
             return
         self.series[series.name] = series
+
+    def leave_out_endless(self, *, keeps_dates: bool) -> None:
+        """Leave out series, and whole services, whose time line would have too many windows or, where dates count, too long a gap."""
+        for step_ns, group in by_width(list(self.series.values())).items():
+            together: dict[str, list[PlainSeries]] = {}
+            for one in group:
+                name = one.name if one.key is None else f"service {one.key.service}"
+                together.setdefault(name, []).append(one)
+            for name, own in together.items():
+                try:
+                    on_grid(own, step_ns, keeps_dates=keeps_dates)
+                except (InputTooLargeError, MalformedInputError) as error:
+                    left_out = "" if own[0].key is None else f"; {name} is left out"
+                    self.fault(f"{error}{left_out}", WRONG)
+                    for one in own:
+                        del self.series[one.name]
 
 
 def read_past(paths: Sequence[Path], kind: Kind) -> PastData:
@@ -116,7 +126,13 @@ def _files(paths: Sequence[Path], past: PastData) -> list[Path]:
         if folder_count:
             folders = "1 folder" if folder_count == 1 else f"{folder_count} folders"
             past.said.append(f"{path}: {folders} inside left out; name what is to be read")
-        files.extend(one for one in inside if one.name.endswith(_SUFFIXES) and not one.is_dir())
+        named = [one for one in inside if one.name.endswith(_SUFFIXES) and not one.is_dir()]
+        for one in named:
+            # A pipe would be waited for.
+            if one.exists() and not one.is_file():
+                past.fault(f"{one}: is no regular file", WRONG)
+            else:
+                files.append(one)
     return files
 
 

@@ -25,10 +25,12 @@ from sentinel.core.model import Kind, Reason, WindowBlock
 from sentinel.core.scoring import Sensitivity
 from sentinel.errors import StoreError
 from sentinel.pipeline.blind_spots import BlindSpots
+from sentinel.pipeline.models import BaselineConfig
 from sentinel.pipeline.preview import StorePreview, preview_store
 from sentinel.pipeline.preview_pages import coarse_series, name_of, rows_of, stops_of
 from sentinel.pipeline.recording import read_state
 from sentinel.pipeline.replay import Replayed, replay
+from sentinel.pipeline.replay_rows import summary_count
 from sentinel.pipeline.replay_stops import StopLog
 from sentinel.storage.sqlite.excerpt import check_excerpt, write_excerpt
 from sentinel.storage.sqlite.reader import StoreReader
@@ -103,6 +105,7 @@ def _exact(args: argparse.Namespace, reader: StoreReader) -> StoreReplay:
             stops=[stop for log in logs for stop in stops_of(found, log)],
             stops_dropped_count=sum(log.dropped_count for log in logs),
             blind_spots=blind_spots,
+            summary_count=summary_count(found.pages, found.transitions),
         ),
         days=dict.fromkeys(
             (name_of(found.keys[one]) for one in scored), (found.end_ns - found.from_ns) / 86.4e12
@@ -126,7 +129,17 @@ def _coarse(args: argparse.Namespace, reader: StoreReader) -> StoreReplay:
         cut_scale = Sensitivity(args.sensitivity).cut_scale
         settings = replace(settings, scoring=replace(settings.scoring, cut_scale=cut_scale))
     calendar = calendar_of(args, series)
-    replayed = replay(series, kind=Kind.GAUGE, settings=settings, calendar=calendar)
+    baseline = BaselineConfig()
+    if args.config is not None:
+        baseline = load_config(args.config).config.baseline
+    replayed = replay(
+        series,
+        kind=Kind.GAUGE,
+        settings=settings,
+        models=baseline.settings(),
+        calendar=calendar,
+        drift_ratio=baseline.drift_ratio,
+    )
     days = {one.name: (int(one.time_ns[-1]) - int(one.time_ns[0])) / 86.4e12 for one in series}
     said = ["windows of a minute, from nothing learned on: close to what live decided, not equal"]
     if not series:

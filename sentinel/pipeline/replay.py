@@ -28,12 +28,19 @@ from sentinel.pipeline.replay_grid import (
     Service,
     batches,
     block_of,
+    by_width,
     in_sidecars,
     kind_of,
     on_grid,
 )
 from sentinel.pipeline.replay_midnight import by_midnights
-from sentinel.pipeline.replay_rows import ReplayedPage, ReplayedStop, page_rows, stop_rows
+from sentinel.pipeline.replay_rows import (
+    ReplayedPage,
+    ReplayedStop,
+    page_rows,
+    stop_rows,
+    summary_count,
+)
 from sentinel.pipeline.replay_sidecar import Baseline, lived, lives_through
 from sentinel.pipeline.replay_stops import StopLog
 from sentinel.pipeline.replay_windows import watched, watched_always
@@ -67,6 +74,7 @@ class Replayed:
         stops_dropped_count: how many of those there were more than are kept.
         blind_spots: by series, what could not be seen at its end.
         sidecar_count: among how many the series that say what they are had to be divided; their ceilings on pages are apart.
+        summary_count: pages that stand for others, which a ceiling held back; they are none of `pages`.
     """
 
     pages: list[ReplayedPage]
@@ -75,6 +83,7 @@ class Replayed:
     stops_dropped_count: int = 0
     blind_spots: dict[str, BlindSpot] = field(default_factory=dict)
     sidecar_count: int = 1
+    summary_count: int = 0
 
 
 def replay_settings(scoring: ScoringSettings) -> DecisionSettings:
@@ -119,11 +128,7 @@ def replay(
         ),
         on_decided=on_decided,
     )
-    by_step: dict[int, list[PlainSeries]] = {}
-    for one in given:
-        if len(one.time_ns) >= 2:
-            by_step.setdefault(one.step_ns, []).append(one)
-    for step_ns, group in by_step.items():
+    for step_ns, group in by_width(given).items():
         keeps_dates = calendar is not None
         plain = [on_grid([one], step_ns, keeps_dates=keeps_dates) for one in group if not one.key]
         for batch in batches(plain):
@@ -157,6 +162,7 @@ class _Found:
         self._scored = Counter({one.name: 0 for one in given})
         self._spots: dict[str, BlindSpot] = {}
         self.sidecar_count = 1
+        self.summary_count = 0
 
     @property
     def room(self) -> int:
@@ -191,6 +197,7 @@ class _Found:
             stops_dropped_count=self._dropped_count,
             blind_spots=self._spots,
             sidecar_count=self.sidecar_count,
+            summary_count=self.summary_count,
         )
 
 
@@ -240,7 +247,8 @@ def _replay_batch(batch: Sequence[Service], step_ns: int, how: _How, found: _Fou
         spots.note(decision.verdicts)
         counts = np.count_nonzero(decision.verdicts.reason == int(Reason.SCORED), axis=0)
         scored.update(dict(zip(piece.series.tolist(), counts.tolist(), strict=True)))
-    names = _Names(keys, lines, start_ns=start_ns, step_ns=step_ns)
+    found.summary_count += summary_count(pages, transitions)
+    names = _Names(keys, lines, start_ns=start_ns, step_ns=step_ns, is_one=batch[0].is_named)
     rows = page_rows(pages, transitions, step_ns=step_ns, settings=settings.incidents, names=names)
     stops = stop_rows(log, step_ns=step_ns, keys=keys, names=names)
     found.take(
@@ -265,9 +273,12 @@ class _Names:
         *,
         start_ns: int,
         step_ns: int,
+        is_one: bool,
     ) -> None:
+        """For the lines of a batch; `is_one` says that they are of one sidecar, which lives until the last of them ends."""
         self._line_of = dict(enumerate(lines, start=1))
         self._start_ns, self._step_ns = start_ns, step_ns
+        self._is_one = is_one
         self._of_source: dict[str, list[Line]] = {}
         for series_id, line in self._line_of.items():
             self._of_source.setdefault(keys[series_id].service, []).append(line)
@@ -279,11 +290,16 @@ class _Names:
         return group
 
     def instant_s(self, at_ns: int, series_id: int | None, group: str) -> float:
-        line = self._of_source[group][0] if series_id is None else self._line_of[series_id]
+        # Nothing may be heard of any source; that is told of all of them, and none has that name.
+        line = self._of(group)[0] if series_id is None else self._line_of[series_id]
         return line.instant_s((at_ns - self._start_ns) // self._step_ns, self._step_ns)
 
     def last_s(self, group: str) -> float:
-        return max(int(line.series.time_ns[-1]) for line in self._of_source[group]) / 1e9
+        return max(int(line.series.time_ns[-1]) for line in self._of(group)) / 1e9
+
+    def _of(self, group: str) -> list[Line]:
+        every = list(self._line_of.values())
+        return every if self._is_one else self._of_source.get(group, every)
 
 
 def _key(line: Line, *, service: str, kind: Kind) -> SeriesKey:

@@ -1,6 +1,6 @@
 """Series of the past on the grid of their own step, each service on a time line of its own.
 
-Series that say what they are share one time line with true dates, as they would in one sidecar. Of others dates are shifted by
+Series that say what they are share one time line with true dates, as they would in one sidecar, as long as no gap is shortened. Of others dates are shifted by
 whole weeks so that all time lines begin together; the time of day and the weekday stay true. A gap longer than
 `GAP_MAX_DAYS` is shortened to about that, by whole weeks: nothing before it can be among the lags that are compared
 with after it, and all that a detector remembers of a moment is gone long before. So the pages are those of a source
@@ -34,8 +34,40 @@ _PLAIN_FIRST_DAY = 6
 
 _BATCH_SERIES = 256
 _CELLS_MAX = 100_000_000
+_SECOND_NS = 1_000_000_000
+_SIDECAR_STEPS_S = [seconds for seconds in range(1, 301) if 300 % seconds == 0]
 _UNKNOWN_CALLS = 1e6
 """A plain series does not say how many calls stand behind a value; it is taken to be enough."""
+
+
+def snapped(step_ns: int) -> int:
+    """A width of windows in whole seconds: that of a sidecar, five minutes or a part of them, where it lies within a hundredth.
+
+    >>> snapped(60_003_000_000), snapped(299_000_000_000), snapped(61_000_000_000), snapped(5)
+    (60000000000, 300000000000, 61000000000, 1000000000)
+    """
+    nearest = min(_SIDECAR_STEPS_S, key=lambda seconds: abs(seconds * _SECOND_NS - step_ns))
+    if abs(nearest * _SECOND_NS - step_ns) * 100 <= nearest * _SECOND_NS:
+        return nearest * _SECOND_NS
+    return max(1, round(step_ns / _SECOND_NS)) * _SECOND_NS
+
+
+def by_width(series: Sequence[PlainSeries]) -> dict[int, list[PlainSeries]]:
+    """The series by the width of their windows, in their order; those with fewer than two rows left out.
+
+    Series of a service that say what they are have one width, its finest: a row that is missing now and then is no other width.
+    """
+    long_enough = [one for one in series if one.time_ns.size >= 2]
+    of_service: dict[str, int] = {}
+    for one in long_enough:
+        if one.key is not None:
+            step_ns = min(one.step_ns, of_service.get(one.key.service, one.step_ns))
+            of_service[one.key.service] = step_ns
+    found: dict[int, list[PlainSeries]] = {}
+    for one in long_enough:
+        step_ns = one.step_ns if one.key is None else of_service[one.key.service]
+        found.setdefault(step_ns, []).append(one)
+    return found
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,8 +91,8 @@ class PlainSeries:
 
     @property
     def step_ns(self) -> int:
-        """The median step, at least a second."""
-        return max(1_000_000_000, int(np.median(np.diff(self.time_ns))))
+        """The median step, at least a second; one that a scrape meets but for a hundredth is met."""
+        return snapped(int(np.median(np.diff(self.time_ns))))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,7 +143,7 @@ class Service:
 def on_grid(group: Sequence[PlainSeries], step_ns: int, *, keeps_dates: bool = False) -> Service:
     """Series of one step on one time line with its long gaps shortened: of one service, or all that say what they are.
 
-    Series that say what they are keep their dates. Where dates count for the others too no gap is shortened.
+    Series that say what they are keep their dates up to the first gap that is shortened. Where dates count no gap is.
 
     Raises:
         InputTooLargeError: they have too many windows also then.

@@ -41,7 +41,7 @@ class ReplayedPage:
             NaN where a guard tripped before anything was. All are NaN where it is about a source that is blind or late.
         severity: a page wakes a person, a ticket does not.
         reason: opened, worsened or reminder.
-        kind: anomaly or guard.
+        kind: anomaly, guard, drift, blind or late.
         horizon_s: length of the horizon whose mean the value is, 0 for a window of the series.
         factors: how far it is from what was expected, and what agrees; in words.
     """
@@ -142,6 +142,7 @@ def page_rows(
             if end_ns is None
             else min(names.instant_s(end_ns, series_id, incident.group), last_s)
         )
+        end_s = max(end_s, start_s)
         if member is None:
             # Of a source, and not of what it measures.
             yield ReplayedPage(
@@ -172,6 +173,14 @@ def page_rows(
             kind=incident.kind,
             factors=factors_of(replace(member, peak_ns=round(peak_s * 1e9)), settings),
         )
+
+
+def summary_count(pages: Sequence[Page], transitions: Sequence[Transition]) -> int:
+    """Pages that stand for incidents which a ceiling held back, each renewal counted."""
+    known = {change.incident.incident_id for change in transitions}
+    return sum(
+        page.status is PageStatus.FIRING and page.incident_id not in known for page in pages
+    )
 
 
 def stop_rows(
