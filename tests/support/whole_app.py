@@ -197,13 +197,15 @@ class Sidecar:
         # Ticks fall anywhere; without lateness they fall on the seconds, and the clock must not pass the boundary.
         margin_s = float(self.app.config.series.tick) if lateness_s else 0.0
         await self._advance_to(self.next_ns + round((lateness_s + margin_s) * SECOND_NS))
-        for _ in range(20):
-            # A tick that was still at work as the clock moved sleeps from then on: it wakes when time goes on.
+        # A tick that was still at work as the clock moved sleeps from then on: it wakes when time goes on. The next window must
+        # not end by that, for nothing was sent of it yet.
+        tick_s = float(self.app.config.series.tick)
+        for _ in range(max(0, int((self.window_s - lateness_s - margin_s) / tick_s) - 1)):
             try:
-                await until(lambda: self.is_decided(start_ns), what="a window", timeout_s=2.0)
+                await until(lambda: self.is_decided(start_ns), what="a window", timeout_s=5.0)
                 break
             except AssertionError:
-                await self.clock.advance(float(self.app.config.series.tick))
+                await self.clock.advance(tick_s)
         await until(lambda: self.is_decided(start_ns), what="the window to be decided")
         self._note()
 
