@@ -166,7 +166,9 @@ def fitted(
         )
         profiles.append(_known(profile))
         search.look(history, left_out)
-        unready = ~np.isin(history.series, ready) & may_be_ready(history)
+        unready = ~np.isin(history.series, ready)
+        if unready.any():
+            unready[unready] = may_be_ready(history.select(unready))
         curved = chosen.chosen(history.series, Model.FOURIER)
         for wanted, fit in (
             (unready & ~curved, fit_profile),

@@ -228,9 +228,10 @@ class _Store:
         if first >= last:
             return
         there = history.windows(first, last)
+        wanted = np.ones(there.series_count, np.bool_)
         if series is not None:
-            there = there.select(np.isin(there.series, np.asarray(series, np.int64)))
-        yield there
+            wanted = np.isin(there.series, np.asarray(series, np.int64))
+        yield there if wanted.all() else there.select(wanted)
 
     def incidents(self, *, limit: int) -> list[Incident]:
         """Newest first."""
