@@ -1,7 +1,7 @@
 """Seconds to preview 200 series x 4 weeks at windows of 60 s: from files, from a store's minutes, and exactly.
 
 Method: series of traffic, errors and latency with the shape of a day and noise, of 20 services. From files and over minutes
-the commands' own code replays four weeks, with a fit each midnight. Exactly: a store whose windows of 60 s were decided by
+the commands' own code replays four weeks, with a fit each hour. Exactly: a store whose windows of 60 s were decided by
 the live chain with a fit each day is decided once more; writing that store is not counted. Goal: at most 30 s.
 
     python benchmarks/bench_preview.py [--series 200] [--days 28]
@@ -25,12 +25,11 @@ from machine import describe
 from sentinel.core.baseline import BIN_NS, Profile, fit_profile
 from sentinel.core.decide import DecisionSettings, new_decision_state
 from sentinel.core.model import Kind, SeriesKey, WindowBlock, kind_of_signal
-from sentinel.core.scoring import ScoringSettings
 from sentinel.core.stats.packing import pack_arrays
 from sentinel.pipeline.plain_settings import plain_settings
 from sentinel.pipeline.preview import preview_store
 from sentinel.pipeline.preview_pages import coarse_series
-from sentinel.pipeline.replay import PlainSeries, replay, replay_settings
+from sentinel.pipeline.replay import PlainSeries, replay
 from sentinel.pipeline.replay_grid import coarse
 from sentinel.ports import Snapshot
 from sentinel.runtime.catalogue import CATALOGUE
@@ -66,7 +65,7 @@ def main() -> None:
         )
         for at, key in enumerate(keys.values())
     ]
-    settings = replay_settings(ScoringSettings())
+    settings = DecisionSettings()
     began = time.perf_counter()
     found = replay(plain, kind=Kind.GAUGE, settings=settings)
     tell("series in memory, as from files", began, len(found.pages))

@@ -17,9 +17,9 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmarks.machine import describe
+from sentinel.core.decide import DecisionSettings
 from sentinel.core.model import Kind, PageReason
-from sentinel.core.scoring import ScoringSettings
-from sentinel.pipeline.replay import PlainSeries, replay, replay_settings
+from sentinel.pipeline.replay import PlainSeries, replay
 
 Floats = npt.NDArray[np.float64]
 
@@ -54,7 +54,7 @@ def told(kind: Kind, *, size: float, minutes: int, series_count: int) -> tuple[i
         )
         for number in range(series_count)
     ]
-    pages = replay(series, kind=kind, settings=replay_settings(ScoringSettings())).pages
+    pages = replay(series, kind=kind, settings=DecisionSettings()).pages
     began_s = float(time_s[_RAMP_AT])
     first: dict[str, float] = {}
     for page in pages:

@@ -8,19 +8,18 @@ is fitted, and `replay_midnight` for windows that no sidecar has.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from sentinel.core.baseline import Calendar
-from sentinel.core.decide import Decision, DecisionSettings
-from sentinel.core.incidents import IncidentSettings
-from sentinel.core.model import Kind, Page, Reason, SeriesKey, Transition, WindowBlock
-from sentinel.core.scoring import ScoringSettings
+from sentinel.core.decide import DecisionSettings
+from sentinel.core.model import Kind, Page, Reason, SeriesKey, Transition
 from sentinel.pipeline.blind_spots import BlindSpot, BlindSpots
 from sentinel.pipeline.drift_fit import DRIFT_RATIO
 from sentinel.pipeline.models import ModelSettings
+from sentinel.pipeline.preview import OnDecided
 from sentinel.pipeline.replay_grid import (
     DAY_NS,
     Line,
@@ -31,6 +30,7 @@ from sentinel.pipeline.replay_grid import (
     by_width,
     in_sidecars,
     kind_of,
+    lives_through,
     on_grid,
 )
 from sentinel.pipeline.replay_midnight import by_midnights
@@ -41,7 +41,7 @@ from sentinel.pipeline.replay_rows import (
     stop_rows,
     summary_count,
 )
-from sentinel.pipeline.replay_sidecar import Baseline, lived, lives_through
+from sentinel.pipeline.replay_sidecar import Baseline, lived
 from sentinel.pipeline.replay_stops import StopLog
 from sentinel.pipeline.replay_windows import watched, watched_always
 
@@ -51,16 +51,12 @@ __all__ = [
     "ReplayedPage",
     "ReplayedStop",
     "replay",
-    "replay_settings",
 ]
 
 _STOPS_MAX = 100_000
 """More are counted and not kept."""
 
 _NO_CEILING = 10**9
-
-OnDecided = Callable[[WindowBlock, Decision], None]
-"""Told of each piece: windows in order, and what they led to."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,11 +80,6 @@ class Replayed:
     blind_spots: dict[str, BlindSpot] = field(default_factory=dict)
     sidecar_count: int = 1
     summary_count: int = 0
-
-
-def replay_settings(scoring: ScoringSettings) -> DecisionSettings:
-    """Settings of a sidecar as it comes, but for these."""
-    return DecisionSettings(scoring=scoring, incidents=IncidentSettings())
 
 
 def replay(

@@ -35,9 +35,13 @@ _PLAIN_FIRST_DAY = 6
 _BATCH_SERIES = 256
 _CELLS_MAX = 100_000_000
 _SECOND_NS = 1_000_000_000
-_SIDECAR_STEPS_S = [seconds for seconds in range(1, 301) if 300 % seconds == 0]
 _UNKNOWN_CALLS = 1e6
 """A plain series does not say how many calls stand behind a value; it is taken to be enough."""
+
+
+def lives_through(step_ns: int) -> bool:
+    """Whether a sidecar learns from windows of this width: they add up to the five minutes of its history."""
+    return BIN_NS % step_ns == 0
 
 
 def snapped(step_ns: int) -> int:
@@ -46,9 +50,10 @@ def snapped(step_ns: int) -> int:
     >>> snapped(60_003_000_000), snapped(299_000_000_000), snapped(61_000_000_000), snapped(5)
     (60000000000, 300000000000, 61000000000, 1000000000)
     """
-    nearest = min(_SIDECAR_STEPS_S, key=lambda seconds: abs(seconds * _SECOND_NS - step_ns))
-    if abs(nearest * _SECOND_NS - step_ns) * 100 <= nearest * _SECOND_NS:
-        return nearest * _SECOND_NS
+    widths = filter(lives_through, range(_SECOND_NS, BIN_NS + 1, _SECOND_NS))
+    nearest = min(widths, key=lambda width: abs(width - step_ns))
+    if abs(nearest - step_ns) * 100 <= nearest:
+        return nearest
     return max(1, round(step_ns / _SECOND_NS)) * _SECOND_NS
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from sentinel.core.baseline import BIN_NS, Calendar, SpecialDays
+from sentinel.core.baseline import Calendar, SpecialDays
 from sentinel.core.decide import (
     Decision,
     DecisionSettings,
@@ -257,8 +257,3 @@ class _Store:
         """None, as there are none."""
         del start_ns
         return None
-
-
-def lives_through(step_ns: int) -> bool:
-    """Whether a sidecar can have windows of this width and learn from them: they add up to its five minutes."""
-    return BIN_NS % step_ns == 0

@@ -32,8 +32,6 @@ from sentinel.pipeline.replay_grid import Line
 HOUR_NS = 3_600_000_000_000
 _CALLS = frozenset({SIGNAL_TRAFFIC, SIGNAL_ERRORS, SIGNAL_LATENCY, SIGNAL_SLOW})
 
-Places = Sequence[SeriesKey]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WatchedWindows:
@@ -83,7 +81,9 @@ def watched_always(block: WindowBlock, lines: Sequence[Line]) -> WatchedWindows:
     return WatchedWindows(block=block, turns=turns, history_window=0)
 
 
-def watched(block: WindowBlock, lines: Sequence[Line], keys: Places) -> WatchedWindows:
+def watched(
+    block: WindowBlock, lines: Sequence[Line], keys: Sequence[SeriesKey]
+) -> WatchedWindows:
     """Series that say what they are; `block` holds their values and is changed in place."""
     _hear(block, lines, keys)
     turns = _turns(block, lines, keys)
@@ -99,7 +99,7 @@ def watched(block: WindowBlock, lines: Sequence[Line], keys: Places) -> WatchedW
     return WatchedWindows(block=block, turns=turns, history_window=first)
 
 
-def _hear(block: WindowBlock, lines: Sequence[Line], keys: Places) -> None:
+def _hear(block: WindowBlock, lines: Sequence[Line], keys: Sequence[SeriesKey]) -> None:
     services: dict[str, NDArray[np.bool_]] = {}
     for line, key in zip(lines, keys, strict=True):
         heard = services.setdefault(key.service, np.zeros(block.window_count, np.bool_))
@@ -112,7 +112,7 @@ def _hear(block: WindowBlock, lines: Sequence[Line], keys: Places) -> None:
 
 
 def _turns(
-    block: WindowBlock, lines: Sequence[Line], keys: Places
+    block: WindowBlock, lines: Sequence[Line], keys: Sequence[SeriesKey]
 ) -> tuple[NDArray[np.int64], ...]:
     """When each series begins to be watched and is forgotten."""
     per_hour = HOUR_NS // block.step_ns
@@ -139,7 +139,9 @@ def _from_window(turns: NDArray[np.int64], first: int) -> NDArray[np.int64]:
     return own
 
 
-def _has_data(block: WindowBlock, columns: Sequence[int], keys: Places) -> NDArray[np.bool_]:
+def _has_data(
+    block: WindowBlock, columns: Sequence[int], keys: Sequence[SeriesKey]
+) -> NDArray[np.bool_]:
     traffic = [at for at in columns if keys[at].signal == SIGNAL_TRAFFIC]
     if traffic:
         return np.asarray((block.value[:, traffic] > 0).any(axis=1))

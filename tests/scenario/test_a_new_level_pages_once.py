@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from sentinel.core.decide import DecisionSettings
 from sentinel.core.model import Kind, PageReason
-from sentinel.core.scoring import ScoringSettings
-from sentinel.pipeline.replay import PlainSeries, ReplayedPage, replay, replay_settings
+from sentinel.pipeline.replay import PlainSeries, ReplayedPage, replay
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -43,7 +43,7 @@ def days(step_s: int, count: float) -> NDArray[np.float64]:
 
 def opened(kind: Kind, given: list[PlainSeries]) -> list[ReplayedPage]:
     """What opened an incident."""
-    found = replay(given, kind=kind, settings=replay_settings(ScoringSettings()))
+    found = replay(given, kind=kind, settings=DecisionSettings())
     return [page for page in found.pages if page.reason is PageReason.OPENED]
 
 

@@ -15,9 +15,9 @@ import pytest
 
 from sentinel.app.calendar_section import CalendarConfig
 from sentinel.app.calendars import make_calendar
+from sentinel.core.decide import DecisionSettings
 from sentinel.core.model import Kind, SeriesKey
-from sentinel.core.scoring import ScoringSettings
-from sentinel.pipeline.replay import PlainSeries, Replayed, replay, replay_settings
+from sentinel.pipeline.replay import PlainSeries, Replayed, replay
 from sentinel.runtime.settings import Zone
 
 pytestmark = pytest.mark.timeout(300)
@@ -76,7 +76,7 @@ def replayed(time_s: np.ndarray, value: dict[SeriesKey, np.ndarray], zone: str) 
     return replay(
         series,
         kind=Kind.GAUGE,
-        settings=replay_settings(ScoringSettings()),
+        settings=DecisionSettings(),
         calendar=make_calendar(
             plain, now_ns=int(time_s[-1]) * 10**9, first_ns=int(time_s[0]) * 10**9
         ),

@@ -11,9 +11,9 @@ from datetime import UTC, datetime
 import numpy as np
 import pytest
 
+from sentinel.core.decide import DecisionSettings
 from sentinel.core.model import Kind
-from sentinel.core.scoring import ScoringSettings
-from sentinel.pipeline.replay import PlainSeries, replay, replay_settings
+from sentinel.pipeline.replay import PlainSeries, replay
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -54,7 +54,7 @@ def test_weekends_bring_no_page_and_a_fault_on_one_is_found_at_once() -> None:
             for name, value in values.items()
         ],
         kind=Kind.TRAFFIC,
-        settings=replay_settings(ScoringSettings()),
+        settings=DecisionSettings(),
     )
     taught_s = MONDAY_S + TAUGHT_DAYS * DAY_S
     found = [

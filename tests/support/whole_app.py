@@ -133,11 +133,16 @@ def config_of(
 
 async def until(true: Callable[[], bool], *, what: str, timeout_s: float = 45.0) -> None:
     """Give sockets and threads real time until it is true."""
+    assert await comes_true(true, timeout_s=timeout_s), f"waited in vain for {what}"
+
+
+async def comes_true(true: Callable[[], bool], *, timeout_s: float) -> bool:
+    """Give sockets and threads so much real time; whether it became true."""
     loop = asyncio.get_running_loop()
     deadline_s = loop.time() + timeout_s
-    while not true():
-        assert loop.time() < deadline_s, f"waited in vain for {what}"
+    while not true() and loop.time() < deadline_s:
         await asyncio.sleep(0.003)
+    return true()
 
 
 class Sidecar:
@@ -201,11 +206,9 @@ class Sidecar:
         # not end by that, for nothing was sent of it yet.
         tick_s = float(self.app.config.series.tick)
         for _ in range(max(0, int((self.window_s - lateness_s - margin_s) / tick_s) - 1)):
-            try:
-                await until(lambda: self.is_decided(start_ns), what="a window", timeout_s=5.0)
+            if await comes_true(lambda: self.is_decided(start_ns), timeout_s=5.0):
                 break
-            except AssertionError:
-                await self.clock.advance(tick_s)
+            await self.clock.advance(tick_s)
         await until(lambda: self.is_decided(start_ns), what="the window to be decided")
         self._note()
 

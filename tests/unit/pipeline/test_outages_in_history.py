@@ -22,7 +22,7 @@ from sentinel.core.model import (
 from sentinel.core.scoring import ScoringSettings
 from sentinel.pipeline.fit_result import fit_from_snapshot
 from sentinel.pipeline.fitting import fit_payload
-from sentinel.pipeline.replay import PlainSeries, replay, replay_settings
+from sentinel.pipeline.replay import PlainSeries, replay
 from sentinel.ports import Snapshot, Tick
 from sentinel.storage.memory import MemoryStore
 from tests.support.past_incidents import past_fall
@@ -130,7 +130,7 @@ def weeks(kind: Kind, days: int, *faults: tuple[int, float], name: str, seed: in
 
 def found_after_s(series: list[PlainSeries], day: int) -> list[float]:
     """Of each, from the beginning of that day's fault to its first page, infinite without one."""
-    settings: DecisionSettings = replay_settings(ScoringSettings())
+    settings: DecisionSettings = DecisionSettings()
     begin_s = (START_NS + day * DAY_NS + 540 * MINUTE_NS) / 1e9
     after_s: dict[str, list[float]] = {one.name: [] for one in series}
     for page in replay(series, kind=Kind.GAUGE, settings=settings).pages:

@@ -11,18 +11,18 @@ import pytest
 from numpy.typing import NDArray
 
 from sentinel.core.baseline import Calendar, Model, ModelRule
+from sentinel.core.decide import DecisionSettings
 from sentinel.core.model import Kind, PageReason
-from sentinel.core.scoring import ScoringSettings
 from sentinel.errors import InputTooLargeError, MalformedInputError
 from sentinel.pipeline.models import ModelSettings
-from sentinel.pipeline.replay import PlainSeries, ReplayedPage, replay, replay_settings
+from sentinel.pipeline.replay import PlainSeries, ReplayedPage, replay
 
 pytestmark = pytest.mark.timeout(300)
 
 STEP_S = 300
 DAYS = 35
 START_S = 1_700_000_100
-SETTINGS = replay_settings(ScoringSettings())
+SETTINGS = DecisionSettings()
 CURVE = ModelSettings(rules=(ModelRule(model=Model.FOURIER),))
 INCIDENTS = {8000: (3, 2.2), 8800: (40, 0.3), 9500: (1, 3.0)}
 """First sample, how many, and what they are multiplied by: up, a long fall, a single spike."""

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
+from sentinel.core.decide import DecisionSettings
 from sentinel.core.model import Kind, PageReason, SeriesKey, WindowBlock
 from sentinel.core.scoring import ScoringSettings, gathered, new_state
-from sentinel.pipeline.replay import Replayed, replay, replay_settings
+from sentinel.pipeline.replay import Replayed, replay
 from sentinel.pipeline.replay_grid import PlainSeries
 
 DAY_S = 86_400
@@ -52,7 +53,7 @@ class Calls:
 
 def replayed(*calls: Calls) -> Replayed:
     series = [one.series(f"shop-{at}") for at, one in enumerate(calls)]
-    return replay(series, kind=Kind.ERRORS, settings=replay_settings(ScoringSettings()))
+    return replay(series, kind=Kind.ERRORS, settings=DecisionSettings())
 
 
 @pytest.mark.timeout(300)
