@@ -33,6 +33,7 @@ from sentinel.receivers.otlp_http import OtlpHttpConfig, OtlpHttpListenConfig, O
 from sentinel.runtime.catalogue import CATALOGUE
 from sentinel.runtime.clock import SystemClock
 from sentinel.runtime.component import Surroundings
+from sentinel.runtime.downstream import Downstream
 from sentinel.runtime.metrics import Metrics
 
 TRACES = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
@@ -55,13 +56,13 @@ async def serve() -> None:
     ingest = Ingest(config, Aggregator(config.series_settings()), take, surroundings)
     http = OtlpHttpReceiver(
         OtlpHttpConfig(listen=OtlpHttpListenConfig(port=0)),
-        ingest,
+        Downstream(sink=ingest),
         surroundings,
         make_decoder=OtlpDecoder,
     )
     rpc = OtlpGrpcReceiver(
         OtlpGrpcConfig(listen=OtlpGrpcListenConfig(port=0)),
-        ingest,
+        Downstream(sink=ingest),
         surroundings,
         make_decoder=OtlpDecoder,
     )

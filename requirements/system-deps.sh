@@ -4,11 +4,14 @@
 # Does nothing when they are there, and says what is missing when it may not install.
 set -eu
 missing=""
-command -v prometheus >/dev/null 2>&1 || missing="$missing prometheus"
-command -v prometheus-alertmanager >/dev/null 2>&1 || missing="$missing prometheus-alertmanager"
-command -v chromium >/dev/null 2>&1 || missing="$missing chromium"
+# A program that tells whether a package is there; Debian keeps PostgreSQL's apart from the path.
+for pair in prometheus:prometheus prometheus-alertmanager:prometheus-alertmanager chromium:chromium \
+    nats-server:nats-server nginx-light:nginx; do
+    command -v "${pair#*:}" >/dev/null 2>&1 || missing="$missing ${pair%%:*}"
+done
+ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 || missing="$missing postgresql"
 if [ -z "$missing" ]; then
-    echo "System packages are there: prometheus prometheus-alertmanager chromium"
+    echo "System packages are there: prometheus prometheus-alertmanager chromium nats-server nginx-light postgresql"
     exit 0
 fi
 if [ "$(id -u)" -ne 0 ] || ! command -v apt-get >/dev/null 2>&1; then

@@ -9,7 +9,14 @@ from dataclasses import replace
 from sentinel import __version__
 from sentinel.app.config import Mode, SentinelConfig
 from sentinel.app.lifecycle import Lifecycle
-from sentinel.app.registry import Receiver, addresses_of, make_destinations, make_receivers
+from sentinel.app.registry import (
+    Receiver,
+    addresses_of,
+    make_destinations,
+    make_receivers,
+    make_scrapers,
+    make_sources,
+)
 from sentinel.app.sections import to_ns
 from sentinel.core.decide import DecisionSettings
 from sentinel.core.model import Incident, Page
@@ -22,6 +29,7 @@ from sentinel.pipeline.ingest import Ingest
 from sentinel.ports import Clock
 from sentinel.runtime.catalogue import CATALOGUE
 from sentinel.runtime.component import Component, Health, HealthStatus, Surroundings
+from sentinel.runtime.downstream import Downstream
 from sentinel.runtime.metrics import Metrics
 from sentinel.storage.sqlite import Store
 from sentinel.web.server import WebServer
@@ -69,9 +77,12 @@ class Application:
         )
         self.ingest = Ingest(config.series, self.aggregator, self.evaluate.on_closed, surroundings)
         self.deliver = self._make_deliver(config)
+        downstream = Downstream(sink=self.ingest)
         self.receivers: dict[str, Receiver] = make_receivers(
-            config.receivers, self.ingest, surroundings
+            config.receivers, downstream, surroundings
         )
+        self.sources = make_sources(config.receivers, downstream, surroundings)
+        self.scrapers = make_scrapers(config.scrapers, downstream, surroundings)
         self.web = WebServer(
             config.web, surroundings, verdicts=self, incidents=self, status=self, words=self
         )
@@ -85,6 +96,8 @@ class Application:
                 self.evaluate,
                 self.ingest,
                 *self.receivers.values(),
+                *self.sources.values(),
+                *self.scrapers.values(),
             ],
             metrics=surroundings.metrics,
             logger=surroundings.logger,
@@ -243,5 +256,7 @@ def components_of(application: Application) -> dict[str, Component]:
         application.ingest,
         application.web,
         *application.receivers.values(),
+        *application.sources.values(),
+        *application.scrapers.values(),
     ]
     return {part.name: part for part in parts}

@@ -47,6 +47,11 @@ class ReceiversConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ScrapersConfig:
+    """What telemetry is asked for."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SendersConfig:
     """Where pages go."""
 
@@ -90,6 +95,9 @@ class SentinelConfig:
     )
     receivers: ReceiversConfig = setting(
         ReceiversConfig(), help="What telemetry comes in by.", restart=True
+    )
+    scrapers: ScrapersConfig = setting(
+        ScrapersConfig(), help="What telemetry is asked for.", restart=True
     )
     series: IngestConfig = setting(
         IngestConfig(), help="How telemetry becomes series of windows.", restart=True

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from sentinel.errors import InputError, InputTooLargeError, OverloadedError
-from sentinel.ports import SampleSink
 from sentinel.runtime.auth import AccessDecision, AccessScope, TokenTable
 from sentinel.runtime.component import Health, HealthRecord, Surroundings
+from sentinel.runtime.downstream import Downstream
 from sentinel.runtime.intake import Decoder, Intake, IntakeLimitsConfig, describe_rejected
 from sentinel.runtime.listen import ListenConfig, bind_address, cannot_listen, refuse_exposed
 from sentinel.runtime.otlp_reply import OtlpEncoding, OtlpSignal, encode_status, encode_success
@@ -93,7 +93,7 @@ class OtlpGrpcReceiver:
     def __init__(
         self,
         config: OtlpGrpcConfig,
-        sink: SampleSink,
+        downstream: Downstream,
         surroundings: Surroundings,
         *,
         make_decoder: Callable[[], Decoder],
@@ -101,7 +101,7 @@ class OtlpGrpcReceiver:
         self._config = config
         self._surroundings = surroundings
         self._health = HealthRecord(surroundings.clock)
-        self._intake = Intake(self.name, config.intake, make_decoder, sink, surroundings)
+        self._intake = Intake(self.name, config.intake, make_decoder, downstream, surroundings)
         self._tokens = TokenTable(config.listen.tokens)
         self._tasks = TaskGroup(
             self.name, metrics=surroundings.metrics, logger=surroundings.logger
@@ -201,7 +201,7 @@ class OtlpGrpcReceiver:
             await context.abort(grpc.StatusCode.UNAUTHENTICATED, "a bearer token is needed")
         try:
             self._refuse_over(len(body))
-            with self._intake.admit(len(body)):
+            with self._intake.admit(len(body), signal):
                 batch = await self._intake.take(
                     signal, OtlpEncoding.PROTOBUF, body, wire_bytes=len(body)
                 )

@@ -17,7 +17,6 @@ from sentinel.errors import (
     OverloadedError,
     UnsupportedInputError,
 )
-from sentinel.ports import SampleSink
 from sentinel.runtime.auth import AccessScope
 from sentinel.runtime.body import (
     BodyLimitsConfig,
@@ -28,6 +27,7 @@ from sentinel.runtime.body import (
     refuse_declared_size,
 )
 from sentinel.runtime.component import Health, HealthRecord, Surroundings
+from sentinel.runtime.downstream import Downstream
 from sentinel.runtime.http import ConnectionLimitsConfig, Handler, HttpServer, Route
 from sentinel.runtime.intake import Decoder, Intake, IntakeLimitsConfig, describe_rejected
 from sentinel.runtime.listen import ListenConfig, refuse_exposed
@@ -71,7 +71,7 @@ class OtlpHttpReceiver:
     def __init__(
         self,
         config: OtlpHttpConfig,
-        sink: SampleSink,
+        downstream: Downstream,
         surroundings: Surroundings,
         *,
         make_decoder: Callable[[], Decoder],
@@ -79,7 +79,7 @@ class OtlpHttpReceiver:
         self._config = config
         self._surroundings = surroundings
         self._health = HealthRecord(surroundings.clock)
-        self._intake = Intake(self.name, config.intake, make_decoder, sink, surroundings)
+        self._intake = Intake(self.name, config.intake, make_decoder, downstream, surroundings)
         self._server = HttpServer(
             self.name,
             config.listen,
@@ -166,7 +166,9 @@ class OtlpHttpReceiver:
         refuse_declared_size(request, limits)
         # A body of unknown length may become as large as the limit.
         declared = request.content_length
-        with self._intake.admit(limits.compressed_max if declared is None else declared) as place:
+        with self._intake.admit(
+            limits.compressed_max if declared is None else declared, signal
+        ) as place:
             if request.headers.get(hdrs.EXPECT, "").lower() == "100-continue":
                 await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
             wire = await read_body(request, limits)

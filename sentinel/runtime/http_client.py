@@ -1,6 +1,6 @@
 """Talking to another system: bounded in time and bytes, no redirects, no proxy from the environment.
 
-What senders share. Every way an attempt can end is one `Reply`; nothing here decides whether to try again.
+What senders share, and what fetching builds on. Every way an attempt can end is one `Reply`; nothing here decides whether to try again.
 """
 
 from __future__ import annotations
@@ -200,12 +200,7 @@ class HttpClient:
 
     def _ready_session(self) -> aiohttp.ClientSession:
         if self._session is None:
-            headers = {"User-Agent": "sentinel"}
-            if self._config.bearer_token is not None:
-                headers["Authorization"] = f"Bearer {self._config.bearer_token.reveal()}"
-            if self._config.basic_password is not None:
-                pair = f"{self._config.basic_username}:{self._config.basic_password.reveal()}"
-                headers["Authorization"] = f"Basic {b64encode(pair.encode()).decode('ascii')}"
+            headers = {"User-Agent": "sentinel"} | authorization_of(self._config)
             self._session = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(ssl=self._tls, limit=4),
                 timeout=aiohttp.ClientTimeout(
@@ -218,6 +213,16 @@ class HttpClient:
                 cookie_jar=aiohttp.DummyCookieJar(),
             )
         return self._session
+
+
+def authorization_of(config: ClientConfig) -> dict[str, str]:
+    """The header that proves who we are, or none."""
+    if config.bearer_token is not None:
+        return {"Authorization": f"Bearer {config.bearer_token.reveal()}"}
+    if config.basic_password is not None:
+        pair = f"{config.basic_username}:{config.basic_password.reveal()}"
+        return {"Authorization": f"Basic {b64encode(pair.encode()).decode('ascii')}"}
+    return {}
 
 
 def client_context(config: ClientConfig) -> ssl.SSLContext | bool:

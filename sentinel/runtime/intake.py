@@ -13,10 +13,12 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Protocol
 
-from sentinel.core.model import SampleBatch
+from sentinel.core.model import Rung, SampleBatch
 from sentinel.errors import InputError, MalformedInputError, OverloadedError
-from sentinel.ports import Admission, SampleSink
+from sentinel.ports import Admission
 from sentinel.runtime.component import Surroundings
+from sentinel.runtime.downstream import Downstream, Telemetry
+from sentinel.runtime.flow import Flow, FlowReason, FlowStage, reason_of
 from sentinel.runtime.otlp_reply import OtlpEncoding, OtlpSignal
 from sentinel.runtime.settings import ByteSize, Duration, setting
 
@@ -25,6 +27,8 @@ from sentinel.runtime.settings import ByteSize, Duration, setting
 _INLINE_PROTOBUF_BYTES = 384 * 1024
 _INLINE_JSON_BYTES = 128 * 1024
 _SHED_S = 0.25
+_RUNG_OF = {OtlpSignal.TRACES: Rung.TRACES, OtlpSignal.LOGS: Rung.LOGS}
+"""What is shed of OTLP; metrics cost little and are what is left to see by."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +71,7 @@ class Intake:
         receiver: str,
         limits: IntakeLimitsConfig,
         make_decoder: Callable[[], Decoder],
-        sink: SampleSink,
+        downstream: Downstream,
         surroundings: Surroundings,
     ) -> None:
         self._receiver = receiver
@@ -77,8 +81,9 @@ class Intake:
         # Decoders hold caches that must not be used by two threads; the thread has its own.
         self._thread_decoder: Decoder | None = None
         self._executor: ThreadPoolExecutor | None = None
-        self._sink = sink
+        self._downstream = downstream
         self._surroundings = surroundings
+        self._flow = Flow(receiver, surroundings.metrics)
         self._request_count = 0
         self._inflight_bytes = 0
         self._full_until_s = float("-inf")
@@ -94,12 +99,24 @@ class Intake:
         """Requests worked on now."""
         return self._request_count
 
-    def admit(self, size_bytes: int) -> Place:
+    def admit(self, size_bytes: int, signal: OtlpSignal) -> Place:
         """Room for a request of this size, to be used as a context manager.
 
         Raises:
-            OverloadedError: a bound is reached, or the sink was full a moment ago.
+            OverloadedError: a bound is reached, the sink was full a moment ago, or the signal is shed.
         """
+        try:
+            return self._admit(size_bytes, signal)
+        except OverloadedError:
+            self._flow.error(FlowStage.READ, FlowReason.OVERLOADED)
+            raise
+
+    def _admit(self, size_bytes: int, signal: OtlpSignal) -> Place:
+        rung = _RUNG_OF.get(signal)
+        if rung is not None and self._downstream.shedding.sheds(rung):
+            self._flow.error(FlowStage.READ, FlowReason.SHED)
+            msg = f"{signal.value} are not taken for the moment"
+            raise self._overloaded(msg)
         if self._closed:
             msg = "shutting down"
             raise self._overloaded(msg)
@@ -135,19 +152,39 @@ class Intake:
             _INLINE_JSON_BYTES if encoding is OtlpEncoding.JSON else _INLINE_PROTOBUF_BYTES
         )
         now_ns = self._surroundings.clock.now_ns()
-        if len(body) <= inline_max:
-            batch = self._decode(self._decoder, signal, encoding, body, now_ns)
-        else:
-            batch = await self._decode_aside(signal, encoding, body, now_ns)
-        admission = self._sink.accept(batch, size_bytes=len(body))
+        try:
+            if len(body) <= inline_max:
+                batch = self._decode(self._decoder, signal, encoding, body, now_ns)
+            else:
+                batch = await self._decode_aside(signal, encoding, body, now_ns)
+        except (InputError, OverloadedError) as error:
+            self._flow.error(FlowStage.DECODE, reason_of(error))
+            raise
+        item_count = batch.sample_count + batch.rejected_count
+        self._flow.received(item_count, signal=signal.value)
+        admission = self._downstream.sink.accept(batch, size_bytes=len(body))
         if admission is Admission.RETRY_LATER:
             # For a moment the next ones are turned away before they cost a decoding.
             self._full_until_s = self._surroundings.clock.monotonic_s() + _SHED_S
+            self._flow.error(FlowStage.TAKE, FlowReason.QUEUE_FULL)
             msg = "the queue is full"
             raise self._overloaded(msg)
         if admission is Admission.REFUSED:
+            self._flow.error(FlowStage.TAKE, FlowReason.MALFORMED)
             msg = "the batch cannot be taken"
             raise MalformedInputError(msg)
+        # Only what was taken is handed on: what is turned away comes again.
+        self._downstream.tap.offer(
+            Telemetry(
+                signal=signal,
+                encoding=encoding,
+                body=body,
+                item_count=item_count,
+                redacted=False,
+            )
+        )
+        self._flow.sent(batch.sample_count, signal=signal.value)
+        self._flow.dropped(FlowReason.MALFORMED, batch.rejected_count)
         metrics.count("sentinel_receiver_samples_total", batch.sample_count, **labels)
         for reason, count in batch.rejected.items():
             metrics.count(

@@ -20,6 +20,7 @@ from sentinel.ports import SampleSink
 from sentinel.receivers.otlp_grpc import OtlpGrpcConfig, OtlpGrpcListenConfig, OtlpGrpcReceiver
 from sentinel.receivers.otlp_http import OtlpHttpConfig, OtlpHttpListenConfig, OtlpHttpReceiver
 from sentinel.runtime.component import Component, Surroundings
+from sentinel.runtime.downstream import Downstream
 from sentinel.runtime.otlp_reply import OtlpEncoding, OtlpSignal
 from tests.support.surroundings import make_surroundings
 
@@ -102,7 +103,7 @@ def http_receiver(
     return _running(
         OtlpHttpReceiver(
             config or OtlpHttpConfig(listen=OtlpHttpListenConfig(port=0)),
-            sink,
+            Downstream(sink=sink),
             surroundings or make_surroundings(),
             make_decoder=CountingDecoder,
         )
@@ -118,7 +119,7 @@ def grpc_receiver(
     return _running(
         OtlpGrpcReceiver(
             config or OtlpGrpcConfig(listen=OtlpGrpcListenConfig(port=0)),
-            sink,
+            Downstream(sink=sink),
             surroundings or make_surroundings(),
             make_decoder=CountingDecoder,
         )

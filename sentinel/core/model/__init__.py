@@ -38,6 +38,7 @@ from sentinel.core.model.local_hours import (
     local_hours,
     local_hours_of_text,
 )
+from sentinel.core.model.rungs import Rung
 from sentinel.core.model.samples import (
     CallColumns,
     CallExemplar,
@@ -108,6 +109,7 @@ __all__ = [
     "Reason",
     "RejectReason",
     "Resolution",
+    "Rung",
     "SampleBatch",
     "Scope",
     "SeriesKey",

@@ -40,6 +40,7 @@ from sentinel.ports import Admission
 from sentinel.receivers.otlp_grpc import OtlpGrpcConfig, OtlpGrpcListenConfig, OtlpGrpcReceiver
 from sentinel.receivers.otlp_http import OtlpHttpConfig, OtlpHttpListenConfig, OtlpHttpReceiver
 from sentinel.runtime.clock import SystemClock
+from sentinel.runtime.downstream import Downstream
 from tests.support.surroundings import make_surroundings
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
@@ -124,13 +125,13 @@ async def test_durations_become_calls(
     surroundings = replace(make_surroundings(), clock=SystemClock())
     http = OtlpHttpReceiver(
         OtlpHttpConfig(listen=OtlpHttpListenConfig(port=0)),
-        sink,
+        Downstream(sink=sink),
         surroundings,
         make_decoder=OtlpDecoder,
     )
     rpc = OtlpGrpcReceiver(
         OtlpGrpcConfig(listen=OtlpGrpcListenConfig(port=0)),
-        sink,
+        Downstream(sink=sink),
         surroundings,
         make_decoder=OtlpDecoder,
     )

@@ -27,6 +27,7 @@ from sentinel.core.series import Aggregator, ClosedWindows
 from sentinel.pipeline.ingest import Ingest, IngestConfig
 from sentinel.receivers.otlp_grpc import OtlpGrpcConfig, OtlpGrpcListenConfig, OtlpGrpcReceiver
 from sentinel.receivers.otlp_http import OtlpHttpConfig, OtlpHttpListenConfig, OtlpHttpReceiver
+from sentinel.runtime.downstream import Downstream
 from tests.support.clock import ManualClock
 from tests.support.surroundings import make_surroundings
 
@@ -117,13 +118,13 @@ async def test_calls_of_both_transports_become_traffic_errors_and_latency(signal
     )
     http = OtlpHttpReceiver(
         OtlpHttpConfig(listen=OtlpHttpListenConfig(port=0)),
-        ingest,
+        Downstream(sink=ingest),
         surroundings,
         make_decoder=OtlpDecoder,
     )
     rpc = OtlpGrpcReceiver(
         OtlpGrpcConfig(listen=OtlpGrpcListenConfig(port=0)),
-        ingest,
+        Downstream(sink=ingest),
         surroundings,
         make_decoder=OtlpDecoder,
     )

@@ -10,10 +10,11 @@ import threading
 
 import pytest
 
-from sentinel.core.model import SampleBatch
+from sentinel.core.model import Rung, SampleBatch
 from sentinel.errors import MalformedInputError, OverloadedError
 from sentinel.ports import Admission
 from sentinel.runtime.component import Surroundings
+from sentinel.runtime.downstream import Downstream, Telemetry
 from sentinel.runtime.intake import Intake, IntakeLimitsConfig
 from sentinel.runtime.otlp_reply import OtlpEncoding, OtlpSignal
 from sentinel.runtime.settings import ByteSize, Duration
@@ -52,14 +53,14 @@ def make_intake(
         "receivers.test",
         limits or IntakeLimitsConfig(),
         lambda: HeldDecoder(gate),
-        sink,
+        Downstream(sink=sink),
         surroundings,
     )
     return intake, gate, surroundings, clock
 
 
 async def take(intake: Intake, body: bytes) -> SampleBatch:
-    with intake.admit(len(body)):
+    with intake.admit(len(body), OtlpSignal.TRACES):
         return await intake.take(
             OtlpSignal.TRACES, OtlpEncoding.PROTOBUF, body, wire_bytes=len(body)
         )
@@ -68,12 +69,12 @@ async def take(intake: Intake, body: bytes) -> SampleBatch:
 def test_places_are_bounded_in_number_and_bytes_and_given_back() -> None:
     limits = IntakeLimitsConfig(request_count_max=2, inflight_max=ByteSize(100))
     intake, _, surroundings, _ = make_intake(ListSink(), limits)
-    with intake.admit(60) as first:
+    with intake.admit(60, OtlpSignal.TRACES) as first:
         with pytest.raises(OverloadedError, match="bytes"):
-            intake.admit(50)
-        with intake.admit(10):
+            intake.admit(50, OtlpSignal.TRACES)
+        with intake.admit(10, OtlpSignal.TRACES):
             with pytest.raises(OverloadedError, match="requests"):
-                intake.admit(0)
+                intake.admit(0, OtlpSignal.TRACES)
             with pytest.raises(OverloadedError, match="bytes"):
                 first.grow(91)
             first.grow(90)
@@ -83,7 +84,7 @@ def test_places_are_bounded_in_number_and_bytes_and_given_back() -> None:
         "sentinel_receiver_inflight_bytes", receiver="receivers.test"
     )
     assert inflight == 0
-    with intake.admit(100):
+    with intake.admit(100, OtlpSignal.TRACES):
         assert intake.request_count == 1
 
 
@@ -98,6 +99,64 @@ async def test_after_a_full_queue_requests_are_turned_away_for_a_moment() -> Non
     await clock.advance(0.3)
     await take(intake, b"")
     assert (sink.offered_count, intake.request_count) == (2, 0)
+
+
+class _Tap:
+    def __init__(self) -> None:
+        self.taken: list[Telemetry] = []
+
+    def offer(self, payload: Telemetry) -> None:
+        """As `TelemetryTap`."""
+        self.taken.append(payload)
+
+
+class _ShedTraces:
+    def sheds(self, rung: Rung) -> bool:
+        """As `Shedding`."""
+        return rung is Rung.TRACES
+
+
+async def test_only_what_was_taken_is_handed_on_and_counted() -> None:
+    tap = _Tap()
+    sink = ListSink(Admission.RETRY_LATER)
+    surroundings = make_surroundings(clock := ManualClock())
+    gate = threading.Event()
+    gate.set()
+    intake = Intake(
+        "receivers.test",
+        IntakeLimitsConfig(),
+        lambda: HeldDecoder(gate),
+        Downstream(sink=sink, tap=tap),
+        surroundings,
+    )
+    with pytest.raises(OverloadedError):
+        await take(intake, b"first")
+    assert tap.taken == []
+    await clock.advance(0.3)
+    await take(intake, b"second")
+    assert [(one.body, one.redacted) for one in tap.taken] == [(b"second", False)]
+    errors = surroundings.metrics.value(
+        "sentinel_component_errors_total",
+        component="receivers.test",
+        stage="take",
+        reason="queue_full",
+    )
+    assert errors == 1
+
+
+async def test_what_is_shed_is_turned_away_before_it_is_read() -> None:
+    surroundings = make_surroundings(ManualClock())
+    intake = Intake(
+        "receivers.test",
+        IntakeLimitsConfig(),
+        lambda: HeldDecoder(threading.Event()),
+        Downstream(sink=ListSink(), shedding=_ShedTraces()),
+        surroundings,
+    )
+    with pytest.raises(OverloadedError, match="traces are not taken"):
+        intake.admit(1, OtlpSignal.TRACES)
+    with intake.admit(1, OtlpSignal.METRICS), intake.admit(1, OtlpSignal.LOGS):
+        assert intake.request_count == 2
 
 
 @pytest.mark.parametrize("body", [b"fault", b"fault" + LARGE], ids=["inline", "aside"])
@@ -118,7 +177,7 @@ async def test_what_was_admitted_ends_though_nothing_new_is_admitted() -> None:
         await asyncio.sleep(0)
     intake.refuse_new()
     with pytest.raises(OverloadedError, match="shutting down"):
-        intake.admit(1)
+        intake.admit(1, OtlpSignal.TRACES)
     gate.set()
     await large
     assert len(sink.batches) == 1

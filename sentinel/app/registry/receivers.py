@@ -1,4 +1,4 @@
-"""One explicit table of the components that can be configured: what they are called, and how each is made.
+"""The receivers that can be configured: what they are called, and how each is made.
 
 To add one: its file with its config, its line here, its section in `app.config`, its metrics in the catalogue,
 its page in docs/components. A component's library is imported only when the component is configured.
@@ -10,16 +10,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from sentinel.app.config import ReceiversConfig, SendersConfig
+from sentinel.app.config import ReceiversConfig
 from sentinel.core.normalise import OtlpDecoder
-from sentinel.pipeline.delivery_lane import Destination
-from sentinel.ports import SampleSink
 from sentinel.receivers.otlp_grpc import OtlpGrpcReceiver
 from sentinel.receivers.otlp_http import OtlpHttpReceiver
 from sentinel.runtime.component import Component, Surroundings
+from sentinel.runtime.downstream import Downstream
 from sentinel.runtime.listen import ListenConfig
-from sentinel.senders.alertmanager import alertmanager_senders
-from sentinel.senders.webhook import WebhookSender
 
 
 class Receiver(Component, Protocol):
@@ -45,15 +42,20 @@ class ReceiverEntry:
     name: str
     enabled: Callable[[ReceiversConfig], bool]
     listen: Callable[[ReceiversConfig], ListenConfig]
-    make: Callable[[ReceiversConfig, SampleSink, Surroundings], Receiver]
+    make: Callable[[ReceiversConfig, Downstream, Surroundings], Receiver]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SenderEntry:
-    """One kind of destination for pages; a configuration may have several of a kind."""
+class SourceEntry:
+    """One kind of receiver without a port, such as one that follows files.
+
+    Attributes:
+        name: as in `receivers.<name>` of the configuration.
+        make: the component, or None where it is not configured.
+    """
 
     name: str
-    make: Callable[[SendersConfig], tuple[Destination, ...]]
+    make: Callable[[ReceiversConfig, Downstream, Surroundings], Component | None]
 
 
 RECEIVERS: tuple[ReceiverEntry, ...] = (
@@ -61,45 +63,40 @@ RECEIVERS: tuple[ReceiverEntry, ...] = (
         name="otlp_http",
         enabled=lambda config: config.otlp_http.enabled,
         listen=lambda config: config.otlp_http.listen,
-        make=lambda config, sink, surroundings: OtlpHttpReceiver(
-            config.otlp_http, sink, surroundings, make_decoder=OtlpDecoder
+        make=lambda config, downstream, surroundings: OtlpHttpReceiver(
+            config.otlp_http, downstream, surroundings, make_decoder=OtlpDecoder
         ),
     ),
     ReceiverEntry(
         name="otlp_grpc",
         enabled=lambda config: config.otlp_grpc.enabled,
         listen=lambda config: config.otlp_grpc.listen,
-        make=lambda config, sink, surroundings: OtlpGrpcReceiver(
-            config.otlp_grpc, sink, surroundings, make_decoder=OtlpDecoder
+        make=lambda config, downstream, surroundings: OtlpGrpcReceiver(
+            config.otlp_grpc, downstream, surroundings, make_decoder=OtlpDecoder
         ),
     ),
 )
 
-SENDERS: tuple[SenderEntry, ...] = (
-    SenderEntry(
-        name="alertmanager", make=lambda config: alertmanager_senders(config.alertmanager)
-    ),
-    SenderEntry(
-        name="webhooks",
-        make=lambda config: tuple(WebhookSender(webhook) for webhook in config.webhooks),
-    ),
-)
+SOURCES: tuple[SourceEntry, ...] = ()
 
 
 def make_receivers(
-    config: ReceiversConfig, sink: SampleSink, surroundings: Surroundings
+    config: ReceiversConfig, downstream: Downstream, surroundings: Surroundings
 ) -> dict[str, Receiver]:
     """The receivers that are configured, by name."""
     return {
-        entry.name: entry.make(config, sink, surroundings)
+        entry.name: entry.make(config, downstream, surroundings)
         for entry in RECEIVERS
         if entry.enabled(config)
     }
 
 
-def make_destinations(config: SendersConfig) -> tuple[Destination, ...]:
-    """The destinations that are configured."""
-    return tuple(destination for entry in SENDERS for destination in entry.make(config))
+def make_sources(
+    config: ReceiversConfig, downstream: Downstream, surroundings: Surroundings
+) -> dict[str, Component]:
+    """The receivers without a port that are configured, by name."""
+    made = {entry.name: entry.make(config, downstream, surroundings) for entry in SOURCES}
+    return {name: component for name, component in made.items() if component is not None}
 
 
 def addresses_of(config: ReceiversConfig, receivers: dict[str, Receiver]) -> dict[str, str]:

@@ -1,0 +1,38 @@
+"""The scrapers that can be configured: what they are called, and how each is made.
+
+An entry imports its scraper only when a target of it is configured, for that is when its library is needed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from sentinel.app.config import ScrapersConfig
+from sentinel.runtime.component import Surroundings
+from sentinel.runtime.downstream import Downstream
+from sentinel.runtime.polling import Scraping
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScraperEntry:
+    """One kind of scraper.
+
+    Attributes:
+        name: as in `scrapers.<name>` of the configuration.
+        make: the component with its targets, or None where none is configured.
+    """
+
+    name: str
+    make: Callable[[ScrapersConfig, Downstream, Surroundings], Scraping | None]
+
+
+SCRAPERS: tuple[ScraperEntry, ...] = ()
+
+
+def make_scrapers(
+    config: ScrapersConfig, downstream: Downstream, surroundings: Surroundings
+) -> dict[str, Scraping]:
+    """The scrapers that are configured, by name."""
+    made = {entry.name: entry.make(config, downstream, surroundings) for entry in SCRAPERS}
+    return {name: component for name, component in made.items() if component is not None}

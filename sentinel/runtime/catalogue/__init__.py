@@ -1,0 +1,40 @@
+"""The catalogue of self-metrics: every name Sentinel exposes about itself, with its labels and help.
+
+Dashboards, rules and docs/metrics.md are checked against it. Labels are bounded: component names, closed
+enumerations, configured destinations and targets; never a route, a service or free text. One file a subject.
+"""
+
+from __future__ import annotations
+
+from sentinel.runtime.catalogue import (
+    delivery,
+    evaluation,
+    fit,
+    flow,
+    process,
+    receivers,
+    scrapers,
+    series,
+    store,
+    web,
+)
+from sentinel.runtime.metrics import MetricSpec
+
+__all__ = ["CATALOGUE"]
+
+CATALOGUE: tuple[MetricSpec, ...] = tuple(
+    one
+    for part in (
+        process,
+        flow,
+        receivers,
+        scrapers,
+        series,
+        evaluation,
+        fit,
+        store,
+        delivery,
+        web,
+    )
+    for one in part.METRICS
+)

@@ -1,0 +1,74 @@
+"""What receivers and scrapers hand to: the sink of samples, the tap that forwards, and who says what is shed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from sentinel.core.model import Rung
+from sentinel.ports import SampleSink
+from sentinel.runtime.otlp_reply import OtlpEncoding, OtlpSignal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Telemetry:
+    """One OTLP request's worth of telemetry, as it may be handed on.
+
+    Attributes:
+        signal: what it carries.
+        encoding: how `body` is written.
+        body: an export request, decompressed.
+        item_count: spans, points or records in it.
+        redacted: whether secrets were taken out already.
+    """
+
+    signal: OtlpSignal
+    encoding: OtlpEncoding
+    body: bytes
+    item_count: int
+    redacted: bool
+
+
+class TelemetryTap(Protocol):
+    """Who hands telemetry on to another system."""
+
+    def offer(self, payload: Telemetry) -> None:
+        """Take a payload or give it up and count it; never blocks, never raises."""
+        ...
+
+
+class Shedding(Protocol):
+    """Who says what is given up at the moment, because there is more than can be worked on."""
+
+    def sheds(self, rung: Rung) -> bool:
+        """Whether this is given up now; asking costs nothing."""
+        ...
+
+
+class _NoTap:
+    def offer(self, payload: Telemetry) -> None:
+        """Nothing is handed on."""
+
+
+class _NoShedding:
+    def sheds(self, rung: Rung) -> bool:  # noqa: ARG002  # the protocol's
+        return False
+
+
+NO_TAP: TelemetryTap = _NoTap()
+NO_SHEDDING: Shedding = _NoShedding()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Downstream:
+    """What lies behind a receiver or scraper.
+
+    Attributes:
+        sink: where batches go.
+        tap: where payloads are handed on.
+        shedding: who says what is given up.
+    """
+
+    sink: SampleSink
+    tap: TelemetryTap = NO_TAP
+    shedding: Shedding = NO_SHEDDING

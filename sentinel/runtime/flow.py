@@ -1,0 +1,116 @@
+"""The four things every component counts: received, sent, errors by stage and reason, dropped by reason."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from sentinel.errors import (
+    InputTooLargeError,
+    OverloadedError,
+    RefusedError,
+    SentinelError,
+    UnreachableError,
+    UnsupportedInputError,
+)
+from sentinel.runtime.metrics import Metrics
+
+
+class FlowStage(StrEnum):
+    """Where in a component something failed."""
+
+    CONNECT = "connect"
+    READ = "read"
+    DECODE = "decode"
+    TAKE = "take"
+    STORE = "store"
+    SEND = "send"
+
+
+class FlowReason(StrEnum):
+    """Why something failed or was given up; fit to be a metric label."""
+
+    TIMEOUT = "timeout"
+    REFUSED = "refused"
+    UNREACHABLE = "unreachable"
+    MALFORMED = "malformed"
+    TOO_LARGE = "too_large"
+    UNSUPPORTED = "unsupported"
+    OVERLOADED = "overloaded"
+    LIMIT = "limit"
+    QUEUE_FULL = "queue_full"
+    STALE = "stale"
+    DUPLICATE = "duplicate"
+    SHED = "shed"
+    DENIED = "denied"
+    FAULT = "fault"
+    DISK_FULL = "disk_full"
+
+
+class Flow:
+    """The four counters of one component."""
+
+    def __init__(self, component: str, metrics: Metrics) -> None:
+        self._component = component
+        self._metrics = metrics
+
+    def received(self, count: int, *, signal: str) -> None:
+        """Items were given to it; `signal` is traces, metrics, logs, windows or pages."""
+        if count:
+            self._metrics.count(
+                "sentinel_component_received_total",
+                count,
+                component=self._component,
+                signal=signal,
+            )
+
+    def sent(self, count: int, *, signal: str) -> None:
+        """Items were handed on, or delivered."""
+        if count:
+            self._metrics.count(
+                "sentinel_component_sent_total", count, component=self._component, signal=signal
+            )
+
+    def error(self, stage: FlowStage, reason: FlowReason, count: int = 1) -> None:
+        """Something failed; what was lost by it is said by `dropped`."""
+        if count:
+            self._metrics.count(
+                "sentinel_component_errors_total",
+                count,
+                component=self._component,
+                stage=stage.value,
+                reason=reason.value,
+            )
+
+    def dropped(self, reason: FlowReason, count: int = 1) -> None:
+        """Items were given up."""
+        if count:
+            self._metrics.count(
+                "sentinel_component_dropped_total",
+                count,
+                component=self._component,
+                reason=reason.value,
+            )
+
+
+def reason_of(error: BaseException) -> FlowReason:
+    """The reason an error stands for.
+
+    >>> reason_of(TimeoutError()).value, reason_of(ZeroDivisionError()).value
+    ('timeout', 'fault')
+    """
+    for kind, reason in _REASONS:
+        if isinstance(error, kind):
+            return reason
+    return FlowReason.FAULT
+
+
+_REASONS: tuple[tuple[type[BaseException], FlowReason], ...] = (
+    (TimeoutError, FlowReason.TIMEOUT),
+    (OverloadedError, FlowReason.OVERLOADED),
+    (UnreachableError, FlowReason.UNREACHABLE),
+    (RefusedError, FlowReason.REFUSED),
+    (InputTooLargeError, FlowReason.TOO_LARGE),
+    (UnsupportedInputError, FlowReason.UNSUPPORTED),
+    # What is left of the tree: a thing of theirs that cannot be read, such as an input error.
+    (SentinelError, FlowReason.MALFORMED),
+)

@@ -1,0 +1,309 @@
+"""Asking targets again and again: what every scraper shares.
+
+Each target has a task of its own, so one that hangs disturbs no other, and a fixed place in its interval, so that many
+targets are not asked at once and two polls of one are an interval apart. One time limit runs over a whole poll. What
+fails is counted each time and logged when it begins and ends, because a target that is away for a night must not fill a
+log. A poll that failed says nothing of its source: that a source is not heard is for the detector to tell.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Protocol
+from zlib import crc32
+
+from sentinel.core.model import SampleBatch
+from sentinel.core.redact import redact
+from sentinel.errors import SentinelError
+from sentinel.ports import Admission
+from sentinel.runtime.component import Health, HealthRecord, Surroundings
+from sentinel.runtime.downstream import Downstream
+from sentinel.runtime.flow import Flow, FlowReason, FlowStage, reason_of
+from sentinel.runtime.otlp_reply import OtlpSignal
+from sentinel.runtime.reach import Reach, ReachStatus
+from sentinel.runtime.tasks import TaskGroup
+
+_CLOSE_TIMEOUT_S = 5.0
+_SENTENCE_CHARACTERS_MAX = 300
+_NAMES_SHOWN = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Polled:
+    """What one poll brought.
+
+    Attributes:
+        batch: its samples; `services` names the source, for that is how it is known to be heard.
+        size_bytes: what the batch weighs in the queue.
+        notes: what is missing and why, one clause each; shown as degraded.
+    """
+
+    batch: SampleBatch
+    size_bytes: int
+    notes: tuple[str, ...] = ()
+
+
+class Target(Protocol):
+    """One endpoint that is asked."""
+
+    @property
+    def name(self) -> str:
+        """As configured; unique in its scraper, and a metric label."""
+        ...
+
+    @property
+    def interval_s(self) -> float:
+        """How often it is asked."""
+        ...
+
+    @property
+    def timeout_s(self) -> float:
+        """Longest time of a whole poll."""
+        ...
+
+    async def poll(self, now_ns: int) -> Polled:
+        """Ask once.
+
+        Raises:
+            UnreachableError, RefusedError, InputError, OverloadedError, TimeoutError: nothing came of it.
+        """
+        ...
+
+    async def reach(self) -> tuple[Reach, ...]:
+        """What is reachable and what is missing; never raises, and ends within the time limit."""
+        ...
+
+    async def close(self) -> None:
+        """Release connections; idempotent."""
+        ...
+
+
+@dataclass(slots=True)
+class _State:
+    """How a target's last poll ended; `problem` is "" when it was good, None before the first."""
+
+    problem: str | None = None
+    notes: tuple[str, ...] = ()
+
+
+class Scraping:
+    """The targets of one scraper, as a component."""
+
+    def __init__(
+        self,
+        name: str,
+        targets: Sequence[Target],
+        downstream: Downstream,
+        surroundings: Surroundings,
+    ) -> None:
+        names = [target.name for target in targets]
+        if len(set(names)) != len(names):
+            msg = f"targets of {name} must have different names"
+            raise ValueError(msg)
+        self._name = name
+        self._targets = tuple(targets)
+        self._downstream = downstream
+        self._surroundings = surroundings
+        self._flow = Flow(name, surroundings.metrics)
+        self._health = HealthRecord(surroundings.clock)
+        self._tasks = TaskGroup(name, metrics=surroundings.metrics, logger=surroundings.logger)
+        self._states = {target.name: _State() for target in targets}
+        self._running = False
+
+    @property
+    def name(self) -> str:
+        """Unique name of the component."""
+        return self._name
+
+    async def start(self) -> None:
+        """Ask from now on; a target that is away does not hold up the start."""
+        self._running = True
+        for target in self._targets:
+            self._tasks.spawn(target.name, partial(self._follow, target))
+        self._health.ok("Asking for the first time")
+
+    async def stop(self) -> None:
+        """Ask no more, and let go of the connections."""
+        self._running = False
+        await self._tasks.close()
+        for target in self._targets:
+            try:
+                await asyncio.wait_for(target.close(), _CLOSE_TIMEOUT_S)
+            except Exception:
+                self._surroundings.logger.exception(
+                    "A target could not be let go of", extra=self._fields(target)
+                )
+        self._health.failing("Stopped")
+
+    def health(self) -> Health:
+        """Failing when no target answers, degraded when one does not or gives less than it could."""
+        if self._running:
+            self._judge()
+        return self._health.current
+
+    async def reach(self) -> tuple[Reach, ...]:
+        """What is reachable of all targets, asked at once, each within its own time limit."""
+        found = await asyncio.gather(*(self._reach(target) for target in self._targets))
+        return tuple(one for of_target in found for one in of_target)
+
+    async def _reach(self, target: Target) -> tuple[Reach, ...]:
+        try:
+            return await asyncio.wait_for(target.reach(), target.timeout_s)
+        except TimeoutError:
+            sentence = f"no answer within {target.timeout_s:g} s"
+        except Exception as error:  # noqa: BLE001  # one finding must not hide the others
+            sentence = _sentence_of(error)
+        what = f"{self._name} {target.name}"
+        return (Reach(what=what, status=ReachStatus.FAILING, sentence=sentence),)
+
+    async def _follow(self, target: Target) -> None:
+        clock, metrics = self._surroundings.clock, self._surroundings.metrics
+        interval_ns = round(target.interval_s * 1e9)
+        # The place in the interval is the name's, so that it is the same after a restart.
+        phase_ns = crc32(f"{self._name} {target.name}".encode()) % interval_ns
+        while self._running:
+            await self._poll(target)
+            now_ns = clock.now_ns()
+            wait_ns = interval_ns - (now_ns - phase_ns) % interval_ns
+            await clock.sleep(wait_ns / 1e9)
+            missed = (clock.now_ns() - now_ns - wait_ns) // interval_ns
+            if missed > 0:
+                metrics.count("sentinel_scrape_late_total", missed, **self._labels(target))
+
+    async def _poll(self, target: Target) -> None:
+        clock, metrics = self._surroundings.clock, self._surroundings.metrics
+        started_s = clock.monotonic_s()
+        try:
+            async with asyncio.timeout(target.timeout_s):
+                polled = await target.poll(clock.now_ns())
+        except (SentinelError, TimeoutError) as error:
+            self._failed(target, error)
+        except Exception as error:
+            # A fault of ours that this answer found; the task goes on, and so do the others.
+            self._surroundings.logger.exception("A poll broke", extra=self._fields(target))
+            self._failed(target, error)
+        else:
+            self._take(target, polled)
+        elapsed_s = clock.monotonic_s() - started_s
+        metrics.observe("sentinel_scrape_duration_seconds", elapsed_s, scraper=self._name)
+        if elapsed_s > target.interval_s:
+            late = int(elapsed_s // target.interval_s)
+            metrics.count("sentinel_scrape_late_total", late, **self._labels(target))
+
+    def _take(self, target: Target, polled: Polled) -> None:
+        count, signal = polled.batch.sample_count, OtlpSignal.METRICS.value
+        self._flow.received(count, signal=signal)
+        admission = self._downstream.sink.accept(polled.batch, size_bytes=polled.size_bytes)
+        if admission is Admission.ACCEPTED:
+            self._flow.sent(count, signal=signal)
+        else:
+            # The next poll brings newer numbers; to keep these would only make the queue longer.
+            reason = (
+                FlowReason.QUEUE_FULL
+                if admission is Admission.RETRY_LATER
+                else FlowReason.MALFORMED
+            )
+            self._flow.error(FlowStage.TAKE, reason)
+            self._flow.dropped(reason, count)
+        for why in polled.batch.rejected.values():
+            self._flow.dropped(FlowReason.LIMIT, why)
+        metrics, labels = self._surroundings.metrics, self._labels(target)
+        metrics.set("sentinel_scraper_up", 1, **labels)
+        metrics.count("sentinel_scrapes_total", result="ok", **labels)
+        state = self._states[target.name]
+        if state.problem:
+            self._surroundings.logger.info("A target answers again", extra=self._fields(target))
+        if polled.notes and polled.notes != state.notes:
+            self._surroundings.logger.warning(
+                "A target gives less than it could",
+                extra={**self._fields(target), "missing": "; ".join(polled.notes)},
+            )
+        state.problem, state.notes = "", polled.notes
+
+    def _failed(self, target: Target, error: Exception) -> None:
+        reason = reason_of(error)
+        stage = (
+            FlowStage.DECODE
+            if reason in (FlowReason.MALFORMED, FlowReason.UNSUPPORTED, FlowReason.FAULT)
+            else FlowStage.READ
+        )
+        self._flow.error(stage, reason)
+        metrics, labels = self._surroundings.metrics, self._labels(target)
+        metrics.set("sentinel_scraper_up", 0, **labels)
+        metrics.count("sentinel_scrapes_total", result=reason.value, **labels)
+        sentence = (
+            f"no answer within {target.timeout_s:g} s"
+            if isinstance(error, TimeoutError)
+            else _sentence_of(error)
+        )
+        state = self._states[target.name]
+        if not state.problem:
+            self._surroundings.logger.warning(
+                "A target cannot be read", extra={**self._fields(target), "reason": sentence}
+            )
+        state.problem, state.notes = sentence, ()
+
+    def _judge(self) -> None:
+        crashed = self._tasks.failing
+        bad = {name: state.problem for name, state in self._states.items() if state.problem}
+        noted = {name: state.notes[0] for name, state in self._states.items() if state.notes}
+        if crashed:
+            self._health.failing(f"Crashed and restarting: {', '.join(sorted(crashed))}")
+        elif bad and len(bad) == len(self._states):
+            self._health.failing(f"No target can be read: {_listed(bad)}")
+        elif bad:
+            self._health.degraded(
+                f"{len(bad)} of {len(self._states)} targets cannot be read: {_listed(bad)}"
+            )
+        elif noted:
+            self._health.degraded(f"Less than there could be: {_listed(noted)}")
+        elif any(state.problem is None for state in self._states.values()):
+            self._health.ok("Asking for the first time")
+        else:
+            count = len(self._states)
+            self._health.ok(f"{count} target{'s' if count > 1 else ''} read")
+
+    def _labels(self, target: Target) -> dict[str, str]:
+        return {"scraper": self._name, "target": target.name}
+
+    def _fields(self, target: Target) -> dict[str, str]:
+        return {"scraper": self._name, "target": target.name}
+
+
+class SlowReading:
+    """Says when something is due that is read less often than its target is polled.
+
+    The reader keeps the last answer and gives it again with each poll until the next, so that the series has a value in
+    each window; one that failed is due again after a tenth of the time.
+    """
+
+    def __init__(self, every_s: float) -> None:
+        self._every_s = every_s
+        self._due_s = float("-inf")
+
+    def is_due(self, now_s: float) -> bool:
+        """Whether it is time; `now_s` is a clock that does not go back."""
+        return now_s >= self._due_s
+
+    def done(self, now_s: float) -> None:
+        """It was read."""
+        self._due_s = now_s + self._every_s
+
+    def failed(self, now_s: float) -> None:
+        """It could not be read."""
+        self._due_s = now_s + self._every_s / 10
+
+
+def _sentence_of(error: Exception) -> str:
+    text = redact(str(error)) or type(error).__name__
+    visible = "".join(one if one.isprintable() else " " for one in text)
+    return visible[:_SENTENCE_CHARACTERS_MAX]
+
+
+def _listed(named: dict[str, str]) -> str:
+    shown = [f"{name}: {why}" for name, why in sorted(named.items())[:_NAMES_SHOWN]]
+    more = len(named) - len(shown)
+    return "; ".join(shown) + (f"; and {more} more" if more else "")
