@@ -10,6 +10,7 @@ import dataclasses
 import math
 from dataclasses import dataclass
 
+from sentinel.app.guards_section import DEFAULT_GAUGE_GUARDS, GaugeGuardConfig
 from sentinel.app.zones import zone_offsets
 from sentinel.core.incidents.settings import GuardSettings, IncidentSettings
 from sentinel.core.model import Kind, Severity
@@ -209,6 +210,10 @@ class GuardsConfig:
         Duration(_GUARD.forget_after_ns / 1e9),
         help="A service not heard for this long is no longer watched.",
     )
+    gauges: tuple[GaugeGuardConfig, ...] = setting(
+        DEFAULT_GAUGE_GUARDS,
+        help="Limits of gauges. Of several that match a series the first holds. A list given here stands instead of the default one.",
+    )
 
     def __post_init__(self) -> None:
         self.settings()
@@ -229,6 +234,7 @@ class GuardsConfig:
             blind_after_ns=to_ns(self.blind_after),
             blind_heard_ns=to_ns(self.blind_heard),
             forget_after_ns=to_ns(self.forget_after),
+            gauges=tuple(one.guard() for one in self.gauges),
         )
 
 

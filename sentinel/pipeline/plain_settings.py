@@ -7,8 +7,8 @@ from dataclasses import asdict
 from typing import Any
 
 from sentinel.core.decide import DecisionSettings
-from sentinel.core.incidents import GuardSettings, IncidentSettings
-from sentinel.core.model import Kind, Severity
+from sentinel.core.incidents import GaugeGuard, GuardDirection, GuardSettings, IncidentSettings
+from sentinel.core.model import Kind, SeriesPattern, Severity
 from sentinel.core.scoring import Direction, KindRule, ScoringSettings, SeriesRule
 
 
@@ -54,10 +54,25 @@ def settings_of_plain(plain: dict[str, Any]) -> DecisionSettings:
                 "gauge_severity": Severity(incidents["gauge_severity"]),
                 "zone_offsets": tuple(tuple(pair) for pair in incidents["zone_offsets"]),
                 "next_steps": tuple(incidents["next_steps"]),
-                "guards": GuardSettings(**incidents["guards"]),
+                "guards": _guards(incidents["guards"]),
             }
         ),
     )
+
+
+def _guards(plain: Mapping[str, Any]) -> GuardSettings:
+    # What was recorded before gauges had limits was decided without any.
+    gauges = tuple(
+        GaugeGuard(
+            **{
+                **one,
+                "series": SeriesPattern(**one["series"]),
+                "direction": GuardDirection(one["direction"]),
+            }
+        )
+        for one in plain.get("gauges", ())
+    )
+    return GuardSettings(**{**plain, "gauges": gauges})
 
 
 def _with_tuples(plain: dict[str, Any]) -> dict[str, Any]:

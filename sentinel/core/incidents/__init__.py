@@ -6,7 +6,13 @@ from sentinel.core.incidents.identity import alert_labels, incident_id_of, page_
 from sentinel.core.incidents.paging import Attach
 from sentinel.core.incidents.rendering import ANNOTATIONS_BYTES_MAX, page_of, primary
 from sentinel.core.incidents.set_back import set_back
-from sentinel.core.incidents.settings import GuardSettings, IncidentSettings
+from sentinel.core.incidents.settings import (
+    GAUGE_GUARDS,
+    GaugeGuard,
+    GuardDirection,
+    GuardSettings,
+    IncidentSettings,
+)
 from sentinel.core.incidents.state import TrackerState, from_bytes, to_bytes
 from sentinel.core.incidents.stopped import Stopped
 from sentinel.core.incidents.taken_up import first_and_next_pages, taken_up
@@ -16,7 +22,10 @@ from sentinel.core.incidents.track import Tracked, track
 __all__ = [
     "ANNOTATIONS_BYTES_MAX",
     "GATE_WORDS",
+    "GAUGE_GUARDS",
     "Attach",
+    "GaugeGuard",
+    "GuardDirection",
     "GuardSettings",
     "IncidentSettings",
     "Stopped",

@@ -5,6 +5,7 @@ A guard looks at the window's values only. It trips when
     errors    share >= limit for n windows in a row, with enough failed calls in the run, or in the last
               calls of a trickle;
     latency   95th percentile >= limit for n windows in a row, with enough calls in the run;
+    gauge     at its limit or beyond it for n windows in a row, on the side that is bad;
     stopped   traffic is zero for longer than chance allows, or, before anything is expected of it, for n windows
               after it had been busy long enough; see `stops`;
     blind     the source is not heard at all for a while after it had been heard long enough;
@@ -223,11 +224,12 @@ def _over_limit(
     settings: GuardSettings,
 ) -> tuple[GuardState, list[Trip]]:
     over = value >= layout.limit
+    if layout.low.size:
+        over[layout.low] = value[layout.low] <= layout.limit[layout.low]
     if not over.any() and not np.count_nonzero(state.over_count):
         return state, []
     is_errors = layout.kind == Kind.ERRORS
     calls = np.where(is_errors, value.astype(np.float64) * weight, weight)
-    needed = np.where(is_errors, settings.error_window_count, settings.latency_window_count)
     missing = np.isnan(value)
     stale = missing & (start_ns - state.over_first_ns > _RUN_STALE_NS)
     broken = (~missing & ~over) | stale
@@ -235,16 +237,16 @@ def _over_limit(
     over_count = before + over
     over_first_ns = np.where(over & (before == 0), start_ns, state.over_first_ns)
     over_calls = np.where(broken, 0.0, state.over_calls) + np.where(over, calls, 0.0)
-    enough = np.where(is_errors, settings.error_failed_count, settings.latency_call_count)
-    tripped = over & (over_count >= needed) & (over_calls >= enough)
+    tripped = over & (over_count >= layout.window_count) & (over_calls >= layout.call_count)
+    low = set(layout.low.tolist())
     trips = [
         Trip(
-            column=int(column),
+            column=column,
             first_ns=int(over_first_ns[column]),
-            direction=1,
-            why=_why_over(Kind(int(layout.kind[column])), settings),
+            direction=-1 if column in low else 1,
+            why=_why_over(layout, column, settings),
         )
-        for column in np.flatnonzero(tripped)
+        for column in np.flatnonzero(tripped).tolist()
     ]
     state = replace(
         state, over_count=over_count, over_calls=over_calls, over_first_ns=over_first_ns
@@ -285,7 +287,7 @@ def _of_last_calls(
     failed = judged.ratio[at] * calls
     surely = failed - limit * calls >= _SURE * np.sqrt(limit * (1 - limit) * calls)
     at = at[surely & (failed >= settings.error_failed_count)]
-    why = _why_over(Kind.ERRORS, settings)
+    why = _why_errors(settings)
     told = {trip.column for trip in known}
     return [
         Trip(column=column, first_ns=start_ns, direction=1, why=why)
@@ -294,7 +296,13 @@ def _of_last_calls(
     ]
 
 
-def _why_over(kind: Kind, settings: GuardSettings) -> str:
-    if kind is Kind.ERRORS:
-        return f"{STATIC}: at least {settings.error_ratio * 100:g} % of the calls fail"
+def _why_over(layout: Layout, column: int, settings: GuardSettings) -> str:
+    if (guard := layout.gauge_guards.get(column)) is not None:
+        return f"{STATIC}: {layout.keys[column].signal} is {guard.clause}"
+    if int(layout.kind[column]) == Kind.ERRORS:
+        return _why_errors(settings)
     return f"{STATIC}: the 95th percentile is at least {settings.latency_s:g} s"
+
+
+def _why_errors(settings: GuardSettings) -> str:
+    return f"{STATIC}: at least {settings.error_ratio * 100:g} % of the calls fail"

@@ -1,7 +1,7 @@
 """Why an incident pages now, if it does.
 
 never paged yet                                   OPENED      at once, or as soon as the cap allows
-it goes on, and a guard broke that no page        WORSENED    at once; there are three kinds of guards
+it goes on, and a guard broke that no page        WORSENED    at once; each guard counts once
   has told of
 a new stage goes on, or something with a much     WORSENED    at most once per `worsen_gap_ns`
   higher score than the last page told

@@ -2,13 +2,105 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
+from enum import StrEnum
 
-from sentinel.core.model import Severity
+from sentinel.core.model import SeriesKey, SeriesPattern, Severity
 
 SECOND_NS = 1_000_000_000
 MINUTE_NS = 60 * SECOND_NS
 HOUR_NS = 60 * MINUTE_NS
+
+
+class GuardDirection(StrEnum):
+    """On which side of its limit a gauge is wrong."""
+
+    HIGH = "high"
+    LOW = "low"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GaugeGuard:
+    """A limit that some gauges must keep whatever was learned of them.
+
+    Attributes:
+        series: which; of several guards that match a series the first holds.
+        limit: it is broken at this value and beyond it, ...
+        direction: ... which is above or below, ...
+        window_count: ... for so many windows with a value in a row.
+        consequence: what comes of it, as the page says it; "" for nothing.
+    """
+
+    series: SeriesPattern
+    limit: float
+    direction: GuardDirection = GuardDirection.HIGH
+    window_count: int = 3
+    consequence: str = ""
+
+    def __post_init__(self) -> None:
+        if not math.isfinite(self.limit):
+            msg = "the limit of a gauge must be finite"
+            raise ValueError(msg)
+        if self.window_count < 1:
+            msg = "a guard needs at least one window"
+            raise ValueError(msg)
+
+    def matches(self, key: SeriesKey) -> bool:
+        """Whether the guard is about the series."""
+        return self.series.matches(key)
+
+    @property
+    def clause(self) -> str:
+        """What it says once it is broken: the same for every series and value, so that it is told once.
+
+        >>> GaugeGuard(series=SeriesPattern(signal="xid_age_ratio"), limit=0.75, consequence="writes stop at 1").clause
+        'at least 0.75, and writes stop at 1'
+        """
+        side = "at least" if self.direction is GuardDirection.HIGH else "at most"
+        return f"{side} {self.limit:g}" + (f", and {self.consequence}" if self.consequence else "")
+
+
+GAUGE_GUARDS = (
+    GaugeGuard(
+        series=SeriesPattern(signal="connections_used_ratio"),
+        limit=0.9,
+        window_count=6,
+        consequence="at 1 new clients are refused",
+    ),
+    GaugeGuard(
+        series=SeriesPattern(signal="clients_refused_count"),
+        limit=1.0,
+        window_count=2,
+        consequence="clients are refused now",
+    ),
+    GaugeGuard(
+        # `vacuum_failsafe_age` is 1.6 of 2.1 thousand million: there PostgreSQL itself drops everything else for it.
+        series=SeriesPattern(signal="*xid_age_ratio"),
+        limit=0.75,
+        window_count=2,
+        consequence="at 1 the database takes no more writes",
+    ),
+    GaugeGuard(
+        series=SeriesPattern(signal="slots_at_risk_count"),
+        limit=1.0,
+        window_count=2,
+        consequence="a replica has lost the log it needs, or is about to",
+    ),
+    GaugeGuard(
+        series=SeriesPattern(signal="inactive_slot_retained_bytes"),
+        limit=32.0 * 2**30,
+        window_count=12,
+        consequence="nothing reads the log that it keeps on the disk",
+    ),
+    GaugeGuard(
+        series=SeriesPattern(signal="archiver_failing_count"),
+        limit=1.0,
+        window_count=30,
+        consequence="the log is kept on the disk until archiving works",
+    ),
+)
+"""Limits at which a person is needed on any system; what is only unusual is left to what is learned (decision 0032)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +126,7 @@ class GuardSettings:
         blind_after_ns: a source that is not heard for this long, ...
         blind_heard_ns: ... after it had been heard this long, is blind.
         forget_after_ns: a source not heard for this long is no longer watched.
+        gauges: limits of gauges.
     """
 
     enabled: bool = True
@@ -54,6 +147,7 @@ class GuardSettings:
     blind_after_ns: int = MINUTE_NS
     blind_heard_ns: int = 5 * MINUTE_NS
     forget_after_ns: int = 24 * HOUR_NS
+    gauges: tuple[GaugeGuard, ...] = GAUGE_GUARDS
 
     def __post_init__(self) -> None:
         if not 0.0 < self.error_ratio <= 1.0:

@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from sentinel.app.guards_section import GaugeGuardConfig
 from sentinel.app.sections import (
     GuardsConfig,
     IncidentsConfig,
@@ -20,8 +21,13 @@ from sentinel.app.sections import (
     SeriesRuleConfig,
 )
 from sentinel.app.zones import zone_offsets
-from sentinel.core.incidents.settings import GuardSettings, IncidentSettings
-from sentinel.core.model import Kind
+from sentinel.core.incidents.settings import (
+    GaugeGuard,
+    GuardDirection,
+    GuardSettings,
+    IncidentSettings,
+)
+from sentinel.core.model import Kind, SeriesPattern
 from sentinel.core.scoring.settings import Direction, ScoringSettings, Sensitivity, SeriesRule
 from sentinel.runtime.settings import Duration, Zone
 
@@ -45,6 +51,41 @@ def test_the_defaults_are_the_cores_own() -> None:
     assert ScoringConfig().settings(Sensitivity.NORMAL) == ScoringSettings()
     assert GuardsConfig().settings() == GuardSettings()
     assert IncidentsConfig().settings(zone=Zone("UTC"), now_ns=NOW_NS) == IncidentSettings()
+
+
+def test_a_limit_of_gauges_reaches_the_core() -> None:
+    config = GaugeGuardConfig(
+        signal="free_*",
+        stage="db",
+        limit=0.1,
+        direction=GuardDirection.LOW,
+        window_count=2,
+        consequence="it is full",
+    )
+    (guard,) = GuardsConfig(gauges=(config,)).settings().gauges
+    assert guard == GaugeGuard(
+        series=SeriesPattern(stage="db", signal="free_*"),
+        limit=0.1,
+        direction=GuardDirection.LOW,
+        window_count=2,
+        consequence="it is full",
+    )
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({}, "pattern must not be empty"),
+        ({"signal": "a", "limit": float("inf")}, "must be finite"),
+        ({"signal": "a", "window_count": 0}, "at least one window"),
+        ({"signal": "a", "consequence": "a\nb"}, "on one line"),
+    ],
+)
+def test_a_limit_of_gauges_that_makes_no_sense_is_refused(
+    wrong: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        GaugeGuardConfig(**wrong)
 
 
 @pytest.mark.parametrize("name", [one.name for one in fields(GuardsConfig)])

@@ -15,7 +15,7 @@ import pytest
 
 from sentinel.core.baseline import BIN_NS, Profile
 from sentinel.core.decide import DecisionSettings, decide, new_decision_state
-from sentinel.core.incidents import GuardSettings, IncidentSettings
+from sentinel.core.incidents import GaugeGuard, GuardDirection, GuardSettings, IncidentSettings
 from sentinel.core.model import (
     Exemplar,
     FirstMover,
@@ -24,6 +24,7 @@ from sentinel.core.model import (
     IncidentState,
     LogLine,
     SeriesKey,
+    SeriesPattern,
     Severity,
     WindowBlock,
 )
@@ -51,7 +52,18 @@ SETTINGS = DecisionSettings(
         zone_offsets=((0, 3600), (10**18, 7200)),
         gauge_severity=Severity.PAGE,
         next_steps=("look at {service}",),
-        guards=GuardSettings(error_ratio=0.3),
+        guards=GuardSettings(
+            error_ratio=0.3,
+            gauges=(
+                GaugeGuard(
+                    series=SeriesPattern(stage="db", signal="free_*"),
+                    limit=0.1,
+                    direction=GuardDirection.LOW,
+                    window_count=2,
+                    consequence="it is full",
+                ),
+            ),
+        ),
     ),
 )
 
@@ -59,6 +71,12 @@ SETTINGS = DecisionSettings(
 @pytest.mark.parametrize("settings", [DecisionSettings(), SETTINGS], ids=["plain", "changed"])
 def test_settings_survive_json(settings: DecisionSettings) -> None:
     assert settings_of_plain(json.loads(json.dumps(plain_settings(settings)))) == settings
+
+
+def test_what_was_recorded_before_gauges_had_limits_is_replayed_without_any() -> None:
+    plain = plain_settings(DecisionSettings())
+    del plain["incidents"]["guards"]["gauges"]
+    assert settings_of_plain(plain).incidents.guards == GuardSettings(gauges=())
 
 
 @pytest.mark.parametrize("has_steps", [True, False])
