@@ -103,6 +103,7 @@ class TracesDecoder:
         self._tables: dict[str, list[dict[bytes, int]]] = {}
         self._class_scope = array("i")
         self._class_error = array("b")
+        self._without_series = 0
         # How slow the slowest call was that was named lately, by failed or not and by place.
         self._named_s = np.zeros((2, 0))
         self._named_since_ns = 0
@@ -127,7 +128,7 @@ class TracesDecoder:
 
     def decode_message(self, request: Any, *, now_ns: int) -> SampleBatch:  # noqa: ANN401, RUF100
         """As `decode`, for a message of `otlp_schema`, such as one made from JSON."""
-        if len(self._class_scope) + len(self._tables) > _CLASSES_MAX:
+        if len(self._class_scope) + len(self._tables) + self._without_series > _CLASSES_MAX:
             self._forget_classes()
         spans: list[Any] = []
         classes: list[int] = []
@@ -153,6 +154,7 @@ class TracesDecoder:
         self._scope_number.clear()
         self._tables.clear()
         self._hints.clear()
+        self._without_series = 0
         del self._class_scope[:], self._class_error[:]
         self._named_s = np.zeros((2, 0))
 
@@ -199,6 +201,9 @@ class TracesDecoder:
         attributes = attributes_of(span.attributes, span_rules.ATTRIBUTES_BY_KIND[kind])
         scope = span_rules.scope_of(service, kind, text_of(span.name), attributes)
         if scope is None:
+            if len(key) <= _KEY_BYTES_MAX:
+                self._without_series += 1
+                table[key] = _NO_SERIES
             return _NO_SERIES
         error = span_rules.has_failed(
             kind, status_is_error=_is_error(span.status), attributes=attributes

@@ -7,15 +7,21 @@
 | CONSUMER | | consumer | `{operation name} {destination}` |
 | CLIENT | names a database system | database | db.query.summary, else `{operation} {collection}`, else the name |
 | CLIENT | messaging operation receive or settle | consumer | `{operation name} {destination}` |
+| CLIENT | named `kong.balancer`: a try of Kong's to reach an upstream | client | `balancer {server.address}`; of an address in numbers, `balancer` |
+| CLIENT | otherwise named `kong.…`: Kong at work inside a call | none | makes no series |
 | CLIENT | otherwise | client | `{method} {server.address}`, else `{rpc.service}/{rpc.method}`, else the name |
 | INTERNAL | | none | makes no series: it is part of a call, not one |
 
 Both the stable semantic conventions and the names before them are read; instrumentations still in use send only the
 old ones. A span's own name is a fallback, and ids are taken out of it (`labels.without_ids`).
+
+Kong's plugin names its SERVER span `kong`, whatever was asked for, and its `http.route` is the first path of the route, ""
+where no route matched: those calls are at the route `other`. It never sets the status of that span, so its code decides.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 from sentinel.core.model import Scope
@@ -73,6 +79,8 @@ SERVER_COMPLETE = (_METHOD, _ROUTE, _STATUS_CODE)
 ATTRIBUTES = frozenset().union(*ATTRIBUTES_BY_KIND.values())
 
 _FAILED_HTTP_STATUS = 500
+_KONG, _KONG_INSIDE, _KONG_TRY = "kong", "kong.", "kong.balancer"
+_ADDRESS_IN_NUMBERS = re.compile(r"[0-9.]+|\[?[0-9a-fA-F:.]*:[0-9a-fA-F:.]*\]?", re.ASCII)
 
 
 def scope_of(service: str, kind: int, name: str, attributes: Mapping[str, str]) -> Scope | None:
@@ -90,6 +98,10 @@ def scope_of(service: str, kind: int, name: str, attributes: Mapping[str, str]) 
     if kind == CONSUMER:
         return Scope(service, STAGE_CONSUMER, _messaging_route(name, attributes))
     if kind == CLIENT:
+        if name.startswith(_KONG_INSIDE):
+            return (
+                Scope(service, STAGE_CLIENT, _try_route(attributes)) if name == _KONG_TRY else None
+            )
         if _first(attributes, _DATABASE):
             return Scope(service, STAGE_DATABASE, _database_route(name, attributes))
         if _first(attributes, _OPERATION_TYPE) in ("receive", "settle"):
@@ -137,7 +149,15 @@ def _server_route(name: str, attributes: Mapping[str, str]) -> str:
         return label_of(f"{_first(attributes, _METHOD)} {route}")
     if called := _called(attributes):
         return called
-    return OTHER if looks_like_raw_path(name) else _fallback(name)
+    return OTHER if looks_like_raw_path(name) or name == _KONG else _fallback(name)
+
+
+def _try_route(attributes: Mapping[str, str]) -> str:
+    """The upstream that Kong tried, by name: numbers are those of pods, which come and go."""
+    address = _first(attributes, _SERVER_ADDRESS)
+    if not address or _ADDRESS_IN_NUMBERS.fullmatch(address):
+        return "balancer"
+    return label_of(without_ids(f"balancer {address}"))
 
 
 def _client_route(name: str, attributes: Mapping[str, str]) -> str:
