@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from sentinel.core.model.series import Scope
+from sentinel.core.model.series import Scope, SeriesKey
 
 
 class RejectReason(StrEnum):
@@ -69,9 +69,11 @@ class CallColumns:
         scopes: the distinct places of this batch.
         scope_index: int32[n], position in `scopes`.
         end_ns: int64[n], when each call ended (Unix).
-        duration_s: float64[n], finite and >= 0.
+        duration_s: float64[n], finite and >= 0; NaN where it is not known, which only a complete log may say.
         error: bool[n].
         exemplars: the slowest and the failed calls of each scope, a few at most.
+        complete: True when they are of a log that tells of every call of its stages, such as a gateway's. It stands
+            for the spans of those stages, which may be sampled.
     """
 
     scopes: tuple[Scope, ...]
@@ -80,6 +82,26 @@ class CallColumns:
     duration_s: NDArray[np.float64]
     error: NDArray[np.bool_]
     exemplars: tuple[CallExemplar, ...] = ()
+    complete: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EventColumns:
+    """n things that happened and are told one by one, as columns; they add up in any order.
+
+    A series whose events have a value is their 95th percentile, any other their rate a second.
+
+    Attributes:
+        keys: the series they belong to; one that no event is of was looked at, and nothing happened.
+        key_index: int32[n], position in `keys`.
+        time_ns: int64[n], when each happened (Unix).
+        value: float64[n], finite and >= 0; NaN where the event is only counted.
+    """
+
+    keys: tuple[SeriesKey, ...]
+    key_index: NDArray[np.int32]
+    time_ns: NDArray[np.int64]
+    value: NDArray[np.float64]
 
 
 class PointStream(tuple[object, ...]):
@@ -106,6 +128,8 @@ class NumberPoint:
         start_ns: start of the interval the number covers, 0 when unknown.
         time_ns: when the number was true.
         value: the number; finite.
+        yields: True when a complete log of the calls of the same stage tells the same (`CallColumns.complete`); it is
+            left out while that one comes.
     """
 
     stream: PointStream
@@ -116,6 +140,7 @@ class NumberPoint:
     start_ns: int
     time_ns: int
     value: float
+    yields: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,6 +157,11 @@ class DistributionPoint:
         error: True when the calls it counts failed.
         newer_signal: the metric that tells of the same calls under a newer name and is better where both come, or "".
         resolution: of its buckets; counts of one stream at two resolutions cannot be subtracted.
+        times_only: True when other distributions of the same family and scope count the same calls, failed and not, and
+            this one only knows how long they took.
+        complete: True when it counts every call of its stage, so that spans, which may be sampled, stand back.
+        yields: as for `NumberPoint`.
+        bare: True when its 95th percentile alone is a series, under the signal as it stands; of what is not of calls.
     """
 
     stream: PointStream
@@ -147,6 +177,10 @@ class DistributionPoint:
     error: bool
     newer_signal: str = ""
     resolution: int = 0
+    times_only: bool = False
+    complete: bool = False
+    yields: bool = False
+    bare: bool = False
 
 
 class LoggedCall(NamedTuple):
@@ -195,6 +229,7 @@ class SampleBatch:
         numbers: gauges and counters.
         distributions: histograms.
         logs: log records.
+        events: what was told one by one and is no call.
         rejected: samples that could not be kept, by reason; the sender is told their number.
         services: the services heard in this batch, also when it brought no sample of theirs.
         fingerprint: the same for a batch that was sent again because its answer was lost, or b"" when unknown.
@@ -204,13 +239,14 @@ class SampleBatch:
     numbers: tuple[NumberPoint, ...] = ()
     distributions: tuple[DistributionPoint, ...] = ()
     logs: tuple[LogRecord, ...] = ()
+    events: EventColumns | None = None
     rejected: dict[RejectReason, int] = field(default_factory=dict)
     services: frozenset[str] = frozenset()
     fingerprint: bytes = b""
 
     @property
     def sample_count(self) -> int:
-        """How many samples were kept."""
+        """How many samples were kept; events are what calls and records say besides."""
         calls = 0 if self.calls is None else len(self.calls.end_ns)
         return calls + len(self.numbers) + len(self.distributions) + len(self.logs)
 

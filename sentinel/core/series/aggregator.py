@@ -47,6 +47,8 @@ from sentinel.core.series.counts import (
     SIGNAL_METRICS,
     SeriesCounts,
 )
+from sentinel.core.series.event_window import EventWindow
+from sentinel.core.series.events import Events
 from sentinel.core.series.gauges import Gauges
 from sentinel.core.series.layout import Layout
 from sentinel.core.series.live import OVERFLOW_POINTS, OVERFLOW_SCOPE, LiveNames
@@ -83,6 +85,7 @@ class Aggregator:
         self._live = LiveNames(series_count_max=settings.series_count_max)
         self._streams = Streams(stream_count_max=2 * settings.series_count_max)
         self._call_metrics = CallMetrics(settings, self._live)
+        self._events = Events(self._live)
         self._new_lines = NewLines()
         self._repeats = Repeats()
         self._hour_start_ns: int | None = None
@@ -128,6 +131,12 @@ class Aggregator:
         if batch.calls is not None and len(batch.calls.end_ns):
             newest_ns = int(batch.calls.end_ns.max())
             self._add_calls(batch.calls, now_ns)
+        if batch.events is not None:
+            self._events.add(
+                batch.events,
+                lambda time_ns, count: self._events_of(time_ns, now_ns, count),
+                window_ns=self._settings.window_ns,
+            )
         for number in batch.numbers:
             newest_ns = max(newest_ns, number.time_ns)
             if (window := self._window_for(number.time_ns, now_ns, SIGNAL_METRICS)) is not None:
@@ -219,7 +228,9 @@ class Aggregator:
         )
         slot = slot_of_scope[calls.scope_index]
         self._note_overflow(slot, now_ns)
-        key = key_of(slot, log_linear.bucket_of(calls.duration_s), calls.error)
+        bucket = log_linear.bucket_of(np.nan_to_num(calls.duration_s))
+        bucket[np.isnan(calls.duration_s)] = log_linear.UNTIMED
+        key = key_of(slot, bucket, calls.error)
         index = calls.end_ns // self._settings.window_ns
         for each in np.unique(index) if index.min() != index.max() else index[:1]:
             rows = index == each
@@ -230,11 +241,15 @@ class Aggregator:
                 count=int(np.count_nonzero(rows)),
             )
             if window is not None:
-                window.calls.add(key[rows])
+                (window.complete if calls.complete else window.calls).add(key[rows])
         for exemplar in calls.exemplars:
             window = self._open.get(exemplar.end_ns // self._settings.window_ns)
             if window is not None:
                 window.name_call(int(slot_of_scope[exemplar.scope_index]), exemplar)
+
+    def _events_of(self, time_ns: int, now_ns: int, count: int) -> EventWindow | None:
+        window = self._window_for(time_ns, now_ns, SIGNAL_LOGS, count=count)
+        return None if window is None else window.events
 
     def _late_services(self, batch: SampleBatch) -> tuple[dict[str, set[Scope]], set[str]]:
         """Services with data that was late, with the places whose calls were, and services with data that was not."""
@@ -363,6 +378,7 @@ class Aggregator:
         columns.put_gauges(
             gauges,
             heard=self._live.gauges_heard(layout, start_ns) & silence_known,
+            quiet=self._events.quiet(layout, self._call_metrics.services_told),
             width=self._live.gauges.width,
         )
         if silence_known:
@@ -377,16 +393,23 @@ class Aggregator:
     def _gauge_values(self, window: OpenWindow, start_ns: int) -> dict[int, tuple[float, float]]:
         """Value and weight of each gauge that got points, by slot; call distributions go to the window's calls."""
         gauges = Gauges()
+        self._call_metrics.settle_complete(window, start_ns, self._counts)
         for number in self._streams.increases(window.numbers, self._counts):
-            gauges.add(SeriesKey(*number.point.scope, number.point.signal), number)
+            if self._call_metrics.yields(number.point):
+                self._counts.told_twice[SIGNAL_METRICS] += number.point_count
+            else:
+                gauges.add(SeriesKey(*number.point.scope, number.point.signal), number)
         of_calls: list[Gain] = []
         for distribution in self._streams.increases(window.distributions, self._counts):
             point = distribution.point
             if self._call_metrics.takes(point):
                 of_calls.append(distribution)
+            elif self._call_metrics.yields(point):
+                self._counts.told_twice[SIGNAL_METRICS] += distribution.point_count
             else:
                 rate, p95 = distribution_keys(point)
-                gauges.add(rate, distribution)
+                if rate is not None:
+                    gauges.add(rate, distribution)
                 gauges.add_histogram(p95, distribution)
         self._call_metrics.settle(window, start_ns, of_calls, self._counts)
         window_s = self._settings.window_ns / 1e9
@@ -397,7 +420,8 @@ class Aggregator:
             if key != OVERFLOW_POINTS
         )
         by_slot: dict[int, tuple[float, float]] = {}
-        over = window.logs.counts[OVERFLOW_POINTS]
+        of_events, over = self._events.values(window.events, window_s=window_s)
+        over += window.logs.counts[OVERFLOW_POINTS]
         # Sorted, so that which names are beyond the cap does not depend on the order of arrival.
         for key in sorted(values):
             slot = self._live.gauge_slot(key)
@@ -405,6 +429,7 @@ class Aggregator:
                 over += int(values[key][1])
             else:
                 by_slot[slot] = values[key]
+        by_slot.update(of_events)
         if over:
             self._counts.overflow += over
             by_slot[self._live.gauge_slot(OVERFLOW_POINTS)] = (over / window_s, float(over))
@@ -437,6 +462,7 @@ class Aggregator:
         self._counts.expired += self._live.forget_idle(before_ns, held)
         self._streams.forget_idle(before_ns, held.streams)
         self._call_metrics.forget_idle(start_ns)
+        self._events.forget_idle()
 
     def _recover(self, index: int) -> None:
         """Let go of a window and of all that may have been left half changed: it would meet the next window too."""
@@ -444,5 +470,6 @@ class Aggregator:
         if window is not None:
             self._pending_point_count -= window.pending_point_count
         self._live.mend()
+        self._events = Events(self._live)
         self._streams = Streams(stream_count_max=2 * self._settings.series_count_max)
         self._call_metrics = CallMetrics(self._settings, self._live)

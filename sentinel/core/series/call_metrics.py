@@ -8,10 +8,12 @@ from itertools import groupby
 import numpy as np
 from numpy.typing import NDArray
 
-from sentinel.core.model import OVERFLOW, DistributionPoint, RejectReason, Scope
+from sentinel.core.model import OVERFLOW, DistributionPoint, NumberPoint, RejectReason, Scope
 from sentinel.core.series.call_sources import CallSources, Gain, Stage, stage_of
 from sentinel.core.series.calls import key_of, slot_of
+from sentinel.core.series.complete_calls import CompleteCalls
 from sentinel.core.series.counts import SIGNAL_CALLS, SIGNAL_LOGS, SIGNAL_METRICS, SeriesCounts
+from sentinel.core.series.joined import with_times
 from sentinel.core.series.layout import Layout
 from sentinel.core.series.live import OVERFLOW_SCOPE, LiveNames
 from sentinel.core.series.log_sources import LogSources
@@ -34,6 +36,9 @@ class CallMetrics:
         self._mode = settings.calls_from_metrics
         self._sources = CallSources(settings.calls_from_metrics, window_ns=settings.window_ns)
         self._logs = LogSources(window_ns=settings.window_ns)
+        self._complete = CompleteCalls(window_ns=settings.window_ns)
+        self._telling: frozenset[Stage] = frozenset()
+        self._services_told: frozenset[str] = frozenset()
         self._logs_mode = settings.calls_from_logs
         self._idle_ns = settings.idle_ns
         # The last window in which spans told of a place, by its slot: whether they do is asked when a histogram comes.
@@ -48,10 +53,50 @@ class CallMetrics:
         """Whether logged calls may count as calls."""
         return self._logs_mode is not CallsFromLogs.NEVER
 
+    @property
+    def services_told(self) -> frozenset[str]:
+        """The services of which a complete log told in the window just settled."""
+        return self._services_told
+
+    def settle_complete(self, window: OpenWindow, start_ns: int, counts: SeriesCounts) -> None:
+        """Put the calls of complete logs in the place of spans; to be called before all else of a window."""
+        key, count = window.complete.totals()
+        self._services_told = frozenset()
+        if not len(key) and not self._complete:
+            return
+        slot = slot_of(key)
+        told = self._by_stage(np.bincount(slot, count).astype(np.int64))
+        span_key, span_count = window.calls.totals()
+        spans = self._by_stage(np.bincount(slot_of(span_key), span_count).astype(np.int64))
+        settled = self._complete.settle(
+            start_ns, told=told, spans=spans, span_seen_ns=self._last_spans()
+        )
+        if settled.spans_left_out:
+            counts.told_twice[SIGNAL_CALLS] += sum(
+                spans[stage] for stage in settled.spans_left_out
+            )
+            window.calls.leave_out(self._slots_of(settled.spans_left_out))
+        if settled.given_up:
+            counts.dropped[SIGNAL_LOGS, RejectReason.UNSUPPORTED] += sum(
+                told[stage] for stage in settled.given_up
+            )
+            window.complete.leave_out(self._slots_of(settled.given_up))
+            key, count = window.complete.totals()
+        window.calls.add(key, count)
+        self._services_told = frozenset(stage.service for stage in told)
+        self._telling = self._complete.telling(start_ns)
+
+    def yields(self, point: NumberPoint | DistributionPoint) -> bool:
+        """Whether a complete log tells the same as a point, in the window being settled."""
+        return point.yields and any(
+            stage.service == point.scope.service for stage in self._telling
+        )
+
     def settle(
         self, window: OpenWindow, start_ns: int, gains: list[Gain], counts: SeriesCounts
     ) -> None:
         """Make the window's calls what is to be counted, once all of it has come."""
+        gains = with_times(gains)
         key, count = window.calls.totals()
         slot = slot_of(key)
         points = [point for point in window.distributions if self.takes(point)]
@@ -63,6 +108,7 @@ class CallMetrics:
                 spans=self._by_stage(np.bincount(slot, count).astype(np.int64)),
                 span_seen_ns=self._last_spans() if points else {},
                 logged_ns=self._logs.counted_ns(),
+                told_wholly=self._telling,
             )
             counts.told_twice[SIGNAL_METRICS] += settled.twice_from_metrics
             counts.told_twice[SIGNAL_CALLS] += settled.twice_from_spans
@@ -90,15 +136,18 @@ class CallMetrics:
         heard: NDArray[np.bool_],
     ) -> None:
         """Put in what is known of the traffic of places that histograms tell of; columns as in a closed window."""
-        if not self._sources and not self._logs:
+        if not self._sources and not self._logs and not self._complete:
             return
         for row, slot in enumerate(layout.scopes.tolist()):
             scope = self._live.scopes.names[slot]
             if scope is None:
                 continue
-            reading = self._logs.reading(scope, last_ns=int(self._live.scopes.last_ns[slot]))
+            last_ns = int(self._live.scopes.last_ns[slot])
+            reading = self._logs.reading(scope, last_ns=last_ns)
             if reading is None and not self._logs.tell_of(scope):
                 reading = self._sources.reading(scope, start_ns)
+            if reading is None:
+                reading = self._complete.reading(scope, last_ns=last_ns)
             if reading is not None:
                 at = SERIES_PER_SCOPE * row
                 value[at], heard[at : at + SERIES_PER_SCOPE] = reading
@@ -107,6 +156,7 @@ class CallMetrics:
         """Forget what has not told of calls for an hour, and of logs for as long as their places are live."""
         self._sources.forget_idle(start_ns - HOUR_NS)
         self._logs.forget_idle(start_ns - self._idle_ns)
+        self._complete.forget_idle(start_ns - self._idle_ns)
         # A slot may have another name next; what spans told of the one before is not about it.
         width = min(len(self._span_ns), self._live.scopes.width)
         self._span_ns[:width][~self._live.scopes.live[:width]] = 0
@@ -115,6 +165,8 @@ class CallMetrics:
         """Begin anew, because the clock was wrong."""
         self._sources.set_back()
         self._logs.set_back()
+        self._complete.set_back()
+        self._telling = frozenset()
         self._span_ns[:] = 0
 
     def _settle_logs(self, window: OpenWindow, start_ns: int, counts: SeriesCounts) -> None:

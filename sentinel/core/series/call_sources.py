@@ -8,6 +8,9 @@ Instrumentations may send both, and each call would be counted twice. So of each
 | spans | histograms | they are left out |
 | spans, gone much longer than usual | a histogram that gained calls over a time without any span | histograms count |
 | histograms | spans in a few windows of an hour, or any while no histogram is due | spans count |
+| anybody | histograms that say they count every call (`DistributionPoint.complete`), and no complete log | they count while they come |
+
+Calls that a complete log tells of (`complete_calls`) are spans here: they come one by one.
 
 A histogram is taken only for a time in which no span was counted, and spans begin to count at a window's start, so no
 call is counted by both. "Much longer than usual" is ten times as long as the share of windows with spans lets expect,
@@ -24,7 +27,7 @@ What is not known has no value, rather than 0:
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -86,6 +89,7 @@ class _Source:
     """What is known of a stage. Spans that are seen may be left out; `counted_ns` is of those, and of logged calls, that were not."""
 
     by_metrics: bool
+    complete: bool = False
     span_seen_ns: int | None = None
     counted_ns: int | None = None
     presence_ratio: float = 1.0
@@ -128,6 +132,7 @@ class CallSources:
         spans: Mapping[Stage, int],
         span_seen_ns: Mapping[Stage, int],
         logged_ns: Mapping[Stage, int],
+        told_wholly: Set[Stage] = frozenset(),
     ) -> Settled:
         """Decide what counts in the window at `start_ns`.
 
@@ -138,6 +143,7 @@ class CallSources:
             spans: how many of its calls spans tell of, by stage.
             span_seen_ns: the last window with spans before it, by stage.
             logged_ns: the last window before it whose logged calls counted, by stage.
+            told_wholly: stages whose spans are in truth the calls of a complete log.
         """
         for source in self._sources.values():
             source.reported = False
@@ -164,7 +170,14 @@ class CallSources:
         for stage, source in self._sources.items():
             span_count = spans.get(stage, 0)
             own = by_stage[stage]
-            taken = self._turn(source, start_ns, span_count=span_count, gains=own)
+            taken = self._turn(
+                source,
+                start_ns,
+                span_count=span_count,
+                gains=own,
+                always=self._mode is CallsFromMetrics.ALWAYS
+                or (source.complete and stage not in told_wholly),
+            )
             counted += taken
             twice += round(sum(gain.value for gain in own) - sum(gain.value for gain in taken))
             if span_count and source.by_metrics:
@@ -257,6 +270,7 @@ class CallSources:
             )
         source.senders[family] = sender
         source.reported = True
+        source.complete = point.complete
         source.told_of.add(point.scope)
         sender.last_ns = max(sender.last_ns, point.time_ns)
         self._expect(sender)
@@ -267,13 +281,19 @@ class CallSources:
         sender.due_ns = sender.last_ns + overdue_ns
 
     def _turn(
-        self, source: _Source, start_ns: int, *, span_count: int, gains: list[Gain]
+        self,
+        source: _Source,
+        start_ns: int,
+        *,
+        span_count: int,
+        gains: list[Gain],
+        always: bool,
     ) -> list[Gain]:
-        """Settle one stage; the histograms that count."""
-        if self._mode is CallsFromMetrics.ALWAYS:
+        """Settle one stage, whose histograms count `always` while they come or by the table; those that do."""
+        if always:
             source.by_metrics = source.due_ns() >= start_ns
         if span_count:
-            self._see_spans(source, start_ns)
+            self._see_spans(source, start_ns, always=always)
         elif (
             not source.by_metrics
             and self._have_gone(source, start_ns)
@@ -288,9 +308,9 @@ class CallSources:
         self._note_rates(source, taken)
         return taken
 
-    def _see_spans(self, source: _Source, start_ns: int) -> None:
+    def _see_spans(self, source: _Source, start_ns: int, *, always: bool) -> None:
         seen_ns = source.span_seen_ns
-        if source.by_metrics and self._mode is CallsFromMetrics.AUTO:
+        if source.by_metrics and not always:
             recent = seen_ns is not None and start_ns - seen_ns <= HOUR_NS
             source.returned_windows = source.returned_windows + 1 if recent else 1
             if source.returned_windows >= RETURNED_WINDOWS or source.due_ns() < start_ns:

@@ -44,9 +44,17 @@ class Columns:
         self.heard[:split] = np.repeat(heard, SERIES_PER_SCOPE)
 
     def put_gauges(
-        self, gauges: dict[int, tuple[float, float]], *, heard: NDArray[np.bool_], width: int
+        self,
+        gauges: dict[int, tuple[float, float]],
+        *,
+        heard: NDArray[np.bool_],
+        quiet: NDArray[np.bool_],
+        width: int,
     ) -> None:
-        """Value and weight of each gauge that had points, given by slot, of which there are `width`."""
+        """Value and weight of each gauge that had points, given by slot, of which there are `width`.
+
+        `quiet` are gauges that count what would have been told of in this window, had there been any.
+        """
         split = self._split
         of_slot = np.full(width, np.nan)
         points = np.zeros(width)
@@ -56,7 +64,7 @@ class Columns:
         weight = points[self._layout.gauges]
         heard = (weight > 0) | heard
         # What counts things is 0 when nothing came; what reads a level has no value then.
-        quiet = self._layout.counted & heard & (weight == 0)
+        quiet = (self._layout.counted & heard | quiet) & (weight == 0)
         self.value[split:] = np.where(quiet, 0.0, of_slot[self._layout.gauges])
         self.weight[split:] = weight
         self.heard[split:] = heard

@@ -145,7 +145,7 @@ class LiveNames:
         gauges = [
             slot
             for slot in self.gauges.idle_since(before_ns)
-            if self.gauges.names[slot] not in held.gauges
+            if slot not in held.gauge_slots and self.gauges.names[slot] not in held.gauges
         ]
         self.scopes.release(scopes)
         self.gauges.release(gauges)

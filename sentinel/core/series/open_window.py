@@ -16,6 +16,7 @@ from sentinel.core.model import (
     SeriesKey,
 )
 from sentinel.core.series.calls import CallCounts, slot_of
+from sentinel.core.series.event_window import EventWindow
 from sentinel.core.series.exemplars import NamedCalls
 from sentinel.core.series.logs import LogWindow
 
@@ -25,19 +26,31 @@ class OpenWindow:
 
     Attributes:
         calls: its calls, counted.
+        complete: its calls that complete logs tell of, counted.
         exemplars: the calls worth naming, by slot of the place and outcome.
         numbers, distributions: its metric points, held because their order of arrival must not matter.
         logs: its log records, counted.
+        events: its events, counted.
     """
 
-    __slots__ = ("calls", "distributions", "exemplars", "logs", "numbers")
+    __slots__ = (
+        "calls",
+        "complete",
+        "distributions",
+        "events",
+        "exemplars",
+        "logs",
+        "numbers",
+    )
 
     def __init__(self) -> None:
         self.calls = CallCounts()
+        self.complete = CallCounts()
         self.exemplars: dict[tuple[int, bool], NamedCalls] = {}
         self.numbers: list[NumberPoint] = []
         self.distributions: list[DistributionPoint] = []
         self.logs = LogWindow()
+        self.events = EventWindow()
 
     @property
     def pending_point_count(self) -> int:
@@ -68,12 +81,14 @@ class Held:
         scope_slots: slots of places that calls were counted under.
         scopes: places that histograms may add calls to.
         gauges: series that points or log records belong to.
+        gauge_slots: slots of series that events belong to.
         streams: streams that have points.
     """
 
     scope_slots: set[int] = field(default_factory=set)
     scopes: set[Scope] = field(default_factory=set)
     gauges: set[SeriesKey] = field(default_factory=set)
+    gauge_slots: set[int] = field(default_factory=set)
     streams: set[PointStream] = field(default_factory=set)
 
 
@@ -81,8 +96,10 @@ def held_by(windows: Iterable[OpenWindow]) -> Held:
     """What these windows speak of."""
     held = Held()
     for window in windows:
-        key, _ = window.calls.totals()
-        held.scope_slots.update(np.unique(slot_of(key)).tolist())
+        for counts in (window.calls, window.complete):
+            key, _ = counts.totals()
+            held.scope_slots.update(np.unique(slot_of(key)).tolist())
+        held.gauge_slots.update(window.events.named)
         held.scope_slots.update(slot for slot, _ in window.exemplars)
         held.gauges.update(window.logs.counts)
         for number in window.numbers:
@@ -91,12 +108,14 @@ def held_by(windows: Iterable[OpenWindow]) -> Held:
         for point in window.distributions:
             held.streams.add(point.stream)
             held.scopes.add(point.scope)
-            held.gauges.update(distribution_keys(point))
+            held.gauges.update(key for key in distribution_keys(point) if key is not None)
     return held
 
 
-def distribution_keys(point: DistributionPoint) -> tuple[SeriesKey, SeriesKey]:
-    """The two gauges of a distribution that is not of calls: its rate and its 95th percentile."""
+def distribution_keys(point: DistributionPoint) -> tuple[SeriesKey | None, SeriesKey]:
+    """The two gauges of a distribution that is not of calls: its rate, if that is one, and its 95th percentile."""
+    if point.bare:
+        return None, SeriesKey(*point.scope, point.signal)
     return (
         SeriesKey(*point.scope, f"{point.signal}:rate"),
         SeriesKey(*point.scope, f"{point.signal}:p95"),
