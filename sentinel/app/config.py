@@ -20,6 +20,7 @@ from sentinel.pipeline.evaluate import EvaluateConfig
 from sentinel.pipeline.fit import FitConfig
 from sentinel.pipeline.ingest import IngestConfig
 from sentinel.pipeline.models import BaselineConfig
+from sentinel.receivers.http_log import HttpLogConfig
 from sentinel.receivers.otlp_grpc import OtlpGrpcConfig
 from sentinel.receivers.otlp_http import OtlpHttpConfig
 from sentinel.runtime.config_loader import Loaded, load
@@ -44,6 +45,7 @@ class ReceiversConfig:
 
     otlp_http: OtlpHttpConfig = setting(OtlpHttpConfig(), help="OTLP over HTTP.")
     otlp_grpc: OtlpGrpcConfig = setting(OtlpGrpcConfig(), help="OTLP over gRPC.")
+    http_log: HttpLogConfig = setting(HttpLogConfig(), help="Records of Kong's http-log plugin.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

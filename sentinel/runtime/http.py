@@ -76,11 +76,13 @@ class Route:
         methods: handler by method, upper case; a handler returns its response unprepared, a long
             body as an asynchronous iterable, so that the security headers are on every response.
         scope: what a caller's token must open.
+        authorization: finds what a caller shows, as an `Authorization` header would say it; by default that header.
     """
 
     path: str
     methods: dict[str, Handler]
     scope: AccessScope
+    authorization: Callable[[web.BaseRequest], str | None] | None = None
 
 
 class HttpServer:
@@ -205,7 +207,10 @@ class HttpServer:
             response = self._render_error(request, 405, f"method {request.method} is not allowed")
             response.headers[hdrs.ALLOW] = ", ".join(sorted(route.methods))
             return response
-        decision = self._tokens.decide(route.scope, request.headers.get(hdrs.AUTHORIZATION))
+        shown = request.headers.get(hdrs.AUTHORIZATION)
+        if route.authorization is not None:
+            shown = route.authorization(request)
+        decision = self._tokens.decide(route.scope, shown)
         if decision is not AccessDecision.ALLOWED:
             return self._refuse(request, decision)
         try:

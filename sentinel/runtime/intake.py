@@ -145,9 +145,32 @@ class Intake:
             InputError: the body cannot be used; sending it again fails again.
             OverloadedError: nothing of it was kept; it may be sent again.
         """
-        metrics = self._surroundings.metrics
-        labels = {"receiver": self._receiver, "signal": signal.value}
-        metrics.count("sentinel_receiver_bytes_total", wire_bytes, **labels)
+        batch = await self.decode(signal, encoding, body, wire_bytes=wire_bytes)
+        self.hand_on(signal, batch, size_bytes=len(body))
+        # Only what was taken is handed on: what is turned away comes again.
+        self._downstream.tap.offer(
+            Telemetry(
+                signal=signal,
+                encoding=encoding,
+                body=body,
+                item_count=batch.sample_count + batch.rejected_count,
+                redacted=False,
+            )
+        )
+        return batch
+
+    async def decode(
+        self, signal: OtlpSignal, encoding: OtlpEncoding, body: bytes, *, wire_bytes: int
+    ) -> SampleBatch:
+        """The batch of a body, beside the loop when it is large; counts what was received.
+
+        Raises:
+            InputError: the body cannot be used.
+            OverloadedError: decoding is behind.
+        """
+        self._surroundings.metrics.count(
+            "sentinel_receiver_bytes_total", wire_bytes, **self._labels(signal)
+        )
         inline_max = (
             _INLINE_JSON_BYTES if encoding is OtlpEncoding.JSON else _INLINE_PROTOBUF_BYTES
         )
@@ -160,9 +183,19 @@ class Intake:
         except (InputError, OverloadedError) as error:
             self._flow.error(FlowStage.DECODE, reason_of(error))
             raise
-        item_count = batch.sample_count + batch.rejected_count
-        self._flow.received(item_count, signal=signal.value)
-        admission = self._downstream.sink.accept(batch, size_bytes=len(body))
+        self._flow.received(batch.sample_count + batch.rejected_count, signal=signal.value)
+        return batch
+
+    def hand_on(
+        self, signal: OtlpSignal, batch: SampleBatch, *, size_bytes: int, count: int | None = None
+    ) -> None:
+        """Give a batch to the sink, and count it; `count` is how many samples it stands for, if not as many as it says.
+
+        Raises:
+            MalformedInputError: the sink will never take it.
+            OverloadedError: nothing of it was kept.
+        """
+        admission = self._downstream.sink.accept(batch, size_bytes=size_bytes)
         if admission is Admission.RETRY_LATER:
             # For a moment the next ones are turned away before they cost a decoding.
             self._full_until_s = self._surroundings.clock.monotonic_s() + _SHED_S
@@ -173,24 +206,18 @@ class Intake:
             self._flow.error(FlowStage.TAKE, FlowReason.MALFORMED)
             msg = "the batch cannot be taken"
             raise MalformedInputError(msg)
-        # Only what was taken is handed on: what is turned away comes again.
-        self._downstream.tap.offer(
-            Telemetry(
-                signal=signal,
-                encoding=encoding,
-                body=body,
-                item_count=item_count,
-                redacted=False,
-            )
-        )
-        self._flow.sent(batch.sample_count, signal=signal.value)
+        taken = batch.sample_count if count is None else count
+        self._flow.sent(taken, signal=signal.value)
         self._flow.dropped(FlowReason.MALFORMED, batch.rejected_count)
-        metrics.count("sentinel_receiver_samples_total", batch.sample_count, **labels)
-        for reason, count in batch.rejected.items():
+        metrics, labels = self._surroundings.metrics, self._labels(signal)
+        metrics.count("sentinel_receiver_samples_total", taken, **labels)
+        for reason, rejected in batch.rejected.items():
             metrics.count(
-                "sentinel_receiver_rejected_samples_total", count, reason=reason.value, **labels
+                "sentinel_receiver_rejected_samples_total", rejected, reason=reason.value, **labels
             )
-        return batch
+
+    def _labels(self, signal: OtlpSignal) -> dict[str, str]:
+        return {"receiver": self._receiver, "signal": signal.value}
 
     def refuse_new(self) -> None:
         """Admit nothing more; what was admitted goes on."""

@@ -12,6 +12,7 @@ from typing import Protocol
 
 from sentinel.app.config import ReceiversConfig
 from sentinel.core.normalise import OtlpDecoder
+from sentinel.receivers.http_log import HttpLogReceiver
 from sentinel.receivers.otlp_grpc import OtlpGrpcReceiver
 from sentinel.receivers.otlp_http import OtlpHttpReceiver
 from sentinel.runtime.component import Component, Surroundings
@@ -73,6 +74,14 @@ RECEIVERS: tuple[ReceiverEntry, ...] = (
         listen=lambda config: config.otlp_grpc.listen,
         make=lambda config, downstream, surroundings: OtlpGrpcReceiver(
             config.otlp_grpc, downstream, surroundings, make_decoder=OtlpDecoder
+        ),
+    ),
+    ReceiverEntry(
+        name="http_log",
+        enabled=lambda config: config.http_log.enabled,
+        listen=lambda config: config.http_log.listen,
+        make=lambda config, downstream, surroundings: HttpLogReceiver(
+            config.http_log, downstream, surroundings
         ),
     ),
 )

@@ -15,6 +15,7 @@ import pytest
 from sentinel.app.build import Application, build, components_of
 from sentinel.app.config import ReceiversConfig, SendersConfig, SentinelConfig
 from sentinel.app.registry import RECEIVERS, SENDERS, make_destinations
+from sentinel.receivers.http_log import HttpLogConfig, HttpLogListenConfig
 from sentinel.receivers.otlp_grpc import OtlpGrpcConfig, OtlpGrpcListenConfig
 from sentinel.receivers.otlp_http import OtlpHttpConfig, OtlpHttpListenConfig
 from sentinel.runtime.component import HealthStatus
@@ -28,6 +29,7 @@ _NAMES = (
     "pipeline.evaluate",
     "pipeline.fit",
     "pipeline.ingest",
+    "receivers.http_log",
     "receivers.otlp_grpc",
     "receivers.otlp_http",
     "storage.sqlite",
@@ -41,6 +43,7 @@ def whole_config(folder: Path) -> SentinelConfig:
         receivers=ReceiversConfig(
             otlp_http=OtlpHttpConfig(listen=OtlpHttpListenConfig(port=0)),
             otlp_grpc=OtlpGrpcConfig(listen=OtlpGrpcListenConfig(port=0)),
+            http_log=HttpLogConfig(enabled=True, listen=HttpLogListenConfig(port=0)),
         ),
         senders=SendersConfig(
             alertmanager=AlertmanagerConfig(urls=("http://127.0.0.1:1",)),

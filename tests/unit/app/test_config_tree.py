@@ -78,7 +78,7 @@ def one_edit(a: str, b: str) -> bool:
 def typos() -> list[tuple[tuple[str, ...], str, str]]:
     """A hundred slips spread over all sections, always the same ones."""
     chance = random.Random(7)
-    places = list(sections())
+    places = [place for place in sections() if place[1]]
     found: list[tuple[tuple[str, ...], str, str]] = []
     while len(found) < TYPO_COUNT:
         path, known = chance.choice(places)

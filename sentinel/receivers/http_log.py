@@ -1,0 +1,335 @@
+"""Kong's http-log plugin: what the gateway says of each call it answered, one by one or in batches.
+
+Kong keeps a batch that was not answered with 2xx and sends it again, whole, for a minute, then drops it. So answers are quick:
+200 means that the batch is held in memory until its windows close. What was taken is remembered by its request's id for
+a while, so that a batch whose answer was lost is not counted twice.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from dataclasses import dataclass, field
+
+import orjson
+from aiohttp import hdrs, web
+
+from sentinel.core.model import RejectReason, Rung, SampleBatch
+from sentinel.core.normalise.kong_log import KongLogReader, KongLogSettings, Row
+from sentinel.core.normalise.otlp_logs_encode import encode_logs_request
+from sentinel.core.normalise.seen_ids import SeenIds
+from sentinel.errors import (
+    InputError,
+    InputTooLargeError,
+    MalformedInputError,
+    OverloadedError,
+    UnsupportedInputError,
+)
+from sentinel.runtime.auth import AccessScope
+from sentinel.runtime.body import (
+    BodyLimitsConfig,
+    SlowInputError,
+    body_is_gzip,
+    inflate,
+    read_body,
+    refuse_declared_size,
+)
+from sentinel.runtime.component import Health, HealthRecord, Surroundings
+from sentinel.runtime.consumer_tiers import TierConfig, checked_tiers
+from sentinel.runtime.downstream import NO_TAP, Downstream, Telemetry
+from sentinel.runtime.flow import Flow, FlowReason
+from sentinel.runtime.http import ConnectionLimitsConfig, HttpServer, Route
+from sentinel.runtime.intake import Intake, IntakeLimitsConfig
+from sentinel.runtime.listen import ListenConfig, refuse_exposed
+from sentinel.runtime.otlp_reply import OtlpEncoding, OtlpSignal
+from sentinel.runtime.settings import Duration, setting
+
+PATH = "/kong"
+TOKEN_HEADER = "X-Sentinel-Token"  # noqa: S105  # a header's name
+_METHODS = (hdrs.METH_POST, hdrs.METH_PUT, hdrs.METH_PATCH)
+_MEDIA_TYPE = "application/json"
+_SERVICE_CHARS_MAX = 160
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HttpLogListenConfig(ListenConfig):
+    """Where records are listened for."""
+
+    port: int = setting(9880, help="TCP port; 0 takes a free one.", restart=True)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HttpLogConfig:
+    """The receiver of Kong's http-log records."""
+
+    enabled: bool = setting(False, help="Whether to listen.", restart=True)  # noqa: FBT003  # a default
+    listen: HttpLogListenConfig = setting(
+        HttpLogListenConfig(), help="Where to listen.", restart=True
+    )
+    service: str = setting(
+        "kong",
+        help="What the gateway is called; the same as `service.name` of its spans and `service` of its scraped metrics.",
+        restart=True,
+    )
+    every_route: bool = setting(
+        True,  # noqa: FBT003  # a default
+        help="Whether the plugin is on for all routes. Then its records are all calls, and count before spans and metrics.",
+        restart=True,
+    )
+    tiers: tuple[TierConfig, ...] = setting(
+        (),
+        help="Tiers of consumers, the first that matches; none makes no series of tiers.",
+        restart=True,
+    )
+    remembered_count_max: int = setting(
+        65_536,
+        help="How many requests' ids are remembered to leave out what comes again.",
+        restart=True,
+    )
+    body: BodyLimitsConfig = setting(BodyLimitsConfig(), help="Bounds of one body.", restart=True)
+    intake: IntakeLimitsConfig = setting(
+        IntakeLimitsConfig(), help="Bounds of all requests together.", restart=True
+    )
+    connections: ConnectionLimitsConfig = setting(
+        # Kong keeps a connection for 60 s; closing it before would meet a batch that is on its way.
+        ConnectionLimitsConfig(idle_timeout=Duration(75.0)),
+        help="Bounds of connections.",
+        restart=True,
+    )
+
+    def __post_init__(self) -> None:
+        refuse_exposed(self.listen, scopes=[AccessScope.INGEST])
+        checked_tiers(self.tiers)
+        if not self.service.strip() or len(self.service) > _SERVICE_CHARS_MAX:
+            msg = f"service must have 1 to {_SERVICE_CHARS_MAX} characters"
+            raise ValueError(msg)
+        if self.remembered_count_max <= 0:
+            msg = "remembered_count_max must be above 0"
+            raise ValueError(msg)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Read(SampleBatch):
+    """The rows of one body, not yet a batch."""
+
+    rows: list[Row] = field(default_factory=list)
+
+    @property
+    def sample_count(self) -> int:
+        return len(self.rows)
+
+
+class _Reader:
+    """Reads bodies as the intake asks it to."""
+
+    def __init__(self, settings: KongLogSettings) -> None:
+        self._reader = KongLogReader(settings)
+        self._services = frozenset({settings.service})
+
+    def decode(
+        self,
+        signal: OtlpSignal,  # noqa: ARG002  # the intake's; there is one
+        encoding: OtlpEncoding,  # noqa: ARG002  # the intake's; there is one
+        body: bytes,
+        *,
+        now_ns: int,
+    ) -> SampleBatch:
+        rows, rejected = self._reader.rows(body, now_ns=now_ns)
+        return _Read(rows=rows, rejected=rejected, services=self._services)
+
+
+class HttpLogReceiver:
+    """Answers `POST`, `PUT` and `PATCH` on `/kong`."""
+
+    def __init__(
+        self, config: HttpLogConfig, downstream: Downstream, surroundings: Surroundings
+    ) -> None:
+        self._config = config
+        self._downstream = downstream
+        self._surroundings = surroundings
+        self._health = HealthRecord(surroundings.clock)
+        self._flow = Flow(self.name, surroundings.metrics)
+        settings = KongLogSettings(
+            service=config.service,
+            tiers=checked_tiers(config.tiers),
+            every_route=config.every_route,
+            as_otlp=downstream.tap is not NO_TAP,
+        )
+        self._batches = KongLogReader(settings)
+        self._seen = SeenIds(count_max=config.remembered_count_max)
+        self._intake = Intake(
+            self.name, config.intake, lambda: _Reader(settings), downstream, surroundings
+        )
+        self._server = HttpServer(
+            self.name,
+            config.listen,
+            config.connections,
+            [
+                Route(
+                    path=PATH,
+                    methods=dict.fromkeys(_METHODS, self._handle),
+                    scope=AccessScope.INGEST,
+                    authorization=_authorization_of,
+                )
+            ],
+            surroundings,
+            render_error=_render_error,
+        )
+
+    @property
+    def name(self) -> str:
+        """Unique name of the component."""
+        return "receivers.http_log"
+
+    @property
+    def port(self) -> int:
+        """The port that is listened on; 0 while it is not."""
+        return self._server.port
+
+    @property
+    def url(self) -> str:
+        """What `http_endpoint` of the plugin is set to."""
+        return f"{self._server.url}{PATH}"
+
+    async def start(self) -> None:
+        """Listen; OSError when the address cannot be bound."""
+        await self._server.start()
+        self._health.ok(f"Listening on {self.url}")
+
+    async def stop(self) -> None:
+        """Turn new requests away, answer the ones begun, close."""
+        self._intake.refuse_new()
+        await self._server.stop()
+        self._intake.close()
+        self._health.failing("Stopped")
+
+    def health(self) -> Health:
+        """The present state."""
+        return self._health.current
+
+    async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        response = await self._answer(request)
+        self._surroundings.metrics.count(
+            "sentinel_receiver_requests_total",
+            receiver=self.name,
+            signal=OtlpSignal.LOGS.value,
+            outcome="accepted" if response.status == 200 else f"http_{response.status}",
+        )
+        return response
+
+    async def _answer(self, request: web.BaseRequest) -> web.Response:
+        try:
+            return await self._take(request)
+        except UnsupportedInputError as error:
+            return _render_error(request, 415, str(error))
+        except InputTooLargeError as error:
+            return _render_error(request, 413, str(error))
+        except SlowInputError as error:
+            response = _render_error(request, 408, str(error))
+            response.force_close()
+            return response
+        except InputError as error:
+            return _render_error(request, 400, str(error))
+        except OverloadedError as error:
+            response = _render_error(request, 503, str(error))
+            # The header holds whole seconds; rounding down to 0 would mean "at once".
+            response.headers[hdrs.RETRY_AFTER] = str(max(1, round(error.retry_after_s)))
+            return response
+
+    async def _take(self, request: web.BaseRequest) -> web.Response:
+        media_type = request.headers.get(hdrs.CONTENT_TYPE, "").partition(";")[0]
+        if media_type.strip().lower() != _MEDIA_TYPE:
+            msg = f"content type must be {_MEDIA_TYPE}"
+            raise UnsupportedInputError(msg)
+        limits = self._config.body
+        gzip = body_is_gzip(request.headers.getall(hdrs.CONTENT_ENCODING, []))
+        refuse_declared_size(request, limits)
+        declared = request.content_length
+        # Admitted as metrics are: these are a gateway's calls, what is left to see by when traces and logs are shed.
+        with self._intake.admit(
+            limits.compressed_max if declared is None else declared, OtlpSignal.METRICS
+        ) as place:
+            if request.headers.get(hdrs.EXPECT, "").lower() == "100-continue":
+                await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            wire = await read_body(request, limits)
+            body = inflate(wire, limits) if gzip else wire
+            place.grow(len(body))
+            read = await self._intake.decode(
+                OtlpSignal.LOGS, OtlpEncoding.JSON, body, wire_bytes=len(wire)
+            )
+            assert isinstance(read, _Read), "the reader's own"
+            if set(read.rejected) == {RejectReason.BAD_SHAPE} and not read.rows:
+                self._flow.dropped(FlowReason.MALFORMED, read.rejected_count)
+                msg = "nothing in the body is a record of Kong's http-log"
+                raise MalformedInputError(msg)
+            duplicates = self._hand_on(read, size_bytes=len(body))
+        return _render(
+            200,
+            {
+                "taken": len(read.rows) - duplicates,
+                "duplicates": duplicates,
+                "rejected": {reason.value: count for reason, count in read.rejected.items()},
+            },
+        )
+
+    def _hand_on(self, read: _Read, *, size_bytes: int) -> int:
+        """Give what is new to the sink and the tap; how many records were not new.
+
+        From the look at what was seen to the note of what was taken nothing is awaited: the same records may come twice at once.
+        """
+        fresh_of = self._seen.fresh([row.identity for row in read.rows])
+        rows = [row for row, fresh in zip(read.rows, fresh_of, strict=True) if fresh]
+        lines = not self._downstream.shedding.sheds(Rung.LOGS)
+        made = self._batches.batch(rows, lines=lines)
+        batch = SampleBatch(
+            calls=made.calls,
+            events=made.events,
+            logs=made.logs,
+            rejected=read.rejected,
+            services=made.services,
+        )
+        self._intake.hand_on(OtlpSignal.LOGS, batch, size_bytes=size_bytes, count=len(rows))
+        self._seen.remember([row.identity for row in rows])
+        duplicates = len(read.rows) - len(rows)
+        self._flow.dropped(FlowReason.DUPLICATE, duplicates)
+        if rows and lines and self._downstream.tap is not NO_TAP:
+            body = encode_logs_request(
+                [row.otlp for row in rows],
+                resource={"service.name": self._config.service},
+                scope_name="kong.http-log",
+            )
+            self._downstream.tap.offer(
+                Telemetry(
+                    signal=OtlpSignal.LOGS,
+                    encoding=OtlpEncoding.PROTOBUF,
+                    body=body,
+                    item_count=len(rows),
+                    redacted=True,
+                )
+            )
+        return duplicates
+
+
+def _authorization_of(request: web.BaseRequest) -> str | None:
+    """What a caller shows, as a bearer token: Kong can send any header, or a name and password out of its URL."""
+    token = request.headers.get(TOKEN_HEADER)
+    if token:
+        return f"Bearer {token}"
+    shown = request.headers.get(hdrs.AUTHORIZATION)
+    kind, _, encoded = (shown or "").strip().partition(" ")
+    if kind.lower() != "basic":
+        return shown
+    try:
+        pair = base64.b64decode(encoded.strip(), validate=True).decode()
+    except (binascii.Error, UnicodeDecodeError):
+        return None
+    # The password is the token; the name says nothing.
+    return f"Bearer {pair.partition(':')[2]}"
+
+
+def _render(status: int, fields: dict[str, object]) -> web.Response:
+    return web.Response(status=status, body=orjson.dumps(fields), content_type=_MEDIA_TYPE)
+
+
+def _render_error(request: web.BaseRequest, status: int, message: str) -> web.Response:  # noqa: ARG001
+    return _render(status, {"error": message})
