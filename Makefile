@@ -13,7 +13,7 @@ SPREAD ?= -n 2 --dist loadscope --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
 .PHONY: help install lock demo test test-full lint typecheck contracts format system-deps clean \
-        bench bench-ingest bench-tick bench-memory bench-server bench-store bench-detection bench-calendar bench-forecast bench-fit bench-latency bench-preview bench-ramps docs
+        bench bench-ingest bench-tick bench-memory bench-server bench-store bench-detection bench-calendar bench-forecast bench-fit bench-latency bench-preview bench-ramps bench-redact docs
 
 help:  ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -73,6 +73,9 @@ bench-memory: install
 
 bench-server: install  ## What a span costs from the socket on, over HTTP and gRPC
 	$(BIN)/python benchmarks/bench_server.py
+
+bench-redact: install  ## How many log records a second a core redacts
+	$(BIN)/python benchmarks/bench_redact.py $(BENCH_ARGS)
 
 bench-store: install  ## What a window costs to store, and how fast past data comes in
 	$(BIN)/python benchmarks/bench_store.py

@@ -21,6 +21,7 @@ from sentinel.app.sections import to_ns
 from sentinel.core.decide import DecisionSettings
 from sentinel.core.model import Incident, Page
 from sentinel.core.normalise import require_fast_protobuf
+from sentinel.core.redact import put_in_force
 from sentinel.core.series import Aggregator
 from sentinel.pipeline.deliver import Deliver
 from sentinel.pipeline.evaluate import Evaluate
@@ -46,6 +47,8 @@ class Application:
     ) -> None:
         """Wire everything; nothing runs yet."""
         require_fast_protobuf()
+        # Before anything is logged or taken in.
+        put_in_force(config.redact.policy())
         self.config = config
         self.surroundings = surroundings
         self._web_url = web_url

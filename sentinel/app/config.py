@@ -25,6 +25,7 @@ from sentinel.receivers.otlp_grpc import OtlpGrpcConfig
 from sentinel.receivers.otlp_http import OtlpHttpConfig
 from sentinel.runtime.config_loader import Loaded, load
 from sentinel.runtime.logging import LoggingConfig
+from sentinel.runtime.redaction import RedactConfig
 from sentinel.runtime.settings import Zone, setting
 from sentinel.senders.alertmanager import AlertmanagerConfig
 from sentinel.senders.webhook import WebhookConfig
@@ -100,6 +101,10 @@ class SentinelConfig:
     )
     scrapers: ScrapersConfig = setting(
         ScrapersConfig(), help="What telemetry is asked for.", restart=True
+    )
+    redact: RedactConfig = setting(
+        RedactConfig(),
+        help="What is taken out of text before it is kept, shown or handed on, beyond what always is.",
     )
     series: IngestConfig = setting(
         IngestConfig(), help="How telemetry becomes series of windows.", restart=True

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from sentinel.app.build import Application
 from sentinel.app.config import Mode, SentinelConfig, load_config
+from sentinel.core.redact import put_in_force
 from sentinel.errors import ConfigError, SentinelError
 from sentinel.runtime.component import Health, HealthRecord, HealthStatus
 from sentinel.runtime.config_loader import Loaded, changed
@@ -152,6 +153,8 @@ class Reloader:
             application.evaluate.use(application.decision_settings(loaded.config), digest=digest)
         if any(path.split(".")[0].split("[")[0] in _DELIVERY_SECTIONS for path in paths):
             await application.change_delivery(loaded.config)
+        if any(path.startswith("redact") for path in paths):
+            put_in_force(loaded.config.redact.policy())
         if any(path.startswith("logging") for path in paths):
             configure_logging(loaded.config.logging)
         application.config = loaded.config

@@ -40,8 +40,9 @@ def label_of(text: str) -> str:
     'GET /v1/transactions/{id}'
     """
     # Cut before redacting as well: redaction is linear but not free, and nothing beyond the cut is shown.
-    one_line = " ".join(_CONTROL.sub(" ", text[: 4 * LABEL_CHARS_MAX]).split())
-    return redact(one_line)[:LABEL_CHARS_MAX]
+    cut = 4 * LABEL_CHARS_MAX
+    one_line = " ".join(_CONTROL.sub(" ", text[:cut]).split())
+    return redact(one_line, cut_end=len(text) > cut)[:LABEL_CHARS_MAX]
 
 
 def without_ids(text: str) -> str:

@@ -111,7 +111,9 @@ class LogsDecoder:
             severity = _SEVERITIES.get(raw.severity_text.upper(), 0)
         text = ""
         if severity >= SEVERITY_WARN and raw.body:
-            text = redact(value_text(raw.body, chars_max=BODY_CHARS_MAX))
+            text = value_text(raw.body, chars_max=BODY_CHARS_MAX)
+            # Half a card number is no card number any more, and its digits would stay.
+            text = redact(text, cut_end=len(text) >= BODY_CHARS_MAX)
         trace_id = raw.trace_id
         return LogRecord(
             service=service,

@@ -25,7 +25,14 @@ _ISSUERS: tuple[tuple[int, int, frozenset[int]], ...] = (
     (81, 81, frozenset((16, 17, 18, 19))),
     (50, 50, frozenset((13, 14, 15, 16, 17, 18, 19))),  # Maestro
     (56, 58, frozenset((13, 14, 15, 16, 17, 18, 19))),
+    (6304, 6304, frozenset((13, 14, 15, 16, 17, 18, 19))),
+    (6759, 6763, frozenset((13, 14, 15, 16, 17, 18, 19))),
     (2200, 2204, frozenset((16, 17, 18, 19))),  # Mir
+    (636, 639, frozenset((16, 17, 18, 19))),  # InterPayment, InstaPayment
+    (6062, 6062, frozenset((13, 16, 19))),  # Hipercard
+    (6069, 6085, frozenset((16,))),  # RuPay
+    (82, 82, frozenset((16,))),
+    (9792, 9792, frozenset((16,))),  # Troy
 )
 
 _IBAN_LENGTHS = {

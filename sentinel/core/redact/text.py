@@ -1,182 +1,199 @@
 """Secrets out of text: logs, labels, annotations, error messages, our own logs.
 
-One function, used everywhere. The order matters: cut first, because a regex over a hostile megabyte holds everything
-up; then named fields, which are replaced whatever they hold; then shapes that betray themselves. If anything here
-fails, the text is given up rather than let through.
+The order matters: cut first, because a pattern over a hostile megabyte holds everything up; then named values, which are
+replaced whatever they hold; then shapes that betray themselves; then what is encoded. If anything here fails, the text
+is given up rather than let through.
 
-A truncated text may end in the first half of a card number, so a trailing run of digits is masked after a cut.
+Most texts hold no secret, so each step is asked for only when a cheap sign of it is there: a word, or a run of classes in
+the text's skeleton (every letter an `a`, every digit a `0`). A sign may be wrong one way only.
 """
 
 from __future__ import annotations
 
-import base64
-import binascii
 import re
 import unicodedata
+from collections.abc import Sequence
 
-from sentinel.core.redact.checks import card_lengths, is_card_number, is_iban, passes_luhn
+from sentinel.core.redact import cards, encoded, named, shapes
+from sentinel.core.redact.keys import NAME_CHARS_MAX, KeyKind, kind_of
+from sentinel.core.redact.policy import DEFAULT_POLICY, RedactPolicy
 
 LINE_CHARS_MAX = 65_536
 FAILED = "[REDACTION-ERROR]"
 
-_KEY = (
-    r"(?:card[-_ .]?(?:number|no|num|pan)|cc[-_ .]?(?:number|num)|primary[-_ .]?account[-_ .]?number|pan"
-    r"|cvv2?|cvc2?|cid|track[-_ .]?[12]?(?:[-_ .]?data)?|pin|pass(?:word|wd|phrase)|pwd"
-    r"|(?:client[-_ .]?)?secret(?:[-_ .]?(?:access[-_ .]?)?key)?|(?:access|refresh|id|auth|session|bearer)?[-_ .]?token"
-    r"|(?:set[-_ .]?)?cookie|api[-_ .]?key|private[-_ .]?key|ssn|iban|account[-_ .]?(?:no|number|num))"
+_KINDS_MAX = 8192
+_CLEAN_MAX = 8192
+_CLEAN_CHARS_MAX = 64
+_TAIL_CHARS = 320
+
+_LETTERS = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+_CLASSES = bytes(
+    0x30 if 0x30 <= code <= 0x39 else 0x61 if code in _LETTERS else 0x20 for code in range(256)
 )
-# A key as it stands in JSON, logfmt, a query or a header, then its value: quoted, or up to a separator.
-_FIELD = re.compile(
-    rf"(?P<key>(?<![A-Za-z0-9]){_KEY}(?![A-Za-z0-9])\\?[\"']?\s{{0,3}}[:=]\s{{0,3}})"
-    r"(?P<value>\\?\"(?:[^\"\\]|\\.)*(?:\"|$)|'[^']*(?:'|$)|[\[{{][^\]}}]*[\]}}]?|[^\s,;&}\])\"']+)",
-    re.IGNORECASE,
+_BASE64_CLASSES = bytes(
+    0x61 if code in _LETTERS or 0x30 <= code <= 0x39 or code in b"+/_-" else 0x20
+    for code in range(256)
 )
-_AUTHORIZATION = re.compile(
-    r"(?P<key>(?:proxy-)?authorization\\?[\"']?\s{0,3}[:=]\s{0,3}\\?[\"']?)(?:[A-Za-z]{1,20}\s{1,3})?[^\s,;\"'\\}]+",
-    re.IGNORECASE,
+_BETWEEN_DIGITS = b" \t-._+/|"
+_CARD_RUN = b"0" * (
+    cards.CARD_DIGITS_MIN - 1
+)  # a float may have lost the last one, when that was a zero
+_BASE64_RUN = b"a" * 18
+
+_ODD = re.compile(
+    "[^\\W\\D0-9]|[\u00a0\u00ad\u1680\u180e\u2000-\u200f\u2010-\u2015\u202f\u205f\u2060\u2212\u3000\ufe58\ufe63\ufeff\uff0d]"
 )
-_SCHEME = re.compile(r"\b(?P<key>bearer|basic)\s{1,3}[A-Za-z0-9._~+/=-]{6,}", re.IGNORECASE)
-_PEM = re.compile(
-    r"-----BEGIN [A-Z0-9 ]{1,40}-----.*?(?:-----END [A-Z0-9 ]{1,40}-----|\Z)", re.DOTALL
-)
-_JWT = re.compile(r"(?<![A-Za-z0-9_-])(eyJ[A-Za-z0-9_-]{5,})\.[A-Za-z0-9_-]{2,}\.[A-Za-z0-9_-]*")
-_CLOUD_KEY = re.compile(
-    r"(?<![A-Za-z0-9])(?:(?:AKIA|ASIA)[A-Z0-9]{16}|xox[a-z]-[A-Za-z0-9-]{10,}|gh[pousr]_[A-Za-z0-9]{20,}"
-    r"|github_pat_[A-Za-z0-9_]{20,}|[sr]k_(?:live|test)_[A-Za-z0-9]{10,}|AIza[A-Za-z0-9_-]{35})"
-)
-_USERINFO = re.compile(r"(?P<key>\b[a-z][a-z0-9+.-]{1,20}://)[^/\s@\"'<>]{1,256}@", re.IGNORECASE)
-_EMAIL = re.compile(
-    r"(?<![A-Za-z0-9._%+-])[A-Za-z0-9._%+-]{1,64}@(?:[A-Za-z0-9-]{1,63}\.){1,8}[A-Za-z]{2,24}(?![A-Za-z0-9])"
-)
-_IBAN = re.compile(
-    r"(?<![A-Za-z0-9])[A-Za-z]{2}\d{2}(?:[ -]?[A-Za-z0-9]{4}){2,7}(?:[ -]?[A-Za-z0-9]{1,4})?(?![A-Za-z0-9])"
-)
-_DIGITS = re.compile(r"(?<!\d)(?<!\d\.)\d+(?:[ -]\d+)*")
-_FLOAT = re.compile(r"(?<![\d.])(\d)\.(\d{12,18})[eE]\+?(\d{2})(?!\d)")
-_SEPARATOR = re.compile("([ -])")
-_CARD_DIGITS_MIN, _CARD_DIGITS_MAX = 13, 19
-_PREFIX_DIGITS = 4
-_SOME_DIGITS = re.compile(r"\d[\d .eE+-]{11}")
-_ODD_DIGIT = re.compile(r"[^\W\D0-9]|[\u00a0\u2000-\u200b\u202f\u2010-\u2015]")
-_TAIL_CHARS = 64
-_TRAILING_DIGITS = re.compile(r"\d(?:[ -]?\d){5,}$")
+_NOTHING_WIDE = frozenset("\u00ad\u180e\u200b\u200c\u200d\u200e\u200f\u2060\ufeff")
+_TRAILING_DIGITS = re.compile(r"(?:[0-9][ -]?){5,}[0-9][ -]?$")
+_TRAILING_IBAN = re.compile(r"(?<![A-Za-z0-9])[A-Za-z]{2}[0-9]{2}(?:[ -]?[A-Za-z0-9]{1,4}){1,8}$")
+_LEADING_DIGITS = re.compile(r"^[ -]?(?:[0-9][ -]?){5,}[0-9]")
 
 
-def redact(text: str) -> str:
-    """The text with secrets replaced by what they were, such as `[PAN]`.
+class Redactor:
+    """Takes secrets out of texts and values by one policy; remembers, within bounds, what it found clean.
 
-    Never raises: a text that cannot be judged becomes `FAILED`. Text beyond `LINE_CHARS_MAX` is cut off.
-
-    >>> redact("card 4111 1111 1111 1111 declined for jane@example.com")
-    'card [PAN] declined for [EMAIL]'
-    >>> redact("seq 1790000000123456789 took 0.25 s")
-    'seq 1790000000123456789 took 0.25 s'
+    May be used by several threads: what it remembers are whole entries, and a lost one is found again.
     """
-    try:
-        return _redacted(text)
-    except Exception:  # noqa: BLE001 - fail closed: whatever went wrong, the text must not pass
-        return FAILED
+
+    def __init__(self, policy: RedactPolicy = DEFAULT_POLICY) -> None:
+        self.policy = policy
+        self._own = [(one.compiled(), f"[{one.name}]") for one in policy.own]
+        self._own_keys = frozenset(_bare(key) for key in policy.keys)
+        self._own_names = named.pattern_of(policy.keys)
+        self._kinds: dict[str, KeyKind] = {}
+        self._clean: set[str] = set()
+
+    def text(self, text: str, *, cut_start: bool = False, cut_end: bool = False) -> str:
+        """The text with secrets replaced by what they were, such as `[PAN]`.
+
+        Never raises: a text that cannot be judged becomes `FAILED`. Text beyond `LINE_CHARS_MAX` is cut off.
+
+        Args:
+            text: anything.
+            cut_start: it is the later part of something longer, so that a run of digits at its beginning may be the
+                second half of a card number.
+            cut_end: it is the earlier part of something longer.
+        """
+        if text in self._clean and not (cut_start or cut_end):
+            return text
+        try:
+            hidden = self._hidden(text, cut_start=cut_start, cut_end=cut_end)
+        except Exception:  # noqa: BLE001 - fail closed: whatever went wrong, the text must not pass
+            return FAILED
+        if hidden == text and len(text) <= _CLEAN_CHARS_MAX:
+            if len(self._clean) >= _CLEAN_MAX:
+                self._clean.clear()
+            self._clean.add(text)
+        return hidden
+
+    def parts(self, parts: Sequence[str]) -> str:
+        """One text of the parts it was split into, such as the partial lines of a container's log.
+
+        What is split between two parts is only seen when they are joined, so they are joined first.
+        """
+        return self.text("".join(parts))
+
+    def kind_of(self, name: str) -> KeyKind:
+        """What a name says of its value, remembered."""
+        kind = self._kinds.get(name)
+        if kind is None:
+            kind = kind_of(name)
+            if self._own_keys and _bare(name) in self._own_keys:
+                kind = KeyKind.SECRET
+            if len(self._kinds) >= _KINDS_MAX:
+                self._kinds.clear()
+            self._kinds[name[:NAME_CHARS_MAX]] = kind
+        return kind
+
+    def _hidden(self, text: str, *, cut_start: bool, cut_end: bool) -> str:
+        if len(text) > LINE_CHARS_MAX:
+            text, cut_end = text[:LINE_CHARS_MAX], True
+        plain = text if text.isascii() else _ODD.sub(_plain, text)
+        hidden = self._without_secrets(plain, decode=True)
+        if cut_end:
+            hidden = _without_tail(hidden)
+        if cut_start:
+            hidden = _LEADING_DIGITS.sub("[CUT]", hidden)
+        # Untouched when nothing was hidden: a dash that is not ASCII is somebody's spelling.
+        return text if hidden == plain else hidden
+
+    def _decoded(self, text: str) -> str:
+        return self._without_secrets(text[:LINE_CHARS_MAX], decode=False)
+
+    def _without_secrets(self, text: str, *, decode: bool) -> str:
+        raw = text.encode("utf-8", "surrogatepass")
+        skeleton = raw.translate(_CLASSES)
+        if decode:
+            if "%" in text:
+                text = encoded.hide_percent(text, self._decoded)
+            if "\\" in text:
+                text = encoded.hide_escapes(text, self._decoded)
+        text = self._by_name(text)
+        text = self._by_shape(text)
+        text = self._by_digits(text, raw, skeleton)
+        for pattern, shown in self._own:
+            text = pattern.sub(shown, text)
+        if decode and _BASE64_RUN in raw.translate(_BASE64_CLASSES):
+            text = encoded.hide_base64(text, self._decoded)
+        return text
+
+    def _by_name(self, text: str) -> str:
+        if ":" in text or "=" in text:
+            text = named.hide_named(text, self.kind_of, own=self._own_names)
+            if "code=" in text:
+                text = named.hide_codes(text)
+        if "<" in text and ">" in text:
+            text = named.hide_elements(text, self.kind_of)
+        return text
+
+    def _by_shape(self, text: str) -> str:
+        lowered = text.lower()
+        if "begin " in lowered:
+            text = shapes.hide_pem(text)
+        if "bearer" in lowered or "basic" in lowered:
+            text = shapes.hide_schemes(text)
+        if "eyj" in lowered or "eya" in lowered or "ew" in lowered:
+            text = shapes.hide_jwt(text)
+        text = shapes.hide_keys(text)
+        if "S" in text:
+            text = shapes.hide_seeds(text)
+        if "@" in text:
+            if "://" in text:
+                text = shapes.hide_userinfo(text)
+            text = shapes.hide_mail(text, self.policy.mail_key)
+        return text
+
+    def _by_digits(self, text: str, raw: bytes, skeleton: bytes) -> str:
+        # What was hidden since the skeleton was made can only have taken digits away.
+        if _CARD_RUN in raw.translate(_CLASSES, _BETWEEN_DIGITS):
+            text = cards.hide_cards(text, keep_last4=self.policy.keep_last4)
+        if b" aa00" in skeleton or skeleton.startswith(b"aa00"):
+            text = shapes.hide_iban(text)
+        if self.policy.ssn:
+            text = shapes.hide_ssn(text)
+        if self.policy.phone:
+            text = shapes.hide_phones(text)
+        return text
 
 
-def _redacted(text: str) -> str:
-    cut = len(text) > LINE_CHARS_MAX
-    if cut:
-        text = text[:LINE_CHARS_MAX]
-    if not text.isascii():
-        text = _ODD_DIGIT.sub(_plain, text)
-    lowered = text.lower()
-    if "-----begin" in lowered:
-        text = _PEM.sub("[PEM]", text)
-    if "authorization" in lowered:
-        text = _AUTHORIZATION.sub(r"\g<key>[SECRET]", text)
-    if ":" in text or "=" in text:
-        text = _FIELD.sub(_hide_value, text)
-    if "bearer" in lowered or "basic" in lowered:
-        text = _SCHEME.sub(r"\g<key> [SECRET]", text)
-    if "eyJ" in text:
-        text = _JWT.sub(_hide_jwt, text)
-    text = _CLOUD_KEY.sub("[KEY]", text)
-    if "@" in text:
-        text = _EMAIL.sub("[EMAIL]", _USERINFO.sub(r"\g<key>[USERINFO]@", text))
-    if _SOME_DIGITS.search(text):
-        text = _FLOAT.sub(_hide_float, _DIGITS.sub(_hide_cards, text))
-    text = _IBAN.sub(_hide_iban, text)
-    if cut:
-        # Only the tail is looked at: the pattern is tied to the end, and would try every digit of the line.
-        text = text[:-_TAIL_CHARS] + _TRAILING_DIGITS.sub("[CUT]", text[-_TAIL_CHARS:])
-    return text
+def _bare(name: str) -> str:
+    return "".join(char for char in name.lower() if char.isalnum())
 
 
 def _plain(match: re.Match[str]) -> str:
-    """A digit of another script as its ASCII digit, a special space or dash as the plain one."""
+    """A digit of another script as its ASCII digit, a special space or dash as the plain one, no width as nothing."""
     char = match.group()
     if char.isdigit():
         return str(unicodedata.digit(char))
+    if char in _NOTHING_WIDE:
+        return ""
     return " " if unicodedata.category(char) in ("Zs", "Cf") else "-"
 
 
-def _hide_value(match: re.Match[str]) -> str:
-    value = match.group("value")
-    quote = next((mark for mark in ('\\"', '"', "'") if value.startswith(mark)), "")
-    return f"{match.group('key')}{quote}[SECRET]{quote}"
-
-
-def _hide_jwt(match: re.Match[str]) -> str:
-    header = match.group(1)
-    try:
-        decoded = base64.urlsafe_b64decode(header + "=" * (-len(header) % 4))
-    except (ValueError, binascii.Error):
-        return match.group()
-    return "[JWT]" if b'"alg"' in decoded else match.group()
-
-
-def _hide_cards(match: re.Match[str]) -> str:
-    """Card numbers among groups of digits; one starts and ends with a group, so that it touches no other digit."""
-    text = match.group()
-    if len(text) < _CARD_DIGITS_MIN:
-        return text
-    groups = _SEPARATOR.split(text)
-    shown: list[str] = []
-    at = 0
-    while at < len(groups):
-        # Groups and separators alternate; even positions are groups.
-        end = _card_end(groups, at)
-        shown.append("[PAN]" if end else groups[at])
-        at = end or at + 1
-        if at < len(groups) and at % 2:
-            shown.append(groups[at])
-            at += 1
-    return "".join(shown)
-
-
-def _card_end(groups: list[str], start: int) -> int:
-    """One past the last group of the card number that starts at `start`, or 0 when none does."""
-    digits, lengths = "", None
-    for at in range(start, len(groups), 2):
-        digits += groups[at]
-        if lengths is None and len(digits) >= _PREFIX_DIGITS:
-            lengths = card_lengths(digits[:_PREFIX_DIGITS])
-        if len(digits) > _CARD_DIGITS_MAX or lengths == frozenset():
-            return 0
-        if lengths is not None and len(digits) in lengths and passes_luhn(digits):
-            return at + 1
-    return 0
-
-
-def _hide_float(match: re.Match[str]) -> str:
-    """A card number that went through a float: 4.111111111111111e15."""
-    digits = match.group(1) + match.group(2)
-    length = int(match.group(3)) + 1
-    return "[PAN]" if is_card_number(digits[:length].ljust(length, "0")) else match.group()
-
-
-def _hide_iban(match: re.Match[str]) -> str:
-    text = match.group()
-    compact = text.replace(" ", "").replace("-", "").upper()
-    if is_iban(compact):
-        return "[IBAN]"
-    # Words after an IBAN in groups of four may have been taken along; try without them, longest first.
-    for end in range(len(text) - 1, 14, -1):
-        if text[end] in " -" and is_iban(text[:end].replace(" ", "").replace("-", "").upper()):
-            return "[IBAN]" + text[end:]
-    return text
+def _without_tail(text: str) -> str:
+    """The text without what its cut end may be half of: a card number, an account number, a mail address."""
+    # Only the tail is looked at: the patterns are tied to the end, and would try every digit of the line.
+    head, tail = text[:-_TAIL_CHARS], text[-_TAIL_CHARS:]
+    if "@" in tail:
+        tail = shapes.hide_cut_mail(tail)
+    return head + _TRAILING_IBAN.sub("[CUT]", _TRAILING_DIGITS.sub("[CUT]", tail))
