@@ -47,10 +47,16 @@ from sentinel.core.model.samples import (
     LoggedCall,
     LogRecord,
     NumberPoint,
-    PointStream,
     RejectReason,
     SampleBatch,
     Temporality,
+)
+from sentinel.core.model.scraped import (
+    NO_BUCKET,
+    Placed,
+    Reading,
+    ScrapedColumns,
+    StreamTable,
 )
 from sentinel.core.model.series import (
     OVERFLOW,
@@ -66,6 +72,7 @@ from sentinel.core.model.series import (
     kind_of_signal,
     name_matches,
 )
+from sentinel.core.model.streams import PointStream
 
 __all__ = [
     "BESIDE_KINDS",
@@ -74,6 +81,7 @@ __all__ = [
     "HORIZONS_S",
     "HORIZON_VIEWS",
     "LATE_WEIGHT",
+    "NO_BUCKET",
     "OVERFLOW",
     "SHARE_KINDS",
     "SIGNAL_ERRORS",
@@ -107,16 +115,20 @@ __all__ = [
     "Page",
     "PageReason",
     "PageStatus",
+    "Placed",
     "PointStream",
+    "Reading",
     "Reason",
     "RejectReason",
     "Resolution",
     "Rung",
     "SampleBatch",
     "Scope",
+    "ScrapedColumns",
     "SeriesKey",
     "SeriesPattern",
     "Severity",
+    "StreamTable",
     "Temporality",
     "Transition",
     "TransitionKind",

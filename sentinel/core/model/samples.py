@@ -13,7 +13,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from sentinel.core.model.scraped import ScrapedColumns
 from sentinel.core.model.series import Scope, SeriesKey
+from sentinel.core.model.streams import PointStream
 
 
 class RejectReason(StrEnum):
@@ -32,6 +34,8 @@ class RejectReason(StrEnum):
     OVERLAP = "overlap"
     NO_VALUE = "no_value"
     UNSUPPORTED = "unsupported"
+    LIMIT = "limit"
+    DUPLICATE = "duplicate"
 
 
 class Temporality(IntEnum):
@@ -102,17 +106,6 @@ class EventColumns:
     key_index: NDArray[np.int32]
     time_ns: NDArray[np.int64]
     value: NDArray[np.float64]
-
-
-class PointStream(tuple[object, ...]):
-    """Opaque, hashable identity of a metric stream (resource, scope, name, unit, type, attributes)."""
-
-    __slots__ = ()
-
-    @property
-    def family(self) -> tuple[object, ...]:
-        """What the streams of one metric of one process share: resource, scope, name and unit."""
-        return self[:4]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -230,6 +223,7 @@ class SampleBatch:
         distributions: histograms.
         logs: log records.
         events: what was told one by one and is no call.
+        scraped: metrics pages, as columns.
         rejected: samples that could not be kept, by reason; the sender is told their number.
         services: the services heard in this batch, also when it brought no sample of theirs.
         fingerprint: the same for a batch that was sent again because its answer was lost, or b"" when unknown.
@@ -240,6 +234,7 @@ class SampleBatch:
     distributions: tuple[DistributionPoint, ...] = ()
     logs: tuple[LogRecord, ...] = ()
     events: EventColumns | None = None
+    scraped: tuple[ScrapedColumns, ...] = ()
     rejected: dict[RejectReason, int] = field(default_factory=dict)
     services: frozenset[str] = frozenset()
     fingerprint: bytes = b""
@@ -248,7 +243,8 @@ class SampleBatch:
     def sample_count(self) -> int:
         """How many samples were kept; events are what calls and records say besides."""
         calls = 0 if self.calls is None else len(self.calls.end_ns)
-        return calls + len(self.numbers) + len(self.distributions) + len(self.logs)
+        scraped = sum(len(columns.value) for columns in self.scraped)
+        return calls + len(self.numbers) + len(self.distributions) + len(self.logs) + scraped
 
     @property
     def rejected_count(self) -> int:

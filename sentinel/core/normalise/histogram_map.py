@@ -66,6 +66,13 @@ def exponential_buckets(
     """
     if not _SCALE_MIN <= scale <= _SCALE_MAX or length > log_linear.BUCKET_COUNT:
         return None
-    exponent = (float(offset) + np.arange(length) + 0.5) * 2.0**-scale
+    return exponential_buckets_at(float(offset) + np.arange(length), scale=scale, unit=unit)
+
+
+def exponential_buckets_at(
+    index: NDArray[np.floating], *, scale: int, unit: float
+) -> NDArray[np.int16]:
+    """As `exponential_buckets`, for buckets of which not all are there; the scale is a valid one."""
+    exponent = (index + 0.5) * 2.0**-scale
     # Beyond these exponents every value is in the first or the last bucket anyway.
     return log_linear.bucket_of(np.exp2(np.clip(exponent, -200, 200)) * unit)

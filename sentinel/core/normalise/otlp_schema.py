@@ -12,19 +12,14 @@ Field numbers are those of opentelemetry-proto 1.x, which never change.
 
 from __future__ import annotations
 
-from typing import Any
-
-from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from google.protobuf.internal import api_implementation
-from google.protobuf.message import Message
 
+from sentinel.core.normalise.slim_schema import Messages, message_classes
 from sentinel.errors import UnsupportedInputError
 
 _PACKAGE = "sentinel.otlp"
-_Field = descriptor_pb2.FieldDescriptorProto
 
-# (name, number, type) or (name, number, type, message); a leading `*` on the type means repeated.
-_MESSAGES: dict[str, tuple[tuple[str, int, str] | tuple[str, int, str, str], ...]] = {
+_MESSAGES: Messages = {
     "AnyValue": (
         ("string_value", 1, "bytes", "value"),
         ("bool_value", 2, "bool", "value"),
@@ -132,49 +127,7 @@ _MESSAGES: dict[str, tuple[tuple[str, int, str] | tuple[str, int, str, str], ...
 }
 
 
-def _file() -> descriptor_pb2.FileDescriptorProto:
-    file = descriptor_pb2.FileDescriptorProto(
-        name="sentinel/otlp.proto", package=_PACKAGE, syntax="proto3"
-    )
-    for message_name, fields in _MESSAGES.items():
-        message = file.message_type.add(name=message_name)
-        for name, number, written, *rest in fields:
-            kind = written.removeprefix("*")
-            field = message.field.add(name=name, number=number)
-            field.type = getattr(_Field, f"TYPE_{kind.upper()}")
-            field.label = (
-                _Field.LABEL_REPEATED if written.startswith("*") else _Field.LABEL_OPTIONAL
-            )
-            if kind == "message":
-                field.type_name = f".{_PACKAGE}.{rest[0]}"
-            elif rest:
-                # A oneof keeps "given as 0" apart from "not given"; a leading underscore is proto3's `optional`.
-                _join_oneof(message, field, rest[0])
-    return file
-
-
-def _join_oneof(
-    message: descriptor_pb2.DescriptorProto,
-    field: descriptor_pb2.FieldDescriptorProto,
-    name: str,
-) -> None:
-    names = [oneof.name for oneof in message.oneof_decl]
-    if name not in names:
-        message.oneof_decl.add(name=name)
-        names.append(name)
-    field.oneof_index = names.index(name)
-    field.proto3_optional = name.startswith("_")
-
-
-_POOL = descriptor_pool.DescriptorPool()
-_POOL.AddSerializedFile(_file().SerializeToString())
-
-
-def _class_of(name: str) -> Any:  # noqa: ANN401, RUF100 - the classes are made at run time
-    descriptor = _POOL.FindMessageTypeByName(f"{_PACKAGE}.{name}")
-    made: type[Message] = message_factory.GetMessageClass(descriptor)
-    return made
-
+_class_of = message_classes(_PACKAGE, _MESSAGES)
 
 AnyValue = _class_of("AnyValue")
 ArrayValue = _class_of("ArrayValue")

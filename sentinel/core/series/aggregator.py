@@ -32,6 +32,7 @@ from sentinel.core.model import (
     RejectReason,
     SampleBatch,
     Scope,
+    ScrapedColumns,
     SeriesKey,
 )
 from sentinel.core.series.call_metrics import CallMetrics
@@ -49,12 +50,14 @@ from sentinel.core.series.counts import (
 )
 from sentinel.core.series.event_window import EventWindow
 from sentinel.core.series.events import Events
-from sentinel.core.series.gauges import Gauges
+from sentinel.core.series.gauges import Gauges, GaugeValues
 from sentinel.core.series.layout import Layout
 from sentinel.core.series.live import OVERFLOW_POINTS, OVERFLOW_SCOPE, LiveNames
 from sentinel.core.series.logs import NewLines, log_key
 from sentinel.core.series.open_window import OpenWindow, distribution_keys, held_by
 from sentinel.core.series.repeats import Repeats
+from sentinel.core.series.scraped import ScrapedStreams
+from sentinel.core.series.scraped_gauges import ScrapedGauges, calls_of, streams_in
 from sentinel.core.series.settings import HOUR_NS, SERIES_PER_SCOPE, SeriesSettings
 from sentinel.core.series.streams import Streams
 from sentinel.core.series.watermark import Watermark
@@ -62,6 +65,8 @@ from sentinel.core.series.windows import ClosedWindow, ClosedWindows
 from sentinel.core.stats import log_linear
 
 _FUTURE_MAX_NS = 300 * 10**9
+_CELLS_PER_SERIES = 20
+"""A histogram has so many buckets, more or less, and becomes two series at most."""
 
 
 class Aggregator:
@@ -82,8 +87,13 @@ class Aggregator:
         self._closed_until_ns = 0
         self._open: dict[int, OpenWindow] = {}
         self._pending_point_count = 0
+        self._pending_cell_count = 0
         self._live = LiveNames(series_count_max=settings.series_count_max)
         self._streams = Streams(stream_count_max=2 * settings.series_count_max)
+        self._scraped = ScrapedStreams(
+            cell_count_max=_CELLS_PER_SERIES * settings.series_count_max
+        )
+        self._scraped_gauges = ScrapedGauges(self._live)
         self._call_metrics = CallMetrics(settings, self._live)
         self._events = Events(self._live)
         self._new_lines = NewLines()
@@ -147,6 +157,9 @@ class Aggregator:
                 window := self._window_for(distribution.time_ns, now_ns, SIGNAL_METRICS)
             ) is not None:
                 self._hold(window.distributions, distribution)
+        for columns in batch.scraped:
+            newest_ns = max(newest_ns, columns.time_ns)
+            self._add_page(columns, now_ns)
         for record in batch.logs:
             newest_ns = max(newest_ns, record.time_ns)
             if (window := self._window_for(record.time_ns, now_ns, SIGNAL_LOGS)) is not None:
@@ -214,11 +227,12 @@ class Aggregator:
         self._counts.set_back_ns += lead_ns
         self._counts.dropped_windows[CLOCK_SET_BACK] += len(self._open)
         self._open.clear()
-        self._pending_point_count = 0
+        self._pending_point_count = self._pending_cell_count = 0
         self._next = self._boundary(now_ns)
         self._hour_start_ns = None
         self._live.set_back(now_ns)
         self._streams.set_back(now_ns)
+        self._scraped.set_back(now_ns)
         self._call_metrics.set_back()
         self._new_lines.set_back(now_ns)
 
@@ -276,6 +290,10 @@ class Aggregator:
             note(number.scope.service, number.time_ns)
         for distribution in batch.distributions:
             note(distribution.scope.service, distribution.time_ns)
+        for columns in batch.scraped:
+            table = columns.table
+            for service in {table.placed[stream].scope.service for stream in streams_in(columns)}:
+                note(service, columns.time_ns)
         for record in batch.logs:
             note(record.service, record.time_ns)
         return late, timely
@@ -326,6 +344,17 @@ class Aggregator:
         self._pending_point_count += 1
         held.append(point)  # type: ignore[arg-type]
 
+    def _add_page(self, columns: ScrapedColumns, now_ns: int) -> None:
+        count = len(columns.value)
+        window = self._window_for(columns.time_ns, now_ns, SIGNAL_METRICS, count=count)
+        if window is None:
+            return
+        if self._pending_cell_count + count > self._settings.pending_cell_count_max:
+            self._counts.dropped[SIGNAL_METRICS, RejectReason.UNSUPPORTED] += count
+            return
+        self._pending_cell_count += count
+        window.scraped.append(columns)
+
     def _note_overflow(self, slot: NDArray[np.int64], now_ns: int) -> None:
         overflow = self._live.scopes.find(OVERFLOW_SCOPE)
         if overflow is not None and (count := int(np.count_nonzero(slot == overflow))):
@@ -336,12 +365,12 @@ class Aggregator:
 
     def _close_window(self, index: int, start_ns: int, *, silence_known: bool) -> ClosedWindow:
         window = self._open.pop(index, None) or OpenWindow()
-        self._pending_point_count -= window.pending_point_count
+        self._let_go(window)
         gauges = self._gauge_values(window, start_ns)
         key, count = window.calls.totals()
         sums = sums_of(key, count, width=self._live.scopes.width)
         self._live.scopes.mark(np.flatnonzero(sums.calls), start_ns)
-        self._live.gauges.mark(np.array(list(gauges), np.intp), start_ns)
+        self._live.gauges.mark(gauges.slot, start_ns)
         layout = self._live.layout()
         columns = self._columns(layout, sums, gauges, start_ns, silence_known=silence_known)
         column = np.zeros(self._live.scopes.width, np.int64)
@@ -363,7 +392,7 @@ class Aggregator:
         self,
         layout: Layout,
         sums: CallSums,
-        gauges: dict[int, tuple[float, float]],
+        gauges: GaugeValues,
         start_ns: int,
         *,
         silence_known: bool,
@@ -390,7 +419,7 @@ class Aggregator:
             self._counts.dropped[SIGNAL_METRICS, RejectReason.NOT_FINITE] += wrong
         return columns
 
-    def _gauge_values(self, window: OpenWindow, start_ns: int) -> dict[int, tuple[float, float]]:
+    def _gauge_values(self, window: OpenWindow, start_ns: int) -> GaugeValues:
         """Value and weight of each gauge that got points, by slot; call distributions go to the window's calls."""
         gauges = Gauges()
         self._call_metrics.settle_complete(window, start_ns, self._counts)
@@ -411,7 +440,8 @@ class Aggregator:
                 if rate is not None:
                     gauges.add(rate, distribution)
                 gauges.add_histogram(p95, distribution)
-        self._call_metrics.settle(window, start_ns, of_calls, self._counts)
+        direct, told = self._page_values(window, gauges, of_calls)
+        self._call_metrics.settle(window, start_ns, of_calls, self._counts, scraped=told)
         window_s = self._settings.window_ns / 1e9
         values = gauges.values()
         values.update(
@@ -433,7 +463,26 @@ class Aggregator:
         if over:
             self._counts.overflow += over
             by_slot[self._live.gauge_slot(OVERFLOW_POINTS)] = (over / window_s, float(over))
-        return by_slot
+        return direct.with_values(by_slot)
+
+    def _page_values(
+        self, window: OpenWindow, gauges: Gauges, of_calls: list[Gain]
+    ) -> tuple[GaugeValues, tuple[DistributionPoint, ...]]:
+        """The window's pages: what goes by slot, and their histograms of calls; names and gains go where the others are."""
+        gains = self._scraped.gains(window.scraped, self._counts)
+        calls_count = self._call_metrics.takes_histograms
+        direct = self._scraped_gauges.put(
+            gains,
+            gauges,
+            self._counts,
+            calls_count=calls_count,
+            telling=self._call_metrics.services_telling(),
+        )
+        if not calls_count:
+            return direct, ()
+        calls = calls_of(gains)
+        of_calls += calls.gains
+        return direct, calls.told
 
     def _exemplars(self, window: OpenWindow) -> tuple[Exemplar, ...]:
         found: list[Exemplar] = []
@@ -461,6 +510,8 @@ class Aggregator:
         held = held_by(self._open.values())
         self._counts.expired += self._live.forget_idle(before_ns, held)
         self._streams.forget_idle(before_ns, held.streams)
+        self._scraped.forget_idle(before_ns, held.pages)
+        self._scraped_gauges.forget(self._scraped.targets)
         self._call_metrics.forget_idle(start_ns)
         self._events.forget_idle()
 
@@ -468,8 +519,16 @@ class Aggregator:
         """Let go of a window and of all that may have been left half changed: it would meet the next window too."""
         window = self._open.pop(index, None)
         if window is not None:
-            self._pending_point_count -= window.pending_point_count
+            self._let_go(window)
         self._live.mend()
         self._events = Events(self._live)
         self._streams = Streams(stream_count_max=2 * self._settings.series_count_max)
+        self._scraped = ScrapedStreams(
+            cell_count_max=_CELLS_PER_SERIES * self._settings.series_count_max
+        )
+        self._scraped_gauges = ScrapedGauges(self._live)
         self._call_metrics = CallMetrics(self._settings, self._live)
+
+    def _let_go(self, window: OpenWindow) -> None:
+        self._pending_point_count -= window.pending_point_count
+        self._pending_cell_count -= window.pending_cell_count

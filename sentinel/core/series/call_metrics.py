@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from itertools import groupby
 
 import numpy as np
@@ -88,18 +89,32 @@ class CallMetrics:
 
     def yields(self, point: NumberPoint | DistributionPoint) -> bool:
         """Whether a complete log tells the same as a point, in the window being settled."""
-        return point.yields and any(
-            stage.service == point.scope.service for stage in self._telling
-        )
+        return point.yields and point.scope.service in self.services_telling()
+
+    def services_telling(self) -> frozenset[str]:
+        """The services whose complete logs tell of the window being settled."""
+        return frozenset(stage.service for stage in self._telling)
+
+    @property
+    def takes_histograms(self) -> bool:
+        """Whether histograms of calls may count as calls."""
+        return self._mode is not CallsFromMetrics.NEVER
 
     def settle(
-        self, window: OpenWindow, start_ns: int, gains: list[Gain], counts: SeriesCounts
+        self,
+        window: OpenWindow,
+        start_ns: int,
+        gains: list[Gain],
+        counts: SeriesCounts,
+        *,
+        scraped: Sequence[DistributionPoint] = (),
     ) -> None:
-        """Make the window's calls what is to be counted, once all of it has come."""
+        """Make the window's calls what is to be counted, once all of it has come; `scraped` are histograms of its pages."""
         gains = with_times(gains)
         key, count = window.calls.totals()
         slot = slot_of(key)
         points = [point for point in window.distributions if self.takes(point)]
+        points += scraped
         if points or self._sources:
             settled = self._sources.settle(
                 start_ns,

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from sentinel.core.model import LATE_WEIGHT
 from sentinel.core.series.calls import CallSums
-from sentinel.core.series.gauges import LATENCY_QUANTILE
+from sentinel.core.series.gauges import LATENCY_QUANTILE, GaugeValues
 from sentinel.core.series.layout import Layout
 from sentinel.core.series.settings import SERIES_PER_SCOPE
 
@@ -45,7 +45,7 @@ class Columns:
 
     def put_gauges(
         self,
-        gauges: dict[int, tuple[float, float]],
+        gauges: GaugeValues,
         *,
         heard: NDArray[np.bool_],
         quiet: NDArray[np.bool_],
@@ -58,9 +58,8 @@ class Columns:
         split = self._split
         of_slot = np.full(width, np.nan)
         points = np.zeros(width)
-        for slot, (gauge, point_count) in gauges.items():
-            of_slot[slot] = gauge
-            points[slot] = point_count
+        of_slot[gauges.slot] = gauges.value
+        points[gauges.slot] = gauges.weight
         weight = points[self._layout.gauges]
         heard = (weight > 0) | heard
         # What counts things is 0 when nothing came; what reads a level has no value then.

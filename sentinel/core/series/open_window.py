@@ -11,8 +11,11 @@ from sentinel.core.model import (
     CallExemplar,
     DistributionPoint,
     NumberPoint,
+    Placed,
     PointStream,
+    Reading,
     Scope,
+    ScrapedColumns,
     SeriesKey,
 )
 from sentinel.core.series.calls import CallCounts, slot_of
@@ -29,6 +32,7 @@ class OpenWindow:
         complete: its calls that complete logs tell of, counted.
         exemplars: the calls worth naming, by slot of the place and outcome.
         numbers, distributions: its metric points, held because their order of arrival must not matter.
+        scraped: its metrics pages, held for the same reason.
         logs: its log records, counted.
         events: its events, counted.
     """
@@ -41,6 +45,7 @@ class OpenWindow:
         "exemplars",
         "logs",
         "numbers",
+        "scraped",
     )
 
     def __init__(self) -> None:
@@ -49,6 +54,7 @@ class OpenWindow:
         self.exemplars: dict[tuple[int, bool], NamedCalls] = {}
         self.numbers: list[NumberPoint] = []
         self.distributions: list[DistributionPoint] = []
+        self.scraped: list[ScrapedColumns] = []
         self.logs = LogWindow()
         self.events = EventWindow()
 
@@ -56,6 +62,11 @@ class OpenWindow:
     def pending_point_count(self) -> int:
         """How many metric points are held."""
         return len(self.numbers) + len(self.distributions)
+
+    @property
+    def pending_cell_count(self) -> int:
+        """How many numbers of pages are held."""
+        return sum(len(columns.value) for columns in self.scraped)
 
     def name_call(self, slot: int, call: CallExemplar) -> None:
         """Look at a call that may be worth naming."""
@@ -83,6 +94,7 @@ class Held:
         gauges: series that points or log records belong to.
         gauge_slots: slots of series that events belong to.
         streams: streams that have points.
+        pages: metrics pages.
     """
 
     scope_slots: set[int] = field(default_factory=set)
@@ -90,6 +102,7 @@ class Held:
     gauges: set[SeriesKey] = field(default_factory=set)
     gauge_slots: set[int] = field(default_factory=set)
     streams: set[PointStream] = field(default_factory=set)
+    pages: list[ScrapedColumns] = field(default_factory=list)
 
 
 def held_by(windows: Iterable[OpenWindow]) -> Held:
@@ -109,14 +122,29 @@ def held_by(windows: Iterable[OpenWindow]) -> Held:
             held.streams.add(point.stream)
             held.scopes.add(point.scope)
             held.gauges.update(key for key in distribution_keys(point) if key is not None)
+        for columns in window.scraped:
+            held.pages.append(columns)
+            for stream in np.unique(columns.table.stream_of_cell[columns.cell]).tolist():
+                placed = columns.table.placed[stream]
+                held.scopes.add(placed.scope)
+                held.gauges.update(keys_of(placed))
     return held
 
 
 def distribution_keys(point: DistributionPoint) -> tuple[SeriesKey | None, SeriesKey]:
     """The two gauges of a distribution that is not of calls: its rate, if that is one, and its 95th percentile."""
-    if point.bare:
-        return None, SeriesKey(*point.scope, point.signal)
-    return (
-        SeriesKey(*point.scope, f"{point.signal}:rate"),
-        SeriesKey(*point.scope, f"{point.signal}:p95"),
-    )
+    return _rate_and_p95(point.scope, point.signal, bare=point.bare)
+
+
+def keys_of(placed: Placed) -> tuple[SeriesKey, ...]:
+    """The gauges a scraped stream becomes: one for a number, rate and quantile for a histogram, or that alone."""
+    if placed.reading < Reading.DISTRIBUTION:
+        return (SeriesKey(*placed.scope, placed.signal),)
+    rate, p95 = _rate_and_p95(placed.scope, placed.signal, bare=placed.bare)
+    return (p95,) if rate is None else (rate, p95)
+
+
+def _rate_and_p95(scope: Scope, signal: str, *, bare: bool) -> tuple[SeriesKey | None, SeriesKey]:
+    if bare:
+        return None, SeriesKey(*scope, signal)
+    return SeriesKey(*scope, f"{signal}:rate"), SeriesKey(*scope, f"{signal}:p95")

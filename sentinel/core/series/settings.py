@@ -36,6 +36,7 @@ class SeriesSettings:
         idle_ns: a series without data for this long is forgotten; at least an hour.
         burst_window_count: more windows than this falling due at once mean that time jumped.
         pending_point_count_max: most metric points held for open windows.
+        pending_cell_count_max: most numbers of metrics pages held for them; eight bytes each.
         calls_from_metrics: whose word counts where spans and histograms of their durations both come.
         calls_from_logs: whether access logs count where neither comes.
     """
@@ -46,6 +47,7 @@ class SeriesSettings:
     idle_ns: int = 24 * HOUR_NS
     burst_window_count: int = 6
     pending_point_count_max: int = 200_000
+    pending_cell_count_max: int = 2_000_000
     calls_from_metrics: CallsFromMetrics = CallsFromMetrics.AUTO
     calls_from_logs: CallsFromLogs = CallsFromLogs.AUTO
 

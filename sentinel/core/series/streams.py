@@ -33,7 +33,7 @@ from sentinel.core.model import (
 from sentinel.core.series.counts import SIGNAL_METRICS, SeriesCounts
 from sentinel.core.stats import log_linear
 
-_FALL_RATIO = 0.001
+FALL_RATIO = 0.001
 """A cumulative float may fall by less than this without having been reset."""
 
 Sparse = tuple[log_linear.Buckets, log_linear.Counts]
@@ -260,4 +260,4 @@ def _is_monotonic(point: NumberPoint | DistributionPoint) -> bool:
 
 def _is_rounding(point: NumberPoint | DistributionPoint, last: _Last) -> bool:
     fall = last.value - _value(point)
-    return point.start_ns == last.start_ns and 0 < fall < _FALL_RATIO * last.value
+    return point.start_ns == last.start_ns and 0 < fall < FALL_RATIO * last.value

@@ -1,0 +1,154 @@
+"""A page whose lines are known: their values are read all at once.
+
+From one scrape to the next a page has the same lines in the same order, with other values. So once its lines are known, what
+stands in front of the values is cut off, and what is left is read as one JSON list of numbers, which is ten times as
+fast as reading line by line. Nothing is taken for granted by that:
+
+- a line that does not begin as it did keeps its beginning, which holds characters that no number has;
+- a value that is not written as a JSON number, a timestamp or an exemplar is seen by the same, and read on its own;
+- comments, and lines that made no sense, must be what they were.
+
+Where anything differs, the page is learned anew.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from operator import itemgetter
+from typing import Any
+
+import numpy as np
+import orjson
+from numpy.typing import NDArray
+
+from sentinel.core.model import RejectReason
+from sentinel.core.normalise.prometheus.cells import PageCells
+from sentinel.core.normalise.prometheus.grammar import tail_of
+from sentinel.errors import MalformedInputError
+
+FAULTS_MAX = 5
+"""So many lines that make no sense are told of; the others are counted."""
+
+_WITHOUT = bytes.removeprefix
+_NUMBERS = b"0123456789+-.eE,"
+_NOT_FINITE = (b"NaN", b"+Inf", b"-Inf")
+
+Lines = Sequence[bytes]
+
+
+@dataclass(slots=True)
+class PageValues:
+    """The values of a page's samples, in the order of its lines.
+
+    Attributes:
+        value: float64[n]; NaN also where a line's end makes no sense.
+        timestamp: float64[n] as written, NaN where there is none; None when no line has one.
+        faults: what made no sense, the first few, with the number of the line.
+        wrong_count: how many lines' ends made none.
+    """
+
+    value: NDArray[np.float64]
+    timestamp: NDArray[np.float64] | None = None
+    faults: list[str] = field(default_factory=list)
+    wrong_count: int = 0
+
+
+@dataclass(slots=True, kw_only=True)
+class Layout:
+    """The lines of a page, and where the values among them belong.
+
+    Attributes:
+        line_count: all lines, the empty one after the last newline too.
+        heads: of each sample, what stands in front of its value.
+        sample_lines: the number of each sample's line, from 0.
+        fixed_lines: the same of all others.
+        fixed: those lines.
+        cells: where the values belong.
+        rejected: samples that are left out each time, by reason.
+        faults: what made no sense in lines that are left out, the first few.
+        wrong_count: how many lines made none.
+        families: names of the metrics that are described.
+        is_whole: whether nothing of the page is left out that ought to be taken.
+        openmetrics: whether it is in that format.
+    """
+
+    line_count: int
+    heads: list[bytes]
+    sample_lines: list[int]
+    fixed_lines: list[int]
+    fixed: tuple[bytes, ...]
+    cells: PageCells
+    rejected: Counter[RejectReason]
+    faults: list[str]
+    wrong_count: int
+    families: frozenset[str]
+    is_whole: bool
+    openmetrics: bool
+
+    def __post_init__(self) -> None:
+        self._samples_of = _picker(self.sample_lines)
+        self._fixed_of = _picker(self.fixed_lines)
+
+    _samples_of: Callable[[Lines], tuple[bytes, ...]] = field(init=False, repr=False)
+    _fixed_of: Callable[[Lines], tuple[bytes, ...]] = field(init=False, repr=False)
+
+    def values(self, lines: Lines, *, strict: bool) -> PageValues | None:
+        """The values of a page with these lines, or None when it is not laid out like this.
+
+        Raises:
+            MalformedInputError: a line's end makes no sense, and that is not put up with.
+        """
+        if len(lines) != self.line_count or self._fixed_of(lines) != self.fixed:
+            return None
+        samples = self._samples_of(lines)
+        joined = b",".join(map(_WITHOUT, samples, self.heads))
+        plain = joined
+        if joined.translate(None, _NUMBERS):
+            for word in _NOT_FINITE:
+                plain = plain.replace(word, b"")
+                joined = joined.replace(word, b"null")
+            if plain.translate(None, _NUMBERS):
+                return self._one_by_one(samples, strict=strict)
+        try:
+            numbers = orjson.loads(b"[" + joined + b"]")
+        except orjson.JSONDecodeError:
+            return self._one_by_one(samples, strict=strict)
+        if len(numbers) != len(samples):
+            return self._one_by_one(samples, strict=strict)
+        return PageValues(np.array(numbers, np.float64))
+
+    def _one_by_one(self, samples: Lines, *, strict: bool) -> PageValues | None:
+        value = np.full(len(samples), np.nan)
+        timestamp = np.full(len(samples), np.nan)
+        faults: list[str] = []
+        wrong_count = 0
+        for at, (line, head) in enumerate(zip(samples, self.heads, strict=True)):
+            if not line.startswith(head):
+                return None
+            try:
+                tail = tail_of(line[len(head) :].decode("utf-8", "replace"))
+            except MalformedInputError as error:
+                fault = f"line {self.sample_lines[at] + 1}: {error}"
+                if strict:
+                    raise MalformedInputError(fault) from None
+                wrong_count += 1
+                if len(faults) < FAULTS_MAX:
+                    faults.append(fault)
+                continue
+            value[at] = tail.value
+            if tail.timestamp is not None:
+                timestamp[at] = tail.timestamp
+        times = None if np.isnan(timestamp).all() else timestamp
+        return PageValues(value, times, faults, wrong_count)
+
+
+def _picker(numbers: list[int]) -> Callable[[Lines], Any]:
+    """Some of a page's lines, as a tuple."""
+    if len(numbers) == 0:
+        return lambda _: ()
+    if len(numbers) == 1:
+        only = numbers[0]
+        return lambda lines: (lines[only],)
+    return itemgetter(*numbers)
