@@ -13,10 +13,9 @@ from dataclasses import dataclass
 from sentinel.app.guards_section import DEFAULT_GAUGE_GUARDS, GaugeGuardConfig
 from sentinel.app.zones import zone_offsets
 from sentinel.core.incidents.settings import GuardSettings, IncidentSettings
-from sentinel.core.model import Kind, Severity
+from sentinel.core.model import Direction, Kind, Severity
 from sentinel.core.scoring.settings import (
     KIND_RULES,
-    Direction,
     KindRule,
     ScoringSettings,
     Sensitivity,
@@ -73,8 +72,8 @@ class SeriesRuleConfig:
     signal: str = setting("*", help="Signals, as a pattern: `traffic`, `errors`, a gauge's name.")
     direction: Direction | None = setting(
         None,
-        help="On which side of what is expected a value can be strange: `high` for rises, `low` for falls. Without it errors and latency are `high`, and "
-        "traffic and gauges are `both`.",
+        help="On which side of what is expected a value can be strange: `high` for rises, `low` for falls. Without it errors and latency are `high`, "
+        "traffic and gauges are `both`, save gauges whose meaning is known, such as a backlog (`high`).",
     )
     deviation_min: float | None = setting(
         None, help="Smallest distance from the expected value, in the value's own unit."

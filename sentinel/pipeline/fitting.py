@@ -296,8 +296,7 @@ def learned_from(
     """
     base_cut = Grid(step_ns=history.step_ns).base_cut(settings)
     state = new_state(history.series, step_ns=history.step_ns, base_cut=base_cut)
-    rules = settings.series_rules if keys else ()
-    state.demands = demands_of(None, state.series, keys or {}, rules)
+    state.demands = demands_of(None, state.series, keys or {}, settings.series_rules)
     at = max(0, history.window_count - PRIME_DAYS * DAY_NS // history.step_ns)
     calm = np.zeros(history.series_count, np.bool_)
     profile = None

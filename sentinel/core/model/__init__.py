@@ -31,6 +31,7 @@ from sentinel.core.model.incidents import (
     TransitionKind,
     strangeness,
 )
+from sentinel.core.model.known_gauges import KNOWN_GAUGES, Direction, KnownGauge, known_gauge
 from sentinel.core.model.levels import AdoptedLevels
 from sentinel.core.model.local_hours import (
     UTC_HOURS,
@@ -80,6 +81,7 @@ __all__ = [
     "DRIFT_WEEKS",
     "HORIZONS_S",
     "HORIZON_VIEWS",
+    "KNOWN_GAUGES",
     "LATE_WEIGHT",
     "NO_BUCKET",
     "OVERFLOW",
@@ -94,6 +96,7 @@ __all__ = [
     "AdoptedLevels",
     "CallColumns",
     "CallExemplar",
+    "Direction",
     "DistributionPoint",
     "Drift",
     "EventColumns",
@@ -106,6 +109,7 @@ __all__ = [
     "IncidentKind",
     "IncidentState",
     "Kind",
+    "KnownGauge",
     "LocalHours",
     "LogLine",
     "LogRecord",
@@ -136,6 +140,7 @@ __all__ = [
     "View",
     "WindowBlock",
     "kind_of_signal",
+    "known_gauge",
     "local_hours",
     "local_hours_of_text",
     "name_matches",

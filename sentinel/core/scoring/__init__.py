@@ -1,5 +1,6 @@
 """Window and expectation to verdict."""
 
+from sentinel.core.model import Direction
 from sentinel.core.scoring.adopt import adopt_level, hasten_back
 from sentinel.core.scoring.borrow import borrowed_rows
 from sentinel.core.scoring.clock import follow_clock
@@ -14,7 +15,6 @@ from sentinel.core.scoring.score import Scored, score
 from sentinel.core.scoring.set_back import set_back
 from sentinel.core.scoring.settings import (
     KIND_RULES,
-    Direction,
     Grid,
     KindRule,
     ScoringSettings,

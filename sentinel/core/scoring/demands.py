@@ -1,4 +1,4 @@
-"""What single series are asked for, where somebody set it apart from their kind."""
+"""What single series are asked for, where somebody set it apart from their kind or the meaning of a gauge is known."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from sentinel.core.model import SeriesKey
-from sentinel.core.scoring.settings import Direction, SeriesRule
+from sentinel.core.model import Direction, KnownGauge, SeriesKey, known_gauge
+from sentinel.core.scoring.settings import SeriesRule
 
 SET_APART = ("deviation_min", "deviation_ratio_min", "weight_min")
 """Fields of `KindRule` that a rule may set for single series."""
@@ -50,15 +50,16 @@ def demands_of(
     keys: Mapping[int, SeriesKey],
     rules: tuple[SeriesRule, ...],
 ) -> Demands | None:
-    """What the series are asked for; None where nobody set anything.
+    """What the series are asked for; None where their names are not known.
 
     Args:
         known: an earlier answer, which is handed back while nothing changed.
         series: int64[S], ids.
-        keys: names by id; every series has one.
-        rules: what was set; for each setting the first rule counts that matches a series and sets it.
+        keys: names by id; every series has one, unless there are none at all.
+        rules: what was set; for each setting the first rule counts that matches a series and sets it. What no rule sets
+            is what is known of the gauge's name.
     """
-    if not rules:
+    if not keys:
         return None
     if known is not None and known.series is series and known.rules is rules:
         return known
@@ -67,8 +68,16 @@ def demands_of(
     }
     for at, series_id in enumerate(series.tolist()):
         key = keys[series_id]
+        known_one = known_gauge(key)
+        if known_one is not None:
+            _fill_known(columns, at, known_one)
         _fill(columns, at, [rule for rule in rules if rule.matches(key)])
     return Demands(series=series, rules=rules, **columns)
+
+
+def _fill_known(columns: Mapping[str, NDArray[np.float32]], at: int, gauge: KnownGauge) -> None:
+    columns["deviation_min"][at] = gauge.deviation_min
+    columns["above"][at], columns["below"][at] = _SIDES[gauge.direction]
 
 
 def _fill(

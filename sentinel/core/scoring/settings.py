@@ -9,7 +9,7 @@ import math
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from sentinel.core.model import Kind, SeriesPattern
+from sentinel.core.model import Direction, Kind, SeriesPattern
 
 HOUR_NS = 3_600_000_000_000
 DAY_NS = 24 * HOUR_NS
@@ -111,14 +111,6 @@ KIND_RULES: dict[Kind, KindRule] = {
         value_max=1.0,
     ),
 }
-
-
-class Direction(StrEnum):
-    """On which side of what is expected a value can be strange."""
-
-    BOTH = "both"
-    HIGH = "high"
-    LOW = "low"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

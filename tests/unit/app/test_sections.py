@@ -27,8 +27,8 @@ from sentinel.core.incidents.settings import (
     GuardSettings,
     IncidentSettings,
 )
-from sentinel.core.model import Kind, SeriesPattern
-from sentinel.core.scoring.settings import Direction, ScoringSettings, Sensitivity, SeriesRule
+from sentinel.core.model import Direction, Kind, SeriesPattern
+from sentinel.core.scoring.settings import ScoringSettings, Sensitivity, SeriesRule
 from sentinel.runtime.settings import Duration, Zone
 
 NOW_NS = 1_790_000_000_000_000_000

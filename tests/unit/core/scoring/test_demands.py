@@ -25,9 +25,16 @@ OTHER = SeriesKey("shop", "queue", "orders", "depth")
 class Scene:
     """Two series that are calm at 100, give or take `spread`, and what was set for them."""
 
-    def __init__(self, *rules: SeriesRule, spread: float = 1.0, signal: str = "depth") -> None:
+    def __init__(
+        self,
+        *rules: SeriesRule,
+        spread: float = 1.0,
+        signal: str = "depth",
+        keys: tuple[SeriesKey, SeriesKey] | None = None,
+    ) -> None:
         self.settings = DecisionSettings(scoring=ScoringSettings(series_rules=rules))
-        self.keys = {1: ONE._replace(signal=signal), 2: OTHER._replace(signal=signal)}
+        one, other = keys or (ONE._replace(signal=signal), OTHER._replace(signal=signal))
+        self.keys = {1: one, 2: other}
         self.kind = np.array([kind_of_signal(signal)] * 2, np.int8)
         self.at = 0
         self.state: DecisionState = new_decision_state(step_ns=STEP_NS, settings=self.settings)
@@ -130,7 +137,39 @@ def test_for_each_setting_the_first_rule_that_sets_it_counts() -> None:
     assert found.above.tolist() == [0, 0, 1]
     assert found.weight_min.tolist() == [3, 3, 3]
     assert demands_of(found, series, keys, rules) is found
-    assert demands_of(found, series, keys, ()) is None
+    nothing = demands_of(found, series, keys, ())
+    assert nothing is not None
+    assert np.isnan([nothing.deviation_min, nothing.weight_min, nothing.above]).all()
+    assert demands_of(found, series, {}, ()) is None
+
+
+BACKLOG = SeriesKey("nats", "queue", "orders/poster", "consumer_backlog_count")
+WAITING = BACKLOG._replace(signal="consumer_waiting_count")
+
+
+def test_a_gauge_whose_meaning_is_known_is_strange_on_its_bad_side_alone() -> None:
+    """A backlog that was worked off would have paged: every gauge could be strange on both sides."""
+    another = BACKLOG._replace(stage="metrics")
+    assert Scene(keys=(BACKLOG, another)).strange(20.0) == [False, True]
+    assert Scene(keys=(BACKLOG, WAITING)).strange(400.0) == [True, False]
+    assert Scene(keys=(BACKLOG, WAITING)).strange(20.0) == [False, True]
+    assert Scene(keys=(BACKLOG, another)).strange(115.0) == [False, True]
+
+
+def test_what_a_user_sets_comes_before_what_is_known_setting_by_setting() -> None:
+    series, keys = np.array([1, 2]), {1: BACKLOG, 2: WAITING}
+    plain = demands_of(None, series, keys, ())
+    assert plain is not None
+    assert plain.deviation_min.tolist() == [20.0, 0.0]
+    assert (plain.above.tolist(), plain.below.tolist()) == ([1, 0], [0, 1])
+    own = demands_of(None, series, keys, (SeriesRule(signal="*_count", deviation_min=3.0),))
+    assert own is not None
+    assert own.deviation_min.tolist() == [3.0, 3.0]
+    assert (own.above.tolist(), own.below.tolist()) == ([1, 0], [0, 1])
+    both = demands_of(None, series, keys, (SeriesRule(stage="queue", direction=Direction.BOTH),))
+    assert both is not None
+    assert both.above.tolist() == both.below.tolist() == [1, 1]
+    assert both.deviation_min.tolist() == [20.0, 0.0]
 
 
 def test_a_rule_may_name_a_route_that_has_brackets() -> None:

@@ -1,0 +1,128 @@
+"""Gauges whose meaning is known: on which side a value is bad, and how far off it must be to matter.
+
+A gauge may be strange on both sides unless somebody says otherwise, so a backlog that was worked off, or an age that
+fell to nothing, would page. Here the names that Sentinel's own scrapers give are said once. What a user sets in
+`scoring.series` comes first, setting by setting; a gauge that is not listed is judged as its kind is.
+
+A name is known at its stage alone: another's metric of the same name, at stage `metrics`, is none of these.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from types import MappingProxyType
+
+from sentinel.core.model.series import SeriesKey
+
+
+class Direction(StrEnum):
+    """On which side of what is expected a value can be strange."""
+
+    BOTH = "both"
+    HIGH = "high"
+    LOW = "low"
+
+
+@dataclass(frozen=True, slots=True)
+class KnownGauge:
+    """What is asked of a gauge by its name.
+
+    Attributes:
+        direction: on which side a value can be strange.
+        deviation_min: smallest distance from what is expected, in the gauge's own unit.
+    """
+
+    direction: Direction
+    deviation_min: float = 0.0
+
+
+def known_gauge(key: SeriesKey) -> KnownGauge | None:
+    """What is known of a series by its stage and signal, or None.
+
+    >>> known_gauge(SeriesKey("nats", "queue", "orders/poster", "consumer_backlog_count")).direction.value
+    'high'
+    >>> known_gauge(SeriesKey("shop", "metrics", "all", "consumer_backlog_count"))
+    """
+    of_stage = KNOWN_GAUGES.get(key.stage)
+    return None if of_stage is None else of_stage.get(key.signal)
+
+
+def _high(deviation_min: float = 0.0) -> KnownGauge:
+    return KnownGauge(Direction.HIGH, deviation_min)
+
+
+def _low(deviation_min: float = 0.0) -> KnownGauge:
+    return KnownGauge(Direction.LOW, deviation_min)
+
+
+_MIB = 2.0**20
+
+_QUEUE = {
+    # A server.
+    "server_cpu_ratio": _high(0.2),
+    "server_memory_bytes": _high(64 * _MIB),
+    "server_slow_consumers_per_s": _high(),
+    "server_stale_connections_per_s": _high(),
+    "server_stalled_clients_per_s": _high(),
+    "server_connection_limit_ratio": _high(0.05),
+    "server_pending_bytes": _high(_MIB),
+    "server_unhealthy_count": _high(),
+    "server_store_ratio": _high(0.05),
+    "server_store_reserved_ratio": _high(0.05),
+    "server_store_memory_ratio": _high(0.05),
+    "server_api_errors_per_s": _high(0.1),
+    "server_api_inflight_count": _high(20.0),
+    # The cluster.
+    "cluster_leaderless_count": _high(),
+    "cluster_leader_changes_per_s": _high(),
+    "cluster_offline_count": _high(),
+    "cluster_behind_count": _high(),
+    "cluster_unanswered_count": _high(),
+    "cluster_lag_count": _high(20.0),
+    # A stream.
+    "stream_limit_ratio": _high(0.05),
+    "stream_deleted_count": _high(100.0),
+    "stream_lost_count": _high(),
+    "stream_oldest_message_age_s": _high(10.0),
+    "stream_last_message_age_s": _high(10.0),
+    "stream_source_lag_count": _high(20.0),
+    "stream_replica_lag_count": _high(20.0),
+    "stream_replicas_offline_count": _high(),
+    "stream_replicas_behind_count": _high(),
+    "stream_leaderless_count": _high(),
+    "stream_leader_changes_per_s": _high(),
+    # A consumer.
+    "consumer_backlog_count": _high(20.0),
+    "consumer_pending_count": _high(20.0),
+    "consumer_ack_pending_count": _high(20.0),
+    "consumer_ack_pending_ratio": _high(0.1),
+    "consumer_ack_floor_lag_count": _high(20.0),
+    "consumer_oldest_unacked_age_s": _high(5.0),
+    "consumer_last_delivery_age_s": _high(10.0),
+    "consumer_redelivered_count": _high(5.0),
+    "consumer_redelivered_per_s": _high(0.2),
+    # No open pull request for long means that no worker asks.
+    "consumer_waiting_count": _low(),
+    "consumer_leaderless_count": _high(),
+    "consumer_leader_changes_per_s": _high(),
+    # What JetStream tells of by itself.
+    "events_max_deliveries_per_s": _high(),
+    "events_terminated_per_s": _high(),
+    "events_refused_per_s": _high(0.2),
+    "events_stream_leader_elected_per_s": _high(),
+    "events_consumer_leader_elected_per_s": _high(),
+    "events_meta_leader_elected_per_s": _high(),
+    "events_quorum_lost_per_s": _high(),
+    "events_deleted_per_s": _high(),
+    "events_out_of_storage_per_s": _high(),
+    "events_server_removed_per_s": _high(),
+    "events_api_limit_reached_per_s": _high(),
+    "events_batch_abandoned_per_s": _high(),
+}
+
+KNOWN_GAUGES: Mapping[str, Mapping[str, KnownGauge]] = MappingProxyType(
+    {"queue": MappingProxyType(_QUEUE)}
+)
+"""By stage, then by signal."""
