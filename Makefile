@@ -32,7 +32,7 @@ $(STAMP): $(LOCK) pyproject.toml
 
 lock:  ## Resolve the lock files anew (needs a package index; writes no index address)
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --all-extras pyproject.toml -o requirements/all.txt
-	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header pyproject.toml -o requirements/runtime.txt
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --extra otel pyproject.toml -o requirements/runtime.txt
 
 demo: install  ## Run the pipeline, break it, and see the page (some 80 s; busy machines take over two minutes)
 	@$(BIN)/sentinel demo --install-seconds "$$(cat $(STAMP))" $(DEMO_ARGS)

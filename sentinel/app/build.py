@@ -32,6 +32,7 @@ from sentinel.runtime.catalogue import CATALOGUE
 from sentinel.runtime.component import Component, Health, HealthStatus, Surroundings
 from sentinel.runtime.downstream import Downstream
 from sentinel.runtime.metrics import Metrics
+from sentinel.senders.self_telemetry import SelfTelemetry
 from sentinel.storage.sqlite import Store
 from sentinel.web.server import WebServer
 from sentinel.web.sources import LatestVerdicts, Status
@@ -50,6 +51,10 @@ class Application:
         # Before anything is logged or taken in.
         put_in_force(config.redact.policy())
         self.config = config
+        self.self_telemetry: SelfTelemetry | None = None
+        if config.self_telemetry.is_asked_for:
+            self.self_telemetry = SelfTelemetry(config.self_telemetry, surroundings)
+            surroundings = replace(surroundings, tracer=self.self_telemetry)
         self.surroundings = surroundings
         self._web_url = web_url
         self._started_ns = surroundings.clock.now_ns()
@@ -92,6 +97,8 @@ class Application:
         # Downstream first; the web stands before all, so that probes see what start-up waits for.
         self.lifecycle = Lifecycle(
             [
+                # First up and last down: what the others have to say while stopping is sent as well.
+                *([self.self_telemetry] if self.self_telemetry else []),
                 self.web,
                 self.store,
                 _Current(self),
@@ -258,6 +265,7 @@ def components_of(application: Application) -> dict[str, Component]:
         application.evaluate,
         application.ingest,
         application.web,
+        *([application.self_telemetry] if application.self_telemetry else []),
         *application.receivers.values(),
         *application.sources.values(),
         *application.scrapers.values(),

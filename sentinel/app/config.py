@@ -11,6 +11,7 @@ from pathlib import Path
 from sentinel.app.audit_child import model_problems
 from sentinel.app.calendar_section import CalendarConfig
 from sentinel.app.calendars import calendar_problems
+from sentinel.app.own_endpoint import self_telemetry_problems
 from sentinel.app.sections import IncidentsConfig, ScoringConfig
 from sentinel.app.tls_files import tls_problems
 from sentinel.core.scoring.settings import Sensitivity
@@ -28,6 +29,7 @@ from sentinel.runtime.logging import LoggingConfig
 from sentinel.runtime.redaction import RedactConfig
 from sentinel.runtime.settings import Zone, setting
 from sentinel.senders.alertmanager import AlertmanagerConfig
+from sentinel.senders.self_telemetry import SelfTelemetryConfig
 from sentinel.senders.webhook import WebhookConfig
 from sentinel.storage.sqlite.config import StoreConfig
 from sentinel.web.server import WebConfig
@@ -125,6 +127,9 @@ class SentinelConfig:
     senders: SendersConfig = setting(SendersConfig(), help="Where pages go.")
     web: WebConfig = setting(WebConfig(), help="Pages for people, tools and probes.", restart=True)
     logging: LoggingConfig = setting(LoggingConfig(), help="Logs on standard error.")
+    self_telemetry: SelfTelemetryConfig = setting(
+        SelfTelemetryConfig(), help="Sentinel's own traces and logs.", restart=True
+    )
 
 
 def load_config(
@@ -138,6 +143,9 @@ def load_config(
     """
     loaded = load(SentinelConfig, path, environment=environment)
     problems = tls_problems(loaded.config, loaded.origins)
+    problems += self_telemetry_problems(
+        loaded.config.self_telemetry, loaded.config.receivers, loaded.origins
+    )
     problems += model_problems(loaded.config.baseline, loaded.origins)
     problems += calendar_problems(loaded.config.calendar, loaded.origins)
     if problems:

@@ -19,6 +19,7 @@ from sentinel.errors import ConfigError, SentinelError
 from sentinel.runtime.component import Health, HealthRecord, HealthStatus
 from sentinel.runtime.config_loader import Loaded, changed
 from sentinel.runtime.config_render import differences, effective_digest
+from sentinel.runtime.flow import Flow, FlowReason, FlowStage
 from sentinel.runtime.log_bound import ALWAYS_WRITTEN
 from sentinel.runtime.logging import configure_logging
 from sentinel.runtime.tasks import TaskGroup
@@ -46,6 +47,7 @@ class Reloader:
         surroundings = application.surroundings
         self._surroundings = surroundings
         self._health = HealthRecord(surroundings.clock)
+        self._flow = Flow(self.name, surroundings.metrics)
         self._tasks = TaskGroup(
             self.name, metrics=surroundings.metrics, logger=surroundings.logger
         )
@@ -136,6 +138,9 @@ class Reloader:
         if faults == self._refused:
             return
         self._refused = faults
+        self._flow.received(1, signal="changes")
+        self._flow.error(FlowStage.TAKE, FlowReason.MALFORMED)
+        self._flow.dropped(FlowReason.MALFORMED)
         metrics = self._surroundings.metrics
         metrics.set("sentinel_config_last_reload_success", 0)
         metrics.count("sentinel_config_reloads_total", result="refused")
@@ -146,6 +151,7 @@ class Reloader:
 
     async def _take(self, loaded: Loaded[SentinelConfig]) -> None:
         application, old = self._application, self._application.config
+        self._flow.received(1, signal="changes")
         found = differences(old, loaded.config)
         paths = [one.path for one in found if not one.restart]
         digest = effective_digest(loaded.config)
@@ -167,6 +173,7 @@ class Reloader:
         )
         self._taken()
         self._surroundings.metrics.count("sentinel_config_reloads_total", result="taken")
+        self._flow.sent(1, signal="changes")
         told = {"changed": ", ".join(paths) or "nothing that is in effect"}
         if self._needs_restart:
             told["needs_restart"] = ", ".join(self._needs_restart)

@@ -31,6 +31,7 @@ from sentinel.runtime.nearest import hint_for
 COMMANDS = {
     "run": "sentinel.cli.run",
     "demo": "sentinel.cli.demo",
+    "discover": "sentinel.cli.discover",
     "preview": "sentinel.cli.preview",
     "check": "sentinel.cli.check",
     "config": "sentinel.cli.config",

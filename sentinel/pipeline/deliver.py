@@ -20,6 +20,7 @@ from sentinel.pipeline.delivery_plan import DeliveryRules
 from sentinel.ports import Outbox
 from sentinel.runtime.backoff import Backoff
 from sentinel.runtime.component import Health, HealthRecord, Surroundings
+from sentinel.runtime.flow import Flow, FlowReason
 from sentinel.runtime.settings import Duration, setting
 from sentinel.runtime.tasks import TaskGroup
 
@@ -98,6 +99,7 @@ class Deliver:
             self.name, metrics=surroundings.metrics, logger=surroundings.logger
         )
         self._health = HealthRecord(surroundings.clock)
+        self._flow = Flow(self.name, surroundings.metrics)
         self._lanes = [
             Lane(
                 sender,
@@ -171,8 +173,11 @@ class Deliver:
 
     def pages_stored(self, pages: Iterable[Page]) -> None:
         """Say that these pages are in the store now; call it after every tick that has pages."""
+        pages = tuple(pages)
+        self._flow.received(len(pages), signal="pages")
         if self._shadow:
             for page in pages:
+                self._flow.dropped(FlowReason.WITHHELD)
                 self._surroundings.metrics.count(
                     "sentinel_pages_withheld_total", reason=page.reason.value
                 )
@@ -227,6 +232,7 @@ class Deliver:
                     destination=name,
                     reason="destination_removed",
                 )
+                self._flow.dropped(FlowReason.STALE, what.dropped_count)
 
 
 def _rules_of(config: DeliverConfig, sender: Destination) -> DeliveryRules:

@@ -27,7 +27,9 @@ from sentinel.pipeline.outbox_states import ALONG, DONE, PARKED, PENDING
 from sentinel.pipeline.unrecorded import Unrecorded
 from sentinel.ports import Outbox, OutboxEntry, Sender, SendOutcome, SendResult
 from sentinel.runtime.component import Surroundings
+from sentinel.runtime.flow import Flow, FlowReason, FlowStage
 from sentinel.runtime.log_bound import ALWAYS_WRITTEN
+from sentinel.runtime.tracing import OwnSpan
 
 _SECOND_NS = 1_000_000_000
 _POLL_S = 0.25
@@ -86,6 +88,12 @@ class Lane:
         self._outbox = outbox
         self._clock = surroundings.clock
         self._metrics = surroundings.metrics
+        self._tracer = surroundings.tracer
+        # Of all destinations together, and of this one.
+        self._flows = (
+            Flow("pipeline.deliver", surroundings.metrics),
+            Flow(f"senders.{sender.name}", surroundings.metrics),
+        )
         self._logger = surroundings.logger
         self._run_blocking = run_blocking
         self._rules = rules
@@ -141,6 +149,7 @@ class Lane:
                 destination=self.name,
                 reason="memory",
             )
+            self._flows[0].dropped(FlowReason.LIMIT, dropped_count)
         self._awake = True
 
     def all_stored(self) -> None:
@@ -294,8 +303,14 @@ class Lane:
             pages.append(with_earlier(entry.page, earlier))
         if not pages:
             return False, []
-        outcomes = await self._sender.send(pages, now_ns=now_ns)
-        self._note(outcomes)
+        self._flows[1].received(len(pages), signal="pages")
+        with self._tracer.span(
+            OwnSpan.DELIVER, destination=self.name, page_count=len(pages)
+        ) as span:
+            outcomes = await self._sender.send(pages, now_ns=now_ns)
+            self._note(outcomes)
+            if self._failure:
+                span.failed(FlowReason.UNREACHABLE)
         for outcome in outcomes[: len(heartbeat)]:
             if outcome.result is SendResult.DELIVERED:
                 self._metrics.set(
@@ -309,6 +324,8 @@ class Lane:
             changed = after_send(entry, outcome, self._rules, now_ns=now_ns)
             if changed.state == PARKED:
                 self._metrics.count("sentinel_pages_parked_total", destination=self.name)
+                for flow in self._flows:
+                    flow.dropped(FlowReason.REFUSED)
                 self._logger.error(
                     "Page was refused for good",
                     extra={
@@ -319,6 +336,7 @@ class Lane:
                 )
             elif entry.delivered_ns is None and changed.delivered_ns is not None:
                 self._metrics.count("sentinel_pages_delivered_total", destination=self.name)
+                self._flows[0].sent(1, signal="pages")
                 if Unrecorded.has(entry):
                     self._metrics.count("sentinel_pages_unrecorded_total", destination=self.name)
                 self._logger.info("Page was delivered", extra=_fields_of(entry, self.name))
@@ -330,6 +348,16 @@ class Lane:
             self._metrics.count(
                 "sentinel_sends_total", destination=self.name, result=outcome.result.value
             )
+            if outcome.result is SendResult.DELIVERED:
+                self._flows[1].sent(1, signal="pages")
+                continue
+            reason = (
+                FlowReason.UNREACHABLE
+                if outcome.result is SendResult.RETRY
+                else FlowReason.REFUSED
+            )
+            for flow in self._flows:
+                flow.error(FlowStage.SEND, reason)
         failed = [outcome for outcome in outcomes if outcome.result is SendResult.RETRY]
         if len(failed) == len(outcomes):
             if not self._failure:

@@ -41,7 +41,9 @@ from sentinel.pipeline.resume import resume
 from sentinel.pipeline.slow_calls import with_slow_calls
 from sentinel.ports import Snapshot, Tick
 from sentinel.runtime.component import Health, HealthRecord, Surroundings
+from sentinel.runtime.flow import Flow, FlowReason, FlowStage, reason_of
 from sentinel.runtime.settings import Duration, setting
+from sentinel.runtime.tracing import OwnSpan, SpanNotes
 
 _PAGES_WAITING_MAX = 1000
 _INCIDENTS_WAITING_MAX = 1000
@@ -105,6 +107,7 @@ class Evaluate:
         self._pages_stored = pages_stored
         self._pages_unstored = pages_unstored
         self._health = HealthRecord(surroundings.clock)
+        self._flow = Flow(self.name, surroundings.metrics)
         self._evidence = RecentEvidence()
         self._ids: dict[SeriesKey, int] = {}
         self._deciding = Deciding(settings, fits, step_ns=step_ns)
@@ -215,7 +218,11 @@ class Evaluate:
     async def on_closed(self, closed: ClosedWindows) -> None:
         """Decide closed windows in order; the next stage of ingest."""
         for window in closed.windows:
-            await self._evaluate(window)
+            self._flow.received(1, signal="windows")
+            with self._surroundings.tracer.span(
+                OwnSpan.EVALUATE, series_count=len(window.keys)
+            ) as span:
+                await self._evaluate(window, span)
         self.report_lag()
 
     def report_lag(self) -> None:
@@ -224,7 +231,7 @@ class Evaluate:
             lag_s = (self._surroundings.clock.now_ns() - self._last_end_ns) / 1e9
             self._surroundings.metrics.set("sentinel_evaluation_lag_seconds", lag_s)
 
-    async def _evaluate(self, window: ClosedWindow) -> None:
+    async def _evaluate(self, window: ClosedWindow, span: SpanNotes) -> None:
         await self._adopt_settings()
         if window.start_ns < self._deciding.next_ns:
             await self._set_back(window.start_ns)
@@ -246,6 +253,7 @@ class Evaluate:
         self._surroundings.metrics.observe(
             "sentinel_decide_seconds", clock.monotonic_s() - started_s
         )
+        span.note(page_count=len(decision.pages), transition_count=len(decision.transitions))
         self._incident_log.note(decision)
         self._notes.add_accepted(decision.transitions)
         await self._store_tick(block, decision)
@@ -322,6 +330,7 @@ class Evaluate:
             # What is known must still be watched: a store in trouble is no reason to miss an outage.
             self._health.failing(f"The store takes no new series: {error}")
             self._surroundings.metrics.count("sentinel_series_unnamed_total", len(new))
+            self._flow.error(FlowStage.STORE, reason_of(error))
             return window.without({key for key, _ in new})
         for (key, _), series_id in zip(new, ids, strict=True):
             self._ids[key] = series_id
@@ -359,6 +368,7 @@ class Evaluate:
         try:
             is_kept = await self._store.run(self._store.sync.append_tick, tick)
         except StoreError as error:
+            self._flow.error(FlowStage.STORE, reason_of(error))
             self._drop_window(block, error)
             self._health.failing(f"The store takes no windows: {error}")
             self._surroundings.logger.error(  # noqa: TRY400  # the store has logged its own cause
@@ -367,6 +377,8 @@ class Evaluate:
             if self._waiting:
                 self._pages_unstored(tuple(self._waiting))
             return
+        self._flow.sent(1, signal="windows")
+        self._flow.sent(len(tick.pages), signal="pages")
         self._waiting.clear()
         self._accepting.stored(tick.incidents)
         self._changed.clear()
@@ -397,6 +409,7 @@ class Evaluate:
         """Count a window that was not stored; what it led to waits for the next, up to a bound."""
         metrics = self._surroundings.metrics
         self._notes.dropped(block)
+        self._flow.dropped(reason_of(error), block.window_count)
         if not isinstance(error, StoreFullError):  # the store has counted what it has no room for
             metrics.count(
                 "sentinel_store_dropped_windows_total", block.window_count, reason="failing"
@@ -404,6 +417,7 @@ class Evaluate:
         while len(self._waiting) > _PAGES_WAITING_MAX:
             self._waiting.popleft()
             metrics.count("sentinel_store_dropped_pages_total")
+            self._flow.dropped(FlowReason.LIMIT)
         while len(self._changed) > _INCIDENTS_WAITING_MAX:
             # The oldest; its pages are still sent, and it is stored when it changes again.
             self._changed.pop(next(iter(self._changed)))

@@ -25,13 +25,21 @@ from sentinel.pipeline.plain_settings import settings_to_plain
 from sentinel.ports import BaselineStore, SeriesRow, Snapshot
 from sentinel.runtime.backoff import Backoff
 from sentinel.runtime.component import Health, HealthRecord, Surroundings
+from sentinel.runtime.flow import Flow, FlowReason, FlowStage
 from sentinel.runtime.settings import ByteSize, Duration, setting
 from sentinel.runtime.tasks import TaskGroup
+from sentinel.runtime.tracing import OwnSpan, SpanNotes
 
 __all__ = ["Fit", "FitConfig", "FitResult", "Fitter"]
 
 _WORKER = ("-I", "-m", "sentinel.app.fit_worker")
 _LOOK_S = 1.0
+_FLOW_OF = {
+    FitResult.TIMEOUT: (FlowStage.READ, FlowReason.TIMEOUT),
+    FitResult.GARBAGE: (FlowStage.DECODE, FlowReason.MALFORMED),
+    FitResult.TOO_LARGE: (FlowStage.DECODE, FlowReason.TOO_LARGE),
+    FitResult.NOT_STORED: (FlowStage.STORE, FlowReason.FAULT),
+}
 
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
@@ -120,6 +128,7 @@ class Fitter:
         self._calendar = calendar
         self._drift_ratio = drift_ratio
         self._health = HealthRecord(surroundings.clock)
+        self._flow = Flow(self.name, surroundings.metrics)
         self._tasks = TaskGroup(
             self.name, metrics=surroundings.metrics, logger=surroundings.logger
         )
@@ -232,7 +241,9 @@ class Fitter:
             self._asked.clear()
             self._working, self._due_s = True, math.inf
             try:
-                await self._fit_once()
+                self._flow.received(1, signal="fits")
+                with self._surroundings.tracer.span(OwnSpan.FIT) as span:
+                    await self._fit_once(span)
                 failures = 0
                 wait_s = float(self._config.interval)
             except (FitFailedError, StoreError) as error:
@@ -268,13 +279,14 @@ class Fitter:
             if clock.monotonic_s() >= self._due_s:
                 self._asked.set()
 
-    async def _fit_once(self) -> None:
+    async def _fit_once(self, span: SpanNotes) -> None:
         clock, metrics = self._surroundings.clock, self._surroundings.metrics
         started_s = clock.monotonic_s()
         version = self._last_version + 1
         payload = await self._child.run(self._request(now_ns=clock.now_ns(), version=version))
         if payload is None:
             metrics.count("sentinel_fits_total", result=FitResult.NO_HISTORY)
+            span.note(result=FitResult.NO_HISTORY.value)
             if self._current is None:
                 self._health.ok("Waiting for history; without a backfill it takes about 30 hours")
             return
@@ -292,6 +304,8 @@ class Fitter:
         await self._store.run(self._store.sync.save_fit, snapshot)
         self._last_version, self._current = version, await self._held(fit)
         metrics.count("sentinel_fits_total", result=FitResult.OK)
+        self._flow.sent(1, signal="fits")
+        span.note(result=FitResult.OK.value, version=version, series_count=len(fit.profile.series))
         metrics.set("sentinel_fit_duration_seconds", clock.monotonic_s() - started_s)
         for model in Model:
             metrics.set("sentinel_fit_series", fit.used.get(model, 0), model=model)
@@ -332,6 +346,9 @@ class Fitter:
     def _note_failure(self, error: SentinelError, *, wait_s: float) -> None:
         result = error.result if isinstance(error, FitFailedError) else FitResult.NOT_STORED
         self._surroundings.metrics.count("sentinel_fits_total", result=result)
+        stage, reason = _FLOW_OF.get(result, (FlowStage.TAKE, FlowReason.FAULT))
+        self._flow.error(stage, reason)
+        self._flow.dropped(reason)
         self._surroundings.logger.warning(
             "A fit failed and will be tried again",
             extra={"reason": str(error), "wait_s": round(wait_s, 1)},

@@ -23,6 +23,7 @@ from sentinel.core.series import (
 from sentinel.core.series.watermark import STEP_MAX_NS
 from sentinel.ports import Admission
 from sentinel.runtime.component import Health, HealthRecord, Surroundings
+from sentinel.runtime.flow import Flow, FlowReason, FlowStage, counts_by_signal, reason_of
 from sentinel.runtime.queue import BoundedQueue
 from sentinel.runtime.settings import ByteSize, Duration, setting
 from sentinel.runtime.tasks import TaskGroup
@@ -121,6 +122,7 @@ class Ingest:
         self._next_stage = next_stage
         self._surroundings = surroundings
         self._health = HealthRecord(surroundings.clock)
+        self._flow = Flow(self.name, surroundings.metrics)
         self._queue: BoundedQueue[tuple[SampleBatch, int]] = BoundedQueue(
             item_count_max=config.queue_count_max, size_bytes_max=config.queue_max
         )
@@ -150,7 +152,10 @@ class Ingest:
             (batch, received_ns), size_bytes=size_bytes
         ):
             self._surroundings.metrics.count("sentinel_ingest_refused_batches_total")
+            self._flow.error(FlowStage.TAKE, FlowReason.QUEUE_FULL)
             return Admission.RETRY_LATER
+        for signal, count in counts_by_signal(batch).items():
+            self._flow.received(count, signal=signal)
         self._wake.set()
         return Admission.ACCEPTED
 
@@ -226,6 +231,8 @@ class Ingest:
         except Exception:
             # A fault of ours that this batch found; the others must not pay for it.
             self._surroundings.metrics.count("sentinel_ingest_faulty_batches_total")
+            self._flow.error(FlowStage.DECODE, FlowReason.FAULT)
+            self._flow.dropped(FlowReason.FAULT, batch.sample_count)
             self._surroundings.logger.exception("A batch could not be reduced")
 
     def _note_faults(self, closed: ClosedWindows) -> None:
@@ -248,16 +255,20 @@ class Ingest:
             self._surroundings.metrics.count(
                 "sentinel_windows_dropped_total", len(closed.windows), reason="failed"
             )
+            self._flow.error(FlowStage.SEND, reason_of(error))
+            self._flow.dropped(reason_of(error), len(closed.windows))
             self._surroundings.logger.exception(
                 "Windows were dropped", extra={"window_count": len(closed.windows)}
             )
         else:
+            self._flow.sent(len(closed.windows), signal="windows")
             self._dropped_reason = ""
 
     def _report(self) -> None:
         counts, metrics = self._aggregator.take_counts(), self._surroundings.metrics
         for signal, count in counts.late.items():
             metrics.count("sentinel_samples_late_total", count, signal=signal)
+            self._flow.dropped(FlowReason.STALE, count)
         for signal, count in counts.told_twice.items():
             if count:
                 metrics.count("sentinel_calls_told_twice_total", count, signal=signal)
@@ -265,6 +276,8 @@ class Ingest:
             metrics.count(
                 "sentinel_samples_dropped_total", count, signal=signal, reason=reason.value
             )
+            self._flow.dropped(FlowReason.MALFORMED, count)
+        self._flow.dropped(FlowReason.DUPLICATE, counts.duplicates + counts.duplicate_batches)
         for name, count in (
             ("sentinel_series_overflow_total", counts.overflow),
             ("sentinel_series_expired_total", counts.expired),
@@ -277,6 +290,7 @@ class Ingest:
         for reason_dropped, count in counts.dropped_windows.items():
             if count:
                 metrics.count("sentinel_windows_dropped_total", count, reason=reason_dropped)
+                self._flow.dropped(FlowReason.STALE, count)
         if counts.set_back_ns:
             metrics.count("sentinel_clock_set_back_total")
             self._surroundings.logger.warning(

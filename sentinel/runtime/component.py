@@ -15,6 +15,7 @@ from typing import Protocol
 
 from sentinel.ports import Clock
 from sentinel.runtime.metrics import Metrics
+from sentinel.runtime.tracing import NO_TRACER, Tracer
 
 
 class HealthStatus(StrEnum):
@@ -62,6 +63,7 @@ class Surroundings:
     clock: Clock
     metrics: Metrics
     logger: logging.Logger
+    tracer: Tracer = NO_TRACER
 
 
 class HealthRecord:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from enum import StrEnum
 
+from sentinel.core.model import SampleBatch
 from sentinel.errors import (
     InputTooLargeError,
     OverloadedError,
     RefusedError,
     SentinelError,
+    StoreError,
+    StoreFullError,
     UnreachableError,
     UnsupportedInputError,
 )
@@ -44,6 +47,7 @@ class FlowReason(StrEnum):
     DENIED = "denied"
     FAULT = "fault"
     DISK_FULL = "disk_full"
+    WITHHELD = "withheld"
 
 
 class Flow:
@@ -54,7 +58,7 @@ class Flow:
         self._metrics = metrics
 
     def received(self, count: int, *, signal: str) -> None:
-        """Items were given to it; `signal` is traces, metrics, logs, windows or pages."""
+        """Items were given to it; `signal` is traces, metrics, logs, windows, pages, fits, requests or changes."""
         if count:
             self._metrics.count(
                 "sentinel_component_received_total",
@@ -92,6 +96,19 @@ class Flow:
             )
 
 
+def counts_by_signal(batch: SampleBatch) -> dict[str, int]:
+    """How many samples of a batch came as which signal.
+
+    >>> counts_by_signal(SampleBatch())
+    {'traces': 0, 'metrics': 0, 'logs': 0}
+    """
+    return {
+        "traces": 0 if batch.calls is None else len(batch.calls.end_ns),
+        "metrics": len(batch.numbers) + len(batch.distributions),
+        "logs": len(batch.logs),
+    }
+
+
 def reason_of(error: BaseException) -> FlowReason:
     """The reason an error stands for.
 
@@ -111,6 +128,8 @@ _REASONS: tuple[tuple[type[BaseException], FlowReason], ...] = (
     (RefusedError, FlowReason.REFUSED),
     (InputTooLargeError, FlowReason.TOO_LARGE),
     (UnsupportedInputError, FlowReason.UNSUPPORTED),
+    (StoreFullError, FlowReason.DISK_FULL),
+    (StoreError, FlowReason.FAULT),
     # What is left of the tree: a thing of theirs that cannot be read, such as an input error.
     (SentinelError, FlowReason.MALFORMED),
 )

@@ -20,6 +20,7 @@ from aiohttp.web_protocol import RequestHandler
 
 from sentinel.runtime.auth import AccessDecision, AccessScope, TokenTable
 from sentinel.runtime.component import Surroundings
+from sentinel.runtime.flow import Flow, FlowReason, FlowStage
 from sentinel.runtime.listen import ListenConfig, bind_address, cannot_listen
 from sentinel.runtime.settings import Duration, setting
 from sentinel.runtime.tasks import TaskGroup
@@ -33,6 +34,16 @@ _SECURITY_HEADERS = {
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
     "Referrer-Policy": "no-referrer",
     "Cache-Control": "no-store",
+}
+_REASON_OF_STATUS = {
+    401: FlowReason.DENIED,
+    403: FlowReason.DENIED,
+    404: FlowReason.UNSUPPORTED,
+    405: FlowReason.UNSUPPORTED,
+    408: FlowReason.TIMEOUT,
+    413: FlowReason.TOO_LARGE,
+    421: FlowReason.DENIED,
+    503: FlowReason.OVERLOADED,
 }
 
 
@@ -99,11 +110,12 @@ class HttpServer:
         render_error: RenderError,
         hosts: frozenset[str] = frozenset(),
         listen_setting: str = "",
+        flow: Flow | None = None,
     ) -> None:
         """Store what is needed.
 
         `hosts` are the names a Host header may have, empty for any; `listen_setting` is where the address is
-        configured, by default under the server's name.
+        configured, by default under the server's name; `flow` counts requests where they are the items of its component.
         """
         self._name = name
         self._listen_setting = listen_setting or f"{name}.listen"
@@ -113,6 +125,7 @@ class HttpServer:
         self._surroundings = surroundings
         self._render_error = render_error
         self._hosts = hosts
+        self._flow = flow
         self._tokens = TokenTable(listen.tokens)
         self._tasks = TaskGroup(name, metrics=surroundings.metrics, logger=surroundings.logger)
         self._protocols: _ProtocolFactory | None = None
@@ -189,6 +202,9 @@ class HttpServer:
         response = await self._routed(request, route)
         for header, value in _SECURITY_HEADERS.items():
             response.headers.setdefault(header, value)
+        if self._flow is not None:
+            self._flow.received(1, signal="requests")
+            _count_answer(self._flow, response.status)
         self._surroundings.metrics.count(
             "sentinel_http_requests_total",
             route=f"{self._name}{route.path}" if route else f"{self._name}/other",
@@ -232,6 +248,18 @@ class HttpServer:
         response = self._render_error(request, 401, "a bearer token is needed")
         response.headers[hdrs.WWW_AUTHENTICATE] = "Bearer"
         return response
+
+
+def _count_answer(flow: Flow, status: int) -> None:
+    """An answer as it should be was sent; any other is an error, and what was asked is not done."""
+    if status < 400:
+        flow.sent(1, signal="requests")
+        return
+    reason = _REASON_OF_STATUS.get(
+        status, FlowReason.FAULT if status >= 500 else FlowReason.REFUSED
+    )
+    flow.error(FlowStage.SEND if status >= 500 else FlowStage.READ, reason)
+    flow.dropped(reason)
 
 
 def loopback_hosts(listen: ListenConfig) -> frozenset[str]:

@@ -15,9 +15,10 @@ from collections.abc import Callable
 LINES_MAX_PER_MINUTE = 10
 KINDS_MAX = 500
 _MINUTE_S = 60.0
-_MARK = "sentinel_always_written"
-ALWAYS_WRITTEN = {_MARK: True}
-"""Among the `extra` of a record, it lets it through whatever was written before; it is not shown."""
+MARK = "sentinel_always_written"
+ALWAYS_WRITTEN = {MARK: True}
+"""Among the `extra` of a record, it lets it through whatever was written before; it is not shown. Each handler has a bound
+of its own, so the mark stays on the record."""
 
 
 class LogBound(logging.Filter):
@@ -42,7 +43,7 @@ class LogBound(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Whether the line is written."""
-        if record.__dict__.pop(_MARK, False) or record.levelno < logging.WARNING:
+        if record.__dict__.get(MARK, False) or record.levelno < logging.WARNING:
             return True
         with self._lock:
             is_written = self._take(record)

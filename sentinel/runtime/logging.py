@@ -19,7 +19,7 @@ from enum import StrEnum
 from typing import TextIO
 
 from sentinel.core.redact import redact
-from sentinel.runtime.log_bound import LogBound
+from sentinel.runtime.log_bound import MARK, LogBound
 from sentinel.runtime.settings import setting
 
 MESSAGE_CHARS_MAX = 2_000
@@ -27,7 +27,10 @@ FIELD_CHARS_MAX = 2_000
 TRACE_CHARS_MAX = 8_000
 FIELDS_MAX = 32
 _ROOT = "sentinel"
-_OWN_ATTRIBUTES = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+_OWN_ATTRIBUTES = frozenset(vars(logging.makeLogRecord({}))) | {
+    *("message", "asctime", "taskName"),
+    MARK,
+}
 _PLAIN = re.compile(r"[A-Za-z0-9_./:@%+,-]+")
 # Greedy up to the last `@` of the authority, because a password may hold one unescaped.
 _USERINFO = re.compile(r"(?<=://)[^\s/?#\"'<>]*@")
@@ -103,9 +106,9 @@ class JsonFormatter(logging.Formatter):
             "time": _time_of(record),
             "level": record.levelname.lower(),
             "logger": record.name,
-            "message": _message_of(record),
+            "message": message_of(record),
         }
-        for key, value in _fields_of(record).items():
+        for key, value in fields_of(record).items():
             line.setdefault(key, value)
         return json.dumps(line, ensure_ascii=True, allow_nan=False)
 
@@ -118,8 +121,8 @@ class TextFormatter(logging.Formatter):
         parts = [
             _time_of(record),
             f"{record.levelname:<7}",
-            escape(_message_of(record)),
-            *(f"{escape(key)}={_text_value(one)}" for key, one in _fields_of(record).items()),
+            escape(message_of(record)),
+            *(f"{escape(key)}={_text_value(one)}" for key, one in fields_of(record).items()),
             f"logger={escape(record.name)}",
         ]
         return " ".join(parts)
@@ -151,7 +154,8 @@ def _time_of(record: logging.LogRecord) -> str:
     return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def _message_of(record: logging.LogRecord) -> str:
+def message_of(record: logging.LogRecord) -> str:
+    """The sentence of a record, redacted and bounded."""
     try:
         text = record.getMessage()
     except Exception as error:  # noqa: BLE001  # a log call with wrong arguments must not break its caller
@@ -159,7 +163,7 @@ def _message_of(record: logging.LogRecord) -> str:
     return _cut(scrub(text), MESSAGE_CHARS_MAX)
 
 
-def _fields_of(record: logging.LogRecord) -> dict[str, str | int | float | bool | None]:
+def fields_of(record: logging.LogRecord) -> dict[str, str | int | float | bool | None]:
     """What was given as `extra`, and the traceback; bounded in number and length."""
     fields = {
         key: _field_value(value)

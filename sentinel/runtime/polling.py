@@ -25,6 +25,7 @@ from sentinel.runtime.flow import Flow, FlowReason, FlowStage, reason_of
 from sentinel.runtime.otlp_reply import OtlpSignal
 from sentinel.runtime.reach import Reach, ReachStatus
 from sentinel.runtime.tasks import TaskGroup
+from sentinel.runtime.tracing import OwnSpan
 
 _CLOSE_TIMEOUT_S = 5.0
 _SENTENCE_CHARACTERS_MAX = 300
@@ -177,8 +178,11 @@ class Scraping:
         clock, metrics = self._surroundings.clock, self._surroundings.metrics
         started_s = clock.monotonic_s()
         try:
-            async with asyncio.timeout(target.timeout_s):
-                polled = await target.poll(clock.now_ns())
+            with self._surroundings.tracer.span(
+                OwnSpan.SCRAPE, scraper=self._name, target=target.name
+            ):
+                async with asyncio.timeout(target.timeout_s):
+                    polled = await target.poll(clock.now_ns())
         except (SentinelError, TimeoutError) as error:
             self._failed(target, error)
         except Exception as error:

@@ -8,6 +8,7 @@ from aiohttp import hdrs
 
 from sentinel.runtime.auth import AccessScope
 from sentinel.runtime.component import Health, HealthRecord, Surroundings
+from sentinel.runtime.flow import Flow
 from sentinel.runtime.http import (
     ConnectionLimitsConfig,
     Handler,
@@ -98,6 +99,7 @@ class WebServer:
         words: AcceptSource,
     ) -> None:
         self._health = HealthRecord(surroundings.clock)
+        flow = Flow(self.name, surroundings.metrics)
         metrics = MetricsPages(
             surroundings.metrics,
             verdicts,
@@ -127,6 +129,7 @@ class WebServer:
             surroundings,
             render_error=render_error,
             hosts=allowed | frozenset(config.hosts) if allowed else allowed,
+            flow=flow,
         )
         self._probes: HttpServer | None = None
         if config.probes is not None:
@@ -139,6 +142,7 @@ class WebServer:
                 surroundings,
                 render_error=render_error,
                 listen_setting=f"{self.name}.probes",
+                flow=flow,
             )
 
     @property

@@ -15,6 +15,7 @@ from typing import TypeVar
 
 from sentinel.errors import StoreCorruptError, StoreError, StoreFullError
 from sentinel.runtime.component import Surroundings
+from sentinel.runtime.flow import Flow, FlowReason, FlowStage
 from sentinel.storage.sqlite.config import StoreConfig
 from sentinel.storage.sqlite.connection import (
     DATABASE_NAME,
@@ -55,6 +56,7 @@ class Access:
         self.space = Space(self._directory, reserve_bytes=config.reserve_bytes)
         self.trouble = Trouble()
         self._metrics = surroundings.metrics
+        self._flow = Flow("storage.sqlite", surroundings.metrics)
         self._logger = surroundings.logger
         self._folder_lock = DirectoryLock(self._directory)
         self._session: Session | None = None
@@ -334,6 +336,8 @@ class Access:
         """
         failure = failure_of(error)
         self._metrics.count("sentinel_store_errors_total", operation=operation, reason=failure)
+        reason = FlowReason.DISK_FULL if failure is Failure.FULL else FlowReason.FAULT
+        self._flow.error(FlowStage.STORE, reason)
         if failure is Failure.IO:
             self._end_session()
             self.trouble.note(Topic.FAILING, f"The disk fails: {error}")

@@ -20,6 +20,7 @@ from sentinel.core.model import Incident, Kind, SeriesKey, WindowBlock
 from sentinel.errors import StoreCorruptError, StoreError, StoreFullError
 from sentinel.ports import HandedOver, OutboxEntry, SeriesRow, Snapshot, Tick
 from sentinel.runtime.component import Surroundings
+from sentinel.runtime.flow import Flow, FlowReason, FlowStage
 from sentinel.storage.sqlite.access import Access
 from sentinel.storage.sqlite.baselines import (
     SnapshotKind,
@@ -48,6 +49,7 @@ class SqliteStore:
         self._directory = config.directory
         self._clock = surroundings.clock
         self._metrics = surroundings.metrics
+        self._flow = Flow("storage.sqlite", surroundings.metrics)
         self._access = Access(config, surroundings)
         self._damage = Damage(self._access, surroundings)
         self._house = Housekeeping(config, self._access, self._damage, surroundings)
@@ -107,6 +109,7 @@ class SqliteStore:
 
     def append_tick(self, tick: Tick) -> bool:
         """See `SeriesStore.append_tick`."""
+        self._flow.received(1, signal="windows")
         with self._access.lock:
             try:
                 is_kept = self._store_tick(tick)
@@ -114,6 +117,8 @@ class SqliteStore:
                 if tick.incidents or tick.pages:
                     self._access.trouble.note(Topic.UNRECORDED, _IN_MEMORY_ONLY)
                 raise
+            if is_kept:
+                self._flow.sent(1, signal="windows")
             # What was not stored comes again with the next window, so this one had it all.
             self._access.trouble.clear(Topic.UNRECORDED)
             self._house.after_tick(tick.block)
@@ -293,7 +298,11 @@ class SqliteStore:
             )
 
     def _store_tick(self, tick: Tick) -> bool:
-        self._access.ready()
+        try:
+            self._access.ready()
+        except StoreError:
+            self._flow.dropped(FlowReason.FAULT, tick.block.window_count)
+            raise
         if not self._access.has_room():
             self._drop_window(tick, "disk_full")
         elif self._house.is_over_ceiling:
@@ -303,6 +312,9 @@ class SqliteStore:
                 self._access.write("append_tick", lambda session: self._put_tick(session, tick))
             except StoreFullError:
                 self._drop_window(tick, "disk_full")
+            except StoreError:
+                self._flow.dropped(FlowReason.FAULT, tick.block.window_count)
+                raise
             else:
                 return True
         return False
@@ -326,6 +338,8 @@ class SqliteStore:
         self._metrics.count(
             "sentinel_store_dropped_windows_total", tick.block.window_count, reason=reason
         )
+        self._flow.error(FlowStage.STORE, FlowReason.DISK_FULL)
+        self._flow.dropped(FlowReason.DISK_FULL, tick.block.window_count)
         if tick.incidents or tick.pages or tick.notes:
             self._access.write(
                 "append_pages",

@@ -1,0 +1,133 @@
+"""A Prometheus: what it scrapes is what Sentinel can scrape, as far as it is reached from here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from urllib.parse import quote, urlsplit
+
+from sentinel.app.discover.asking import (
+    Asking,
+    at_once,
+    base_of,
+    dict_of,
+    list_of,
+    not_found,
+    text_of,
+)
+from sentinel.app.discover.findings import Entry, Finding, Outcome, name_for
+from sentinel.app.discover.kong import kong_entries
+from sentinel.app.discover.pages import PageOfMetrics, read_page, shown_url, target_entry
+from sentinel.errors import MalformedInputError, SentinelError
+from sentinel.runtime.http_client import checked_url
+
+_TARGETS_MAX = 50
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Target:
+    """One endpoint of its list; `problem` is why it is not scraped from here."""
+
+    job: str
+    instance: str
+    url: str
+    page: PageOfMetrics | None = None
+    problem: str = ""
+
+
+async def look_at_prometheus(asking: Asking, url: str, *, asked: bool = True) -> Finding:
+    """What a Prometheus scrapes, each target tried from here."""
+    base = base_of(url)
+    where = shown_url(base)
+    try:
+        info = await _data(asking, f"{base}/api/v1/status/buildinfo")
+        listed = await _data(asking, f"{base}/api/v1/targets?state=active")
+    except (SentinelError, OSError, TimeoutError) as error:
+        return not_found("prometheus", where, error, asked=asked, name="a Prometheus")
+    targets = _targets(list_of(listed.get("activeTargets")))
+    looked = await at_once(targets[:_TARGETS_MAX], lambda one: _looked_at(asking, one))
+    entries: list[Entry] = []
+    names: set[str] = set()
+    for one in looked:
+        found = _entries(one, names)
+        names.update(str(entry.values.get("name", "")) for entry in found)
+        entries += found
+    good_count = sum(not one.problem for one in looked)
+    sentence = (
+        f"Prometheus {text_of(info.get('version'), 'of an unknown version')} with"
+        f" {len(targets)} target{'' if len(targets) == 1 else 's'}, {good_count} of them reached from here"
+    )
+    advice = []
+    if len(targets) > _TARGETS_MAX:
+        advice.append(
+            f"Only the first {_TARGETS_MAX} of its targets were looked at; name others with --metrics."
+        )
+    if len(looked) > good_count:
+        advice.append(
+            "Targets that are not reached from here stand as comments: run sentinel discover where the sidecar runs."
+        )
+    return Finding(
+        kind="prometheus",
+        where=where,
+        outcome=Outcome.FOUND if good_count or not targets else Outcome.LACKING,
+        sentence=sentence,
+        asked=asked,
+        advice=tuple(advice),
+        entries=tuple(entries),
+    )
+
+
+async def _data(asking: Asking, url: str) -> dict[str, object]:
+    document = await asking.json(url)
+    if document.get("status") != "success" or not isinstance(document.get("data"), dict):
+        msg = "the answer is not one of Prometheus' API"
+        raise MalformedInputError(msg)
+    return dict_of(document["data"])
+
+
+def _targets(listed: list[object]) -> list[_Target]:
+    """Its targets, each address once, in the order of their names."""
+    by_url: dict[str, _Target] = {}
+    for one in map(dict_of, listed):
+        labels = dict_of(one.get("labels"))
+        url = one.get("scrapeUrl")
+        if isinstance(url, str) and url:
+            job = text_of(labels.get("job"), "job")
+            instance = text_of(labels.get("instance"), urlsplit(url).netloc)
+            by_url.setdefault(url, _Target(job=job, instance=instance, url=url))
+    return sorted(by_url.values(), key=lambda one: (one.job, one.instance, one.url))
+
+
+async def _looked_at(asking: Asking, target: _Target) -> _Target:
+    try:
+        page = await read_page(asking, checked_url(target.url))
+    except ValueError:
+        # Its URL carries credentials, which are written nowhere.
+        return _with(target, problem="its address carries credentials")
+    except (SentinelError, OSError, TimeoutError) as error:
+        seen = not_found("metrics", target.url, error, asked=True, name="a page of metrics")
+        return _with(target, problem=seen.sentence)
+    return _with(target, page=page)
+
+
+def _with(target: _Target, *, page: PageOfMetrics | None = None, problem: str = "") -> _Target:
+    return _Target(
+        job=target.job, instance=target.instance, url=target.url, page=page, problem=problem
+    )
+
+
+def _entries(target: _Target, taken: set[str]) -> list[Entry]:
+    name = name_for(target.job, taken)
+    if target.page is None:
+        comment = f"{target.job} at {target.instance} is not reached from here: {target.problem}."
+        shown = quote(shown_url(target.url), safe=":/[]@%~.-_")
+        return [
+            target_entry(
+                name, shown, service=name_for(target.job), comment=comment, is_active=False
+            )
+        ]
+    page = target.page
+    if page.has("kong_"):
+        return list(kong_entries(target.url, page, name=name))
+    whose = f" of {page.owner}" if page.owner else ""
+    comment = f"{target.job} at {target.instance}: {page.sample_count} samples{whose}."
+    return [target_entry(name, target.url, service=name_for(target.job), comment=comment)]

@@ -1,0 +1,307 @@
+"""Goal: a look round finds what stands there, says what it lacks, and waits for nobody longer than it was told.
+
+Method: the command in-process against Debian's Prometheus and NATS, and against small servers that answer as Kong, NATS and
+exporters do, or as nobody should; what is printed is loaded as a configuration.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import http.server
+import json
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from sentinel.app.config import load_config
+from sentinel.cli import discover
+from tests.support.servers import prometheus_server, running_process, wait_until
+from tests.support.skips import require_binary
+
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
+
+TEXT = "text/plain; version=0.0.4"
+NODE = "# TYPE node_load1 gauge\nnode_load1 0.5\nnode_load5 0.4\n"
+KONG_BARE = 'kong_nginx_timers{state="running"} 2\nkong_datastore_reachable 1\n'
+KONG_WHOLE = KONG_BARE + (
+    'kong_http_requests_total{code="200"} 9\nkong_request_latency_ms_count 9\n'
+    'kong_bandwidth_bytes{direction="egress"} 9\nkong_upstream_target_health{state="healthy"} 1\n'
+)
+STATUS = json.dumps(
+    {"server": {"total_requests": 9}, "memory": {}, "database": {"reachable": True}}
+)
+VARZ = json.dumps(
+    {"server_id": "N", "version": "2.10.1", "port": 4222, "cluster": {"name": "east"}}
+)
+JSZ = json.dumps(
+    {
+        "account_details": [
+            {
+                "stream_detail": [
+                    {"name": "TX\x1b[31m", "consumer_detail": [{}, {}]},
+                    {"name": 7},
+                    8,
+                ]
+            }
+        ]
+    }
+)
+
+Pages = dict[str, tuple[int, str, str]]
+
+
+def run(*arguments: str) -> int:
+    parser = argparse.ArgumentParser(prog="sentinel")
+    discover.add_parser(parser.add_subparsers(required=True))
+    args = parser.parse_args(["discover", "--timeout", "2", *arguments])
+    code: int = args.run(args)
+    return code
+
+
+@contextlib.contextmanager
+def serving(pages: Pages, *, before: Callable[[], None] = lambda: None) -> Iterator[str]:
+    """A server of these pages, by path without the query: status, content type, body."""
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:  # the name the base class calls
+            before()
+            status, kind, body = pages.get(self.path.partition("?")[0], (404, TEXT, ""))
+            data = body.encode()
+            self.send_response(status)
+            self.send_header("Content-Type", kind)
+            self.send_header("Content-Length", str(len(data)))
+            self.end_headers()
+            with contextlib.suppress(ConnectionError):
+                self.wfile.write(data)
+
+        def log_message(self, *args: object) -> None:
+            """Say nothing."""
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def kong(metrics: str) -> Pages:
+    return {"/status": (200, "application/json", STATUS), "/metrics": (200, TEXT, metrics)}
+
+
+def nats() -> Pages:
+    return {"/varz": (200, "application/json", VARZ), "/jsz": (200, "application/json", JSZ)}
+
+
+@pytest.fixture
+def dead() -> Iterator[str]:
+    """An address at which nobody listens."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        yield f"http://127.0.0.1:{taken.getsockname()[1]}"
+
+
+def loaded(text: str, folder: Path) -> object:
+    """The configuration that was printed, as the start would take it; AssertionError with all faults."""
+    path = folder / "found.yaml"
+    path.write_text(text)
+    return load_config(path, environment={}).config
+
+
+def test_a_prometheus_gives_its_targets_as_far_as_they_are_reached(
+    tmp_path: Path, dead: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with serving({"/metrics": (200, TEXT, NODE)}) as node:
+        jobs = "\n".join(
+            f"- job_name: {job}\n  scrape_interval: 1s\n  static_configs: [{{targets: ['{url.removeprefix('http://')}']}}]"
+            for job, url in {"node": node, "gone": dead}.items()
+        )
+        with prometheus_server(f"scrape_configs:\n{jobs}\n", tmp_path / "prometheus") as server:
+            wait_until(
+                lambda: len(server.get("/api/v1/targets")["activeTargets"]) == 2,
+                what="its targets",
+            )
+            assert run("--prometheus", server.url, "-o", "json") == 0
+            document = json.loads(capsys.readouterr().out)
+            assert run("--prometheus", server.url) == 0
+    out, err = capsys.readouterr()
+    assert "2 targets, 1 of them reached from here" in err
+    [finding] = document["findings"]
+    by_name = {one["values"]["name"]: one for one in finding["entries"]}
+    assert by_name["node"]["values"]["url"] == f"{node}/metrics"
+    assert by_name["node"]["is_active"]
+    assert not by_name["gone"]["is_active"]
+    assert "is not reached from here: Connection refused" in out
+    loaded(out, tmp_path)
+
+
+@pytest.mark.parametrize(("metrics", "switches"), [(KONG_BARE, 4), (KONG_WHOLE, 0)])
+def test_a_kong_is_told_which_of_its_switches_are_off(
+    metrics: str, switches: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with serving(kong(metrics)) as url:
+        assert run("--kong", url) == 0
+    out, err = capsys.readouterr()
+    assert err.count("off by default, or there was no traffic yet") == switches
+    assert ("set status_code_metrics to true" in err) == bool(switches)
+    assert err.startswith("found, but  kong" if switches else "found       kong")
+    loaded(out, tmp_path)
+
+
+def test_a_nats_gives_its_streams_and_moves_no_cursor(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with serving(nats()) as url:
+        assert run("--nats", url) == 0
+    out, err = capsys.readouterr()
+    assert "NATS 2.10.1 with 2 streams and 2 consumers" in err
+    assert "one of the cluster east" in err
+    assert "\x1b" not in out + err
+    loaded(out, tmp_path)
+
+
+def test_a_real_nats(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    binary = require_binary("nats-server")
+    ports = tmp_path / "ports"
+    ports.mkdir()
+    argv = [binary, "-a", "127.0.0.1", "-p", "-1", "-m", "-1", "-js", "-sd", str(tmp_path / "js")]
+    with running_process([*argv, "--ports_file_dir", str(ports)], log=tmp_path / "log"):
+        wait_until(lambda: bool(list(ports.glob("*.ports"))), what="the ports of NATS")
+        [file] = ports.glob("*.ports")
+        wait_until(lambda: bool(file.read_text()), what="the ports of NATS")
+        [url] = json.loads(file.read_text())["monitoring"]
+        assert run("--nats", url) == 0
+    out, err = capsys.readouterr()
+    assert "with 0 streams and 0 consumers" in err
+    loaded(out, tmp_path)
+
+
+def test_a_page_of_metrics_and_a_folder_of_logs(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "logs").mkdir()
+    (tmp_path / "logs" / "app.log").write_text('{"level": "info"}\n')
+    with serving({"/metrics": (200, TEXT, NODE)}) as url:
+        assert run("--metrics", f"{url}/metrics", "--logs", str(tmp_path / "logs")) == 0
+    out, err = capsys.readouterr()
+    assert "2 samples of the machine, through node_exporter" in err
+    assert "1 file: 1 of JSON lines" in err
+    loaded(out, tmp_path)
+
+
+HTML = "<html><body>hello</body></html>"
+
+
+@pytest.mark.parametrize("kind", ["prometheus", "kong", "nats", "metrics"])
+@pytest.mark.parametrize(
+    ("page", "code", "sentence"),
+    [
+        ((200, "text/html", HTML), 1, "does not answer as"),
+        ((200, "application/json", "[" * 100_000), 1, "does not answer as"),
+        ((302, TEXT, ""), 1, "answers with status 302"),
+        ((401, TEXT, ""), 0, "it wants credentials"),
+        ((500, TEXT, ""), 1, "answers with status 500"),
+        ((200, TEXT, "x" * 9_000_000), 1, "too large"),
+    ],
+)
+def test_something_else_at_an_address_is_told(
+    kind: str,
+    page: tuple[int, str, str],
+    code: int,
+    sentence: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    paths = ("/metrics", "/status", "/varz", "/api/v1/status/buildinfo")
+    with serving(dict.fromkeys(paths, page)) as url:
+        assert run(f"--{kind}", f"{url}/metrics" if kind == "metrics" else url) == code
+    out, err = capsys.readouterr()
+    assert sentence in err
+    loaded(out, tmp_path)
+
+
+def test_what_is_not_there_is_told_and_the_rest_is_written(
+    dead: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with serving(nats()) as url:
+        arguments = ["--kong", dead, "--nats", url, "--postgres", dead.removeprefix("http://")]
+        assert run(*arguments, "--logs", str(tmp_path / "gone")) == 3
+    out, err = capsys.readouterr()
+    assert err.count("not found") == 3
+    assert err.count("onnection refused") + err.count("connect call failed") == 2
+    assert "# found       nats" in out
+    loaded(out, tmp_path)
+
+
+def test_who_never_answers_is_given_up(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        place = f"127.0.0.1:{silent.getsockname()[1]}"
+        arguments = [f"--{kind}={place}" for kind in ("prometheus", "kong", "nats", "postgres")]
+        assert run(*arguments, "--timeout", "0.3") == 3
+    out, err = capsys.readouterr()
+    assert err.count("not found") == 4
+    loaded(out, tmp_path)
+
+
+def test_one_that_drips_is_given_up(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with serving(kong(KONG_WHOLE), before=lambda: time.sleep(1)) as url:
+        assert run("--kong", url, "--timeout", "0.3") == 3
+    assert "no whole answer" in capsys.readouterr().err
+
+
+def test_a_password_in_the_arguments_is_refused_and_not_repeated(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert run("--postgres", "postgresql://me:geheim@127.0.0.1/db") == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "can be read by everybody" in err
+    assert "geheim" not in err
+
+
+def test_nothing_is_written_unless_told_and_nothing_is_overwritten(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "here"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    with serving(nats()) as url:
+        assert run("--nats", url) == 0
+        assert list(folder.iterdir()) == []
+        assert run("--nats", url, "--write", "sentinel.yaml") == 0
+        capsys.readouterr()
+        text = (folder / "sentinel.yaml").read_text()
+        assert "found       nats" in text
+        assert load_config(folder / "sentinel.yaml", environment={}).warnings == ()
+        assert run("--nats", url, "--write", "sentinel.yaml") == 1
+    assert (folder / "sentinel.yaml").read_text() == text
+    assert "is there already and is not overwritten" in capsys.readouterr().err
+    assert [one.name for one in folder.iterdir()] == ["sentinel.yaml"]
+
+
+def test_without_a_place_only_what_is_there_is_told(
+    monkeypatch: pytest.MonkeyPatch, dead: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from sentinel.app import discover as looking
+
+    with serving(nats()) as url:
+        usual = looking.Places(kong=(dead,), nats=(url,), logs=(tmp_path / "gone",))
+        monkeypatch.setattr(looking, "USUAL", usual)
+        assert run() == 0
+        _, err = capsys.readouterr()
+        assert err.startswith("found       nats")
+        assert "not found" not in err
+    monkeypatch.setattr(looking, "USUAL", looking.Places(kong=(dead,)))
+    assert run() == 0
+    assert capsys.readouterr().err.startswith("Nothing that usually stands on this machine")
