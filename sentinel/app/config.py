@@ -28,6 +28,7 @@ from sentinel.runtime.config_loader import Loaded, load
 from sentinel.runtime.logging import LoggingConfig
 from sentinel.runtime.redaction import RedactConfig
 from sentinel.runtime.settings import Zone, setting
+from sentinel.scrapers.kong import KongTargetConfig
 from sentinel.senders.alertmanager import AlertmanagerConfig
 from sentinel.senders.self_telemetry import SelfTelemetryConfig
 from sentinel.senders.webhook import WebhookConfig
@@ -51,9 +52,22 @@ class ReceiversConfig:
     http_log: HttpLogConfig = setting(HttpLogConfig(), help="Records of Kong's http-log plugin.")
 
 
+def _refuse_same_names(kind: str, names: list[str]) -> None:
+    if len(set(names)) != len(names):
+        msg = f"targets of {kind} must have different names"
+        raise ValueError(msg)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScrapersConfig:
     """What telemetry is asked for."""
+
+    kong: tuple[KongTargetConfig, ...] = setting(
+        (), help="Nodes of Kong, asked for the metrics of its prometheus plugin.", restart=True
+    )
+
+    def __post_init__(self) -> None:
+        _refuse_same_names("kong", [target.name for target in self.kong])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,6 +12,7 @@ from sentinel.app.config import ScrapersConfig
 from sentinel.runtime.component import Surroundings
 from sentinel.runtime.downstream import Downstream
 from sentinel.runtime.polling import Scraping
+from sentinel.scrapers.kong import kong_scraping
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,7 +28,14 @@ class ScraperEntry:
     make: Callable[[ScrapersConfig, Downstream, Surroundings], Scraping | None]
 
 
-SCRAPERS: tuple[ScraperEntry, ...] = ()
+SCRAPERS: tuple[ScraperEntry, ...] = (
+    ScraperEntry(
+        name="kong",
+        make=lambda config, downstream, surroundings: kong_scraping(
+            config.kong, downstream, surroundings
+        ),
+    ),
+)
 
 
 def make_scrapers(

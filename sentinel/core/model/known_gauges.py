@@ -122,7 +122,38 @@ _QUEUE = {
     "events_batch_abandoned_per_s": _high(),
 }
 
+_REFUSALS = {
+    # What a gateway answers itself, and what goes wrong behind it; fewer of them is no trouble.
+    "rate_limited_per_s": _high(0.5),
+    "denied_per_s": _high(0.5),
+    "unauthenticated_per_s": _high(0.5),
+    "refused_per_s": _high(0.5),
+}
+_EDGE = {
+    **_REFUSALS,
+    "gateway_errors_per_s": _high(0.2),
+    "upstream_errors_per_s": _high(0.2),
+    "failed_tries_per_s": _high(0.2),
+    "kong_latency_p95_s": _high(0.01),
+    "upstream_latency_p95_s": _high(0.05),
+}
+_UPSTREAM = {"healthy_targets_ratio": _low(0.2), "unhealthy_targets_count": _high()}
+_GATEWAY = {
+    "datastore_reachable": _low(0.5),
+    "control_plane_connected": _low(0.5),
+    "shared_dict_used_ratio": _high(0.05),
+    "timers_pending_count": _high(20.0),
+    "metric_errors_per_s": _high(),
+    "lua_vm_bytes": _high(16 * _MIB),
+}
+
 KNOWN_GAUGES: Mapping[str, Mapping[str, KnownGauge]] = MappingProxyType(
-    {"queue": MappingProxyType(_QUEUE)}
+    {
+        "queue": MappingProxyType(_QUEUE),
+        "edge": MappingProxyType(_EDGE),
+        "tier": MappingProxyType(_REFUSALS),
+        "upstream": MappingProxyType(_UPSTREAM),
+        "gateway": MappingProxyType(_GATEWAY),
+    }
 )
 """By stage, then by signal."""

@@ -13,12 +13,13 @@ from pathlib import Path
 import pytest
 
 from sentinel.app.build import Application, build, components_of
-from sentinel.app.config import ReceiversConfig, SendersConfig, SentinelConfig
-from sentinel.app.registry import RECEIVERS, SENDERS, make_destinations
+from sentinel.app.config import ReceiversConfig, ScrapersConfig, SendersConfig, SentinelConfig
+from sentinel.app.registry import RECEIVERS, SCRAPERS, SENDERS, make_destinations
 from sentinel.receivers.http_log import HttpLogConfig, HttpLogListenConfig
 from sentinel.receivers.otlp_grpc import OtlpGrpcConfig, OtlpGrpcListenConfig
 from sentinel.receivers.otlp_http import OtlpHttpConfig, OtlpHttpListenConfig
 from sentinel.runtime.component import HealthStatus
+from sentinel.scrapers.kong import KongTargetConfig
 from sentinel.senders.alertmanager import AlertmanagerConfig
 from sentinel.senders.webhook import WebhookConfig
 from tests.support.clock import ManualClock
@@ -32,6 +33,7 @@ _NAMES = (
     "receivers.http_log",
     "receivers.otlp_grpc",
     "receivers.otlp_http",
+    "scrapers.kong",
     "storage.sqlite",
     "web",
 )
@@ -45,6 +47,7 @@ def whole_config(folder: Path) -> SentinelConfig:
             otlp_grpc=OtlpGrpcConfig(listen=OtlpGrpcListenConfig(port=0)),
             http_log=HttpLogConfig(enabled=True, listen=HttpLogListenConfig(port=0)),
         ),
+        scrapers=ScrapersConfig(kong=(KongTargetConfig(url="http://127.0.0.1:1/metrics"),)),
         senders=SendersConfig(
             alertmanager=AlertmanagerConfig(urls=("http://127.0.0.1:1",)),
             webhooks=(WebhookConfig(name="hook", url="http://127.0.0.1:1/pages"),),
@@ -62,6 +65,7 @@ def application(tmp_path: Path) -> Application:
 def test_all_components_are_looked_at(application: Application) -> None:
     assert tuple(sorted(components_of(application))) == _NAMES
     assert {entry.name for entry in RECEIVERS} == set(application.receivers)
+    assert {entry.name for entry in SCRAPERS} == set(application.scrapers)
     destinations = make_destinations(application.config.senders)
     assert len({one.name for one in destinations}) == len(destinations) == len(SENDERS)
 

@@ -1,0 +1,505 @@
+"""Pages of Kong's prometheus plugin to batches: what its many series say of one route is put together.
+
+A request is on the page in several places, each split by service, workspace, code and consumer, and what is not there yet is
+not on the page at all. So the numbers of a page are added up by what they say (`kong_placing`), before anything is compared with an
+earlier page: a route's failed calls are a number that begins at 0, not one that begins with the first failure.
+
+A bucket that nothing fell into yet is not on the page either, and would change where its neighbours lie when it comes. So where the
+observations of a bucket are taken to be is Kong's own list of bounds, never what a page happens to have.
+
+Calls are counted by the counter and timed by the histogram; `DistributionPoint.times_only` joins the two. Without the counter
+(`status_code_metrics` off) the histogram counts them, and none is known to have failed.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sentinel.core.model import (
+    DistributionPoint,
+    NumberPoint,
+    PointStream,
+    SampleBatch,
+    Scope,
+    ScrapedColumns,
+    StreamTable,
+    Temporality,
+)
+from sentinel.core.normalise import kong_names
+from sentinel.core.normalise.kong_names import outcome_of, route_label
+from sentinel.core.normalise.kong_placing import (
+    STAGE_GATEWAY,
+    STAGE_UPSTREAM,
+    TIMES,
+    KongPlacing,
+    Part,
+    part_of,
+)
+from sentinel.core.normalise.labels import label_of
+from sentinel.core.normalise.prometheus import MetricsPage, MetricsParser, PageLimits
+from sentinel.core.normalise.tiers import Tiers
+from sentinel.core.stats import log_linear
+
+SIGNAL_CALLS = "kong_requests"
+_BUCKETS = 4096
+_COUNT_MAX = 2**53
+_HEALTHY = frozenset({"healthy", "healthchecks_off"})
+_UNHEALTHY = frozenset({"unhealthy", "dns_error"})
+_SPLIT_MAX = 16
+_SERVED, _FAILED = "served", "failed"
+_USED, _TOTAL = "used", "total"
+_WELL, _ILL = "well", "ill"
+_FROM_TIMES = {
+    Part.KONG_TIMES: kong_names.KONG_LATENCY,
+    Part.UPSTREAM_TIMES: kong_names.UPSTREAM_LATENCY,
+}
+
+
+_KONG_BOUNDS_MS = (1, 2, 5, 7, 10, 15, 20, 30, 50, 75, 100, 200, 500, 750, 1000, 3000, 6000)
+_UPSTREAM_BOUNDS_MS = (25, 50, 80, 100, 250, 400, 700, 1000, 2000, 5000, 10000, 30000, 60000)
+_BOUNDS_MS: Mapping[Part, tuple[int, ...]] = {
+    Part.KONG_TIMES: _KONG_BOUNDS_MS,
+    Part.UPSTREAM_TIMES: _UPSTREAM_BOUNDS_MS,
+    Part.REQUEST_TIMES: _UPSTREAM_BOUNDS_MS,
+    Part.SESSION_TIMES: _UPSTREAM_BOUNDS_MS,
+}
+_MIDDLE_RATIO = 0.75
+"""Where in a bucket of a bound that is not listed its observations are taken to be."""
+
+
+class Sum(NamedTuple):
+    """Something numbers of a page are added up to.
+
+    Attributes:
+        scope: its place.
+        what: a signal, or one side of what is divided.
+        times: whether it is a histogram.
+    """
+
+    scope: Scope
+    what: str
+    times: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KongMetricsSettings:
+    """How pages are read.
+
+    Attributes:
+        target: unique in the process, such as `kong/main`.
+        service: what the gateway is called.
+        tiers: rules by which consumers have tiers; only names are known of them here.
+        every_route: whether the plugin is on for all routes.
+    """
+
+    target: str
+    service: str = "kong"
+    tiers: Tiers = field(default_factory=Tiers)
+    every_route: bool = True
+
+
+@dataclass(slots=True)
+class _Summing:
+    """Which cells of one table belong to which sums; grows with the table.
+
+    Attributes:
+        sums: what is added up, by number.
+        cell, number: pairs of a cell and a sum it belongs to.
+        bucket_of_cell: log-linear bucket of each cell of the table, where it is of a histogram.
+        is_part: of each stream of the table that was looked at, whether it is a part.
+        has_source, has_consumer: whether any request on the page names who answered it, and who asked.
+    """
+
+    table: StreamTable
+    numbers: dict[Sum, int] = field(default_factory=dict)
+    cell: list[int] = field(default_factory=list)
+    number: list[int] = field(default_factory=list)
+    is_part: list[bool] = field(default_factory=list)
+    seen_cell_count: int = 0
+    sums_of_stream: list[tuple[int, ...]] = field(default_factory=list)
+    bucket_of_cell: list[int] = field(default_factory=list)
+    has_source: bool = False
+    has_consumer: bool = False
+
+
+class _Split(NamedTuple):
+    """How the samples of a page fall into parts and others; the same for as long as its samples are."""
+
+    cell: NDArray[np.int32]
+    cell_count: int
+    kept: NDArray[np.intp]
+    kept_cell: NDArray[np.int32]
+    kept_bucket: NDArray[np.int16]
+    at: NDArray[np.int64]
+    number: NDArray[np.int64]
+    bucket: NDArray[np.int64]
+
+
+class KongParser(MetricsParser):
+    """Reads the pages of one gateway."""
+
+    def __init__(self, settings: KongMetricsSettings, *, limits: PageLimits | None = None) -> None:
+        super().__init__(
+            settings.target,
+            KongPlacing(settings.service),
+            service=settings.service,
+            limits=limits,
+        )
+        self._settings = settings
+        self._summing: _Summing | None = None
+        self._splits: list[_Split] = []
+
+    @property
+    def has_consumer(self) -> bool:
+        """Whether some request names a consumer."""
+        return self._summing is not None and self._summing.has_consumer
+
+    @property
+    def has_source(self) -> bool:
+        """Whether requests tell who answered them, as those of Kong 3 do."""
+        return self._summing is not None and self._summing.has_source
+
+    def parse(self, body: bytes, *, content_type: str, time_ns: int) -> MetricsPage:
+        """As `MetricsParser.parse`, with what belongs together put together."""
+        page = super().parse(body, content_type=content_type, time_ns=time_ns)
+        scraped: list[ScrapedColumns] = []
+        numbers: list[NumberPoint] = []
+        distributions = list(page.batch.distributions)
+        for columns in page.batch.scraped:
+            split = self._split_of(columns)
+            if len(split.kept_cell):
+                scraped.append(
+                    replace(
+                        columns,
+                        cell=split.kept_cell,
+                        bucket=split.kept_bucket,
+                        value=columns.value[split.kept],
+                        start_ns=None
+                        if columns.start_ns is None
+                        else columns.start_ns[split.kept],
+                    )
+                )
+            values, histograms = self._added_up(columns, split)
+            numbers += self._numbers(values, columns.time_ns)
+            distributions += self._distributions(values, histograms, columns.time_ns)
+        batch: SampleBatch = replace(
+            page.batch,
+            scraped=tuple(scraped),
+            numbers=(*page.batch.numbers, *numbers),
+            distributions=tuple(distributions),
+        )
+        return replace(page, batch=batch)
+
+    # Which samples belong to what.
+
+    def _split_of(self, columns: ScrapedColumns) -> _Split:
+        summing = self._known(columns.table)
+        for split in self._splits:
+            if split.cell is columns.cell and split.cell_count == summing.seen_cell_count:
+                return split
+        is_part = np.array(summing.is_part, np.bool_)
+        of_part = is_part[columns.table.stream_of_cell[columns.cell]]
+        kept = np.flatnonzero(~of_part)
+        position = np.full(columns.table.cell_count, -1, np.int64)
+        position[columns.cell] = np.arange(len(columns.cell))
+        at = position[np.array(summing.cell, np.int64)]
+        here = at >= 0
+        split = _Split(
+            cell=columns.cell,
+            cell_count=summing.seen_cell_count,
+            kept=kept,
+            kept_cell=columns.cell[kept],
+            kept_bucket=columns.bucket[kept],
+            at=at[here],
+            number=np.array(summing.number, np.int64)[here],
+            bucket=np.array(summing.bucket_of_cell, np.int64)[columns.cell[at[here]]],
+        )
+        self._splits = [*self._splits[-(_SPLIT_MAX - 1) :], split]
+        return split
+
+    def _known(self, table: StreamTable) -> _Summing:
+        """What is known of a table, made to know all of it."""
+        summing = self._summing
+        if summing is None or summing.table is not table:
+            summing = self._summing = _Summing(table)
+            self._splits = []
+        for stream in range(len(summing.is_part), table.stream_count):
+            sums = self._sums_of(summing, table.identity[stream])
+            summing.is_part.append(sums is not None)
+            summing.sums_of_stream.append(
+                tuple(
+                    summing.numbers.setdefault(each, len(summing.numbers)) for each in sums or ()
+                )
+            )
+        stream_of_cell = table.stream_of_cell
+        for cell in range(summing.seen_cell_count, table.cell_count):
+            stream = int(stream_of_cell[cell])
+            summing.bucket_of_cell.append(_bucket_of(table.identity[stream], table.bound[cell]))
+            for number in summing.sums_of_stream[stream]:
+                summing.cell.append(cell)
+                summing.number.append(number)
+        summing.seen_cell_count = table.cell_count
+        return summing
+
+    def _sums_of(self, summing: _Summing, identity: PointStream) -> Sequence[Sum] | None:
+        """What a series is added to; None when it is no part of anything."""
+        labels = _labels_of(identity)
+        part = part_of(str(identity[2]), labels)
+        if part is None:
+            return None
+        service = self._settings.service
+        route = route_label(labels.get("route", ""))
+        if part is Part.REQUESTS:
+            return self._sums_of_requests(
+                summing, Scope(service, kong_names.STAGE_EDGE, route), labels
+            )
+        if part is Part.SESSIONS:
+            side = _FAILED if _code_of(labels) >= kong_names.FAILED_STATUS else _SERVED
+            return (Sum(Scope(service, kong_names.STAGE_STREAM, route), side),)
+        if part in TIMES:
+            stage = (
+                kong_names.STAGE_STREAM if part is Part.SESSION_TIMES else kong_names.STAGE_EDGE
+            )
+            what = _FROM_TIMES.get(part, SIGNAL_CALLS)
+            return (Sum(Scope(service, stage, route), what, times=True),)
+        if part is Part.TARGET_HEALTH:
+            state = labels.get("state", "")
+            upstream = Scope(
+                service, STAGE_UPSTREAM, label_of(labels.get("upstream", "")) or "all"
+            )
+            if state in _HEALTHY:
+                return (Sum(upstream, _WELL),)
+            return (Sum(upstream, _ILL),) if state in _UNHEALTHY else ()
+        shared = label_of(labels.get("shared_dict", "")) or "all"
+        side = _USED if part is Part.DICT_USED else _TOTAL
+        return (Sum(Scope(service, STAGE_GATEWAY, shared), side),)
+
+    def _sums_of_requests(
+        self, summing: _Summing, scope: Scope, labels: Mapping[str, str]
+    ) -> Sequence[Sum]:
+        code = _code_of(labels)
+        found = [Sum(scope, _FAILED if code >= kong_names.FAILED_STATUS else _SERVED)]
+        source = labels.get("source", "")
+        outcome = ""
+        if source:
+            summing.has_source = True
+            # Each route has all of its outcomes from its first request on.
+            for signal in kong_names.OUTCOMES:
+                summing.numbers.setdefault(Sum(scope, signal), len(summing.numbers))
+            outcome = outcome_of(code, by_gateway=source == "kong")
+            if outcome:
+                found.append(Sum(scope, outcome))
+        consumer = labels.get("consumer", "")
+        summing.has_consumer = summing.has_consumer or bool(consumer)
+        if self._settings.tiers and "consumer" in labels:
+            tier = self._settings.tiers.of(usernames=[consumer] if consumer else [])
+            place = Scope(scope.service, kong_names.STAGE_TIER, route_label(tier))
+            found.append(Sum(place, kong_names.REQUESTS))
+            if source:
+                summing.numbers.setdefault(
+                    Sum(place, kong_names.RATE_LIMITED), len(summing.numbers)
+                )
+            if outcome == kong_names.RATE_LIMITED:
+                at_route = Scope(
+                    scope.service, kong_names.STAGE_TIER, route_label(f"{tier} {scope.route}")
+                )
+                found += [Sum(place, outcome), Sum(at_route, outcome)]
+        return found
+
+    # What they come to.
+
+    def _added_up(
+        self, columns: ScrapedColumns, split: _Split
+    ) -> tuple[dict[Sum, float], dict[Sum, tuple[log_linear.Buckets, log_linear.Counts]]]:
+        """The numbers and histograms of a page; only of sums that something on it belongs to, and of their likes."""
+        summing = self._summing
+        assert summing is not None, "a page was split"
+        sums = list(summing.numbers)
+        value = np.nan_to_num(columns.value[split.at], nan=0.0, posinf=0.0, neginf=0.0)
+        value = np.clip(value, 0, _COUNT_MAX)
+        total = np.bincount(split.number, weights=value, minlength=len(sums))
+        is_here = np.bincount(split.number, minlength=len(sums)) > 0
+        values: dict[Sum, float] = {}
+        for number in np.flatnonzero(is_here).tolist():
+            if not sums[number].times:
+                values[sums[number]] = float(total[number])
+        places = {each.scope for each in values}
+        for each in sums:
+            # What nothing has happened of yet, at places that are on the page.
+            if not each.times and each.scope in places:
+                values.setdefault(each, 0.0)
+        timed = np.array([each.times for each in sums], np.bool_)[split.number]
+        key = split.number[timed] * _BUCKETS + split.bucket[timed]
+        key, count = log_linear.sum_by_key(key, np.rint(value[timed]).astype(np.int64))
+        number_of_key = key // _BUCKETS
+        histograms: dict[Sum, tuple[log_linear.Buckets, log_linear.Counts]] = {}
+        for number in np.unique(number_of_key).tolist():
+            own = number_of_key == number
+            histograms[sums[number]] = (
+                (key[own] % _BUCKETS).astype(np.int16),
+                count[own],
+            )
+        return values, histograms
+
+    def _numbers(self, values: Mapping[Sum, float], time_ns: int) -> list[NumberPoint]:
+        found: list[NumberPoint] = []
+        for each, value in values.items():
+            if each.what in (_SERVED, _FAILED, _TOTAL, _WELL):
+                continue
+            if each.what == _USED:
+                room = values.get(each._replace(what=_TOTAL), 0.0)
+                if room > 0:
+                    found.append(
+                        self._level(each.scope, "shared_dict_used_ratio", value / room, time_ns)
+                    )
+            elif each.what == _ILL:
+                continue
+            else:
+                found.append(
+                    self._number(
+                        each.scope, each.what, value, time_ns, Temporality.CUMULATIVE, yields=True
+                    )
+                )
+        upstreams = dict.fromkeys(each.scope for each in values if each.what in (_WELL, _ILL))
+        for scope in upstreams:
+            well, ill = values.get(Sum(scope, _WELL), 0.0), values.get(Sum(scope, _ILL), 0.0)
+            found.append(self._level(scope, "unhealthy_targets_count", ill, time_ns))
+            if well + ill > 0:
+                found.append(
+                    self._level(scope, "healthy_targets_ratio", well / (well + ill), time_ns)
+                )
+        return found
+
+    def _distributions(
+        self,
+        values: Mapping[Sum, float],
+        histograms: Mapping[Sum, tuple[log_linear.Buckets, log_linear.Counts]],
+        time_ns: int,
+    ) -> list[DistributionPoint]:
+        found: list[DistributionPoint] = []
+        counted = dict.fromkeys(each.scope for each in values if each.what in (_SERVED, _FAILED))
+        for scope in counted:
+            for side in (_SERVED, _FAILED):
+                # Both from the first on: what begins later would have to be told from what was there.
+                count = round(values.get(Sum(scope, side), 0.0))
+                histogram = (
+                    np.array([log_linear.UNTIMED], np.int16),
+                    np.array([count], np.int64),
+                )
+                found.append(self._calls(scope, side, histogram, time_ns, error=side == _FAILED))
+        for each, histogram in histograms.items():
+            if each.what == SIGNAL_CALLS:
+                found.append(
+                    self._calls(each.scope, "times", histogram, time_ns, error=False, times=True)
+                )
+            else:
+                found.append(self._latency(each, histogram, time_ns))
+        return found
+
+    def _calls(
+        self,
+        scope: Scope,
+        side: str,
+        histogram: tuple[log_linear.Buckets, log_linear.Counts],
+        time_ns: int,
+        *,
+        error: bool,
+        times: bool = False,
+    ) -> DistributionPoint:
+        bucket, count = histogram
+        return DistributionPoint(
+            # The first four are the family: what counts a place's calls and what times them are of one.
+            stream=PointStream((self._settings.target, "", SIGNAL_CALLS, "", scope, side)),
+            scope=scope,
+            signal=SIGNAL_CALLS,
+            temporality=Temporality.CUMULATIVE,
+            start_ns=0,
+            time_ns=time_ns,
+            bucket=bucket,
+            count=count,
+            total=math.nan,
+            is_calls=True,
+            error=error,
+            times_only=times,
+            complete=self._settings.every_route,
+        )
+
+    def _latency(
+        self,
+        each: Sum,
+        histogram: tuple[log_linear.Buckets, log_linear.Counts],
+        time_ns: int,
+    ) -> DistributionPoint:
+        bucket, count = histogram
+        return DistributionPoint(
+            stream=PointStream((self._settings.target, "", each.what, "", each.scope)),
+            scope=each.scope,
+            signal=each.what,
+            temporality=Temporality.CUMULATIVE,
+            start_ns=0,
+            time_ns=time_ns,
+            bucket=bucket,
+            count=count,
+            total=math.nan,
+            is_calls=False,
+            error=False,
+            bare=True,
+            yields=True,
+        )
+
+    def _level(self, scope: Scope, signal: str, value: float, time_ns: int) -> NumberPoint:
+        return self._number(scope, signal, value, time_ns, Temporality.GAUGE, yields=False)
+
+    def _number(
+        self,
+        scope: Scope,
+        signal: str,
+        value: float,
+        time_ns: int,
+        temporality: Temporality,
+        *,
+        yields: bool,
+    ) -> NumberPoint:
+        return NumberPoint(
+            stream=PointStream((self._settings.target, "", signal, "", scope)),
+            scope=scope,
+            signal=signal,
+            temporality=temporality,
+            monotonic=temporality is Temporality.CUMULATIVE,
+            start_ns=0,
+            time_ns=time_ns,
+            value=value,
+            yields=yields,
+        )
+
+
+def _labels_of(identity: PointStream) -> dict[str, str]:
+    pairs: tuple[tuple[str, str], ...] = identity[5:]  # type: ignore[assignment]  # after five other things
+    return dict(pairs)
+
+
+def _bucket_of(identity: PointStream, bound_ms: float) -> int:
+    """The log-linear bucket for what fell under a bound of a histogram of milliseconds, and above the one before."""
+    part = part_of(str(identity[2]), _labels_of(identity))
+    bounds_ms = _BOUNDS_MS.get(part) if part is not None else None
+    if bounds_ms is None or math.isnan(bound_ms):
+        return log_linear.UNTIMED
+    if math.isinf(bound_ms):
+        value_ms = float(bounds_ms[-1])
+    elif bound_ms in bounds_ms:
+        below = bounds_ms.index(int(bound_ms)) - 1
+        value_ms = (bound_ms + (bounds_ms[below] if below >= 0 else 0)) / 2
+    else:
+        value_ms = bound_ms * _MIDDLE_RATIO
+    return int(log_linear.bucket_of(np.array([max(value_ms, 0.0) / 1000.0]))[0])
+
+
+def _code_of(labels: Mapping[str, str]) -> int:
+    code = labels.get("code", "")
+    return int(code) if code.isascii() and code.isdigit() and len(code) <= 3 else 0

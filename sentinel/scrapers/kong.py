@@ -1,0 +1,201 @@
+"""Kong's prometheus plugin, asked at the status API: calls of every route, what the gateway refused, and how it is itself.
+
+Each group of its metrics is off until it is switched on, and Kong says nothing of what is off: it is not on the page. So the
+page is looked at for what it lacks, and what to switch on is said in health and by `check ready`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from sentinel.core.normalise.kong_metrics import KongMetricsSettings, KongParser
+from sentinel.core.normalise.prometheus import MetricsPage, PageFormat, PageLimits
+from sentinel.runtime.component import Surroundings
+from sentinel.runtime.consumer_tiers import TierConfig, checked_tiers
+from sentinel.runtime.downstream import Downstream
+from sentinel.runtime.fetch import Fetcher
+from sentinel.runtime.http_client import ClientConfig, checked_url
+from sentinel.runtime.metrics_target import Finding, MetricsTarget, MetricsTargetSettings
+from sentinel.runtime.polling import Scraping
+from sentinel.runtime.settings import Duration, Secret, setting
+
+COMPONENT = "scrapers.kong"
+_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}\Z")
+_ADMIN_HEADER = "Kong-Admin-Token"
+_SERVICE_CHARS_MAX = 160
+
+
+class KongSwitch(StrEnum):
+    """The switches of the prometheus plugin; all are off unless they are set."""
+
+    STATUS_CODE = "status_code_metrics"
+    LATENCY = "latency_metrics"
+    BANDWIDTH = "bandwidth_metrics"
+    UPSTREAM_HEALTH = "upstream_health_metrics"
+    PER_CONSUMER = "per_consumer"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KongTargetConfig:
+    """One Kong node, or one address of several that are the same."""
+
+    name: str = setting("main", help="Name of the target in metrics and logs.")
+    url: str = setting(
+        "http://127.0.0.1:8007/metrics",
+        help="The page of metrics: of the status API, or of the admin API (port 8001).",
+    )
+    service: str = setting(
+        "kong",
+        help="What the gateway is called; the same as `service.name` of its spans and `service` of its http-log records.",
+    )
+    interval: Duration = setting(Duration(10.0), help="How often it is asked.")
+    timeout: Duration = setting(Duration(5.0), help="Longest time of a whole poll.")
+    every_route: bool = setting(
+        True,  # noqa: FBT003  # a default
+        help="Whether the plugin is on for all routes. Then its counts are all calls, and count before spans, which may be sampled.",
+    )
+    tiers: tuple[TierConfig, ...] = setting(
+        (), help="Tiers of consumers by their usernames; needs `per_consumer: true` at the plugin."
+    )
+    off_on_purpose: tuple[KongSwitch, ...] = setting(
+        (), help="Switches of the plugin whose absence is not to be told of."
+    )
+    sample_count_max: int = setting(20_000, help="Most samples taken of one page.")
+    admin_token: Secret | None = setting(
+        None, help="Sent as `Kong-Admin-Token`, where the admin API wants one; it need only read."
+    )
+    client: ClientConfig = setting(ClientConfig(), help="Credentials and TLS.")
+
+    def __post_init__(self) -> None:
+        if not _NAME.match(self.name):
+            msg = "a target's name has lower-case letters, digits, - and _, at most 63"
+            raise ValueError(msg)
+        checked_url(self.url)
+        if not self.service.strip() or len(self.service) > _SERVICE_CHARS_MAX:
+            msg = f"service must have 1 to {_SERVICE_CHARS_MAX} characters"
+            raise ValueError(msg)
+        if not 0 < self.timeout <= self.interval:
+            msg = "timeout must be above 0 and not above interval"
+            raise ValueError(msg)
+        if self.sample_count_max <= 0:
+            msg = "sample_count_max must be above 0"
+            raise ValueError(msg)
+        checked_tiers(self.tiers)
+        for tier in self.tiers:
+            if not tier.usernames:
+                msg = f"tier {tier.name} needs usernames: metrics name no groups and no tags"
+                raise ValueError(msg)
+
+
+def kong_target(config: KongTargetConfig) -> MetricsTarget:
+    """One target; ConfigError when a file of its TLS cannot be used."""
+    parser = KongParser(
+        KongMetricsSettings(
+            target=f"{COMPONENT}/{config.name}",
+            service=config.service,
+            tiers=checked_tiers(config.tiers),
+            every_route=config.every_route,
+        ),
+        limits=PageLimits(sample_count_max=config.sample_count_max),
+    )
+    headers = {}
+    if config.admin_token is not None:
+        headers[_ADMIN_HEADER] = config.admin_token.reveal()
+    return MetricsTarget(
+        MetricsTargetSettings(
+            component=COMPONENT,
+            name=config.name,
+            url=config.url,
+            interval_s=config.interval,
+            timeout_s=config.timeout,
+            formats=(PageFormat.TEXT,),
+            headers=headers,
+            sample_count_max=config.sample_count_max,
+        ),
+        Fetcher(config.client),
+        parser,
+        inspect=lambda page: tuple(_findings(page, parser, config)),
+    )
+
+
+def kong_scraping(
+    configs: Sequence[KongTargetConfig], downstream: Downstream, surroundings: Surroundings
+) -> Scraping | None:
+    """The component of all targets, or None when there is none."""
+    if not configs:
+        return None
+    return Scraping(
+        COMPONENT, [kong_target(config) for config in configs], downstream, surroundings
+    )
+
+
+def _findings(
+    page: MetricsPage, parser: KongParser, config: KongTargetConfig
+) -> Iterator[Finding]:
+    """What the page lacks that Kong could give."""
+    families = page.families
+    if not any(name.startswith("kong_") for name in families):
+        yield Finding(
+            "nothing of Kong's is on the page",
+            "add the prometheus plugin, and give the address of the status API (status_listen, port 8007)",
+        )
+        return
+    if "kong_data_plane_last_seen" in families:
+        # A control plane serves no request; its data planes are asked for themselves.
+        return
+    has = {
+        KongSwitch.STATUS_CODE: _has(families, "kong_http_requests", "kong_http_status"),
+        KongSwitch.LATENCY: _has(
+            families, "kong_request_latency_ms", "kong_kong_latency_ms", "kong_latency"
+        ),
+        KongSwitch.BANDWIDTH: _has(families, "kong_bandwidth"),
+        KongSwitch.UPSTREAM_HEALTH: _has(families, "kong_upstream_target_health"),
+        KongSwitch.PER_CONSUMER: parser.has_consumer or not config.tiers,
+    }
+    missing = [
+        switch
+        for switch, is_there in has.items()
+        if not is_there and switch not in config.off_on_purpose
+    ]
+    of_requests = (KongSwitch.STATUS_CODE, KongSwitch.LATENCY, KongSwitch.BANDWIDTH)
+    if not any(has[switch] for switch in of_requests):
+        told = [switch for switch in missing if switch in of_requests]
+        if told:
+            yield Finding(
+                f"nothing of any request: {', '.join(told)} are off, or no request has matched a route yet",
+                _remedy(*told),
+            )
+        missing = [switch for switch in missing if switch not in of_requests]
+        missing = [switch for switch in missing if switch is not KongSwitch.PER_CONSUMER]
+    for switch in missing:
+        yield Finding(_ABSENT[switch].format(switch=switch.value), _remedy(switch))
+    if _has(families, "kong_http_status"):
+        yield Finding(
+            "this is Kong 2, whose metrics do not say who answered: what the gateway refused is not told apart",
+            "nothing to switch on; Kong 3 tells",
+        )
+
+
+def _has(families: frozenset[str], *names: str) -> bool:
+    return any(
+        name.removesuffix("_total").removesuffix("_bytes") in names or name in names
+        for name in families
+    )
+
+
+def _remedy(*switches: KongSwitch) -> str:
+    settings = ", ".join(f"{switch.value}: true" for switch in switches)
+    names = ", ".join(switch.value for switch in switches)
+    return f"set {settings} in the config of Kong's prometheus plugin, or name {names} in off_on_purpose"
+
+
+_ABSENT = {
+    KongSwitch.STATUS_CODE: "no counts by status code, so no errors and no refusals: {switch} is off",
+    KongSwitch.LATENCY: "no latencies: {switch} is off",
+    KongSwitch.BANDWIDTH: "no bandwidth: {switch} is off",
+    KongSwitch.UPSTREAM_HEALTH: "no health of upstreams: {switch} is off, or Kong has no upstreams",
+    KongSwitch.PER_CONSUMER: "no tiers: {switch} is off, or no consumer has called yet",
+}
