@@ -54,6 +54,24 @@ class Sidecar:
         self._process = process
         self._ready = ready
 
+    @property
+    def pid(self) -> int:
+        """Its process."""
+        return self._process.pid
+
+    def port(self, transport: str) -> int:
+        """Where it takes OTLP over `http` or `grpc`."""
+        return int(self._ready[f"otlp_{transport}_url"].rpartition(":")[2])
+
+    def metric(self, name: str) -> float:
+        """A self-metric, summed over its labels."""
+        lines = self._get("/metrics").splitlines()
+        return sum(
+            float(line.rsplit(" ", 1)[1])
+            for line in lines
+            if line.startswith((f"{name}{{", f"{name} "))
+        )
+
     def memory_mb(self, field: str = "VmRSS") -> float:
         """Resident memory in MB; with `VmHWM` the highest so far."""
         for line in Path(f"/proc/{self._process.pid}/status").read_text().splitlines():
@@ -104,16 +122,19 @@ class Sidecar:
 
 
 @contextmanager
-def sidecar_in(folder: Path, *, scopes: int) -> Iterator[Sidecar]:
-    """The real program over the store in a folder, ended when the caller is done."""
+def sidecar_in(
+    folder: Path, *, scopes: int = 3334, fit_every_s: float = FIT_EVERY_S, more: str = ""
+) -> Iterator[Sidecar]:
+    """The real program over the store in a folder, ended when the caller is done; `more` is configuration."""
     ready_path, config_path = folder / "ready.json", folder / "sentinel.yaml"
     ready_path.unlink(missing_ok=True)
     config_path.write_text(
         "web: {listen: {port: 0}}\n"
         "receivers: {otlp_http: {listen: {port: 0}}, otlp_grpc: {listen: {port: 0}}}\n"
         f"series: {{series_count_max: {scopes * 3 + 100}}}\n"
-        f"fit: {{interval: {FIT_EVERY_S}s}}\n"
+        f"fit: {{interval: {fit_every_s}s}}\n"
         f"store: {{directory: {folder}/store}}\n"
+        f"{more}"
     )
     command = Path(sys.executable).with_name("sentinel")
     process = subprocess.Popen(

@@ -19,7 +19,7 @@ from sentinel.app.registry import (
 )
 from sentinel.app.sections import to_ns
 from sentinel.core.decide import DecisionSettings
-from sentinel.core.model import Incident, Page
+from sentinel.core.model import Incident, Page, Rung
 from sentinel.core.normalise import require_fast_protobuf
 from sentinel.core.redact import put_in_force
 from sentinel.core.series import Aggregator
@@ -27,6 +27,7 @@ from sentinel.pipeline.deliver import Deliver
 from sentinel.pipeline.evaluate import Evaluate
 from sentinel.pipeline.fit import Fitter
 from sentinel.pipeline.ingest import Ingest
+from sentinel.pipeline.overload import Overload
 from sentinel.ports import Clock
 from sentinel.runtime.catalogue import CATALOGUE
 from sentinel.runtime.component import Component, Health, HealthStatus, Surroundings
@@ -60,6 +61,13 @@ class Application:
         self._started_ns = surroundings.clock.now_ns()
         self._ready = False
         self.store = Store(config.store, surroundings)
+        # Asked by what is made before it can ask anything itself, so its pressures are looked up at each look.
+        self.overload = Overload(
+            config.overload,
+            surroundings,
+            pressures={"queue": lambda: self.ingest.fill_ratio},
+            changed=self._shed,
+        )
         self.fitter = Fitter(
             config.fit,
             self.store,
@@ -70,6 +78,7 @@ class Application:
             models=lambda: self.config.baseline.settings(fit_timeout_s=self.config.fit.timeout),
             calendar=lambda: self.config.calendar.to_plain(self.config.zone),
             drift_ratio=lambda: self.config.baseline.drift_ratio,
+            shedding=self.overload,
         )
         self.aggregator = Aggregator(config.series.series_settings())
         self.evaluate = Evaluate(
@@ -82,10 +91,11 @@ class Application:
             live=self.aggregator,
             pages_stored=self._pages_stored,
             pages_unstored=self._pages_unstored,
+            page_note=self.overload.note,
         )
         self.ingest = Ingest(config.series, self.aggregator, self.evaluate.on_closed, surroundings)
         self.deliver = self._make_deliver(config)
-        downstream = Downstream(sink=self.ingest)
+        downstream = Downstream(sink=self.ingest, shedding=self.overload)
         self.receivers: dict[str, Receiver] = make_receivers(
             config.receivers, downstream, surroundings
         )
@@ -105,6 +115,7 @@ class Application:
                 self.fitter,
                 self.evaluate,
                 self.ingest,
+                self.overload,
                 *self.receivers.values(),
                 *self.sources.values(),
                 *self.scrapers.values(),
@@ -193,7 +204,16 @@ class Application:
             components=components,
             watermark_ns=self.ingest.watermark_ns or None,
             fit_version=self.evaluate.fit_version,
+            shed=tuple(rung.value for rung in self.overload.shed.rungs),
+            shed_since_ns=self.overload.shed.since_ns or None,
+            pressure=self.overload.shed.pressure,
         )
+
+    def _shed(self, rungs: tuple[Rung, ...], unsettled: tuple[Rung, ...], now_ns: int) -> None:
+        """Tell the reduction what is turned away, and what was a moment ago."""
+        self.aggregator.hold_names(held=Rung.LABELS in rungs)
+        signals = {rung.value for rung in unsettled if rung in {Rung.TRACES, Rung.LOGS}}
+        self.aggregator.shed(signals, now_ns)
 
     def _make_deliver(self, config: SentinelConfig) -> Deliver:
         return Deliver(
@@ -264,6 +284,7 @@ def components_of(application: Application) -> dict[str, Component]:
         application.fitter,
         application.evaluate,
         application.ingest,
+        application.overload,
         application.web,
         *([application.self_telemetry] if application.self_telemetry else []),
         *application.receivers.values(),

@@ -21,6 +21,7 @@ from sentinel.pipeline.evaluate import EvaluateConfig
 from sentinel.pipeline.fit import FitConfig
 from sentinel.pipeline.ingest import IngestConfig
 from sentinel.pipeline.models import BaselineConfig
+from sentinel.pipeline.overload import OverloadConfig
 from sentinel.receivers.http_log import HttpLogConfig
 from sentinel.receivers.otlp_grpc import OtlpGrpcConfig
 from sentinel.receivers.otlp_http import OtlpHttpConfig
@@ -124,6 +125,11 @@ class SentinelConfig:
     )
     series: IngestConfig = setting(
         IngestConfig(), help="How telemetry becomes series of windows.", restart=True
+    )
+    overload: OverloadConfig = setting(
+        OverloadConfig(),
+        help="What is given up when more comes than can be worked on.",
+        restart=True,
     )
     store: StoreConfig = setting(StoreConfig(), help="Where everything is kept.", restart=True)
     fit: FitConfig = setting(FitConfig(), help="When the baseline is fitted anew.", restart=True)

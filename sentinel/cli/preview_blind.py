@@ -26,6 +26,7 @@ _WHY_NOT = {
     Reason.TOO_FEW: "there were too few calls to mean something",
     Reason.NO_SCALE: "the usual spread was not known yet",
     Reason.LATE: "data came too late to be counted",
+    Reason.SHED: "telemetry was turned away under overload",
 }
 
 

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from sentinel.core.decide import Decision, DecisionSettings
 from sentinel.core.evidence import RecentEvidence
+from sentinel.core.incidents.page_notes import noted
 from sentinel.core.incidents.text import one_line
 from sentinel.core.model import (
     Incident,
@@ -97,6 +98,7 @@ class Evaluate:
         live: LiveSeries,
         pages_stored: Callable[[Sequence[Page]], None],
         pages_unstored: Callable[[Sequence[Page]], None],
+        page_note: Callable[[int], str] = lambda _start_ns: "",
     ) -> None:
         self._config = config
         self._next_settings: tuple[DecisionSettings, str] | None = None
@@ -106,6 +108,7 @@ class Evaluate:
         self._live = live
         self._pages_stored = pages_stored
         self._pages_unstored = pages_unstored
+        self._page_note = page_note
         self._health = HealthRecord(surroundings.clock)
         self._flow = Flow(self.name, surroundings.metrics)
         self._evidence = RecentEvidence()
@@ -358,7 +361,10 @@ class Evaluate:
             self._changed[transition.incident.incident_id] = transition.incident
         for page in decision.pages:
             metrics.count("sentinel_pages_total", reason=page.reason)
-        self._waiting.extend(decision.pages)
+        note = self._page_note(block.start_ns) if decision.pages else ""
+        self._waiting.extend(
+            noted(page, name="overload", text=note) if note else page for page in decision.pages
+        )
         tick = Tick(
             block=block,
             incidents=tuple(self._changed.values()),

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Any, ParamSpec, Protocol, TypeVar
 
 from sentinel.core.baseline import Model
+from sentinel.core.model import Rung
 from sentinel.core.scoring import ScoringSettings
 from sentinel.errors import SentinelError, StoreError
 from sentinel.pipeline.drift_fit import DRIFT_RATIO
@@ -25,6 +26,7 @@ from sentinel.pipeline.plain_settings import settings_to_plain
 from sentinel.ports import BaselineStore, SeriesRow, Snapshot
 from sentinel.runtime.backoff import Backoff
 from sentinel.runtime.component import Health, HealthRecord, Surroundings
+from sentinel.runtime.downstream import NO_SHEDDING, Shedding
 from sentinel.runtime.flow import Flow, FlowReason, FlowStage
 from sentinel.runtime.settings import ByteSize, Duration, setting
 from sentinel.runtime.tasks import TaskGroup
@@ -115,6 +117,7 @@ class Fitter:
         models: Callable[[], ModelSettings] = ModelSettings,
         calendar: Callable[[], Mapping[str, Any] | None] = lambda: None,
         drift_ratio: Callable[[], float] = lambda: DRIFT_RATIO,
+        shedding: Shedding = NO_SHEDDING,
         command: Sequence[str] = (sys.executable, *_WORKER),
     ) -> None:
         self._config = config
@@ -127,6 +130,7 @@ class Fitter:
         self._models = models
         self._calendar = calendar
         self._drift_ratio = drift_ratio
+        self._shedding = shedding
         self._health = HealthRecord(surroundings.clock)
         self._flow = Flow(self.name, surroundings.metrics)
         self._tasks = TaskGroup(
@@ -238,6 +242,7 @@ class Fitter:
         if self._surroundings.clock.monotonic_s() < self._due_s < math.inf:
             await self._asked.wait()
         while True:
+            await self._postpone()
             self._asked.clear()
             self._working, self._due_s = True, math.inf
             try:
@@ -255,6 +260,17 @@ class Fitter:
             self._ended_count += 1
             self._ended.set()
             await self._asked.wait()
+
+    async def _postpone(self) -> None:
+        """Wait while fits are shed; the fit in effect reaches a day ahead, so that waiting costs nothing for long."""
+        if not self._shedding.sheds(Rung.FITS):
+            return
+        before = self._health.current
+        self._surroundings.metrics.count("sentinel_fits_postponed_total")
+        self._health.degraded("A fit is put off until the overload is over")
+        while self._shedding.sheds(Rung.FITS):
+            await self._surroundings.clock.sleep(_LOOK_S)
+        self._health.set(before.status, before.sentence)
 
     async def _fresh_for_s(self) -> float:
         """How long the loaded fit may wait for the next; 0 when a fit is due."""

@@ -145,6 +145,11 @@ class Ingest:
         """Windows that end by here are closed."""
         return self._aggregator.watermark_ns
 
+    @property
+    def fill_ratio(self) -> float:
+        """How full the queue is, 0-1."""
+        return self._queue.fill_ratio
+
     def accept(self, batch: SampleBatch, *, size_bytes: int) -> Admission:
         """Queue a batch, or tell its sender to come back; never waits."""
         received_ns = self._surroundings.clock.now_ns()
@@ -291,6 +296,8 @@ class Ingest:
             if count:
                 metrics.count("sentinel_windows_dropped_total", count, reason=reason_dropped)
                 self._flow.dropped(FlowReason.STALE, count)
+        for signal, count in counts.shed_windows.items():
+            metrics.count("sentinel_windows_shed_total", count, signal=signal)
         if counts.set_back_ns:
             metrics.count("sentinel_clock_set_back_total")
             self._surroundings.logger.warning(

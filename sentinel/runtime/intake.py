@@ -27,6 +27,7 @@ from sentinel.runtime.settings import ByteSize, Duration, setting
 _INLINE_PROTOBUF_BYTES = 384 * 1024
 _INLINE_JSON_BYTES = 128 * 1024
 _SHED_S = 0.25
+_TAKEN_ONE_IN = 10
 _RUNG_OF = {OtlpSignal.TRACES: Rung.TRACES, OtlpSignal.LOGS: Rung.LOGS}
 """What is shed of OTLP; metrics cost little and are what is left to see by."""
 
@@ -85,6 +86,7 @@ class Intake:
         self._surroundings = surroundings
         self._flow = Flow(receiver, surroundings.metrics)
         self._request_count = 0
+        self._asked_while_shed = 0
         self._inflight_bytes = 0
         self._full_until_s = float("-inf")
         self._closed = False
@@ -105,18 +107,28 @@ class Intake:
         Raises:
             OverloadedError: a bound is reached, the sink was full a moment ago, or the signal is shed.
         """
+        if self._is_shed(signal):
+            self._flow.error(FlowStage.READ, FlowReason.SHED)
+            msg = f"overloaded: {signal.value} are not taken for the moment"
+            raise self._overloaded(msg)
         try:
-            return self._admit(size_bytes, signal)
+            return self._admit(size_bytes)
         except OverloadedError:
             self._flow.error(FlowStage.READ, FlowReason.OVERLOADED)
             raise
 
-    def _admit(self, size_bytes: int, signal: OtlpSignal) -> Place:
+    def _is_shed(self, signal: OtlpSignal) -> bool:
+        """Whether a request is turned away because its signal is shed; one in some is taken all the same.
+
+        Without any there would be no share of failed calls, and an outage under overload would not be seen.
+        """
         rung = _RUNG_OF.get(signal)
-        if rung is not None and self._downstream.shedding.sheds(rung):
-            self._flow.error(FlowStage.READ, FlowReason.SHED)
-            msg = f"{signal.value} are not taken for the moment"
-            raise self._overloaded(msg)
+        if rung is None or not self._downstream.shedding.sheds(rung):
+            return False
+        self._asked_while_shed += 1
+        return self._asked_while_shed % _TAKEN_ONE_IN != 0
+
+    def _admit(self, size_bytes: int) -> Place:
         if self._closed:
             msg = "shutting down"
             raise self._overloaded(msg)

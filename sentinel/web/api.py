@@ -103,6 +103,14 @@ class ApiPages:
                 if status.watermark_ns is None
                 else iso_time(status.watermark_ns),
                 "fit_version": status.fit_version,
+                "overload": {
+                    "shed": list(status.shed),
+                    "since": None
+                    if status.shed_since_ns is None
+                    else iso_time(status.shed_since_ns),
+                    "pressure_of": status.pressure[0],
+                    "pressure": round(status.pressure[1], 3),
+                },
                 "components": {
                     name: describe_health(health, detailed=True)
                     for name, health in sorted(status.components.items())

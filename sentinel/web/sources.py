@@ -81,6 +81,9 @@ class Status:
         components: health by component name.
         watermark_ns: windows up to here are closed, or None before the first.
         fit_version: the baseline in effect, or None.
+        shed: what is given up under overload, in order; empty when nothing is.
+        shed_since_ns: since when something has been, or None.
+        pressure: what is fullest, and how full; 1 is its bound.
     """
 
     version: str
@@ -91,6 +94,9 @@ class Status:
     components: Mapping[str, Health]
     watermark_ns: int | None = None
     fit_version: int | None = None
+    shed: tuple[str, ...] = ()
+    shed_since_ns: int | None = None
+    pressure: tuple[str, float] = ("", 0.0)
 
 
 class StatusSource(Protocol):

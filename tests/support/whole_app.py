@@ -29,11 +29,12 @@ from sentinel.app.sections import IncidentsConfig
 from sentinel.core.model import SIGNAL_ERRORS, SIGNAL_TRAFFIC, SeriesKey, kind_of_signal
 from sentinel.core.model import WindowBlock as Block
 from sentinel.pipeline.ingest import IngestConfig
+from sentinel.pipeline.overload import OverloadConfig
 from sentinel.receivers.otlp_grpc import OtlpGrpcConfig
 from sentinel.receivers.otlp_http import OtlpHttpConfig, OtlpHttpListenConfig
 from sentinel.runtime.catalogue import CATALOGUE
 from sentinel.runtime.metrics import Metrics
-from sentinel.runtime.settings import Duration
+from sentinel.runtime.settings import ByteSize, Duration
 from sentinel.senders.webhook import WebhookConfig
 from sentinel.storage.sqlite import StoreConfig
 from sentinel.web.server import WebConfig, WebListenConfig
@@ -125,6 +126,8 @@ def config_of(
         ),
         series=IngestConfig(lateness=Duration(lateness_s), tick=Duration(TICK_S)),
         store=StoreConfig(directory=str(folder / "store")),
+        # The memory read is that of the process that runs the tests.
+        overload=OverloadConfig(memory_max=ByteSize(2**40)),
         incidents=IncidentsConfig(hold=Duration(hold_s)),
         senders=SendersConfig(webhooks=webhooks),
         web=WebConfig(listen=WebListenConfig(port=0)),

@@ -27,7 +27,7 @@ from sentinel.core.incidents.layout import Layout
 from sentinel.core.incidents.settings import MINUTE_NS, GuardSettings
 from sentinel.core.incidents.stops import Stop, StopState, Thought, no_stops, watch_stops
 from sentinel.core.incidents.text import span
-from sentinel.core.model import Kind
+from sentinel.core.model import LATE_WEIGHT, Kind
 
 STATIC = "static guard"
 """What the clause of a limit begins with that holds whatever was learned."""
@@ -201,7 +201,7 @@ def _late_services(
     layout: Layout, *, weight: NDArray[np.float32], heard: NDArray[np.bool_]
 ) -> NDArray[np.bool_]:
     """bool[K], services of which something came too late, and no calls in time."""
-    late = weight < 0
+    late = weight == LATE_WEIGHT
     if not late.any():
         return np.zeros(len(layout.services), np.bool_)
     calls = heard & (layout.kind != Kind.GAUGE)

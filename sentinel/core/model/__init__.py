@@ -2,6 +2,7 @@
 
 from sentinel.core.model.blocks import (
     LATE_WEIGHT,
+    SHED_WEIGHT,
     ExpectationBlock,
     HistogramBlock,
     Reason,
@@ -86,6 +87,7 @@ __all__ = [
     "NO_BUCKET",
     "OVERFLOW",
     "SHARE_KINDS",
+    "SHED_WEIGHT",
     "SIGNAL_ERRORS",
     "SIGNAL_LATENCY",
     "SIGNAL_SLOW",

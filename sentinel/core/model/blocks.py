@@ -34,10 +34,14 @@ class Reason(IntEnum):
     """Data of the source came after its window was closed: neither zero nor blind."""
     YIELDED = 7
     """A quantile of latency whose place is judged by its share of slow calls."""
+    SHED = 8
+    """Telemetry was turned away under overload, so that how much there was is not known."""
 
 
 LATE_WEIGHT = -1.0
 """The weight of a cell whose data came too late to be counted: how much that was is not known."""
+SHED_WEIGHT = -2.0
+"""The weight of a cell of which some was turned away under overload: how much that was is not known."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,7 +75,7 @@ class WindowBlock:
         kind: int8[S], `Kind` of each.
         value: float32[T, S]; NaN where the window has none.
         weight: float32[T, S]; calls behind the value, or points behind a gauge's; 0 where none, `LATE_WEIGHT` where
-            they came too late.
+            they came too late, `SHED_WEIGHT` where some were turned away.
         heard: bool[T, S]; whether the series' source was heard in or after the window.
         histograms: of the latency series' cells, where they were kept.
     """
@@ -115,7 +119,7 @@ class WindowBlock:
     @property
     def late(self) -> NDArray[np.bool_]:
         """bool[T, S]; whether data came too late to be counted."""
-        return np.asarray(self.weight < 0)
+        return np.asarray(self.weight == LATE_WEIGHT)
 
     def windows(self, first: int, last: int) -> WindowBlock:
         """The windows `[first, last)` as a block of their own; arrays are views, not copies."""

@@ -232,30 +232,42 @@ class TracesDecoder:
         span_ids = [span.span_id for span in spans]
         start = np.array([span.start_ns for span in spans], np.uint64)
         end = np.array([span.end_ns for span in spans], np.uint64)
-        kept = classes >= 0
+        took = end - start  # unsigned: what ends before it begins took immensely long
+        latest_ns = max(now_ns, 0) + FUTURE_MAX_NS
         rejected: dict[RejectReason, int] = {}
-        # In the order of how sure the fault is; each span is counted once, under the first that applies.
-        for reason, bad in (
-            (RejectReason.BAD_ID, ~(_valid_ids(trace_ids, 16) & _valid_ids(span_ids, 8))),
-            (RejectReason.NO_TIME, (start == 0) | (end == 0)),
-            (RejectReason.FUTURE, end > np.uint64(max(now_ns, 0) + FUTURE_MAX_NS)),
-            (RejectReason.NEGATIVE, end < start),
-            (RejectReason.TOO_LONG, end - start > np.uint64(DURATION_MAX_NS)),
-        ):
-            if bad.any():
+        sound = (
+            np.minimum.reduce(start) > 0
+            and np.minimum.reduce(end) > 0
+            and np.maximum.reduce(end) <= latest_ns
+            and np.maximum.reduce(took) <= DURATION_MAX_NS
+            and _ids_are_valid(trace_ids, 16)
+            and _ids_are_valid(span_ids, 8)
+        )
+        # Nearly every batch is sound; asked all at once that costs a small batch a fifth of asking one by one.
+        kept = classes >= 0
+        if not sound:
+            # In the order of how sure the fault is; each span is counted once, under the first that applies.
+            for reason, bad in (
+                (RejectReason.BAD_ID, ~(_valid_ids(trace_ids, 16) & _valid_ids(span_ids, 8))),
+                (RejectReason.NO_TIME, (start == 0) | (end == 0)),
+                (RejectReason.FUTURE, end > np.uint64(latest_ns)),
+                (RejectReason.NEGATIVE, end < start),
+                (RejectReason.TOO_LONG, took > np.uint64(DURATION_MAX_NS)),
+            ):
                 bad &= kept
-                count = int(np.count_nonzero(bad))
-                if count:
+                if count := int(np.count_nonzero(bad)):
                     rejected[reason] = count
                     kept &= ~bad
-        rows = np.flatnonzero(kept)
+        if not kept.all():
+            rows = np.flatnonzero(kept)
+            classes, end, took = classes[rows], end[rows], took[rows]
+            trace_ids = [trace_ids[row] for row in rows.tolist()]
         # Not only "later than": a clock that stepped ahead and back must not silence exemplars until then.
         if not 0 <= now_ns - self._named_since_ns < _NAMED_FOR_NS:
             self._named_s[:] = 0.0
             self._named_since_ns = now_ns
-        calls = self._calls(rows, classes, start, end, trace_ids) if len(rows) else None
         return SampleBatch(
-            calls=calls,
+            calls=self._calls(classes, end, took, trace_ids) if trace_ids else None,
             rejected=rejected,
             services=services,
             fingerprint=blake2b(b"".join(span_ids), digest_size=16).digest(),
@@ -263,24 +275,27 @@ class TracesDecoder:
 
     def _calls(
         self,
-        rows: NDArray[np.intp],
         classes: NDArray[np.int32],
-        start: NDArray[np.uint64],
         end: NDArray[np.uint64],
+        took: NDArray[np.uint64],
         trace_ids: list[bytes],
     ) -> CallColumns:
         # The views end here: an array that is looked at cannot grow.
-        number = np.frombuffer(self._class_scope, np.int32)[classes[rows]]
-        error = np.frombuffer(self._class_error, np.bool_)[classes[rows]]
-        distinct, place = np.unique(number, return_inverse=True)
-        end_ns = end[rows].astype(np.int64)
-        duration_s = (end[rows] - start[rows]).astype(np.float64) / 1e9
-        scope_index = place.astype(np.int32)
+        number = np.frombuffer(self._class_scope, np.int32)[classes]
+        error = np.frombuffer(self._class_error, np.bool_)[classes]
+        # What `np.unique` finds, by marking: the places are few and known.
+        place = np.zeros(len(self._scopes), np.int32)
+        place[number] = 1
+        distinct = place.nonzero()[0]
+        place[distinct] = np.arange(len(distinct), dtype=np.int32)
+        scope_index = place[number]
+        end_ns = end.astype(np.int64)
+        duration_s = took / 1e9
         exemplars = tuple(
             [
                 CallExemplar(
                     scope_index=int(scope_index[row]),
-                    trace_id=trace_ids[rows[row]].hex(),
+                    trace_id=trace_ids[row].hex(),
                     end_ns=int(end_ns[row]),
                     duration_s=float(duration_s[row]),
                     error=bool(error[row]),
@@ -353,11 +368,13 @@ def _is_error(status: bytes) -> bool:
         return False
 
 
+def _ids_are_valid(ids: list[bytes], length: int) -> bool:
+    """Whether all ids have the right length and none is all zeros."""
+    return set(map(len, ids)) == {length} and bytes(length) not in ids
+
+
 def _valid_ids(ids: list[bytes], length: int) -> NDArray[np.bool_]:
     """Which ids have the right length and are not all zeros."""
-    if {len(each) for each in ids} == {length}:
-        words = np.frombuffer(b"".join(ids), np.uint64).reshape(len(ids), -1)
-        return np.asarray(words.any(axis=1), np.bool_)
     zeros = bytes(length)
     return np.array([len(each) == length and each != zeros for each in ids], np.bool_)
 

@@ -23,7 +23,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from sentinel.core.model import ExpectationBlock, Reason, VerdictBlock, WindowBlock
+from sentinel.core.model import SHED_WEIGHT, ExpectationBlock, Reason, VerdictBlock, WindowBlock
 from sentinel.core.scoring.band import band, possible
 from sentinel.core.scoring.counts import ratios_of_counts
 from sentinel.core.scoring.grounds import Looked, grounds
@@ -335,12 +335,20 @@ def _give_reasons(
     at = np.nonzero(unknown)
     verdicts.reason[at] = np.select(
         [
+            block.weight[at] == SHED_WEIGHT,
             block.weight[at] < 0,
             ~block.heard[at],
             ~np.isfinite(block.value[at]),
             unsaid[at],
             np.isnan(profile[at]),
         ],
-        [Reason.LATE, Reason.BLIND, Reason.MISSING, Reason.TOO_FEW, Reason.NO_HISTORY],
+        [
+            Reason.SHED,
+            Reason.LATE,
+            Reason.BLIND,
+            Reason.MISSING,
+            Reason.TOO_FEW,
+            Reason.NO_HISTORY,
+        ],
         Reason.NO_SCALE,
     )

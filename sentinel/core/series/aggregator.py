@@ -15,7 +15,7 @@ stage, route) of calls gives traffic, errors and latency; each metric stream and
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,6 +59,7 @@ from sentinel.core.series.repeats import Repeats
 from sentinel.core.series.scraped import ScrapedStreams
 from sentinel.core.series.scraped_gauges import ScrapedGauges, calls_of, streams_in
 from sentinel.core.series.settings import HOUR_NS, SERIES_PER_SCOPE, SeriesSettings
+from sentinel.core.series.shed_windows import ShedWindows
 from sentinel.core.series.streams import Streams
 from sentinel.core.series.watermark import Watermark
 from sentinel.core.series.windows import ClosedWindow, ClosedWindows
@@ -98,6 +99,7 @@ class Aggregator:
         self._events = Events(self._live)
         self._new_lines = NewLines()
         self._repeats = Repeats()
+        self._shed = ShedWindows()
         self._hour_start_ns: int | None = None
         self._counts = SeriesCounts()
 
@@ -177,6 +179,20 @@ class Aggregator:
         if newest_ns <= now_ns + _FUTURE_MAX_NS:
             self._advance(now_ns, event_ns=newest_ns)
 
+    def shed(self, signals: Set[str], now_ns: int) -> None:
+        """Note that spans (`SIGNAL_CALLS`) or log records (`SIGNAL_LOGS`) are turned away now.
+
+        How many those of the windows that are open now were is then not known, and no fall.
+        """
+        if signals:
+            self._shed.note(
+                signals, first=self._begin(now_ns), last=now_ns // self._settings.window_ns
+            )
+
+    def hold_names(self, *, held: bool) -> None:
+        """While held, names that are not live are counted on the overflow series, as beyond the cap."""
+        self._live.held = held
+
     def close(self, now_ns: int) -> ClosedWindows:
         """Close every window the watermark has passed; call it every second or so, also when nothing comes."""
         self._begin(now_ns)
@@ -235,6 +251,7 @@ class Aggregator:
         self._scraped.set_back(now_ns)
         self._call_metrics.set_back()
         self._new_lines.set_back(now_ns)
+        self._shed.clear()
 
     def _add_calls(self, calls: CallColumns, now_ns: int) -> None:
         slot_of_scope = np.array(
@@ -242,20 +259,19 @@ class Aggregator:
         )
         slot = slot_of_scope[calls.scope_index]
         self._note_overflow(slot, now_ns)
-        bucket = log_linear.bucket_of(np.nan_to_num(calls.duration_s))
+        bucket = log_linear.bucket_of(calls.duration_s)  # of NaN it is one that is not meant
         bucket[np.isnan(calls.duration_s)] = log_linear.UNTIMED
         key = key_of(slot, bucket, calls.error)
         index = calls.end_ns // self._settings.window_ns
-        for each in np.unique(index) if index.min() != index.max() else index[:1]:
-            rows = index == each
+        first, last = int(np.minimum.reduce(index)), int(np.maximum.reduce(index))
+        # Nearly every batch lies in one window or two.
+        for each in (first,) if first == last else np.unique(index).tolist():
+            keys = key if first == last else key[index == each]
             window = self._window_for(
-                int(each) * self._settings.window_ns,
-                now_ns,
-                SIGNAL_CALLS,
-                count=int(np.count_nonzero(rows)),
+                each * self._settings.window_ns, now_ns, SIGNAL_CALLS, count=len(keys)
             )
             if window is not None:
-                (window.complete if calls.complete else window.calls).add(key[rows])
+                (window.complete if calls.complete else window.calls).add(keys)
         for exemplar in calls.exemplars:
             window = self._open.get(exemplar.end_ns // self._settings.window_ns)
             if window is not None:
@@ -279,12 +295,13 @@ class Aggregator:
             return False
 
         if batch.calls is not None:
-            for at, scope in enumerate(batch.calls.scopes):
-                ends_ns = batch.calls.end_ns[batch.calls.scope_index == at]
-                if not ends_ns.size:
-                    continue
-                # Those of a batch lie together; its newest say whether it is late.
-                if note(scope.service, int(ends_ns.max())):
+            # Those of a batch lie together; the newest of a place say whether it is late.
+            newest = np.full(len(batch.calls.scopes), np.iinfo(np.int64).min)
+            np.maximum.at(newest, batch.calls.scope_index, batch.calls.end_ns)
+            placed = np.bincount(batch.calls.scope_index, minlength=len(newest)) > 0
+            for at in np.flatnonzero(placed).tolist():
+                scope = batch.calls.scopes[at]
+                if note(scope.service, int(newest[at])):
                     late[scope.service].add(scope)
         for number in batch.numbers:
             note(number.scope.service, number.time_ns)
@@ -414,6 +431,13 @@ class Aggregator:
             columns.mark_late(
                 scopes=self._live.scopes_late(layout, start_ns),
                 gauges=self._live.gauges_late(layout, start_ns),
+            )
+        if shed := self._shed.take(start_ns // self._settings.window_ns):
+            self._counts.shed_windows.update(shed)
+            calls_shed, logs_shed = SIGNAL_CALLS in shed, SIGNAL_LOGS in shed
+            columns.mark_shed(
+                scopes=self._call_metrics.told_by(layout, spans=calls_shed, logs=logs_shed),
+                gauges=layout.counted & logs_shed,
             )
         if wrong := columns.leave_out_immense():
             self._counts.dropped[SIGNAL_METRICS, RejectReason.NOT_FINITE] += wrong

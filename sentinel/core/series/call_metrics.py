@@ -167,6 +167,17 @@ class CallMetrics:
                 at = SERIES_PER_SCOPE * row
                 value[at], heard[at : at + SERIES_PER_SCOPE] = reading
 
+    def told_by(self, layout: Layout, *, spans: bool, logs: bool) -> NDArray[np.bool_]:
+        """bool[n], places of calls that are told of by spans, by log records, or by either."""
+        found = np.zeros(len(layout.scopes), np.bool_)
+        for row, slot in enumerate(layout.scopes.tolist()):
+            scope = self._live.scopes.names[slot]
+            if scope is not None:
+                by_logs = self._logs.tell_of(scope)
+                by_metrics = not by_logs and self._sources.tell_of(scope)
+                found[row] = logs if by_logs else spans and not by_metrics
+        return found
+
     def forget_idle(self, start_ns: int) -> None:
         """Forget what has not told of calls for an hour, and of logs for as long as their places are live."""
         self._sources.forget_idle(start_ns - HOUR_NS)

@@ -223,6 +223,11 @@ class CallSources:
             return 0.0, True
         return (math.nan, True) if source.due_ns() >= start_ns else None
 
+    def tell_of(self, scope: Scope) -> bool:
+        """Whether histograms count at this place."""
+        source = self._sources.get(stage_of(scope))
+        return source is not None and source.by_metrics
+
     def set_back(self) -> None:
         """Begin anew, because the clock by which all was noted was wrong."""
         self._sources.clear()

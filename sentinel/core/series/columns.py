@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from sentinel.core.model import LATE_WEIGHT
+from sentinel.core.model import LATE_WEIGHT, SHED_WEIGHT
 from sentinel.core.series.calls import CallSums
 from sentinel.core.series.gauges import LATENCY_QUANTILE, GaugeValues
 from sentinel.core.series.layout import Layout
@@ -79,6 +79,24 @@ class Columns:
         self.value[late] = np.nan
         self.weight[late] = LATE_WEIGHT
         self.heard[late] = False
+
+    def mark_shed(self, *, scopes: NDArray[np.bool_], gauges: NDArray[np.bool_]) -> None:
+        """Take amounts for unknown where telemetry was shed: traffic of places (n), and gauges (n) that count.
+
+        The calls that were taken are as good as any others, so shares and durations of them stay. The source is taken
+        for heard: that it was turned away says nothing of whether it lives.
+        """
+        split = self._split
+        traffic = np.zeros(len(self.value), np.bool_)
+        traffic[0:split:SERIES_PER_SCOPE] = scopes
+        traffic[split:] = gauges
+        self.value[traffic] = np.nan
+        self.weight[traffic] = SHED_WEIGHT
+        of_shed = np.concatenate([np.repeat(scopes, SERIES_PER_SCOPE), gauges])
+        # Late as well as shed is shed: it came late because it was turned away.
+        late = of_shed & (self.weight == LATE_WEIGHT)
+        self.weight[late] = 0.0
+        self.heard[of_shed] = True
 
     def leave_out_immense(self) -> int:
         """Take values out that float32, in which they are stored, cannot hold; how many those were."""

@@ -30,6 +30,7 @@ class SeriesCounts:
         duplicate_batches: whole batches that had been seen before.
         dropped_windows: windows given up, by reason: time jumped over them; the clock that they were stamped by was
             put back; a fault of ours ended their reduction.
+        shed_windows: windows in which a signal was turned away, by signal.
         set_back_ns: how far the clock was put back.
     """
 
@@ -42,4 +43,5 @@ class SeriesCounts:
     duplicates: int = 0
     duplicate_batches: int = 0
     dropped_windows: Counter[str] = field(default_factory=Counter)
+    shed_windows: Counter[str] = field(default_factory=Counter)
     set_back_ns: int = 0

@@ -33,6 +33,7 @@ class LiveNames:
     """The live names and when each last had data or was heard.
 
     Attributes:
+        held: whether no new name may become live for the moment.
         scopes: places of calls, three series each.
         gauges: all other series.
     """
@@ -40,6 +41,7 @@ class LiveNames:
     def __init__(self, *, series_count_max: int) -> None:
         """Know no name; at most `series_count_max` series will be live, the overflow series not counted."""
         self._series_count_max = series_count_max
+        self.held = False
         self.scopes: Slots[Scope] = Slots()
         self.gauges: Slots[SeriesKey] = Slots()
         self._services: Slots[str] = Slots()
@@ -53,7 +55,7 @@ class LiveNames:
     @property
     def room(self) -> int:
         """How many more may become live."""
-        return max(0, self._series_count_max - self.series_count)
+        return 0 if self.held else max(0, self._series_count_max - self.series_count)
 
     def scope_slot(self, scope: Scope) -> int:
         """The slot of a place, a new one if there is room, else that of the overflow."""

@@ -11,6 +11,7 @@ from sentinel.runtime.catalogue import (
     evaluation,
     fit,
     flow,
+    overload,
     process,
     receivers,
     scrapers,
@@ -27,6 +28,7 @@ CATALOGUE: tuple[MetricSpec, ...] = tuple(
     for part in (
         process,
         flow,
+        overload,
         receivers,
         scrapers,
         series,

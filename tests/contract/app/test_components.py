@@ -30,6 +30,7 @@ _NAMES = (
     "pipeline.evaluate",
     "pipeline.fit",
     "pipeline.ingest",
+    "pipeline.overload",
     "receivers.http_log",
     "receivers.otlp_grpc",
     "receivers.otlp_http",

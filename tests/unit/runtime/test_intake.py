@@ -159,6 +159,33 @@ async def test_what_is_shed_is_turned_away_before_it_is_read() -> None:
         assert intake.request_count == 2
 
 
+async def test_one_request_in_ten_is_taken_while_its_signal_is_shed() -> None:
+    """With none at all an outage under overload is not seen: there is no share of failed calls to judge."""
+    surroundings = make_surroundings(ManualClock())
+    intake = Intake(
+        "receivers.test",
+        IntakeLimitsConfig(),
+        lambda: HeldDecoder(threading.Event()),
+        Downstream(sink=ListSink(), shedding=_ShedTraces()),
+        surroundings,
+    )
+    taken = 0
+    for _ in range(100):
+        try:
+            with intake.admit(1, OtlpSignal.TRACES):
+                taken += 1
+        except OverloadedError as error:
+            assert error.retry_after_s == 1.0  # noqa: PT017  # some are taken
+    assert taken == 10
+    shed = surroundings.metrics.value(
+        "sentinel_component_errors_total",
+        component="receivers.test",
+        stage="read",
+        reason="shed",
+    )
+    assert shed == 90
+
+
 @pytest.mark.parametrize("body", [b"fault", b"fault" + LARGE], ids=["inline", "aside"])
 async def test_a_fault_of_the_decoder_is_the_sender_s_to_keep_away(body: bytes) -> None:
     intake, _, _, _ = make_intake(ListSink())
