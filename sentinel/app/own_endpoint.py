@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import dataclasses
 import ipaddress
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from urllib.parse import urlsplit
 
 from sentinel.errors import ConfigProblem
-from sentinel.runtime.config_text import Origin, join
-from sentinel.runtime.listen import ListenConfig, bind_address
+from sentinel.runtime.config_text import Origin
+from sentinel.runtime.listen import ListenConfig, bind_address, listening
 from sentinel.senders.self_telemetry import SelfTelemetryConfig
 
 _PATH = "self_telemetry.endpoint"
@@ -28,25 +27,12 @@ def self_telemetry_problems(
         return []
     parts = urlsplit(config.endpoint)
     port = parts.port or (443 if parts.scheme == "https" else 80)
-    for path, listen in _listening(receivers, "receivers"):
+    for path, listen in listening(receivers, "receivers"):
         if listen.port == port and _is_here(parts.hostname or "", listen):
-            message = (
-                f"is {path}, a receiver of this sidecar: give the endpoint of a collector instead"
-            )
+            message = f"is {path.removesuffix('.listen')}, a receiver of this sidecar: give the endpoint of a collector instead"
             origin = origins.get(_PATH, Origin())
             return [origin.problem(_PATH, message)]
     return []
-
-
-def _listening(value: object, path: str) -> Iterator[tuple[str, ListenConfig]]:
-    """Every address that is listened on below a section."""
-    if getattr(value, "enabled", True) is False:
-        return
-    if isinstance(value, ListenConfig):
-        yield path.removesuffix(".listen"), value
-    elif dataclasses.is_dataclass(value):
-        for one in dataclasses.fields(value):
-            yield from _listening(getattr(value, one.name), join(path, one.name))
 
 
 def _is_here(host: str, listen: ListenConfig) -> bool:

@@ -19,7 +19,11 @@ _REPLY_BYTES_MAX = 16 * 2**20
 _WAIT_MAX_S = 600.0
 
 
-def add_address(parser: argparse.ArgumentParser) -> None:
+def add_address(
+    parser: argparse.ArgumentParser,
+    *,
+    config_help: str = "its configuration, to take the address from instead",
+) -> None:
     """The options that say which sidecar is asked, and how long; what makes no sense is a fault of usage."""
     parser.add_argument(
         "--url", type=_url, metavar="URL", help=f"its address (default: {DEFAULT_URL})"
@@ -28,7 +32,7 @@ def add_address(parser: argparse.ArgumentParser) -> None:
         "--config",
         type=Path,
         metavar="PATH",
-        help="its configuration, to take the address from instead",
+        help=config_help,
     )
     parser.add_argument(
         "--timeout",

@@ -1,4 +1,4 @@
-"""`sentinel check config|ready`: is the configuration right, is the running sidecar ready.
+"""`sentinel check config|ready`: is the configuration right; is the running sidecar ready, and what is reachable.
 
 `check config` loads with the code that starts the sidecar, so what it accepts is what starts.
 """
@@ -8,16 +8,15 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import sys
-from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from sentinel.app.config import SentinelConfig, load_config
-from sentinel.cli.asking import add_address, address_of, get
+from sentinel.cli.asking import add_address
+from sentinel.cli.check_ready import run_ready
 from sentinel.cli.options import add_output
-from sentinel.errors import ConfigError, ConfigUnreadableError, UnreachableError
+from sentinel.errors import ConfigError, ConfigUnreadableError
 from sentinel.runtime.config_loader import Loaded
 from sentinel.runtime.config_render import effective_digest
 from sentinel.runtime.config_text import printable
@@ -43,10 +42,15 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
     ready = what.add_parser(
         "ready",
-        help="ask a running sidecar whether it is ready",
-        description="Exit codes: 0 ready, 1 not ready, 2 usage, 3 not reachable.",
+        help="ask a running sidecar whether it is ready, or look what of a configuration is reachable",
+        description=(
+            "Without --config, or with --url, the running sidecar is asked: 0 ready, 1 not ready, 3 not reachable. With --config"
+            " everything that the configuration names is looked at from here, whether a sidecar runs or not: ports, store, disk,"
+            " targets of scrapers, destinations. Each is told with the reason and what to do: 0 nothing fails, 1 something does,"
+            " 3 the configuration cannot be read."
+        ),
     )
-    add_address(ready)
+    add_address(ready, config_help="look at what this configuration names, and ask its sidecar")
     add_output(ready, "table", "json")
     ready.set_defaults(run=run_ready)
 
@@ -88,47 +92,3 @@ def _accepted(loaded: Loaded[SentinelConfig]) -> dict[str, Any]:
         "files": [str(file) for file in loaded.files],
         "digest": effective_digest(loaded.config),
     }
-
-
-def run_ready(args: argparse.Namespace) -> int:
-    """Ask the sidecar at `args.url`."""
-    try:
-        url = f"{address_of(args)}/-/ready"
-        status, body = get(url, timeout_s=args.timeout)
-    except UnreachableError as error:
-        print(f"sentinel check ready: {error}", file=sys.stderr)
-        return _UNKNOWN
-    if status not in (200, 503):
-        print(
-            f"sentinel check ready: {url} answered {status}, as a sidecar does not",
-            file=sys.stderr,
-        )
-        return _UNKNOWN
-    ready = status == 200
-    detail = _detail(body)
-    if args.output == "json":
-        print(json.dumps({"ready": ready, "detail": detail}, indent=2))
-    else:
-        print("Ready." if ready else "Not ready.")
-        for line in _component_lines(detail):
-            print(line)
-    return _FINE if ready else _WRONG
-
-
-def _detail(body: bytes) -> object:
-    try:
-        return json.loads(body)
-    except (ValueError, RecursionError):
-        return body.decode("utf-8", "replace").strip()
-
-
-def _component_lines(detail: object) -> list[str]:
-    """A line a component, where the reply lists them."""
-    components = detail.get("components") if isinstance(detail, Mapping) else None
-    if not isinstance(components, Mapping):
-        return []
-    return [
-        printable(f"{name}: {health.get('status', '?')}: {health.get('sentence', '')}")
-        for name, health in components.items()
-        if isinstance(health, Mapping)
-    ]

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import errno
 import ipaddress
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from sentinel.runtime.auth import AccessScope, TokensConfig
+from sentinel.runtime.config_text import join
 from sentinel.runtime.settings import setting
 from sentinel.runtime.tls import TlsConfig
 
@@ -55,6 +57,17 @@ def bind_address(address: str) -> str:
     except ValueError:
         msg = f"address must be an IP address or localhost, not {address!r}"
         raise ValueError(msg) from None
+
+
+def listening(value: object, path: str) -> Iterator[tuple[str, ListenConfig]]:
+    """Every address that is listened on below a section, with its path; none of a part that is switched off."""
+    if getattr(value, "enabled", True) is False:
+        return
+    if isinstance(value, ListenConfig):
+        yield path, value
+    elif dataclasses.is_dataclass(value):
+        for one in dataclasses.fields(value):
+            yield from listening(getattr(value, one.name), join(path, one.name))
 
 
 def cannot_listen(listen: ListenConfig, *, setting_path: str, number: int, reason: str) -> OSError:

@@ -18,6 +18,7 @@ _SWITCHES = (
     ("kong_upstream_target_health", "upstream_health_metrics", "the health of upstreams"),
 )
 _OTHER_WAYS = (
+    "Records of single calls: point its http-log plugin at http://127.0.0.1:9880/kong and set receivers.http_log.enabled.",
     "Spans: point its opentelemetry plugin at http://127.0.0.1:4318/v1/traces and set tracing_instrumentations;"
     " that is off by default, and samples 1 % by default.",
 )
@@ -78,7 +79,7 @@ def switches_off(page: PageOfMetrics) -> list[tuple[str, str]]:
 
 
 def kong_entries(
-    url: str, page: PageOfMetrics | None, *, name: str = "kong", is_active: bool = True
+    url: str, page: PageOfMetrics | None, *, name: str = "main", is_active: bool = True
 ) -> tuple[Entry, ...]:
     """The scraper's target."""
     comments = ["Kong's prometheus plugin."]
@@ -91,7 +92,7 @@ def kong_entries(
     return (
         Entry(
             section=SECTION,
-            values={"name": name, "url": url, "service": name},
+            values={"name": name, "url": url, "service": "kong"},
             comments=tuple(comments),
             is_active=is_active,
         ),

@@ -16,10 +16,15 @@ from pathlib import Path
 
 import pytest
 
-from sentinel.cli import check
+from sentinel.cli import check, check_ready
+from sentinel.errors import ConfigError
+from sentinel.runtime.reach import Reach, ReachStatus
+from sentinel.storage.sqlite.connection import DirectoryLock
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
 
+OFF = "otlp_http: {enabled: false}, otlp_grpc: {enabled: false}"
+DATA = Path(__file__).parents[2] / "data" / "kong"
 COMPONENTS = {"storage.sqlite": {"status": "ok", "sentence": "Open \x1b[31m"}, "odd": 3}
 
 
@@ -29,6 +34,14 @@ def run(*arguments: str) -> int:
     args = parser.parse_args(["check", "ready", *arguments])
     code: int = args.run(args)
     return code
+
+
+def quiet(folder: Path, *, port: object = 0, more: str = "", receivers: str = OFF) -> str:
+    """A configuration that finds everything it names, whatever else runs on this machine."""
+    return (
+        f"mode: shadow\nweb: {{listen: {{port: {port}}}}}\nreceivers: {{{receivers}}}\n"
+        f"store: {{directory: {folder}/store, max_bytes: 16MiB}}\n{more}"
+    )
 
 
 @contextmanager
@@ -105,11 +118,12 @@ def test_the_address_is_taken_from_the_configuration(
     """Whoever had changed the port was told again and again that nobody is at the default one."""
     config = tmp_path / "sentinel.yaml"
     with answering(200, b"{}") as url:
-        config.write_text(f"web: {{listen: {{port: {url.rpartition(':')[2]}}}}}\n")
+        config.write_text(quiet(tmp_path, port=url.rpartition(":")[2]))
         assert run("--config", str(config)) == 0
-    config.write_text("web: {listen: {port: 0}}\n")
-    assert run("--config", str(config)) == 3
-    assert "say --url" in capsys.readouterr().err
+        assert f"runs at {url} and is ready" in capsys.readouterr().out
+    config.write_text(quiet(tmp_path))
+    assert run("--config", str(config)) == 0
+    assert "ask it with --url" in capsys.readouterr().out
 
 
 def test_a_server_that_does_not_speak_http(capsys: pytest.CaptureFixture[str]) -> None:
@@ -128,3 +142,160 @@ def test_a_silent_server_is_given_up(capsys: pytest.CaptureFixture[str]) -> None
         port = silent.getsockname()[1]
         assert run("--url", f"http://127.0.0.1:{port}", "--timeout", "0.2") == 3
     assert "no answer in time" in capsys.readouterr().err
+
+
+# With a configuration: what it names is looked at.
+
+
+def looked(
+    folder: Path, text: str, capsys: pytest.CaptureFixture[str]
+) -> tuple[int, dict[str, dict[str, str]]]:
+    """The exit code, and what was found by its name."""
+    path = folder / "sentinel.yaml"
+    path.write_text(text)
+    code = run("--config", str(path), "-o", "json")
+    document = json.loads(capsys.readouterr().out)
+    assert document["ok"] is (code == 0)
+    return code, {one["what"]: one for one in document["reach"]}
+
+
+def test_all_is_there_and_nothing_is_left_behind(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, found = looked(tmp_path, quiet(tmp_path), capsys)
+    assert code == 0
+    assert {one["status"] for one in found.values()} == {"ok"}
+    assert found["store"]["sentence"].startswith(f"{tmp_path}/store is made at the start")
+    assert found["senders"]["sentence"] == "mode is shadow: pages are recorded, and none is sent"
+    assert [one.name for one in tmp_path.iterdir()] == ["sentinel.yaml"]
+
+
+def test_a_port_that_is_taken_is_told_unless_the_sidecar_has_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with answering(200, b"{}") as other, answering(200, b"{}") as sidecar:
+        port, web = (url.rpartition(":")[2] for url in (other, sidecar))
+        receivers = f"otlp_http: {{listen: {{port: {port}}}}}, otlp_grpc: {{enabled: false}}"
+        code, found = looked(tmp_path, quiet(tmp_path, receivers=receivers), capsys)
+        assert code == 1
+        assert found["receivers.otlp_http"]["sentence"].endswith("is taken by another program")
+        assert "receivers.otlp_http.listen.port" in found["receivers.otlp_http"]["remedy"]
+        code, found = looked(tmp_path, quiet(tmp_path, receivers=receivers, port=web), capsys)
+        assert code == 0
+        assert found["receivers.otlp_http"]["sentence"].endswith("is listened on")
+
+
+def test_a_sidecar_that_runs_by_another_configuration_is_found_out(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        free = taken.getsockname()[1]
+    receivers = f"otlp_http: {{listen: {{port: {free}}}}}, otlp_grpc: {{enabled: false}}"
+    with answering(503, json.dumps({"components": COMPONENTS}).encode()) as url:
+        text = quiet(tmp_path, receivers=receivers, port=url.rpartition(":")[2])
+        code, found = looked(tmp_path, text, capsys)
+    assert code == 1
+    assert found["sidecar"]["sentence"].endswith("is not ready")
+    assert found["receivers.otlp_http"]["sentence"].endswith("though the sidecar runs")
+
+
+def test_destinations_that_are_not_there_are_told_with_what_to_do(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with socket.socket() as nobody, answering(200, b"{}") as there:
+        nobody.bind(("127.0.0.1", 0))
+        gone = f"http://127.0.0.1:{nobody.getsockname()[1]}"
+        more = (
+            f'senders: {{alertmanager: {{urls: ["{there}"]}}, webhooks: [{{name: hook, url: "{gone}/geheim"}}]}}\n'
+            f'self_telemetry: {{endpoint: "{gone}"}}\n'
+        )
+        code, found = looked(tmp_path, quiet(tmp_path, more=more), capsys)
+        secure = more.replace(there, there.replace("http:", "https:"))
+        _, insecure = looked(tmp_path, quiet(tmp_path, more=secure), capsys)
+    assert code == 1
+    place = there.removeprefix("http://")
+    assert found[f"senders.alertmanager:{place}"]["status"] == "ok"
+    hook = found["senders.webhook:hook"]
+    assert hook["status"] == "failing"
+    assert hook["sentence"].startswith("connection refused at 127.0.0.1:")
+    assert hook["remedy"]
+    assert "geheim" not in json.dumps(found)
+    assert found["self_telemetry"]["status"] == "degraded"
+    told = insecure[f"senders.alertmanager:{place}"]["sentence"]
+    assert told == f"{place} does not shake hands as TLS does"
+
+
+def test_a_store_that_cannot_be_used_is_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").write_text("x")
+    text = quiet(tmp_path / "file")
+    code, found = looked(tmp_path, text, capsys)
+    assert code == 1
+    assert found["store"]["sentence"] == f"{tmp_path}/file is not a folder"
+    (tmp_path / "store").mkdir()
+    held = DirectoryLock(tmp_path / "store")
+    held.acquire()
+    try:
+        code, found = looked(tmp_path, quiet(tmp_path), capsys)
+        assert code == 1
+        assert found["store"]["sentence"].endswith("is used by another process")
+    finally:
+        held.release()
+    huge = quiet(tmp_path).replace("16MiB", "900000GiB")
+    code, found = looked(tmp_path, huge, capsys)
+    assert code == 0
+    assert found["store.disk"]["status"] == "degraded"
+    assert "store.max_bytes" in found["store.disk"]["remedy"]
+
+
+@pytest.mark.parametrize("columns", [80, 120])
+def test_the_table_keeps_to_the_width_and_has_what_fails_first(columns: int) -> None:
+    long = "scrapers.postgres a-server-with-a-very-long-name-of-its-own"
+    reaches = [
+        Reach(what="store", status=ReachStatus.OK, sentence="can be written"),
+        Reach(
+            what=long,
+            status=ReachStatus.FAILING,
+            sentence="x " * 100 + "\x1b[31m",
+            remedy="Start it. " * 20,
+        ),
+        Reach(what="web", status=ReachStatus.DEGRADED, sentence="slow", remedy="Wait."),
+    ]
+    lines = check_ready.table(reaches, columns=columns)
+    assert max(map(len, lines)) <= columns
+    assert lines[0] == f"failing   {long}"
+    assert "\x1b" not in "".join(lines)
+    order = [line.split()[0] for line in lines if not line.startswith(" ")]
+    assert order == ["failing", "degraded", "ok"]
+    assert sum("-> " in line for line in lines) == 2
+
+
+def test_a_configuration_with_a_fault_is_told_as_the_start_tells_it(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "sentinel.yaml"
+    path.write_text("mode: wrong\n")
+    with pytest.raises(ConfigError):
+        run("--config", str(path))
+
+
+def test_targets_say_what_they_reach_and_what_they_lack(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = (DATA / "metrics_3x_switches_off.txt").read_bytes()
+    with answering(200, page, {"Content-Type": "text/plain; version=0.0.4"}) as url:
+        targets = f'[{{name: near, url: "{url}/metrics"}}, {{name: far, url: "http://127.0.0.1:1/metrics"}}]'
+        text = quiet(tmp_path, more=f"scrapers: {{kong: {targets}}}\n")
+        path = tmp_path / "sentinel.yaml"
+        path.write_text(text)
+        code = run("--config", str(path), "-o", "json")
+        reaches = json.loads(capsys.readouterr().out)["reach"]
+    assert code == 1
+    near = [one for one in reaches if one["what"].startswith("scrapers.kong near")]
+    [far] = [one for one in reaches if one["what"].startswith("scrapers.kong far")]
+    assert far["status"] == "failing"
+    assert "efused" in far["sentence"]
+    assert {one["status"] for one in near} <= {"ok", "degraded"}
+    assert any("status_code_metrics" in one["sentence"] + one["remedy"] for one in near)

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-from sentinel.app.config import load_config
+from sentinel.app.config import SentinelConfig, load_config
 from sentinel.cli import discover
 from tests.support.servers import prometheus_server, running_process, wait_until
 from tests.support.skips import require_binary
@@ -110,7 +110,7 @@ def dead() -> Iterator[str]:
         yield f"http://127.0.0.1:{taken.getsockname()[1]}"
 
 
-def loaded(text: str, folder: Path) -> object:
+def loaded(text: str, folder: Path) -> SentinelConfig:
     """The configuration that was printed, as the start would take it; AssertionError with all faults."""
     path = folder / "found.yaml"
     path.write_text(text)
@@ -154,7 +154,9 @@ def test_a_kong_is_told_which_of_its_switches_are_off(
     assert err.count("off by default, or there was no traffic yet") == switches
     assert ("set status_code_metrics to true" in err) == bool(switches)
     assert err.startswith("found, but  kong" if switches else "found       kong")
-    loaded(out, tmp_path)
+    [target] = loaded(out, tmp_path).scrapers.kong
+    assert target.url == f"{url}/metrics"
+    assert target.service == "kong"
 
 
 def test_a_nats_gives_its_streams_and_moves_no_cursor(

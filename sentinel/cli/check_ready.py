@@ -1,0 +1,215 @@
+"""`sentinel check ready`: is the running sidecar ready, and with a configuration: what of it is reachable, and why not.
+
+Without `--config` the running sidecar is asked and nothing else, as a probe does. With it, everything that the
+configuration names is looked at from here, whether a sidecar runs or not.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import sys
+import textwrap
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from sentinel.cli.asking import address_of, get
+from sentinel.cli.options import terminal_columns
+from sentinel.errors import UnreachableError
+from sentinel.runtime.config_text import printable
+from sentinel.runtime.reach import Reach, ReachStatus
+
+if TYPE_CHECKING:
+    from sentinel.app.config import SentinelConfig
+
+_FINE, _WRONG, _UNKNOWN = 0, 1, 3
+_COLUMNS_UNBOUND = 160
+_COLUMNS_MIN = 60
+_STATUS_WIDTH = 10
+_NAME_WIDTH_MAX = 34
+_FAULTS_FIRST = {ReachStatus.FAILING: 0, ReachStatus.DEGRADED: 1, ReachStatus.OK: 2}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Running:
+    """What the sidecar itself said; `is_ready` is None when none answers, with the reason in `detail`."""
+
+    url: str
+    is_ready: bool | None
+    detail: object
+
+
+def run_ready(args: argparse.Namespace) -> int:
+    """Ask the sidecar, and with a configuration look at what it names."""
+    return _run_asking(args) if args.config is None or args.url else _run_looking(args)
+
+
+def _run_asking(args: argparse.Namespace) -> int:
+    try:
+        running = _ask(address_of(args), timeout_s=args.timeout)
+    except UnreachableError as error:
+        print(f"sentinel check ready: {error}", file=sys.stderr)
+        return _UNKNOWN
+    if running.is_ready is None:
+        print(f"sentinel check ready: {running.detail}", file=sys.stderr)
+        return _UNKNOWN
+    if args.output == "json":
+        print(json.dumps({"ready": running.is_ready, "detail": running.detail}, indent=2))
+    else:
+        print("Ready." if running.is_ready else "Not ready.")
+        for line in _component_lines(running.detail):
+            print(line)
+    return _FINE if running.is_ready else _WRONG
+
+
+def _run_looking(args: argparse.Namespace) -> int:
+    from sentinel.app.config import load_config
+    from sentinel.app.ready import look
+
+    loaded = load_config(args.config, environment=os.environ)
+    running = _running(args, loaded.config)
+    is_running = running is not None and running.is_ready is not None
+    found = asyncio.run(look(loaded.config, is_running=is_running))
+    reaches = [*_of_running(running), *found]
+    is_fine = all(one.status is not ReachStatus.FAILING for one in reaches)
+    if args.output == "json":
+        print(json.dumps(_as_json(running, reaches, is_fine=is_fine), indent=2))
+    else:
+        columns = terminal_columns()
+        for line in table(reaches, columns=columns):
+            print(line)
+        print()
+        for line in _wrapped(_closing(running, reaches, is_running=is_running), _width(columns)):
+            print(line)
+    return _FINE if is_fine else _WRONG
+
+
+def _running(args: argparse.Namespace, config: SentinelConfig) -> Running | None:
+    """What the sidecar says that runs by this configuration; None when its port is not known."""
+    if not config.web.listen.port:
+        return None
+    url = address_of(args)
+    try:
+        return _ask(url, timeout_s=args.timeout)
+    except UnreachableError as error:
+        return Running(url=url, is_ready=None, detail=str(error).splitlines()[0])
+
+
+def _ask(url: str, *, timeout_s: float) -> Running:
+    """UnreachableError when nobody answers in time."""
+    address = f"{url}/-/ready"
+    status, body = get(address, timeout_s=timeout_s)
+    if status not in (200, 503):
+        told = f"{address} answered {status}, as a sidecar does not"
+        return Running(url=url, is_ready=None, detail=told)
+    return Running(url=url, is_ready=status == 200, detail=_detail(body))
+
+
+def _detail(body: bytes) -> object:
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError):
+        return body.decode("utf-8", "replace").strip()
+
+
+def _components(detail: object) -> list[tuple[str, Mapping[str, Any]]]:
+    components = detail.get("components") if isinstance(detail, Mapping) else None
+    if not isinstance(components, Mapping):
+        return []
+    return [(str(name), one) for name, one in components.items() if isinstance(one, Mapping)]
+
+
+def _component_lines(detail: object) -> list[str]:
+    """A line a component, where the reply lists them."""
+    return [
+        printable(f"{name}: {health.get('status', '?')}: {health.get('sentence', '')}")
+        for name, health in _components(detail)
+    ]
+
+
+def _of_running(running: Running | None) -> Iterator[Reach]:
+    """What the running sidecar says of itself: whether it is ready, and what of it is not as it should be."""
+    if running is None or running.is_ready is None:
+        return
+    yield Reach(
+        what="sidecar",
+        status=ReachStatus.OK if running.is_ready else ReachStatus.FAILING,
+        sentence=f"runs at {running.url} and is {'ready' if running.is_ready else 'not ready'}",
+    )
+    for name, health in _components(running.detail):
+        status = health.get("status")
+        if status in (ReachStatus.DEGRADED, ReachStatus.FAILING):
+            # It does its job as far as it is ready; what it cannot reach is looked at from here as well.
+            yield Reach(
+                what=f"sidecar {name}",
+                status=ReachStatus.DEGRADED if running.is_ready else ReachStatus(status),
+                sentence=str(health.get("sentence", "")),
+            )
+
+
+def table(reaches: Sequence[Reach], *, columns: int | None) -> list[str]:
+    """A row each, what fails first, with what to do about it below; wrapped to the width, and cut nowhere.
+
+    >>> table([Reach(what="store", status=ReachStatus.OK, sentence="can be written")], columns=80)
+    ['ok        store  can be written']
+    """
+    width = _width(columns)
+    rows = sorted(reaches, key=lambda one: _FAULTS_FIRST[one.status])
+    names = [printable(one.what) for one in rows]
+    name_width = max((len(one) for one in names if len(one) <= _NAME_WIDTH_MAX), default=10)
+    margin = _STATUS_WIDTH + name_width + 2
+    lines: list[str] = []
+    for one, name in zip(rows, names, strict=True):
+        texts = [*_wrapped(one.sentence, width - margin)]
+        if one.remedy and one.status is not ReachStatus.OK:
+            texts += _wrapped(f"-> {one.remedy}", width - margin)
+        head = f"{one.status.value:<{_STATUS_WIDTH}}{name}"
+        if len(name) > name_width:
+            lines.append(head)
+        else:
+            lines.append(f"{head:<{margin}}{texts.pop(0)}".rstrip())
+        lines += [" " * margin + text for text in texts]
+    return lines
+
+
+def _width(columns: int | None) -> int:
+    return max(_COLUMNS_UNBOUND if columns is None else columns, _COLUMNS_MIN)
+
+
+def _wrapped(text: str, width: int) -> list[str]:
+    return textwrap.wrap(printable(text), max(width, 20), break_on_hyphens=False) or [""]
+
+
+def _closing(running: Running | None, reaches: Sequence[Reach], *, is_running: bool) -> str:
+    counts = {status: sum(one.status is status for one in reaches) for status in ReachStatus}
+    told = ", ".join(f"{counts[status]} {status.value}" for status in ReachStatus) + "."
+    if is_running:
+        return told
+    if running is None:
+        return f"{told} The sidecar's port is chosen at the start: ask it with --url."
+    return (
+        f"{told} No sidecar runs: {printable(str(running.detail))}. This is what one would find."
+    )
+
+
+def _as_json(
+    running: Running | None, reaches: Sequence[Reach], *, is_fine: bool
+) -> dict[str, Any]:
+    return {
+        "ok": is_fine,
+        "running": running is not None and running.is_ready is not None,
+        "ready": None if running is None else running.is_ready,
+        "detail": None if running is None else running.detail,
+        "reach": [
+            {
+                "what": one.what,
+                "status": one.status.value,
+                "sentence": one.sentence,
+                "remedy": one.remedy,
+            }
+            for one in reaches
+        ],
+    }
