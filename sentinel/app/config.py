@@ -30,6 +30,7 @@ from sentinel.runtime.logging import LoggingConfig
 from sentinel.runtime.redaction import RedactConfig
 from sentinel.runtime.settings import Zone, setting
 from sentinel.scrapers.kong import KongTargetConfig
+from sentinel.scrapers.postgres.config import PostgresTargetConfig
 from sentinel.senders.alertmanager import AlertmanagerConfig
 from sentinel.senders.self_telemetry import SelfTelemetryConfig
 from sentinel.senders.webhook import WebhookConfig
@@ -66,9 +67,17 @@ class ScrapersConfig:
     kong: tuple[KongTargetConfig, ...] = setting(
         (), help="Nodes of Kong, asked for the metrics of its prometheus plugin.", restart=True
     )
+    postgres: tuple[PostgresTargetConfig, ...] = setting(
+        (), help="PostgreSQL servers, each with a name and a service of its own.", restart=True
+    )
 
     def __post_init__(self) -> None:
         _refuse_same_names("kong", [target.name for target in self.kong])
+        _refuse_same_names("postgres", [target.name for target in self.postgres])
+        services = [target.service for target in self.postgres]
+        if len(set(services)) != len(services):
+            msg = "targets of postgres must have different services: of one service each gauge is the mean of both"
+            raise ValueError(msg)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -28,6 +28,17 @@ class ScraperEntry:
     make: Callable[[ScrapersConfig, Downstream, Surroundings], Scraping | None]
 
 
+def _postgres(
+    config: ScrapersConfig, downstream: Downstream, surroundings: Surroundings
+) -> Scraping | None:
+    if not config.postgres:
+        return None
+    from sentinel.scrapers.postgres.target import PostgresTarget  # see above
+
+    targets = [PostgresTarget(one, surroundings) for one in config.postgres]
+    return Scraping("scrapers.postgres", targets, downstream, surroundings)
+
+
 SCRAPERS: tuple[ScraperEntry, ...] = (
     ScraperEntry(
         name="kong",
@@ -35,6 +46,7 @@ SCRAPERS: tuple[ScraperEntry, ...] = (
             config.kong, downstream, surroundings
         ),
     ),
+    ScraperEntry(name="postgres", make=_postgres),
 )
 
 

@@ -20,6 +20,7 @@ from sentinel.receivers.otlp_grpc import OtlpGrpcConfig, OtlpGrpcListenConfig
 from sentinel.receivers.otlp_http import OtlpHttpConfig, OtlpHttpListenConfig
 from sentinel.runtime.component import HealthStatus
 from sentinel.scrapers.kong import KongTargetConfig
+from sentinel.scrapers.postgres import PostgresTargetConfig
 from sentinel.senders.alertmanager import AlertmanagerConfig
 from sentinel.senders.webhook import WebhookConfig
 from tests.support.clock import ManualClock
@@ -35,6 +36,7 @@ _NAMES = (
     "receivers.otlp_grpc",
     "receivers.otlp_http",
     "scrapers.kong",
+    "scrapers.postgres",
     "storage.sqlite",
     "web",
 )
@@ -48,7 +50,10 @@ def whole_config(folder: Path) -> SentinelConfig:
             otlp_grpc=OtlpGrpcConfig(listen=OtlpGrpcListenConfig(port=0)),
             http_log=HttpLogConfig(enabled=True, listen=HttpLogListenConfig(port=0)),
         ),
-        scrapers=ScrapersConfig(kong=(KongTargetConfig(url="http://127.0.0.1:1/metrics"),)),
+        scrapers=ScrapersConfig(
+            kong=(KongTargetConfig(url="http://127.0.0.1:1/metrics"),),
+            postgres=(PostgresTargetConfig(port=1),),
+        ),
         senders=SendersConfig(
             alertmanager=AlertmanagerConfig(urls=("http://127.0.0.1:1",)),
             webhooks=(WebhookConfig(name="hook", url="http://127.0.0.1:1/pages"),),

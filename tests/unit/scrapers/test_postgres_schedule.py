@@ -1,0 +1,118 @@
+"""Goal: all questions together take no more of the server than they may, and none waits for ever.
+
+Method: a schedule under a clock of numbers, answers that take what the test says.
+"""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sentinel.scrapers.postgres.queries import ABSENT_EVERY_S, Query
+from sentinel.scrapers.postgres.schedule import Due, Schedule
+
+WAY_S = 0.01
+
+
+def schedule(*every_s: float, cost_ratio_max: float = 0.01) -> Schedule:
+    entries = [
+        Due(Query(subject=f"q{at}", sql={150_000: "select"}, every_s=every), "app")
+        for at, every in enumerate(every_s)
+    ]
+    return Schedule(interval_s=10.0, cost_ratio_max=cost_ratio_max, entries=entries)
+
+
+def names(found: list[Due]) -> list[str]:
+    return [one.query.subject for one in found]
+
+
+def lived(made: Schedule, took_s: dict[str, float], *, polls: int) -> dict[str, list[float]]:
+    """When each question was asked over so many polls, each answered as it says."""
+    asked: dict[str, list[float]] = {name: [] for name in took_s}
+    for poll in range(polls):
+        now_s = 10.0 * poll
+        for one in made.due(now_s):
+            asked[one.query.subject].append(now_s)
+            elapsed_s = WAY_S + took_s[one.query.subject]
+            made.answered(one, now_s=now_s, elapsed_s=elapsed_s)
+    return asked
+
+
+def test_cheap_questions_keep_their_rhythm() -> None:
+    asked = lived(schedule(0, 30, 60), {"q0": 0.0, "q1": 0.001, "q2": 0.002}, polls=13)
+    assert [len(times) for times in asked.values()] == [13, 5, 3]
+
+
+def test_a_dear_question_is_asked_less_often_and_the_cheap_ones_are_not() -> None:
+    """One table view of a thousand tables took 200 ms every minute: more than the budget by itself."""
+    made = schedule(0, 60)
+    asked = lived(made, {"q0": 0.0, "q1": 2.0}, polls=100)
+    assert len(asked["q0"]) == 100
+    gaps = {b - a for a, b in zip(asked["q1"], asked["q1"][1:], strict=False)}
+    assert min(gaps) >= 200.0
+    assert made.cost_ratio() <= 0.01 + 1e-9
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from([0, 30, 60, 600]), st.floats(0, 3)), min_size=1, max_size=9
+    ),
+    st.sampled_from([0.001, 0.005, 0.05]),
+)
+def test_the_budget_is_kept_whatever_answers_take(
+    asked: list[tuple[int, float]], budget: float
+) -> None:
+    made = schedule(0, *(every for every, _ in asked), cost_ratio_max=budget)
+    took_s = {"q0": 0.0} | {f"q{at}": took for at, (_, took) in enumerate(asked, 1)}
+    polls = 400
+    asked_at = lived(made, took_s, polls=polls)
+    # What the first answer takes is not known before it; from then on the promise holds.
+    spent = sum(took_s[name] * (len(times) - 1) for name, times in asked_at.items())
+    assert spent <= budget * polls * 10.0 + 1e-6
+    assert len(asked_at["q0"]) == polls
+
+
+def test_what_did_not_fit_into_a_poll_comes_first_in_the_next() -> None:
+    made = schedule(0, 0, 60)
+    first = made.due(0.0)
+    assert names(first) == ["q0", "q1", "q2"]
+    made.answered(first[0], now_s=0.0, elapsed_s=WAY_S)
+    assert names(made.due(10.0)) == ["q1", "q2", "q0"]
+
+
+def test_a_poll_that_comes_a_little_early_asks_all_the_same() -> None:
+    made = schedule(30)
+    made.answered(made.due(0.0)[0], now_s=0.4, elapsed_s=WAY_S)
+    assert names(made.due(29.9)) == ["q0"]
+    assert names(made.due(20.0)) == []
+
+
+def test_what_is_ended_for_its_length_waits_longer_each_time() -> None:
+    made = schedule(60, 0, cost_ratio_max=0.1)
+    one = made.entries[0]
+    waits = []
+    for _ in range(4):
+        made.slow(one, now_s=0.0, elapsed_s=2.0, note="slow")
+        waits.append(one.due_s)
+    assert waits == [240.0, 960.0, 1800.0, 1800.0]
+    assert one.note == "slow"
+    made.answered(one, now_s=0.0, elapsed_s=WAY_S)
+    assert (one.note, one.slow_count) == ("", 0)
+
+
+def test_what_is_absent_is_asked_for_seldom() -> None:
+    made = schedule(0)
+    made.absent(made.entries[0], now_s=0.0, note="no right")
+    assert names(made.due(ABSENT_EVERY_S - 20)) == []
+    assert names(made.due(ABSENT_EVERY_S)) == ["q0"]
+    made.failed(made.entries[0], now_s=0.0, note="broken")
+    assert made.entries[0].due_s == 60.0
+
+
+def test_the_way_to_the_server_is_no_cost_to_it() -> None:
+    made = schedule(0, 0)
+    for _ in range(5):
+        for one in made.entries:
+            made.answered(one, now_s=0.0, elapsed_s=0.2)
+    assert made.cost_ratio() == pytest.approx(0.0)
