@@ -30,6 +30,7 @@ from sentinel.runtime.logging import LoggingConfig
 from sentinel.runtime.redaction import RedactConfig
 from sentinel.runtime.settings import Zone, setting
 from sentinel.scrapers.kong import KongTargetConfig
+from sentinel.scrapers.nats.config import NatsConfig
 from sentinel.scrapers.postgres.config import PostgresTargetConfig
 from sentinel.senders.alertmanager import AlertmanagerConfig
 from sentinel.senders.self_telemetry import SelfTelemetryConfig
@@ -70,6 +71,9 @@ class ScrapersConfig:
     postgres: tuple[PostgresTargetConfig, ...] = setting(
         (), help="PostgreSQL servers, each with a name and a service of its own.", restart=True
     )
+    nats: tuple[NatsConfig, ...] = setting(
+        (), help="NATS clusters, each with a name of its own.", restart=True
+    )
 
     def __post_init__(self) -> None:
         _refuse_same_names("kong", [target.name for target in self.kong])
@@ -77,6 +81,10 @@ class ScrapersConfig:
         services = [target.service for target in self.postgres]
         if len(set(services)) != len(services):
             msg = "targets of postgres must have different services: of one service each gauge is the mean of both"
+            raise ValueError(msg)
+        _refuse_same_names("nats", [one.name for one in self.nats])
+        if not all(one.urls for one in self.nats):
+            msg = "targets of nats must each have urls"
             raise ValueError(msg)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import zlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 import aiohttp
@@ -38,7 +38,7 @@ class Fetched:
     """An answer, whole.
 
     Attributes:
-        status: 200-299.
+        status: 200-299, or one that was asked for besides.
         headers: names in lower case.
         body: decompressed.
         wire_bytes: how much came over the wire.
@@ -65,12 +65,23 @@ class Fetcher:
         self._tls = client_context(config)
         self._session: aiohttp.ClientSession | None = None
 
-    async def get(self, url: str, headers: Mapping[str, str] | None = None) -> Fetched:
+    async def get(
+        self,
+        url: str,
+        headers: Mapping[str, str] | None = None,
+        *,
+        also: Collection[int] = (),
+    ) -> Fetched:
         """Get a page once.
+
+        Args:
+            url: of the page.
+            headers: sent besides our own.
+            also: statuses that are an answer too, such as the 503 of a health check.
 
         Raises:
             UnreachableError: no answer, a broken one, or none in time.
-            RefusedError: any status but 2xx, a redirect too.
+            RefusedError: any other status but 2xx, a redirect too.
             InputTooLargeError: the body is over the bound.
             MalformedInputError: its compression is broken.
             UnsupportedInputError: an encoding that is not spoken here.
@@ -78,7 +89,7 @@ class Fetcher:
         place = place_of(url)
         try:
             async with asyncio.timeout(self._config.timeout):
-                return await self._get(url, dict(headers or {}), place)
+                return await self._get(url, dict(headers or {}), place, also)
         except TimeoutError:
             msg = f"no whole answer from {place} within {self._config.timeout:g} s"
             raise UnreachableError(msg) from None
@@ -98,10 +109,12 @@ class Fetcher:
             session, self._session = self._session, None
             await session.close()
 
-    async def _get(self, url: str, headers: dict[str, str], place: str) -> Fetched:
+    async def _get(
+        self, url: str, headers: dict[str, str], place: str, also: Collection[int]
+    ) -> Fetched:
         session = self._ready_session()
         async with session.get(url, headers=headers, allow_redirects=False) as response:
-            if not 200 <= response.status < 300:
+            if not 200 <= response.status < 300 and response.status not in also:
                 what = "a redirect is not followed" if 300 <= response.status < 400 else "refused"
                 # What is left of the body is not read, so the connection cannot be used again.
                 response.close()

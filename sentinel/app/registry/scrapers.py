@@ -39,6 +39,16 @@ def _postgres(
     return Scraping("scrapers.postgres", targets, downstream, surroundings)
 
 
+def _nats(
+    config: ScrapersConfig, downstream: Downstream, surroundings: Surroundings
+) -> Scraping | None:
+    if not config.nats:
+        return None
+    from sentinel.scrapers.nats.component import make_nats
+
+    return make_nats(config.nats, downstream, surroundings)
+
+
 SCRAPERS: tuple[ScraperEntry, ...] = (
     ScraperEntry(
         name="kong",
@@ -47,6 +57,7 @@ SCRAPERS: tuple[ScraperEntry, ...] = (
         ),
     ),
     ScraperEntry(name="postgres", make=_postgres),
+    ScraperEntry(name="nats", make=_nats),
 )
 
 

@@ -1,0 +1,1 @@
+"""NATS: what its servers' monitoring ports say, and what JetStream tells of by itself."""
