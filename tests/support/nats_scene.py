@@ -36,7 +36,7 @@ class NatsScene:
     surroundings: Surroundings
     sink: ListSink
     clock: ManualClock
-    notes: tuple[str, ...] = ()
+    last: Polled | None = None
     batches: list[SampleBatch] = field(default_factory=list)
 
     @property
@@ -51,7 +51,7 @@ class NatsScene:
         await self.clock.advance(after_s)
         (target,) = [one for one in self.targets if one.name == name]
         polled: Polled = await asyncio.wait_for(target.poll(self.clock.now_ns()), target.timeout_s)
-        self.notes = polled.notes
+        self.last = polled
         self.batches.append(polled.batch)
         found = {(one.scope.route, one.signal): one for one in polled.batch.numbers}
         assert len(found) == len(polled.batch.numbers), "a series was told of twice"
@@ -62,6 +62,11 @@ class NatsScene:
     ) -> dict[tuple[str, str], float]:
         """As `poll`, the values alone."""
         return {key: one.value for key, one in (await self.poll(name, after_s=after_s)).items()}
+
+    def missing(self) -> list[str]:
+        """What the last poll said was missing."""
+        assert self.last is not None
+        return list(self.last.notes)
 
     def lines(self) -> list[LogRecord]:
         """All lines that came until now."""

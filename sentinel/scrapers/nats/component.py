@@ -30,7 +30,6 @@ def make_nats(
         limits = NatsLimits(
             stream_count_max=config.streams_max,
             consumer_count_max=config.consumers_max,
-            account=config.account,
         )
         own = samples.setdefault(config.service, NatsSamples(config.service, limits=limits))
         targets.append(NatsMonitor(NAME, config, own, surroundings))

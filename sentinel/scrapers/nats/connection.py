@@ -128,8 +128,10 @@ class AdvisoryConnection:
                         pending_msgs_limit=_PENDING_MESSAGES_MAX,
                         pending_bytes_limit=_PENDING_BYTES_MAX,
                     )
-                # The answer to a ping comes after a refusal, if there is one.
-                await client.flush(timeout=self._config.connect_timeout)  # type: ignore[arg-type]
+                # The answer to a ping comes after a refusal, if there is one. Twice, because the library may send the first
+                # ping before what it still holds back.
+                for _ in range(2):
+                    await client.flush(timeout=self._config.connect_timeout)  # type: ignore[arg-type]
             version = client.connected_server_version
             self.version = f"{version.major}.{version.minor}.{version.patch}"
             self.problem = self.denied

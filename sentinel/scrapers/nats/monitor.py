@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from urllib.parse import urlencode
 
 from sentinel.core.normalise.nats import (
@@ -44,6 +44,14 @@ _UNAVAILABLE = 503
 class _Failure:
     place: str
     error: Exception
+
+
+@dataclass(slots=True)
+class _Pages:
+    streams: list[StreamReading] = field(default_factory=list)
+    accounts: set[str] = field(default_factory=set)
+    at_ns: int = 0
+    off: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,6 +189,7 @@ class NatsMonitor:
             streams=told.streams,
             streams_ns=told.at_ns,
             jetstream_off=off or told.off,
+            one_account=bool(self._config.account),
         )
 
     async def _health(self, url: str) -> str | None:
@@ -207,29 +216,40 @@ class NatsMonitor:
         """All pages of the server's streams; None where they cannot be read, because a part of them would mislead."""
         if not self._config.jetstream:
             return _Streams(())
-        streams: list[StreamReading] = []
-        at_ns, limit = 0, self._config.accounts_per_page
+        limit = self._config.accounts_per_page
         try:
-            for page_number in range(_PAGES_MAX):
-                asked: dict[str, str | int] = {"consumers": "true", "config": "true"}
-                if self._config.account:
-                    asked |= {"acc": self._config.account, "streams": "true"}
-                else:
-                    asked |= {"limit": limit, "offset": page_number * limit}
-                fetched = await self._fetchers[url].get(f"{url}/jsz?{urlencode(asked)}")
-                page = read_jsz(fetched.body)
-                if page.disabled:
-                    return _Streams((), page.now_ns, off=True)
-                self._flow.error(FlowStage.DECODE, FlowReason.MALFORMED, page.malformed_count)
-                streams += page.streams
-                at_ns = page.now_ns
-                if self._config.account or page.account_count < limit:
-                    return _Streams(tuple(streams), at_ns)
-            self._flow.dropped(FlowReason.LIMIT)
+            found, missing_count = await self._pages(url, limit)
+            if missing_count:
+                # Servers of 2.9 do not sort the first page as they do the others, so some accounts are on none.
+                found, _ = await self._pages(url, len(found.accounts) + missing_count)
         except SentinelError as error:
             self._flow.error(FlowStage.READ, reason_of(error))
             return _Streams(None)
-        return _Streams(tuple(streams), at_ns)
+        return _Streams(tuple(found.streams), found.at_ns, off=found.off)
+
+    async def _pages(self, url: str, limit: int) -> tuple[_Pages, int]:
+        """All pages with so many accounts each, and how many accounts were on none of them."""
+        found = _Pages()
+        total = 0
+        for page_number in range(_PAGES_MAX):
+            asked: dict[str, str | int] = {"consumers": "true", "config": "true"}
+            if self._config.account:
+                asked |= {"acc": self._config.account, "streams": "true"}
+            else:
+                asked |= {"limit": limit, "offset": page_number * limit}
+            fetched = await self._fetchers[url].get(f"{url}/jsz?{urlencode(asked)}")
+            page = read_jsz(fetched.body)
+            self._flow.error(FlowStage.DECODE, FlowReason.MALFORMED, page.malformed_count)
+            found.off, found.at_ns = page.disabled, page.now_ns
+            found.streams += page.streams
+            found.accounts.update(page.accounts)
+            total = page.account_count
+            if self._config.account or page.disabled:
+                return found, 0
+            if len(page.accounts) < limit or len(found.accounts) >= total:
+                return found, max(0, total - len(found.accounts))
+        self._flow.dropped(FlowReason.LIMIT, total - len(found.accounts))
+        return found, 0
 
     def _of_domain(self, answers: Sequence[ServerAnswer]) -> tuple[str, ...]:
         wanted = self._config.domain

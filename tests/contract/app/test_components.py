@@ -20,6 +20,7 @@ from sentinel.receivers.otlp_grpc import OtlpGrpcConfig, OtlpGrpcListenConfig
 from sentinel.receivers.otlp_http import OtlpHttpConfig, OtlpHttpListenConfig
 from sentinel.runtime.component import HealthStatus
 from sentinel.scrapers.kong import KongTargetConfig
+from sentinel.scrapers.nats.config import NatsConfig
 from sentinel.scrapers.postgres import PostgresTargetConfig
 from sentinel.senders.alertmanager import AlertmanagerConfig
 from sentinel.senders.webhook import WebhookConfig
@@ -36,6 +37,7 @@ _NAMES = (
     "receivers.otlp_grpc",
     "receivers.otlp_http",
     "scrapers.kong",
+    "scrapers.nats",
     "scrapers.postgres",
     "storage.sqlite",
     "web",
@@ -53,6 +55,7 @@ def whole_config(folder: Path) -> SentinelConfig:
         scrapers=ScrapersConfig(
             kong=(KongTargetConfig(url="http://127.0.0.1:1/metrics"),),
             postgres=(PostgresTargetConfig(port=1),),
+            nats=(NatsConfig(urls=("http://127.0.0.1:1",)),),
         ),
         senders=SendersConfig(
             alertmanager=AlertmanagerConfig(urls=("http://127.0.0.1:1",)),

@@ -136,12 +136,14 @@ def read_jsz(body: bytes) -> StreamPage:
         raise MalformedInputError(msg)
     accounts = parts(raw, "account_details")
     streams: list[StreamReading] = []
+    names: list[str] = []
     malformed = 0
     for account in accounts:
         if not isinstance(account, dict):
             malformed += 1
             continue
         name = text(account, "name") or text(account, "id")
+        names.append(name)
         for stream in parts(account, "stream_detail"):
             found = _stream(name, stream) if isinstance(stream, dict) else None
             if found is None:
@@ -154,7 +156,9 @@ def read_jsz(body: bytes) -> StreamPage:
         server_id=server_id,
         now_ns=now_ns,
         disabled=raw.get("disabled") is True,
-        account_count=len(accounts),
+        accounts=tuple(names),
+        # Newer servers have `total`; older ones count their accounts alone.
+        account_count=max(count(raw, "total"), count(raw, "accounts"), len(accounts)),
         streams=tuple(streams),
         malformed_count=malformed,
     )

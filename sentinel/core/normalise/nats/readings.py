@@ -168,7 +168,8 @@ class StreamPage:
     Attributes:
         server_id, now_ns: who, and its clock.
         disabled: JetStream is off.
-        account_count: accounts on this page; fewer than asked for means that it is the last.
+        accounts: names of the accounts on this page; fewer than asked for means that it is the last.
+        account_count: how many there are on all pages.
         streams: what it tells of.
         malformed_count: entries that could not be read.
     """
@@ -176,6 +177,7 @@ class StreamPage:
     server_id: str
     now_ns: int
     disabled: bool
+    accounts: tuple[str, ...]
     account_count: int
     streams: tuple[StreamReading, ...]
     malformed_count: int

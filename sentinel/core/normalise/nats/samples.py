@@ -50,6 +50,7 @@ class ServerAnswer:
         streams: what it tells of streams; None when it was not asked or could not be read.
         streams_ns: its clock as it told of them.
         jetstream_off: it says that JetStream is off.
+        one_account: it was asked for the streams of one account, whose names stand alone.
     """
 
     place: str
@@ -59,15 +60,15 @@ class ServerAnswer:
     streams: tuple[StreamReading, ...] | None = None
     streams_ns: int = 0
     jetstream_off: bool = False
+    one_account: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NatsLimits:
-    """How many streams and consumers become series, and whose account has the bare names."""
+    """How many streams and consumers become series."""
 
     stream_count_max: int = 100
     consumer_count_max: int = 300
-    account: str = ""
 
 
 class Reduced(NamedTuple):
@@ -233,7 +234,8 @@ class NatsSamples:
         consumers: dict[AssetId, list[tuple[ServerAnswer, ConsumerReading]]] = {}
         for answer in answers:
             for stream in answer.streams or ():
-                asset = AssetId(stream.account, stream.name)
+                account = "" if answer.one_account else stream.account
+                asset = AssetId(account, stream.name)
                 streams.setdefault(asset, []).append((answer, stream))
                 for consumer in stream.consumers:
                     own = asset._replace(consumer=consumer.name)
@@ -358,7 +360,7 @@ class NatsSamples:
     # Names.
 
     def _route(self, asset: AssetId) -> str:
-        bare = asset.account in (self._limits.account, DEFAULT_ACCOUNT) or not asset.account
+        bare = asset.account in ("", DEFAULT_ACCOUNT)
         stream = self._points.label(asset.stream)
         return stream if bare else f"{self._points.label(asset.account)}:{stream}"
 
