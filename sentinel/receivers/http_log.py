@@ -292,6 +292,9 @@ class HttpLogReceiver:
         self._seen.remember([row.identity for row in rows])
         duplicates = len(read.rows) - len(rows)
         self._flow.dropped(FlowReason.DUPLICATE, duplicates)
+        if not lines and self._config.every_route:
+            # Their calls were taken; what is given up is their lines.
+            self._flow.dropped(FlowReason.SHED, len(rows))
         if rows and lines and self._downstream.tap is not NO_TAP:
             body = encode_logs_request(
                 [row.otlp for row in rows],

@@ -63,7 +63,9 @@ class KongTargetConfig:
     off_on_purpose: tuple[KongSwitch, ...] = setting(
         (), help="Switches of the plugin whose absence is not to be told of."
     )
-    sample_count_max: int = setting(20_000, help="Most samples taken of one page.")
+    sample_count_max: int = setting(
+        50_000, help="Most samples taken of one page; a route has some seventy."
+    )
     admin_token: Secret | None = setting(
         None, help="Sent as `Kong-Admin-Token`, where the admin API wants one; it need only read."
     )

@@ -21,6 +21,8 @@ _OTHER_WAYS = (
     "Records of single calls: point its http-log plugin at http://127.0.0.1:9880/kong and set receivers.http_log.enabled.",
     "Spans: point its opentelemetry plugin at http://127.0.0.1:4318/v1/traces and set tracing_instrumentations;"
     " that is off by default, and samples 1 % by default.",
+    "Each call as it ends, with who answered it: point its http-log plugin at http://127.0.0.1:9880/kong and set"
+    " receivers.http_log.enabled to true.",
 )
 
 

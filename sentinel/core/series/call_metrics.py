@@ -174,8 +174,11 @@ class CallMetrics:
             scope = self._live.scopes.names[slot]
             if scope is not None:
                 by_logs = self._logs.tell_of(scope)
-                by_metrics = not by_logs and self._sources.tell_of(scope)
-                found[row] = logs if by_logs else spans and not by_metrics
+                # A gateway's log is no spans, and is not turned away with the logs either: its lines are, its calls are not.
+                by_others = not by_logs and (
+                    self._sources.tell_of(scope) or stage_of(scope) in self._telling
+                )
+                found[row] = logs if by_logs else spans and not by_others
         return found
 
     def forget_idle(self, start_ns: int) -> None:

@@ -172,6 +172,29 @@ async def test_the_same_batch_at_the_same_time_is_counted_once() -> None:
     assert sum(reply.json()["duplicates"] for reply in replies) == 300
 
 
+async def test_lost_answers_and_requests_that_break_off_count_each_call_once() -> None:
+    """What Kong's queue does: a batch goes out again, whole, until it was answered."""
+    sink = ListSink()
+    async with receiver_of(sink) as receiver:
+        for first in range(0, 200, 10):
+            body = json.dumps(records(*range(first, first + 10))).encode()
+            head = (
+                f"POST /kong HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+                f"Content-Length: {len(body)}\r\n\r\n"
+            ).encode()
+            # Half of it, then nothing more; all of it, and nobody there for the answer.
+            for sent in (head + body[: len(body) // 2], head + body):
+                _, writer = await asyncio.open_connection("127.0.0.1", receiver.port)
+                writer.write(sent)
+                await writer.drain()
+                writer.close()
+                await writer.wait_closed()
+            reply = await post(receiver, body)
+            assert reply.status == 200
+            assert reply.json()["taken"] + reply.json()["duplicates"] == 10
+    assert call_count(sink) == 200
+
+
 async def test_ids_are_remembered_up_to_a_bound() -> None:
     sink = ListSink()
     async with receiver_of(sink, remembered_count_max=2) as receiver:
@@ -282,10 +305,14 @@ async def test_records_are_handed_on_redacted_and_once() -> None:
 
 
 async def test_lines_are_shed_and_calls_are_not() -> None:
-    sink, tap = ListSink(), ListTap()
-    async with receiver_of(sink, tap=tap, shedding=Sheds()) as receiver:
+    sink, tap, surroundings = ListSink(), ListTap(), make_surroundings()
+    async with receiver_of(sink, tap=tap, shedding=Sheds(), surroundings=surroundings) as receiver:
         assert (await post(receiver, records(1, 2))).status == 200
     assert call_count(sink) == 2
+    shed = surroundings.metrics.value(
+        "sentinel_component_dropped_total", component="receivers.http_log", reason="shed"
+    )
+    assert shed == 2
     assert not sink.batches[0].logs
     assert not tap.payloads
 

@@ -260,6 +260,19 @@ def test_events_are_a_rate_or_a_quantile_and_none_is_zero() -> None:
     assert line.traffic(0, 20) == [RATE] * 20
 
 
+def test_a_gateways_log_is_known_while_spans_are_turned_away() -> None:
+    """Its calls are taken under overload as well; they were called unknown, because spans of the stage were shed."""
+    line = Timeline()
+    for window in range(20):
+        line.log(window)
+        line.spans(window)
+        if window >= 10:
+            line.aggregator.shed({"traces", "logs"}, at(10 * window + 5))
+        line.close(window)
+    assert line.traffic(0, 20) == [RATE] * 20
+    assert line.of(LIMITED, 0, 20) == pytest.approx([0.0] * 20)
+
+
 def test_events_of_any_order_and_split_come_to_the_same() -> None:
     first, second = Timeline(), Timeline()
     first.log(0, limited=4)
