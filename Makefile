@@ -4,6 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 LOCK   := requirements/all.txt
+NODE_STAMP := tests/node/node_modules/.package-lock.json
 
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 # numpy's BLAS threads spin: one is enough for everything here and keeps measurements honest.
@@ -12,8 +13,8 @@ export OPENBLAS_NUM_THREADS = 1
 SPREAD ?= -n 2 --dist loadscope --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help install lock demo test test-full lint typecheck contracts format system-deps clean \
-        bench bench-ingest bench-tick bench-memory bench-server bench-store bench-detection bench-calendar bench-forecast bench-fit bench-latency bench-preview bench-ramps bench-redact docs
+.PHONY: help install lock demo test test-full lint typecheck contracts format system-deps node-deps bench-deps clean \
+        bench bench-cost bench-ingest bench-tick bench-memory bench-server bench-store bench-detection bench-calendar bench-forecast bench-fit bench-latency bench-preview bench-ramps bench-redact docs
 
 help:  ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -33,14 +34,15 @@ $(STAMP): $(LOCK) pyproject.toml
 lock:  ## Resolve the lock files anew (needs a package index; writes no index address)
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --all-extras pyproject.toml -o requirements/all.txt
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --extra otel pyproject.toml -o requirements/runtime.txt
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --group bench -c requirements/all.txt -o requirements/bench.txt
 
 demo: install  ## Run the pipeline, break it, and see the page (some 80 s; busy machines take over two minutes)
 	@$(BIN)/sentinel demo --install-seconds "$$(cat $(STAMP))" $(DEMO_ARGS)
 
-test: install lint typecheck contracts  ## Everything CI runs (under 15 minutes)
+test: install node-deps lint typecheck contracts  ## Everything CI runs (under 15 minutes)
 	$(BIN)/python -m pytest -m "not full" $(SPREAD) $(TEST_ARGS)
 
-test-full: install  ## The long batteries (under 60 minutes)
+test-full: install node-deps  ## The long batteries (under 60 minutes)
 	$(BIN)/python -m pytest --timeout 1800 $(SPREAD) $(TEST_ARGS)
 
 lint: install
@@ -60,7 +62,10 @@ format: install  ## Rewrite the code in the house style
 docs: install  ## Regenerate the generated documents
 	$(BIN)/python -m sentinel.app.docs
 
-bench: bench-ingest bench-tick bench-memory  ## The speed and memory figures beside their goals, with the machine they were taken on
+bench: bench-cost bench-ingest bench-tick bench-memory  ## The speed and memory figures beside their goals, with the machine they were taken on
+
+bench-cost: bench-deps  ## What 10,000 spans/s cost, beside a Rust collector that takes the same bytes and drops them
+	$(BIN)/python benchmarks/bench_cost.py $(BENCH_ARGS)
 
 bench-ingest: install
 	$(BIN)/python benchmarks/bench_ingest.py
@@ -104,5 +109,18 @@ bench-forecast: install  ## How well the next day is foretold, beside the truth 
 system-deps:  ## Install Debian's Prometheus, Alertmanager and Chromium, when root and apt are there
 	@sh requirements/system-deps.sh
 
+node-deps: $(NODE_STAMP)  ## Install OpenTelemetry's exporters for Node.js, which some tests send with, when npm is there
+
+# npm leaves this file behind when it is done; its lock file names no registry.
+$(NODE_STAMP): tests/node/package-lock.json tests/node/package.json
+	@if command -v npm >/dev/null 2>&1; then \
+	   npm ci --prefix tests/node --loglevel error && touch $@; \
+	 else \
+	   echo "npm is absent: the tests that send from Node.js are skipped, or fail with CI=true."; \
+	 fi
+
+bench-deps: install  ## Install the Rust collector that stands beside in make bench-cost
+	$(BIN)/python -m pip install --quiet --require-hashes --only-binary :all: --no-deps -r requirements/bench.txt
+
 clean:
-	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage*
+	rm -rf tests/node/node_modules $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage*
