@@ -31,8 +31,9 @@ from sentinel.pipeline.overload import Overload
 from sentinel.ports import Clock
 from sentinel.runtime.catalogue import CATALOGUE
 from sentinel.runtime.component import Component, Health, HealthStatus, Surroundings
-from sentinel.runtime.downstream import Downstream
+from sentinel.runtime.downstream import NO_TAP, Downstream
 from sentinel.runtime.metrics import Metrics
+from sentinel.senders.otlp_forward import make_forwarding
 from sentinel.senders.self_telemetry import SelfTelemetry
 from sentinel.storage.sqlite import Store
 from sentinel.web.server import WebServer
@@ -95,7 +96,10 @@ class Application:
         )
         self.ingest = Ingest(config.series, self.aggregator, self.evaluate.on_closed, surroundings)
         self.deliver = self._make_deliver(config)
-        downstream = Downstream(sink=self.ingest, shedding=self.overload)
+        self.forwarding = make_forwarding(config.forward, config.store.directory, surroundings)
+        downstream = Downstream(
+            sink=self.ingest, tap=self.forwarding or NO_TAP, shedding=self.overload
+        )
         self.receivers: dict[str, Receiver] = make_receivers(
             config.receivers, downstream, surroundings
         )
@@ -116,6 +120,7 @@ class Application:
                 self.evaluate,
                 self.ingest,
                 self.overload,
+                *([self.forwarding] if self.forwarding else []),
                 *self.receivers.values(),
                 *self.sources.values(),
                 *self.scrapers.values(),
@@ -123,7 +128,8 @@ class Application:
             metrics=surroundings.metrics,
             logger=surroundings.logger,
             # Longer than any component's own limit, so that each may end its way.
-            stop_timeout_s=config.series.drain_timeout + _STOP_MARGIN_S,
+            stop_timeout_s=max(config.series.drain_timeout, config.forward.drain_timeout)
+            + _STOP_MARGIN_S,
         )
 
     async def start(self) -> None:
@@ -287,6 +293,7 @@ def components_of(application: Application) -> dict[str, Component]:
         application.overload,
         application.web,
         *([application.self_telemetry] if application.self_telemetry else []),
+        *([application.forwarding] if application.forwarding else []),
         *application.receivers.values(),
         *application.sources.values(),
         *application.scrapers.values(),

@@ -33,6 +33,7 @@ from sentinel.scrapers.kong import KongTargetConfig
 from sentinel.scrapers.nats.config import NatsConfig
 from sentinel.scrapers.postgres.config import PostgresTargetConfig
 from sentinel.senders.alertmanager import AlertmanagerConfig
+from sentinel.senders.otlp_forward import ForwardConfig
 from sentinel.senders.self_telemetry import SelfTelemetryConfig
 from sentinel.senders.webhook import WebhookConfig
 from sentinel.storage.sqlite.config import StoreConfig
@@ -162,6 +163,9 @@ class SentinelConfig:
     incidents: IncidentsConfig = setting(IncidentsConfig(), help="How pages follow on anomalies.")
     deliver: DeliverConfig = setting(DeliverConfig(), help="How pages get where they must be.")
     senders: SendersConfig = setting(SendersConfig(), help="Where pages go.")
+    forward: ForwardConfig = setting(
+        ForwardConfig(), help="Where telemetry is handed on to.", restart=True
+    )
     web: WebConfig = setting(WebConfig(), help="Pages for people, tools and probes.", restart=True)
     logging: LoggingConfig = setting(LoggingConfig(), help="Logs on standard error.")
     self_telemetry: SelfTelemetryConfig = setting(

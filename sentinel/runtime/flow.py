@@ -48,6 +48,9 @@ class FlowReason(StrEnum):
     FAULT = "fault"
     DISK_FULL = "disk_full"
     WITHHELD = "withheld"
+    PARTIAL = "partial"
+    DAMAGED = "damaged"
+    STOPPED = "stopped"
 
 
 class Flow:

@@ -178,7 +178,7 @@ class HttpClient:
                     return Reply(
                         status=response.status,
                         text=text,
-                        retry_after_s=_retry_after_s(response.headers),
+                        retry_after_s=retry_after_of(response.headers),
                         secrets=secrets,
                     )
         except TimeoutError:
@@ -255,7 +255,8 @@ async def _bounded_text(response: aiohttp.ClientResponse) -> str:
     return bytes(read[:REPLY_BYTES_MAX]).decode("utf-8", "replace")
 
 
-def _retry_after_s(headers: Mapping[str, str]) -> float | None:
+def retry_after_of(headers: Mapping[str, str]) -> float | None:
+    """How long the other side asks to wait, in seconds or by a date, at most five minutes; None when it does not."""
     wish = headers.get("Retry-After", "").strip()
     if wish.isascii() and wish.isdigit():
         return min(float(wish[:9]), _RETRY_AFTER_MAX_S)

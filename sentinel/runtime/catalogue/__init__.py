@@ -11,6 +11,7 @@ from sentinel.runtime.catalogue import (
     evaluation,
     fit,
     flow,
+    forward,
     nats,
     overload,
     postgres,
@@ -40,6 +41,7 @@ CATALOGUE: tuple[MetricSpec, ...] = tuple(
         fit,
         store,
         delivery,
+        forward,
         web,
     )
     for one in part.METRICS

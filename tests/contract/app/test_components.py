@@ -23,6 +23,7 @@ from sentinel.scrapers.kong import KongTargetConfig
 from sentinel.scrapers.nats.config import NatsConfig
 from sentinel.scrapers.postgres import PostgresTargetConfig
 from sentinel.senders.alertmanager import AlertmanagerConfig
+from sentinel.senders.otlp_forward import EndpointConfig, ForwardConfig
 from sentinel.senders.webhook import WebhookConfig
 from tests.support.clock import ManualClock
 from tests.support.whole_app import config_of
@@ -39,6 +40,7 @@ _NAMES = (
     "scrapers.kong",
     "scrapers.nats",
     "scrapers.postgres",
+    "senders.otlp_forward",
     "storage.sqlite",
     "web",
 )
@@ -61,6 +63,7 @@ def whole_config(folder: Path) -> SentinelConfig:
             alertmanager=AlertmanagerConfig(urls=("http://127.0.0.1:1",)),
             webhooks=(WebhookConfig(name="hook", url="http://127.0.0.1:1/pages"),),
         ),
+        forward=ForwardConfig(endpoints=(EndpointConfig(url="http://127.0.0.1:1"),)),
     )
 
 

@@ -38,6 +38,7 @@ from sentinel.runtime.metrics import Metrics
 from sentinel.runtime.polling import Polled, Scraping
 from sentinel.runtime.settings import Duration
 from sentinel.runtime.tracing import OwnSpan
+from sentinel.senders.otlp_forward import EndpointConfig, ForwardConfig
 from sentinel.senders.self_telemetry import SelfTelemetryConfig
 from tests.contract.app.test_components import whole_config
 from tests.support.batches import number
@@ -62,6 +63,7 @@ LIVED = (
     "receivers.http_log",
     "receivers.otlp_grpc",
     "receivers.otlp_http",
+    "senders.otlp_forward",
     "senders.self_telemetry",
     "senders.webhook:hook",
     "storage.sqlite",
@@ -208,6 +210,9 @@ def lively(folder: Path, hook_url: str, collector_url: str) -> SentinelConfig:
         self_telemetry=SelfTelemetryConfig(
             endpoint=collector_url, queue_max=16, logs=False, client=client
         ),
+        forward=ForwardConfig(
+            endpoints=(EndpointConfig(url=collector_url, client=client),), delay=Duration(0.0)
+        ),
     )
 
 
@@ -226,6 +231,8 @@ async def good_days(side: Sidecar) -> None:
     kong = json.dumps(record(1, started_ms=side.clock.now_ns() // 10**6)).encode()
     assert await kong_post(side, kong) == 200
     assert (await side.get("/api/v1/status"))[0] == 200
+    own = {"component": "senders.otlp_forward", "signal": "traces"}
+    await side.sees(lambda: side.metrics.value(delivered, **own) > 0, "what is handed on")
 
 
 async def what_goes_wrong_before(side: Sidecar, collector: Answering) -> None:
@@ -245,6 +252,10 @@ async def what_goes_wrong_before(side: Sidecar, collector: Answering) -> None:
         with side.app.surroundings.tracer.span(OwnSpan.FIT):
             pass
     errors = "sentinel_component_errors_total"
+    late = traces(span(number=10, end_ns=side.clock.now_ns())).SerializeToString()
+    assert await side.post("/v1/traces", late) == 200
+    own = {"component": "senders.otlp_forward", "stage": "send", "reason": "refused"}
+    await side.sees(lambda: side.metrics.value(errors, **own) > 0, "the refused request")
     own = {"component": "senders.self_telemetry", "stage": "send", "reason": "unreachable"}
     await side.sees(lambda: side.metrics.value(errors, **own) > 0, "the failed export")
 

@@ -1,0 +1,335 @@
+"""A queue on disk: bounded in bytes, oldest first out, oldest dropped when it is full, whole after a crash.
+
+Files of records (`segment.py`), the newest written, the oldest read; `cursor` says how far reading has got. What is lost:
+
+- by a kill of the process: nothing that `append` took. What was sent and not yet noted in `cursor` is sent again.
+- by a loss of power: what was not yet synced, at most what came within one `fsync` interval.
+- by damage to a file: the records it lies in. The rest is read; the file is set aside afterwards, not removed.
+
+One thread at a time uses it. Only `OSError` leaves, and only from `open`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import zlib
+from collections import deque
+from dataclasses import dataclass, field
+from pathlib import Path
+from struct import Struct
+
+from sentinel.senders.otlp_forward.records import Record, encode
+from sentinel.senders.otlp_forward.segment import Segment
+
+SEGMENT_BYTES_MAX = 16 << 20
+SEGMENT_BYTES_MIN = 16 << 10
+_SEGMENTS_IN_BOUND = 8
+ASIDE_FILES_MAX = 4
+_CURSOR = Struct("<QQ")
+_CRC = Struct("<I")
+_NO_SPACE = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EFBIG))
+
+
+@dataclass(slots=True, kw_only=True)
+class Losses:
+    """What was lost since it was last asked, in items, and events worth counting."""
+
+    full_items: int = 0
+    damaged_items: int = 0
+    damaged_events: int = 0
+    disk_errors: int = 0
+
+
+@dataclass(slots=True, kw_only=True)
+class _Place:
+    number: int
+    at: int
+
+
+@dataclass(slots=True)
+class _Peeked:
+    """What was read and is not yet acknowledged."""
+
+    end: _Place
+    items_by_segment: dict[int, int] = field(default_factory=dict)
+
+
+class DiskQueue:
+    """The queue of one folder, which is its own and is made when it is missing."""
+
+    def __init__(self, folder: Path, *, bytes_max: int, free_bytes_min: int) -> None:
+        self._folder = folder
+        self._bytes_max = bytes_max
+        self._free_bytes_min = free_bytes_min
+        self._segment_bytes = min(
+            SEGMENT_BYTES_MAX, max(SEGMENT_BYTES_MIN, bytes_max // _SEGMENTS_IN_BOUND)
+        )
+        self._segments: deque[Segment] = deque()
+        self._read = _Place(number=0, at=0)
+        self._peeked: _Peeked | None = None
+        self._cursor_fd = -1
+        self._is_dirty = False
+        # A process writes to files of its own, never on to those it found.
+        self._is_sealed = True
+        self._next_number = 1
+        self.losses = Losses()
+
+    @property
+    def size_bytes(self) -> int:
+        """What its files hold, records that were sent but whose file is not yet removed among them."""
+        return sum(segment.size_bytes for segment in self._segments)
+
+    @property
+    def item_count(self) -> int:
+        """Items that wait."""
+        return sum(segment.item_count for segment in self._segments)
+
+    def open(self) -> None:
+        """Find again what a process before left; OSError when the folder cannot be used.
+
+        A file that cannot be read is set aside. Nothing that is found in a file makes this fail.
+        """
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._folder.chmod(0o700)
+        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+        self._cursor_fd = os.open(self._folder / "cursor", flags, 0o600)
+        cursor = self._stored_cursor()
+        numbers = Segment.numbers(self._folder)
+        self._next_number = max([*numbers, cursor.number]) + 1
+        for number in numbers:
+            segment = Segment(self._folder, number)
+            start = cursor.at if number == cursor.number else 0
+            try:
+                if number < cursor.number:
+                    # All of it was sent; only the removal is missing.
+                    segment.path.unlink()
+                    continue
+                seen = segment.open(start, is_last=number == numbers[-1])
+            except (OSError, ValueError):
+                self.losses.disk_errors += 1
+                segment.close()
+                self._set_aside(segment)
+                continue
+            self.losses.damaged_events += seen.damaged
+            self._segments.append(segment)
+        first = self._segments[0].number if self._segments else self._next_number
+        self._read = cursor if cursor.number == first else _Place(number=first, at=0)
+        self._drop_spent()
+
+    def take_losses(self) -> Losses:
+        """What was lost since this was last asked."""
+        losses, self.losses = self.losses, Losses()
+        return losses
+
+    def append(self, record: Record) -> bool:
+        """Write a record; False when the disk did not take it.
+
+        The oldest are dropped when the bound asks for it; one that is larger than the whole bound is not taken.
+        """
+        data = encode(record)
+        if len(data) > self._bytes_max:
+            return False
+        if self._free_bytes_min and self._free_bytes() < self._free_bytes_min + len(data):
+            return False
+        while self._segments and self.size_bytes + len(data) > self._bytes_max:
+            self._drop_oldest()
+        try:
+            segment = self._writable(len(data))
+            segment.append(data)
+        except OSError as error:
+            self.losses.disk_errors += error.errno not in _NO_SPACE
+            return False
+        segment.item_count += record.item_count
+        self._is_dirty = True
+        return True
+
+    def peek(self, *, bytes_max: int) -> list[Record]:
+        """The oldest records of one encoding, at least one if there is any, as many as fit; they stay until `ack`."""
+        records: list[Record] = []
+        place = _Place(number=self._read.number, at=self._read.at)
+        peeked = _Peeked(end=place)
+        size_bytes = 0
+        for segment in list(self._segments):
+            if segment.number < place.number:
+                continue
+            if segment.number > place.number:
+                place.number, place.at = segment.number, 0
+            while True:
+                found = self._read_at(segment, place.at)
+                record = found[0]
+                if record is None:
+                    place.at = found[1]
+                    break
+                fits = not records or (
+                    record.encoding is records[0].encoding
+                    and size_bytes + len(record.body) <= bytes_max
+                )
+                if not fits:
+                    self._peeked = peeked
+                    return records
+                records.append(record)
+                size_bytes += len(record.body)
+                place.at = found[1]
+                items = peeked.items_by_segment
+                items[segment.number] = items.get(segment.number, 0) + record.item_count
+        self._peeked = peeked if records else None
+        if not records:
+            # Only damage lay there, if anything.
+            self._read = place
+            self._drop_spent()
+        return records
+
+    def ack(self) -> None:
+        """What was peeked has been dealt with."""
+        peeked, self._peeked = self._peeked, None
+        if peeked is None:
+            return
+        for segment in self._segments:
+            done = peeked.items_by_segment.get(segment.number, 0)
+            segment.item_count = max(0, segment.item_count - done)
+        self._read = peeked.end
+        self._store_cursor()
+        self._drop_spent()
+
+    def sync(self) -> None:
+        """Bring what was appended to the disk, if anything was since the last time."""
+        if not self._is_dirty or not self._segments:
+            return
+        self._is_dirty = False
+        try:
+            self._segments[-1].sync()
+        except OSError:
+            # The kernel may have let go of those pages: nothing more is written to that file.
+            self.losses.disk_errors += 1
+            self._seal()
+
+    def close(self) -> None:
+        """Sync and let go; idempotent."""
+        self.sync()
+        for segment in self._segments:
+            segment.close()
+        self._segments.clear()
+        fd, self._cursor_fd = self._cursor_fd, -1
+        if fd >= 0:
+            os.close(fd)
+
+    def _writable(self, size_bytes: int) -> Segment:
+        last = self._segments[-1] if self._segments else None
+        if last is not None and not last.is_damaged and not self._is_sealed:
+            if last.size_bytes == 0 or last.size_bytes + size_bytes <= self._segment_bytes:
+                return last
+            self.sync()
+        segment = Segment(self._folder, self._next_number)
+        segment.create()
+        self._is_sealed = False
+        self._next_number += 1
+        self._segments.append(segment)
+        if self._read.number < self._segments[0].number:
+            self._read = _Place(number=self._segments[0].number, at=0)
+        self._sync_folder()
+        return segment
+
+    def _seal(self) -> None:
+        self._is_sealed = True
+
+    def _read_at(self, segment: Segment, at: int) -> tuple[Record | None, int]:
+        try:
+            found = segment.read(at)
+        except (OSError, ValueError):
+            # ValueError: the file is shorter than it was, so that it cannot be mapped.
+            self.losses.disk_errors += 1
+            self.losses.damaged_items += segment.item_count
+            segment.item_count = 0
+            segment.is_damaged = True
+            return None, segment.size_bytes
+        if found.damaged:
+            self.losses.damaged_events += 1
+            self.losses.damaged_items += found.damaged_items
+            segment.item_count = max(0, segment.item_count - found.damaged_items)
+        return found.record, found.next_bytes
+
+    def _drop_oldest(self) -> None:
+        segment = self._segments.popleft()
+        # What is being sent is not lost by it: the sender holds it.
+        held = self._peeked.items_by_segment.pop(segment.number, 0) if self._peeked else 0
+        self.losses.full_items += max(0, segment.item_count - held)
+        self._remove(segment)
+        following = self._segments[0].number if self._segments else self._next_number
+        if self._read.number <= segment.number:
+            self._read = _Place(number=following, at=0)
+            self._store_cursor()
+        if self._peeked is not None and self._peeked.end.number <= segment.number:
+            self._peeked.end = _Place(number=following, at=0)
+        if not self._segments:
+            self._seal()
+
+    def _drop_spent(self) -> None:
+        """Remove the files that were read to their end; the one that is written stays while it is small."""
+        while self._segments:
+            first = self._segments[0]
+            is_written = len(self._segments) == 1 and not self._is_sealed
+            is_spent = first.number < self._read.number or (
+                first.number == self._read.number and self._read.at >= first.size_bytes
+            )
+            if not is_spent or (is_written and first.size_bytes < self._segment_bytes):
+                return
+            self._segments.popleft()
+            if is_written:
+                self._seal()
+            self._remove(first)
+        self._seal()
+
+    def _remove(self, segment: Segment) -> None:
+        segment.close()
+        if segment.is_damaged:
+            self._set_aside(segment)
+            return
+        with contextlib.suppress(OSError):
+            segment.path.unlink()
+
+    def _set_aside(self, segment: Segment) -> None:
+        """Keep a damaged file for a person, and only the newest few of them."""
+        aside = self._folder / "aside"
+        with contextlib.suppress(OSError):
+            aside.mkdir(mode=0o700, exist_ok=True)
+            segment.path.rename(aside / segment.path.name)
+            for old in sorted(aside.iterdir())[:-ASIDE_FILES_MAX]:
+                old.unlink()
+
+    def _stored_cursor(self) -> _Place:
+        raw = os.pread(self._cursor_fd, _CURSOR.size + _CRC.size, 0)
+        fields = raw[: _CURSOR.size]
+        if len(raw) == _CURSOR.size + _CRC.size and raw[_CURSOR.size :] == _crc(fields):
+            number, at = _CURSOR.unpack(fields)
+            if number < 1 << 62:
+                return _Place(number=number, at=at)
+        # Not known: everything that is there is sent again, rather than left out.
+        return _Place(number=0, at=0)
+
+    def _store_cursor(self) -> None:
+        fields = _CURSOR.pack(self._read.number, self._read.at)
+        try:
+            os.pwrite(self._cursor_fd, fields + _crc(fields), 0)
+        except OSError:
+            self.losses.disk_errors += 1
+
+    def _free_bytes(self) -> int:
+        try:
+            found = os.statvfs(self._folder)
+        except OSError:
+            return 0
+        return found.f_bavail * found.f_frsize
+
+    def _sync_folder(self) -> None:
+        with contextlib.suppress(OSError):
+            fd = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            try:
+                os.fsync(fd)
+            finally:
+                os.close(fd)
+
+
+def _crc(fields: bytes) -> bytes:
+    return _CRC.pack(zlib.crc32(fields))

@@ -1,0 +1,288 @@
+"""What goes to one endpoint of one signal: its queue on disk, its queue in memory, and the task that empties them.
+
+A lane waits for nobody: an endpoint that hangs, or refuses one signal, holds up no other. Order within a lane is kept,
+save that what is in memory goes after what is on disk.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
+
+from sentinel.core.normalise.otlp_requests import halves
+from sentinel.errors import MalformedInputError
+from sentinel.runtime.backoff import Backoff
+from sentinel.runtime.component import Surroundings
+from sentinel.runtime.flow import Flow, FlowReason, FlowStage
+from sentinel.runtime.otlp_reply import OtlpEncoding, OtlpSignal
+from sentinel.senders.otlp_forward.config import EndpointConfig
+from sentinel.senders.otlp_forward.disk_queue import DiskQueue
+from sentinel.senders.otlp_forward.memory_queue import MemoryQueue
+from sentinel.senders.otlp_forward.outcome import Outcome, Verdict
+from sentinel.senders.otlp_forward.records import Record
+from sentinel.senders.otlp_forward.transports import Transport
+
+RETRY_AFTER_MAX_S = 300.0
+_FIRST_RETRY_S = 0.25
+
+Result = TypeVar("Result")
+
+
+class RunBlocking(Protocol):
+    """Runs something on the thread of the queues, one thing at a time."""
+
+    def __call__(self, run: Callable[[], Result], /) -> Awaitable[Result]:
+        """What it gave."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trouble:
+    """What keeps a lane from sending, or its disk from taking.
+
+    Attributes:
+        sentence: for a person, without secrets.
+        is_sending: whether sending is what fails; else it is the disk, and sending goes on.
+    """
+
+    sentence: str
+    is_sending: bool
+
+
+class Lane:
+    """One signal on its way to one endpoint. Its queues are only touched through `run_blocking`, by one thread."""
+
+    def __init__(
+        self,
+        signal: OtlpSignal,
+        config: EndpointConfig,
+        transport: Transport,
+        disk: DiskQueue,
+        run_blocking: RunBlocking,
+        flow: Flow,
+        surroundings: Surroundings,
+    ) -> None:
+        self.signal = signal
+        self.config = config
+        self._transport = transport
+        self._disk = disk
+        self._memory = MemoryQueue(bytes_max=config.queue.memory_max_bytes)
+        self._is_disk_open = False
+        self._run_blocking = run_blocking
+        self._flow = flow
+        self._surroundings = surroundings
+        self._labels = {"endpoint": config.name, "signal": signal.value}
+        self._backoff = Backoff(
+            first_s=min(_FIRST_RETRY_S, config.retry_max), limit_s=config.retry_max
+        )
+        self._ready = asyncio.Event()
+        self._is_busy = False
+        self._sending: Outcome | None = None
+        self._refused: Outcome | None = None
+        self._disk_trouble = ""
+
+    @property
+    def trouble(self) -> Trouble | None:
+        """What is wrong now, or None."""
+        where = f"{self.config.name} ({self.signal.value})"
+        if self._sending is not None:
+            return Trouble(sentence=f"{where}: {self._sending.detail}", is_sending=True)
+        if self._refused is not None:
+            return Trouble(sentence=f"{where} refuses: {self._refused.detail}", is_sending=True)
+        if self._disk_trouble:
+            return Trouble(sentence=f"{where}: {self._disk_trouble}", is_sending=False)
+        return None
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing is on its way or waits in memory."""
+        return not self._is_busy and not self._memory.item_count
+
+    # On the thread of the queues.
+
+    def open(self) -> None:
+        """Find what a process before left; a disk that cannot be used is noted, and memory serves."""
+        try:
+            self._disk.open()
+            self._is_disk_open = True
+        except OSError as error:
+            self._note_disk(f"its queue cannot be opened ({error.strerror})")
+            self._flow.error(FlowStage.STORE, FlowReason.FAULT)
+        self._report()
+
+    def put(self, records: Sequence[Record], *, to_disk: bool) -> None:
+        """Queue records; what finds no room is dropped and counted."""
+        for record in records:
+            if to_disk and self._is_disk_open and self._disk.append(record):
+                self._note_disk("")
+                continue
+            if to_disk:
+                self._flow.error(FlowStage.STORE, FlowReason.DISK_FULL)
+                if self._is_disk_open:
+                    self._note_disk("the disk takes nothing, its queue is in memory")
+            reason = FlowReason.DISK_FULL if to_disk else FlowReason.QUEUE_FULL
+            self._drop(reason, self._memory.append(record))
+        self._report()
+
+    def sync(self) -> None:
+        """Bring what was written to the disk."""
+        if self._is_disk_open:
+            self._disk.sync()
+
+    def close(self) -> None:
+        """Sync, let go, and count what goes with the memory; idempotent."""
+        self._drop(FlowReason.STOPPED, self._memory.item_count)
+        self._memory = MemoryQueue(bytes_max=self.config.queue.memory_max_bytes)
+        if self._is_disk_open:
+            self._is_disk_open = False
+            self._disk.close()
+
+    # On the event loop.
+
+    def wake(self) -> None:
+        """Something was queued."""
+        self._ready.set()
+
+    async def run(self) -> None:
+        """Send what waits, for ever."""
+        while True:
+            self._ready.clear()
+            records, ack = await self._take()
+            if not records:
+                self._is_busy = False
+                await self._ready.wait()
+                continue
+            self._is_busy = True
+            await self._deliver(records)
+            await self._run_blocking(ack)
+
+    async def _take(self) -> tuple[list[Record], Callable[[], None]]:
+        def take() -> tuple[list[Record], Callable[[], None]]:
+            self._report()
+            bytes_max = self.config.request_max_bytes
+            if self._is_disk_open and (records := self._disk.peek(bytes_max=bytes_max)):
+                return records, self._disk.ack
+            memory = self._memory
+            return memory.peek(bytes_max=bytes_max), memory.ack
+
+        return await self._run_blocking(take)
+
+    async def _deliver(self, records: list[Record]) -> None:
+        """Try until every item of the records was taken or refused."""
+        encoding = records[0].encoding
+        waiting: deque[tuple[bytes, int]] = deque()
+        if encoding is OtlpEncoding.PROTOBUF:
+            # Requests are messages of repeated fields: one behind the other they are one request of all.
+            body = (
+                records[0].body if len(records) == 1 else b"".join([one.body for one in records])
+            )
+            waiting.append((body, sum(one.item_count for one in records)))
+        else:
+            waiting.extend((one.body, one.item_count) for one in records)
+        attempts = 0
+        while waiting:
+            body, item_count = waiting[0]
+            outcome = await self._transport.send(self.signal, encoding, body)
+            self._count(outcome)
+            if outcome.verdict is Verdict.RETRY:
+                attempts += 1
+                self._note_retry(outcome, attempts)
+                wish_s = min(outcome.retry_after_s or 0.0, RETRY_AFTER_MAX_S)
+                await self._surroundings.clock.sleep(max(self._backoff.wait_s(attempts), wish_s))
+                continue
+            waiting.popleft()
+            attempts = 0
+            if outcome.verdict is Verdict.TAKEN:
+                self._note_taken(item_count, outcome.rejected_count)
+            elif outcome.verdict is Verdict.SPLIT and (parts := await self._split(encoding, body)):
+                waiting.extendleft(reversed(parts))
+            else:
+                self._note_refused(outcome, item_count)
+
+    async def _split(self, encoding: OtlpEncoding, body: bytes) -> tuple[tuple[bytes, int], ...]:
+        try:
+            return await asyncio.to_thread(
+                halves, self.signal.value, body, is_json=encoding is OtlpEncoding.JSON
+            )
+        except MalformedInputError:
+            return ()
+
+    def _count(self, outcome: Outcome) -> None:
+        self._surroundings.metrics.count(
+            "sentinel_forward_requests_total",
+            result=outcome.verdict.name.lower(),
+            **self._labels,
+        )
+        if outcome.verdict is not Verdict.TAKEN:
+            self._flow.error(FlowStage.SEND, outcome.reason)
+
+    def _note_retry(self, outcome: Outcome, attempts: int) -> None:
+        if self._sending is None:
+            self._surroundings.logger.warning(
+                "Telemetry is not taken and waits",
+                extra={**self._labels, "why": outcome.detail, "attempts": attempts},
+            )
+        self._sending = outcome
+
+    def _note_taken(self, item_count: int, rejected_count: int) -> None:
+        rejected_count = min(rejected_count, item_count)
+        self._flow.sent(item_count - rejected_count, signal=self.signal.value)
+        self._surroundings.metrics.count(
+            "sentinel_forward_items_total", item_count - rejected_count, **self._labels
+        )
+        self._drop(FlowReason.PARTIAL, rejected_count)
+        if self._sending is not None or self._refused is not None:
+            self._surroundings.logger.info("Telemetry is taken again", extra=dict(self._labels))
+        self._sending = self._refused = None
+
+    def _note_refused(self, outcome: Outcome, item_count: int) -> None:
+        self._drop(outcome.reason, item_count)
+        if self._refused is None:
+            self._surroundings.logger.error(
+                "Telemetry is refused for good and dropped",
+                extra={**self._labels, "why": outcome.detail, "item_count": item_count},
+            )
+        self._sending, self._refused = None, outcome
+
+    def _drop(self, reason: FlowReason, item_count: int) -> None:
+        self._flow.dropped(reason, item_count)
+        if item_count:
+            self._surroundings.metrics.count(
+                "sentinel_forward_dropped_items_total",
+                item_count,
+                reason=reason.value,
+                **self._labels,
+            )
+
+    def _note_disk(self, trouble: str) -> None:
+        if trouble != self._disk_trouble:
+            self._disk_trouble = trouble
+            if trouble:
+                self._surroundings.logger.error(
+                    "Telemetry cannot be queued on disk", extra={**self._labels, "why": trouble}
+                )
+
+    def _report(self) -> None:
+        """What the queues hold, and what they lost since the last time."""
+        metrics = self._surroundings.metrics
+        places = (("disk", self._disk), ("memory", self._memory))
+        for place, queue in places:
+            metrics.set(
+                "sentinel_forward_queue_bytes", queue.size_bytes, place=place, **self._labels
+            )
+            metrics.set(
+                "sentinel_forward_queue_items", queue.item_count, place=place, **self._labels
+            )
+        losses = self._disk.take_losses()
+        self._drop(FlowReason.QUEUE_FULL, losses.full_items)
+        self._drop(FlowReason.DAMAGED, losses.damaged_items)
+        self._flow.error(FlowStage.STORE, FlowReason.FAULT, losses.disk_errors)
+        if losses.damaged_events:
+            metrics.count("sentinel_forward_damage_total", losses.damaged_events, **self._labels)
+            self._surroundings.logger.error(
+                "A queue on disk is damaged; what could be read of it goes on",
+                extra={**self._labels, "item_count": losses.damaged_items},
+            )

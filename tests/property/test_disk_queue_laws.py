@@ -1,0 +1,244 @@
+"""Goal: the queue on disk gives back what it took, in order, once, whatever happens to its files.
+
+Method: a model (a list) beside the real queue through generated histories of appends, reads, ends and kills; then damage: each
+file cut at every byte and turned at every byte, after which the queue opens, gives only records that were written, in
+order, and all of them whose bytes are whole.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from sentinel.runtime.otlp_reply import OtlpEncoding
+from sentinel.senders.otlp_forward.disk_queue import ASIDE_FILES_MAX, DiskQueue
+from sentinel.senders.otlp_forward.records import HEADER_BYTES, MAGIC, Record
+
+BYTES_MAX = 1 << 20
+
+
+@pytest.fixture(autouse=True)
+def _no_sync(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing here loses power, and bringing each byte to the disk is what takes the time."""
+    monkeypatch.setattr(os, "fsync", lambda fd: None)
+    monkeypatch.setattr(os, "fdatasync", lambda fd: None)
+
+
+def record(number: int, *, size: int = 20) -> Record:
+    """Told apart by its number; its body holds what looks like a header."""
+    body = f"{number}:".encode() + MAGIC
+    return Record(
+        encoding=OtlpEncoding.JSON if number % 5 == 0 else OtlpEncoding.PROTOBUF,
+        item_count=number,
+        body=body.ljust(size, b"."),
+    )
+
+
+def opened(folder: Path, *, bytes_max: int = BYTES_MAX) -> DiskQueue:
+    queue = DiskQueue(folder, bytes_max=bytes_max, free_bytes_min=0)
+    queue.open()
+    return queue
+
+
+def drained(queue: DiskQueue) -> list[int]:
+    found: list[int] = []
+    while records := queue.peek(bytes_max=1000):
+        found.extend(one.item_count for one in records)
+        queue.ack()
+    return found
+
+
+STEP = st.one_of(
+    st.tuples(st.just("append"), st.integers(1, 6000)),
+    st.tuples(st.just("take"), st.integers(1, 20_000)),
+    st.tuples(st.just("peek"), st.integers(1, 20_000)),
+    st.tuples(st.sampled_from(["end", "kill"]), st.just(0)),
+)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(steps=st.lists(STEP, max_size=40))
+def test_it_is_a_list_through_ends_and_kills(tmp_path: Path, steps: list[tuple[str, int]]) -> None:
+    folder = tmp_path / "queue"
+    shutil.rmtree(folder, ignore_errors=True)
+    queue = opened(folder)
+    model: list[Record] = []
+    number = 0
+    for what, size in steps:
+        if what == "append":
+            number += 1
+            assert queue.append(record(number, size=size))
+            model.append(record(number, size=size))
+        elif what in ("take", "peek"):
+            records = queue.peek(bytes_max=size)
+            assert records == model[: len(records)]
+            assert bool(records) == bool(model)
+            assert len({one.encoding for one in records}) <= 1
+            if what == "take":
+                queue.ack()
+                del model[: len(records)]
+        elif what == "end":
+            queue.close()
+            queue = opened(folder)
+        else:
+            # A killed process closes nothing: what it wrote is in the files all the same.
+            queue = opened(folder)
+        assert queue.item_count == sum(one.item_count for one in model)
+    assert drained(queue) == [one.item_count for one in model]
+    assert queue.take_losses().damaged_events == 0
+    queue.close()
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(sizes=st.lists(st.integers(1, 40_000), min_size=1, max_size=30), reads=st.integers(0, 5))
+def test_its_bound_drops_the_oldest_and_counts_them(
+    tmp_path: Path, sizes: list[int], reads: int
+) -> None:
+    folder = tmp_path / "queue"
+    shutil.rmtree(folder, ignore_errors=True)
+    bytes_max = 128 << 10
+    queue = opened(folder, bytes_max=bytes_max)
+    held: set[int] = set()
+    for number, size in enumerate(sizes, 1):
+        assert queue.append(record(number, size=size))
+        assert sum(path.stat().st_size for path in folder.glob("*.queue")) <= bytes_max
+        if number == reads:
+            # Being sent: it is not lost, and not counted as lost, when its file is dropped meanwhile.
+            held = {one.item_count for one in queue.peek(bytes_max=1)}
+    if held:
+        queue.ack()
+    left = drained(queue)
+    everything = list(range(1, len(sizes) + 1))
+    assert left == everything[len(everything) - len(left) :] or set(left) | held >= set(
+        everything[-len(left) :]
+    )
+    gone = set(everything) - set(left) - held
+    assert queue.take_losses().full_items == sum(gone)
+    assert queue.item_count == 0
+    queue.close()
+
+
+@pytest.fixture
+def written(tmp_path: Path) -> Path:
+    """Two files: three records that a first process left, and three of a second."""
+    folder = tmp_path / "written"
+    for numbers in ((1, 2, 3), (4, 5, 6)):
+        queue = opened(folder)
+        for number in numbers:
+            assert queue.append(record(number))
+        queue.close()
+    assert len(list(folder.glob("*.queue"))) == 2
+    return folder
+
+
+def _damaged(written: Path, tmp_path: Path, name: str, data: bytes) -> list[int]:
+    folder = tmp_path / "damaged"
+    shutil.rmtree(folder, ignore_errors=True)
+    shutil.copytree(written, folder)
+    (folder / name).write_bytes(data)
+    queue = opened(folder)
+    found = drained(queue)
+    assert found == sorted(found)
+    assert queue.item_count == 0
+    # It goes on being a queue.
+    assert queue.append(record(7))
+    assert drained(queue) == [7]
+    queue.close()
+    again = opened(folder)
+    assert drained(again) == []
+    again.close()
+    return found
+
+
+def test_a_file_cut_at_every_byte_loses_what_was_cut(written: Path, tmp_path: Path) -> None:
+    size = record(1).size_bytes
+    for number, path in enumerate(sorted(written.glob("*.queue"))):
+        whole = path.read_bytes()
+        mine, others = (([1, 2, 3], [4, 5, 6]), ([4, 5, 6], [1, 2, 3]))[number]
+        for at in range(len(whole)):
+            found = _damaged(written, tmp_path, path.name, whole[:at])
+            assert found == sorted(others + mine[: at // size]), at
+
+
+def test_a_file_turned_at_every_byte_loses_the_record_there(written: Path, tmp_path: Path) -> None:
+    size = record(1).size_bytes
+    for number, path in enumerate(sorted(written.glob("*.queue"))):
+        whole = path.read_bytes()
+        mine = ([1, 2, 3], [4, 5, 6])[number]
+        for at in range(len(whole)):
+            turned = whole[:at] + bytes((whole[at] ^ 0xFF,)) + whole[at + 1 :]
+            found = _damaged(written, tmp_path, path.name, turned)
+            assert found == [one for one in range(1, 7) if one != mine[at // size]], at
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(data=st.binary(max_size=400), cursor=st.binary(max_size=30))
+def test_any_bytes_open(tmp_path: Path, data: bytes, cursor: bytes) -> None:
+    folder = tmp_path / "any"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    (folder / "0000000000000001.queue").write_bytes(data)
+    (folder / "0000000000000002.queue").write_bytes(data[::-1])
+    (folder / "cursor").write_bytes(cursor)
+    (folder / "zzzzzzzzzzzzzzzz.queue").write_bytes(data)
+    queue = opened(folder)
+    assert drained(queue) == []
+    assert queue.append(record(1))
+    assert drained(queue) == [1]
+    queue.close()
+
+
+def test_a_cursor_that_cannot_be_read_sends_again_rather_than_not(written: Path) -> None:
+    queue = opened(written)
+    queue.peek(bytes_max=1)
+    queue.ack()
+    queue.close()
+    whole = (written / "cursor").read_bytes()
+    for at in range(len(whole)):
+        (written / "cursor").write_bytes(whole[:at] + bytes((whole[at] ^ 1,)) + whole[at + 1 :])
+        queue = opened(written)
+        records = queue.peek(bytes_max=1)
+        queue.close()
+        assert records[0].item_count == 1
+    (written / "cursor").write_bytes(whole)
+    queue = opened(written)
+    assert drained(queue) == [2, 3, 4, 5, 6]
+    queue.close()
+
+
+def test_a_damaged_file_is_set_aside_and_only_the_newest_few(tmp_path: Path) -> None:
+    folder = tmp_path / "queue"
+    for turn in range(ASIDE_FILES_MAX + 3):
+        queue = opened(folder)
+        assert queue.append(record(1))
+        assert queue.append(record(2))
+        queue.close()
+        path = max(folder.glob("*.queue"))
+        whole = bytearray(path.read_bytes())
+        whole[HEADER_BYTES + 3] ^= 1
+        path.write_bytes(bytes(whole))
+        queue = opened(folder)
+        assert drained(queue) == [2], turn
+        losses = queue.take_losses()
+        assert (losses.damaged_items, losses.damaged_events) == (1, 1)
+        queue.close()
+    assert len(list((folder / "aside").iterdir())) == ASIDE_FILES_MAX
+    assert not list(folder.glob("*.queue"))
+
+
+def test_its_files_are_for_their_owner_alone(written: Path) -> None:
+    assert written.stat().st_mode & 0o777 == 0o700
+    assert all(path.stat().st_mode & 0o777 == 0o600 for path in written.iterdir())
+
+
+def test_nothing_is_written_when_too_little_is_free(tmp_path: Path) -> None:
+    queue = DiskQueue(tmp_path / "queue", bytes_max=BYTES_MAX, free_bytes_min=1 << 60)
+    queue.open()
+    assert not queue.append(record(1))
+    assert drained(queue) == []
+    assert not opened(tmp_path / "small").append(record(1, size=BYTES_MAX))
