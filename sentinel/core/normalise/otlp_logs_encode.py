@@ -7,11 +7,13 @@ have been redacted before they get here; nothing here looks into them. Field num
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from struct import pack
 
 Scalar = str | int | float
 """A value of an attribute; a `bool` is an `int` here and is encoded as a bool."""
 
+_SHORT = 126
 _INT64_MIN, _INT64_MAX = -(2**63), 2**63 - 1
 _SEVERITY_TEXTS = ("TRACE", "DEBUG", "INFO", "WARN", "ERROR", "FATAL")
 
@@ -49,7 +51,11 @@ def encode_record(
     if body:
         parts.append(_sized(b"\x2a", _value(body)))
     if attributes:
-        parts.extend([_sized(b"\x32", _pair(key, value)) for key, value in attributes.items()])
+        for key, value in attributes.items():
+            pair = _pair(key, value)
+            parts.append(
+                b"\x32%c%b" % (len(pair), pair) if len(pair) < 128 else _sized(b"\x32", pair)
+            )
     if len(trace_id) == 16:
         parts.append(b"\x4a\x10" + trace_id)
     if len(span_id) == 8:
@@ -76,7 +82,19 @@ def encode_logs_request(
 
 
 def _pair(key: str, value: Scalar) -> bytes:
-    return _sized(b"\x0a", _utf8(key)) + _sized(b"\x12", _value(value))
+    written = _key(key) if len(key) < _SHORT else _sized(b"\x0a", _utf8(key))
+    if isinstance(value, str):
+        text = _utf8(value)
+        size = len(text)
+        if size < _SHORT:
+            # Most are; a length below 128 is one byte.
+            return b"%b\x12%c\x0a%c%b" % (written, size + 2, size, text)
+    return written + _sized(b"\x12", _value(value))
+
+
+@lru_cache(maxsize=1024)
+def _key(key: str) -> bytes:
+    return _sized(b"\x0a", _utf8(key))
 
 
 def _value(value: Scalar) -> bytes:

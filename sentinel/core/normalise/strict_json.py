@@ -6,6 +6,7 @@ NaN and Infinity as bare words, numbers that overflow, a key twice, nesting beyo
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 import numpy as np
 import orjson
@@ -18,6 +19,7 @@ _QUOTE, _COLON = ord('"'), ord(":")
 _STEP = np.zeros(256, np.int8)
 _STEP[list(b"[{")] = 1
 _STEP[list(b"]}")] = -1
+_CONTAINERS = frozenset((dict, list))
 _ESCAPED_PAIR = re.compile(rb"\\\\")
 _NUL = re.compile(rb"\\u0000")
 _HIGH_THEN_LOW = re.compile(rb"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}")
@@ -65,14 +67,17 @@ def _check_structure(body: bytes) -> int:
 def _keys_in(value: object) -> int:
     """How many keys are left in all the objects of a value; of a key that came twice, one is."""
     count = 0
-    waiting = [value]
+    waiting = [value] if type(value) in _CONTAINERS else []
     while waiting:
         each = waiting.pop()
+        inside: Iterable[object]
         if type(each) is dict:
             count += len(each)
-            waiting.extend(each.values())
-        elif type(each) is list:
-            waiting.extend(each)
+            inside = each.values()
+        else:
+            inside = each  # type: ignore[assignment]  # a list: there are no other containers
+        # Most values hold nothing, and are not worth a place in the list.
+        waiting += [one for one in inside if type(one) in _CONTAINERS]
     return count
 
 
