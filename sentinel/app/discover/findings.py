@@ -37,6 +37,8 @@ class Entry:
         values: the settings; `name` is one of them.
         comments: sentences that stand above it.
         remarks: lines that stand below it as comments, such as a secret's setting.
+        group: parts of one whole share it, such as a cluster: they are one item, whose lists hold what each has.
+        is_own_service: whether another of its kind is another service, and not one more node of the same.
         is_active: whether it takes effect as it stands; if not, it is written as a comment for a person to finish.
     """
 
@@ -44,6 +46,8 @@ class Entry:
     values: Mapping[str, Any]
     comments: tuple[str, ...] = ()
     remarks: tuple[str, ...] = ()
+    group: str = ""
+    is_own_service: bool = True
     is_active: bool = True
 
 

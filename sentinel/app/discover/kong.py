@@ -96,6 +96,7 @@ def kong_entries(
             section=SECTION,
             values={"name": name, "url": url, "service": "kong"},
             comments=tuple(comments),
+            is_own_service=False,
             is_active=is_active,
         ),
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from urllib.parse import urlsplit
+
 from sentinel.app.discover.asking import (
     Asking,
     base_of,
@@ -63,19 +65,23 @@ async def look_at_nats(asking: Asking, url: str, *, asked: bool = True) -> Findi
         sentence=sentence,
         asked=asked,
         advice=tuple(advice),
-        entries=(nats_entry(base, comments=comments, port=_client_port(varz)),),
+        entries=(nats_entry(base, comments=comments, port=_client_port(varz), cluster=cluster),),
     )
 
 
-def nats_entry(base: str, *, comments: list[str], port: int) -> Entry:
-    """The scraper's target."""
+def nats_entry(base: str, *, comments: list[str], port: int, cluster: str) -> Entry:
+    """The scraper's target; servers of one cluster are one target."""
+    host = urlsplit(base).hostname or "127.0.0.1"
+    client = f"nats://{f'[{host}]' if ':' in host else host}:{port}"
     return Entry(
         section=SECTION,
-        values={"name": "nats", "url": base, "service": "nats"},
+        values={"name": "main", "service": "nats", "urls": [base]},
         comments=tuple(comments),
         remarks=(
-            f"Advisories (leaders, messages given up) come over a NATS connection, here on port {port}.",
+            "Advisories (leaders, messages given up) come over a NATS connection:",
+            f'advisories: {{urls: ["{client}"]}}',
         ),
+        group=cluster,
     )
 
 

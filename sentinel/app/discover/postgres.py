@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
+from ipaddress import ip_address
 from urllib.parse import unquote, urlsplit
 
 from sentinel.app.discover.findings import Entry, Finding, Outcome, told
@@ -14,11 +15,7 @@ from sentinel.app.discover.findings import Entry, Finding, Outcome, told
 SECTION = ("scrapers", "postgres")
 _NAMES_SHOWN = 8
 _LEAST_VERSION = 150000
-ROLE_SQL = (
-    "CREATE ROLE sentinel LOGIN CONNECTION LIMIT 3 PASSWORD '...' NOSUPERUSER;",
-    "GRANT pg_monitor TO sentinel;",
-    "ALTER ROLE sentinel SET default_transaction_read_only = on;",
-)
+_ROLE = "deploy/postgres/role.sql makes the role that is enough"
 _QUERY = """
 select current_setting('server_version') as version,
        current_setting('server_version_num')::int as version_number,
@@ -26,6 +23,7 @@ select current_setting('server_version') as version,
        pg_has_role(current_user, 'pg_monitor', 'usage') as is_monitor,
        exists (select from pg_extension where extname = 'pg_stat_statements') as has_statements,
        pg_is_in_recovery() as is_standby,
+       coalesce((select ssl from pg_stat_ssl where pid = pg_backend_pid()), false) as is_tls,
        (select rolsuper from pg_roles where rolname = current_user) as is_super,
        array(select datname::text from pg_database
              where datallowconn and not datistemplate order by 1 limit 100) as databases
@@ -144,16 +142,18 @@ def _found(login: Login, row: dict[str, object], *, asked: bool) -> Finding:
     advice: list[str] = []
     if not row.get("is_monitor"):
         advice.append(
-            "This role does not have pg_monitor: it sees little of other sessions. " + ROLE_SQL[1]
+            f"This role does not have pg_monitor: it sees little of other sessions. {_ROLE}."
         )
     if row.get("is_super"):
-        advice.append(
-            f"This role may do everything; a least-privileged one is enough: {' '.join(ROLE_SQL)}"
-        )
+        advice.append(f"This role may do everything, which is more than is needed: {_ROLE}.")
     if not row.get("has_statements"):
         advice.append(
             f"The extension pg_stat_statements is not in the database {told(login.database)}: there is nothing of statements."
             " It needs shared_preload_libraries, a restart, and CREATE EXTENSION pg_stat_statements."
+        )
+    if not (row.get("is_tls") or _is_local(login.host)):
+        advice.append(
+            "It does not speak TLS, and Sentinel asks for that of another machine: switch it on there, or set tls: disable."
         )
     number = row.get("version_number")
     if isinstance(number, int) and number < _LEAST_VERSION:
@@ -179,10 +179,7 @@ def _found(login: Login, row: dict[str, object], *, asked: bool) -> Finding:
 
 
 def _no_login(login: Login, why: str, *, asked: bool) -> Finding:
-    advice = (
-        "Make a role for it: " + " ".join(ROLE_SQL),
-        "Then look again with --postgres and --postgres-password-file.",
-    )
+    advice = (f"{_ROLE}; then look again with --postgres and --postgres-password-file.",)
     return Finding(
         kind="postgres",
         where=login.where,
@@ -198,6 +195,14 @@ def _no_login(login: Login, why: str, *, asked: bool) -> Finding:
     )
 
 
+def _is_local(host: str) -> bool:
+    """Whether it is this machine, or a folder with a socket."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host in ("", "localhost") or host.startswith("/")
+
+
 def _absent(login: Login, why: str, *, asked: bool) -> Finding:
     return Finding(
         kind="postgres", where=login.where, outcome=Outcome.ABSENT, sentence=why, asked=asked
@@ -206,7 +211,7 @@ def _absent(login: Login, why: str, *, asked: bool) -> Finding:
 
 def _entry(login: Login, *, comments: tuple[str, ...], is_active: bool) -> Entry:
     values: dict[str, object] = {
-        "name": "postgres",
+        "name": "main",
         "host": login.host,
         "port": login.port,
         "user": login.user or "sentinel",

@@ -25,6 +25,7 @@ _SECTION_COMMENTS = {
     ("receivers",): "What is given to Sentinel, besides OTLP.",
     ("scrapers",): "What Sentinel asks for.",
 }
+_PLACE_KEYS = ("url", "urls", "host", "port", "paths")
 _HEAD = """\
 # Every setting and its default: docs/configuration.md. What is a comment below is for you to finish.
 
@@ -71,11 +72,8 @@ def without_doubles(findings: Sequence[Finding]) -> list[Entry]:
         for entry in finding.entries
     ]
     # What takes effect first: found once reachable and once not, a thing is reachable.
-    for entry in sorted(entries, key=lambda one: not one.is_active):
-        place = (
-            entry.section,
-            *(str(entry.values.get(key)) for key in ("url", "host", "port", "paths")),
-        )
+    for entry in _joined(sorted(entries, key=lambda one: not one.is_active)):
+        place = (entry.section, *(str(entry.values.get(key)) for key in _PLACE_KEYS))
         if place in places:
             continue
         places.add(place)
@@ -84,9 +82,32 @@ def without_doubles(findings: Sequence[Finding]) -> list[Entry]:
         name = name_for(wished, taken)
         taken.add(name)
         values = {**entry.values, "name": name}
-        if values.get("service") == wished:
-            values["service"] = name
+        if name != wished and entry.is_own_service:
+            values["service"] = f"{values['service']}{name.removeprefix(wished)}"
         kept.append(replace(entry, values=values))
+    return kept
+
+
+def _joined(entries: Sequence[Entry]) -> list[Entry]:
+    """Parts of one whole as one entry."""
+    kept: list[Entry] = []
+    for entry in entries:
+        key = (entry.section, entry.group, entry.is_active)
+        same = [
+            at
+            for at, one in enumerate(kept)
+            if entry.group and (one.section, one.group, one.is_active) == key
+        ]
+        if not same:
+            kept.append(entry)
+            continue
+        before = kept[same[0]]
+        values = dict(before.values)
+        for name, value in entry.values.items():
+            if isinstance(value, list):
+                values[name] = list(dict.fromkeys([*values[name], *value]))
+        comments = (*before.comments, *entry.comments)
+        kept[same[0]] = replace(before, values=values, comments=comments)
     return kept
 
 

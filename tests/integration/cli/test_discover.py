@@ -20,6 +20,7 @@ import pytest
 
 from sentinel.app.config import SentinelConfig, load_config
 from sentinel.cli import discover
+from tests.support.postgres_server import ROLE_PASSWORD, PostgresServer, postgres_server
 from tests.support.servers import prometheus_server, running_process, wait_until
 from tests.support.skips import require_binary
 
@@ -184,7 +185,8 @@ def test_a_real_nats(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
         assert run("--nats", url) == 0
     out, err = capsys.readouterr()
     assert "with 0 streams and 0 consumers" in err
-    loaded(out, tmp_path)
+    [target] = loaded(out, tmp_path).scrapers.nats
+    assert target.urls == (url,)
 
 
 def test_a_page_of_metrics_and_a_folder_of_logs(
@@ -307,3 +309,72 @@ def test_without_a_place_only_what_is_there_is_told(
     monkeypatch.setattr(looking, "USUAL", looking.Places(kong=(dead,)))
     assert run() == 0
     assert capsys.readouterr().err.startswith("Nothing that usually stands on this machine")
+
+
+@pytest.fixture(scope="module")
+def postgres() -> Iterator[PostgresServer]:
+    with postgres_server(15) as made:
+        made.make_role()
+        yield made
+
+
+def test_a_postgres_is_logged_into_with_a_password_from_a_file(
+    postgres: PostgresServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    dsn = f"postgresql://sentinel@127.0.0.1:{postgres.port}/postgres"
+    file = postgres.password_file(tmp_path)
+    assert run("--postgres", dsn, "--postgres-password-file", str(file)) == 0
+    out, err = capsys.readouterr()
+    assert "PostgreSQL 15" in err
+    assert "as sentinel" in err
+    assert "Databases: postgres." in out
+    [target] = loaded(out, tmp_path).scrapers.postgres
+    assert (target.host, target.port, target.user) == ("127.0.0.1", postgres.port, "sentinel")
+    assert target.password_file == str(file)
+    assert ROLE_PASSWORD not in out + err
+
+
+def test_a_postgres_that_wants_credentials_is_a_comment_to_finish(
+    postgres: PostgresServer,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.delenv("PGPASSWORD", raising=False)
+    dsn = f"postgresql://sentinel@127.0.0.1:{postgres.port}/postgres"
+    assert run("--postgres", dsn) == 0
+    out, err = capsys.readouterr()
+    assert "PostgreSQL, but it wants credentials" in err
+    assert "deploy/postgres/role.sql" in err
+    assert "# password_file: /etc/sentinel/postgres-password" in out
+    assert loaded(out, tmp_path).scrapers.postgres == ()
+    # With the password in the environment it is seen, and where to put it stands as a comment.
+    monkeypatch.setenv("PGPASSWORD", ROLE_PASSWORD)
+    assert run("--postgres", dsn) == 0
+    out, err = capsys.readouterr()
+    assert "as sentinel" in err
+    assert "# password_file: /etc/sentinel/postgres-password" in out
+    assert ROLE_PASSWORD not in out + err
+    monkeypatch.setenv("PGPASSWORD", "wrong")
+    assert run("--postgres", dsn) == 0
+    assert "it wants credentials" in capsys.readouterr().err
+
+
+def test_a_role_that_may_do_everything_is_told_of(
+    postgres: PostgresServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("--postgres", f"postgresql://postgres@127.0.0.1:{postgres.port}/postgres") == 0
+    out, err = capsys.readouterr()
+    assert "more than is needed" in err
+    [target] = loaded(out, tmp_path).scrapers.postgres
+    assert target.user == "postgres"
+
+
+def test_something_else_than_a_postgres(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with serving(nats()) as url:
+        assert run("--postgres", url.removeprefix("http://")) in (1, 3)
+    out, err = capsys.readouterr()
+    assert "found       postgres" not in err
+    assert loaded(out, tmp_path).scrapers.postgres == ()

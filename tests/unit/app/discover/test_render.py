@@ -47,7 +47,7 @@ HOSTILE = [
 def entry(name: str, url: str, comment: str = "", *, active: bool = True) -> Entry:
     return Entry(
         section=("scrapers", "prometheus"),
-        values={"name": name, "url": url, "service": name},
+        values={"name": name, "url": url, "service": name_for(name)},
         comments=(told(comment),),
         remarks=("password_file: /etc/x",),
         is_active=active,
@@ -113,11 +113,27 @@ def test_the_same_place_found_twice_is_written_once_and_reachable_wins() -> None
         found(entry("far", "http://h/m", active=False)),
         found(entry("near", "http://h/m"), entry("near", "http://i/m")),
     ]
-    assert [one["name"] for one in as_config(findings)["scrapers"]["prometheus"]] == [
-        "near",
-        "near-2",
-    ]
+    config = as_config(findings)["scrapers"]["prometheus"]
+    assert [one["name"] for one in config] == ["near", "near-2"]
+    assert [one["service"] for one in config] == ["near", "near-2"]
     assert "far" not in as_yaml(findings)
+
+
+def test_servers_of_one_cluster_are_one_item() -> None:
+    def server(url: str, group: str) -> Entry:
+        values = {"name": "main", "service": "nats", "urls": [url]}
+        return Entry(section=("scrapers", "nats"), values=values, group=group)
+
+    config = as_config(
+        [
+            found(server("http://a", "east"), server("http://b", "east")),
+            found(server("http://c", "")),
+        ]
+    )
+    assert [one["urls"] for one in config["scrapers"]["nats"]] == [
+        ["http://a", "http://b"],
+        ["http://c"],
+    ]
 
 
 def test_nothing_found_is_a_configuration_too(tmp_path: Path) -> None:
