@@ -25,7 +25,7 @@ from sentinel.core.normalise.nats import (
     read_varz,
 )
 from sentinel.errors import InputError
-from tests.support.nats_answers import NOW_NS, RECORDED
+from tests.support.nats_answers import NOW_NS, RECORDED, told
 
 JSON = st.recursive(
     st.none()
@@ -124,7 +124,7 @@ def test_a_poll_of_changed_answers_makes_finite_samples(version: str, data: st.D
             unanswered=(),
             now_ns=NOW_NS + number * 10**10,
         )
-        for point in found.batch.numbers:
+        for point in told(found.batch):
             assert math.isfinite(point.value)
             assert point.value >= 0
             assert point.start_ns <= point.time_ns

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
-from sentinel.core.model import NumberPoint, SampleBatch
+from sentinel.core.model import PointStream, Reading, SampleBatch, Scope
 from sentinel.core.normalise.nats import ServerAnswer, read_jsz, read_varz
 
 RECORDED = Path(__file__).parents[1] / "data" / "nats"
@@ -165,9 +165,45 @@ def recorded(name: str) -> ServerAnswer:
     )
 
 
-def points(batch: SampleBatch, route: str) -> dict[str, NumberPoint]:
-    """The points of one route, by signal."""
-    return {one.signal: one for one in batch.numbers if one.scope.route == route}
+class Told(NamedTuple):
+    """One number of a poll."""
+
+    scope: Scope
+    signal: str
+    reading: Reading
+    identity: PointStream
+    start_ns: int
+    time_ns: int
+    value: float
+
+
+def told(batch: SampleBatch) -> list[Told]:
+    """All numbers of a poll, out of its columns."""
+    found = []
+    for columns in batch.scraped:
+        table = columns.table
+        starts = columns.start_ns if columns.start_ns is not None else [0] * len(columns.cell)
+        assert len(set(columns.cell.tolist())) == len(columns.cell), "a cell came twice"
+        for cell, start_ns, value in zip(columns.cell, starts, columns.value, strict=True):
+            stream = int(table.stream_of_cell[cell])
+            placed = table.placed[stream]
+            found.append(
+                Told(
+                    placed.scope,
+                    placed.signal,
+                    placed.reading,
+                    table.identity[stream],
+                    int(start_ns),
+                    columns.time_ns,
+                    float(value),
+                )
+            )
+    return found
+
+
+def points(batch: SampleBatch, route: str) -> dict[str, Told]:
+    """The numbers of one route, by signal."""
+    return {one.signal: one for one in told(batch) if one.scope.route == route}
 
 
 def values(batch: SampleBatch, route: str) -> dict[str, float]:

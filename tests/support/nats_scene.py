@@ -11,7 +11,7 @@ from typing import Any
 import nats
 from nats.aio.client import Client
 
-from sentinel.core.model import LogRecord, NumberPoint, SampleBatch
+from sentinel.core.model import LogRecord, SampleBatch
 from sentinel.runtime.clock import SystemClock
 from sentinel.runtime.component import Surroundings
 from sentinel.runtime.downstream import Downstream
@@ -21,6 +21,7 @@ from sentinel.runtime.settings import Duration
 from sentinel.scrapers.nats.component import make_nats
 from sentinel.scrapers.nats.config import NatsAdvisoriesConfig, NatsConfig
 from tests.support.clock import ManualClock
+from tests.support.nats_answers import Told, told
 from tests.support.nats_servers import NatsProcess
 from tests.support.sinks import ListSink
 from tests.support.surroundings import make_surroundings
@@ -46,15 +47,16 @@ class NatsScene:
 
     async def poll(
         self, name: str = "main", *, after_s: float = 10.0
-    ) -> dict[tuple[str, str], NumberPoint]:
+    ) -> dict[tuple[str, str], Told]:
         """Let time pass and ask one target once; its points by route and signal."""
         await self.clock.advance(after_s)
         (target,) = [one for one in self.targets if one.name == name]
         polled: Polled = await asyncio.wait_for(target.poll(self.clock.now_ns()), target.timeout_s)
         self.last = polled
         self.batches.append(polled.batch)
-        found = {(one.scope.route, one.signal): one for one in polled.batch.numbers}
-        assert len(found) == len(polled.batch.numbers), "a series was told of twice"
+        numbers = told(polled.batch)
+        found = {(one.scope.route, one.signal): one for one in numbers}
+        assert len(found) == len(numbers), "a series was told of twice"
         return found
 
     async def values(

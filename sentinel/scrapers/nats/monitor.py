@@ -36,7 +36,7 @@ from sentinel.scrapers.nats.config import NatsConfig
 _PAGES_MAX = 64
 _CONNECTIONS_SHOWN = 16
 _MARGIN_S = 1.0
-_POINT_BYTES = 200
+_POINT_BYTES = 48
 _UNAVAILABLE = 503
 
 

@@ -118,7 +118,7 @@ class NatsSamples:
         notes = _notes(answers, unanswered, round_)
         rejected = {RejectReason.UNSUPPORTED: round_.left_out} if round_.left_out else {}
         batch = SampleBatch(
-            numbers=tuple(round_.numbers),
+            scraped=round_.columns(),
             logs=tuple(round_.lines),
             rejected=rejected,
             services=frozenset({self._service}),

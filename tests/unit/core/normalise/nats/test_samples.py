@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from sentinel.core.model import SampleBatch, Temporality
+from sentinel.core.model import Reading, SampleBatch
 from sentinel.core.normalise.nats import NatsLimits, NatsSamples, Reduced, ServerAnswer
 from sentinel.core.series import Aggregator
 from sentinel.core.series.settings import SeriesSettings
@@ -24,6 +24,7 @@ from tests.support.nats_answers import (
     points,
     recorded,
     stream,
+    told,
     values,
 )
 
@@ -83,9 +84,9 @@ def test_recorded_cluster_is_counted_once_by_the_consumers_own_leader() -> None:
     """The stream's leader is n3, the consumer's n2; a sum over servers would be 270, n3's own word 10."""
     answers = [recorded(f"cluster_{name}_2_15") for name in NAMES]
     found = Polls().poll(*answers)
-    backlog = [one for one in found.batch.numbers if one.signal == "consumer_backlog_count"]
+    backlog = [one for one in told(found.batch) if one.signal == "consumer_backlog_count"]
     assert [(one.scope.route, one.value) for one in backlog] == [("ORDERS/poster", 90.0)]
-    assert len([one for one in found.batch.numbers if one.signal == "stream_message_count"]) == 2
+    assert len([one for one in told(found.batch) if one.signal == "stream_message_count"]) == 2
     assert found.notes == ()
     assert found.batch.services == {"nats"}
 
@@ -106,7 +107,7 @@ def test_every_server_answers_in_any_order_and_the_leader_counts(
     found = Polls().poll(*(answers[at] for at in order)).batch
     assert total(found, "ORDERS", "stream_message_count") == 100
     assert total(found, "ORDERS/poster", "consumer_backlog_count") == 90
-    assert len({(one.scope, one.signal) for one in found.numbers}) == len(found.numbers)
+    assert len({(one.scope, one.signal) for one in told(found)}) == len(told(found))
 
 
 def test_several_targets_of_one_cluster_say_each_thing_once() -> None:
@@ -164,7 +165,7 @@ def test_two_that_call_themselves_leader_are_not_added() -> None:
     for answers in ((old, new), (new, old)):
         found = Polls().poll(*answers).batch
         assert total(found, "ORDERS", "stream_message_count") == 80
-        assert len([one for one in found.numbers if one.signal == "stream_message_count"]) == 1
+        assert len([one for one in told(found) if one.signal == "stream_message_count"]) == 1
 
 
 def test_without_a_leader_there_is_no_value_and_soon_it_is_said() -> None:
@@ -303,7 +304,7 @@ def test_consumers_with_made_up_names_are_put_together() -> None:
         return polls.poll(answer("n1", stream("ORDERS", *own, consumer())))
 
     found = [poll(number) for number in range(5)][-1]
-    routes = {one.scope.route for one in found.batch.numbers}
+    routes = {one.scope.route for one in told(found.batch)}
     assert {one for one in routes if "/" in one and "server" not in one} == {
         "ORDERS/(ephemeral)",
         "ORDERS/poster",
@@ -315,9 +316,7 @@ def test_beyond_the_limit_the_most_backlogged_are_kept_and_the_rest_counted() ->
     polls = Polls(consumer_count_max=2)
     small = [consumer(f"c{at}", pending=at, ack_pending=0) for at in range(5)]
     found = polls.poll(answer("n1", stream("ORDERS", *small)))
-    kept = {
-        one.scope.route for one in found.batch.numbers if one.signal == "consumer_backlog_count"
-    }
+    kept = {one.scope.route for one in told(found.batch) if one.signal == "consumer_backlog_count"}
     assert kept == {"ORDERS/c3", "ORDERS/c4"}
     assert found.left_out_count == 3
     assert found.batch.rejected_count == 3
@@ -325,17 +324,17 @@ def test_beyond_the_limit_the_most_backlogged_are_kept_and_the_rest_counted() ->
     # One that is a little larger does not push out a series that has a baseline; one that matters does.
     small[0] = consumer("c0", pending=50, ack_pending=0)
     again = polls.poll(answer("n1", stream("ORDERS", *small)))
-    assert "ORDERS/c0" not in {one.scope.route for one in again.batch.numbers}
+    assert "ORDERS/c0" not in {one.scope.route for one in told(again.batch)}
     small[0] = consumer("c0", pending=5000, ack_pending=0)
     again = polls.poll(answer("n1", stream("ORDERS", *small)))
-    assert "ORDERS/c0" in {one.scope.route for one in again.batch.numbers}
+    assert "ORDERS/c0" in {one.scope.route for one in told(again.batch)}
 
 
 def test_streams_beyond_the_limit_take_their_consumers_along() -> None:
     found = Polls(stream_count_max=1).poll(
         answer("n1", stream("A", consumer(), messages=5), stream("B", consumer(), messages=9))
     )
-    routes = {one.scope.route for one in found.batch.numbers}
+    routes = {one.scope.route for one in told(found.batch)}
     assert "B/poster" in routes
     assert "A" not in routes
     assert "A/poster" not in routes
@@ -344,15 +343,15 @@ def test_streams_beyond_the_limit_take_their_consumers_along() -> None:
 
 def test_accounts_are_told_apart_unless_one_is_watched() -> None:
     answers = answer("n1", stream("ORDERS"), account="APP")
-    assert "APP:ORDERS" in {one.scope.route for one in Polls().poll(answers).batch.numbers}
+    assert "APP:ORDERS" in {one.scope.route for one in told(Polls().poll(answers).batch)}
     bare = Polls().poll(replace(answers, one_account=True)).batch
-    assert "ORDERS" in {one.scope.route for one in bare.numbers}
+    assert "ORDERS" in {one.scope.route for one in told(bare)}
 
 
 def test_a_server_without_a_name_is_called_by_its_address() -> None:
     """Its name is then its id, another after each restart: a series a restart."""
     found = Polls().poll(answer("n1", server_name="NDKB5XD7", server_id="NDKB5XD7")).batch
-    assert "server/n1:8222" in {one.scope.route for one in found.numbers}
+    assert "server/n1:8222" in {one.scope.route for one in told(found)}
 
 
 def test_a_server_that_restarted_says_so_by_its_start() -> None:
@@ -363,8 +362,8 @@ def test_a_server_that_restarted_says_so_by_its_start() -> None:
     two = points(polls.poll(answer("n1", server_id="ID-new", in_msgs=7)).batch, "server/n1")[
         "server_in_messages_per_s"
     ]
-    assert one.temporality is Temporality.CUMULATIVE
-    assert one.stream == two.stream
+    assert one.reading is Reading.RATE
+    assert one.identity == two.identity
     assert one.start_ns < two.start_ns
     # Clocks that drift make no restart: the start of one server stays where it was first seen.
     later = answer("n1", server_id="ID-new", now_ns=NOW_NS + 3 * SECOND_NS)
@@ -385,16 +384,16 @@ def test_limits_use_and_replicas_become_ratios_and_counts() -> None:
     )
     own["sources"] = [{"name": "A", "lag": 3}, {"name": "B", "lag": 9}]
     found = Polls().poll(answer("n1", own, meta={**group("n1", away), "cluster_size": 2})).batch
-    told = values(found, "ORDERS")
-    assert told["stream_limit_ratio"] == 0.25
-    assert told["stream_deleted_count"] == 3
-    assert told["stream_lost_count"] == 2
-    assert told["stream_source_lag_count"] == 9
-    assert told["stream_oldest_message_age_s"] == 60
-    assert told["stream_last_message_age_s"] == 5
-    assert told["stream_replicas_offline_count"] == 1
-    assert told["stream_replicas_behind_count"] == 2
-    assert told["stream_replica_lag_count"] == 40
+    orders = values(found, "ORDERS")
+    assert orders["stream_limit_ratio"] == 0.25
+    assert orders["stream_deleted_count"] == 3
+    assert orders["stream_lost_count"] == 2
+    assert orders["stream_source_lag_count"] == 9
+    assert orders["stream_oldest_message_age_s"] == 60
+    assert orders["stream_last_message_age_s"] == 5
+    assert orders["stream_replicas_offline_count"] == 1
+    assert orders["stream_replicas_behind_count"] == 2
+    assert orders["stream_replica_lag_count"] == 40
     assert values(found, "ORDERS/poster")["consumer_ack_pending_ratio"] == 1.0
     assert values(found, "server/n1")["server_store_ratio"] == 0.25
     assert values(found, "cluster")["cluster_offline_count"] == 1
