@@ -99,6 +99,25 @@ GAUGE_GUARDS = (
         window_count=30,
         consequence="the log is kept on the disk until archiving works",
     ),
+    GaugeGuard(
+        # Servers elect a leader within seconds; nothing can be written to what has had none for a minute, nor be read from it.
+        series=SeriesPattern(stage="queue", signal="*_leaderless_count"),
+        limit=1.0,
+        window_count=6,
+        consequence="nothing can be stored or delivered without a leader",
+    ),
+    GaugeGuard(
+        series=SeriesPattern(stage="queue", signal="server_store_ratio"),
+        limit=0.95,
+        window_count=6,
+        consequence="at 1 streams on this server take no more messages",
+    ),
+    GaugeGuard(
+        series=SeriesPattern(stage="queue", signal="stream_lost_count"),
+        limit=1.0,
+        window_count=2,
+        consequence="messages were lost by damage to the store",
+    ),
 )
 """Limits at which a person is needed on any system; what is only unusual is left to what is learned (decision 0032)."""
 

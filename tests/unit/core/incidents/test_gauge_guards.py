@@ -50,6 +50,29 @@ def postgres(signal: str) -> SeriesKey:
     return SeriesKey("postgres", "database", "x", signal)
 
 
+def nats(signal: str) -> SeriesKey:
+    return SeriesKey("nats", "queue", "ORDERS", signal)
+
+
+@pytest.mark.parametrize(
+    ("signal", "breaks", "keeps"),
+    [
+        # An election, and a server that is restarted, are over within a minute.
+        ("stream_leaderless_count", [1.0] * 6, [0.0, *[1.0] * 5, 0.0]),
+        ("cluster_leaderless_count", [1.0] * 6, [0.0] * 20),
+        ("server_store_ratio", [0.96] * 6, [0.94] * 20),
+        ("stream_lost_count", [0.0, 2.0, 2.0], [0.0] * 20),
+    ],
+)
+def test_limits_of_a_queue_page_where_nothing_can_be_stored_and_not_before(
+    signal: str, breaks: list[float], keeps: list[float]
+) -> None:
+    assert len(told(nats(signal), breaks).pages) == 1
+    assert told(nats(signal), keeps).pages == ()
+    # Another's gauge of the same name is none of ours.
+    assert told(nats(signal)._replace(stage="metrics"), breaks).pages == ()
+
+
 @pytest.mark.parametrize(
     ("signal", "values"),
     [
