@@ -15,6 +15,7 @@ SPREAD ?= -n 2 --dist loadscope --no-loadscope-reorder
 .DEFAULT_GOAL := help
 .PHONY: help install lock demo test test-full lint typecheck contracts format system-deps node-deps bench-deps clean \
         bench bench-cost bench-ingest bench-tick bench-memory bench-server bench-store bench-detection bench-calendar bench-forecast bench-fit bench-latency bench-preview bench-ramps bench-redact bench-nats docs
+        bench bench-cost bench-ingest bench-tick bench-memory bench-server bench-store bench-detection bench-calendar bench-forecast bench-fit bench-latency bench-preview bench-ramps bench-scrape bench-redact docs
 
 help:  ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -105,6 +106,9 @@ bench-calendar: install  ## Pages on month-ends and other special days of 13 sim
 
 bench-ramps: install  ## How fast a value may go somewhere without being told of, by kind
 	$(BIN)/python -m benchmarks.bench_ramps $(BENCH_ARGS)
+
+bench-scrape: install  ## What a scraped sample costs, beside Debian's Prometheus on the same target
+	$(BIN)/python benchmarks/bench_scrape.py $(BENCH_ARGS)
 
 bench-forecast: install  ## How well the next day is foretold, beside the truth and statsmodels' MSTL
 	$(BIN)/python -m benchmarks.forecast $(BENCH_ARGS)

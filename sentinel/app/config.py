@@ -32,6 +32,7 @@ from sentinel.runtime.settings import Zone, setting
 from sentinel.scrapers.kong import KongTargetConfig
 from sentinel.scrapers.nats.config import NatsConfig
 from sentinel.scrapers.postgres.config import PostgresTargetConfig
+from sentinel.scrapers.prometheus import FileDiscoveryConfig, PrometheusTargetConfig
 from sentinel.senders.alertmanager import AlertmanagerConfig
 from sentinel.senders.otlp_forward import ForwardConfig
 from sentinel.senders.self_telemetry import SelfTelemetryConfig
@@ -66,6 +67,14 @@ def _refuse_same_names(kind: str, names: list[str]) -> None:
 class ScrapersConfig:
     """What telemetry is asked for."""
 
+    prometheus: tuple[PrometheusTargetConfig, ...] = setting(
+        (), help="Metrics pages of applications and exporters, at known addresses.", restart=True
+    )
+    prometheus_files: tuple[FileDiscoveryConfig, ...] = setting(
+        (),
+        help="Files that name such pages, in the form of Prometheus' `file_sd_configs`; read again when they change.",
+        restart=True,
+    )
     kong: tuple[KongTargetConfig, ...] = setting(
         (), help="Nodes of Kong, asked for the metrics of its prometheus plugin.", restart=True
     )
@@ -77,6 +86,11 @@ class ScrapersConfig:
     )
 
     def __post_init__(self) -> None:
+        _refuse_same_names(
+            "prometheus and prometheus_files",
+            [target.name for target in self.prometheus]
+            + [one.name for one in self.prometheus_files],
+        )
         _refuse_same_names("kong", [target.name for target in self.kong])
         _refuse_same_names("postgres", [target.name for target in self.postgres])
         services = [target.service for target in self.postgres]

@@ -70,6 +70,22 @@ class Metrics:
         histogram = self._histograms[name]
         (self._child(histogram, name, labels) if labels else histogram).observe(value)
 
+    def forget(self, **labels: str) -> None:
+        """Expose nothing more of what has these labels, such as a target that is gone."""
+        wanted = set(labels.items())
+        gone = [key for key in self._children if wanted <= set(key[1:])]
+        for name in {str(key[0]) for key in gone}:
+            parents: tuple[Counter | Gauge | Histogram | None, ...] = (
+                self._counters.get(name),
+                self._gauges.get(name),
+                self._histograms.get(name),
+            )
+            for parent in parents:
+                if parent is not None:
+                    parent.remove_by_labels(labels)
+        for key in gone:
+            del self._children[key]
+
     def value(self, name: str, /, **labels: str) -> float:
         """The present value of a counter or gauge; 0 when it was never touched."""
         sample_name = name

@@ -7,12 +7,22 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 from sentinel.app.config import ScrapersConfig
-from sentinel.runtime.component import Surroundings
+from sentinel.runtime.component import Component, Surroundings
 from sentinel.runtime.downstream import Downstream
 from sentinel.runtime.polling import Scraping
+from sentinel.runtime.reach import Reach
 from sentinel.scrapers.kong import kong_scraping
+
+
+class Scraper(Component, Protocol):
+    """A component that asks targets."""
+
+    async def reach(self) -> tuple[Reach, ...]:
+        """What is reachable of them."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,7 +35,17 @@ class ScraperEntry:
     """
 
     name: str
-    make: Callable[[ScrapersConfig, Downstream, Surroundings], Scraping | None]
+    make: Callable[[ScrapersConfig, Downstream, Surroundings], Scraper | None]
+
+
+def _prometheus(
+    config: ScrapersConfig, downstream: Downstream, surroundings: Surroundings
+) -> Scraper | None:
+    if not config.prometheus and not config.prometheus_files:
+        return None
+    from sentinel.scrapers.prometheus.component import PrometheusScraper
+
+    return PrometheusScraper(config.prometheus, config.prometheus_files, downstream, surroundings)
 
 
 def _postgres(
@@ -50,6 +70,7 @@ def _nats(
 
 
 SCRAPERS: tuple[ScraperEntry, ...] = (
+    ScraperEntry(name="prometheus", make=_prometheus),
     ScraperEntry(
         name="kong",
         make=lambda config, downstream, surroundings: kong_scraping(
@@ -63,7 +84,7 @@ SCRAPERS: tuple[ScraperEntry, ...] = (
 
 def make_scrapers(
     config: ScrapersConfig, downstream: Downstream, surroundings: Surroundings
-) -> dict[str, Scraping]:
+) -> dict[str, Scraper]:
     """The scrapers that are configured, by name."""
     made = {entry.name: entry.make(config, downstream, surroundings) for entry in SCRAPERS}
     return {name: component for name, component in made.items() if component is not None}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import groupby
 
 import numpy as np
@@ -131,8 +131,7 @@ class CallMetrics:
                 counts.dropped[SIGNAL_METRICS, RejectReason.UNSUPPORTED] += settled.given_up
             if settled.left_out:
                 window.calls.leave_out(self._slots_of(settled.left_out))
-            for gain in settled.gains:
-                self._count_gain(window, gain, start_ns, counts)
+            self._count_gains(window, settled.gains, start_ns, counts)
         if len(slot):
             if len(self._span_ns) < self._live.scopes.width:
                 grown = np.zeros(2 * self._live.scopes.width, np.int64)
@@ -236,15 +235,26 @@ class CallMetrics:
                 count=np.array([count for _, count in told], np.int64),
             )
 
-    def _count_gain(
-        self, window: OpenWindow, gain: Gain, start_ns: int, counts: SeriesCounts
+    def _count_gains(
+        self, window: OpenWindow, gains: Iterable[Gain], start_ns: int, counts: SeriesCounts
     ) -> None:
-        if gain.histogram is None or not len(gain.histogram[0]):
+        """Count what histograms gained, all at once: a page of an application has hundreds of them."""
+        told = [
+            (self._place(gain.point.scope, int(gain.histogram[1].sum()), start_ns, counts), gain)
+            for gain in gains
+            if gain.histogram is not None and len(gain.histogram[0])
+        ]
+        if not told:
             return
-        bucket, count = gain.histogram
-        error = np.full(len(bucket), gain.point.error)
-        self._count(
-            window, gain.point.scope, start_ns, counts, bucket=bucket, error=error, count=count
+        histograms = [gain.histogram for _, gain in told if gain.histogram is not None]
+        length = [len(bucket) for bucket, _ in histograms]
+        window.calls.add(
+            key_of(
+                np.repeat(np.array([place for place, _ in told], np.int64), length),
+                np.concatenate([bucket for bucket, _ in histograms]),
+                np.repeat(np.array([gain.point.error for _, gain in told], np.bool_), length),
+            ),
+            np.concatenate([count for _, count in histograms]),
         )
 
     def _count(
@@ -258,11 +268,16 @@ class CallMetrics:
         error: NDArray[np.bool_],
         count: log_linear.Counts,
     ) -> None:
+        place = self._place(scope, int(count.sum()), start_ns, counts)
+        window.calls.add(key_of(np.full(len(bucket), place, np.int64), bucket, error), count)
+
+    def _place(self, scope: Scope, count: int, start_ns: int, counts: SeriesCounts) -> int:
+        """The slot that so many calls of a place are counted under."""
         place = self._live.scope_slot(scope)
         if place == self._live.scopes.find(OVERFLOW_SCOPE):
-            counts.overflow += int(count.sum())
+            counts.overflow += count
             self._live.hear(OVERFLOW, start_ns)
-        window.calls.add(key_of(np.full(len(bucket), place, np.int64), bucket, error), count)
+        return place
 
     def _by_stage(self, by_slot: NDArray[np.int64]) -> dict[Stage, int]:
         found: dict[Stage, int] = {}

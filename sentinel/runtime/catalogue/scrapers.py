@@ -34,4 +34,22 @@ METRICS = (
         "scraper",
         "target",
     ),
+    metric(
+        GAUGE,
+        "sentinel_discovered_targets",
+        "Targets that the files of a discovery name, and that are asked.",
+        "discovery",
+    ),
+    metric(
+        GAUGE,
+        "sentinel_discovery_left_out",
+        "Targets that the files of a discovery name beyond its bound.",
+        "discovery",
+    ),
+    metric(
+        GAUGE,
+        "sentinel_discovery_bad_files",
+        "Files of a discovery that are not there or make no sense; what they named last is kept.",
+        "discovery",
+    ),
 )

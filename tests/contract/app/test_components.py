@@ -22,6 +22,7 @@ from sentinel.runtime.component import HealthStatus
 from sentinel.scrapers.kong import KongTargetConfig
 from sentinel.scrapers.nats.config import NatsConfig
 from sentinel.scrapers.postgres import PostgresTargetConfig
+from sentinel.scrapers.prometheus import PrometheusTargetConfig
 from sentinel.senders.alertmanager import AlertmanagerConfig
 from sentinel.senders.otlp_forward import EndpointConfig, ForwardConfig
 from sentinel.senders.webhook import WebhookConfig
@@ -40,6 +41,7 @@ _NAMES = (
     "scrapers.kong",
     "scrapers.nats",
     "scrapers.postgres",
+    "scrapers.prometheus",
     "senders.otlp_forward",
     "storage.sqlite",
     "web",
@@ -58,6 +60,7 @@ def whole_config(folder: Path) -> SentinelConfig:
             kong=(KongTargetConfig(url="http://127.0.0.1:1/metrics"),),
             postgres=(PostgresTargetConfig(port=1),),
             nats=(NatsConfig(urls=("http://127.0.0.1:1",)),),
+            prometheus=(PrometheusTargetConfig(name="shop", url="http://127.0.0.1:1/metrics"),),
         ),
         senders=SendersConfig(
             alertmanager=AlertmanagerConfig(urls=("http://127.0.0.1:1",)),

@@ -62,6 +62,10 @@ class PageCells:
         """How many cells there are."""
         return len(self.cell) + len(self._level_cells.cell)
 
+    def number_count(self, places: list[int]) -> int:
+        """How many of some samples are numbers that are taken."""
+        return int(np.isin(self._number_at, places).sum())
+
     def services(self) -> frozenset[str]:
         """Whose they are."""
         streams = np.unique(self._table.stream_of_cell[self.cell]).tolist()
@@ -138,7 +142,7 @@ class PageCells:
             return None
         seconds = np.concatenate((value, [0.0]))[self._start_at]
         sane = (seconds > 0) & (seconds < _START_MAX_S)
-        return np.rint(np.where(sane, seconds, 0.0) * 1e9).astype(np.int64)
+        return nanoseconds_of(np.where(sane, seconds, 0.0))
 
     def _level_points(
         self,
@@ -177,6 +181,11 @@ class PageCells:
                 )
             )
         return tuple(points)
+
+
+def nanoseconds_of(seconds: Floats) -> NDArray[np.int64]:
+    """Instants, to the microsecond: a float of seconds since 1970 knows no more."""
+    return np.rint(seconds * 1e6).astype(np.int64) * 1000
 
 
 class _Cumulative:

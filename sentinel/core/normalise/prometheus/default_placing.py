@@ -28,7 +28,7 @@ from sentinel.core.normalise.span_rules import ATTRIBUTES, STAGE_CLIENT, STAGE_E
 _METHOD = ("method", "http_method", "http_request_method", "verb")
 _ROUTE = ("route", "handler", "path", "uri", "endpoint", "http_route", "view", "path_template")
 _GRPC = ("grpc_service", "grpc_method")
-_STATUS = (
+STATUS_LABELS = (
     "status_code",
     "code",
     "status",
@@ -79,7 +79,7 @@ class CallRule:
     metric: str
     stage: str = STAGE_EDGE
     route: tuple[str, ...] = ()
-    status: tuple[str, ...] = _STATUS
+    status: tuple[str, ...] = STATUS_LABELS
     failed: str = SERVER_FAILED
     scale: float = 0.0
 
@@ -149,8 +149,10 @@ class PlacingRules:
 class DefaultPlacing:
     """Places the series of any exporter."""
 
-    def __init__(self, rules: PlacingRules) -> None:
+    def __init__(self, rules: PlacingRules, *, labels: Mapping[str, str] | None = None) -> None:
+        """Make it; `labels` are those of the target, which a series has unless it says otherwise."""
         self._rules = rules
+        self._labels = dict(labels or {})
         self._allow = _matcher(rules.allow)
         self._deny = _matcher(rules.deny)
         self._own_calls = [(_matcher((rule.metric,)), rule) for rule in rules.calls]
@@ -163,6 +165,8 @@ class DefaultPlacing:
         """What a series is; None when it is not taken."""
         if series.type is MetricType.INFO or not self._is_taken(series.name):
             return None
+        if self._labels:
+            series = series._replace(labels={**self._labels, **series.labels})
         return self._calls_of(series) or self._metric_of(series)
 
     def _is_taken(self, name: str) -> bool:

@@ -130,6 +130,8 @@ def tail_of(text: str) -> Tail:
         MalformedInputError: it is not a number, or something else follows it.
     """
     match = _TAIL.fullmatch(text)
+    if not text.strip():
+        _refuse("there is no value")
     if match is None:
         _refuse(f"{text[:40]!r} is not a value, or more than one")
     timestamp = None if match[2] is None else float(match[2])

@@ -6,7 +6,7 @@ fast as reading line by line. Nothing is taken for granted by that:
 
 - a line that does not begin as it did keeps its beginning, which holds characters that no number has;
 - a value that is not written as a JSON number, a timestamp or an exemplar is seen by the same, and read on its own;
-- comments, and lines that made no sense, must be what they were.
+- of comments, and of lines that made no sense, nothing must be left, or there are more numbers than samples.
 
 Where anything differs, the page is learned anew.
 """
@@ -14,10 +14,8 @@ Where anything differs, the page is learned anew.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from operator import itemgetter
-from typing import Any
 
 import numpy as np
 import orjson
@@ -34,6 +32,8 @@ FAULTS_MAX = 5
 _WITHOUT = bytes.removeprefix
 _NUMBERS = b"0123456789+-.eE,"
 _NOT_FINITE = (b"NaN", b"+Inf", b"-Inf")
+_EXEMPLAR = b" # "
+_PART_BYTES = 64_000
 
 Lines = Sequence[bytes]
 
@@ -46,13 +46,13 @@ class PageValues:
         value: float64[n]; NaN also where a line's end makes no sense.
         timestamp: float64[n] as written, NaN where there is none; None when no line has one.
         faults: what made no sense, the first few, with the number of the line.
-        wrong_count: how many lines' ends made none.
+        wrong: positions of samples whose lines' ends made none.
     """
 
     value: NDArray[np.float64]
     timestamp: NDArray[np.float64] | None = None
     faults: list[str] = field(default_factory=list)
-    wrong_count: int = 0
+    wrong: list[int] = field(default_factory=list)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -88,42 +88,73 @@ class Layout:
     openmetrics: bool
 
     def __post_init__(self) -> None:
-        self._samples_of = _picker(self.sample_lines)
-        self._fixed_of = _picker(self.fixed_lines)
+        self._beginnings = [b""] * self.line_count
+        for at, head in zip(self.sample_lines, self.heads, strict=True):
+            self._beginnings[at] = head
+        for at, line in zip(self.fixed_lines, self.fixed, strict=True):
+            self._beginnings[at] = line
 
-    _samples_of: Callable[[Lines], tuple[bytes, ...]] = field(init=False, repr=False)
-    _fixed_of: Callable[[Lines], tuple[bytes, ...]] = field(init=False, repr=False)
+    _beginnings: list[bytes] = field(init=False, repr=False)
 
-    def values(self, lines: Lines, *, strict: bool) -> PageValues | None:
-        """The values of a page with these lines, or None when it is not laid out like this.
+    def values(self, body: bytes, *, strict: bool) -> PageValues | None:
+        """The values of a page that is laid out like this, or None when it is not.
 
         Raises:
             MalformedInputError: a line's end makes no sense, and that is not put up with.
         """
-        if len(lines) != self.line_count or self._fixed_of(lines) != self.fixed:
+        if body.count(b"\n") + 1 != self.line_count:
             return None
-        samples = self._samples_of(lines)
-        joined = b",".join(map(_WITHOUT, samples, self.heads))
-        plain = joined
+        value = self._numbers(self._joined(body))
+        if value is not None:
+            return PageValues(value)
+        lines = body.split(b"\n")
+        if any(lines[at] != line for at, line in zip(self.fixed_lines, self.fixed, strict=True)):
+            return None
+        samples = [lines[at] for at in self.sample_lines]
+        if not strict:
+            # What follows a value is nothing that is used here, but where it is a time.
+            ends = (line.partition(_EXEMPLAR)[0] for line in map(_WITHOUT, samples, self.heads))
+            value = self._numbers(b",".join(ends))
+            if value is not None:
+                return PageValues(value)
+        return self._one_by_one(samples, strict=strict)
+
+    def _joined(self, body: bytes) -> bytes:
+        """What is left of the lines without their beginnings, with commas between.
+
+        Part by part, so that the pieces of one are still at hand when it is put together.
+        """
+        parts: list[bytes] = []
+        at = line = 0
+        while at < len(body):
+            end = body.find(b"\n", at + _PART_BYTES)
+            end = len(body) if end < 0 else end
+            lines = body[at:end].split(b"\n")
+            beginnings = self._beginnings[line : line + len(lines)]
+            parts.append(b",".join(filter(None, map(_WITHOUT, lines, beginnings))))
+            at, line = end + 1, line + len(lines)
+        return b",".join(filter(None, parts))
+
+    def _numbers(self, joined: bytes) -> NDArray[np.float64] | None:
+        """One number for each sample; None when there is anything else."""
         if joined.translate(None, _NUMBERS):
+            plain = joined
             for word in _NOT_FINITE:
                 plain = plain.replace(word, b"")
                 joined = joined.replace(word, b"null")
             if plain.translate(None, _NUMBERS):
-                return self._one_by_one(samples, strict=strict)
+                return None
         try:
             numbers = orjson.loads(b"[" + joined + b"]")
         except orjson.JSONDecodeError:
-            return self._one_by_one(samples, strict=strict)
-        if len(numbers) != len(samples):
-            return self._one_by_one(samples, strict=strict)
-        return PageValues(np.array(numbers, np.float64))
+            return None
+        return np.array(numbers, np.float64) if len(numbers) == len(self.heads) else None
 
     def _one_by_one(self, samples: Lines, *, strict: bool) -> PageValues | None:
         value = np.full(len(samples), np.nan)
         timestamp = np.full(len(samples), np.nan)
         faults: list[str] = []
-        wrong_count = 0
+        wrong: list[int] = []
         for at, (line, head) in enumerate(zip(samples, self.heads, strict=True)):
             if not line.startswith(head):
                 return None
@@ -133,7 +164,7 @@ class Layout:
                 fault = f"line {self.sample_lines[at] + 1}: {error}"
                 if strict:
                     raise MalformedInputError(fault) from None
-                wrong_count += 1
+                wrong.append(at)
                 if len(faults) < FAULTS_MAX:
                     faults.append(fault)
                 continue
@@ -141,14 +172,4 @@ class Layout:
             if tail.timestamp is not None:
                 timestamp[at] = tail.timestamp
         times = None if np.isnan(timestamp).all() else timestamp
-        return PageValues(value, times, faults, wrong_count)
-
-
-def _picker(numbers: list[int]) -> Callable[[Lines], Any]:
-    """Some of a page's lines, as a tuple."""
-    if len(numbers) == 0:
-        return lambda _: ()
-    if len(numbers) == 1:
-        only = numbers[0]
-        return lambda lines: (lines[only],)
-    return itemgetter(*numbers)
+        return PageValues(value, times, faults, wrong)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from sentinel.core.model import DistributionPoint, RejectReason, ScrapedColumns
 from sentinel.core.normalise.histogram_map import ExplicitMap
-from sentinel.core.normalise.prometheus.cells import PageCells
+from sentinel.core.normalise.prometheus.cells import PageCells, nanoseconds_of
 from sentinel.core.normalise.prometheus.families import Role, belonging_of
 from sentinel.core.normalise.prometheus.grammar import description_of, series_of
 from sentinel.core.normalise.prometheus.layout import FAULTS_MAX, Layout, Lines, PageValues
@@ -85,14 +85,13 @@ class TextReader:
         Raises:
             MalformedInputError: it breaks a rule that is not put up with; the message names the line.
         """
-        lines = body.split(b"\n")
         layout, values = self._layout, None
         if layout is not None and layout.openmetrics == openmetrics:
-            values = layout.values(lines, strict=self._strict)
+            values = layout.values(body, strict=self._strict)
         if values is None:
             self._layout = None
-            layout = self._learn(lines, openmetrics=openmetrics)
-            values = layout.values(lines, strict=self._strict)
+            layout = self._learn(body.split(b"\n"), openmetrics=openmetrics)
+            values = layout.values(body, strict=self._strict)
             assert values is not None, "a page is laid out as it was learned"
             self._layout = layout
         assert layout is not None, "values were read by it"
@@ -100,28 +99,29 @@ class TextReader:
 
     def _page(self, layout: Layout, values: PageValues, time_ns: int) -> PageRead:
         rejected = Counter(layout.rejected)
-        if values.wrong_count:
-            rejected[RejectReason.BAD_SHAPE] += values.wrong_count
-            wrong = layout.wrong_count + values.wrong_count
-            _refuse_most(
-                layout.faults + values.faults, wrong, len(layout.heads) - values.wrong_count
-            )
+        if values.wrong:
+            right_count = len(layout.heads) - len(values.wrong)
+            wrong_count = layout.wrong_count + len(values.wrong)
+            _refuse_most(layout.faults + values.faults, wrong_count, right_count)
+            rejected[RejectReason.BAD_SHAPE] += len(values.wrong)
+            # A number that was no text of one is not counted as one that is not finite besides.
+            rejected[RejectReason.NOT_FINITE] -= layout.cells.number_count(values.wrong)
         times_ns: NDArray[np.int64] | None = None
         if self._honour_timestamps and values.timestamp is not None:
             times_ns = _times_of(
-                values.timestamp, time_ns, seconds_per_unit=1.0 if layout.openmetrics else 1e-3
+                values.timestamp, time_ns, per_second=1.0 if layout.openmetrics else 1e3
             )
         scraped, points = layout.cells.columns(
             values.value,
             times_ns,
             time_ns=time_ns,
-            is_whole=layout.is_whole and not values.wrong_count,
+            is_whole=layout.is_whole and not values.wrong,
             rejected=rejected,
         )
         return PageRead(
             scraped=scraped,
             distributions=points,
-            rejected=rejected,
+            rejected=+rejected,
             faults=tuple((layout.faults + values.faults)[:FAULTS_MAX]),
             families=layout.families,
             services=self._services,
@@ -348,10 +348,9 @@ def _refuse_most(faults: list[str], wrong_count: int, right_count: int) -> None:
 
 
 def _times_of(
-    timestamp: NDArray[np.float64], time_ns: int, *, seconds_per_unit: float
+    timestamp: NDArray[np.float64], time_ns: int, *, per_second: float
 ) -> NDArray[np.int64]:
     """When each sample was true: its own time where it has a sane one, else that of the page."""
-    seconds = timestamp * seconds_per_unit
+    seconds = timestamp / per_second
     sane = (seconds > 0) & (seconds < _TIME_MAX_S)
-    own = np.rint(np.where(sane, seconds, 0.0) * 1e9).astype(np.int64)
-    return np.where(sane, own, time_ns)
+    return np.where(sane, nanoseconds_of(np.where(sane, seconds, 0.0)), time_ns)
