@@ -11,7 +11,7 @@ from pathlib import Path
 from sentinel.app.audit_child import model_problems
 from sentinel.app.calendar_section import CalendarConfig
 from sentinel.app.calendars import calendar_problems
-from sentinel.app.own_endpoint import self_telemetry_problems
+from sentinel.app.own_endpoint import own_endpoint_problems
 from sentinel.app.sections import IncidentsConfig, ScoringConfig
 from sentinel.app.tls_files import tls_problems
 from sentinel.core.scoring.settings import Sensitivity
@@ -198,8 +198,11 @@ def load_config(
     """
     loaded = load(SentinelConfig, path, environment=environment)
     problems = tls_problems(loaded.config, loaded.origins)
-    problems += self_telemetry_problems(
-        loaded.config.self_telemetry, loaded.config.receivers, loaded.origins
+    problems += own_endpoint_problems(
+        loaded.config.self_telemetry,
+        loaded.config.forward,
+        loaded.config.receivers,
+        loaded.origins,
     )
     problems += model_problems(loaded.config.baseline, loaded.origins)
     problems += calendar_problems(loaded.config.calendar, loaded.origins)

@@ -1,4 +1,4 @@
-"""Own telemetry never goes to an own receiver: it would be watched by what it tells of, and be forwarded again."""
+"""Neither own telemetry nor what is forwarded goes to an own receiver: it would be watched again, and forwarded again."""
 
 from __future__ import annotations
 
@@ -10,29 +10,44 @@ from urllib.parse import urlsplit
 from sentinel.errors import ConfigProblem
 from sentinel.runtime.config_text import Origin
 from sentinel.runtime.listen import ListenConfig, bind_address, listening
+from sentinel.senders.otlp_forward import ForwardConfig
 from sentinel.senders.self_telemetry import SelfTelemetryConfig
 
-_PATH = "self_telemetry.endpoint"
 
-
-def self_telemetry_problems(
-    config: SelfTelemetryConfig, receivers: object, origins: Mapping[str, Origin]
+def own_endpoint_problems(
+    self_telemetry: SelfTelemetryConfig,
+    forward: ForwardConfig,
+    receivers: object,
+    origins: Mapping[str, Origin],
 ) -> list[ConfigProblem]:
-    """A problem when own telemetry is pointed at a receiver of this sidecar.
+    """A problem for each endpoint of ours that is a receiver of this sidecar.
 
-    A name that resolves to this machine by an entry of DNS is not seen through; what is sent carries
-    `sentinel.self_telemetry` as a resource attribute, and no span is made for a request, so a loop does not grow.
+    What is forwarded to it would go round for ever. A name that resolves to this machine by an entry of DNS is not seen
+    through; own telemetry carries `sentinel.self_telemetry` as a resource attribute, and no span is made for a
+    request, so a loop of it does not grow.
     """
-    if not config.is_asked_for:
-        return []
-    parts = urlsplit(config.endpoint)
+    endpoints = {
+        f"forward.endpoints[{number}].url": one.url for number, one in enumerate(forward.endpoints)
+    }
+    if self_telemetry.is_asked_for:
+        endpoints["self_telemetry.endpoint"] = self_telemetry.endpoint
+    problems = []
+    for path, url in endpoints.items():
+        receiver = _own_receiver(url, receivers)
+        if receiver:
+            message = f"is {receiver}, a receiver of this sidecar: give the endpoint of a collector instead"
+            problems.append(origins.get(path, Origin()).problem(path, message))
+    return problems
+
+
+def _own_receiver(url: str, receivers: object) -> str:
+    """The receiver of this sidecar that listens at an address, or ""."""
+    parts = urlsplit(url)
     port = parts.port or (443 if parts.scheme == "https" else 80)
     for path, listen in listening(receivers, "receivers"):
         if listen.port == port and _is_here(parts.hostname or "", listen):
-            message = f"is {path.removesuffix('.listen')}, a receiver of this sidecar: give the endpoint of a collector instead"
-            origin = origins.get(_PATH, Origin())
-            return [origin.problem(_PATH, message)]
-    return []
+            return path.removesuffix(".listen")
+    return ""
 
 
 def _is_here(host: str, listen: ListenConfig) -> bool:

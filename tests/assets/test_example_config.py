@@ -75,3 +75,21 @@ def test_every_section_is_explained() -> None:
 def test_it_has_every_top_level_setting_a_newcomer_needs() -> None:
     shown = set(yaml.safe_load(EXAMPLE.read_text()))
     assert {"mode", "sensitivity", "zone", "receivers", "store", "senders", "web"} <= shown
+
+
+def test_what_is_a_comment_works_when_its_marks_are_taken_off(tmp_path: Path) -> None:
+    """Sections that are off by default stand there to be used, and nobody would have noticed a setting that was renamed."""
+    text = EXAMPLE.read_text()
+    wanted = ("scrapers", "forward", "self_telemetry")
+    for name in wanted:
+        assert f"\n# {name}:\n" in text
+    blocks = re.findall(r"(?m)^# (?:scrapers|forward|self_telemetry):\n(?:#   .*\n)+", text)
+    shown = "".join(re.sub(r"(?m)^# ", "", block) for block in blocks)
+    path = tmp_path / "sentinel.yaml"
+    path.write_text(shown)
+    config = load_config(path).config
+    assert sorted(yaml.safe_load(shown)) == sorted(wanted)
+    scrapers = config.scrapers
+    assert all(getattr(scrapers, kind) for kind in yaml.safe_load(shown)["scrapers"])
+    assert config.forward.endpoints
+    assert config.self_telemetry.is_asked_for

@@ -168,6 +168,15 @@ def test_the_injected_pod_is_what_is_piped_on(clone: Path) -> None:
     assert "image: registry.example/sentinel:0.1.0" in shell(command, clone)
 
 
+def test_what_runs_already_is_found_and_written_down(clone: Path) -> None:
+    shell(the("sentinel discover"), clone)
+    assert "The configuration is right" in shell("sentinel check config found.yaml", clone)
+    asked = re.search(r"`(sentinel check ready --config found\.yaml)`", README)
+    assert asked
+    # Whatever else runs on this machine, it says so and does not break.
+    assert "ok" in shell(f"{asked[1]} || true", clone)
+
+
 def test_no_command_is_left_unchecked() -> None:
     """Whoever adds a command to the README adds its check here."""
     checked = (
@@ -176,7 +185,7 @@ def test_no_command_is_left_unchecked() -> None:
             f"sentinel {name}"
             for name in (
                 *("preview ", "check config ", "run ", "check ready", "incidents"),
-                *("baseline backfill ", "inject "),
+                *("baseline backfill ", "inject ", "discover "),
             )
         ),
     )

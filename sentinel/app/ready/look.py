@@ -26,6 +26,7 @@ from sentinel.runtime.http_client import place_of
 from sentinel.runtime.listen import listening
 from sentinel.runtime.metrics import Metrics
 from sentinel.runtime.reach import Reach, ReachStatus
+from sentinel.senders.otlp_forward import EndpointConfig
 
 _LIMIT_S = 60.0
 
@@ -63,6 +64,7 @@ async def look(config: SentinelConfig, *, is_running: bool) -> list[Reach]:
         outside = [
             *(_of(part.name, part.reach()) for part in parts if isinstance(part, Reaching)),
             *_senders(config),
+            *_forwarding(config),
             _own_endpoint(config),
         ]
         own = [
@@ -134,6 +136,27 @@ async def _nobody_is_paged(config: SentinelConfig) -> Sequence[Reach]:
             remedy="Give senders.alertmanager.urls or senders.webhooks.",
         ),
     )
+
+
+def _forwarding(config: SentinelConfig) -> list[Awaitable[Sequence[Reach]]]:
+    async def one(endpoint: EndpointConfig) -> Sequence[Reach]:
+        what = f"forward {endpoint.name}"
+        problem = await connection_problem(endpoint.url, endpoint.client)
+        if not problem:
+            sentence = f"{place_of(endpoint.url)} takes connections"
+            return (Reach(what=what, status=ReachStatus.OK, sentence=sentence),)
+        return (
+            Reach(
+                what=what,
+                status=ReachStatus.FAILING,
+                sentence=problem,
+                remedy="Start it, or mend its URL; what is handed on waits in its queue until the oldest is dropped.",
+            ),
+        )
+
+    return [
+        _of(f"forward {endpoint.name}", one(endpoint)) for endpoint in config.forward.endpoints
+    ]
 
 
 async def _own_endpoint(config: SentinelConfig) -> Sequence[Reach]:

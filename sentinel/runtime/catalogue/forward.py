@@ -15,6 +15,14 @@ METRICS = (
     ),
     metric(
         GAUGE,
+        "sentinel_forward_queue_limit_bytes",
+        "Bytes from which on the oldest of what waits for an endpoint is dropped.",
+        "endpoint",
+        "signal",
+        "place",
+    ),
+    metric(
+        GAUGE,
         "sentinel_forward_queue_items",
         "Spans, points or records that wait for an endpoint.",
         "endpoint",

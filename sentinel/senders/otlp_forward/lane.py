@@ -268,14 +268,15 @@ class Lane:
     def _report(self) -> None:
         """What the queues hold, and what they lost since the last time."""
         metrics = self._surroundings.metrics
-        places = (("disk", self._disk), ("memory", self._memory))
-        for place, queue in places:
-            metrics.set(
-                "sentinel_forward_queue_bytes", queue.size_bytes, place=place, **self._labels
-            )
-            metrics.set(
-                "sentinel_forward_queue_items", queue.item_count, place=place, **self._labels
-            )
+        places = (
+            ("disk", self._disk, self.config.queue.max_bytes),
+            ("memory", self._memory, self.config.queue.memory_max_bytes),
+        )
+        for place, queue, limit_bytes in places:
+            labels = {**self._labels, "place": place}
+            metrics.set("sentinel_forward_queue_bytes", queue.size_bytes, **labels)
+            metrics.set("sentinel_forward_queue_limit_bytes", limit_bytes, **labels)
+            metrics.set("sentinel_forward_queue_items", queue.item_count, **labels)
         losses = self._disk.take_losses()
         self._drop(FlowReason.QUEUE_FULL, losses.full_items)
         self._drop(FlowReason.DAMAGED, losses.damaged_items)

@@ -209,6 +209,7 @@ def test_destinations_that_are_not_there_are_told_with_what_to_do(
         more = (
             f'senders: {{alertmanager: {{urls: ["{there}"]}}, webhooks: [{{name: hook, url: "{gone}/geheim"}}]}}\n'
             f'self_telemetry: {{endpoint: "{gone}"}}\n'
+            f'forward: {{endpoints: [{{name: near, url: "{there}"}}, {{name: far, url: "{gone}"}}]}}\n'
         )
         code, found = looked(tmp_path, quiet(tmp_path, more=more), capsys)
         secure = more.replace(there, there.replace("http:", "https:"))
@@ -222,6 +223,8 @@ def test_destinations_that_are_not_there_are_told_with_what_to_do(
     assert hook["remedy"]
     assert "geheim" not in json.dumps(found)
     assert found["self_telemetry"]["status"] == "degraded"
+    assert found["forward near"]["status"] == "ok"
+    assert found["forward far"]["status"] == "failing"
     told = insecure[f"senders.alertmanager:{place}"]["sentence"]
     assert told == f"{place} does not shake hands as TLS does"
 

@@ -11,7 +11,7 @@ import asyncio
 import gzip
 import os
 import signal
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,10 +21,10 @@ import pytest
 
 from sentinel.app.config import ScrapersConfig
 from sentinel.app.registry import make_scrapers
+from sentinel.app.registry.scrapers import Scraper
 from sentinel.runtime.component import HealthStatus, Surroundings
 from sentinel.runtime.downstream import Downstream
 from sentinel.runtime.http_client import ClientConfig
-from sentinel.runtime.polling import Scraping
 from sentinel.runtime.settings import Duration, FilePath
 from sentinel.scrapers.kong import KongTargetConfig
 from sentinel.scrapers.nats.config import NatsConfig
@@ -135,7 +135,7 @@ class Collectors:
     page: Page
     nats: NatsProcess
     postgres: PostgresServer
-    scrapings: dict[str, Scraping]
+    scrapings: Mapping[str, Scraper]
 
     def taken(self, target: Target) -> float:
         """Polls of a target that were taken."""

@@ -1,4 +1,4 @@
-"""Goal: own telemetry pointed at an own receiver is refused by the configuration, in every spelling of the address."""
+"""Goal: what is sent on to an own receiver is refused by the configuration, in every spelling of the address."""
 
 from __future__ import annotations
 
@@ -54,3 +54,14 @@ def test_a_receiver_that_is_switched_off_is_nobodys(tmp_path: Path) -> None:
 def test_what_is_no_endpoint_is_refused(tmp_path: Path, wrong: str) -> None:
     with pytest.raises(ConfigError):
         loaded(tmp_path, wrong)
+
+
+def test_what_is_forwarded_to_an_own_receiver_would_go_round_for_ever(tmp_path: Path) -> None:
+    path = tmp_path / "sentinel.yaml"
+    path.write_text(
+        'forward: {endpoints: [{name: a, url: "http://192.0.2.1:4318"}, {name: b, url: "http://localhost:4317", protocol: grpc}]}\n'
+    )
+    with pytest.raises(
+        ConfigError, match=r"forward\.endpoints\[1\]\.url: is receivers\.otlp_grpc"
+    ):
+        load_config(path, environment={})
