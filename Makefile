@@ -14,7 +14,7 @@ SPREAD ?= -n 2 --dist loadscope --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
 .PHONY: help install lock demo test test-full lint typecheck contracts format system-deps node-deps bench-deps clean \
-        bench bench-cost bench-ingest bench-tick bench-memory bench-server bench-store bench-detection bench-calendar bench-forecast bench-fit bench-latency bench-preview bench-ramps bench-scrape bench-redact bench-nats docs
+        bench bench-cost bench-ingest bench-tick bench-memory bench-server bench-store bench-detection bench-calendar bench-forecast bench-fit bench-latency bench-preview bench-ramps bench-scrape bench-redact bench-forward bench-nats docs
 
 help:  ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -78,6 +78,9 @@ bench-memory: install
 
 bench-server: install  ## What a span costs from the socket on, over HTTP and gRPC
 	$(BIN)/python benchmarks/bench_server.py
+
+bench-forward: install  ## What handing on 10,000 spans/s costs, and how long a log record takes to its endpoint
+	$(BIN)/python benchmarks/bench_forward.py $(BENCH_ARGS)
 
 bench-redact: install  ## How many log records a second a core redacts
 	$(BIN)/python benchmarks/bench_redact.py $(BENCH_ARGS)

@@ -16,8 +16,11 @@ from collections.abc import Callable
 
 import orjson
 from machine import describe
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 
+from sentinel.core.normalise.otlp_rewrite import OtlpRewriter
 from sentinel.core.redact import Redactor, redact_value
+from sentinel.core.redact.otlp import OtlpRedactor
 
 GOAL_PER_S = 20_000
 SECRETS = (
@@ -60,6 +63,29 @@ def json_lines(seed: int, count: int) -> list[bytes]:
     return lines
 
 
+def otlp_requests(lines: list[bytes]) -> list[bytes]:
+    """The same records as an SDK sends them: the message as body, the other fields as attributes, 512 a request."""
+    requests = []
+    for start in range(0, len(lines), 512):
+        request = ExportLogsServiceRequest()
+        scope = request.resource_logs.add().scope_logs.add()
+        for line in lines[start : start + 512]:
+            record = scope.log_records.add(time_unix_nano=1, severity_number=9)
+            for key, value in orjson.loads(line).items():
+                if key == "msg":
+                    record.body.string_value = value
+                    continue
+                pair = record.attributes.add(key=key)
+                if isinstance(value, str):
+                    pair.value.string_value = value
+                elif isinstance(value, int):
+                    pair.value.int_value = value
+                else:
+                    pair.value.double_value = value
+        requests.append(request.SerializeToString())
+    return requests
+
+
 def measure(work: Callable[[], object], *, count: int, repeats: int) -> float:
     """Items a second of CPU time, the median."""
     rates = []
@@ -87,6 +113,13 @@ def main() -> None:
         for text in texts:
             redactor.text(text)
 
+    rewriter = OtlpRewriter(OtlpRedactor(redactor), keep_unknown=False)
+    requests = otlp_requests(lines)
+
+    def as_otlp() -> None:
+        for request in requests:
+            rewriter.logs(request)
+
     def json_alone() -> None:
         for line in lines:
             orjson.dumps(orjson.loads(line))
@@ -99,6 +132,7 @@ def main() -> None:
         ("JSON read and written, not redacted", json_alone),
         ("JSON read, redacted by fields, written", by_fields),
         ("the same lines redacted as plain text", as_text),
+        ("the same records redacted as OTLP", as_otlp),
     ):
         rate = measure(work, count=len(lines), repeats=options.repeats)
         print(f"{name:<40} {rate:>10,.0f} records/s on a core   (goal {GOAL_PER_S:,})")

@@ -242,3 +242,28 @@ def test_nothing_is_written_when_too_little_is_free(tmp_path: Path) -> None:
     assert not queue.append(record(1))
     assert drained(queue) == []
     assert not opened(tmp_path / "small").append(record(1, size=BYTES_MAX))
+
+
+def test_a_sync_that_fails_ends_the_file_and_is_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After EIO the kernel may have dropped the pages: a later sync that succeeds proves nothing of them."""
+    queue = opened(tmp_path / "queue")
+    assert queue.append(record(1))
+    fd = queue.to_sync()
+    assert fd >= 0
+    os.close(fd)
+    assert queue.to_sync() == -1
+    queue.note_unsynced()
+    assert queue.append(record(2))
+    assert len(list((tmp_path / "queue").glob("*.queue"))) == 2
+
+    def fails(fd: int) -> None:
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(os, "fdatasync", fails)
+    queue.sync()
+    assert queue.append(record(3))
+    assert queue.take_losses().disk_errors == 2
+    assert drained(queue) == [1, 2, 3]
+    queue.close()

@@ -57,6 +57,7 @@ class SidecarProcess:
         self, process: subprocess.Popen[bytes], addresses: dict[str, Any], log: Path
     ) -> None:
         self.process = process
+        self.addresses = addresses
         self.web_url: str = addresses["web_url"]
         self.pid: int = addresses["pid"]
         self._otlp_url: str = addresses["otlp_http_url"]

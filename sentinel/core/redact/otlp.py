@@ -1,8 +1,7 @@
 """Secrets out of OTLP requests: attributes, bodies, names, events, messages; the rest stays as it was.
 
-Not imported with the package, because it brings OTLP's own messages, which only forwarding needs. A request of traces or
-metrics in which nothing is hidden is given back byte for byte, and one that is rewritten keeps the fields that are not known
-here. A request of logs loses those: what cannot be read cannot be vouched for, and logs are written to disk.
+Not imported with the package, because it brings OTLP's own messages, which only forwarding needs. Traces and logs are taken
+apart by `core.normalise.otlp_rewrite`, which asks here what each part becomes.
 """
 
 from __future__ import annotations
@@ -15,11 +14,9 @@ from typing import Any
 
 import orjson
 from google.protobuf.message import DecodeError
-from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
     ExportMetricsServiceRequest,
 )
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from sentinel.core.redact.fields import (
     DEPTH_MAX,
@@ -54,30 +51,6 @@ class OtlpRedactor:
         self._redactor = redactor
         self._text = redactor.text
 
-    def logs(self, body: bytes) -> bytes:
-        """An `ExportLogsServiceRequest` without secrets, and without fields that are not known here."""
-        request = _parsed(ExportLogsServiceRequest, body)
-        request.DiscardUnknownFields()
-        for group in request.resource_logs:
-            self._about(group)
-            for scope in group.scope_logs:
-                self._about(scope)
-                for record in scope.log_records:
-                    self._record(record)
-        return bytes(request.SerializeToString())
-
-    def traces(self, body: bytes) -> bytes:
-        """An `ExportTraceServiceRequest` without secrets; the same bytes when there were none."""
-        request = _parsed(ExportTraceServiceRequest, body)
-        changed = False
-        for group in request.resource_spans:
-            changed |= self._about(group)
-            for scope in group.scope_spans:
-                changed |= self._about(scope)
-                for span in scope.spans:
-                    changed |= self._span(span)
-        return bytes(request.SerializeToString()) if changed else body
-
     def metrics(self, body: bytes) -> bytes:
         """An `ExportMetricsServiceRequest` without secrets in its attributes and texts; else as `traces`."""
         request = _parsed(ExportMetricsServiceRequest, body)
@@ -100,41 +73,55 @@ class OtlpRedactor:
         hidden = self._json(value, KeyKind.PLAIN, 0)
         return body if hidden is value else orjson.dumps(hidden)
 
-    # Messages; each tells whether it changed something.
+    # Parts of messages, for whoever takes a request apart; each tells whether it changed something.
+
+    def plain(self, text: str) -> str:
+        """A text of its own, such as a name."""
+        return self._text(text)
+
+    def attributes(self, pairs: Iterable[Any]) -> bool:
+        """Key-values, in place."""
+        return self._attributes(pairs)
+
+    def fields(self, message: Any, *names: str) -> bool:  # noqa: ANN401, RUF100
+        """Text fields of a message, in place."""
+        changed = [self._field(message, name) for name in names]
+        return any(changed)
+
+    def entities(self, refs: Iterable[Any]) -> bool:
+        """References of a resource to entities, in place."""
+        changed = False
+        for ref in refs:
+            changed |= self.fields(ref, "schema_url", "type")
+            for keys in (ref.id_keys, ref.description_keys):
+                for at, key in enumerate(keys):
+                    hidden = self._text(key)
+                    if hidden != key:
+                        keys[at] = hidden
+                        changed = True
+        return changed
+
+    def body(self, value: Any) -> bool:  # noqa: ANN401, RUF100
+        """The body of a log record, in place."""
+        if value.WhichOneof("value") != "string_value":
+            return self._value(value, KeyKind.PLAIN, 0)
+        # A line of its own: its bound is the line's, not that of an attribute.
+        text = value.string_value
+        hidden = self._text(text)
+        if hidden == text:
+            return False
+        value.string_value = hidden
+        return True
 
     def _about(self, group: Any) -> bool:  # noqa: ANN401, RUF100  # a group by resource or by scope
         changed = self._field(group, "schema_url")
         if group.HasField("resource" if hasattr(group, "resource") else "scope"):
             about = group.resource if hasattr(group, "resource") else group.scope
             changed |= self._attributes(about.attributes)
-            if not hasattr(group, "resource"):
-                changed |= self._field(about, "name") | self._field(about, "version")
-        return changed
-
-    def _record(self, record: Any) -> None:  # noqa: ANN401, RUF100
-        if record.HasField("body"):
-            body = record.body
-            if body.WhichOneof("value") == "string_value":
-                # A line of its own: its bound is the line's, not that of an attribute.
-                text = body.string_value
-                hidden = self._text(text)
-                if hidden is not text:
-                    body.string_value = hidden
+            if hasattr(group, "resource"):
+                changed |= self.entities(about.entity_refs)
             else:
-                self._value(body, KeyKind.PLAIN, 0)
-        self._attributes(record.attributes)
-        self._field(record, "severity_text")
-        self._field(record, "event_name")
-
-    def _span(self, span: Any) -> bool:  # noqa: ANN401, RUF100
-        changed = self._attributes(span.attributes)
-        changed |= self._field(span, "name") | self._field(span, "trace_state")
-        for event in span.events:
-            changed |= self._field(event, "name") | self._attributes(event.attributes)
-        for link in span.links:
-            changed |= self._field(link, "trace_state") | self._attributes(link.attributes)
-        if span.status.message:
-            changed |= self._field(span.status, "message")
+                changed |= self.fields(about, "name", "version")
         return changed
 
     def _metric(self, metric: Any) -> bool:  # noqa: ANN401, RUF100

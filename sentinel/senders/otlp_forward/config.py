@@ -168,7 +168,7 @@ class ForwardConfig:
         " the process, or `disk`.",
     )
     delay: Duration = setting(
-        Duration(0.05), help="How long payloads are gathered before they are handed on together."
+        Duration(0.025), help="How long payloads are gathered before they are handed on together."
     )
     inbox_max: ByteSize = setting(
         ByteSize(16 << 20),

@@ -193,6 +193,25 @@ class DiskQueue:
         self._store_cursor()
         self._drop_spent()
 
+    def to_sync(self) -> int:
+        """A descriptor of what was written and not yet brought to the disk, for any thread to sync; -1 when all was.
+
+        A disk may take its time for it, and nothing must wait behind that. Who takes it closes it.
+        """
+        if not self._is_dirty or not self._segments:
+            return -1
+        self._is_dirty = False
+        try:
+            return self._segments[-1].duplicate()
+        except OSError:
+            self.note_unsynced()
+            return -1
+
+    def note_unsynced(self) -> None:
+        """A sync failed: the kernel may have let go of those pages, so nothing more is written to that file."""
+        self.losses.disk_errors += 1
+        self._seal()
+
     def sync(self) -> None:
         """Bring what was appended to the disk, if anything was since the last time."""
         if not self._is_dirty or not self._segments:
@@ -201,9 +220,7 @@ class DiskQueue:
         try:
             self._segments[-1].sync()
         except OSError:
-            # The kernel may have let go of those pages: nothing more is written to that file.
-            self.losses.disk_errors += 1
-            self._seal()
+            self.note_unsynced()
 
     def close(self) -> None:
         """Sync and let go; idempotent."""

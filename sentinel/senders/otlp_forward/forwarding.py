@@ -11,13 +11,17 @@ unless `raw` lets them be written. What is lost when, is said in `disk_queue.py`
 from __future__ import annotations
 
 import asyncio
+import os
 from collections import defaultdict, deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
+from sentinel.core.normalise.otlp_count import item_count_of
 from sentinel.core.normalise.otlp_requests import protobuf_of
+from sentinel.core.normalise.otlp_rewrite import OtlpRewriter
 from sentinel.core.redact import Redactor, redactor
 from sentinel.core.redact.otlp import OtlpRedactor
 from sentinel.errors import MalformedInputError
@@ -74,7 +78,7 @@ class Forwarding:
         self._arrived = asyncio.Event()
         self._is_open = False
         self._is_working = False
-        self._redactors: tuple[Redactor, OtlpRedactor] | None = None
+        self._rewriters: _Rewriters | None = None
 
     @property
     def name(self) -> str:
@@ -85,6 +89,7 @@ class Forwarding:
         """Take a payload or count it as dropped; from the event loop's thread, never blocks, never raises."""
         if payload.signal not in self._signals:
             return
+        payload = _counted(payload)
         self._flow.received(payload.item_count, signal=payload.signal.value)
         size_bytes = len(payload.body)
         if not self._is_open:
@@ -205,7 +210,11 @@ class Forwarding:
         every_s = min(lane.config.queue.sync_every for lane in self._lanes)
         while True:
             await self._surroundings.clock.sleep(every_s)
-            await self._on_thread(self._sync_all)
+            for lane in self._lanes:
+                # On a thread of its own: a busy disk takes its time, and the queues go on meanwhile.
+                fd = await self._on_thread(lane.to_sync)
+                if fd >= 0 and not await asyncio.to_thread(_synced, fd):
+                    await self._on_thread(lane.note_unsynced)
 
     # On the thread.
 
@@ -224,10 +233,6 @@ class Forwarding:
     def _close(self) -> None:
         for lane in self._lanes:
             lane.close()
-
-    def _sync_all(self) -> None:
-        for lane in self._lanes:
-            lane.sync()
 
     def _queue(self, payloads: list[Telemetry]) -> None:
         """Redact, and put into every lane that wants it; what cannot be read is dropped."""
@@ -268,21 +273,10 @@ class Forwarding:
             return payload.body, True
         if payload.signal is not OtlpSignal.LOGS and not self._config.redact_spans:
             return payload.body, False
-        rewrite = self._redactor()
-        if payload.encoding is OtlpEncoding.JSON:
-            return rewrite.json(payload.body), True
-        if payload.signal is OtlpSignal.LOGS:
-            return rewrite.logs(payload.body), True
-        if payload.signal is OtlpSignal.TRACES:
-            return rewrite.traces(payload.body), True
-        return rewrite.metrics(payload.body), True
-
-    def _redactor(self) -> OtlpRedactor:
-        """By the policy in force, which a reload may have replaced."""
-        current = redactor()
-        if self._redactors is None or self._redactors[0] is not current:
-            self._redactors = (current, OtlpRedactor(current))
-        return self._redactors[1]
+        # By the policy in force, which a reload may have replaced.
+        if self._rewriters is None or self._rewriters.policy_of is not redactor():
+            self._rewriters = _Rewriters(redactor())
+        return self._rewriters.rewritten(payload), True
 
     def _converted(self, signal: OtlpSignal, records: list[Record]) -> list[Record]:
         found = []
@@ -301,6 +295,45 @@ class Forwarding:
     def _sentence(self) -> str:
         count = len(self._config.endpoints)
         return f"Handing on to {count} endpoint{'s' if count != 1 else ''}"
+
+
+class _Rewriters:
+    """What takes secrets out of each kind of payload, by one policy."""
+
+    def __init__(self, policy_of: Redactor) -> None:
+        self.policy_of = policy_of
+        self._parts = OtlpRedactor(policy_of)
+        self._traces = OtlpRewriter(self._parts, keep_unknown=True)
+        self._logs = OtlpRewriter(self._parts, keep_unknown=False)
+
+    def rewritten(self, payload: Telemetry) -> bytes:
+        if payload.encoding is OtlpEncoding.JSON:
+            return self._parts.json(payload.body)
+        if payload.signal is OtlpSignal.LOGS:
+            return self._logs.logs(payload.body)
+        if payload.signal is OtlpSignal.TRACES:
+            return self._traces.traces(payload.body)
+        return self._parts.metrics(payload.body)
+
+
+def _synced(fd: int) -> bool:
+    """Bring a file to the disk and let go of the descriptor; whether that worked."""
+    try:
+        os.fdatasync(fd)
+    except OSError:
+        return False
+    finally:
+        os.close(fd)
+    return True
+
+
+def _counted(payload: Telemetry) -> Telemetry:
+    """With all that it holds as its count: a decoder counts what it keeps, and leaves out spans that are no call."""
+    if payload.redacted:
+        return payload
+    is_json = payload.encoding is OtlpEncoding.JSON
+    found = item_count_of(payload.signal.value, payload.body, is_json=is_json)
+    return replace(payload, item_count=found) if found else payload
 
 
 def _joined(records: list[Record], bytes_max: int) -> list[Record]:

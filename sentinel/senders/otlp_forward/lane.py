@@ -127,10 +127,13 @@ class Lane:
             self._drop(reason, self._memory.append(record))
         self._report()
 
-    def sync(self) -> None:
-        """Bring what was written to the disk."""
-        if self._is_disk_open:
-            self._disk.sync()
+    def to_sync(self) -> int:
+        """See `DiskQueue.to_sync`."""
+        return self._disk.to_sync() if self._is_disk_open else -1
+
+    def note_unsynced(self) -> None:
+        """See `DiskQueue.note_unsynced`."""
+        self._disk.note_unsynced()
 
     def close(self) -> None:
         """Sync, let go, and count what goes with the memory; idempotent."""

@@ -127,6 +127,10 @@ class Segment:
         """Bring what was written to the disk; OSError when it cannot be."""
         os.fdatasync(self._fd)
 
+    def duplicate(self) -> int:
+        """Another descriptor of the file, which is the caller's to close; OSError when there is none to be had."""
+        return os.dup(self._fd)
+
     def close(self) -> None:
         """Let go of the file; idempotent."""
         fd, self._fd = self._fd, -1

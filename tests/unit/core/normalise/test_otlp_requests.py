@@ -7,8 +7,12 @@ from __future__ import annotations
 
 import orjson
 import pytest
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
+    ExportMetricsServiceRequest,
+)
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
+from sentinel.core.normalise.otlp_count import item_count_of
 from sentinel.core.normalise.otlp_requests import halves, protobuf_of
 from sentinel.errors import MalformedInputError
 from tests.support.otlp_messages import as_json, span, traces
@@ -69,3 +73,19 @@ def test_one_item_cannot_be_halved() -> None:
 def test_what_is_no_otlp_cannot_be_halved(*, is_json: bool) -> None:
     with pytest.raises(MalformedInputError):
         halves("logs", b"\xff", is_json=is_json)
+
+
+def test_everything_in_a_request_is_counted() -> None:
+    """Spans that are no call are no samples, and were counted as nothing when they were handed on or dropped."""
+    made = request(4)
+    made.resource_spans[0].scope_spans[0].spans[0].kind = 1  # type: ignore[assignment]  # internal
+    assert item_count_of("traces", made.SerializeToString(), is_json=False) == 5
+    assert item_count_of("traces", as_json(made), is_json=True) == 5
+    metrics = ExportMetricsServiceRequest()
+    scope = metrics.resource_metrics.add().scope_metrics.add()
+    for kind in ("gauge", "sum", "histogram", "exponential_histogram", "summary"):
+        for _ in range(2):
+            getattr(scope.metrics.add(name="m"), kind).data_points.add()
+    assert item_count_of("metrics", metrics.SerializeToString(), is_json=False) == 10
+    assert item_count_of("logs", b"\xff", is_json=False) == 0
+    assert item_count_of("logs", b"{}", is_json=True) == 0

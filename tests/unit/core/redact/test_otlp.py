@@ -6,6 +6,7 @@ bytes; fields that no descriptor knows.
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import orjson
@@ -20,6 +21,7 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 
+from sentinel.core.normalise.otlp_rewrite import OtlpRewriter
 from sentinel.core.redact import Redactor
 from sentinel.core.redact.otlp import OtlpRedactor
 from sentinel.errors import MalformedInputError
@@ -27,7 +29,13 @@ from tests.support.canaries import SHAPED
 from tests.support.otlp_messages import as_json, field, span, traces
 
 CARD = SHAPED["visa"]
-REWRITE = OtlpRedactor(Redactor())
+REDACTOR = OtlpRedactor(Redactor())
+REWRITE = SimpleNamespace(
+    logs=OtlpRewriter(REDACTOR, keep_unknown=False).logs,
+    traces=OtlpRewriter(REDACTOR, keep_unknown=True).traces,
+    metrics=REDACTOR.metrics,
+    json=REDACTOR.json,
+)
 REQUESTS: dict[str, Any] = {
     "logs": ExportLogsServiceRequest,
     "traces": ExportTraceServiceRequest,
@@ -43,7 +51,7 @@ def filled(
     for at, one in enumerate(fields):
         if one.containing_oneof is not None and at % len(one.containing_oneof.fields) != only % len(one.containing_oneof.fields):  # fmt: skip
             continue
-        if one.name == "entity_refs" or depth > 12 or "strindex" in one.name:
+        if depth > 12 or "strindex" in one.name:
             continue
         if one.type == FieldDescriptor.TYPE_STRING:
             value: Any = f"x {text} y"
@@ -112,6 +120,17 @@ def test_fields_that_are_not_known_stay_in_traces_and_go_from_logs() -> None:
     assert CARD.encode() not in REWRITE.logs(logs.SerializeToString())
     assert b"spanId" in REWRITE.json(b'{"new":{"spanId":"4111111111111111"}}')
     assert CARD.encode() not in REWRITE.json(b'{"new":[{"field":"4111111111111111"}]}')
+
+
+def test_one_text_that_is_not_utf8_costs_neither_the_batch_nor_the_secret() -> None:
+    pair = field(1, b"note") + field(2, field(1, b"\xff" + CARD.encode()))
+    for number, keep in ((9, True), (6, False)):
+        item = field(number, pair) + field(5, b"\xff" + CARD.encode())
+        body = field(1, field(2, field(2, item)))
+        rewriter = OtlpRewriter(REDACTOR, keep_unknown=keep)
+        hidden = rewriter.traces(body) if keep else rewriter.logs(body)
+        assert CARD.encode() not in hidden
+        assert b"[REDACTION-ERROR]" in hidden
 
 
 def test_ids_times_and_numbers_of_metrics_stay() -> None:
