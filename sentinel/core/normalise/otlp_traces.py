@@ -108,6 +108,8 @@ class TracesDecoder:
         self._named_s = np.zeros((2, 0))
         self._named_since_ns = 0
         self._hints: dict[str, _Hint] = {}
+        # Keys that a hint found, by whether the status says that the span failed; see `_classify`.
+        self._complete: dict[str, tuple[dict[bytes, int], dict[bytes, int]]] = {}
 
     def decode(self, body: bytes, *, now_ns: int) -> SampleBatch:
         """The calls of one `ExportTraceServiceRequest`.
@@ -154,6 +156,7 @@ class TracesDecoder:
         self._scope_number.clear()
         self._tables.clear()
         self._hints.clear()
+        self._complete.clear()
         self._without_series = 0
         del self._class_scope[:], self._class_error[:]
         self._named_s = np.zeros((2, 0))
@@ -165,6 +168,8 @@ class TracesDecoder:
             tables = self._tables[service] = [{} for _ in range(2 * _KINDS)]
         append = classes.append
         hint = self._hints.get(service, _NO_HINT)
+        last, (at_0, at_1, at_2), (start_0, start_1, start_2) = hint
+        complete = self._complete.setdefault(service, ({}, {}))
         for span in spans:
             kind = span.kind
             wanted = _WANTED.get(kind)
@@ -173,15 +178,25 @@ class TracesDecoder:
                 continue
             key = span.name
             attributes = span.attributes
-            if (
-                kind == span_rules.SERVER
-                and len(attributes) > hint.last
-                and (first := attributes[hint.at[0]]).startswith(hint.starts[0])
-                and (second := attributes[hint.at[1]]).startswith(hint.starts[1])
-                and (third := attributes[hint.at[2]]).startswith(hint.starts[2])
-            ):
-                key += first + second + third
-            else:
+            known: dict[bytes, int] | None = None
+            if kind == span_rules.SERVER and len(attributes) > last:
+                first, second, third = attributes[at_0], attributes[at_1], attributes[at_2]
+                whole = key + first + second + third
+                status = span.status
+                known = complete[1 if status and _is_error(status) else 0]
+                number = known.get(whole)
+                if number is not None:
+                    append(number)
+                    continue
+                if (
+                    first.startswith(start_0)
+                    and second.startswith(start_1)
+                    and third.startswith(start_2)
+                ):
+                    key = whole
+                else:
+                    known = None
+            if known is None:
                 lengths, keys = wanted
                 for attribute in attributes:
                     # attribute[1] is the key's length; the slice is only made when some wanted key is that long.
@@ -193,6 +208,10 @@ class TracesDecoder:
             if number is None:
                 number = self._learn(service, span, key, table)
                 hint = self._hints.get(service, _NO_HINT)
+                last, (at_0, at_1, at_2), (start_0, start_1, start_2) = hint
+            if known is not None and len(key) <= _KEY_BYTES_MAX:
+                # Keys of nothing but method, route and status code: equal bytes are then the same three.
+                known[key] = number
             append(number)
 
     def _learn(self, service: str, span: Any, key: bytes, table: dict[bytes, int]) -> int:  # noqa: ANN401, RUF100
