@@ -14,7 +14,7 @@ SPREAD ?= -n 2 --dist loadscope --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
 .PHONY: help install lock demo test test-full lint typecheck contracts format system-deps node-deps bench-deps clean \
-        bench bench-cost bench-ingest bench-tick bench-memory bench-server bench-store bench-detection bench-calendar bench-forecast bench-fit bench-latency bench-preview bench-ramps bench-scrape bench-redact bench-forward bench-nats docs
+        bench bench-cost bench-ingest bench-tick bench-memory bench-server bench-postgres bench-store bench-detection bench-calendar bench-forecast bench-fit bench-latency bench-preview bench-ramps bench-scrape bench-redact bench-forward bench-nats docs
 
 help:  ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -87,6 +87,8 @@ bench-redact: install  ## How many log records a second a core redacts
 
 bench-nats: install  ## What watching NATS costs, with 500 consumers, on both servers
 	$(BIN)/python benchmarks/bench_nats.py $(BENCH_ARGS)
+bench-postgres: install  ## What being watched costs a PostgreSQL server under load
+	$(BIN)/python -m benchmarks.bench_postgres $(BENCH_ARGS)
 
 bench-store: install  ## What a window costs to store, and how fast past data comes in
 	$(BIN)/python benchmarks/bench_store.py

@@ -12,7 +12,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, distribution
@@ -70,16 +70,15 @@ class PostgresServer:
         """The cluster."""
         return self.folder / "data"
 
-    def run(self, program: str, *arguments: str, env: Mapping[str, str] | None = None) -> str:
+    def run(self, program: str, *arguments: str, timeout_s: float = 60.0) -> str:
         """Run one of its programs to the end; AssertionError with its words when it fails."""
         done: subprocess.CompletedProcess[str] = subprocess.run(
             [str(self.programs / program), *arguments],
             check=False,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=timeout_s,
             cwd=self.folder,
-            env={**os.environ, **(env or {})},
             **_user(),
         )
         assert done.returncode == 0, f"{program}: {done.stderr}"

@@ -3,6 +3,7 @@
 The bound on cost is a promise. A question that takes d seconds every e seconds has a load of d / e. While the loads of
 all come to no more than the budget, each keeps its rhythm. Else there is a level at which the dearer ones are cut so
 that min(load, level) sums up to the budget: the cheap ones keep their rhythm, and those above are asked every d / level.
+Only what belongs to each poll is asked once a minute at least: on a server so slow it is what one wants to know.
 What the way to the server takes is no cost to it: the quickest answer of late is taken for that, and taken off.
 """
 
@@ -14,9 +15,9 @@ from sentinel.scrapers.postgres.queries import ABSENT_EVERY_S, Query
 
 _EARLY_RATIO = 0.25
 """Due by so much of a poll's interval early counts as due, or a rhythm of ten seconds would become twenty."""
+_FIRST_EVERY_S_MAX = 60.0
 _SLOW_FACTOR = 4.0
 _SLOW_EVERY_S_MAX = 1800.0
-_SMOOTHED = 0.5
 _WAY_KEPT = 100
 
 
@@ -28,7 +29,8 @@ class Due:
         query, database: which.
         due_s: when it is asked next, on a clock that does not go back.
         answered_s: when it was answered last, None after anything else.
-        took_s: what an answer took of the server, smoothed; None before the first.
+        took_s: what an answer takes of the server: the quicker of the last two, 0 before there are two.
+        before_s: what the last one took.
         slow_count: how often in a row it was ended for taking too long.
         note: why it gives nothing, "" while it does.
     """
@@ -37,7 +39,8 @@ class Due:
     database: str
     due_s: float = float("-inf")
     answered_s: float | None = None
-    took_s: float | None = None
+    took_s: float = 0.0
+    before_s: float = 0.0
     slow_count: int = 0
     note: str = ""
 
@@ -69,8 +72,9 @@ class Schedule:
     def answered(self, one: Due, *, now_s: float, elapsed_s: float) -> None:
         """It was answered in so long, with the way there and back."""
         net_s = elapsed_s - self._way(elapsed_s)
-        # What became dear counts at once, what became cheap little by little.
-        one.took_s = max(net_s, _SMOOTHED * (net_s + (one.took_s or 0.0)))
+        # One slow answer is an accident, of theirs or of ours: it must not leave us without the next ones for minutes.
+        one.took_s = min(net_s, one.before_s)
+        one.before_s = net_s
         one.slow_count, one.note = 0, ""
         one.answered_s = now_s
 
@@ -117,13 +121,14 @@ class Schedule:
         one.due_s, one.note, one.answered_s = due_s, note, None
 
     def _load(self, one: Due) -> float:
-        return (one.took_s or 0.0) / max(one.query.every_s, self.interval_s)
+        return one.took_s / max(one.query.every_s, self.interval_s)
 
     def _least_s(self, one: Due, level: float) -> float:
         if self._load(one) <= level:
             return 0.0
         # No poll is early for what is cut, or it would get more than its share.
-        return (one.took_s or 0.0) / level + _EARLY_RATIO * self.interval_s
+        least_s = one.took_s / level + _EARLY_RATIO * self.interval_s
+        return least_s if one.query.every_s else min(least_s, _FIRST_EVERY_S_MAX)
 
     def _level(self) -> float:
         """The load that no question may have more of; infinite while there is enough for all."""
