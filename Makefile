@@ -87,6 +87,7 @@ bench-redact: install  ## How many log records a second a core redacts
 
 bench-nats: install  ## What watching NATS costs, with 500 consumers, on both servers
 	$(BIN)/python benchmarks/bench_nats.py $(BENCH_ARGS)
+
 bench-postgres: install  ## What being watched costs a PostgreSQL server under load
 	$(BIN)/python -m benchmarks.bench_postgres $(BENCH_ARGS)
 

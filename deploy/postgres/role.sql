@@ -16,6 +16,10 @@ SELECT NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'sentinel') AS is_new \g
 CREATE ROLE sentinel LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS INHERIT;
 \endif
 \if :{?password}
+-- A password in a statement is kept by whatever keeps statements: by the log, and by pg_stat_statements for every monitor.
+SET log_statement = 'none';
+SET log_min_duration_statement = -1;
+SELECT set_config('pg_stat_statements.track_utility', 'off', false) AS not_kept \gset
 SET password_encryption = 'scram-sha-256';
 ALTER ROLE sentinel PASSWORD :'password';
 \endif

@@ -15,7 +15,7 @@ import pytest
 
 from sentinel.app.config import ScrapersConfig
 from sentinel.core.model import SeriesKey
-from sentinel.runtime.polling import Polled
+from sentinel.runtime.polling import Polled, Scraping
 from sentinel.runtime.settings import Duration
 from tests.support.alertmanager_server import collector
 from tests.support.postgres_scene import config_for
@@ -37,7 +37,9 @@ class Polls:
 
     def __init__(self, side: Sidecar) -> None:
         self._side = side
-        (self._target,) = side.app.scrapers["postgres"]._targets
+        scraping = side.app.scrapers["postgres"]
+        assert isinstance(scraping, Scraping)
+        (self._target,) = scraping._targets
         self._poll = self._target.poll
         self._working = 0
         self._target.poll = self._counted  # type: ignore[method-assign]

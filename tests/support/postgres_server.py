@@ -179,11 +179,20 @@ class PostgresServer:
 @contextmanager
 def postgres_server(version: int, **settings: str) -> Iterator[PostgresServer]:
     """A fresh server of a major version, running; what it wrote is removed with it."""
-    with temporary_folder() as base:
-        programs = _programs(version, base)
-        with cluster(programs, base / "primary") as server:
-            server.start(**settings)
-            yield server
+    with (
+        temporary_folder() as base,
+        cluster(programs_of(version, base), base / "primary") as server,
+    ):
+        server.start(**settings)
+        yield server
+
+
+@contextmanager
+def server_of(programs: Path, **settings: str) -> Iterator[PostgresServer]:
+    """The same by programs that are at hand; the server's user must be able to read them."""
+    with temporary_folder() as base, cluster(programs, base / "primary") as server:
+        server.start(**settings)
+        yield server
 
 
 @contextmanager
@@ -207,7 +216,8 @@ def cluster(programs: Path, folder: Path, *, empty: bool = False) -> Iterator[Po
         server.stop(signal.SIGQUIT)
 
 
-def _programs(version: int, base: Path) -> Path:
+def programs_of(version: int, base: Path) -> Path:
+    """The folder of a version's programs; skips the test where there is none."""
     if version in _WHEEL_FOLDERS:
         return _of_wheel(version, base)
     found = sorted(Path("/usr/lib/postgresql").glob(f"{version}/bin/postgres"))

@@ -25,7 +25,7 @@ from sentinel.runtime.settings import Duration, FilePath
 from sentinel.scrapers.postgres.config import TlsMode
 from sentinel.scrapers.postgres.session import DeniedError
 from tests.support.postgres_scene import Scene, config_for, scene
-from tests.support.postgres_server import PostgresServer, postgres_server
+from tests.support.postgres_server import ROLE_PASSWORD, PostgresServer, postgres_server
 from tests.support.tls import make_certificate
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
@@ -79,7 +79,7 @@ async def test_users_work_is_read_and_nothing_that_they_wrote(
             await client.fetch(
                 f"SELECT * FROM cards /* {PAN} */ WHERE pan = '{PAN}' AND holder = 5"
             )
-        # Before version 16 such a statement keeps its literal.
+        # Such a statement keeps its literal in pg_stat_statements.
         await client.execute(f"COMMENT ON TABLE cards IS '{PAN}'")
         await client.execute(f"SET application_name = 'x{PAN}'")
         with pytest.raises(asyncpg.PostgresError):
@@ -415,6 +415,21 @@ async def test_the_session_can_only_read_within_its_limits(
         await session.fetch("SELECT * FROM public.payments")
     sock = session._connection._transport.get_extra_info("socket")
     assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
+
+
+async def test_the_file_that_makes_the_role_leaves_its_password_nowhere(
+    server: PostgresServer,
+) -> None:
+    """pg_stat_statements kept `ALTER ROLE ... PASSWORD` with the password in it, to be read by every monitor."""
+    server.make_role("app")
+    async with clients(server, 1) as (client,):
+        kept = await client.fetch("SELECT query FROM pg_stat_statements WHERE query ~* 'role'")
+        stored = await client.fetchval(
+            "SELECT rolpassword FROM pg_authid WHERE rolname = 'sentinel'"
+        )
+    assert kept
+    assert not any(ROLE_PASSWORD in row["query"] for row in kept)
+    assert stored.startswith("SCRAM-SHA-256$")
 
 
 async def test_what_keeps_us_out_is_told_with_its_remedy(server: PostgresServer) -> None:

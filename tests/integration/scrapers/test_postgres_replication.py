@@ -13,7 +13,7 @@ import pytest
 
 from sentinel.reference.ledger.operate.folders import temporary_folder
 from tests.support.postgres_scene import config_for, scene
-from tests.support.postgres_server import PostgresServer, _programs, cluster
+from tests.support.postgres_server import PostgresServer, cluster, programs_of
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
 
@@ -21,7 +21,7 @@ pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
 @pytest.fixture(scope="module")
 def pair() -> Iterator[tuple[PostgresServer, PostgresServer]]:
     with temporary_folder() as base:
-        programs = _programs(15, base)
+        programs = programs_of(15, base)
         with (
             cluster(programs, base / "primary") as primary,
             cluster(programs, base / "standby", empty=True) as standby,

@@ -65,7 +65,7 @@ class PostgresReader:
             chosen = self._tables.setdefault(database, Chosen(2 * self._table_count))
             return subjects.tables(rows, gains, chosen, now_ns=now_ns)
         if subject == "statements":
-            return self.statements.read(gains, now_ns=now_ns)
+            return self.statements.read()
         levels = levels_of(subject, SHAPES[subject], rows, gains, now_ns=now_ns)
         hidden = any(row.get("hidden") for row in rows)
         missing = "only sessions of its own role are seen" if hidden else ""

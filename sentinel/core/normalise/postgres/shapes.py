@@ -227,7 +227,7 @@ TABLE = Shape(
     shares=(Share("hot_update_ratio", "hot_updates", ("updates",)),),
 )
 STATEMENT = Shape(
-    route="{route}",
+    route="{key}",
     rates={"calls_per_s": "calls", "rows_per_s": "rows", "temp_blocks_per_s": "temp_blocks"},
     ratios={"exec_time_ratio": "exec_ms", "block_read_time_ratio": "block_read_ms"},
     means=(Mean("mean_time_s", "exec_ms", "calls"),),

@@ -1,8 +1,8 @@
 """The text of a statement without anything that a user put in: no literal, no comment, one spelling.
 
-pg_stat_statements replaces constants itself, but not in utility statements (`CREATE ROLE ... PASSWORD 'x'`) before
-version 16, and it keeps the first caller's comments, which may carry a trace or a name. So nothing of it is believed: each
-token is read again, and what is neither a word, a quoted name nor a sign becomes `?`.
+pg_stat_statements replaces constants itself, but not in utility statements (`ALTER ROLE ... PASSWORD 'x'`, seen on 15 to
+18), and it keeps the first caller's comments, which may carry a trace or a name. So nothing of it is believed: each token
+is read again, and what is neither a word, a quoted name nor a sign becomes `?`.
 
 Where it is not certain that a literal has ended, all that follows is taken for part of it: whether a backslash ends a plain
 literal is a setting of the session that nobody here knows, and a text may have been cut inside one.
@@ -55,7 +55,9 @@ def statement_of(text: str) -> str:
     spelled = _SPACE_AFTER.sub(r"\1", _SPACE_BEFORE.sub(r"\1", spelled))
     spelled = _NO_SPACE.sub(", ", spelled)
     spelled = _ROWS.sub("(?)", _LIST.sub("(?)", spelled))
-    return redact(spelled.rstrip("; "))[:STATEMENT_CHARACTERS_MAX].rstrip()
+    # A column may be called as a secret is; what it is compared with is hidden already.
+    hidden = redact(spelled.rstrip("; ")).replace("[SECRET]", _HIDDEN)
+    return hidden[:STATEMENT_CHARACTERS_MAX].rstrip()
 
 
 def _tokens(text: str) -> list[str]:

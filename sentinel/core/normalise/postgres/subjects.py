@@ -180,33 +180,37 @@ class Statements:
     def __init__(self, count: int) -> None:
         self._chosen = Chosen(count)
         self._texts: dict[str, str] = {}
-        self._kept: list[Row] = []
-        self._all: Rows = ()
+        self._ids: dict[str, str] = {}
+        self._levels: list[Level] = []
+        self._missing = ""
 
     @property
     def unknown(self) -> tuple[int, ...]:
         """`queryid`s that were chosen and have no text yet."""
-        ids = {text(row, "queryid") for row in self._kept}
-        return tuple(sorted(int(one) for one in ids - self._texts.keys()))
+        return tuple(sorted(int(one) for one in set(self._ids.values()) - self._texts.keys()))
 
     def choose(self, rows: Rows, gains: Gains, *, now_ns: int) -> None:
         """Take in an answer, and choose which of its statements have series."""
-        by_key: dict[str, Row] = {}
-        spent: dict[str, float] = {}
-        for row in rows:
-            if row.get("queryid") is None:
-                continue
-            key = f"{text(row, 'datname')} {text(row, 'queryid')}"
-            gain = gains.of(("spent", key), number(row, "exec_ms") or 0.0, now_ns=now_ns)
-            spent[key] = 0.0 if gain is None else gain.value
-            by_key[key] = row
+        # All are counted, so that one that begins to matter is known from its first minute on.
+        keyed = {_identity(row): row for row in rows if row.get("queryid") is not None}
+        levels = levels_of(
+            "statements",
+            STATEMENT,
+            [{**row, "key": key} for key, row in keyed.items()],
+            gains,
+            now_ns=now_ns,
+        )
+        spent = {one.route: one.value for one in levels if one.signal == "exec_time_ratio"}
         # Before anything was gained the order of the answer says what matters: time in all.
-        ranked = sorted(by_key, key=lambda key: -spent[key])
+        ranked = sorted(keyed, key=lambda key: -spent.get(key, 0.0))
         shown = self._chosen.of(ranked, now_ns=now_ns)
-        self._kept = [row for key, row in by_key.items() if key in shown]
-        self._all = rows
-        ids = {text(row, "queryid") for row in self._kept}
+        self._ids = {key: text(row, "queryid") for key, row in keyed.items() if key in shown}
+        ids = set(self._ids.values())
         self._texts = {name: one for name, one in self._texts.items() if name in ids}
+        self._levels = [one for one in levels if one.route in shown]
+        self._levels += levels_of("statements", STATEMENTS, rows[:1], gains, now_ns=now_ns)
+        hidden = any(row.get("queryid") is None for row in rows)
+        self._missing = "statements of other roles are hidden" if hidden else ""
 
     def learn(self, rows: Rows) -> None:
         """Take in the texts of `unknown`, of rows with `queryid` and `query`; one that is gone meanwhile has none."""
@@ -215,21 +219,24 @@ class Statements:
         for row in rows:
             self._texts[text(row, "queryid")] = statement_of(text(row, "query"))
 
-    def read(self, gains: Gains, *, now_ns: int) -> Reading:
+    def read(self) -> Reading:
         """What was chosen, and all statements together."""
         named = [
-            {**row, "route": self._route(row)}
-            for row in self._kept
-            if text(row, "queryid") in self._texts
+            one._replace(route=self._named(one.route))
+            for one in self._levels
+            if self._ids.get(one.route) in self._texts or one.route not in self._ids
         ]
-        levels = levels_of("statements", STATEMENT, named, gains, now_ns=now_ns)
-        levels += levels_of("statements", STATEMENTS, self._all[:1], gains, now_ns=now_ns)
-        hidden = any(row.get("queryid") is None for row in self._all)
-        missing = "statements of other roles are hidden" if hidden else ""
-        return Reading(levels=tuple(levels), missing=missing)
+        return Reading(levels=tuple(named), missing=self._missing)
 
-    def _route(self, row: Row) -> str:
-        """Database, text and the id as `to_hex(queryid)` gives it: a number of 19 digits may look like a card's."""
-        identity = f" #{int(text(row, 'queryid')) % 2**64:x}"
-        head = f"{label_of(text(row, 'datname'))} {self._texts[text(row, 'queryid')]}".rstrip()
-        return head[: LABEL_CHARS_MAX - len(identity)] + identity
+    def _named(self, key: str) -> str:
+        queryid = self._ids.get(key)
+        if queryid is None:
+            return key
+        database, _, identity = key.rpartition(" ")
+        head = f"{database} {self._texts[queryid]}".rstrip()
+        return f"{head[: LABEL_CHARS_MAX - len(identity) - 1]} {identity}"
+
+
+def _identity(row: Row) -> str:
+    """Database and id as `to_hex(queryid)` gives it: a number of 19 digits may look like a card's."""
+    return label_of(f"{text(row, 'datname')} #{int(text(row, 'queryid')) % 2**64:x}")

@@ -32,6 +32,7 @@ WIDE = PAN.translate({ord(digit): 0xFF10 + int(digit) for digit in "0123456789"}
         ("/*traceparent='00-abc-01'*/ select 1;", "select ?"),
         ("select a::int, b [ 1 ], count( * )", "select a::int, b[?], count(*)"),
         ("COMMIT;", "commit"),
+        ("where pan = $1 and password = 'x'", "where pan = ? and password = ?"),
         ("", ""),
     ],
 )
@@ -60,7 +61,7 @@ def test_statements_have_one_spelling(text: str, expected: str) -> None:
     ],
 )
 def test_nothing_of_a_literal_or_a_comment_is_left(text: str) -> None:
-    """Before version 16 utility statements keep their literals, and any text may be cut inside one."""
+    """Utility statements keep their literals, and any text may be cut inside one."""
     shown = statement_of(text)
     assert PAN not in shown
     assert WIDE not in shown
