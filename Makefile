@@ -14,7 +14,7 @@ SPREAD ?= -n 2 --dist loadscope --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
 .PHONY: help install lock demo test test-full lint typecheck contracts format system-deps node-deps bench-deps clean \
-        bench bench-cost bench-ingest bench-tick bench-memory bench-server bench-postgres bench-store bench-detection bench-calendar bench-forecast bench-fit bench-latency bench-preview bench-ramps bench-scrape bench-redact bench-forward bench-nats docs
+        bench bench-cost bench-ingest bench-tick bench-memory bench-server bench-postgres bench-store bench-detection bench-calendar bench-forecast bench-fit bench-latency bench-preview bench-ramps bench-scrape bench-redact bench-forward bench-nats bench-logs bench-shipping docs
 
 help:  ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -114,6 +114,12 @@ bench-ramps: install  ## How fast a value may go somewhere without being told of
 
 bench-scrape: install  ## What a scraped sample costs, beside Debian's Prometheus on the same target
 	$(BIN)/python benchmarks/bench_scrape.py $(BENCH_ARGS)
+
+bench-logs: install  ## How many log records a core reads, counts, redacts and encodes
+	$(BIN)/python benchmarks/bench_logs.py $(BENCH_ARGS)
+
+bench-shipping: install  ## How long a log line takes from the file to an OTLP collector, redacted
+	$(BIN)/python benchmarks/bench_shipping.py $(BENCH_ARGS)
 
 bench-forecast: install  ## How well the next day is foretold, beside the truth and statsmodels' MSTL
 	$(BIN)/python -m benchmarks.forecast $(BENCH_ARGS)

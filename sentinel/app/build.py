@@ -27,6 +27,7 @@ from sentinel.pipeline.deliver import Deliver
 from sentinel.pipeline.evaluate import Evaluate
 from sentinel.pipeline.fit import Fitter
 from sentinel.pipeline.ingest import Ingest
+from sentinel.pipeline.log_templates import LogTemplates
 from sentinel.pipeline.overload import Overload
 from sentinel.ports import Clock
 from sentinel.runtime.catalogue import CATALOGUE
@@ -94,6 +95,9 @@ class Application:
             pages_unstored=self._pages_unstored,
             page_note=self.overload.note,
         )
+        self.log_templates = LogTemplates(
+            self.aggregator.templates, config.store.directory, surroundings
+        )
         self.ingest = Ingest(config.series, self.aggregator, self.evaluate.on_closed, surroundings)
         self.deliver = self._make_deliver(config)
         self.forwarding = make_forwarding(config.forward, config.store.directory, surroundings)
@@ -103,7 +107,7 @@ class Application:
         self.receivers: dict[str, Receiver] = make_receivers(
             config.receivers, downstream, surroundings
         )
-        self.sources = make_sources(config.receivers, downstream, surroundings)
+        self.sources = make_sources(config, downstream, surroundings)
         self.scrapers = make_scrapers(config.scrapers, downstream, surroundings)
         self.web = WebServer(
             config.web, surroundings, verdicts=self, incidents=self, status=self, words=self
@@ -118,6 +122,7 @@ class Application:
                 _Current(self),
                 self.fitter,
                 self.evaluate,
+                self.log_templates,
                 self.ingest,
                 self.overload,
                 *([self.forwarding] if self.forwarding else []),
@@ -290,6 +295,7 @@ def components_of(application: Application) -> dict[str, Component]:
         application.fitter,
         application.evaluate,
         application.ingest,
+        application.log_templates,
         application.overload,
         application.web,
         *([application.self_telemetry] if application.self_telemetry else []),

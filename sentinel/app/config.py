@@ -23,6 +23,7 @@ from sentinel.pipeline.ingest import IngestConfig
 from sentinel.pipeline.models import BaselineConfig
 from sentinel.pipeline.overload import OverloadConfig
 from sentinel.receivers.http_log import HttpLogConfig
+from sentinel.receivers.log_files import LogFilesConfig
 from sentinel.receivers.otlp_grpc import OtlpGrpcConfig
 from sentinel.receivers.otlp_http import OtlpHttpConfig
 from sentinel.runtime.config_loader import Loaded, load
@@ -55,6 +56,9 @@ class ReceiversConfig:
     otlp_http: OtlpHttpConfig = setting(OtlpHttpConfig(), help="OTLP over HTTP.")
     otlp_grpc: OtlpGrpcConfig = setting(OtlpGrpcConfig(), help="OTLP over gRPC.")
     http_log: HttpLogConfig = setting(HttpLogConfig(), help="Records of Kong's http-log plugin.")
+    log_files: LogFilesConfig = setting(
+        LogFilesConfig(), help="Log files and container logs.", restart=True
+    )
 
 
 def _refuse_same_names(kind: str, names: list[str]) -> None:

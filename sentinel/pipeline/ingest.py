@@ -271,6 +271,11 @@ class Ingest:
 
     def _report(self) -> None:
         counts, metrics = self._aggregator.take_counts(), self._surroundings.metrics
+        templates = self._aggregator.templates
+        metrics.set("sentinel_log_templates", templates.count)
+        if templates.refused_count:
+            metrics.count("sentinel_log_templates_refused_total", templates.refused_count)
+            templates.refused_count = 0
         for signal, count in counts.late.items():
             metrics.count("sentinel_samples_late_total", count, signal=signal)
             self._flow.dropped(FlowReason.STALE, count)

@@ -222,6 +222,7 @@ def describe_incident(incident: Incident) -> dict[str, object]:
                 "event": line.event,
                 "body": line.body,
                 "trace_id": line.trace_id,
+                "new": line.is_new,
             }
             for line in incident.log_lines
         ],

@@ -79,7 +79,7 @@ def test_every_call_and_line_is_counted_once_under_its_own_name(
             record = LogRecord(
                 service=name, time_ns=at(now_s + ahead_s), severity=9, event="", body="line"
             )
-            assert log_key(record).stage == "logs"
+            assert log_key(name, "line", 9).stage == "logs"
             batch = SampleBatch(logs=(record,) * count, services=frozenset({name}))
         sent[name, what] += count
         aggregator.add(batch, at(now_s))

@@ -57,7 +57,7 @@ async def look(config: SentinelConfig, *, is_running: bool) -> list[Reach]:
     )
     downstream = Downstream(sink=_NoSink())
     parts: list[Component] = [
-        *make_sources(config.receivers, downstream, surroundings).values(),
+        *make_sources(config, downstream, surroundings).values(),
         *make_scrapers(config.scrapers, downstream, surroundings).values(),
     ]
     try:

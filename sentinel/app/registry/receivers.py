@@ -10,9 +10,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from sentinel.app.config import ReceiversConfig
+from sentinel.app.config import ReceiversConfig, SentinelConfig
 from sentinel.core.normalise import OtlpDecoder
 from sentinel.receivers.http_log import HttpLogReceiver
+from sentinel.receivers.log_files import LogFiles
 from sentinel.receivers.otlp_grpc import OtlpGrpcReceiver
 from sentinel.receivers.otlp_http import OtlpHttpReceiver
 from sentinel.runtime.component import Component, Surroundings
@@ -56,7 +57,7 @@ class SourceEntry:
     """
 
     name: str
-    make: Callable[[ReceiversConfig, Downstream, Surroundings], Component | None]
+    make: Callable[[SentinelConfig, Downstream, Surroundings], Component | None]
 
 
 RECEIVERS: tuple[ReceiverEntry, ...] = (
@@ -86,7 +87,16 @@ RECEIVERS: tuple[ReceiverEntry, ...] = (
     ),
 )
 
-SOURCES: tuple[SourceEntry, ...] = ()
+SOURCES: tuple[SourceEntry, ...] = (
+    SourceEntry(
+        name="log_files",
+        make=lambda config, downstream, surroundings: (
+            LogFiles(config.receivers.log_files, config.store.directory, downstream, surroundings)
+            if config.receivers.log_files.sources
+            else None
+        ),
+    ),
+)
 
 
 def make_receivers(
@@ -101,7 +111,7 @@ def make_receivers(
 
 
 def make_sources(
-    config: ReceiversConfig, downstream: Downstream, surroundings: Surroundings
+    config: SentinelConfig, downstream: Downstream, surroundings: Surroundings
 ) -> dict[str, Component]:
     """The receivers without a port that are configured, by name."""
     made = {entry.name: entry.make(config, downstream, surroundings) for entry in SOURCES}

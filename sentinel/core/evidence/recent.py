@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from sentinel.core.evidence.first_mover import Onset, first_mover
@@ -29,7 +29,10 @@ class EvidenceSettings:
     Attributes:
         scopes_max: places whose traces are remembered; the one that was silent longest gives way.
         traces_per_scope_max: newest traces of a place, of failed and of slow calls each.
-        services_max, lines_per_service_max: the same for log lines.
+        services_max: the same for services that wrote error lines.
+        lines_per_service_max: newest lines of a service that were new when they came.
+        events_per_service_max: events of a service whose newest lines are remembered.
+        lines_per_event_max: newest lines of each of them.
         before_ns: what happened this long before the incident opened still belongs to it.
         shown_max: traces and lines on a page, of each.
     """
@@ -38,6 +41,8 @@ class EvidenceSettings:
     traces_per_scope_max: int = 8
     services_max: int = 500
     lines_per_service_max: int = 32
+    events_per_service_max: int = 32
+    lines_per_event_max: int = 3
     before_ns: int = 60 * _SECOND_NS
     shown_max: int = 3
 
@@ -48,7 +53,7 @@ class RecentEvidence:
     def __init__(self, settings: EvidenceSettings | None = None) -> None:
         self._settings = settings or EvidenceSettings()
         self._traces: dict[tuple[Scope, bool], deque[Exemplar]] = {}
-        self._lines: dict[str, deque[LogLine]] = {}
+        self._lines: dict[str, _Lines] = {}
         self.dropped_count = 0
         """Places and services whose evidence gave way to that of others."""
 
@@ -66,10 +71,8 @@ class RecentEvidence:
                 del self._traces[next(iter(self._traces))]
                 self.dropped_count += 1
         for line in lines:
-            kept = self._lines.pop(line.service, None)
-            if kept is None:
-                kept = deque(maxlen=self._settings.lines_per_service_max)
-            kept.append(line)
+            kept = self._lines.pop(line.service, None) or _Lines(self._settings)
+            kept.remember(line)
             self._lines[line.service] = kept
             if len(self._lines) > self._settings.services_max:
                 del self._lines[next(iter(self._lines))]
@@ -155,18 +158,57 @@ class RecentEvidence:
     def _lines_for(
         self, incident: Incident, *, since_ns: int, until_ns: int
     ) -> tuple[LogLine, ...]:
-        """Worst severity first, then newest; one line an event, so that a loop does not fill the page."""
+        """Worst severity first, what was new before what was not, then the newest; one line an event.
+
+        Only where there is room, an event has two: what it began with, and its newest line.
+        """
         services = [incident.group]
         if incident.first_mover is not None and incident.first_mover.service not in services:
             services.append(incident.first_mover.service)
         fitting = [
             line
             for service in services
-            for line in self._lines.get(service, ())
+            if service in self._lines
+            for line in self._lines[service].all()
             if since_ns <= line.time_ns <= until_ns
         ]
-        fitting.sort(key=lambda line: (-line.severity, -line.time_ns, line.body))
+        fitting.sort(key=lambda line: (-line.severity, not line.is_new, -line.time_ns, line.body))
         chosen: dict[tuple[str, str], LogLine] = {}
         for line in fitting:
-            chosen.setdefault((line.service, line.event or line.body), line)
-        return tuple(chosen.values())[: self._settings.shown_max]
+            chosen.setdefault((line.service, line.about), line)
+        shown = list(chosen.values())[: self._settings.shown_max]
+        told = {(line.service, line.body) for line in shown}
+        for line in fitting:
+            if len(shown) >= self._settings.shown_max:
+                break
+            if not line.is_new and (line.service, line.body) not in told:
+                told.add((line.service, line.body))
+                shown.append(line)
+        return tuple(shown)
+
+
+class _Lines:
+    """The error lines of one service: those that were new, and the newest of each event."""
+
+    def __init__(self, settings: EvidenceSettings) -> None:
+        self._events_max = settings.events_per_service_max
+        self._per_event_max = settings.lines_per_event_max
+        self._new: deque[LogLine] = deque(maxlen=settings.lines_per_service_max)
+        self._by_event: dict[str, deque[LogLine]] = {}
+
+    def remember(self, line: LogLine) -> None:
+        if line.is_new:
+            self._new.append(line)
+            return
+        newest = self._by_event.pop(line.about, None)
+        if newest is None:
+            newest = deque(maxlen=self._per_event_max)
+        newest.append(line)
+        self._by_event[line.about] = newest
+        if len(self._by_event) > self._events_max:
+            del self._by_event[next(iter(self._by_event))]
+
+    def all(self) -> Iterator[LogLine]:
+        yield from self._new
+        for newest in self._by_event.values():
+            yield from newest

@@ -360,8 +360,9 @@ def span_of_call(duration_s: float) -> str:
 def _log_line(line: LogLine) -> str:
     word = next((word for least, word in _SEVERITY_WORDS if line.severity >= least), "LOG")
     event = f"{line.event}: " if line.event else ""
+    new = " (new)" if line.is_new else ""
     return one_line(
-        f"[{word}] {line.service} {event}{line.body}", characters_max=_LINE_CHARACTERS_MAX
+        f"[{word}] {line.service}{new} {event}{line.body}", characters_max=_LINE_CHARACTERS_MAX
     )
 
 

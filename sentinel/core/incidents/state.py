@@ -237,7 +237,16 @@ def _entry_out(entry: OpenIncident) -> dict[str, Any]:
             for item in incident.exemplars
         ],
         "log_lines": [
-            [item.service, item.time_ns, item.severity, item.event, item.body, item.trace_id]
+            [
+                item.service,
+                item.time_ns,
+                item.severity,
+                item.event,
+                item.body,
+                item.trace_id,
+                item.template,
+                item.is_new,
+            ]
             for item in incident.log_lines
         ],
         "members": [_plain(member) for member in entry.members.values()],
@@ -292,6 +301,9 @@ def _entry_in(document: dict[str, Any]) -> OpenIncident:
                 event=item[3],
                 body=item[4],
                 trace_id=item[5],
+                # What an earlier version wrote ends here.
+                template=item[6] if len(item) > 6 else "",
+                is_new=item[7] if len(item) > 7 else False,
             )
             for item in document["log_lines"]
         ),

@@ -156,7 +156,18 @@ class Exemplar:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogLine:
-    """A log line worth reading: new or of an error event, redacted."""
+    """A log line worth reading, redacted.
+
+    Attributes:
+        service: who wrote it.
+        time_ns: when it was written.
+        severity: OTLP's severity number.
+        event: the event's name, or "".
+        body: its text.
+        trace_id: 32 hexadecimal digits, or "".
+        template: what lines without an event are told apart by, or "".
+        is_new: nothing like it was written in the hour before; otherwise it is one of the newest of its event.
+    """
 
     service: str
     time_ns: int
@@ -164,6 +175,13 @@ class LogLine:
     event: str
     body: str
     trace_id: str = ""
+    template: str = ""
+    is_new: bool = False
+
+    @property
+    def about(self) -> str:
+        """What it is one of many of."""
+        return self.event or self.template or self.body
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

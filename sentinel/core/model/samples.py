@@ -202,6 +202,7 @@ class LogRecord:
         body: the text, redacted and cut to a bound before it got here.
         trace_id: 32 hexadecimal digits, or "".
         call: the finished call it tells of, or None.
+        gist: of a record without an event: its text without what varies, redacted; "" when it has none.
     """
 
     service: str
@@ -211,6 +212,47 @@ class LogRecord:
     body: str
     trace_id: str = ""
     call: LoggedCall | None = None
+    gist: str = ""
+
+
+class LogKind(NamedTuple):
+    """What log records are counted by.
+
+    Attributes:
+        service: who wrote them.
+        severity: OTLP's severity number, 1-24, 0 when unset.
+        event: the event's name, or "".
+        gist: of records without an event: their text without what varies, redacted; or "".
+        place: of the finished call each of them tells of, or None.
+        error: whether those calls failed.
+    """
+
+    service: str
+    severity: int
+    event: str = ""
+    gist: str = ""
+    place: Scope | None = None
+    error: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogColumns:
+    """n log records as columns, for sources that bring more than an object each would allow.
+
+    Attributes:
+        kinds: the distinct kinds of this batch.
+        kind_index: int32[n], position in `kinds`.
+        time_ns: int64[n], when each was written (Unix).
+        bucket: int16[n], log-linear bucket of the duration of the call each tells of; `log_linear.UNTIMED` when
+            that is not known or there is no call.
+        noted: records among them whose text may be evidence, redacted; the columns count them already.
+    """
+
+    kinds: tuple[LogKind, ...]
+    kind_index: NDArray[np.int32]
+    time_ns: NDArray[np.int64]
+    bucket: NDArray[np.int16]
+    noted: tuple[LogRecord, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -224,6 +266,7 @@ class SampleBatch:
         logs: log records.
         events: what was told one by one and is no call.
         scraped: metrics pages, as columns.
+        log_columns: more of them, as columns, or None.
         rejected: samples that could not be kept, by reason; the sender is told their number.
         services: the services heard in this batch, also when it brought no sample of theirs.
         fingerprint: the same for a batch that was sent again because its answer was lost, or b"" when unknown.
@@ -235,6 +278,7 @@ class SampleBatch:
     logs: tuple[LogRecord, ...] = ()
     events: EventColumns | None = None
     scraped: tuple[ScrapedColumns, ...] = ()
+    log_columns: LogColumns | None = None
     rejected: dict[RejectReason, int] = field(default_factory=dict)
     services: frozenset[str] = frozenset()
     fingerprint: bytes = b""
@@ -243,8 +287,11 @@ class SampleBatch:
     def sample_count(self) -> int:
         """How many samples were kept; events are what calls and records say besides."""
         calls = 0 if self.calls is None else len(self.calls.end_ns)
+        logged = len(self.logs)
+        if self.log_columns is not None:
+            logged += len(self.log_columns.time_ns)
         scraped = sum(len(columns.value) for columns in self.scraped)
-        return calls + len(self.numbers) + len(self.distributions) + len(self.logs) + scraped
+        return calls + len(self.numbers) + len(self.distributions) + logged + scraped
 
     @property
     def rejected_count(self) -> int:

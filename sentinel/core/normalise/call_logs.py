@@ -43,7 +43,9 @@ _PLACING_KEYS = frozenset(name.encode() for name in _PLACING)
 _KEYS = _PLACING_KEYS | {name.encode() for name in _TIMING} | {_CLIENT}
 _LENGTHS = bytes(length in {len(key) for key in _KEYS} for length in range(256))
 _NUMBER = re.compile(r"[0-9]{1,20}(?:\.[0-9]{1,20})?(?:[eE][+-]?[0-9]{1,2})?", re.ASCII)
-_DURATION_MAX_S = 24 * 3600.0
+DURATION_MAX_S = 24 * 3600.0
+"""A longer call is not believed: it counts without its duration."""
+
 _FAILED_STATUS = 500
 _PLACES_MAX = 8192
 _KEY_BYTES_MAX = 1024
@@ -93,23 +95,35 @@ class CallLogs:
         return ToldCall(*place, _duration_of(attributes_of(timing, _TIMING)) if timing else None)
 
 
-def _place_of(service: str, given: dict[str, str]) -> tuple[Scope, bool] | None:
-    method = next((given[name] for name in _METHODS if given.get(name)), "")
-    text = next((given[name] for name in _STATUS if given.get(name)), "")
-    code = _number(text)
+def place_of(service: str, *, method: str, status: str, route: str) -> tuple[Scope, bool] | None:
+    """Where a call with these was answered and whether it failed; None when they are of no call.
+
+    >>> place_of("pay", method="GET", status="503", route="/v1/x")
+    (Scope(service='pay', stage='edge', route='GET /v1/x'), True)
+    """
+    code = _number(status)
     if not method or code is None or not 100 <= code <= 599 or not code.is_integer():
         return None
-    names = {"http.request.method": method, _ROUTE: given.get(_ROUTE, "")}
+    names = {"http.request.method": method, _ROUTE: route}
     scope = span_rules.scope_of(service, span_rules.SERVER, method, names)
     assert scope is not None, "a server's call has a place"
     return scope, code >= _FAILED_STATUS
+
+
+def _place_of(service: str, given: dict[str, str]) -> tuple[Scope, bool] | None:
+    return place_of(
+        service,
+        method=next((given[name] for name in _METHODS if given.get(name)), ""),
+        status=next((given[name] for name in _STATUS if given.get(name)), ""),
+        route=given.get(_ROUTE, ""),
+    )
 
 
 def _duration_of(given: dict[str, str]) -> float | None:
     for name, scale in _DURATION_S.items():
         if name in given:
             value = _number(given[name])
-            if value is None or value * scale > _DURATION_MAX_S:
+            if value is None or value * scale > DURATION_MAX_S:
                 return None
             return value * scale
     return None

@@ -1,8 +1,9 @@
 """OTLP logs to log records.
 
-A record's text is decoded and redacted only from WARN upwards: nothing reads the others' text, and most records are
-below. Text is cut before it is redacted, so that a hostile line costs no more than a long one. What a record tells of a
-finished call is found by `call_logs`.
+A record's text is redacted as a whole only from WARN upwards, where it may be evidence; most records are below. Of one
+without an event the gist is taken, by which it is counted, from INFO upwards and where the severity is not known. Text is
+cut before it is redacted, so that a hostile line costs no more than a long one. What a record tells of a finished call is
+found by `call_logs`.
 """
 
 from __future__ import annotations
@@ -19,11 +20,13 @@ from sentinel.core.normalise.labels import label_of, text_of
 from sentinel.core.normalise.otlp_schema import LogsRequest
 from sentinel.core.normalise.otlp_values import ResourceNames, attributes_of, value_text
 from sentinel.core.redact import redact
+from sentinel.core.redact.varying import Gists
 from sentinel.core.stats import log_linear
 from sentinel.errors import MalformedInputError
 
 FUTURE_MAX_NS = 300 * 10**9
 BODY_CHARS_MAX = 1024
+SEVERITY_INFO = 9
 SEVERITY_WARN = 13
 
 _SEVERITY_MAX = 24
@@ -50,6 +53,7 @@ class LogsDecoder:
         self._resources = ResourceNames()
         self._events: dict[bytes, str] = {}
         self._calls = CallLogs()
+        self._gists = Gists()
 
     def decode(self, body: bytes, *, now_ns: int) -> SampleBatch:
         """The records of one `ExportLogsServiceRequest`.
@@ -109,20 +113,25 @@ class LogsDecoder:
         severity = raw.severity
         if not 0 < severity <= _SEVERITY_MAX:
             severity = _SEVERITIES.get(raw.severity_text.upper(), 0)
-        text = ""
-        if severity >= SEVERITY_WARN and raw.body:
-            text = value_text(raw.body, chars_max=BODY_CHARS_MAX)
-            # Half a card number is no card number any more, and its digits would stay.
-            text = redact(text, cut_end=len(text) >= BODY_CHARS_MAX)
+        event = self._event(raw)
+        text = gist = ""
+        has_gist = not event and (severity == 0 or severity >= SEVERITY_INFO)
+        if raw.body and (has_gist or severity >= SEVERITY_WARN):
+            whole = value_text(raw.body, chars_max=BODY_CHARS_MAX)
+            gist = self._gists.of(whole) if has_gist else ""
+            if severity >= SEVERITY_WARN:
+                # Half a card number is no card number any more, and its digits would stay.
+                text = redact(whole, cut_end=len(whole) >= BODY_CHARS_MAX)
         trace_id = raw.trace_id
         return LogRecord(
             service=service,
             time_ns=time_ns,
             severity=severity,
-            event=self._event(raw),
+            event=event,
             body=text,
             trace_id=trace_id.hex() if len(trace_id) == 16 and any(trace_id) else "",
             call=call,
+            gist=gist,
         )
 
     def _event(self, raw: Any) -> str:  # noqa: ANN401, RUF100

@@ -27,7 +27,7 @@ from sentinel.core.model import (
     CallColumns,
     DistributionPoint,
     Exemplar,
-    LogRecord,
+    LogColumns,
     NumberPoint,
     RejectReason,
     SampleBatch,
@@ -53,7 +53,7 @@ from sentinel.core.series.events import Events
 from sentinel.core.series.gauges import Gauges, GaugeValues
 from sentinel.core.series.layout import Layout
 from sentinel.core.series.live import OVERFLOW_POINTS, OVERFLOW_SCOPE, LiveNames
-from sentinel.core.series.logs import NewLines, log_key
+from sentinel.core.series.log_counts import LogCounts
 from sentinel.core.series.open_window import OpenWindow, distribution_keys, held_by
 from sentinel.core.series.repeats import Repeats
 from sentinel.core.series.scraped import ScrapedStreams
@@ -61,6 +61,7 @@ from sentinel.core.series.scraped_gauges import ScrapedGauges, calls_of, streams
 from sentinel.core.series.settings import HOUR_NS, SERIES_PER_SCOPE, SeriesSettings
 from sentinel.core.series.shed_windows import ShedWindows
 from sentinel.core.series.streams import Streams
+from sentinel.core.series.templates import Templates
 from sentinel.core.series.watermark import Watermark
 from sentinel.core.series.windows import ClosedWindow, ClosedWindows
 from sentinel.core.stats import log_linear
@@ -97,7 +98,11 @@ class Aggregator:
         self._scraped_gauges = ScrapedGauges(self._live)
         self._call_metrics = CallMetrics(settings, self._live)
         self._events = Events(self._live)
-        self._new_lines = NewLines()
+        self.templates = Templates()
+        """What log records without an event are counted by."""
+        self._logs = LogCounts(
+            self._live, self.templates, takes_calls=self._call_metrics.takes_logs
+        )
         self._repeats = Repeats()
         self._shed = ShedWindows()
         self._hour_start_ns: int | None = None
@@ -165,7 +170,10 @@ class Aggregator:
         for record in batch.logs:
             newest_ns = max(newest_ns, record.time_ns)
             if (window := self._window_for(record.time_ns, now_ns, SIGNAL_LOGS)) is not None:
-                self._add_log(record, window)
+                self._logs.add(record, window.logs, now_ns)
+        if batch.log_columns is not None and len(batch.log_columns.time_ns):
+            newest_ns = max(newest_ns, int(batch.log_columns.time_ns.max()))
+            self._add_log_columns(batch.log_columns, now_ns)
         late: Mapping[str, set[Scope]] = {}
         if self._counts.late.total() > late_before:
             late, timely = self._late_services(batch)
@@ -250,7 +258,7 @@ class Aggregator:
         self._streams.set_back(now_ns)
         self._scraped.set_back(now_ns)
         self._call_metrics.set_back()
-        self._new_lines.set_back(now_ns)
+        self._logs.set_back(now_ns)
         self._shed.clear()
 
     def _add_calls(self, calls: CallColumns, now_ns: int) -> None:
@@ -313,22 +321,29 @@ class Aggregator:
                 note(service, columns.time_ns)
         for record in batch.logs:
             note(record.service, record.time_ns)
+        if (logged := batch.log_columns) is not None:
+            for at, kind in enumerate(logged.kinds):
+                times_ns = logged.time_ns[logged.kind_index == at]
+                if times_ns.size:
+                    note(kind.service, int(times_ns.max()))
         return late, timely
 
-    def _add_log(self, record: LogRecord, window: OpenWindow) -> None:
-        if record.call is not None and self._call_metrics.takes_logs:
-            window.logs.note_call(record.call)
-        key = log_key(record)
-        counts = window.logs.counts
-        # An open window must not hold more new names than can become series.
-        if (
-            key not in counts
-            and self._live.gauges.find(key) is None
-            and len(counts) >= self._live.room
-        ):
-            key = OVERFLOW_POINTS
-        counts[key] += 1
-        self._new_lines.note(record, window.logs)
+    def _add_log_columns(self, columns: LogColumns, now_ns: int) -> None:
+        index = columns.time_ns // self._settings.window_ns
+        for each in np.unique(index).tolist():
+            rows = index == each
+            window = self._window_for(
+                each * self._settings.window_ns,
+                now_ns,
+                SIGNAL_LOGS,
+                count=int(np.count_nonzero(rows)),
+            )
+            if window is not None:
+                self._logs.add_columns(columns, rows, window.logs, now_ns)
+        for record in columns.noted:
+            window = self._open.get(record.time_ns // self._settings.window_ns)
+            if window is not None:
+                self._logs.note(record, window.logs, now_ns)
 
     def _window_for(
         self, time_ns: int, now_ns: int, signal: str, *, count: int = 1
@@ -402,7 +417,7 @@ class Aggregator:
             heard=columns.heard,
             histograms=sums.histograms(column) if len(sums.slot) else None,
             exemplars=self._exemplars(window),
-            logs=tuple(sorted(window.logs.lines, key=lambda line: line.time_ns)),
+            logs=window.logs.evidence(),
         )
 
     def _columns(
@@ -538,6 +553,7 @@ class Aggregator:
         self._scraped_gauges.forget(self._scraped.targets)
         self._call_metrics.forget_idle(start_ns)
         self._events.forget_idle()
+        self.templates.forget_idle(before_ns)
 
     def _recover(self, index: int) -> None:
         """Let go of a window and of all that may have been left half changed: it would meet the next window too."""

@@ -1,11 +1,15 @@
-"""Log records to rates by severity, and which error lines are new."""
+"""Rates of log records by severity and event, and which of their lines are evidence.
+
+Of errors two things are kept: lines whose like was not seen in the last hour, and the newest lines of each event, a few of
+each.
+"""
 
 from __future__ import annotations
 
-import re
-from collections import Counter
+from collections import Counter, deque
 
 from sentinel.core.model import OVERFLOW, LoggedCall, LogLine, LogRecord, Scope, SeriesKey
+from sentinel.core.redact.varying import without_what_varies
 from sentinel.core.stats import log_linear
 
 STAGE_LOGS = "logs"
@@ -15,10 +19,10 @@ SEVERITY_ERROR = 17
 _HOUR_NS = 3600 * 10**9
 _SEEN_MAX = 4096
 _LINES_MAX = 32
+_NEWEST_EVENTS_MAX = 64
+_NEWEST_LINES_MAX = 2
 _CALLS_MAX = 50_000
 _OVERFLOW_SCOPE = Scope(OVERFLOW, OVERFLOW, OVERFLOW)
-_TEMPLATE_CHARS = 200
-_VARYING = re.compile(r"[0-9a-fA-F]*\d[0-9a-fA-F]*|'[^']*'|\"[^\"]*\"")
 _CLASSES = ("unset", "trace", "debug", "info", "warn", "error", "fatal")
 
 
@@ -31,68 +35,74 @@ def severity_class(severity: int) -> str:
     return _CLASSES[(severity + 3) // 4] if 0 < severity <= 24 else _CLASSES[0]
 
 
-def log_key(record: LogRecord) -> SeriesKey:
-    """The series that counts a record: by service, event and severity class."""
-    signal = f"logs_{severity_class(record.severity)}"
-    return SeriesKey(record.service, STAGE_LOGS, record.event or ROUTE_OTHER, signal)
-
-
-def template_of(body: str) -> str:
-    """What stays of a line when its numbers and quoted values are taken out.
-
-    >>> template_of("transfer 8842 failed after 0.3 s: 'timeout'")
-    'transfer * failed after *.* s: *'
-    """
-    return _VARYING.sub("*", body[:_TEMPLATE_CHARS])
+def log_key(service: str, route: str, severity: int) -> SeriesKey:
+    """The series that counts records: by service, event or template, and severity class."""
+    return SeriesKey(service, STAGE_LOGS, route or ROUTE_OTHER, f"logs_{severity_class(severity)}")
 
 
 class LogWindow:
     """The log records of one open window, and the calls that they tell of."""
 
-    __slots__ = ("calls", "counts", "lines")
+    __slots__ = ("calls", "counts", "lines", "newest")
 
     def __init__(self) -> None:
         self.calls: Counter[LoggedCall] = Counter()
         self.counts: Counter[SeriesKey] = Counter()
         self.lines: list[LogLine] = []
+        self.newest: dict[tuple[str, str], deque[LogLine]] = {}
 
-    def note_call(self, call: LoggedCall) -> None:
+    def note_call(self, call: LoggedCall, count: int = 1) -> None:
         """Count a call; a window that holds too many different ones counts the others on the overflow's place."""
         if call not in self.calls and len(self.calls) >= _CALLS_MAX:
             call = LoggedCall(_OVERFLOW_SCOPE, log_linear.UNTIMED, call.error)
-        self.calls[call] += 1
+        self.calls[call] += count
+
+    def evidence(self) -> tuple[LogLine, ...]:
+        """The new lines and the newest of each event, in order of time."""
+        found = dict.fromkeys(self.lines)
+        found.update(dict.fromkeys(line for lines in self.newest.values() for line in lines))
+        return tuple(sorted(found, key=lambda line: line.time_ns))
 
 
 class NewLines:
-    """Error lines whose template was not seen in the last hour; remembers at most `_SEEN_MAX` templates."""
+    """Which error lines are new: their like was not seen in the last hour; remembers at most `_SEEN_MAX` likes."""
 
     def __init__(self) -> None:
         self._seen_ns: dict[tuple[str, str, str], int] = {}
 
-    def note(self, record: LogRecord, window: LogWindow) -> None:
-        """Keep the record's line for the window's evidence when it is an error and new."""
+    def note(self, record: LogRecord, window: LogWindow, *, template: str = "") -> None:
+        """Keep the record's line for the window's evidence when it is an error, and new or among the newest."""
         if record.severity < SEVERITY_ERROR:
             return
-        template = (record.service, record.event, template_of(record.body))
-        last_ns = self._seen_ns.pop(template, None)
+        like = (record.service, record.event, without_what_varies(record.body))
+        last_ns = self._seen_ns.pop(like, None)
         # Put back at the end: the dict is in order of last sight, so the first is the one to forget.
-        self._seen_ns[template] = max(record.time_ns, last_ns or 0)
+        self._seen_ns[like] = max(record.time_ns, last_ns or 0)
         if len(self._seen_ns) > _SEEN_MAX:
             del self._seen_ns[next(iter(self._seen_ns))]
-        new = last_ns is None or record.time_ns - last_ns > _HOUR_NS
-        if new and len(window.lines) < _LINES_MAX:
-            window.lines.append(
-                LogLine(
-                    service=record.service,
-                    time_ns=record.time_ns,
-                    severity=record.severity,
-                    event=record.event,
-                    body=record.body,
-                    trace_id=record.trace_id,
-                )
-            )
+        is_new = last_ns is None or record.time_ns - last_ns > _HOUR_NS
+        line = LogLine(
+            service=record.service,
+            time_ns=record.time_ns,
+            severity=record.severity,
+            event=record.event,
+            body=record.body,
+            trace_id=record.trace_id,
+            template=template,
+            is_new=is_new,
+        )
+        if is_new:
+            if len(window.lines) < _LINES_MAX:
+                window.lines.append(line)
+            return
+        newest = window.newest.get((line.service, line.about))
+        if newest is None:
+            if len(window.newest) >= _NEWEST_EVENTS_MAX:
+                return
+            newest = window.newest[line.service, line.about] = deque(maxlen=_NEWEST_LINES_MAX)
+        newest.append(line)
 
     def set_back(self, now_ns: int) -> None:
         """Take what was seen later than now for seen now, because the clock that said so was wrong."""
-        for template, seen_ns in self._seen_ns.items():
-            self._seen_ns[template] = min(seen_ns, now_ns)
+        for like, seen_ns in self._seen_ns.items():
+            self._seen_ns[like] = min(seen_ns, now_ns)

@@ -16,6 +16,7 @@ from sentinel.app.build import Application, build, components_of
 from sentinel.app.config import ReceiversConfig, ScrapersConfig, SendersConfig, SentinelConfig
 from sentinel.app.registry import RECEIVERS, SCRAPERS, SENDERS, make_destinations
 from sentinel.receivers.http_log import HttpLogConfig, HttpLogListenConfig
+from sentinel.receivers.log_files import LogFilesConfig, LogSourceConfig
 from sentinel.receivers.otlp_grpc import OtlpGrpcConfig, OtlpGrpcListenConfig
 from sentinel.receivers.otlp_http import OtlpHttpConfig, OtlpHttpListenConfig
 from sentinel.runtime.component import HealthStatus
@@ -34,8 +35,10 @@ _NAMES = (
     "pipeline.evaluate",
     "pipeline.fit",
     "pipeline.ingest",
+    "pipeline.log_templates",
     "pipeline.overload",
     "receivers.http_log",
+    "receivers.log_files",
     "receivers.otlp_grpc",
     "receivers.otlp_http",
     "scrapers.kong",
@@ -55,6 +58,9 @@ def whole_config(folder: Path) -> SentinelConfig:
             otlp_http=OtlpHttpConfig(listen=OtlpHttpListenConfig(port=0)),
             otlp_grpc=OtlpGrpcConfig(listen=OtlpGrpcListenConfig(port=0)),
             http_log=HttpLogConfig(enabled=True, listen=HttpLogListenConfig(port=0)),
+            log_files=LogFilesConfig(
+                sources=(LogSourceConfig(name="app", paths=(f"{folder}/*.log",)),)
+            ),
         ),
         scrapers=ScrapersConfig(
             kong=(KongTargetConfig(url="http://127.0.0.1:1/metrics"),),

@@ -27,6 +27,7 @@ from sentinel.errors import RefusedError, StoreError
 from sentinel.pipeline.fit_child import FitFailedError, FitResult
 from sentinel.ports import Admission
 from sentinel.receivers.http_log import HttpLogConfig, HttpLogListenConfig
+from sentinel.receivers.log_files import LogFilesConfig, LogSourceConfig
 from sentinel.receivers.otlp_grpc import OtlpGrpcConfig, OtlpGrpcListenConfig
 from sentinel.receivers.otlp_http import OtlpHttpConfig, OtlpHttpListenConfig
 from sentinel.runtime.catalogue import CATALOGUE
@@ -62,6 +63,7 @@ LIVED = (
     "pipeline.fit",
     "pipeline.ingest",
     "receivers.http_log",
+    "receivers.log_files",
     "receivers.otlp_grpc",
     "receivers.otlp_http",
     "senders.otlp_forward",
@@ -71,8 +73,8 @@ LIVED = (
     "web",
 )
 """What the life below goes through; scrapers share one component, which has a test of its own."""
-BESIDE = frozenset({"pipeline.overload"})
-"""Components that nothing goes through: it looks at what the others hold, and they count what they turn away for it."""
+BESIDE = frozenset({"pipeline.log_templates", "pipeline.overload"})
+"""Components that nothing goes through: they look at what the others hold, or keep it."""
 
 
 @dataclass(slots=True)
@@ -209,6 +211,9 @@ def lively(folder: Path, hook_url: str, collector_url: str) -> SentinelConfig:
             otlp_http=OtlpHttpConfig(listen=OtlpHttpListenConfig(port=0)),
             otlp_grpc=OtlpGrpcConfig(listen=OtlpGrpcListenConfig(port=0)),
             http_log=HttpLogConfig(enabled=True, listen=HttpLogListenConfig(port=0)),
+            log_files=LogFilesConfig(
+                sources=(LogSourceConfig(name="app", paths=(f"{folder}/app.log",)),)
+            ),
         ),
         self_telemetry=SelfTelemetryConfig(
             endpoint=collector_url, queue_max=16, logs=False, client=client
@@ -234,6 +239,7 @@ async def good_days(side: Sidecar) -> None:
     kong = json.dumps(record(1, started_ms=side.clock.now_ns() // 10**6)).encode()
     assert await kong_post(side, kong) == 200
     assert (await side.get("/api/v1/status"))[0] == 200
+    await log_line(side, "ERROR it failed", "received")
     own = {"component": "senders.otlp_forward", "signal": "traces"}
     await side.sees(lambda: side.metrics.value(delivered, **own) > 0, "what is handed on")
 
@@ -250,6 +256,7 @@ async def what_goes_wrong_before(side: Sidecar, collector: Answering) -> None:
     mixed = [record(2, started_ms=side.clock.now_ns() // 10**6), {}]
     assert await kong_post(side, json.dumps(mixed).encode()) == 200
     assert (await fetch(side.web_url + "/no/such/page")).status == 404
+    await log_line(side, "2126-01-01T00:00:00Z ERROR from days to come", "dropped")
     collector.status = 400
     for _ in range(40):  # more than its queue has room for
         with side.app.surroundings.tracer.span(OwnSpan.FIT):
@@ -277,6 +284,10 @@ async def what_goes_wrong_inside(side: Sidecar, hook: Answering) -> None:
     assert await side.post("/v1/traces", traces(span(number=9)).SerializeToString()) == 503
     app.ingest._queue = queue
     await side.close()
+    accept = app.ingest.accept
+    app.ingest.accept = lambda *_, **__: Admission.RETRY_LATER  # type: ignore[method-assign]
+    await log_line(side, "ERROR it failed again", "errors")
+    app.ingest.accept = accept  # type: ignore[method-assign]
 
     async def no_fit(request: object) -> bytes | None:
         raise FitFailedError(FitResult.TIMEOUT, "took too long")
@@ -311,6 +322,21 @@ async def a_change_of_the_configuration(side: Sidecar, file: Path) -> None:
     await reloader.look()
     file.write_text("sensitivity: wrong\n")
     await reloader.look()
+
+
+async def log_line(side: Sidecar, line: str, counter: str) -> None:
+    """A line in the log, and what became of it."""
+    before = total(side.metrics, counter, "receivers.log_files")
+    (source,) = side.app.config.receivers.log_files.sources
+    with Path(source.paths[0]).open("a") as file:
+        file.write(line + "\n")
+    for _ in range(40):
+        await side.clock.advance(0.05)
+        await asyncio.sleep(0.01)
+        if total(side.metrics, counter, "receivers.log_files") > before:
+            return
+    msg = f"the log's {counter} did not move"
+    raise AssertionError(msg)
 
 
 class FullQueue:

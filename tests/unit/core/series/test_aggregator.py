@@ -268,7 +268,12 @@ def test_logs_become_rates_and_new_lines() -> None:
     key = SeriesKey("ledger", "logs", "lock.timeout", "logs_error")
     assert read(first, key) == (pytest.approx(0.2), 2.0, True)
     assert read(second, key) == (0.0, 0.0, True)
-    assert [line.body for line in first.logs] == ["lock 17 timed out", "no such route"]
+    shown = [(line.body, line.is_new, line.template) for line in first.logs]
+    assert shown == [
+        ("lock 18 timed out", False, ""),
+        ("lock 17 timed out", True, ""),
+        ("no such route", True, ""),
+    ]
 
 
 def test_gauges_of_several_processes_are_averaged_and_counters_added() -> None:

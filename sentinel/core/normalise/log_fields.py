@@ -1,0 +1,436 @@
+"""What common loggers call the fields of a line, and what a line's fields tell.
+
+The names of structlog, python-json-logger, pino, bunyan, zap, logrus, zerolog, logback, log4j, Serilog, PostgreSQL's jsonlog,
+nginx's JSON access logs, ECS (dotted and nested), Google's, GELF and OpenTelemetry's are known. Lines of one program have
+the same fields, so which of them is what is found once for each set of fields; a configured name comes before a known one.
+
+Only fields that a rule reads are looked at. Lines are told apart by their kind: service, severity, event or gist, and place
+of the call. Kinds are numbered, so that a line costs a look-up and not an object.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import NoneType
+from typing import Any
+
+from sentinel.core.model import LogKind
+from sentinel.core.normalise.call_logs import DURATION_MAX_S, place_of
+from sentinel.core.normalise.labels import UNKNOWN_SERVICE, label_of
+from sentinel.core.normalise.log_severity import ERROR, INFO, severity_of
+from sentinel.core.normalise.log_times import LogTimes
+from sentinel.core.redact.varying import Gists
+
+Path = tuple[str, ...]
+Fields = dict[str, Any]
+
+EVENT_ACCESS = "access"
+"""Event of a line that tells of a call and has neither an event nor a message."""
+
+UNKNOWN_DURATION = -1.0
+
+_LOOSE = "event"
+_FLAT_ROLES = ("time", "severity", "event", "message", "service", "method", "status", "route")
+_PLANS_MAX = 1024
+_KINDS_MAX = 8192
+_KNOWN_MAX = 16_384
+_NAME = re.compile(r"[A-Za-z][A-Za-z_]*(?:[.:/-][A-Za-z][A-Za-z0-9_]*)*[0-9]?", re.ASCII)
+_NAME_CHARS_MAX = 80
+_TRACE_ID = re.compile(r"[0-9a-fA-F]{32}", re.ASCII)
+_SPAN_ID = re.compile(r"[0-9a-fA-F]{16}", re.ASCII)
+_GO_DURATION = re.compile(r"([0-9]{1,12}(?:\.[0-9]{1,12})?)(ns|us|\u00b5s|ms|s|m)?")
+_UNITS_S = {"ns": 1e-9, "us": 1e-6, "\u00b5s": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0}
+
+
+def _paths(*names: str) -> tuple[Path, ...]:
+    """`a>b` is `b` inside `a`."""
+    return tuple(tuple(name.split(">")) for name in names)
+
+
+_KNOWN: dict[str, tuple[Path, ...]] = {
+    "time": _paths(
+        "@timestamp", "timestamp", "time", "ts", "@t", "asctime", "datetime", "timeMillis", "instant", "time_iso8601",
+        "time_local", "msec", "started_at", "timestampSeconds", "date", "t",
+    ),
+    "severity": _paths(
+        "severity", "level", "levelname", "log.level", "log>level", "loglevel", "log_level", "lvl", "error_severity",
+        "severity_text", "severityText", "severity_number", "severityNumber", "levelno", "level_name", "@l", "priority",
+        "PRIORITY", "level_value",
+    ),
+    "event": _paths("event.name", "event_name", "eventName", "event>name", "event.action", "event>action"),
+    "message": _paths(
+        "message", "msg", "@mt", "@m", "short_message", "textPayload", "text", "log", "body", "event",
+        "error.message", "error>message",
+    ),
+    "trace": _paths(
+        "trace_id", "traceId", "trace.id", "trace>id", "traceID", "otelTraceID", "trace_id>w3c", "@tr",
+        "logging.googleapis.com/trace", "dd.trace_id", "traceparent",
+    ),
+    "span": _paths("span_id", "spanId", "span.id", "span>id", "spanID", "otelSpanID", "@sp", "logging.googleapis.com/spanId"),
+    "service": _paths(
+        "service.name", "service_name", "serviceName", "service>name", "otelServiceName", "serviceContext>service", "service",
+    ),
+    "method": _paths(
+        "http.request.method", "http.method", "http>request>method", "request_method", "req>method", "request>method",
+        "httpRequest>requestMethod", "http>method", "method",
+    ),
+    "status": _paths(
+        "http.response.status_code", "http.status_code", "http>response>status_code", "status", "status_code", "statusCode",
+        "res>statusCode", "response>status", "httpRequest>status", "http>status_code", "response_status",
+    ),
+    "route": _paths("http.route", "http>route", "route", "route>name"),
+    "client": _paths("url.full", "url>full"),
+}  # fmt: skip
+_DURATIONS: dict[Path, float] = {
+    ("http.server.request.duration",): 1.0,
+    ("duration_s",): 1.0,
+    ("request_time",): 1.0,
+    ("http.server.duration",): 1e-3,
+    ("duration_ms",): 1e-3,
+    ("latency_ms",): 1e-3,
+    ("elapsed_ms",): 1e-3,
+    ("responseTime",): 1e-3,
+    ("response_time_ms",): 1e-3,
+    ("latencies", "request"): 1e-3,
+    ("event.duration",): 1e-9,
+    ("event", "duration"): 1e-9,
+    ("httpRequest", "latency"): 1.0,
+    ("duration",): 1.0,
+    ("latency",): 1.0,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogKeys:
+    """Names of fields that are looked for before the known ones; `a>b` is `b` inside `a`.
+
+    Attributes:
+        time, severity, event, message, trace, service, method, status, route: of what each is named after.
+        duration_s, duration_ms: of how long the call took, in these units.
+    """
+
+    time: tuple[str, ...] = ()
+    severity: tuple[str, ...] = ()
+    event: tuple[str, ...] = ()
+    message: tuple[str, ...] = ()
+    trace: tuple[str, ...] = ()
+    service: tuple[str, ...] = ()
+    method: tuple[str, ...] = ()
+    status: tuple[str, ...] = ()
+    route: tuple[str, ...] = ()
+    duration_s: tuple[str, ...] = ()
+    duration_ms: tuple[str, ...] = ()
+
+
+@dataclass(slots=True)
+class _Plan:
+    """Which fields of one set of fields are what.
+
+    `paths` hold all that may be it, best first. Where none of them leads into an object, the best ones are the keys
+    below. `loose` is the key of what is an event's name if it looks like one, and a text otherwise.
+    """
+
+    number: int
+    paths: dict[str, tuple[Path, ...]]
+    durations: tuple[tuple[Path, float], ...]
+    nested: bool
+    loose: str = ""
+    time: str = ""
+    severity: str = ""
+    event: str = ""
+    message: str = ""
+    service: str = ""
+    method: str = ""
+    status: str = ""
+    route: str = ""
+    duration: str = ""
+    scale: float = 1.0
+
+
+Told = tuple[int, int, float]
+"""Number of the kind, nanoseconds since 1970 (0 when the line names no time), duration of the call in seconds or
+`UNKNOWN_DURATION`."""
+
+
+class FieldReader:
+    """Reads lines that are fields; holds bounded caches, so one is kept for the life of a source."""
+
+    def __init__(
+        self,
+        keys: LogKeys | None = None,
+        times: LogTimes | None = None,
+        *,
+        own_service: bool = False,
+    ) -> None:
+        """Know the common names and those of `keys`.
+
+        Args:
+            keys: names that come before the known ones.
+            times: reads times.
+            own_service: the service that is given with a line is certain, whatever the line says.
+        """
+        self.times = times or LogTimes()
+        self.kinds: list[LogKind] = []
+        self._numbers: dict[LogKind, int] = {}
+        self._own_service = own_service
+        self._paths, self._durations = _with_configured(keys or LogKeys())
+        self._tops = {path[0] for paths in self._paths.values() for path in paths}
+        self._tops |= {path[0] for path in self._durations}
+        self._plans: dict[tuple[str, ...], _Plan] = {}
+        self._known: dict[tuple[object, ...], int] = {}
+        self._names: dict[str, bool] = {}
+        self._gists = Gists()
+
+    def make_room(self) -> None:
+        """Let go of numbered kinds when there are too many; to be called where no number is held."""
+        if len(self.kinds) > _KINDS_MAX:
+            self.kinds = []
+            self._numbers.clear()
+            self._known.clear()
+
+    def told(self, fields: Fields, service: str) -> Told:
+        """What a line's fields tell; `service` is who wrote it as far as is known without them."""
+        shape = tuple(fields)
+        plan = self._plans.get(shape) or self._plan(shape, fields)
+        if plan.nested:
+            return self._told_slowly(fields, plan, service)
+        get = fields.get
+        event = get(plan.event)
+        if event is None and plan.loose:
+            event = get(plan.loose)
+            if type(event) is not str:
+                return self._told_slowly(fields, plan, service)
+            if not self._is_name(event):
+                event = None
+        gist = ""
+        if event is None and plan.message:
+            text = get(plan.message)
+            if type(text) is not str:
+                return self._told_slowly(fields, plan, service)
+            gist = self._gists.of(text)
+        raw = (
+            service, plan.number, event, gist, get(plan.severity), get(plan.method), get(plan.status),
+            get(plan.route), get(plan.service),
+        )  # fmt: skip
+        try:
+            number = self._known.get(raw)
+        except TypeError:  # a list or an object where a word was expected
+            return self._told_slowly(fields, plan, service)
+        if number is None:
+            number = self._number(fields, plan, service, event=event, gist=gist)
+            if len(self._known) >= _KNOWN_MAX:
+                self._known.clear()
+            self._known[raw] = number
+        time_ns = self.times.of(get(plan.time))
+        duration_s = UNKNOWN_DURATION
+        if plan.duration and plan.status:
+            duration_s = duration_of(get(plan.duration), plan.scale)
+        return number, time_ns or 0, duration_s
+
+    def message_of(self, fields: Fields) -> str:
+        """The text of a line for people: its event, its message and what it says of an error; "" when it has none."""
+        plan = self._plans.get(shape := tuple(fields)) or self._plan(shape, fields)
+        parts: list[str] = []
+        for role in ("event", "message"):
+            text = _first(fields, plan.paths[role])
+            if type(text) is str and text and text not in parts:
+                parts.append(text)
+        for key in ("error", "err", "exception", "exc_info", "detail", "stack_trace", "stack"):
+            value = fields.get(key)
+            if type(value) is dict:
+                value = value.get("message") or value.get("type")
+            if type(value) is str and value and value not in parts:
+                parts.append(value)
+        return " | ".join(parts)
+
+    def event_of(self, number: int) -> str:
+        """The event of a kind by its number, "" when it has none."""
+        return self.kinds[number].event
+
+    def ids_of(self, fields: Fields) -> tuple[str, str]:
+        """Trace and span id as hexadecimal digits, "" where there is none."""
+        plan = self._plans.get(shape := tuple(fields)) or self._plan(shape, fields)
+        trace = _first(fields, plan.paths["trace"])
+        span = _first(fields, plan.paths["span"])
+        trace_id = ""
+        if type(trace) is str and len(trace) <= 256:
+            found = _TRACE_ID.search(trace) if len(trace) > 32 else _TRACE_ID.fullmatch(trace)
+            trace_id = found.group().lower() if found and found.group().strip("0") else ""
+        is_span = type(span) is str and _SPAN_ID.fullmatch(span) and span.strip("0")
+        return trace_id, span.lower() if is_span else ""
+
+    # Below: once for each set of fields or kind, and for lines that are not like most.
+
+    def _plan(self, shape: tuple[str, ...], fields: Fields) -> _Plan:
+        tops = self._tops.intersection(shape)
+        paths = {
+            role: tuple(path for path in candidates if path[0] in tops)
+            for role, candidates in self._paths.items()
+        }
+        durations = tuple(
+            (path, scale) for path, scale in self._durations.items() if path[0] in tops
+        )
+        every = [path for role in paths.values() for path in role] + [
+            path for path, _ in durations
+        ]
+        plan = _Plan(
+            number=len(self._plans),
+            paths=paths,
+            durations=durations,
+            # Where a name leads into an object, or the line is a client's, it is read with care.
+            nested=bool(paths["client"])
+            or any(len(path) > 1 and type(fields[path[0]]) in (dict, NoneType) for path in every),
+        )
+        if not plan.nested:
+            for role in _FLAT_ROLES:
+                flat = [path[0] for path in paths[role] if len(path) == 1]
+                setattr(plan, role, flat[0] if flat else "")
+            plan.loose = _LOOSE if _LOOSE in tops else ""
+            for path, scale in durations:
+                if len(path) == 1:
+                    plan.duration, plan.scale = path[0], scale
+                    break
+        if len(self._plans) >= _PLANS_MAX:
+            self._plans.clear()
+            self._known.clear()
+        self._plans[shape] = plan
+        return plan
+
+    def _told_slowly(self, fields: Fields, plan: _Plan, service: str) -> Told:
+        event = _text_of(_first(fields, plan.paths["event"]))
+        loose = fields.get(_LOOSE)
+        if not event and type(loose) is str and self._is_name(loose):
+            event = loose
+        gist = ""
+        if not event:
+            texts = (_at(fields, path) for path in plan.paths["message"])
+            text = next((each for each in texts if type(each) is str and each), None)
+            gist = "" if text is None else self._gists.of(text)
+        number = self._number(fields, plan, service, event=event or None, gist=gist)
+        times = (self.times.of(_at(fields, path)) for path in plan.paths["time"])
+        time_ns = next((each for each in times if each is not None), 0)
+        duration_s = UNKNOWN_DURATION
+        for path, scale in plan.durations:
+            value = _at(fields, path)
+            if value is not None:
+                duration_s = duration_of(value, scale)
+                break
+        return number, time_ns, duration_s
+
+    def _is_name(self, text: str) -> bool:
+        """Whether a text is the name of an event and not a sentence."""
+        known = self._names.get(text)
+        if known is None:
+            known = len(text) <= _NAME_CHARS_MAX and _NAME.fullmatch(text) is not None
+            if len(self._names) >= _KNOWN_MAX:
+                self._names.clear()
+            if len(text) <= _NAME_CHARS_MAX:
+                self._names[text] = known
+        return known
+
+    def _number(
+        self, fields: Fields, plan: _Plan, service: str, *, event: str | None, gist: str
+    ) -> int:
+        if not self._own_service:
+            own = _text_of(_first(fields, plan.paths["service"]))
+            service = label_of(own) if own else service
+        service = service or UNKNOWN_SERVICE
+        place = None
+        if (
+            plan.paths["method"]
+            and plan.paths["status"]
+            and not _first(fields, plan.paths["client"])
+        ):
+            place = place_of(
+                service,
+                method=_text_of(_first(fields, plan.paths["method"])),
+                status=_first_number(fields, plan.paths["status"]),
+                route=_text_of(_first(fields, plan.paths["route"])),
+            )
+        severity = 0
+        for path in plan.paths["severity"]:
+            severity = severity_of(_at(fields, path), path[-1])
+            if severity:
+                break
+        name = label_of(str(event)) if event else ""
+        if place is not None:
+            if not name and not gist:
+                name = EVENT_ACCESS
+            if not severity:
+                severity = ERROR if place[1] else INFO
+        kind = LogKind(
+            service=service,
+            severity=severity,
+            event=name,
+            gist="" if name else gist,
+            place=None if place is None else place[0],
+            error=place is not None and place[1],
+        )
+        number = self._numbers.get(kind)
+        if number is None:
+            number = self._numbers[kind] = len(self.kinds)
+            self.kinds.append(kind)
+        return number
+
+
+def duration_of(value: object, scale: float) -> float:
+    """Seconds of a number, or of a text such as `12.5ms`; `UNKNOWN_DURATION` when it is neither.
+
+    >>> duration_of(250, 1e-3), duration_of("0.250s", 1.0), duration_of("soon", 1.0)
+    (0.25, 0.25, -1.0)
+    """
+    if type(value) is str:
+        match = _GO_DURATION.fullmatch(value) if len(value) <= 32 else None
+        if match is None:
+            return UNKNOWN_DURATION
+        scale = _UNITS_S[match.group(2)] if match.group(2) else scale
+        value = float(match.group(1))
+    if type(value) is not float and type(value) is not int:
+        return UNKNOWN_DURATION
+    seconds = value * scale
+    return seconds if 0.0 <= seconds <= DURATION_MAX_S else UNKNOWN_DURATION
+
+
+def _with_configured(keys: LogKeys) -> tuple[dict[str, tuple[Path, ...]], dict[Path, float]]:
+    paths = {role: (*_paths(*getattr(keys, role, ())), *known) for role, known in _KNOWN.items()}
+    durations = dict.fromkeys(_paths(*keys.duration_s), 1.0)
+    durations.update(dict.fromkeys(_paths(*keys.duration_ms), 1e-3))
+    for path, scale in _DURATIONS.items():
+        durations.setdefault(path, scale)
+    return paths, durations
+
+
+def _at(fields: Mapping[str, Any], path: Path) -> Any:  # noqa: ANN401, RUF100
+    value: Any = fields
+    for key in path:
+        if type(value) is not dict:
+            return None
+        value = value.get(key)
+    return value
+
+
+def _first(fields: Fields, paths: tuple[Path, ...]) -> Any:  # noqa: ANN401, RUF100
+    for path in paths:
+        value = _at(fields, path)
+        if value is not None and type(value) is not dict and type(value) is not list:
+            return value
+    return None
+
+
+def _first_number(fields: Fields, paths: tuple[Path, ...]) -> str:
+    """The first value that may be a status code; an object or a word such as `ok` under an equal name is none."""
+    for path in paths:
+        text = _text_of(_at(fields, path))
+        if text[:1].isdigit():
+            return text
+    return ""
+
+
+def _text_of(value: object) -> str:
+    if type(value) is str:
+        return value
+    if type(value) is int or type(value) is float:
+        return str(value)
+    return ""

@@ -1,0 +1,367 @@
+"""Log files, read as they are written: rounds over all of them, each with its turn, none handed on before it is noted.
+
+A round reads a piece of every file that has more, makes durable how far each batch reaches, and hands the batches on. What
+the sink does not take now stays where it is; the file is read on when it was taken. When nothing more came, how far lines were
+handed on is made durable too. See `positions` for what that means over a crash.
+
+Files are looked at every `poll`, because the standard library has no way to be told; a look costs a system call a file.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
+from functools import partial
+from hashlib import blake2b
+from typing import TypeVar
+from zoneinfo import ZoneInfo
+
+from sentinel.core.model import Rung, SampleBatch
+from sentinel.core.normalise.joined_lines import Record
+from sentinel.core.normalise.kong_files import KongFileReader
+from sentinel.core.normalise.log_reader import LogFormat, LogReader, LogsRead
+from sentinel.core.normalise.log_times import LocalToUtc, utc_clock
+from sentinel.core.normalise.otlp_logs_encode import encode_logs_request
+from sentinel.core.redact import redact
+from sentinel.ports import Admission
+from sentinel.receivers.log_files.config import LogFilesConfig, LogSourceConfig
+from sentinel.receivers.log_files.discovery import discover, is_readable
+from sentinel.receivers.log_files.followed import Batch, FollowedFile
+from sentinel.receivers.log_files.positions import Position
+from sentinel.receivers.log_files.reading import Reading
+from sentinel.runtime.component import Health, HealthRecord, Surroundings
+from sentinel.runtime.downstream import NO_TAP, Downstream, Telemetry
+from sentinel.runtime.flow import Flow, FlowReason, FlowStage
+from sentinel.runtime.otlp_reply import OtlpEncoding, OtlpSignal
+from sentinel.runtime.reach import Reach, ReachStatus
+from sentinel.runtime.tasks import TaskGroup
+
+_T = TypeVar("_T")
+_SLICE_COUNT = 512
+_SHIPPED_SLICE_COUNT = 64
+_HEARD_EVERY_S = 2.0
+_SCOPE = "sentinel.log_files"
+
+
+class LogFiles:
+    """Follows the files of all sources."""
+
+    def __init__(
+        self,
+        config: LogFilesConfig,
+        directory: str,
+        downstream: Downstream,
+        surroundings: Surroundings,
+    ) -> None:
+        """Follow what `config` names, and keep how far it was read in `directory`."""
+        self._config = config
+        self._downstream = downstream
+        self._surroundings = surroundings
+        self._flow = Flow(self.name, surroundings.metrics)
+        self._health = HealthRecord(surroundings.clock)
+        self._tasks = TaskGroup(
+            self.name, metrics=surroundings.metrics, logger=surroundings.logger
+        )
+        self._reading = Reading(config, directory)
+        self._readers = {source.name: _reader_of(source) for source in config.sources}
+        self._executor: ThreadPoolExecutor | None = None
+        self._look_at_s = 0.0
+        self._heard_s = 0.0
+        self._turn = 0
+        self._is_full = False
+        self._note = ""
+        self._was_unsaved = False
+
+    @property
+    def name(self) -> str:
+        """Unique name of the component."""
+        return "receivers.log_files"
+
+    async def start(self) -> None:
+        """Know where reading ended before, look for files, and follow them from now on."""
+        self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="log-files")
+        try:
+            self._note = await self._aside(self._reading.open)
+        except (OSError, sqlite3.Error):
+            self._executor.shutdown(wait=False)
+            self._executor = None
+            raise
+        if self._note:
+            self._surroundings.logger.error(self._note)
+        await self._look()
+        # Where a file begins to be read is known from here on, whatever happens before its next line.
+        await self._save()
+        self._tasks.spawn("follow", self._follow)
+
+    async def stop(self) -> None:
+        """Read no more, and keep how far everything was handed on."""
+        await self._tasks.close()
+        executor = self._executor
+        if executor is not None:
+            await self._save()
+            await self._aside(self._reading.close)
+            self._executor = None
+            executor.shutdown(wait=False)
+        self._health.failing("Stopped")
+
+    def health(self) -> Health:
+        """The present state."""
+        if self._executor is not None:
+            self._judge()
+        return self._health.current
+
+    async def _aside(self, work: Callable[[], _T]) -> _T:
+        """Do what may block in the one thread for it, so that its parts never meet."""
+        return await asyncio.get_running_loop().run_in_executor(self._executor, work)
+
+    async def _follow(self) -> None:
+        clock = self._surroundings.clock
+        while True:
+            if clock.monotonic_s() >= self._look_at_s:
+                await self._look()
+            self._hear()
+            if await self._round():
+                await asyncio.sleep(0)
+            else:
+                await clock.sleep(self._config.poll)
+
+    async def _look(self) -> None:
+        clock, metrics = self._surroundings.clock, self._surroundings.metrics
+        now_s, now_ns = clock.monotonic_s(), clock.now_ns()
+        self._look_at_s = now_s + self._config.discover
+        reading = self._reading
+        await self._aside(lambda: reading.look(now_s=now_s, now_ns=now_ns))
+        following = reading.following
+        for source in self._config.sources:
+            count = sum(file.source == source.name for file in reading.files)
+            metrics.set("sentinel_log_files", count, source=source.name)
+        for reason in ("denied", "limit"):
+            metrics.set("sentinel_log_files_refused", following.refused[reason], reason=reason)
+        lag_bytes = sum(file.lag_bytes() for file in reading.files if file.is_open)
+        metrics.set("sentinel_log_files_lag_bytes", lag_bytes)
+        for event, count in following.events.items():
+            metrics.count("sentinel_log_file_events_total", count, event=event)
+        following.events.clear()
+
+    async def _round(self) -> bool:
+        """Read a piece of each file and hand it on; whether there may be more at once."""
+        if self._downstream.shedding.sheds(Rung.LOGS):
+            # A file waits better than any queue: what is not read now is read later.
+            self._is_full = True
+            return False
+        clock, reading = self._surroundings.clock, self._reading
+        now_s, now_ns = clock.monotonic_s(), clock.now_ns()
+        due = reading.due(now_s)
+        if reading.is_startled:
+            self._look_at_s = now_s
+        if not due:
+            self._is_full = False
+            if reading.is_dirty:
+                await self._save()
+            return False
+        # Each round begins with another file, so that what is turned away in the middle is not always the same.
+        self._turn = (self._turn + 1) % len(due)
+        due = due[self._turn :] + due[: self._turn]
+        await self._aside(lambda: reading.take(due, now_s=now_s, now_ns=now_ns))
+        self._count_troubles()
+        self._is_full = False
+        for file in due:
+            if file.batch is not None and not await self._hand_on(file, file.batch):
+                self._is_full = True
+                return False
+        for file in due:
+            if file.is_done and file.batch is None:
+                await self._aside(partial(reading.end, file))
+        return True
+
+    async def _save(self) -> None:
+        reading, now_ns = self._reading, self._surroundings.clock.now_ns()
+        await self._aside(lambda: reading.save(now_ns))
+        self._count_troubles()
+
+    def _count_troubles(self) -> None:
+        reading = self._reading
+        if reading.unsaved_count:
+            if not self._was_unsaved:
+                self._surroundings.logger.warning(
+                    "Positions of log files could not be stored", exc_info=reading.unsaved
+                )
+            self._surroundings.metrics.count(
+                "sentinel_log_files_unsaved_total", reading.unsaved_count
+            )
+            self._flow.error(FlowStage.STORE, FlowReason.FAULT, reading.unsaved_count)
+        self._was_unsaved = reading.unsaved is not None
+        self._flow.error(FlowStage.READ, FlowReason.FAULT, reading.unreadable_count)
+        reading.unsaved_count = reading.unreadable_count = 0
+
+    async def _hand_on(self, file: FollowedFile, batch: Batch) -> bool:
+        """Hand a batch on, a slice at a time; whether all of it was taken."""
+        ships = self._downstream.tap is not NO_TAP
+        size = _SHIPPED_SLICE_COUNT if ships else _SLICE_COUNT
+        uid = self._reading.uid_of(file)
+        while batch.handed_count < len(batch.records):
+            part = batch.records[batch.handed_count : batch.handed_count + size]
+            read = batch.read
+            if read is None:
+                read = batch.read = self._readers[file.source].read(
+                    part,
+                    service=file.service,
+                    now_ns=batch.read_ns,
+                    fingerprint=_fingerprint(uid, part, batch.after),
+                    uid=uid if ships else None,
+                )
+            weight = sum(len(record.text) for record in part)
+            admission = self._downstream.sink.accept(read.batch, size_bytes=weight)
+            if admission is Admission.RETRY_LATER:
+                self._flow.error(FlowStage.TAKE, FlowReason.OVERLOADED)
+                return False
+            batch.read = None
+            batch.handed_count += len(part)
+            self._note_read(file, read, len(part), is_taken=admission is Admission.ACCEPTED)
+            self._ship(file, read)
+            await asyncio.sleep(0)
+        self._note_counts(file)
+        file.handed_on()
+        return True
+
+    def _ship(self, file: FollowedFile, read: LogsRead) -> None:
+        for service, records in read.encoded.items():
+            resource = {"service.name": service, "log.file.path": redact(file.path)}
+            self._downstream.tap.offer(
+                Telemetry(
+                    signal=OtlpSignal.LOGS,
+                    encoding=OtlpEncoding.PROTOBUF,
+                    body=encode_logs_request(records, resource=resource, scope_name=_SCOPE),
+                    item_count=len(records),
+                    redacted=True,
+                )
+            )
+
+    def _note_read(
+        self, file: FollowedFile, read: LogsRead, count: int, *, is_taken: bool
+    ) -> None:
+        self._flow.received(count, signal=OtlpSignal.LOGS.value)
+        if is_taken:
+            self._flow.sent(read.batch.sample_count, signal=OtlpSignal.LOGS.value)
+        else:
+            self._flow.dropped(FlowReason.REFUSED, read.batch.sample_count)
+        self._flow.dropped(FlowReason.MALFORMED, read.batch.rejected_count)
+        file.tells_of_calls |= read.tells_of_calls
+        self._changed(file, "undecodable", read.undecodable_count)
+        self._changed(file, "not_json", read.not_json_count)
+
+    def _note_counts(self, file: FollowedFile) -> None:
+        counts = file.counts
+        self._changed(file, "cut", counts.cut_lines + file.joiner.cut_count)
+        self._changed(file, "unfinished", counts.unfinished)
+        self._surroundings.metrics.count(
+            "sentinel_log_file_bytes_total", counts.bytes_read, source=file.source
+        )
+        counts.cut_lines = counts.unfinished = counts.bytes_read = file.joiner.cut_count = 0
+
+    def _changed(self, file: FollowedFile, reason: str, count: int) -> None:
+        if count:
+            self._surroundings.metrics.count(
+                "sentinel_log_lines_changed_total", count, source=file.source, reason=reason
+            )
+
+    def _hear(self) -> None:
+        """Say that services are heard whose calls files tell of: of those, a line that is not written is a call less."""
+        now_s = self._surroundings.clock.monotonic_s()
+        if now_s - self._heard_s < _HEARD_EVERY_S:
+            return
+        self._heard_s = now_s
+        services: set[str] = set()
+        for file in self._reading.files:
+            if file.is_named and file.is_open and file.batch is None:
+                services |= file.tells_of_calls
+        if services:
+            self._downstream.sink.accept(
+                SampleBatch(services=frozenset(services)), size_bytes=len(services) * 64
+            )
+
+    async def reach(self) -> tuple[Reach, ...]:
+        """Which files the patterns of each source lead to, and which of them may not be read; changes nothing."""
+        found: list[Reach] = []
+        for source in self._config.sources:
+            listing = await asyncio.to_thread(discover, (source,), ())
+            unreadable = [each.path for each in listing.matched if not is_readable(each.path)]
+            what = f"files of {source.name}"
+            if unreadable or listing.denied:
+                path = redact([*listing.denied, *unreadable][0])
+                found.append(
+                    Reach(
+                        what=what,
+                        status=ReachStatus.FAILING,
+                        sentence=f"{path} may not be read",
+                        remedy="give the user that Sentinel runs as the group of the log files (often adm)",
+                    )
+                )
+            elif not listing.matched:
+                found.append(
+                    Reach(
+                        what=what,
+                        status=ReachStatus.DEGRADED,
+                        sentence=f"no file matches {', '.join(source.paths)}",
+                        remedy="look at the paths, and whether their folder is mounted; files that come later are read",
+                    )
+                )
+            else:
+                count = len(listing.matched)
+                found.append(
+                    Reach(what=what, status=ReachStatus.OK, sentence=f"{count} files can be read")
+                )
+        return tuple(found)
+
+    def _judge(self) -> None:
+        reading, following = self._reading, self._reading.following
+        denied, limit = following.refused["denied"], following.refused["limit"]
+        failing = self._tasks.failing
+        if failing:
+            self._health.failing(f"Crashed and restarting: {', '.join(sorted(failing))}")
+        elif reading.unsaved is not None:
+            self._health.degraded(
+                f"Positions cannot be stored ({type(reading.unsaved).__name__}): after a crash lines may come twice"
+            )
+        elif denied:
+            self._health.degraded(
+                f"{denied} paths may not be read, such as {redact(following.refused_path)}"
+            )
+        elif limit:
+            self._health.degraded(
+                f"{limit} files are not followed, because files_max is {self._config.files_max}"
+            )
+        elif reading.unreadable is not None:
+            path, why = reading.unreadable
+            self._health.degraded(f"{redact(path)} cannot be read: {why}")
+        elif self._is_full:
+            self._health.degraded("Reading waits until what was read is worked on")
+        elif self._note:
+            self._health.degraded(self._note)
+        else:
+            self._health.ok(f"Following {len(reading.files)} files")
+
+
+def _fingerprint(uid: str, part: list[Record], after: Position) -> bytes:
+    places = f"{uid} {part[0].start} {part[-1].start} {len(part)} {after.offset}"
+    return blake2b(places.encode(), digest_size=16).digest()
+
+
+def _reader_of(source: LogSourceConfig) -> LogReader | KongFileReader:
+    if source.format is LogFormat.KONG:
+        return KongFileReader()
+    return LogReader(source.reader_settings(), to_utc=_clock_of(source))
+
+
+def _clock_of(source: LogSourceConfig) -> LocalToUtc:
+    if source.zone == "UTC":
+        return utc_clock
+    zone = ZoneInfo(source.zone)
+
+    def to_utc(local: datetime) -> int:
+        return int(local.replace(tzinfo=zone).timestamp())
+
+    return to_utc

@@ -1,0 +1,182 @@
+"""Which files there are: those that patterns lead to, and those beside them that rotation may have made."""
+
+from __future__ import annotations
+
+import fnmatch
+import glob
+import itertools
+import os
+import re
+import stat
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from sentinel.receivers.log_files.config import LogSourceConfig
+from sentinel.receivers.log_files.followed import Key
+
+_MATCHES_MAX = 10_000
+_ENTRIES_MAX = 10_000
+_ROTATED_END = re.compile(r"(?:[._-](?:\d[\d._T:Z-]*|old|prev(?:ious)?|bak))(?:\.[a-z0-9]{1,4})?")
+_WILD = re.compile(r"[*?\[]")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FoundFile:
+    """A plain file.
+
+    Attributes:
+        source: name of the source whose pattern or folder it is of.
+        path: where it is.
+        key: device and inode.
+        size: in bytes.
+        mtime_ns: when it was last written to.
+    """
+
+    source: str
+    path: str
+    key: Key
+    size: int
+    mtime_ns: int
+
+
+@dataclass(slots=True, kw_only=True)
+class Listing:
+    """What was found.
+
+    Attributes:
+        matched: files that a pattern leads to, each once, in the order of sources and names.
+        beside: files in the same folders whose names begin like theirs, or that were asked for by their inode.
+        denied: paths that may not be read.
+        is_cut: there was more than is looked at.
+    """
+
+    matched: list[FoundFile] = field(default_factory=list)
+    beside: list[FoundFile] = field(default_factory=list)
+    denied: list[str] = field(default_factory=list)
+    is_cut: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Neighbourhood:
+    """A folder in which rotation is looked for.
+
+    Attributes:
+        folder: its path.
+        source: whose files are there.
+        names: names of files that were followed there.
+    """
+
+    folder: str
+    source: str
+    names: frozenset[str]
+
+
+def discover(
+    sources: Sequence[LogSourceConfig], neighbourhoods: Iterable[Neighbourhood]
+) -> Listing:
+    """Look through all patterns, and through these folders; blocks."""
+    listing = Listing()
+    seen: set[Key] = set()
+    for source in sources:
+        for pattern in source.paths:
+            _match(source, pattern, seen, listing)
+    for neighbourhood in neighbourhoods:
+        _look_around(neighbourhood, seen, listing)
+    return listing
+
+
+def is_readable(path: str) -> bool:
+    """Whether a file may be read."""
+    return os.access(path, os.R_OK)
+
+
+def _match(source: LogSourceConfig, pattern: str, seen: set[Key], listing: Listing) -> None:
+    base = _folder_of(pattern)
+    if not os.access(base, os.R_OK | os.X_OK) and os.path.isdir(base):  # noqa: PTH112
+        listing.denied.append(base)
+    paths = list(itertools.islice(glob.iglob(pattern, recursive=True), _MATCHES_MAX + 1))  # noqa: PTH207
+    if len(paths) > _MATCHES_MAX:
+        listing.is_cut = True
+    for path in sorted(paths[:_MATCHES_MAX]):
+        if _is_excluded(path, source.exclude):
+            continue
+        found = _found(source.name, path, listing)
+        if found is not None and found.key not in seen:
+            seen.add(found.key)
+            listing.matched.append(found)
+
+
+def _look_around(neighbourhood: Neighbourhood, seen: set[Key], listing: Listing) -> None:
+    try:
+        with os.scandir(neighbourhood.folder) as entries:
+            names = [entry.name for entry in itertools.islice(entries, _ENTRIES_MAX + 1)]
+    except OSError:
+        listing.denied.append(neighbourhood.folder)
+        return
+    if len(names) > _ENTRIES_MAX:
+        listing.is_cut = True
+    stems = tuple(sorted({stem_of(name) for name in neighbourhood.names}))
+    for name in sorted(names[:_ENTRIES_MAX]):
+        if not name.startswith(stems):
+            continue
+        path = f"{neighbourhood.folder}/{name}"
+        found = _found(neighbourhood.source, path, listing)
+        if found is not None and found.key not in seen:
+            seen.add(found.key)
+            listing.beside.append(found)
+
+
+def _found(source: str, path: str, listing: Listing) -> FoundFile | None:
+    try:
+        found = os.stat(path)  # noqa: PTH116  # for every file of every look
+    except FileNotFoundError:
+        return None  # gone since it was listed, or a link to nothing
+    except OSError:
+        listing.denied.append(path)
+        return None
+    if not stat.S_ISREG(found.st_mode):
+        return None
+    return FoundFile(
+        source=source,
+        path=path,
+        key=(found.st_dev, found.st_ino),
+        size=found.st_size,
+        mtime_ns=found.st_mtime_ns,
+    )
+
+
+def _is_excluded(path: str, patterns: Sequence[str]) -> bool:
+    name = path.rsplit("/", 1)[-1]
+    return any(
+        fnmatch.fnmatchcase(path if "/" in pattern else name, pattern) for pattern in patterns
+    )
+
+
+def _folder_of(pattern: str) -> str:
+    """The last folder of a pattern before its first wild card."""
+    match = _WILD.search(pattern)
+    fixed = pattern if match is None else pattern[: match.start()]
+    return fixed.rsplit("/", 1)[0] or "/"
+
+
+def stem_of(name: str) -> str:
+    """What rotated files' names begin with: `app.log` becomes `app.log.1`, `app-1.log` and their like."""
+    return name.partition(".")[0] or name
+
+
+def is_rotated_name(name: str, followed: str) -> bool:
+    """Whether rotation gives a file such a name: `app.log.1`, `app.log-20261122.gz`, `app.log.old`, `app-2026-11-22.log`.
+
+    >>> [is_rotated_name(name, "app.log") for name in ("app.log.1", "app-2026-11-22.log", "app-errors.log", "app.log")]
+    [True, True, False, False]
+    """
+    if name.startswith(followed) and _ROTATED_END.fullmatch(name, len(followed)):
+        return True
+    stem, dot, ending = followed.rpartition(".")
+    if not dot or not name.startswith(stem):
+        return False
+    between = re.escape(ending)
+    return (
+        re.fullmatch(rf"[._-]\d[\d._T:-]*\.{between}(?:\.[a-z0-9]{{1,4}})?", name[len(stem) :])
+        is not None
+    )

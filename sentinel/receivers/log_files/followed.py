@@ -1,0 +1,484 @@
+"""One file that is followed: from its bytes to records, and what becomes of it when it is rotated.
+
+A file is known by its device and inode, and by hashes of its first bytes and of those before the position read to; its name
+may change. Each read brings the bytes before the position along, so that a file that was truncated and written anew is noticed
+even when it is longer than before.
+
+| what happens | what is done |
+|---|---|
+| renamed, another made in its place | read on until nothing came for a while, then it is finished |
+| deleted | the same, as long as it is open |
+| truncated (`copytruncate`) | begins anew; what was not read yet is looked for in the copy |
+| compressed | what was not read yet is read from the compressed file |
+"""
+
+from __future__ import annotations
+
+import gzip
+import os
+import stat
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from sentinel.core.normalise.joined_lines import LineJoiner, Record
+from sentinel.core.normalise.log_reader import LogsRead
+from sentinel.core.redact.text import LINE_CHARS_MAX
+from sentinel.receivers.log_files.positions import (
+    HEAD_BYTES_MAX,
+    TAIL_BYTES_MAX,
+    Position,
+    Row,
+    hash_of,
+)
+
+LINE_BYTES_MAX = LINE_CHARS_MAX + 64
+"""What of a line is kept; a little more than is shown, so that it is seen to be cut."""
+
+_UNFINISHED_BYTES_MAX = 1 << 20
+_UNZIPPED_BYTES_MAX = 1 << 30
+GZIP_MAGIC = b"\x1f\x8b"
+COMPRESSED_MAGICS = (GZIP_MAGIC, b"\x28\xb5\x2f\xfd", b"BZh", b"\xfd7zXZ", b"PK\x03\x04")
+
+Key = tuple[int, int]
+"""Device and inode."""
+ReadAt = Callable[[int, int], bytes]
+"""So many bytes of a file, at a place in it."""
+
+
+class TruncatedError(Exception):
+    """The file is shorter than it was, or holds something else where it was read."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Batch:
+    """Records that were read together and are handed on together.
+
+    Attributes:
+        before, after: the positions it lies between.
+        records: what was read.
+        read_ns: when.
+        handed_count: how many of the records were handed on.
+        read: what the next of them say, once they were looked at.
+    """
+
+    before: Position
+    after: Position
+    records: list[Record]
+    read_ns: int
+    handed_count: int = 0
+    read: LogsRead | None = None
+
+
+@dataclass(slots=True, kw_only=True)
+class Counts:
+    """What was given up or changed since the counts were taken."""
+
+    cut_lines: int = 0
+    cut_records: int = 0
+    unfinished: int = 0
+    bytes_read: int = 0
+
+
+@dataclass(slots=True, kw_only=True)
+class Timing:
+    """How long is waited for what; see `LogFilesConfig`."""
+
+    finished_after_s: float
+    unfinished_after_s: float
+    joined_after_s: float
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class FollowedFile:
+    """A file and how far it was read; used by one thread at a time.
+
+    Attributes:
+        file_id: of its row.
+        source: name of the source.
+        path: the name it was last seen under.
+        service: who writes it, as far as is known without its lines.
+        key: device and inode; None while it has none.
+        handed: up to where lines were handed on.
+        batch: what waits to be handed on; nothing more is read until it was.
+        named_s: when a pattern last led to it.
+        looks_until_s: until when the rest of it is looked for in a copy, 0 when it is not.
+        is_named: whether a pattern leads to it.
+        is_copy: whether what is read is the copy of a file that was truncated.
+        is_done: nothing more comes of it.
+        is_dirty: whether its row is not what is kept of it.
+        came_from: what a process before this one knew, as long as nothing of the file was found.
+        rests_until_s: until when it is left alone, because it could not be read.
+        tells_of_calls: services whose finished calls its lines told of.
+    """
+
+    file_id: int
+    source: str
+    path: str
+    service: str
+    joiner: LineJoiner
+    key: Key | None = None
+    handed: Position = field(default_factory=Position)
+    head: bytes = b""
+    head_bytes: int = 0
+    batch: Batch | None = None
+    replayed: Position | None = None
+    replayed_ns: int = 0
+    counts: Counts = field(default_factory=Counts)
+    named_s: float = 0.0
+    data_s: float = 0.0
+    looks_until_s: float = 0.0
+    is_named: bool = True
+    is_copy: bool = False
+    is_done: bool = False
+    is_dirty: bool = True
+    came_from: Row | None = None
+    rests_until_s: float = 0.0
+    tells_of_calls: frozenset[str] = frozenset()
+    _fd: int = -1
+    _unzipped: gzip.GzipFile | None = None
+    _offset: int = 0
+    _carry: bytes = b""
+    _carry_bytes: int = 0
+    _tail: bytes | None = b""
+    _begun: bytes = b""
+    _after: dict[str, int] | None = None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it can be read from."""
+        return self._fd >= 0 or self._unzipped is not None
+
+    @property
+    def at(self) -> int:
+        """Up to where its bytes were read."""
+        return self._offset + self._carry_bytes
+
+    def open(self, path: str) -> None:
+        """Read from the file of this name from now on, at the place reached so far.
+
+        Raises:
+            OSError: it cannot be opened, or is no plain file.
+        """
+        fd = open_plain(path)
+        found = os.fstat(fd)
+        self._fd, self.path = fd, path
+        self.key = (found.st_dev, found.st_ino)
+        self.looks_until_s = 0.0
+        self.is_dirty = True
+
+    def take_over(self, other: FollowedFile) -> None:
+        """Read the file that another reads, from its beginning, and leave that one without."""
+        self._fd, other._fd = other._fd, -1  # of the same class
+        self.path, self.key, other.key = other.path, other.key, None
+        self.is_named, other.is_named = other.is_named, False
+        self.is_dirty = other.is_dirty = True
+
+    def open_compressed(self, path: str) -> None:
+        """Read the rest from a compressed copy; nothing more will come of it.
+
+        Raises:
+            OSError, EOFError: it cannot be read.
+        """
+        self._unzipped = gzip.open(path, "rb")  # noqa: SIM115  # closed by `close`
+        self._unzipped.seek(min(self.at, _UNZIPPED_BYTES_MAX))
+        self.key = None
+        self.looks_until_s = 0.0
+        self.is_named = False
+
+    def resume(self, row: Row) -> None:
+        """Go on where a process before this one was: first the batch that was under way, if there is one."""
+        self.handed, self.head, self.head_bytes = row.handed, row.head, row.head_bytes
+        self._offset = row.handed.low
+        self._tail = None
+        self._after = row.handed.places()
+        self.replayed, self.replayed_ns = row.next, row.next_read_ns
+
+    def begin_at(self, offset: int, read_at: ReadAt) -> None:
+        """Leave out what is before this place."""
+        head = read_at(min(HEAD_BYTES_MAX, offset), 0)
+        tail = read_at(size := min(TAIL_BYTES_MAX, offset), offset - size)
+        self.head, self.head_bytes = hash_of(head), len(head)
+        self._offset = offset
+        self._tail = tail
+        self.handed = Position(
+            offset=offset, tail_bytes=len(tail), tail=hash_of(tail) if tail else b""
+        )
+
+    def is_replaced(self) -> bool:
+        """Whether its name leads to another file now, or to none."""
+        if not self.is_named or self.key is None:
+            return False
+        try:
+            found = os.stat(self.path)  # noqa: PTH116  # for every file of every round
+        except OSError:
+            return True
+        return (found.st_dev, found.st_ino) != self.key
+
+    def beginning(self) -> bytes:
+        """What it begins with now; b"" when it is not open or cannot be read."""
+        if self._fd < 0:
+            return b""
+        try:
+            return os.pread(self._fd, HEAD_BYTES_MAX, 0)
+        except OSError:
+            return b""
+
+    def size(self) -> int:
+        """How long it is now, in bytes; 0 when it is not open."""
+        return os.fstat(self._fd).st_size if self._fd >= 0 else 0
+
+    def lag_bytes(self) -> int:
+        """How much of it was not read yet."""
+        if self._fd < 0:
+            return 0
+        return max(os.fstat(self._fd).st_size - self.at, 0)
+
+    def has_more(self, now_s: float, timing: Timing) -> bool:
+        """Whether reading would bring something."""
+        if now_s < self.rests_until_s:
+            return False
+        if self.batch is not None or self.replayed is not None or self._unzipped is not None:
+            return True
+        if self._fd < 0:
+            return self.looks_until_s <= now_s
+        found = os.fstat(self._fd)
+        if found.st_size != self.at:
+            return True
+        idle_s = now_s - self.data_s
+        return (
+            (self.joiner.is_waiting and idle_s >= timing.joined_after_s)
+            or (self._carry_bytes > 0 and idle_s >= timing.unfinished_after_s)
+            or self._is_finished(found, now_s, timing)
+        )
+
+    def take(self, bytes_max: int, now_s: float, now_ns: int, timing: Timing) -> None:
+        """Read on; what came of it is `batch`.
+
+        Raises:
+            TruncatedError: it begins anew; what was read so far stays to be handed on.
+            OSError, EOFError: it cannot be read.
+        """
+        if self.batch is not None:
+            return
+        ready: list[Record] = []
+        if self.replayed is not None:
+            self._replay(self.replayed, ready)
+            return
+        data = self._read(bytes_max)
+        if data:
+            self.data_s = now_s
+            self._split(data, ready)
+            if self._offset - min(self.joiner.starts().values(), default=self._offset) > (
+                _UNFINISHED_BYTES_MAX
+            ):
+                self.joiner.flush(ready)
+        else:
+            self._settle(ready, now_s, timing)
+        if self._offset < self.handed.offset:
+            return  # what was handed on before the restart is passed over once more
+        self._after = None
+        position = self._position()
+        if ready or position.offset != self.handed.offset or position.starts != self.handed.starts:
+            self.batch = Batch(before=self.handed, after=position, records=ready, read_ns=now_ns)
+
+    def has_begun(self) -> bool:
+        """Whether anything of it was taken: handed on, under way, or waiting for its end."""
+        return bool(
+            self.handed.offset or self.handed.starts or self.batch is not None or self.replayed
+        )
+
+    def lose_rest(self) -> None:
+        """Look no further for what was not read yet; what there is of it is the end."""
+        self.close()
+        self.replayed = None
+        self.looks_until_s = 0.0
+        if not self.has_begun():
+            self._carry, self._carry_bytes = b"", 0
+
+    def handed_on(self) -> None:
+        """Note that the batch was handed on."""
+        assert self.batch is not None, "there is a batch"
+        self.handed, self.batch = self.batch.after, None
+        self.is_dirty = True
+
+    def row(self, seen_ns: int) -> Row:
+        """What is kept of it, as it was seen then."""
+        device, inode = self.key or (0, 0)
+        next_position = self.batch.after if self.batch is not None else self.replayed
+        return Row(
+            file_id=self.file_id,
+            source=self.source,
+            path=self.path,
+            device=device,
+            inode=inode,
+            head_bytes=self.head_bytes,
+            head=self.head,
+            handed=self.handed,
+            next=next_position,
+            next_read_ns=self.batch.read_ns if self.batch is not None else self.replayed_ns,
+            seen_ns=seen_ns,
+        )
+
+    def is_rest_of(self, read_at: ReadAt, size: int) -> bool:
+        """Whether another file holds what this one held, up to where it was read; it may hold less or more than that."""
+        if size >= self.head_bytes > 0:
+            if hash_of(read_at(self.head_bytes, 0)) != self.head:
+                return False
+        elif not self._begun or read_at(HEAD_BYTES_MAX, 0) != self._begun[:size]:
+            return False
+        known = self.handed if self.batch is None else self.batch.after
+        if not known.tail_bytes or size < known.offset:
+            return size >= self.head_bytes > 0 or b"\n" in self._begun[:size]
+        return hash_of(read_at(known.tail_bytes, known.offset - known.tail_bytes)) == known.tail
+
+    def close(self) -> None:
+        """Let go of the file; idempotent."""
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            os.close(fd)
+        unzipped, self._unzipped = self._unzipped, None
+        if unzipped is not None:
+            unzipped.close()
+
+    def _read(self, bytes_max: int) -> bytes:
+        if self._unzipped is not None:
+            at = self.at
+            data = self._unzipped.read(bytes_max)
+            if data and at == len(self._begun) < HEAD_BYTES_MAX:
+                self._begin_with(self._begun + data)
+            self._tail = ((self._tail or b"") + data)[-TAIL_BYTES_MAX:]
+            return data
+        if self._fd < 0:
+            return b""
+        at = self.at
+        known = self._tail
+        if known is None:
+            # After a restart: what the file began with, and what is before the position, is known by hashes.
+            handed = self.handed
+            begun = os.pread(self._fd, self.head_bytes, 0)
+            before = os.pread(self._fd, handed.tail_bytes, handed.offset - handed.tail_bytes)
+            if self.head_bytes and hash_of(begun) != self.head:
+                raise TruncatedError
+            if handed.tail_bytes and hash_of(before) != handed.tail:
+                raise TruncatedError
+            known = self._tail = b""
+        if os.fstat(self._fd).st_size < at:
+            raise TruncatedError
+        data = os.pread(self._fd, len(known) + bytes_max, at - len(known))
+        if data[: len(known)] != known:
+            raise TruncatedError
+        data = data[len(known) :]
+        if data:
+            self._tail = (known + data)[-TAIL_BYTES_MAX:]
+            if self.head_bytes < HEAD_BYTES_MAX:
+                head = os.pread(self._fd, HEAD_BYTES_MAX, 0)
+                # Only what is before the end of what was just read is certain to be of the same content.
+                self._begin_with(head[: at + len(data)])
+        self.counts.bytes_read += len(data)
+        return data
+
+    def _begin_with(self, begun: bytes) -> None:
+        self._begun = begun[:HEAD_BYTES_MAX]
+        # Files that begin alike in the middle of a line may still differ in it.
+        whole = len(self._begun)
+        if whole < HEAD_BYTES_MAX:
+            whole = self._begun.rfind(b"\n") + 1
+        if whole > self.head_bytes:
+            self.head, self.head_bytes = hash_of(self._begun[:whole]), whole
+            self.is_dirty = True
+
+    def _split(self, data: bytes, ready: list[Record]) -> None:
+        *lines, rest = data.split(b"\n")
+        feed, after = self.joiner.feed, self._after
+        start = self._offset
+        for line in lines:
+            size = len(line) + 1
+            if self._carry_bytes:
+                size += self._carry_bytes
+                line = self._carry + line[: max(LINE_BYTES_MAX - len(self._carry), 0)]
+                self._carry, self._carry_bytes = b"", 0
+            if size > LINE_BYTES_MAX:
+                self.counts.cut_lines += 1
+                line = line[:LINE_BYTES_MAX]
+            if line[-1:] == b"\r":
+                line = line[:-1]
+            feed(line, start, ready, after)
+            start += size
+        self._offset = start
+        room = LINE_BYTES_MAX - len(self._carry)
+        self._carry += rest[: max(room, 0)]
+        self._carry_bytes += len(rest)
+
+    def _settle(self, ready: list[Record], now_s: float, timing: Timing) -> None:
+        """Nothing came: what was waited for long enough is taken for whole."""
+        idle_s = now_s - self.data_s
+        if self._unzipped is not None or (self._fd < 0 and self.looks_until_s <= now_s):
+            finished = True
+        else:
+            finished = self._fd >= 0 and self._is_finished(os.fstat(self._fd), now_s, timing)
+        if self._carry_bytes and (finished or idle_s >= timing.unfinished_after_s):
+            self.counts.unfinished += 1
+            line, size = self._carry, self._carry_bytes
+            self._carry, self._carry_bytes = b"", 0
+            self.joiner.feed(line, self._offset, ready, self._after)
+            self._offset += size
+        if self.joiner.is_waiting and (finished or idle_s >= timing.joined_after_s):
+            self.joiner.flush(ready)
+        self.is_done = finished
+
+    def _is_finished(self, found: os.stat_result, now_s: float, timing: Timing) -> bool:
+        if self.is_named and found.st_nlink:
+            return False
+        # Whoever wrote it may write on for a while, until it was told that its file was renamed.
+        return now_s - max(self.data_s, self.named_s) >= timing.finished_after_s
+
+    def _replay(self, until: Position, ready: list[Record]) -> None:
+        """Make the batch again that was under way when the process ended."""
+        while self._offset < until.offset:
+            data = self._read(until.offset - self.at)
+            if not data:
+                # The file ends before: it was truncated meanwhile, and what is left of the batch is gone.
+                raise TruncatedError
+            self._split(data, ready)
+            if self._carry_bytes and self.at >= until.offset:
+                # The batch took a line for whole that has no end.
+                line, size = self._carry, self._carry_bytes
+                self._carry, self._carry_bytes = b"", 0
+                self.joiner.feed(line, self._offset, ready, self._after)
+                self._offset += size
+        # The batch is made of what was read then, or not at all.
+        if until.tail_bytes and hash_of((self._tail or b"")[-until.tail_bytes :]) != until.tail:
+            raise TruncatedError
+        self.joiner.flush(ready, before=until.places())
+        self.batch = Batch(
+            before=self.handed, after=until, records=ready, read_ns=self.replayed_ns
+        )
+        self._after = None
+        self.replayed = None
+
+    def _position(self) -> Position:
+        tail = self._tail or b""
+        # The last bytes that were read end at `at`; the position may be before that.
+        certain = tail[: max(len(tail) - self._carry_bytes, 0)]
+        if self._carry_bytes and not certain:
+            return Position(offset=self._offset, starts=self.joiner.starts())
+        return Position(
+            offset=self._offset,
+            starts=self.joiner.starts(),
+            tail_bytes=len(certain),
+            tail=hash_of(certain) if certain else b"",
+        )
+
+
+def open_plain(path: str) -> int:
+    """A descriptor of a plain file, for reading.
+
+    Raises:
+        OSError: it cannot be opened, or is a folder, a pipe or a device, which could be waited for for ever.
+    """
+    fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        msg = "not a plain file"
+        raise OSError(msg)
+    return fd

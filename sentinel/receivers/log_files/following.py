@@ -1,0 +1,500 @@
+"""All files that are followed: which are new, which were rotated, and where the rest of a truncated one is.
+
+Called by one thread at a time; everything here may block on the file system.
+
+Whether a file that was not known is read, and from where:
+
+| it is | then |
+|---|---|
+| known from before a restart, by device, inode and hash of its beginning | from where it was read to |
+| the copy of a file that was truncated, or of one that is gone, also compressed | the rest of that one |
+| the copy of a file that is there | not at all |
+| there when the program begins for the first time | from its end or its beginning, as configured |
+| new, by a pattern, also since a process before this one looked last | whole |
+| new beside one that was rotated, written since the last look, and no copy of what was read | whole: it was made and rotated between two looks, or while nobody looked |
+"""
+
+from __future__ import annotations
+
+import gzip
+import os
+from collections import Counter
+from collections.abc import Callable, Sequence, Set
+from pathlib import Path
+
+from sentinel.core.normalise.joined_lines import LineJoiner
+from sentinel.core.normalise.log_paths import service_of_path
+from sentinel.receivers.log_files.config import LogSourceConfig, StartAt
+from sentinel.receivers.log_files.discovery import (
+    FoundFile,
+    Listing,
+    Neighbourhood,
+    discover,
+    is_rotated_name,
+    stem_of,
+)
+from sentinel.receivers.log_files.followed import (
+    COMPRESSED_MAGICS,
+    GZIP_MAGIC,
+    FollowedFile,
+    Key,
+    ReadAt,
+    open_plain,
+)
+from sentinel.receivers.log_files.positions import HEAD_BYTES_MAX, Row, hash_of
+
+_LOOKS_S = 20.0
+_WRITTEN_LATELY_NS = 3 * 10**9
+_CLOCK_STEP_NS = 20 * 10**6
+"""How much older than its last write a file's time may be: the kernel's clock for it moves in steps."""
+_PASSED_OVER_MAX = 50_000
+_HEADS_MAX = 4096
+_NAMES_MAX = 256
+_LAST_LINE_BYTES = 64 * 1024
+
+
+class Following:
+    """The files of every source."""
+
+    def __init__(self, sources: Sequence[LogSourceConfig], *, files_max: int) -> None:
+        self._sources = {source.name: source for source in sources}
+        self._joining = {source.name: source.join_settings() for source in sources}
+        self._files_max = files_max
+        self.files: list[FollowedFile] = []
+        self.events: Counter[str] = Counter()
+        """What happened to files since it was last looked at: renamed, truncated, finished, found."""
+        self.refused: Counter[str] = Counter()
+        """Files that are not followed, by why, as of the last look."""
+        self.refused_path = ""
+        self.looks_around = True
+        """Whether the next look is for rotated files too."""
+        self._by_key: dict[Key, FollowedFile] = {}
+        self._rows: dict[Key, Row] = {}
+        self._passed_over: dict[Key, tuple[int, bytes]] = {}
+        self._next_id = 1
+        self._is_first = True
+        self.looked_ns = 0
+        """When files were last looked for: all that was written before in what is known was seen."""
+        self.ended: list[FollowedFile] = []
+        """Files of which nothing more comes, whose last position is not durable yet."""
+        self._unchanged: Set[str] = frozenset()
+        self._reused: set[Key] = set()
+        self._names: dict[str, dict[str, None]] = {}
+        self._maybe_missed: dict[Key, None] = {}
+        self._heads: dict[tuple[int, bytes], None] = {}
+        self._alive_ns = 0
+        self._looked_through: dict[tuple[str, str], int] = {}
+
+    def know(self, rows: Sequence[Row], *, unchanged: Set[str]) -> None:
+        """Know what a process before this one had read, of which sources with the same patterns as now."""
+        self._unchanged = unchanged
+        for row in rows:
+            self._next_id = max(self._next_id, row.file_id + 1)
+            self._alive_ns = max(self._alive_ns, row.seen_ns)
+            self._know_head(row.head_bytes, row.head)
+            self._know_name(row.path)
+            if row.source not in self._sources:
+                continue
+            if row.inode:
+                # Of two that had the same inode one after the other, the first is gone.
+                older = self._rows.get((row.device, row.inode))
+                if older is not None:
+                    self.files.append(self._orphan(older, now_s=0.0))
+                    self._reused.add((row.device, row.inode))
+                self._rows[row.device, row.inode] = row
+            else:
+                self.files.append(self._orphan(row, now_s=0.0))
+
+    def look(self, *, now_s: float, now_ns: int) -> None:
+        """Look for files, and sort out what was not known."""
+        for orphan in self.files:
+            if not orphan.is_open and not orphan.looks_until_s:
+                orphan.looks_until_s = now_s + _LOOKS_S
+        listing = discover(tuple(self._sources.values()), ())
+        self.refused.clear()
+        self.refused_path = listing.denied[0] if listing.denied else ""
+        self.refused["denied"] = len(listing.denied)
+        self.refused["limit"] = int(listing.is_cut)
+        self._note_names(listing, now_s)
+        everywhere = (
+            self._is_first or self.looks_around or any(not file.is_open for file in self.files)
+        )
+        self.looks_around = False
+        if folders := self._neighbourhoods(listing.matched, now_ns, everywhere=everywhere):
+            keys = {found.key for found in listing.matched}
+            around = discover((), folders).beside
+            listing.beside += [found for found in around if found.key not in keys]
+        matched = {found.key for found in listing.matched}
+        for found in listing.matched:
+            self._know_name(found.path)
+        unknown = [
+            found
+            for found in (*listing.matched, *listing.beside)
+            if found.key not in self._by_key
+            and not self._resume(found, now_s, is_named=found.key in matched)
+        ]
+        if self._is_first:
+            self._orphan_rows(now_s)
+        for found in unknown:
+            self._sort_out(found, is_matched=found.key in matched, now_s=now_s)
+        self._is_first = False
+        self.looked_ns = now_ns
+        if len(self._maybe_missed) > _PASSED_OVER_MAX:
+            self._maybe_missed.clear()
+
+    def truncated(self, file: FollowedFile, now_s: float) -> None:
+        """Begin a file anew that was truncated; what was not read of it is looked for in a copy."""
+        if file.is_copy or file.key is None:
+            # It holds less than what was read: nothing is missing.
+            file.lose_rest()
+            return
+        anew = self._new(file.source, file.path)
+        anew.take_over(file)
+        file.looks_until_s = now_s + _LOOKS_S
+        if not file.has_begun():
+            file.lose_rest()  # a copy of it is read like any other file that nobody knew
+        self.events["truncated"] += 1
+        self.looks_around = True
+        self._add(anew, now_s)
+
+    def end(self, file: FollowedFile) -> None:
+        """Let go of a file of which nothing more comes."""
+        file.close()
+        self.files.remove(file)
+        if file.key is not None:
+            self._by_key.pop(file.key, None)
+            read_at = _reader_of(file.path)
+            if read_at is not None and not file.is_named:
+                self._pass_over(file.key, read_at)
+        if file.came_from is not None:
+            # Nothing of it was found. Its folder may not be there yet, so it stays known for some days.
+            key = (file.came_from.device, file.came_from.inode)
+            if file.came_from.inode and key not in self._reused:
+                self._rows[key] = file.came_from
+            return
+        self._know_head(file.head_bytes, file.head)
+        self.ended.append(file)
+        self.events["finished"] += 1
+
+    def close(self) -> None:
+        """Let go of every file; idempotent."""
+        for file in self.files:
+            file.close()
+
+    # Below: what a file that was found is.
+
+    def _note_names(self, listing: Listing, now_s: float) -> None:
+        named = {found.key: found.path for found in listing.matched}
+        for file in self.files:
+            if file.key is None:
+                continue
+            path = named.get(file.key)
+            if path is not None:
+                if path != file.path:
+                    self.looks_around = True
+                    self.events["renamed"] += 1
+                file.path, file.is_named, file.named_s = path, True, now_s
+            elif file.is_replaced():
+                file.is_named, file.named_s = False, now_s
+                self.looks_around = True
+                self.events["renamed"] += 1
+
+    def _resume(self, found: FoundFile, now_s: float, *, is_named: bool) -> bool:
+        """Go on with a file that a process before this one had read."""
+        row = self._rows.get(found.key)
+        if row is None or row.source not in self._sources:
+            return False
+        read_at = _reader_of(found.path)
+        if read_at is None:
+            return False
+        if row.head_bytes and hash_of(read_at(row.head_bytes, 0)) != row.head:
+            return False  # another file in the same place: that one's row is an orphan's
+        del self._rows[found.key]
+        file = self._followed(row.file_id, row.source, found.path)
+        file.resume(row)
+        return self._opened(file, found, now_s, is_named=is_named)
+
+    def _orphan_rows(self, now_s: float) -> None:
+        """Files of which nothing was found: what was not read of them may be in a copy."""
+        for key, row in list(self._rows.items()):
+            del self._rows[key]
+            self.files.append(self._orphan(row, now_s))
+
+    def _orphan(self, row: Row, now_s: float) -> FollowedFile:
+        file = self._followed(row.file_id, row.source, row.path)
+        file.resume(row)
+        file.key, file.is_named, file.came_from, file.is_dirty = None, False, row, False
+        file.looks_until_s = now_s + _LOOKS_S if now_s else 0.0
+        return file
+
+    def _sort_out(self, found: FoundFile, *, is_matched: bool, now_s: float) -> None:
+        read_at = _reader_of(found.path)
+        if read_at is None:
+            self._refuse("denied", found.path)
+            return
+        magic = read_at(8, 0)
+        if magic.startswith(COMPRESSED_MAGICS):
+            if magic.startswith(GZIP_MAGIC):
+                self._sort_out_compressed(found, read_at, now_s)
+            return
+        if self._is_passed_over(found, read_at):
+            return
+        for orphan in self._orphans(found.path):
+            if orphan.is_rest_of(read_at, found.size):
+                orphan.is_copy = True
+                self._opened(orphan, found, now_s, is_named=is_matched)
+                return
+        if self._is_copy(found, read_at):
+            if self._is_recent(found):
+                self._maybe_missed[found.key] = None
+            return
+        is_missed = self._is_missed(found, lambda count: read_at(count, 0))
+        if not is_matched:
+            if not is_missed:
+                self._pass_over(found.key, read_at)
+                return
+            self.events["missed"] += 1
+        file = self._new(found.source, found.path)
+        starts_at_end = self._sources[found.source].start is StartAt.END
+        # What a source with the same patterns did not know was made since.
+        is_new = found.source in self._unchanged and self._is_recent(found)
+        if self._is_first and starts_at_end and is_matched and not is_new:
+            file.begin_at(_after_last_line(read_at, found.size), read_at)
+        self._opened(file, found, now_s, is_named=is_matched)
+
+    def _orphans(self, path: str) -> list[FollowedFile]:
+        folder = os.path.realpath(Path(path).parent)
+        return [
+            file
+            for file in self.files
+            if not file.is_open
+            and not file.is_done
+            and file.looks_until_s
+            and os.path.realpath(Path(file.path).parent) == folder
+        ]
+
+    def _is_copy(self, found: FoundFile, read_at: ReadAt) -> bool:
+        """Whether it is the copy, perhaps not all of it yet, of a file that is followed beside it."""
+        if any(file.path == found.path for file in self.files):
+            return False  # what comes in the place of another is no copy of it
+        folder, _, name = found.path.rpartition("/")
+        head = read_at(HEAD_BYTES_MAX, 0)
+        for file in self.files:
+            beside, _, followed = file.path.rpartition("/")
+            if (
+                beside == folder
+                and name.startswith(stem_of(followed))
+                and (
+                    _is_begun_like(head, found.size, file)
+                    or (file.is_open and file.is_rest_of(read_at, found.size))
+                )
+            ):
+                return True
+        return False
+
+    def _is_missed(self, found: FoundFile, beginning: Callable[[int], bytes]) -> bool:
+        """Whether it was written after anybody looked last, and is no copy of what was read."""
+        if not self._is_recent(found) and found.key not in self._maybe_missed:
+            return False
+        folder, _, name = os.path.realpath(found.path).rpartition("/")
+        if not any(is_rotated_name(name, known) for known in self._names.get(folder, ())):
+            return False
+        head = beginning(HEAD_BYTES_MAX)
+        if not head or any(_is_begun_like(head, len(head), file) for file in self.files):
+            return False
+        known = [(file.head_bytes, file.head) for file in self.files if not file.is_open]
+        return not any(
+            0 < size <= len(head) and hash_of(head[:size]) == hashed
+            for size, hashed in (*known, *self._heads)
+        )
+
+    def _know_name(self, path: str) -> None:
+        folder, _, name = os.path.realpath(path).rpartition("/")
+        names = self._names.setdefault(folder, {})
+        names[name] = None
+        if len(names) > _NAMES_MAX:
+            del names[next(iter(names))]
+        if len(self._names) > _PASSED_OVER_MAX:
+            del self._names[next(iter(self._names))]
+
+    def _is_recent(self, found: FoundFile) -> bool:
+        """Whether it was written after anybody looked last, over a restart as well."""
+        if self._is_first:
+            return 0 < self._alive_ns <= found.mtime_ns + _CLOCK_STEP_NS
+        return found.mtime_ns >= self.looked_ns - _WRITTEN_LATELY_NS
+
+    def _sort_out_compressed(self, found: FoundFile, read_at: ReadAt, now_s: float) -> None:
+        if self._is_passed_over(found, read_at):
+            return
+        try:
+            for orphan in self._orphans(found.path):
+                if _compressed_is_rest(orphan, found.path):
+                    orphan.open_compressed(found.path)
+                    self._pass_over(found.key, read_at)
+                    return
+            if any(file.is_open and _compressed_is_rest(file, found.path) for file in self.files):
+                return  # the copy of one that is open, and may be looked for when that was truncated
+            if self._is_missed(found, lambda count: _unzipped(found.path, count)):
+                missed = self._new(found.source, found.path)
+                missed.open_compressed(found.path)
+                missed.data_s = now_s
+                self.files.append(missed)
+                self._pass_over(found.key, read_at)
+                self.events["missed"] += 1
+                return
+        except (OSError, EOFError):
+            return  # not all of it is written yet, or it is damaged
+        if not self._orphans(found.path):
+            self._pass_over(found.key, read_at)
+
+    def _know_head(self, head_bytes: int, head: bytes) -> None:
+        if head_bytes:
+            self._heads[head_bytes, head] = None
+            if len(self._heads) > _HEADS_MAX:
+                del self._heads[next(iter(self._heads))]
+
+    def _opened(
+        self, file: FollowedFile, found: FoundFile, now_s: float, *, is_named: bool = True
+    ) -> bool:
+        if file not in self.files and len(self.files) >= self._files_max:
+            self._refuse("limit", found.path)
+            return True
+        try:
+            file.open(found.path)
+        except OSError:
+            self._refuse("denied", found.path)
+            return True
+        file.is_named, file.came_from = is_named, None
+        self._add(file, now_s)
+        return True
+
+    def _add(self, file: FollowedFile, now_s: float) -> None:
+        file.named_s = file.data_s = now_s
+        assert file.key is not None, "it was opened"
+        self._by_key[file.key] = file
+        self._rows.pop(file.key, None)
+        if any(
+            other.came_from is not None
+            and (other.came_from.device, other.came_from.inode) == file.key
+            for other in self.files
+        ):
+            # What a process before this one knew by this inode is gone for good.
+            self._reused.add(file.key)
+        if file not in self.files:
+            self.files.append(file)
+            self.events["found"] += 1
+
+    def _new(self, source: str, path: str) -> FollowedFile:
+        file_id, self._next_id = self._next_id, self._next_id + 1
+        return self._followed(file_id, source, path)
+
+    def _followed(self, file_id: int, source: str, path: str) -> FollowedFile:
+        return FollowedFile(
+            file_id=file_id,
+            source=source,
+            path=path,
+            service=self._sources[source].service or service_of_path(path),
+            joiner=LineJoiner(self._joining[source]),
+        )
+
+    def _neighbourhoods(
+        self, matched: Sequence[FoundFile], now_ns: int, *, everywhere: bool
+    ) -> list[Neighbourhood]:
+        """Folders in which rotation may have made something: all, or those that changed since they were looked through."""
+        names: dict[tuple[str, str], set[str]] = {}
+        for known in (*self.files, *(self._rows.values() if self._is_first else ())):
+            folder, _, name = os.path.realpath(known.path).rpartition("/")
+            names.setdefault((folder or "/", known.source), set()).add(name)
+        for found in matched:
+            folder, _, name = os.path.realpath(found.path).rpartition("/")
+            names.setdefault((folder or "/", found.source), set()).add(name)
+        folders: list[Neighbourhood] = []
+        for (folder, source), beside in names.items():
+            try:
+                changed_ns = os.stat(folder).st_mtime_ns  # noqa: PTH116  # for every folder of every look
+            except OSError:
+                continue
+            if (
+                everywhere
+                or changed_ns >= self._looked_through.get((folder, source), 0) - _CLOCK_STEP_NS
+            ):
+                folders.append(
+                    Neighbourhood(folder=folder, source=source, names=frozenset(beside))
+                )
+                self._looked_through[folder, source] = now_ns
+        if len(self._looked_through) > 2 * len(names) + 16:
+            self._looked_through = dict.fromkeys(names, now_ns)
+        return folders
+
+    def _refuse(self, reason: str, path: str) -> None:
+        self.refused[reason] += 1
+        self.refused_path = self.refused_path or path
+
+    def _pass_over(self, key: Key, read_at: ReadAt) -> None:
+        head = read_at(HEAD_BYTES_MAX, 0)
+        self._passed_over[key] = (len(head), hash_of(head))
+        if len(self._passed_over) > _PASSED_OVER_MAX:
+            del self._passed_over[next(iter(self._passed_over))]
+
+    def _is_passed_over(self, found: FoundFile, read_at: ReadAt) -> bool:
+        known = self._passed_over.get(found.key)
+        if known is None:
+            return False
+        # The inode of a file that was deleted is soon another's.
+        size, head = known
+        if (size > 0 or not found.size) and hash_of(read_at(size, 0)) == head:
+            return True
+        del self._passed_over[found.key]
+        return False
+
+
+def _reader_of(path: str) -> ReadAt | None:
+    """What reads so many bytes at a place of a file; None when it cannot be read."""
+
+    def read_at(count: int, offset: int) -> bytes:
+        try:
+            fd = open_plain(path)
+        except OSError:
+            return b""
+        try:
+            return os.pread(fd, count, offset)
+        finally:
+            os.close(fd)
+
+    try:
+        os.close(open_plain(path))
+    except OSError:
+        return None
+    return read_at
+
+
+def _after_last_line(read_at: ReadAt, size: int) -> int:
+    """The end of a file, or where its last line begins when that is not whole."""
+    start = max(size - _LAST_LINE_BYTES, 0)
+    at = read_at(size - start, start).rfind(b"\n")
+    return start + at + 1 if at >= 0 else (0 if start == 0 else size)
+
+
+def _compressed_is_rest(orphan: FollowedFile, path: str) -> bool:
+    with gzip.open(path, "rb") as unzipped:
+        head = unzipped.read(HEAD_BYTES_MAX)
+        if not orphan.head_bytes or hash_of(head[: orphan.head_bytes]) != orphan.head:
+            return False
+        handed = orphan.handed
+        if not handed.tail_bytes:
+            return True
+        unzipped.seek(handed.offset - handed.tail_bytes)
+        return hash_of(unzipped.read(handed.tail_bytes)) == handed.tail
+
+
+def _unzipped(path: str, count: int) -> bytes:
+    with gzip.open(path, "rb") as unzipped:
+        return unzipped.read(count)
+
+
+def _is_begun_like(head: bytes, size: int, file: FollowedFile) -> bool:
+    """Whether what begins so may be a copy of an open file, perhaps not all of it yet; no copy is longer than what it is of."""
+    if not file.is_open or size > file.size():
+        return False
+    beginning = file.beginning()
+    return bool(head) and beginning[: len(head)] == head

@@ -1,0 +1,44 @@
+"""Log files, and the templates that lines of free text are counted by."""
+
+from __future__ import annotations
+
+from sentinel.runtime.catalogue.declare import COUNTER, GAUGE, metric
+
+METRICS = (
+    metric(GAUGE, "sentinel_log_files", "Log files followed.", "source"),
+    metric(
+        GAUGE,
+        "sentinel_log_files_refused",
+        "Log files found and not followed, by reason: not readable, or more than are followed at once.",
+        "reason",
+    ),
+    metric(
+        GAUGE, "sentinel_log_files_lag_bytes", "Bytes of followed files that were not read yet."
+    ),
+    metric(
+        COUNTER,
+        "sentinel_log_file_events_total",
+        "What happened to log files: found, renamed, truncated, missed (made and rotated between two looks), finished.",
+        "event",
+    ),
+    metric(COUNTER, "sentinel_log_file_bytes_total", "Bytes read from log files.", "source"),
+    metric(
+        COUNTER,
+        "sentinel_log_lines_changed_total",
+        "Lines not kept as they were: cut at the bound, with bytes that are no text, not the JSON they should be, or without"
+        " an end.",
+        "source",
+        "reason",
+    ),
+    metric(
+        COUNTER,
+        "sentinel_log_files_unsaved_total",
+        "Times the positions of log files could not be made durable; after a crash lines may come twice.",
+    ),
+    metric(GAUGE, "sentinel_log_templates", "Templates that lines of free text are counted by."),
+    metric(
+        COUNTER,
+        "sentinel_log_templates_refused_total",
+        "Lines of free text counted as `other`, because their service has as many templates as it may.",
+    ),
+)
