@@ -75,6 +75,7 @@ class NatsAdvisories:
         self._ensure_running()
         await self._connection.settled()
         if not self._connection.is_connected:
+            self._log.unheard(now_ns)
             raise UnreachableError(self._connection.problem)
         overflow = self._connection.overflow_count - self._overflow_count
         self._overflow_count += overflow

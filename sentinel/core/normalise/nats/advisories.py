@@ -182,6 +182,11 @@ class AdvisoryLog:
             self._left_out += 1
         return True
 
+    def unheard(self, now_ns: int) -> None:
+        """Nobody listens at this moment: what comes later was not gained since the last reading, but since then."""
+        if not self._counts:
+            self._since_ns = now_ns
+
     def drain(self, now_ns: int) -> tuple[SampleBatch, int]:
         """What was gathered since the last reading, and how many lines there was no room for.
 

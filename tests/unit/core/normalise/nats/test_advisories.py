@@ -93,6 +93,17 @@ def test_events_become_rates_from_the_first_one_on() -> None:
     assert log.drain(NOW_NS + 25 * 3600 * SECOND_NS)[0].numbers == ()
 
 
+def test_an_hour_in_which_nobody_listened_does_not_thin_out_what_comes_after() -> None:
+    log = AdvisoryLog("nats", now_ns=NOW_NS)
+    back_ns = NOW_NS + 3600 * SECOND_NS
+    log.unheard(back_ns)
+    log.take(advisory("nak", consumer="poster"), now_ns=back_ns + SECOND_NS)
+    # What was heard and not read yet was gained since then all the same.
+    log.unheard(back_ns + SECOND_NS)
+    (point,) = log.drain(back_ns + 2 * SECOND_NS)[0].numbers
+    assert (point.start_ns, point.value) == (back_ns, 1.0)
+
+
 def test_two_listeners_count_an_advisory_once() -> None:
     log = AdvisoryLog("nats", now_ns=NOW_NS)
     assert log.take(advisory("nak", 1, consumer="poster"), now_ns=NOW_NS)

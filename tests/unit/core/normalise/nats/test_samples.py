@@ -11,8 +11,14 @@ from typing import Any
 
 import pytest
 
-from sentinel.core.model import Reading, SampleBatch
-from sentinel.core.normalise.nats import NatsLimits, NatsSamples, Reduced, ServerAnswer
+from sentinel.core.model import KNOWN_GAUGES, Reading, SampleBatch, SeriesKey, known_gauge
+from sentinel.core.normalise.nats import (
+    AdvisoryKind,
+    NatsLimits,
+    NatsSamples,
+    Reduced,
+    ServerAnswer,
+)
 from sentinel.core.series import Aggregator
 from sentinel.core.series.settings import SeriesSettings
 from tests.support.nats_answers import (
@@ -426,3 +432,59 @@ def test_jetstream_that_is_off_and_streams_that_cannot_be_read_are_said() -> Non
     assert Polls().poll(off).notes == ("JetStream is off, so there are no streams and consumers",)
     unread = ServerAnswer(place="n1:8222", server=answer("n1").server)
     assert Polls().poll(unread).notes == ("streams and consumers cannot be read at n1:8222",)
+
+
+def test_every_signal_has_a_known_bad_side_or_is_named_here() -> None:
+    """A signal that is added must be thought about: without a known side a backlog that was worked off stands out."""
+    own = stream(
+        "ORDERS",
+        consumer(cluster=group("n1", {"name": "n2"})),
+        cluster=group("n1", {"name": "n2"}),
+        config={"retention": "workqueue", "max_msgs": 10},
+    )
+    own["mirror"] = {"name": "A", "lag": 1}
+    changed: dict[str, Any] = dict.fromkeys(
+        ("subscriptions", "routes", "leafnodes", "out_msgs", "in_bytes", "out_bytes"), 1
+    )
+    one = answer(
+        "n1",
+        own,
+        meta={**group("n1", {"name": "n2"}), "cluster_size": 2},
+        total_connections=1,
+        stale_connections=0,
+        stalled_clients=0,
+        **changed,
+    )
+    found = Polls().poll(replace(one, ill="", gauges={"server_pending_bytes": 1.0})).batch
+    signals = {each.signal for each in told(found)} | {kind.signal for kind in AdvisoryKind}
+    both_ways = {
+        signal
+        for signal in signals
+        if known_gauge(SeriesKey("nats", "queue", "x", signal)) is None
+    }
+    assert both_ways == {
+        "cluster_server_count",
+        "consumer_delivered_per_s",
+        "events_changed_per_s",
+        "events_created_per_s",
+        "events_other_per_s",
+        "events_paused_per_s",
+        "server_api_requests_per_s",
+        "server_connection_count",
+        "server_connects_per_s",
+        "server_in_bytes_per_s",
+        "server_in_messages_per_s",
+        "server_leafnode_count",
+        "server_out_bytes_per_s",
+        "server_out_messages_per_s",
+        "server_route_count",
+        "server_store_bytes",
+        "server_subscription_count",
+        "stream_bytes",
+        "stream_consumer_count",
+        "stream_message_count",
+        "stream_removed_per_s",
+        "stream_stored_per_s",
+    }
+    # And no known name of a queue is a name that nothing has.
+    assert KNOWN_GAUGES["queue"].keys() - signals == {"server_api_inflight_count"}
