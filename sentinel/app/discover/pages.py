@@ -118,6 +118,7 @@ def target_entry(
         section=SECTION,
         values={"name": name, "url": url, "service": service},
         comments=(comment,),
+        is_own_service=False,
         is_active=is_active,
     )
 

@@ -10,9 +10,11 @@ import argparse
 import contextlib
 import http.server
 import json
+import re
 import socket
 import threading
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -20,12 +22,15 @@ import pytest
 
 from sentinel.app.config import SentinelConfig, load_config
 from sentinel.cli import discover
+from tests.support.nats_servers import debian_binary, nats_server
 from tests.support.postgres_server import ROLE_PASSWORD, PostgresServer, postgres_server
 from tests.support.servers import prometheus_server, running_process, wait_until
+from tests.support.sidecar_process import command, environment
 from tests.support.skips import require_binary
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
 
+DATA = Path(__file__).parents[2] / "data" / "kong"
 TEXT = "text/plain; version=0.0.4"
 NODE = "# TYPE node_load1 gauge\nnode_load1 0.5\nnode_load5 0.4\n"
 KONG_BARE = 'kong_nginx_timers{state="running"} 2\nkong_datastore_reachable 1\n'
@@ -142,7 +147,8 @@ def test_a_prometheus_gives_its_targets_as_far_as_they_are_reached(
     assert by_name["node"]["is_active"]
     assert not by_name["gone"]["is_active"]
     assert "is not reached from here: Connection refused" in out
-    loaded(out, tmp_path)
+    [target] = loaded(out, tmp_path).scrapers.prometheus
+    assert (target.name, target.service, target.url) == ("node", "node", f"{node}/metrics")
 
 
 @pytest.mark.parametrize(("metrics", "switches"), [(KONG_BARE, 4), (KONG_WHOLE, 0)])
@@ -378,3 +384,59 @@ def test_something_else_than_a_postgres(
     out, err = capsys.readouterr()
     assert "found       postgres" not in err
     assert loaded(out, tmp_path).scrapers.postgres == ()
+
+
+def test_what_was_found_is_watched_by_the_sidecar_as_it_stands(
+    postgres: PostgresServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The configuration is started unchanged, but for ports that are free here and a store in the test's folder."""
+    (tmp_path / "logs").mkdir()
+    (tmp_path / "logs" / "app.log").write_text('{"level": "info", "msg": "hello"}\n')
+    found = tmp_path / "found.yaml"
+    dsn = f"postgresql://sentinel@127.0.0.1:{postgres.port}/postgres"
+    kong_page = (DATA / "metrics_3x.txt").read_text()
+    with (
+        serving(kong(kong_page)) as gateway,
+        nats_server(tmp_path / "nats", binary=debian_binary()) as monitoring,
+        serving({"/metrics": (200, TEXT, NODE)}) as node,
+    ):
+        code = run(
+            *("--kong", gateway, "--nats", monitoring.monitor_url, "--metrics", f"{node}/metrics"),
+            *(
+                "--postgres",
+                dsn,
+                "--postgres-password-file",
+                str(postgres.password_file(tmp_path)),
+            ),
+            *("--logs", str(tmp_path / "logs"), "--write", str(found)),
+        )
+        assert code == 0
+        capsys.readouterr()
+        targets = {"kong", "nats", "postgres", "prometheus"}
+        with started(found, tmp_path) as web_url:
+            wait_until(lambda: up_scrapers(web_url) == targets, what="a poll of each target")
+            with urllib.request.urlopen(f"{web_url}/-/ready", timeout=10) as reply:
+                components = json.load(reply)["components"]
+    assert {f"scrapers.{name}" for name in targets} <= set(components)
+
+
+def up_scrapers(web_url: str) -> set[str]:
+    with urllib.request.urlopen(f"{web_url}/metrics", timeout=10) as reply:
+        text = reply.read().decode()
+    return set(re.findall(r'(?m)^sentinel_scraper_up\{scraper="scrapers\.(\w+)",.*\} 1\.0$', text))
+
+
+@contextlib.contextmanager
+def started(config: Path, folder: Path) -> Iterator[str]:
+    """`sentinel run` with it; where its pages are."""
+    ready, log = folder / "ready.json", folder / "run.log"
+    free = {
+        f"SENTINEL_{section}__LISTEN__PORT": "0"
+        for section in ("RECEIVERS__OTLP_HTTP", "RECEIVERS__OTLP_GRPC", "WEB")
+    }
+    argv = command("run", "--config", str(config), "--ready-file", str(ready))
+    store = {"SENTINEL_STORE__DIRECTORY": str(folder / "store")}
+    with running_process(argv, log=log, env={**environment(), **free, **store}) as process:
+        wait_until(lambda: ready.exists() or process.poll() is not None, what="the start")
+        assert process.poll() is None, log.read_text()
+        yield json.loads(ready.read_text())["web_url"]

@@ -29,6 +29,7 @@ from sentinel.runtime.settings import Duration, FilePath
 from sentinel.scrapers.kong import KongTargetConfig
 from sentinel.scrapers.nats.config import NatsConfig
 from sentinel.scrapers.postgres.config import PostgresTargetConfig
+from sentinel.scrapers.prometheus import PrometheusTargetConfig
 from tests.support.clock import ManualClock
 from tests.support.nats_servers import NatsProcess, debian_binary, free_ports
 from tests.support.postgres_server import PostgresServer, postgres_server
@@ -40,13 +41,13 @@ pytestmark = [pytest.mark.integration, pytest.mark.timeout(240)]
 INTERVAL_S = 10.0
 LIMIT_S = 0.5
 KONG_PAGE = Path(__file__).parents[2] / "data" / "kong" / "metrics_3x.txt"
-KONG, SPOILT, NATS, POSTGRES = (
-    ("scrapers.kong", "bystander"),
-    ("scrapers.kong", "spoilt"),
+KONG, NATS, POSTGRES = (
+    ("scrapers.kong", "main"),
     ("scrapers.nats", "main"),
     ("scrapers.postgres", "main"),
 )
-ALL = (KONG, SPOILT, NATS, POSTGRES)
+SPOILT, PAGE = ("scrapers.prometheus", "spoilt"), ("scrapers.prometheus", "page")
+ALL = (KONG, NATS, POSTGRES, SPOILT, PAGE)
 
 Target = tuple[str, str]
 
@@ -230,16 +231,19 @@ async def collectors(postgres: PostgresServer, nats: NatsProcess) -> AsyncIterat
     await page.listen()
     client = ClientConfig(connect_timeout=Duration(LIMIT_S), timeout=Duration(LIMIT_S))
     config = ScrapersConfig(
-        kong=tuple(
+        kong=(
             KongTargetConfig(
-                name=name,
-                url=one.url,
-                service=name,
+                url=good.url,
                 interval=Duration(INTERVAL_S),
-                timeout=Duration(LIMIT_S),
-                client=client,
+                timeout=Duration(2.0),
+                client=ClientConfig(connect_timeout=Duration(2.0), timeout=Duration(2.0)),
+            ),
+        ),
+        prometheus=tuple(
+            PrometheusTargetConfig(
+                name=name, url=one.url, interval=Duration(INTERVAL_S), client=client
             )
-            for name, one in (("bystander", good), ("spoilt", page))
+            for name, one in (("page", good), ("spoilt", page))
         ),
         nats=(
             NatsConfig(
@@ -302,11 +306,11 @@ async def test_a_page_that_does_all_that_is_wrong_costs_no_other_a_poll(
     taken = collectors.taken(SPOILT)
     for mode in MODES:
         collectors.page.mode = mode
-        await collectors.goes_wrong(SPOILT, KONG, NATS, POSTGRES)
+        await collectors.goes_wrong(SPOILT, PAGE, KONG, NATS, POSTGRES)
     await collectors.page.close()
-    await collectors.goes_wrong(SPOILT, KONG, NATS, POSTGRES)
+    await collectors.goes_wrong(SPOILT, PAGE, KONG, NATS, POSTGRES)
     assert collectors.taken(SPOILT) == taken
-    health = collectors.scrapings["kong"].health()
+    health = collectors.scrapings["prometheus"].health()
     assert health.status is HealthStatus.DEGRADED
     assert health.sentence.startswith("1 of 2 targets cannot be read: spoilt: ")
     collectors.page.mode = "ok"
@@ -332,10 +336,10 @@ async def test_a_nats_that_is_stopped_and_killed_costs_no_other_a_poll(
     process = collectors.nats.process
     assert process is not None
     async with stopped([process.pid]):
-        await collectors.goes_wrong(NATS, KONG, SPOILT, POSTGRES)
+        await collectors.goes_wrong(NATS, KONG, SPOILT, PAGE, POSTGRES)
     await collectors.comes_back(NATS)
     await asyncio.to_thread(collectors.nats.stop, signal.SIGKILL)
-    await collectors.goes_wrong(NATS, KONG, SPOILT, POSTGRES)
+    await collectors.goes_wrong(NATS, KONG, SPOILT, PAGE, POSTGRES)
     await asyncio.to_thread(collectors.nats.start)
     await collectors.comes_back(NATS)
 
@@ -357,7 +361,7 @@ async def test_a_postgres_that_is_stopped_full_locked_and_killed_costs_no_other_
     server = collectors.postgres
     backends = await own_backends(server)
     assert backends
-    others = (KONG, SPOILT, NATS)
+    others = (KONG, SPOILT, PAGE, NATS)
     async with stopped(backends):
         await collectors.goes_wrong(POSTGRES, *others)
     await collectors.comes_back(POSTGRES)
