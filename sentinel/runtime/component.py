@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
+from sentinel.core.redact import redact
 from sentinel.ports import Clock
 from sentinel.runtime.metrics import Metrics
 from sentinel.runtime.tracing import NO_TRACER, Tracer
@@ -33,6 +34,10 @@ class Health:
     status: HealthStatus
     sentence: str
     since_ns: int
+
+    def __post_init__(self) -> None:
+        # Sentences quote errors, and errors quote what they failed on; they are shown on pages and in the API.
+        object.__setattr__(self, "sentence", redact(self.sentence))
 
 
 class Component(Protocol):

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from sentinel.core.redact import redact
+
 
 class ReachStatus(StrEnum):
     """OK is as it should be, DEGRADED gives less than it could, FAILING gives nothing."""
@@ -29,3 +31,7 @@ class Reach:
     status: ReachStatus
     sentence: str
     remedy: str = ""
+
+    def __post_init__(self) -> None:
+        # It quotes what others said; see `Health`.
+        object.__setattr__(self, "sentence", redact(self.sentence))

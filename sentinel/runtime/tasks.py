@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 
+from sentinel.core.redact import redact
 from sentinel.runtime.backoff import Backoff
 from sentinel.runtime.metrics import Metrics
 
@@ -65,7 +66,7 @@ class TaskGroup:
             except Exception as error:  # the supervisor is the one place that catches all
                 crashes += 1
                 wait_s = backoff.wait_s(crashes)
-                self._failing[name] = f"{type(error).__name__}: {error}"
+                self._failing[name] = redact(f"{type(error).__name__}: {error}")
                 self._metrics.task_crashed(owner=self._owner, task=name)
                 self._logger.exception(
                     "Task crashed and will be restarted",

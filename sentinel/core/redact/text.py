@@ -30,15 +30,16 @@ _LETTERS = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _CLASSES = bytes(
     0x30 if 0x30 <= code <= 0x39 else 0x61 if code in _LETTERS else 0x20 for code in range(256)
 )
+# Of base64's alphabet, `h` where it may be hexadecimal: ids are the longest words of most lines, and are no base64.
 _BASE64_CLASSES = bytes(
-    0x61 if code in _LETTERS or 0x30 <= code <= 0x39 or code in b"+/_-" else 0x20
+    0x68 if code in b"0123456789abcdef-" else 0x61 if code in _LETTERS or code in b"+/_" else 0x20
     for code in range(256)
 )
 _BETWEEN_DIGITS = b" \t-._+/|"
 _CARD_RUN = b"0" * (
     cards.CARD_DIGITS_MIN - 1
 )  # a float may have lost the last one, when that was a zero
-_BASE64_RUN = b"a" * 18
+_BASE64_CHARS_MIN = 18
 
 _ODD = re.compile(
     "[^\\W\\D0-9]|[\u00a0\u00ad\u1680\u180e\u2000-\u200f\u2010-\u2015\u202f\u205f\u2060\u2212\u3000\ufe58\ufe63\ufeff\uff0d]"
@@ -142,7 +143,7 @@ class Redactor:
         text = self._by_digits(text, raw, skeleton)
         for pattern, shown in self._own:
             text = pattern.sub(shown, text)
-        if decode and _BASE64_RUN in raw.translate(_BASE64_CLASSES):
+        if decode and _may_hold_base64(raw):
             text = encoded.hide_base64(text, self._decoded)
         return text
 
@@ -183,6 +184,13 @@ class Redactor:
         if self.policy.phone:
             text = shapes.hide_phones(text)
         return text
+
+
+def _may_hold_base64(raw: bytes) -> bool:
+    words = [
+        word for word in raw.translate(_BASE64_CLASSES).split() if len(word) >= _BASE64_CHARS_MIN
+    ]
+    return any(b"a" in word for word in words)
 
 
 def _bare(name: str) -> str:

@@ -27,6 +27,7 @@ SEGMENT_BYTES_MAX = 16 << 20
 SEGMENT_BYTES_MIN = 16 << 10
 _SEGMENTS_IN_BOUND = 8
 ASIDE_FILES_MAX = 4
+_UNSYNCED_MAX = 64
 _CURSOR = Struct("<QQ")
 _CRC = Struct("<I")
 _NO_SPACE = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EFBIG))
@@ -71,6 +72,7 @@ class DiskQueue:
         self._peeked: _Peeked | None = None
         self._cursor_fd = -1
         self._is_dirty = False
+        self._unsynced: list[int] = []
         # A process writes to files of its own, never on to those it found.
         self._is_sealed = True
         self._next_number = 1
@@ -193,38 +195,31 @@ class DiskQueue:
         self._store_cursor()
         self._drop_spent()
 
-    def to_sync(self) -> int:
-        """A descriptor of what was written and not yet brought to the disk, for any thread to sync; -1 when all was.
+    def to_sync(self) -> list[int]:
+        """Descriptors of what was written and not yet brought to the disk, for any thread to sync.
 
-        A disk may take its time for it, and nothing must wait behind that. Who takes it closes it.
+        A disk may take its time for it, and nothing must wait behind that. Who takes them closes them.
         """
-        if not self._is_dirty or not self._segments:
-            return -1
-        self._is_dirty = False
-        try:
-            return self._segments[-1].duplicate()
-        except OSError:
-            self.note_unsynced()
-            return -1
+        fds, self._unsynced = self._unsynced, []
+        if self._is_dirty and self._segments:
+            self._is_dirty = False
+            self._keep_to_sync(self._segments[-1], fds)
+        return fds
 
     def note_unsynced(self) -> None:
         """A sync failed: the kernel may have let go of those pages, so nothing more is written to that file."""
         self.losses.disk_errors += 1
         self._seal()
 
-    def sync(self) -> None:
-        """Bring what was appended to the disk, if anything was since the last time."""
-        if not self._is_dirty or not self._segments:
-            return
-        self._is_dirty = False
-        try:
-            self._segments[-1].sync()
-        except OSError:
-            self.note_unsynced()
-
     def close(self) -> None:
         """Sync and let go; idempotent."""
-        self.sync()
+        for fd in self.to_sync():
+            try:
+                os.fdatasync(fd)
+            except OSError:
+                self.losses.disk_errors += 1
+            finally:
+                os.close(fd)
         for segment in self._segments:
             segment.close()
         self._segments.clear()
@@ -237,7 +232,8 @@ class DiskQueue:
         if last is not None and not last.is_damaged and not self._is_sealed:
             if last.size_bytes == 0 or last.size_bytes + size_bytes <= self._segment_bytes:
                 return last
-            self.sync()
+            if self._is_dirty:
+                self._keep_to_sync(last, self._unsynced)
         segment = Segment(self._folder, self._next_number)
         segment.create()
         self._is_sealed = False
@@ -245,8 +241,21 @@ class DiskQueue:
         self._segments.append(segment)
         if self._read.number < self._segments[0].number:
             self._read = _Place(number=self._segments[0].number, at=0)
-        self._sync_folder()
+        self._is_dirty = False
+        if len(self._unsynced) < _UNSYNCED_MAX:
+            with contextlib.suppress(OSError):
+                flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+                self._unsynced.append(os.open(self._folder, flags))
         return segment
+
+    def _keep_to_sync(self, segment: Segment, fds: list[int]) -> None:
+        if len(fds) >= _UNSYNCED_MAX:
+            # So many files within one interval: what is not synced is in the kernel's hands.
+            return
+        try:
+            fds.append(segment.duplicate())
+        except OSError:
+            self.note_unsynced()
 
     def _seal(self) -> None:
         self._is_sealed = True
@@ -338,14 +347,6 @@ class DiskQueue:
         except OSError:
             return 0
         return found.f_bavail * found.f_frsize
-
-    def _sync_folder(self) -> None:
-        with contextlib.suppress(OSError):
-            fd = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-            try:
-                os.fsync(fd)
-            finally:
-                os.close(fd)
 
 
 def _crc(fields: bytes) -> bytes:

@@ -212,8 +212,8 @@ class Forwarding:
             await self._surroundings.clock.sleep(every_s)
             for lane in self._lanes:
                 # On a thread of its own: a busy disk takes its time, and the queues go on meanwhile.
-                fd = await self._on_thread(lane.to_sync)
-                if fd >= 0 and not await asyncio.to_thread(_synced, fd):
+                fds = await self._on_thread(lane.to_sync)
+                if fds and not await asyncio.to_thread(_synced, fds):
                     await self._on_thread(lane.note_unsynced)
 
     # On the thread.
@@ -316,15 +316,17 @@ class _Rewriters:
         return self._parts.metrics(payload.body)
 
 
-def _synced(fd: int) -> bool:
-    """Bring a file to the disk and let go of the descriptor; whether that worked."""
-    try:
-        os.fdatasync(fd)
-    except OSError:
-        return False
-    finally:
-        os.close(fd)
-    return True
+def _synced(fds: list[int]) -> bool:
+    """Bring files to the disk and let go of the descriptors; whether that worked for all."""
+    worked = True
+    for fd in fds:
+        try:
+            os.fdatasync(fd)
+        except OSError:
+            worked = False
+        finally:
+            os.close(fd)
+    return worked
 
 
 def _counted(payload: Telemetry) -> Telemetry:

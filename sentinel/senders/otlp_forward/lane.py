@@ -127,9 +127,9 @@ class Lane:
             self._drop(reason, self._memory.append(record))
         self._report()
 
-    def to_sync(self) -> int:
+    def to_sync(self) -> list[int]:
         """See `DiskQueue.to_sync`."""
-        return self._disk.to_sync() if self._is_disk_open else -1
+        return self._disk.to_sync() if self._is_disk_open else []
 
     def note_unsynced(self) -> None:
         """See `DiskQueue.note_unsynced`."""

@@ -123,10 +123,6 @@ class Segment:
         self.is_damaged |= found.damaged
         return found
 
-    def sync(self) -> None:
-        """Bring what was written to the disk; OSError when it cannot be."""
-        os.fdatasync(self._fd)
-
     def duplicate(self) -> int:
         """Another descriptor of the file, which is the caller's to close; OSError when there is none to be had."""
         return os.dup(self._fd)
