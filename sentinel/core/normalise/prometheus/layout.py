@@ -102,9 +102,10 @@ class Layout:
         Raises:
             MalformedInputError: a line's end makes no sense, and that is not put up with.
         """
-        if body.count(b"\n") + 1 != self.line_count:
+        joined = self._joined(body)
+        if joined is None:
             return None
-        value = self._numbers(self._joined(body))
+        value = self._numbers(joined)
         if value is not None:
             return PageValues(value)
         lines = body.split(b"\n")
@@ -119,21 +120,27 @@ class Layout:
                 return PageValues(value)
         return self._one_by_one(samples, strict=strict)
 
-    def _joined(self, body: bytes) -> bytes:
-        """What is left of the lines without their beginnings, with commas between.
+    def _joined(self, body: bytes) -> bytes | None:
+        """What is left of the lines without their beginnings, with commas between; None when there are more or fewer.
 
         Part by part, so that the pieces of one are still at hand when it is put together.
         """
         parts: list[bytes] = []
         at = line = 0
-        while at < len(body):
+        while at <= len(body):
             end = body.find(b"\n", at + _PART_BYTES)
             end = len(body) if end < 0 else end
             lines = body[at:end].split(b"\n")
             beginnings = self._beginnings[line : line + len(lines)]
-            parts.append(b",".join(filter(None, map(_WITHOUT, lines, beginnings))))
+            parts.append(b",".join(map(_WITHOUT, lines, beginnings)))
             at, line = end + 1, line + len(lines)
-        return b",".join(filter(None, parts))
+        if line != self.line_count:
+            return None
+        joined = b",".join(parts).strip(b",")
+        # Nothing is left of comments.
+        while b",," in joined:
+            joined = joined.replace(b",,", b",")
+        return joined
 
     def _numbers(self, joined: bytes) -> NDArray[np.float64] | None:
         """One number for each sample; None when there is anything else."""
