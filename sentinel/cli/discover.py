@@ -11,11 +11,12 @@ import asyncio
 import json
 import os
 import sys
+import textwrap
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sentinel.cli.options import add_output, unreadable
+from sentinel.cli.options import add_output, terminal_columns, unreadable
 from sentinel.runtime.config_text import printable
 from sentinel.runtime.http_client import checked_url
 
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 _FINE, _WRONG, _USAGE, _UNKNOWN = 0, 1, 2, 3
 _PASSWORD_BYTES_MAX = 4096
+_COLUMNS_UNBOUND = 160
+_COLUMNS_MIN = 60
 _TIMEOUT_MAX_S = 60.0
 
 
@@ -151,9 +154,14 @@ def run(args: argparse.Namespace) -> int:
 def _tell(findings: list[Finding]) -> None:
     from sentinel.app.discover import finding_lines
 
+    width = max(terminal_columns() or _COLUMNS_UNBOUND, _COLUMNS_MIN)
     for finding in findings:
-        for line in finding_lines(finding):
-            print(line, file=sys.stderr)
+        for number, line in enumerate(finding_lines(finding)):
+            indent = " " * (23 if number == 0 else 12)
+            for part in textwrap.wrap(
+                line, width, subsequent_indent=indent, break_on_hyphens=False
+            ):
+                print(part, file=sys.stderr)
     if not findings:
         print(
             "Nothing that usually stands on this machine was found: name what to look at (sentinel discover --help).",

@@ -3,7 +3,7 @@
 Nothing waits for the endpoint: what the queue has no room for is dropped and counted, an endpoint that hangs costs the
 exporter's thread and no other. Self-metrics are not sent: they stand at `/metrics`, for a Prometheus to scrape.
 
-OpenTelemetry's SDK and exporter are imported when an endpoint is configured and not before (some 6 MB); they come with
+OpenTelemetry's SDK and exporter are imported when an endpoint is configured and not before; they come with
 the extra `otel`.
 """
 

@@ -26,6 +26,7 @@ from sentinel.scrapers.postgres import PostgresTargetConfig
 from sentinel.scrapers.prometheus import PrometheusTargetConfig
 from sentinel.senders.alertmanager import AlertmanagerConfig
 from sentinel.senders.otlp_forward import EndpointConfig, ForwardConfig
+from sentinel.senders.self_telemetry import SelfTelemetryConfig
 from sentinel.senders.webhook import WebhookConfig
 from tests.support.clock import ManualClock
 from tests.support.whole_app import config_of
@@ -46,6 +47,7 @@ _NAMES = (
     "scrapers.postgres",
     "scrapers.prometheus",
     "senders.otlp_forward",
+    "senders.self_telemetry",
     "storage.sqlite",
     "web",
 )
@@ -72,6 +74,7 @@ def whole_config(folder: Path) -> SentinelConfig:
             alertmanager=AlertmanagerConfig(urls=("http://127.0.0.1:1",)),
             webhooks=(WebhookConfig(name="hook", url="http://127.0.0.1:1/pages"),),
         ),
+        self_telemetry=SelfTelemetryConfig(endpoint="http://127.0.0.1:1"),
         forward=ForwardConfig(endpoints=(EndpointConfig(url="http://127.0.0.1:1"),)),
     )
 

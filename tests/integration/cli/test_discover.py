@@ -61,6 +61,12 @@ JSZ = json.dumps(
 Pages = dict[str, tuple[int, str, str]]
 
 
+@pytest.fixture(autouse=True)
+def _wide(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sentences are looked for whole, but where the width is what is looked at."""
+    monkeypatch.setenv("COLUMNS", "1000")
+
+
 def run(*arguments: str) -> int:
     parser = argparse.ArgumentParser(prog="sentinel")
     discover.add_parser(parser.add_subparsers(required=True))
@@ -205,7 +211,8 @@ def test_a_page_of_metrics_and_a_folder_of_logs(
     out, err = capsys.readouterr()
     assert "2 samples of the machine, through node_exporter" in err
     assert "1 file: 1 of JSON lines" in err
-    loaded(out, tmp_path)
+    [source] = loaded(out, tmp_path).receivers.log_files.sources
+    assert source.paths == (str(tmp_path / "logs" / "*.log"),)
 
 
 HTML = "<html><body>hello</body></html>"
@@ -262,6 +269,18 @@ def test_who_never_answers_is_given_up(tmp_path: Path, capsys: pytest.CaptureFix
     out, err = capsys.readouterr()
     assert err.count("not found") == 4
     loaded(out, tmp_path)
+
+
+@pytest.mark.parametrize("columns", [80, 120])
+def test_what_is_told_keeps_to_the_width(
+    columns: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    with serving(kong(KONG_BARE)) as url:
+        assert run("--kong", url) == 0
+    out, err = capsys.readouterr()
+    assert max(map(len, err.splitlines())) <= columns
+    assert max(map(len, out.splitlines())) <= 120
 
 
 def test_one_that_drips_is_given_up(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -418,6 +437,7 @@ def test_what_was_found_is_watched_by_the_sidecar_as_it_stands(
             with urllib.request.urlopen(f"{web_url}/-/ready", timeout=10) as reply:
                 components = json.load(reply)["components"]
     assert {f"scrapers.{name}" for name in targets} <= set(components)
+    assert components["receivers.log_files"]["status"] == "ok"
 
 
 def up_scrapers(web_url: str) -> set[str]:
