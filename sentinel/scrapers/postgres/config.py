@@ -131,7 +131,7 @@ class PostgresTargetConfig:
         restart=True,
     )
     table_count: int = setting(
-        20,
+        10,
         help="The same of the tables with the most dead rows, of those that are used most, and of indexes.",
         restart=True,
     )

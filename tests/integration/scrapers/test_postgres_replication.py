@@ -88,3 +88,10 @@ async def test_a_replica_that_falls_behind_and_is_stopped(
         assert found["slots", "inactive_slot_retained_bytes"] > 2**20
         assert found["replication", "replicas_count"] == 0.0
         assert ("replica walreceiver", "replica_lag_bytes") not in found
+        assert found["slots", "slots_at_risk_count"] == 0.0
+        # Each switch begins a segment of 16 MiB; a slot may keep 64 MiB.
+        for _ in range(6):
+            await primary.execute("INSERT INTO w VALUES ('y'); SELECT pg_switch_wal()")
+        await primary.execute("CHECKPOINT")
+        found = await here.poll(after_s=30.0)
+        assert found["slots", "slots_at_risk_count"] == 1.0

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import re
 import ssl
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -203,3 +205,11 @@ def test_every_gauge_that_is_read_is_known_or_may_go_both_ways() -> None:
     assert read - known == both_ways
     own = {one.series.signal.lstrip("*") for one in GAUGE_GUARDS if one.series.stage == "*"}
     assert own <= KNOWN_GAUGES[STAGE].keys()
+
+
+def test_the_library_is_loaded_by_who_watches_a_server_alone() -> None:
+    asked = "import sys, sentinel.app.build; print([n for n in ('asyncpg', 'sentinel.scrapers.postgres.target') if n in sys.modules])"
+    done = subprocess.run(
+        [sys.executable, "-c", asked], check=True, capture_output=True, text=True, timeout=60
+    )
+    assert done.stdout.strip() == "[]"
