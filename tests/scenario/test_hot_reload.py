@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from sentinel.app.config import load_config
+from sentinel.core.redact import DEFAULT_POLICY, put_in_force, redact
 from tests.support.alertmanager_server import collector
 from tests.support.tls import make_certificate
 from tests.support.whole_app import Calls, Sidecar, sidecar, until, usual_of, with_history
@@ -295,3 +296,27 @@ async def test_what_needs_a_restart_is_named_until_it_comes(tmp_path: Path) -> N
             file.write(url=hook.url, sensitivity="high")
             await taken(side)
             assert await reload_sentence(side) == ("ok", "In effect")
+
+
+async def test_what_is_redacted_changes_while_it_runs(tmp_path: Path) -> None:
+    """From the next text on, everywhere, and a pattern that could hold the process up is refused with the old one kept."""
+    line = "for CUST-123456 by jane@example.com"
+    try:
+        with collector() as hook:
+            file = File(tmp_path, hook.url)
+            async with watching(file) as side:
+                assert redact(line) == "for CUST-123456 by [EMAIL]"
+                own = "redact: {patterns: [{name: CUSTOMER, pattern: 'CUST-[0-9]{6,10}'}]}"
+                file.write(url=hook.url, more=own)
+                await taken(side)
+                assert redact(line) == "for [CUSTOMER] by [EMAIL]"
+                file.write(url=hook.url, more="redact: {patterns: [{name: X, pattern: '(a+)+'}]}")
+                await taken(side, 0.0)
+                assert redact(line) == "for [CUSTOMER] by [EMAIL]"
+                key = tmp_path / "mail.key"
+                key.write_text("0123456789abcdef")
+                file.write(url=hook.url, more=f"redact: {{mail_key_file: {key}}}")
+                await taken(side)
+                assert redact(line).startswith("for CUST-123456 by [EMAIL:")
+    finally:
+        put_in_force(DEFAULT_POLICY)

@@ -15,7 +15,8 @@ _BASE64_CHARS_MAX = 16_384
 _URL_SAFE = str.maketrans("-_", "+/")
 _PROBE_CHARS = 16
 _HEX = re.compile(r"[0-9a-f-]+|[0-9A-F-]+")
-_PERCENT_WORD = re.compile(r"[^\s\"'<>]*%[0-9A-Fa-f]{2}[^\s\"'<>]*")
+# Whole words, each looked at once: a pattern that looks for the sign inside one would try every place of a long word.
+_WORD = re.compile(r"[^\s\"'<>]+")
 _PERCENT_RUN = re.compile(r"(?:%[0-9A-Fa-f]{2})+")
 _UNSAFE = re.compile(r"[\s\"'<>%\\\x00-\x1f\x7f]")
 _ESCAPE = re.compile(r"\\{1,2}(?:u00([2-7][0-9A-Fa-f])|x([2-7][0-9A-Fa-f])|u(0[0-9A-Fa-f]{3}))")
@@ -46,13 +47,15 @@ def hide_percent(text: str, hide: Hide) -> str:
     """Words with percent signs, whose secrets are hidden; the rest of the word is encoded as far as it must be."""
 
     def word(match: re.Match[str]) -> str:
+        if "%" not in match.group():
+            return match.group()
         plain = _PERCENT_RUN.sub(_percent_run, match.group())
         hidden = hide(plain.replace("+", " "))
         if hidden == plain.replace("+", " "):
             return match.group()
         return _UNSAFE.sub(lambda one: f"%{ord(one.group()):02X}", hidden)
 
-    return _PERCENT_WORD.sub(word, text)
+    return _WORD.sub(word, text)
 
 
 def hide_escapes(text: str, hide: Hide) -> str:

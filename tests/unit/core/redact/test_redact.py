@@ -103,7 +103,40 @@ def test_it_fails_closed(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize(
     "unit",
-    ["4", "a@", 'pan="', "-----BEGIN A-----", "eyJ", "1 ", "4 ", "://", "DE12 ", "pan={", "\\"],
+    [
+        *(
+            "4",
+            "a@",
+            'pan="',
+            "-----BEGIN A-----",
+            "eyJ",
+            "1 ",
+            "4 ",
+            "://",
+            "DE12 ",
+            "pan={",
+            "\\",
+        ),
+        *(
+            "%",
+            "%4",
+            "%41",
+            "a",
+            "a%",
+            "Cookie: a=b; ",
+            "authorization: a=b, ",
+            "<a>",
+            "<password>",
+        ),
+        *(
+            "\\u0041",
+            "4111-",
+            "%B4111111111111111^",
+            "4111111111111111=1234567",
+            "eyJhbGciOiJIUzI1NiJ9.",
+        ),
+        *("bearer ", "a.", "/a", "?code=", "key key ", "\u200b", "1.", "aB", "password='"),
+    ],
 )
 def test_a_hostile_megabyte_ends(unit: str) -> None:
     """The timeout of the test is the assertion: a pattern that backtracks would not end."""
