@@ -3,7 +3,9 @@
 The sidecar is the real program on its defaults with both OTLP receivers; it is fed over HTTP with payloads
 of the official messages. It runs three times on one store: on an empty one (idle, then with the load); after
 two days of 5-minute history of the same series were stored by another process, until the second fit is
-in effect, because a refit is when two of them are held; and once more, to resume. Memory is read from /proc.
+in effect, because a refit is when two of them are held; and once more, to resume. Two more sidecars begin with an empty store: one
+with every collector configured, whose targets are the sidecar's own pages or do not answer; and one that gets 100,000 spans a second,
+or as many as the machine can send beside it, for as long as a load lasts. Memory is read from /proc.
 
     python benchmarks/bench_memory.py [--scopes 3334] [--seconds 60]
 """
@@ -11,6 +13,7 @@ in effect, because a refit is when two of them are held; and once more, to resum
 from __future__ import annotations
 
 import argparse
+import asyncio
 import json
 import logging
 import multiprocessing
@@ -30,6 +33,7 @@ import numpy as np
 from machine import describe
 from opentelemetry.proto.collector.trace.v1 import trace_service_pb2
 from opentelemetry.proto.trace.v1 import trace_pb2
+from paced import Batch, http_sender, send_paced
 
 from sentinel.core.model import SeriesKey, WindowBlock, kind_of_signal
 from sentinel.runtime.catalogue import CATALOGUE
@@ -40,7 +44,10 @@ from sentinel.storage.sqlite import SqliteStore, StoreConfig
 
 SPANS_PER_REQUEST = 1000
 LOAD_EVERY_S = 3.0
-IDLE_MB, FULL_MB = 75, 140
+IDLE_MB, COLLECTORS_MB, FULL_MB, FLOODED_MB = 75, 95, 140, 256
+FLOOD_SPANS_PER_S = 100_000
+FLOOD_SENDERS = 4
+COLLECTORS_S = 45.0
 BIN_NS = 300_000_000_000
 HISTORY_BINS = 50 * 12
 FIT_EVERY_S = 45
@@ -123,14 +130,19 @@ class Sidecar:
 
 @contextmanager
 def sidecar_in(
-    folder: Path, *, scopes: int = 3334, fit_every_s: float = FIT_EVERY_S, more: str = ""
+    folder: Path,
+    *,
+    scopes: int = 3334,
+    fit_every_s: float = FIT_EVERY_S,
+    receivers: str = "",
+    more: str = "",
 ) -> Iterator[Sidecar]:
     """The real program over the store in a folder, ended when the caller is done; `more` is configuration."""
     ready_path, config_path = folder / "ready.json", folder / "sentinel.yaml"
     ready_path.unlink(missing_ok=True)
     config_path.write_text(
         "web: {listen: {port: 0}}\n"
-        "receivers: {otlp_http: {listen: {port: 0}}, otlp_grpc: {listen: {port: 0}}}\n"
+        f"receivers: {{otlp_http: {{listen: {{port: 0}}}}, otlp_grpc: {{listen: {{port: 0}}}}, {receivers}}}\n"
         f"series: {{series_count_max: {scopes * 3 + 100}}}\n"
         f"fit: {{interval: {fit_every_s}s}}\n"
         f"store: {{directory: {folder}/store}}\n"
@@ -225,6 +237,39 @@ def post(url: str, body: bytes) -> None:
             raise RuntimeError(message)
 
 
+def every_collector(folder: Path) -> tuple[str, str]:
+    """Receivers and all else that can be configured to bring telemetry in; nothing need answer at the other ends."""
+    logs = folder / "logs"
+    logs.mkdir()
+    (logs / "app.log").write_text('{"level": "info", "msg": "started"}\n' * 1000)
+    receivers = f"http_log: {{enabled: true, listen: {{port: 0}}}}, log_files: {{sources: [{{name: app, paths: ['{logs}/*.log']}}]}}"
+    more = (
+        "scrapers:\n"
+        "  prometheus: [{name: app, url: 'http://127.0.0.1:9/metrics'}]\n"
+        "  kong: [{name: gateway, url: 'http://127.0.0.1:9'}]\n"
+        "  nats: [{name: bus, urls: ['http://127.0.0.1:9']}]\n"
+        "  postgres: [{name: db, host: 127.0.0.1, port: 9}]\n"
+        "forward: {endpoints: [{name: away, url: 'http://127.0.0.1:9'}]}\n"
+    )
+    return receivers, more
+
+
+async def flood(port: int, *, seconds: float) -> tuple[int, int]:
+    """As many spans as FLOOD_SPANS_PER_S from some connections at once; spans taken, requests turned away."""
+    shared = FLOOD_SPANS_PER_S / FLOOD_SENDERS
+
+    async def one(first: int) -> tuple[int, int]:
+        batches = [Batch(first + seed, 512) for seed in range(8)]
+        async with http_sender(port) as send:
+            taken, refused = await send_paced(
+                send, batches, spans_per_s=shared, seconds=seconds, first_number=first << 40
+            )
+            return taken, refused
+
+    found = await asyncio.gather(*(one(8 * number) for number in range(FLOOD_SENDERS)))
+    return sum(taken for taken, _ in found), sum(refused for _, refused in found)
+
+
 def main() -> int:
     """Run all phases and print what they took."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -232,6 +277,17 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=60.0, help="how long each load lasts")
     args = parser.parse_args()
     print(describe())
+    with tempfile.TemporaryDirectory() as name:
+        receivers, more = every_collector(Path(name))
+        with sidecar_in(Path(name), receivers=receivers, more=more) as sidecar:
+            time.sleep(COLLECTORS_S)
+            sidecar.tell("all collectors configured", goal_mb=COLLECTORS_MB)
+    with tempfile.TemporaryDirectory() as name, sidecar_in(Path(name)) as sidecar:
+        taken, refused = asyncio.run(flood(sidecar.port("http"), seconds=args.seconds))
+        print(
+            f"{taken / args.seconds:,.0f} spans/s for {args.seconds:.0f} s, {refused:,} turned away:"
+        )
+        sidecar.tell("  under ten times the load", goal_mb=FLOODED_MB)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         with sidecar_in(folder, scopes=args.scopes) as sidecar:

@@ -96,11 +96,16 @@ async def grpc_sender(port: int) -> AsyncIterator[Send]:
 
 
 async def send_paced(
-    send: Send, batches: Sequence[Batch], *, spans_per_s: float, seconds: float
+    send: Send,
+    batches: Sequence[Batch],
+    *,
+    spans_per_s: float,
+    seconds: float,
+    first_number: int = 0,
 ) -> tuple[int, int]:
     """Send batches in turn at a rate; how many spans were taken and how many were not."""
     taken = refused = 0
-    number = time.time_ns()
+    number = first_number or time.time_ns()
     started_s = time.perf_counter()
     sent = 0
     while (passed_s := time.perf_counter() - started_s) < seconds:

@@ -48,7 +48,7 @@ class Ledger:
 
 
 def config(folder: Path, webhook_url: str) -> Path:
-    """Windows of a second, and bounds a twentieth of the usual, so that a machine of any speed can fill them."""
+    """Windows of a second, and bounds a sixteenth of the usual or less, so that a machine of any speed can fill them."""
     path = folder / "sentinel.yaml"
     path.write_text(
         f"""
