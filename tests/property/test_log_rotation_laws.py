@@ -257,6 +257,15 @@ def test_a_file_compressed_while_nobody_reads() -> None:
     )
 
 
+def test_a_short_line_under_way_is_taken_up_again() -> None:
+    """The batch that a crash cut off was held against 64 bytes before its end, of which a restart had read 40: the file began anew."""
+    run_of(
+        ["write", "write", "write", "write", "delete", "crash"],
+        pattern="app.log",
+        multiline=Multiline.INDENT,
+    )
+
+
 def test_environment_is_left_as_it_was() -> None:
     before = len(list(Path("/proc/self/fd").iterdir()))
     run_of(

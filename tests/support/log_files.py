@@ -102,9 +102,11 @@ class _FileTap:
 
     def offer(self, payload: Telemetry) -> None:
         lines = [
-            f"{uid_of(record)} {record.body.string_value}\n" for record in records_of(payload.body)
+            f"{uid_of(record)} {record.body.string_value}$\n"
+            for record in records_of(payload.body)
         ]
-        os.write(self._fd, "".join(lines).encode())
+        # A kill may cut a write short: the next one begins a line of its own, and a line without its end does not count.
+        os.write(self._fd, ("\n" + "".join(lines)).encode())
 
 
 async def _follow_until_killed(pattern: str, state: Path, out: Path) -> None:

@@ -11,15 +11,16 @@ of the call. Kinds are numbered, so that a line costs a look-up and not an objec
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from operator import itemgetter
 from types import NoneType
 from typing import Any
 
 from sentinel.core.model import LogKind
 from sentinel.core.normalise.call_logs import DURATION_MAX_S, place_of
 from sentinel.core.normalise.labels import UNKNOWN_SERVICE, label_of
-from sentinel.core.normalise.log_severity import ERROR, INFO, severity_of
+from sentinel.core.normalise.log_severity import ERROR, INFO, WARN, severity_of
 from sentinel.core.normalise.log_times import LogTimes
 from sentinel.core.redact.varying import Gists
 
@@ -136,6 +137,7 @@ class _Plan:
     paths: dict[str, tuple[Path, ...]]
     durations: tuple[tuple[Path, float], ...]
     nested: bool
+    pick: Callable[[Fields], object] = dict
     loose: str = ""
     time: str = ""
     severity: str = ""
@@ -173,6 +175,7 @@ class FieldReader:
         """
         self.times = times or LogTimes()
         self.kinds: list[LogKind] = []
+        self.severe: list[bool] = []
         self._numbers: dict[LogKind, int] = {}
         self._own_service = own_service
         self._paths, self._durations = _with_configured(keys or LogKeys())
@@ -182,51 +185,45 @@ class FieldReader:
         self._known: dict[tuple[object, ...], int] = {}
         self._names: dict[str, bool] = {}
         self._gists = Gists()
+        self._of_text = self.times.of_text
+        self._last_shape: tuple[str, ...] = ()
+        self._last_plan = _Plan(number=-1, paths={}, durations=(), nested=True)
 
     def make_room(self) -> None:
         """Let go of numbered kinds when there are too many; to be called where no number is held."""
         if len(self.kinds) > _KINDS_MAX:
             self.kinds = []
+            self.severe = []
             self._numbers.clear()
             self._known.clear()
 
     def told(self, fields: Fields, service: str) -> Told:
         """What a line's fields tell; `service` is who wrote it as far as is known without them."""
         shape = tuple(fields)
-        plan = self._plans.get(shape) or self._plan(shape, fields)
+        if shape == self._last_shape:
+            plan = self._last_plan
+        else:
+            plan = self._plans.get(shape) or self._plan(shape, fields)
+            self._last_shape, self._last_plan = shape, plan
         if plan.nested:
             return self._told_slowly(fields, plan, service)
-        get = fields.get
-        event = get(plan.event)
-        if event is None and plan.loose:
-            event = get(plan.loose)
-            if type(event) is not str:
-                return self._told_slowly(fields, plan, service)
-            if not self._is_name(event):
-                event = None
-        gist = ""
-        if event is None and plan.message:
-            text = get(plan.message)
+        raw = plan.pick(fields)
+        if plan.message:
+            text = fields[plan.message]
             if type(text) is not str:
                 return self._told_slowly(fields, plan, service)
-            gist = self._gists.of(text)
-        raw = (
-            service, plan.number, event, gist, get(plan.severity), get(plan.method), get(plan.status),
-            get(plan.route), get(plan.service),
-        )  # fmt: skip
+            raw = (raw, self._gists.of(text))
         try:
-            number = self._known.get(raw)
+            number = self._known.get((service, plan.number, raw))
         except TypeError:  # a list or an object where a word was expected
             return self._told_slowly(fields, plan, service)
         if number is None:
-            number = self._number(fields, plan, service, event=event, gist=gist)
-            if len(self._known) >= _KNOWN_MAX:
-                self._known.clear()
-            self._known[raw] = number
-        time_ns = self.times.of(get(plan.time))
+            number = self._learn(fields, plan, service, raw)
+        time = fields.get(plan.time)
+        time_ns = self._of_text(time) if type(time) is str else self.times.of(time)
         duration_s = UNKNOWN_DURATION
-        if plan.duration and plan.status:
-            duration_s = duration_of(get(plan.duration), plan.scale)
+        if plan.duration:
+            duration_s = duration_of(fields[plan.duration], plan.scale)
         return number, time_ns or 0, duration_s
 
     def message_of(self, fields: Fields) -> str:
@@ -289,14 +286,49 @@ class FieldReader:
                 setattr(plan, role, flat[0] if flat else "")
             plan.loose = _LOOSE if _LOOSE in tops else ""
             for path, scale in durations:
-                if len(path) == 1:
+                if len(path) == 1 and plan.status:
                     plan.duration, plan.scale = path[0], scale
                     break
+            if plan.event or plan.loose:
+                # A line with an event is counted by it; its text says nothing more, unless the event is a sentence.
+                plan.message = "" if plan.event or plan.message == plan.loose else plan.message
+            plan.pick = _picker(
+                [
+                    key
+                    for key in (
+                        plan.severity, plan.event, plan.loose, plan.method, plan.status, plan.route, plan.service,
+                    )
+                    if key
+                ]
+            )  # fmt: skip
         if len(self._plans) >= _PLANS_MAX:
             self._plans.clear()
             self._known.clear()
+            plan.number = 0
         self._plans[shape] = plan
         return plan
+
+    def _learn(self, fields: Fields, plan: _Plan, service: str, raw: object) -> int:
+        """The kind of a line of which none of its like was met, or none lately."""
+        event = _text_of(fields.get(plan.event)) if plan.event else ""
+        gist = ""
+        if not event and plan.loose:
+            loose = fields[plan.loose]
+            if type(loose) is not str:
+                return self._told_slowly(fields, plan, service)[0]
+            if self._is_name(loose):
+                event = loose
+            else:
+                # Sentences differ: they would fill what is remembered of names.
+                gist = self._gists.of(loose)
+                return self._number(fields, plan, service, event=None, gist=gist)
+        if not event and plan.message:
+            gist = self._gists.of(fields[plan.message])
+        number = self._number(fields, plan, service, event=event or None, gist=gist)
+        if len(self._known) >= _KNOWN_MAX:
+            self._known.clear()
+        self._known[service, plan.number, raw] = number
+        return number
 
     def _told_slowly(self, fields: Fields, plan: _Plan, service: str) -> Told:
         event = _text_of(_first(fields, plan.paths["event"]))
@@ -372,7 +404,17 @@ class FieldReader:
         if number is None:
             number = self._numbers[kind] = len(self.kinds)
             self.kinds.append(kind)
+            self.severe.append(severity >= WARN)
         return number
+
+
+def _picker(keys: list[str]) -> Callable[[Fields], object]:
+    """What picks the values of these keys out of fields that have them."""
+    return itemgetter(*keys) if keys else _nothing
+
+
+def _nothing(_: Fields) -> None:
+    """The values of no keys."""
 
 
 def duration_of(value: object, scale: float) -> float:

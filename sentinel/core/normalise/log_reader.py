@@ -17,15 +17,15 @@ from sentinel.core.model import LogColumns, LogKind, LogRecord, RejectReason, Sa
 from sentinel.core.normalise.joined_lines import Record
 from sentinel.core.normalise.log_fields import UNKNOWN_DURATION, FieldReader, Fields, LogKeys
 from sentinel.core.normalise.log_times import LocalToUtc, LogTimes, utc_clock
-from sentinel.core.normalise.otlp_logs import BODY_CHARS_MAX, FUTURE_MAX_NS, SEVERITY_WARN
+from sentinel.core.normalise.otlp_logs import BODY_CHARS_MAX, FUTURE_MAX_NS
 from sentinel.core.normalise.otlp_logs_encode import encode_record, encode_uid
 from sentinel.core.normalise.text_log import TextFormat, TextReader
-from sentinel.core.redact import redact
+from sentinel.core.redact import redact, redact_fields
 from sentinel.core.redact.text import LINE_CHARS_MAX
 from sentinel.core.stats import log_linear
 
 _PAST_NS = 10**9 * 86_400 * 365
-_ESCAPES = b"\\u"
+_BRACE = ord("{")
 
 
 class LogFormat(StrEnum):
@@ -117,17 +117,19 @@ class LogReader:
         reading = _Reading(self._fields.kinds)
         loads, told = orjson.loads, self._fields.told
         number_of, time_of, duration_of = reading.kind, reading.time_ns, reading.duration_s
+        is_json, severe = self._json, self._fields.severe
         encoded: dict[str, list[bytes]] = {}
         rejected_count = 0
         latest_ns, earliest_ns = now_ns + FUTURE_MAX_NS, _PAST_NS
         for record in records:
             raw = record.text
             fields: Fields | None = None
-            if self._json and raw[:1] == b"{":
+            if is_json and raw and raw[0] == _BRACE:
                 try:
                     fields = loads(raw)
                 except orjson.JSONDecodeError:
                     fields = self._mended(raw, reading)
+            is_object = fields is not None
             if fields is None:
                 text = self._decoded(raw, reading)
                 fields = self._text.fields(text, now_ns=now_ns)
@@ -142,12 +144,12 @@ class LogReader:
             number_of.append(number)
             time_of.append(time_ns)
             duration_of.append(duration_s)
-            if reading.kinds[number].severity >= SEVERITY_WARN:
+            if severe[number]:
                 reading.note(number, time_ns, fields, raw)
             if uid is not None:
                 kind = reading.kinds[number]
                 encoded.setdefault(kind.service, []).append(
-                    self._encoded(record, fields, kind, time_ns, now_ns, uid)
+                    self._encoded(record, fields, kind, time_ns, now_ns, uid, is_object=is_object)
                 )
         return LogsRead(
             batch=self._batch(reading, service, fingerprint, rejected_count),
@@ -220,16 +222,24 @@ class LogReader:
         )
 
     def _encoded(
-        self, record: Record, fields: Fields, kind: LogKind, time_ns: int, now_ns: int, uid: str
+        self,
+        record: Record,
+        fields: Fields,
+        kind: LogKind,
+        time_ns: int,
+        now_ns: int,
+        uid: str,
+        *,
+        is_object: bool,
     ) -> bytes:
-        raw = record.text
-        # What is escaped would be hidden from whoever looks for secrets, and from nobody else.
-        if _ESCAPES in raw and raw[:1] == b"{":
-            raw = orjson.dumps(fields)
-        text = redact(
-            raw.decode(self._settings.encoding, "replace"),
-            cut_end=len(record.text) >= LINE_CHARS_MAX,
-        )
+        if is_object:
+            # By its fields: their names say more than the text does, and most values were seen before.
+            text = orjson.dumps(redact_fields(fields)).decode()
+        else:
+            text = redact(
+                record.text.decode(self._settings.encoding, "replace"),
+                cut_end=len(record.text) >= LINE_CHARS_MAX,
+            )
         trace_id, span_id = self._fields.ids_of(fields)
         encoded = encode_record(
             time_ns=time_ns,

@@ -21,6 +21,7 @@ LocalToUtc = Callable[[datetime], int]
 
 SECOND_NS = 1_000_000_000
 
+_POWERS = tuple(int(10 ** (9 - size)) for size in range(10))
 _SECONDS_MAX = 2048
 _PREFIX_CHARS = 19
 _NUMBER_CHARS_MAX = 32
@@ -81,7 +82,7 @@ class LogTimes:
         if second_ns is not None and text[-1] == "Z" and text[_PREFIX_CHARS] == ".":
             digits = text[_PREFIX_CHARS + 1 : -1]
             if len(digits) <= 9 and digits.isascii() and digits.isdigit():
-                return second_ns + int(digits) * int(10 ** (9 - len(digits)))
+                return second_ns + int(digits) * _POWERS[len(digits)]
         found = self.at_start(text)
         if found is not None:
             return found[0] if found[1] == len(text) else None

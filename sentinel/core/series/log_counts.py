@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from sentinel.core.model import LogColumns, LoggedCall, LogRecord, SeriesKey
+from sentinel.core.model import LogColumns, LogRecord, SeriesKey
 from sentinel.core.series.live import OVERFLOW_POINTS, LiveNames
 from sentinel.core.series.logs import LogWindow, NewLines, log_key
 from sentinel.core.series.templates import Templates
@@ -42,18 +42,19 @@ class LogCounts:
         self, columns: LogColumns, rows: NDArray[np.bool_], window: LogWindow, now_ns: int
     ) -> None:
         """Count the records of these rows."""
-        index = columns.kind_index[rows]
+        index, buckets = columns.kind_index[rows], columns.bucket[rows]
+        order = np.argsort(index, kind="stable")
+        buckets = buckets[order]
         counts = np.bincount(index, minlength=len(columns.kinds))
-        for number in np.flatnonzero(counts).tolist():
-            kind = columns.kinds[number]
+        end = 0
+        for kind, count in zip(columns.kinds, counts.tolist(), strict=True):
+            if not count:
+                continue
+            start, end = end, end + count
             route = self._route(kind.service, kind.event, kind.gist, now_ns)
-            self._count(window, log_key(kind.service, route, kind.severity), int(counts[number]))
+            self._count(window, log_key(kind.service, route, kind.severity), count)
             if kind.place is not None and self._takes_calls:
-                buckets, each = np.unique(
-                    columns.bucket[rows][index == number], return_counts=True
-                )
-                for bucket, count in zip(buckets.tolist(), each.tolist(), strict=True):
-                    window.note_call(LoggedCall(kind.place, bucket, kind.error), count)
+                window.note_calls(kind.place, buckets[start:end], error=kind.error)
 
     def note(self, record: LogRecord, window: LogWindow, now_ns: int) -> None:
         """Look at a record that columns count already."""

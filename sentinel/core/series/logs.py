@@ -8,6 +8,9 @@ from __future__ import annotations
 
 from collections import Counter, deque
 
+import numpy as np
+from numpy.typing import NDArray
+
 from sentinel.core.model import OVERFLOW, LoggedCall, LogLine, LogRecord, Scope, SeriesKey
 from sentinel.core.redact.varying import without_what_varies
 from sentinel.core.stats import log_linear
@@ -22,6 +25,7 @@ _LINES_MAX = 32
 _NEWEST_EVENTS_MAX = 64
 _NEWEST_LINES_MAX = 2
 _CALLS_MAX = 50_000
+_ROWS_MAX = 500_000
 _OVERFLOW_SCOPE = Scope(OVERFLOW, OVERFLOW, OVERFLOW)
 _CLASSES = ("unset", "trace", "debug", "info", "warn", "error", "fatal")
 
@@ -43,19 +47,41 @@ def log_key(service: str, route: str, severity: int) -> SeriesKey:
 class LogWindow:
     """The log records of one open window, and the calls that they tell of."""
 
-    __slots__ = ("calls", "counts", "lines", "newest")
+    __slots__ = ("_calls", "_columns", "_row_count", "counts", "lines", "newest")
 
     def __init__(self) -> None:
-        self.calls: Counter[LoggedCall] = Counter()
+        self._calls: Counter[LoggedCall] = Counter()
+        self._columns: dict[tuple[Scope, bool], list[NDArray[np.int16]]] = {}
+        self._row_count = 0
         self.counts: Counter[SeriesKey] = Counter()
         self.lines: list[LogLine] = []
         self.newest: dict[tuple[str, str], deque[LogLine]] = {}
 
+    @property
+    def calls(self) -> Counter[LoggedCall]:
+        """The calls that its records tell of, counted."""
+        columns, self._columns, self._row_count = self._columns, {}, 0
+        for (scope, error), parts in columns.items():
+            buckets, counts = np.unique(np.concatenate(parts), return_counts=True)
+            for bucket, count in zip(buckets.tolist(), counts.tolist(), strict=True):
+                self.note_call(LoggedCall(scope, bucket, error), count)
+        return self._calls
+
     def note_call(self, call: LoggedCall, count: int = 1) -> None:
         """Count a call; a window that holds too many different ones counts the others on the overflow's place."""
-        if call not in self.calls and len(self.calls) >= _CALLS_MAX:
+        if call not in self._calls and len(self._calls) >= _CALLS_MAX:
             call = LoggedCall(_OVERFLOW_SCOPE, log_linear.UNTIMED, call.error)
-        self.calls[call] += count
+        self._calls[call] += count
+
+    def note_calls(self, scope: Scope, buckets: NDArray[np.int16], *, error: bool) -> None:
+        """Count the calls of one place and outcome, by the buckets of their durations."""
+        if (scope, error) not in self._columns and len(self._columns) >= _CALLS_MAX:
+            scope = _OVERFLOW_SCOPE
+            buckets = np.full(len(buckets), log_linear.UNTIMED, np.int16)
+        self._columns.setdefault((scope, error), []).append(buckets)
+        self._row_count += len(buckets)
+        if self._row_count >= _ROWS_MAX:
+            _ = self.calls  # counted, they take no room by their number
 
     def evidence(self) -> tuple[LogLine, ...]:
         """The new lines and the newest of each event, in order of time."""

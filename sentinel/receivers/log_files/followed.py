@@ -180,7 +180,10 @@ class FollowedFile:
             OSError, EOFError: it cannot be read.
         """
         self._unzipped = gzip.open(path, "rb")  # noqa: SIM115  # closed by `close`
-        self._unzipped.seek(min(self.at, _UNZIPPED_BYTES_MAX))
+        at = min(self.at, _UNZIPPED_BYTES_MAX)
+        size = min(TAIL_BYTES_MAX, at)
+        self._unzipped.seek(at - size)
+        self._tail = self._unzipped.read(size)
         self.key = None
         self.looks_until_s = 0.0
         self.is_named = False
@@ -361,7 +364,8 @@ class FollowedFile:
                 raise TruncatedError
             if handed.tail_bytes and hash_of(before) != handed.tail:
                 raise TruncatedError
-            known = self._tail = b""
+            size = min(TAIL_BYTES_MAX, at)
+            known = self._tail = os.pread(self._fd, size, at - size)
         if os.fstat(self._fd).st_size < at:
             raise TruncatedError
         data = os.pread(self._fd, len(known) + bytes_max, at - len(known))

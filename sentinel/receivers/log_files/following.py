@@ -20,6 +20,7 @@ import gzip
 import os
 from collections import Counter
 from collections.abc import Callable, Sequence, Set
+from functools import lru_cache
 from pathlib import Path
 
 from sentinel.core.normalise.joined_lines import LineJoiner
@@ -296,7 +297,7 @@ class Following:
         """Whether it was written after anybody looked last, and is no copy of what was read."""
         if not self._is_recent(found) and found.key not in self._maybe_missed:
             return False
-        folder, _, name = os.path.realpath(found.path).rpartition("/")
+        folder, name = _place_of(found.path)
         if not any(is_rotated_name(name, known) for known in self._names.get(folder, ())):
             return False
         head = beginning(HEAD_BYTES_MAX)
@@ -309,7 +310,7 @@ class Following:
         )
 
     def _know_name(self, path: str) -> None:
-        folder, _, name = os.path.realpath(path).rpartition("/")
+        folder, name = _place_of(path)
         names = self._names.setdefault(folder, {})
         names[name] = None
         if len(names) > _NAMES_MAX:
@@ -403,11 +404,11 @@ class Following:
         """Folders in which rotation may have made something: all, or those that changed since they were looked through."""
         names: dict[tuple[str, str], set[str]] = {}
         for known in (*self.files, *(self._rows.values() if self._is_first else ())):
-            folder, _, name = os.path.realpath(known.path).rpartition("/")
-            names.setdefault((folder or "/", known.source), set()).add(name)
+            folder, name = _place_of(known.path)
+            names.setdefault((folder, known.source), set()).add(name)
         for found in matched:
-            folder, _, name = os.path.realpath(found.path).rpartition("/")
-            names.setdefault((folder or "/", found.source), set()).add(name)
+            folder, name = _place_of(found.path)
+            names.setdefault((folder, found.source), set()).add(name)
         folders: list[Neighbourhood] = []
         for (folder, source), beside in names.items():
             try:
@@ -446,6 +447,13 @@ class Following:
             return True
         del self._passed_over[found.key]
         return False
+
+
+@lru_cache(maxsize=8192)
+def _place_of(path: str) -> tuple[str, str]:
+    """Folder and name of a file behind any links; remembered, because it is asked for every file at every look."""
+    folder, _, name = os.path.realpath(path).rpartition("/")
+    return folder or "/", name
 
 
 def _reader_of(path: str) -> ReadAt | None:

@@ -292,7 +292,9 @@ def _handed(out: Path) -> dict[str, str]:
     found: dict[str, str] = {}
     if out.exists():
         for line in out.read_text().splitlines():
-            uid, _, text = line.partition(" ")
+            if not line.endswith("$"):
+                continue  # it is being written, or its writer was killed
+            uid, _, text = line.removesuffix("$").partition(" ")
             assert found.setdefault(uid, text) == text
     return found
 
