@@ -14,6 +14,7 @@ from sentinel.app.calendars import calendar_problems
 from sentinel.app.own_endpoint import own_endpoint_problems
 from sentinel.app.sections import IncidentsConfig, ScoringConfig
 from sentinel.app.tls_files import tls_problems
+from sentinel.core.normalise.log_reader import LogFormat
 from sentinel.core.scoring.settings import Sensitivity
 from sentinel.errors import ConfigError, ConfigProblem
 from sentinel.pipeline.deliver import DeliverConfig
@@ -59,6 +60,17 @@ class ReceiversConfig:
     log_files: LogFilesConfig = setting(
         LogFilesConfig(), help="Log files and container logs.", restart=True
     )
+
+    def __post_init__(self) -> None:
+        if not (self.http_log.enabled and self.http_log.every_route):
+            return
+        for source in self.log_files.sources:
+            if source.format is LogFormat.KONG and source.service in ("", self.http_log.service):
+                msg = (
+                    f"http_log and the log source {source.name} would both tell of every call of the same gateway, and each"
+                    " would count twice: leave one out, or give the source the service of another gateway"
+                )
+                raise ValueError(msg)
 
 
 def _refuse_same_names(kind: str, names: list[str]) -> None:

@@ -286,7 +286,7 @@ class Ingest:
             metrics.count(
                 "sentinel_samples_dropped_total", count, signal=signal, reason=reason.value
             )
-            self._flow.dropped(FlowReason.MALFORMED, count)
+            self._flow.rejected({reason: count})
         self._flow.dropped(FlowReason.DUPLICATE, counts.duplicates + counts.duplicate_batches)
         for name, count in (
             ("sentinel_series_overflow_total", counts.overflow),

@@ -43,7 +43,7 @@ class LogTemplates:
         """Know what was known before; what cannot be read is left out."""
         try:
             rows = await asyncio.to_thread(self._read)
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, TypeError) as error:
             self._surroundings.logger.warning(
                 "Templates of log lines could not be read; series of free text may get other names",
                 exc_info=error,
@@ -64,6 +64,8 @@ class LogTemplates:
 
     def health(self) -> Health:
         """The present state."""
+        if self._tasks.failing:
+            self._health.degraded(f"Crashed and restarting: {', '.join(self._tasks.failing)}")
         return self._health.current
 
     async def _save_now_and_then(self) -> None:
@@ -93,7 +95,11 @@ class LogTemplates:
             msg = "the file of templates is larger than any that is written"
             raise ValueError(msg)
         document = orjson.loads(self._path.read_bytes())
-        if not isinstance(document, dict) or document.get("format") != _FORMAT:
+        if (
+            not isinstance(document, dict)
+            or document.get("format") != _FORMAT
+            or not isinstance(document.get("templates"), list)
+        ):
             msg = "the file of templates has another format"
             raise ValueError(msg)
         return [

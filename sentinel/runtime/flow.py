@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import StrEnum
 
-from sentinel.core.model import SampleBatch
+from sentinel.core.model import RejectReason, SampleBatch
 from sentinel.errors import (
     InputTooLargeError,
     OverloadedError,
@@ -42,6 +43,7 @@ class FlowReason(StrEnum):
     LIMIT = "limit"
     QUEUE_FULL = "queue_full"
     STALE = "stale"
+    BEFORE_START = "before_start"
     DUPLICATE = "duplicate"
     SHED = "shed"
     DENIED = "denied"
@@ -98,17 +100,24 @@ class Flow:
                 reason=reason.value,
             )
 
+    def rejected(self, counts: Mapping[RejectReason, int]) -> None:
+        """Samples were given up for what they are, or for a bound; each under the reason that it stands for."""
+        for reason, count in counts.items():
+            self.dropped(_REJECTED_AS.get(reason, FlowReason.MALFORMED), count)
+
 
 def counts_by_signal(batch: SampleBatch) -> dict[str, int]:
-    """How many samples of a batch came as which signal.
+    """How many samples of a batch came as which signal, in whichever form; together its `sample_count`.
 
     >>> counts_by_signal(SampleBatch())
     {'traces': 0, 'metrics': 0, 'logs': 0}
     """
+    columns = batch.log_columns
+    scraped = sum(len(page.value) for page in batch.scraped)
     return {
         "traces": 0 if batch.calls is None else len(batch.calls.end_ns),
-        "metrics": len(batch.numbers) + len(batch.distributions),
-        "logs": len(batch.logs),
+        "metrics": len(batch.numbers) + len(batch.distributions) + scraped,
+        "logs": len(batch.logs) + (0 if columns is None else len(columns.time_ns)),
     }
 
 
@@ -123,6 +132,16 @@ def reason_of(error: BaseException) -> FlowReason:
             return reason
     return FlowReason.FAULT
 
+
+_REJECTED_AS = {
+    RejectReason.BEFORE_START: FlowReason.BEFORE_START,
+    RejectReason.DUPLICATE: FlowReason.DUPLICATE,
+    RejectReason.LIMIT: FlowReason.LIMIT,
+    RejectReason.TOO_LATE: FlowReason.STALE,
+    RejectReason.TOO_LONG: FlowReason.TOO_LARGE,
+    RejectReason.UNSUPPORTED: FlowReason.UNSUPPORTED,
+}
+"""All others are samples that say nothing that could be kept."""
 
 _REASONS: tuple[tuple[type[BaseException], FlowReason], ...] = (
     (TimeoutError, FlowReason.TIMEOUT),

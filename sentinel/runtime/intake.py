@@ -220,7 +220,7 @@ class Intake:
             raise MalformedInputError(msg)
         taken = batch.sample_count if count is None else count
         self._flow.sent(taken, signal=signal.value)
-        self._flow.dropped(FlowReason.MALFORMED, batch.rejected_count)
+        self._flow.rejected(batch.rejected)
         metrics, labels = self._surroundings.metrics, self._labels(signal)
         metrics.count("sentinel_receiver_samples_total", taken, **labels)
         for reason, rejected in batch.rejected.items():

@@ -212,8 +212,7 @@ class Scraping:
             )
             self._flow.error(FlowStage.TAKE, reason)
             self._flow.dropped(reason, count)
-        for why in polled.batch.rejected.values():
-            self._flow.dropped(FlowReason.LIMIT, why)
+        self._flow.rejected(polled.batch.rejected)
         metrics, labels = self._surroundings.metrics, self._labels(target)
         metrics.set("sentinel_scraper_up", 1, **labels)
         metrics.count("sentinel_scrapes_total", result="ok", **labels)

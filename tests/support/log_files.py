@@ -14,7 +14,7 @@ from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
 
 from sentinel.receivers.log_files import LogFiles, LogFilesConfig, LogSourceConfig
 from sentinel.runtime.clock import SystemClock
-from sentinel.runtime.downstream import Downstream, Telemetry
+from sentinel.runtime.downstream import NO_SHEDDING, NO_TAP, Downstream, Shedding, Telemetry
 from sentinel.runtime.settings import Duration
 from tests.support.sinks import ListSink
 from tests.support.surroundings import make_surroundings
@@ -78,14 +78,18 @@ class Followed:
 
 @asynccontextmanager
 async def following(
-    *sources: LogSourceConfig, state: Path, ships: bool = True, sink: ListSink | None = None
+    *sources: LogSourceConfig,
+    state: Path,
+    ships: bool = True,
+    sink: ListSink | None = None,
+    shedding: Shedding = NO_SHEDDING,
 ) -> AsyncIterator[Followed]:
     """A component that follows these sources by the real clock."""
     sink, tap = sink or ListSink(), ListTap()
     config = LogFilesConfig(
         sources=sources, poll=Duration(0.01), discover=Duration(0.05), finished_after=Duration(0.5)
     )
-    downstream = Downstream(sink=sink, tap=tap) if ships else Downstream(sink=sink)
+    downstream = Downstream(sink=sink, tap=tap if ships else NO_TAP, shedding=shedding)
     component = LogFiles(config, str(state), downstream, make_surroundings(SystemClock()))
     await component.start()
     try:

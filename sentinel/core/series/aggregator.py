@@ -371,7 +371,7 @@ class Aggregator:
         point: NumberPoint | DistributionPoint,
     ) -> None:
         if self._pending_point_count >= self._settings.pending_point_count_max:
-            self._counts.dropped[SIGNAL_METRICS, RejectReason.UNSUPPORTED] += 1
+            self._counts.dropped[SIGNAL_METRICS, RejectReason.LIMIT] += 1
             return
         self._pending_point_count += 1
         held.append(point)  # type: ignore[arg-type]
@@ -382,7 +382,7 @@ class Aggregator:
         if window is None:
             return
         if self._pending_cell_count + count > self._settings.pending_cell_count_max:
-            self._counts.dropped[SIGNAL_METRICS, RejectReason.UNSUPPORTED] += count
+            self._counts.dropped[SIGNAL_METRICS, RejectReason.LIMIT] += count
             return
         self._pending_cell_count += count
         window.scraped.append(columns)

@@ -78,7 +78,7 @@ class CallMetrics:
             )
             window.calls.leave_out(self._slots_of(settled.spans_left_out))
         if settled.given_up:
-            counts.dropped[SIGNAL_LOGS, RejectReason.UNSUPPORTED] += sum(
+            counts.dropped[SIGNAL_LOGS, RejectReason.LIMIT] += sum(
                 told[stage] for stage in settled.given_up
             )
             window.complete.leave_out(self._slots_of(settled.given_up))
@@ -128,7 +128,7 @@ class CallMetrics:
             counts.told_twice[SIGNAL_METRICS] += settled.twice_from_metrics
             counts.told_twice[SIGNAL_CALLS] += settled.twice_from_spans
             if settled.given_up:
-                counts.dropped[SIGNAL_METRICS, RejectReason.UNSUPPORTED] += settled.given_up
+                counts.dropped[SIGNAL_METRICS, RejectReason.LIMIT] += settled.given_up
             if settled.left_out:
                 window.calls.leave_out(self._slots_of(settled.left_out))
             self._count_gains(window, settled.gains, start_ns, counts)
@@ -209,7 +209,7 @@ class CallMetrics:
         )
         counts.told_twice[SIGNAL_LOGS] += settled.told_twice
         if settled.given_up:
-            counts.dropped[SIGNAL_LOGS, RejectReason.UNSUPPORTED] += settled.given_up
+            counts.dropped[SIGNAL_LOGS, RejectReason.LIMIT] += settled.given_up
         if settled.spans_left_out:
             key, count_of_key = window.calls.totals()
             slots = self._slots_of(settled.spans_left_out)

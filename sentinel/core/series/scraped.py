@@ -93,7 +93,7 @@ class ScrapedStreams:
         for name, pages in sorted(by_target.items()):
             target = self._target(name, pages)
             if target is None:
-                counts.dropped[SIGNAL_METRICS, RejectReason.UNSUPPORTED] += sum(
+                counts.dropped[SIGNAL_METRICS, RejectReason.LIMIT] += sum(
                     len(page.value) for page in pages
                 )
                 continue

@@ -125,7 +125,7 @@ class Streams:
             last = self._last.get(stream)
             if last is None:
                 if len(self._last) >= self._stream_count_max:
-                    counts.dropped[SIGNAL_METRICS, RejectReason.UNSUPPORTED] += 1
+                    counts.dropped[SIGNAL_METRICS, RejectReason.LIMIT] += 1
                     continue
             elif _seen(point, last, counts):
                 continue

@@ -67,6 +67,9 @@ class LogFiles:
         )
         self._reading = Reading(config, directory)
         self._readers = {source.name: _reader_of(source) for source in config.sources}
+        self._gateways = frozenset(
+            source.name for source in config.sources if source.format is LogFormat.KONG
+        )
         self._executor: ThreadPoolExecutor | None = None
         self._look_at_s = 0.0
         self._heard_s = 0.0
@@ -148,7 +151,8 @@ class LogFiles:
 
     async def _round(self) -> bool:
         """Read a piece of each file and hand it on; whether there may be more at once."""
-        if self._downstream.shedding.sheds(Rung.LOGS):
+        sheds = self._downstream.shedding.sheds(Rung.LOGS)
+        if sheds and not self._gateways:
             # A file waits better than any queue: what is not read now is read later.
             self._is_full = True
             return False
@@ -157,8 +161,11 @@ class LogFiles:
         due = reading.due(now_s)
         if reading.is_startled:
             self._look_at_s = now_s
+        if sheds:
+            # But a gateway's calls are no lines, whichever way they come: they are what is left to see by.
+            due = [file for file in due if file.source in self._gateways]
         if not due:
-            self._is_full = False
+            self._is_full = sheds
             if reading.is_dirty:
                 await self._save()
             return False
@@ -167,7 +174,7 @@ class LogFiles:
         due = due[self._turn :] + due[: self._turn]
         await self._aside(lambda: reading.take(due, now_s=now_s, now_ns=now_ns))
         self._count_troubles()
-        self._is_full = False
+        self._is_full = sheds
         for file in due:
             if file.batch is not None and not await self._hand_on(file, file.batch):
                 self._is_full = True
@@ -248,7 +255,7 @@ class LogFiles:
             self._flow.sent(read.batch.sample_count, signal=OtlpSignal.LOGS.value)
         else:
             self._flow.dropped(FlowReason.REFUSED, read.batch.sample_count)
-        self._flow.dropped(FlowReason.MALFORMED, read.batch.rejected_count)
+        self._flow.rejected(read.batch.rejected)
         file.tells_of_calls |= read.tells_of_calls
         self._changed(file, "undecodable", read.undecodable_count)
         self._changed(file, "not_json", read.not_json_count)
@@ -269,14 +276,18 @@ class LogFiles:
             )
 
     def _hear(self) -> None:
-        """Say that services are heard whose calls files tell of: of those, a line that is not written is a call less."""
+        """Say that services are heard whose calls files tell of: of those, a line that is not written is a call less.
+
+        Not while there is something that was not read yet, for what it says is not known: under overload, or behind a long
+        file, calls would look like none.
+        """
         now_s = self._surroundings.clock.monotonic_s()
         if now_s - self._heard_s < _HEARD_EVERY_S:
             return
         self._heard_s = now_s
         services: set[str] = set()
         for file in self._reading.files:
-            if file.is_named and file.is_open and file.batch is None:
+            if file.is_named and file.is_open and file.batch is None and not file.lag_bytes():
                 services |= file.tells_of_calls
         if services:
             self._downstream.sink.accept(

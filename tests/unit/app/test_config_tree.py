@@ -135,6 +135,8 @@ def test_live_without_a_destination_is_warned_about(tmp_path: Path) -> None:
         ("senders: {webhooks: [{name: a}]}", "webhooks must each have a url"),
         ("receivers: {otlp_http: {listen: {address: 192.0.2.1}}}", "needs tls"),
         ("web: {listen: {address: '::'}}", "needs tls"),
+        ("receivers: {http_log: {enabled: true}, log_files: {sources: [{name: k, paths: [/k.log], format: kong}]}}",
+         "each would count twice"),
         ("incidents: {hold_window_count: 0}", "hold must be at least one window"),
         ("incidents: {guards: {error_ratio: 0.0}}", "error_ratio must be above 0"),
         ("incidents: {worsen_score_ratio: -1}", "worsen_score_ratio must not be negative"),

@@ -7,10 +7,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from dataclasses import replace
 
 import pytest
 
-from sentinel.core.model import NumberPoint, PointStream, SampleBatch, Scope, Temporality
+from sentinel.core.model import (
+    NumberPoint,
+    PointStream,
+    RejectReason,
+    SampleBatch,
+    Scope,
+    Temporality,
+)
 from sentinel.errors import MalformedInputError, RefusedError, UnreachableError
 from sentinel.ports import Admission
 from sentinel.runtime.component import HealthStatus, Surroundings
@@ -46,6 +54,7 @@ class HeldTarget:
         self.error: Exception | None = None
         self.hangs = False
         self.notes: tuple[str, ...] = ()
+        self.rejected: dict[RejectReason, int] = {}
         self.polled_ns: list[int] = []
         self.closed_count = 0
 
@@ -56,7 +65,8 @@ class HeldTarget:
             await asyncio.sleep(60)
         if self.error is not None:
             raise self.error
-        return Polled(batch=one_number(self.name, now_ns), size_bytes=64, notes=self.notes)
+        batch = replace(one_number(self.name, now_ns), rejected=self.rejected)
+        return Polled(batch=batch, size_bytes=64, notes=self.notes)
 
     async def reach(self) -> tuple[Reach, ...]:
         """As `Target`."""
@@ -194,6 +204,29 @@ async def test_a_full_sink_loses_the_poll_and_counts_it() -> None:
     assert dropped == 1
     assert len(sink.batches) == len(target.polled_ns) - 1
     await scraping.stop()
+
+
+async def test_samples_that_were_not_kept_are_counted_under_their_own_reason() -> None:
+    """Every one was counted as beyond a limit, whatever was wrong with it."""
+    target = HeldTarget("one")
+    target.rejected = {
+        RejectReason.LIMIT: 5,
+        RejectReason.NOT_FINITE: 3,
+        RejectReason.NEGATIVE: 1,
+        RejectReason.UNSUPPORTED: 2,
+    }
+    scraping, surroundings = make(target)
+    await scraping.start()
+    await advance(surroundings, 10)
+    await scraping.stop()
+    dropped = {
+        reason: surroundings.metrics.value(
+            "sentinel_component_dropped_total", component="scrapers.test", reason=reason
+        )
+        / len(target.polled_ns)
+        for reason in ("limit", "malformed", "unsupported")
+    }
+    assert dropped == {"limit": 5, "malformed": 4, "unsupported": 2}
 
 
 async def test_what_is_missing_is_shown_as_degraded_until_it_is_there() -> None:

@@ -116,7 +116,7 @@ class NatsSamples:
         self._consumers_of(led_consumers, round_)
         self._marks.end_poll(now_ns, max((one.streams_ns for one in answers), default=0))
         notes = _notes(answers, unanswered, round_)
-        rejected = {RejectReason.UNSUPPORTED: round_.left_out} if round_.left_out else {}
+        rejected = {RejectReason.LIMIT: round_.left_out} if round_.left_out else {}
         batch = SampleBatch(
             scraped=round_.columns(),
             logs=tuple(round_.lines),

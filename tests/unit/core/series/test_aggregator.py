@@ -404,7 +404,7 @@ def test_a_stamp_from_the_future_closes_nothing() -> None:
 def test_points_held_for_open_windows_are_bounded() -> None:
     aggregator = make(pending_point_count_max=5)
     aggregator.add(numbers(*(number(1 + n / 100, n) for n in range(9))), at(2))
-    assert aggregator.take_counts().dropped == {("metrics", RejectReason.UNSUPPORTED): 4}
+    assert aggregator.take_counts().dropped == {("metrics", RejectReason.LIMIT): 4}
     aggregator.close(at(15))
     aggregator.add(numbers(number(16, 9.0)), at(16))
     assert not aggregator.take_counts().dropped

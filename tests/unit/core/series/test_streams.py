@@ -110,4 +110,4 @@ def test_streams_are_bounded() -> None:
     aggregator = Aggregator(SeriesSettings(series_count_max=3), start_ns=START_NS)
     aggregator.add(numbers(*(number(1, 1, stream=str(n)) for n in range(10))), at(2))
     aggregator.close(at(15))
-    assert aggregator.take_counts().dropped == {("metrics", RejectReason.UNSUPPORTED): 4}
+    assert aggregator.take_counts().dropped == {("metrics", RejectReason.LIMIT): 4}
