@@ -11,7 +11,7 @@ from pathlib import Path
 from sentinel.app.audit_child import model_problems
 from sentinel.app.calendar_section import CalendarConfig
 from sentinel.app.calendars import calendar_problems
-from sentinel.app.own_endpoint import own_endpoint_problems
+from sentinel.app.own_endpoint import own_endpoint_problems, own_page_problems
 from sentinel.app.sections import IncidentsConfig, ScoringConfig
 from sentinel.app.tls_files import tls_problems
 from sentinel.core.normalise.log_reader import LogFormat
@@ -219,6 +219,9 @@ def load_config(
         loaded.config.forward,
         loaded.config.receivers,
         loaded.origins,
+    )
+    problems += own_page_problems(
+        loaded.config.scrapers.prometheus, loaded.config.web, loaded.origins
     )
     problems += model_problems(loaded.config.baseline, loaded.origins)
     problems += calendar_problems(loaded.config.calendar, loaded.origins)

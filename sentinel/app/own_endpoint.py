@@ -1,17 +1,23 @@
-"""Neither own telemetry nor what is forwarded goes to an own receiver: it would be watched again, and forwarded again."""
+"""Neither own telemetry nor what is forwarded goes to an own receiver, and no page of verdicts is scraped by who made it.
+
+It would be watched again, and forwarded again.
+"""
 
 from __future__ import annotations
 
 import ipaddress
 import socket
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from urllib.parse import urlsplit
 
 from sentinel.errors import ConfigProblem
 from sentinel.runtime.config_text import Origin
 from sentinel.runtime.listen import ListenConfig, bind_address, listening
+from sentinel.scrapers.prometheus import PrometheusTargetConfig
 from sentinel.senders.otlp_forward import ForwardConfig
 from sentinel.senders.self_telemetry import SelfTelemetryConfig
+
+_VERDICTS = "/metrics/series"
 
 
 def own_endpoint_problems(
@@ -33,18 +39,37 @@ def own_endpoint_problems(
         endpoints["self_telemetry.endpoint"] = self_telemetry.endpoint
     problems = []
     for path, url in endpoints.items():
-        receiver = _own_receiver(url, receivers)
+        receiver = _listener_at(url, receivers, "receivers")
         if receiver:
             message = f"is {receiver}, a receiver of this sidecar: give the endpoint of a collector instead"
             problems.append(origins.get(path, Origin()).problem(path, message))
     return problems
 
 
-def _own_receiver(url: str, receivers: object) -> str:
-    """The receiver of this sidecar that listens at an address, or ""."""
+def own_page_problems(
+    targets: Sequence[PrometheusTargetConfig], web: object, origins: Mapping[str, Origin]
+) -> list[ConfigProblem]:
+    """A problem for each target that is the page of verdicts of this sidecar.
+
+    Each series on it would be a series, with verdicts of its own on the same page, until there is no room for more. The
+    page of self-metrics does not grow by being read, and may be watched.
+    """
+    problems = []
+    for number, target in enumerate(targets):
+        if urlsplit(target.url).path.rstrip("/") == _VERDICTS and _listener_at(
+            target.url, web, "web"
+        ):
+            path = f"scrapers.prometheus[{number}].url"
+            message = "is this sidecar's own page of verdicts, which would grow by being watched: leave it to a Prometheus"
+            problems.append(origins.get(path, Origin()).problem(path, message))
+    return problems
+
+
+def _listener_at(url: str, section: object, name: str) -> str:
+    """The part of a section of this configuration that listens at an address, or ""."""
     parts = urlsplit(url)
     port = parts.port or (443 if parts.scheme == "https" else 80)
-    for path, listen in listening(receivers, "receivers"):
+    for path, listen in listening(section, name):
         if listen.port == port and _is_here(parts.hostname or "", listen):
             return path.removesuffix(".listen")
     return ""

@@ -65,3 +65,15 @@ def test_what_is_forwarded_to_an_own_receiver_would_go_round_for_ever(tmp_path: 
         ConfigError, match=r"forward\.endpoints\[1\]\.url: is receivers\.otlp_grpc"
     ):
         load_config(path, environment={})
+
+
+def test_the_own_page_of_verdicts_would_grow_by_being_scraped(tmp_path: Path) -> None:
+    """Every series on it became a series with verdicts of its own, on the same page, up to the cap of series."""
+    path = tmp_path / "sentinel.yaml"
+    target = "scrapers: {prometheus: [{name: own, url: 'http://%s'}]}\n"
+    path.write_text(target % "localhost:9640/metrics/series")
+    with pytest.raises(ConfigError, match=r"yaml:1: scrapers\.prometheus\[0\]\.url: is this"):
+        load_config(path, environment={})
+    for other in ("localhost:9640/metrics", "192.0.2.1:9640/metrics/series"):
+        path.write_text(target % other)
+        load_config(path, environment={})
