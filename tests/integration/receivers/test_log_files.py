@@ -18,8 +18,8 @@ import urllib.request
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
+import asyncpg
 import pytest
 
 from sentinel.core.model import LogKind
@@ -29,6 +29,7 @@ from sentinel.receivers.log_files.config import StartAt
 from sentinel.runtime.component import HealthStatus
 from sentinel.runtime.reach import ReachStatus
 from tests.support.log_files import Followed, following
+from tests.support.postgres_server import postgres_server
 from tests.support.servers import running_process, wait_until
 from tests.support.sinks import ListSink
 from tests.support.skips import require_binary
@@ -142,71 +143,31 @@ async def test_nginx_over_its_own_rotation(nginx: str, tmp_path: Path) -> None:
 
 
 async def test_postgres_jsonlog(tmp_path: Path) -> None:
-    folder = _postgres_folder()
-    data = tmp_path / "data"
-    user: dict[str, Any] = {"user": 65534, "group": 65534} if os.geteuid() == 0 else {}
-    if user:
-        for path in (tmp_path, *tmp_path.parents[:2]):
-            path.chmod(path.stat().st_mode | 0o711)
-        data.mkdir()
-        os.chown(data, 65534, 65534)
-    made = subprocess.run(
-        [folder / "initdb", "-D", data, "-U", "test", "-A", "trust", "--no-sync"],
-        capture_output=True,
-        timeout=60,
-        env={"LC_ALL": "C", "PATH": os.environ["PATH"]},
-        **user,
-    )
-    assert made.returncode == 0, made.stderr
-    settings = {
-        "logging_collector": "on", "log_destination": "jsonlog", "log_directory": "log", "log_filename": "pg.log",
-        "log_timezone": "UTC", "listen_addresses": "", "unix_socket_directories": str(data), "fsync": "off",
-    }  # fmt: skip
-    options = [part for key, value in settings.items() for part in ("-c", f"{key}={value}")]
-    argv = [str(folder / "postgres"), "-D", str(data), *options]
-    source = LogSourceConfig(name="pg", paths=(f"{data}/log/*.json",), start=StartAt.BEGINNING)
-    sql = "SELECT 1/0; SELECT * FROM missing_7; SELECT pg_notify('a', 'b');"
-    with subprocess.Popen(
-        argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **user
+    with postgres_server(
+        15,
+        logging_collector="on",
+        log_destination="jsonlog",
+        log_directory="log",
+        log_filename="pg.log",
+        log_timezone="UTC",
+        log_min_messages="warning",
     ) as server:
-        try:
-            async with following(source, state=tmp_path / "state") as followed:
+        source = LogSourceConfig(
+            name="pg", paths=(f"{server.data}/log/*.json",), start=StartAt.BEGINNING
+        )
+        async with following(source, state=tmp_path / "state") as followed:
+            for sql in ("SELECT 1/0", "SELECT * FROM missing_7"):
+                with pytest.raises(asyncpg.PostgresError):
+                    await server.execute(sql)
 
-                def ask() -> bool:
-                    return (
-                        subprocess.run(
-                            [folder / "psql", "-h", data, "-U", "test", "-d", "postgres", "-c", sql.split(";")[0], "-c", sql.split(";")[1]],
-                            capture_output=True,
-                            timeout=20,
-                        ).stderr.count(b"ERROR")
-                        == 2
-                    )  # fmt: skip
+            def gists() -> set[tuple[int, str]]:
+                return {(kind.severity, kind.gist) for kind in kinds(followed)}
 
-                await asyncio.to_thread(
-                    wait_until, ask, what="PostgreSQL to refuse two statements"
-                )
-
-                def gists() -> set[tuple[int, str]]:
-                    return {(kind.severity, kind.gist) for kind in kinds(followed)}
-
-                await followed.sees(lambda: (17, "division by zero") in gists(), "the error")
-                await followed.sees(
-                    lambda: (17, "relation * does not exist") in gists(), "the other error"
-                )
-                assert {kind.service for kind in kinds(followed)} == {"pg"}
-        finally:
-            server.send_signal(signal.SIGINT)
-            try:
-                server.wait(timeout=20)
-            except subprocess.TimeoutExpired:
-                server.kill()
-
-
-def _postgres_folder() -> Path:
-    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/postgres"))
-    if found:
-        return found[-1].parent
-    return Path(require_binary("postgres")).parent
+            await followed.sees(lambda: (17, "division by zero") in gists(), "the error")
+            await followed.sees(
+                lambda: (17, "relation * does not exist") in gists(), "the other error"
+            )
+            assert {kind.service for kind in kinds(followed)} == {"pg"}
 
 
 async def test_what_is_not_taken_is_read_later(tmp_path: Path) -> None:
