@@ -36,6 +36,17 @@ class TelemetryTap(Protocol):
         """Take a payload or give it up and count it; never blocks, never raises."""
         ...
 
+    def has_room(self, signal: OtlpSignal, size_bytes: int) -> bool:
+        """Whether a payload of this size would be taken now, for those who can hand it on later instead."""
+        ...
+
+    async def queued(self) -> bool:
+        """Wait until all that was taken is where a kill of the process does not reach it, if such a place is used.
+
+        For those who note that they are done with something only then. False when it took too long; never raises.
+        """
+        ...
+
 
 class Shedding(Protocol):
     """Who says what is given up at the moment, because there is more than can be worked on."""
@@ -48,6 +59,14 @@ class Shedding(Protocol):
 class _NoTap:
     def offer(self, payload: Telemetry) -> None:
         """Nothing is handed on."""
+
+    def has_room(self, signal: OtlpSignal, size_bytes: int) -> bool:  # noqa: ARG002  # nothing is handed on
+        """Nothing is turned away."""
+        return True
+
+    async def queued(self) -> bool:
+        """Nothing waits."""
+        return True
 
 
 class _NoShedding:

@@ -18,9 +18,10 @@ from sentinel.runtime.downstream import NO_SHEDDING, NO_TAP, Downstream, Sheddin
 from sentinel.runtime.settings import Duration
 from tests.support.sinks import ListSink
 from tests.support.surroundings import make_surroundings
+from tests.support.taps import RoomyTap
 
 
-class ListTap:
+class ListTap(RoomyTap):
     """Keeps what was offered."""
 
     def __init__(self) -> None:
@@ -83,9 +84,10 @@ async def following(
     ships: bool = True,
     sink: ListSink | None = None,
     shedding: Shedding = NO_SHEDDING,
+    tap: ListTap | None = None,
 ) -> AsyncIterator[Followed]:
     """A component that follows these sources by the real clock."""
-    sink, tap = sink or ListSink(), ListTap()
+    sink, tap = sink or ListSink(), tap or ListTap()
     config = LogFilesConfig(
         sources=sources, poll=Duration(0.01), discover=Duration(0.05), finished_after=Duration(0.5)
     )
@@ -98,7 +100,7 @@ async def following(
         await component.stop()
 
 
-class _FileTap:
+class _FileTap(RoomyTap):
     """Writes what it is offered to a file, a payload at once, as a durable queue does."""
 
     def __init__(self, path: Path) -> None:

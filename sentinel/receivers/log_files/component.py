@@ -10,6 +10,7 @@ Files are looked at every `poll`, because the standard library has no way to be 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import sqlite3
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -42,6 +43,9 @@ from sentinel.runtime.tasks import TaskGroup
 _T = TypeVar("_T")
 _SLICE_COUNT = 512
 _SHIPPED_SLICE_COUNT = 64
+_STOP_WAIT_S = 2.0
+_RESOURCE_BYTES = 8192
+"""More than what stands around the records of one service: its name, the file's, lengths."""
 _HEARD_EVERY_S = 2.0
 _SCOPE = "sentinel.log_files"
 
@@ -71,6 +75,7 @@ class LogFiles:
             source.name for source in config.sources if source.format is LogFormat.KONG
         )
         self._executor: ThreadPoolExecutor | None = None
+        self._handing = asyncio.Lock()
         self._look_at_s = 0.0
         self._heard_s = 0.0
         self._turn = 0
@@ -101,6 +106,9 @@ class LogFiles:
 
     async def stop(self) -> None:
         """Read no more, and keep how far everything was handed on."""
+        # What is half handed on is handed on whole, or it would come again after an orderly stop.
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._handing.acquire(), _STOP_WAIT_S)
         await self._tasks.close()
         executor = self._executor
         if executor is not None:
@@ -174,15 +182,39 @@ class LogFiles:
         due = due[self._turn :] + due[: self._turn]
         await self._aside(lambda: reading.take(due, now_s=now_s, now_ns=now_ns))
         self._count_troubles()
-        self._is_full = sheds
-        for file in due:
-            if file.batch is not None and not await self._hand_on(file, file.batch):
-                self._is_full = True
-                return False
+        async with self._handing:
+            is_all = await self._hand_all_on(due)
+        self._is_full = sheds or not is_all
+        if not is_all:
+            return False
         for file in due:
             if file.is_done and file.batch is None:
                 await self._aside(partial(reading.end, file))
         return True
+
+    async def _hand_all_on(self, due: list[FollowedFile]) -> bool:
+        """Hand on the batches of these files; whether all of them were taken.
+
+        A batch is done with when what is shipped of it is queued: noted before, it would be lost with a process that is
+        killed in between. Whoever stops this in an orderly way has what was shipped queued afterwards.
+        """
+        handed: list[FollowedFile] = []
+        is_all = True
+        try:
+            for file in due:
+                if file.batch is None:
+                    continue
+                is_all = await self._hand_on(file, file.batch)
+                if not is_all:
+                    break
+                handed.append(file)
+            if handed and not await self._downstream.tap.queued():
+                # What a kill would now lose is worth less than what nobody reads while a disk hangs.
+                self._flow.error(FlowStage.STORE, FlowReason.TIMEOUT)
+        finally:
+            for file in handed:
+                file.handed_on()
+        return is_all
 
     async def _save(self) -> None:
         reading, now_ns = self._reading, self._surroundings.clock.now_ns()
@@ -220,6 +252,9 @@ class LogFiles:
                     fingerprint=_fingerprint(uid, part, batch.after),
                     uid=uid if ships else None,
                 )
+            if not self._has_room(read):
+                self._flow.error(FlowStage.SEND, FlowReason.OVERLOADED)
+                return False
             weight = sum(len(record.text) for record in part)
             admission = self._downstream.sink.accept(read.batch, size_bytes=weight)
             if admission is Admission.RETRY_LATER:
@@ -231,8 +266,14 @@ class LogFiles:
             self._ship(file, read)
             await asyncio.sleep(0)
         self._note_counts(file)
-        file.handed_on()
         return True
+
+    def _has_room(self, read: LogsRead) -> bool:
+        """Whether what is to be shipped would be taken: a file waits better than it is dropped."""
+        size_bytes = sum(
+            _RESOURCE_BYTES + sum(map(len, records)) for records in read.encoded.values()
+        )
+        return not size_bytes or self._downstream.tap.has_room(OtlpSignal.LOGS, size_bytes)
 
     def _ship(self, file: FollowedFile, read: LogsRead) -> None:
         for service, records in read.encoded.items():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fnmatch
-import glob
 import itertools
 import os
 import re
@@ -13,6 +12,7 @@ from dataclasses import dataclass, field
 
 from sentinel.receivers.log_files.config import LogSourceConfig
 from sentinel.receivers.log_files.followed import Key
+from sentinel.receivers.log_files.walking import PatternWalk
 
 _MATCHES_MAX = 10_000
 _ENTRIES_MAX = 10_000
@@ -48,12 +48,14 @@ class Listing:
         beside: files in the same folders whose names begin like theirs, or that were asked for by their inode.
         denied: paths that may not be read.
         is_cut: there was more than is looked at.
+        is_disturbed: files took other names meanwhile, so that one may have been passed over.
     """
 
     matched: list[FoundFile] = field(default_factory=list)
     beside: list[FoundFile] = field(default_factory=list)
     denied: list[str] = field(default_factory=list)
     is_cut: bool = False
+    is_disturbed: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,8 +96,9 @@ def _match(source: LogSourceConfig, pattern: str, seen: set[Key], listing: Listi
     base = _folder_of(pattern)
     if not os.access(base, os.R_OK | os.X_OK) and os.path.isdir(base):  # noqa: PTH112
         listing.denied.append(base)
-    paths = list(itertools.islice(glob.iglob(pattern, recursive=True), _MATCHES_MAX + 1))  # noqa: PTH207
-    if len(paths) > _MATCHES_MAX:
+    walk = PatternWalk(pattern)
+    paths = list(itertools.islice(walk.paths(), _MATCHES_MAX + 1))
+    if len(paths) > _MATCHES_MAX or walk.is_cut:
         listing.is_cut = True
     for path in sorted(paths[:_MATCHES_MAX]):
         if _is_excluded(path, source.exclude):
@@ -108,6 +111,7 @@ def _match(source: LogSourceConfig, pattern: str, seen: set[Key], listing: Listi
 
 def _look_around(neighbourhood: Neighbourhood, seen: set[Key], listing: Listing) -> None:
     try:
+        before_ns = os.stat(neighbourhood.folder).st_mtime_ns  # noqa: PTH116  # for every folder of every look
         with os.scandir(neighbourhood.folder) as entries:
             names = [entry.name for entry in itertools.islice(entries, _ENTRIES_MAX + 1)]
     except OSError:
@@ -124,6 +128,11 @@ def _look_around(neighbourhood: Neighbourhood, seen: set[Key], listing: Listing)
         if found is not None and found.key not in seen:
             seen.add(found.key)
             listing.beside.append(found)
+    try:
+        after_ns = os.stat(neighbourhood.folder).st_mtime_ns  # noqa: PTH116  # as above
+    except OSError:
+        return
+    listing.is_disturbed |= after_ns != before_ns
 
 
 def _found(source: str, path: str, listing: Listing) -> FoundFile | None:

@@ -45,6 +45,10 @@ ReadAt = Callable[[int, int], bytes]
 """So many bytes of a file, at a place in it."""
 
 
+class MovedError(OSError):
+    """The name leads to another file than a moment ago."""
+
+
 class TruncatedError(Exception):
     """The file is shorter than it was, or holds something else where it was read."""
 
@@ -153,16 +157,14 @@ class FollowedFile:
         """Up to where its bytes were read."""
         return self._offset + self._carry_bytes
 
-    def open(self, path: str) -> None:
-        """Read from the file of this name from now on, at the place reached so far.
+    def open(self, path: str, key: Key) -> None:
+        """Read from the file of this name and key from now on, at the place reached so far.
 
         Raises:
+            MovedError: the name leads to another one; nothing has changed.
             OSError: it cannot be opened, or is no plain file.
         """
-        fd = open_plain(path)
-        found = os.fstat(fd)
-        self._fd, self.path = fd, path
-        self.key = (found.st_dev, found.st_ino)
+        self._fd, self.path, self.key = open_found(path, key), path, key
         self.looks_until_s = 0.0
         self.is_dirty = True
 
@@ -472,6 +474,23 @@ class FollowedFile:
             tail_bytes=len(certain),
             tail=hash_of(certain) if certain else b"",
         )
+
+
+def open_found(path: str, key: Key) -> int:
+    """A descriptor of a plain file that was found under this name.
+
+    Rotation moves whole rows of files by one name while they are looked at: a name alone says nothing.
+
+    Raises:
+        MovedError: the name leads to another one.
+        OSError: as `open_plain`.
+    """
+    fd = open_plain(path)
+    found = os.fstat(fd)
+    if (found.st_dev, found.st_ino) != key:
+        os.close(fd)
+        raise MovedError
+    return fd
 
 
 def open_plain(path: str) -> int:

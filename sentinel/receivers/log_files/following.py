@@ -16,6 +16,7 @@ Whether a file that was not known is read, and from where:
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import os
 from collections import Counter
@@ -39,8 +40,9 @@ from sentinel.receivers.log_files.followed import (
     GZIP_MAGIC,
     FollowedFile,
     Key,
+    MovedError,
     ReadAt,
-    open_plain,
+    open_found,
 )
 from sentinel.receivers.log_files.positions import HEAD_BYTES_MAX, Row, hash_of
 
@@ -123,23 +125,30 @@ class Following:
         self.looks_around = False
         if folders := self._neighbourhoods(listing.matched, now_ns, everywhere=everywhere):
             keys = {found.key for found in listing.matched}
-            around = discover((), folders).beside
-            listing.beside += [found for found in around if found.key not in keys]
+            around = discover((), folders)
+            listing.beside += [found for found in around.beside if found.key not in keys]
+            listing.is_disturbed |= around.is_disturbed
         matched = {found.key for found in listing.matched}
         for found in listing.matched:
             self._know_name(found.path)
-        unknown = [
-            found
-            for found in (*listing.matched, *listing.beside)
-            if found.key not in self._by_key
-            and not self._resume(found, now_s, is_named=found.key in matched)
+        listed = [
+            one for one in (*listing.matched, *listing.beside) if one.key not in self._by_key
         ]
-        if self._is_first:
-            self._orphan_rows(now_s)
+        unknown: list[FoundFile] = []
+        for found in listed:
+            try:
+                if not self._resume(found, now_s, is_named=found.key in matched):
+                    unknown.append(found)
+            except MovedError:
+                listing.is_disturbed = True
+        self._orphan_rows(now_s, but={found.key for found in listed})
         for found in unknown:
-            self._sort_out(found, is_matched=found.key in matched, now_s=now_s)
+            try:
+                self._sort_out(found, is_matched=found.key in matched, now_s=now_s)
+            except MovedError:
+                listing.is_disturbed = True
         self._is_first = False
-        self.looked_ns = now_ns
+        self._note_looked(now_ns, is_disturbed=listing.is_disturbed)
         if len(self._maybe_missed) > _PASSED_OVER_MAX:
             self._maybe_missed.clear()
 
@@ -164,9 +173,11 @@ class Following:
         self.files.remove(file)
         if file.key is not None:
             self._by_key.pop(file.key, None)
-            read_at = _reader_of(file.path)
-            if read_at is not None and not file.is_named:
-                self._pass_over(file.key, read_at)
+            if not file.is_named:
+                with contextlib.suppress(MovedError):
+                    read_at = _reader_of(file.path, file.key)
+                    if read_at is not None:
+                        self._pass_over(file.key, read_at)
         if file.came_from is not None:
             # Nothing of it was found. Its folder may not be there yet, so it stays known for some days.
             key = (file.came_from.device, file.came_from.inode)
@@ -205,21 +216,35 @@ class Following:
         row = self._rows.get(found.key)
         if row is None or row.source not in self._sources:
             return False
-        read_at = _reader_of(found.path)
+        read_at = _reader_of(found.path, found.key)
         if read_at is None:
             return False
         if row.head_bytes and hash_of(read_at(row.head_bytes, 0)) != row.head:
-            return False  # another file in the same place: that one's row is an orphan's
-        del self._rows[found.key]
+            # Another file in the same place: that one's row is an orphan's.
+            if self._is_first:
+                del self._rows[found.key]
+                self.files.append(self._orphan(row, now_s))
+            return False
         file = self._followed(row.file_id, row.source, found.path)
         file.resume(row)
-        return self._opened(file, found, now_s, is_named=is_named)
+        self._opened(file, found, now_s, is_named=is_named)
+        self._rows.pop(found.key, None)
+        return True
 
-    def _orphan_rows(self, now_s: float) -> None:
-        """Files of which nothing was found: what was not read of them may be in a copy."""
-        for key, row in list(self._rows.items()):
-            del self._rows[key]
-            self.files.append(self._orphan(row, now_s))
+    def _orphan_rows(self, now_s: float, *, but: Set[Key]) -> None:
+        """Files of which nothing was found at first: what was not read of them may be in a copy."""
+        for key, row in list(self._rows.items()) if self._is_first else ():
+            if key not in but:
+                del self._rows[key]
+                self.files.append(self._orphan(row, now_s))
+
+    def _note_looked(self, now_ns: int, *, is_disturbed: bool) -> None:
+        """Up to when all was seen: not up to now when files took other names while they were looked at."""
+        if not is_disturbed:
+            self.looked_ns = now_ns
+            return
+        self.looked_ns = self.looked_ns or self._alive_ns or now_ns
+        self.looks_around = True
 
     def _orphan(self, row: Row, now_s: float) -> FollowedFile:
         file = self._followed(row.file_id, row.source, row.path)
@@ -229,7 +254,7 @@ class Following:
         return file
 
     def _sort_out(self, found: FoundFile, *, is_matched: bool, now_s: float) -> None:
-        read_at = _reader_of(found.path)
+        read_at = _reader_of(found.path, found.key)
         if read_at is None:
             self._refuse("denied", found.path)
             return
@@ -343,6 +368,8 @@ class Following:
                 self._pass_over(found.key, read_at)
                 self.events["missed"] += 1
                 return
+        except MovedError:
+            raise
         except (OSError, EOFError):
             return  # not all of it is written yet, or it is damaged
         if not self._orphans(found.path):
@@ -361,7 +388,9 @@ class Following:
             self._refuse("limit", found.path)
             return True
         try:
-            file.open(found.path)
+            file.open(found.path, found.key)
+        except MovedError:
+            raise
         except OSError:
             self._refuse("denied", found.path)
             return True
@@ -456,12 +485,18 @@ def _place_of(path: str) -> tuple[str, str]:
     return folder or "/", name
 
 
-def _reader_of(path: str) -> ReadAt | None:
-    """What reads so many bytes at a place of a file; None when it cannot be read."""
+def _reader_of(path: str, key: Key) -> ReadAt | None:
+    """What reads so many bytes at a place of a file; None when it cannot be read.
+
+    Raises:
+        MovedError: the name leads to another file, now or whenever it is read from.
+    """
 
     def read_at(count: int, offset: int) -> bytes:
         try:
-            fd = open_plain(path)
+            fd = open_found(path, key)
+        except MovedError:
+            raise
         except OSError:
             return b""
         try:
@@ -470,7 +505,9 @@ def _reader_of(path: str) -> ReadAt | None:
             os.close(fd)
 
     try:
-        os.close(open_plain(path))
+        os.close(open_found(path, key))
+    except MovedError:
+        raise
     except OSError:
         return None
     return read_at

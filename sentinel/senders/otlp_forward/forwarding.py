@@ -46,6 +46,8 @@ _TURN_BYTES = 1 << 20
 """Most bytes that are worked on in one turn of the thread, so that the queues' own work gets in between."""
 
 _DRAIN_LOOK_S = 0.02
+_QUEUED_WAIT_S = 5.0
+"""Longest wait for the disk of somebody who wants to know that what he handed on is queued."""
 
 Result = TypeVar("Result")
 
@@ -75,6 +77,9 @@ class Forwarding:
         self._signals = frozenset(lane.signal for lane in self._lanes)
         self._inbox: deque[Telemetry] = deque()
         self._inbox_bytes = 0
+        self._taken_count = 0
+        self._queued_count = 0
+        self._turned = asyncio.Event()
         self._arrived = asyncio.Event()
         self._is_open = False
         self._is_working = False
@@ -99,7 +104,25 @@ class Forwarding:
         else:
             self._inbox.append(payload)
             self._inbox_bytes += size_bytes
+            self._taken_count += 1
             self._arrived.set()
+
+    def has_room(self, signal: OtlpSignal, size_bytes: int) -> bool:
+        """Whether a payload of this size would be taken now; one that is too large for ever is told to be."""
+        if signal not in self._signals or not self._inbox_bytes:
+            return True
+        return self._inbox_bytes + size_bytes <= self._config.inbox_max
+
+    async def queued(self) -> bool:
+        """Wait until all that was taken is in its queues: on disk, if it may be written there. False when it took too long."""
+        until_count = self._taken_count
+        try:
+            async with asyncio.timeout(_QUEUED_WAIT_S):
+                while self._is_open and self._queued_count < until_count:
+                    await self._turned.wait()
+        except TimeoutError:
+            return False
+        return True
 
     async def start(self) -> None:
         """Find what waits, and send from now on."""
@@ -203,6 +226,9 @@ class Forwarding:
                 finally:
                     self._inbox_bytes -= size_bytes
                     self._is_working = False
+                    self._queued_count += len(turn)
+                    turned, self._turned = self._turned, asyncio.Event()
+                    turned.set()
                 for lane in self._lanes:
                     lane.wake()
 

@@ -37,13 +37,14 @@ from tests.support.fetch import Reply, fetch
 from tests.support.kong_records import DATA, record
 from tests.support.sinks import ListSink
 from tests.support.surroundings import make_surroundings
+from tests.support.taps import RoomyTap
 
 JSON = {"Content-Type": "application/json"}
 TOKEN = "a-token-for-the-gateway"
 NOW_MS = 1_790_000_000_000
 
 
-class ListTap:
+class ListTap(RoomyTap):
     """Keeps what is offered to be handed on."""
 
     def __init__(self) -> None:

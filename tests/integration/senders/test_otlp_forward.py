@@ -396,6 +396,28 @@ async def test_an_offer_never_waits_and_is_counted_when_there_is_no_room(tmp_pat
         assert dropped(surroundings, "stopped") >= 1
 
 
+async def test_who_asks_is_told_when_it_is_queued_and_whether_there_is_room(
+    tmp_path: Path,
+) -> None:
+    """Log files note a line as done with only when a kill would not lose it any more, and keep what would find no room."""
+    async with http_upstream() as upstream:
+        upstream.down = True
+        one, logs_only = endpoint(upstream.url, traces=False), log_payload("kept over a kill")
+        async with forwarding(
+            tmp_path, one, delay=Duration(0.3), inbox_max=ByteSize(len(logs_only.body) + (1 << 16))
+        ) as (component, _):
+            assert component.has_room(OtlpSignal.LOGS, 10**9), "it would never fit"
+            component.offer(logs_only)
+            assert b"kept over a kill" not in on_disk(tmp_path)
+            assert component.has_room(OtlpSignal.LOGS, 1 << 16)
+            assert not component.has_room(OtlpSignal.LOGS, (1 << 16) + 1)
+            assert component.has_room(OtlpSignal.TRACES, 10**9), "nobody wants it"
+            assert await component.queued()
+            assert b"kept over a kill" in on_disk(tmp_path)
+            assert component.has_room(OtlpSignal.LOGS, (1 << 16) + 1)
+        assert await component.queued(), "stopped: there is nothing to wait for"
+
+
 async def test_the_bound_on_disk_drops_the_oldest_and_says_so(tmp_path: Path) -> None:
     queue = replace(QUEUE, max_bytes=ByteSize(1 << 18))
     async with http_upstream() as upstream:

@@ -21,6 +21,7 @@ from sentinel.runtime.settings import ByteSize, Duration
 from tests.support.clock import ManualClock
 from tests.support.sinks import ListSink
 from tests.support.surroundings import make_surroundings
+from tests.support.taps import RoomyTap
 
 LARGE = bytes(2**20)
 
@@ -101,7 +102,7 @@ async def test_after_a_full_queue_requests_are_turned_away_for_a_moment() -> Non
     assert (sink.offered_count, intake.request_count) == (2, 0)
 
 
-class _Tap:
+class _Tap(RoomyTap):
     def __init__(self) -> None:
         self.taken: list[Telemetry] = []
 
