@@ -97,6 +97,8 @@ class Fetcher:
             # The class and the place say enough; an error's own text may quote the URL.
             number = error.errno if isinstance(error, OSError) else None
             what = os.strerror(number) if number and number > 0 else type(error).__name__
+            if isinstance(error, aiohttp.ClientResponseError):
+                what = "no HTTP is spoken"
             msg = f"{what} at {place}"
             raise UnreachableError(msg) from None
         except (OSError, ValueError) as error:

@@ -201,8 +201,11 @@ def _is_here(url: str) -> bool:
         return False
 
 
+_REMEDY = "is it running there, and are port and path of `url` right? ask the address by hand"
+
+
 def _failing(what: str, sentence: str) -> Reach:
-    return Reach(what=what, status=ReachStatus.FAILING, sentence=sentence)
+    return Reach(what=what, status=ReachStatus.FAILING, sentence=sentence, remedy=_REMEDY)
 
 
 def _look_at(parsing: asyncio.Future[MetricsPage]) -> None:

@@ -364,7 +364,11 @@ class LogFiles:
             else:
                 count = len(listing.matched)
                 found.append(
-                    Reach(what=what, status=ReachStatus.OK, sentence=f"{count} files can be read")
+                    Reach(
+                        what=what,
+                        status=ReachStatus.OK,
+                        sentence=f"{count} file{'s' * (count != 1)} can be read",
+                    )
                 )
         return tuple(found)
 
@@ -380,7 +384,7 @@ class LogFiles:
             )
         elif denied:
             self._health.degraded(
-                f"{denied} paths may not be read, such as {redact(following.refused_path)}"
+                f"{denied} path{'s' * (denied != 1)} may not be read, such as {redact(following.refused_path)}"
             )
         elif limit:
             self._health.degraded(

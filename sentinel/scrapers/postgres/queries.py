@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from enum import StrEnum
+from enum import Enum, StrEnum, auto
 
 from sentinel.scrapers.postgres import sql_database, sql_server
 
@@ -20,6 +20,19 @@ _INSTALL = {
     "shared_preload_libraries = 'pg_stat_statements'",
     "pgstattuple": "CREATE EXTENSION pgstattuple",
 }
+_LOAD = {
+    "pg_stat_statements": "add pg_stat_statements to shared_preload_libraries and restart the server"
+}
+
+
+class Lack(Enum):
+    """What keeps a question from being answered."""
+
+    RIGHTS = auto()
+    EXTENSION = auto()
+    """It is not installed in the database."""
+    LIBRARY = auto()
+    """It is installed, and the server was started without its library."""
 
 
 class Cost(StrEnum):
@@ -78,11 +91,19 @@ class Query:
         fitting = [least for least in self.sql if least <= version]
         return self.sql[max(fitting)] if fitting else ""
 
-    def remedy_for(self, *, role: str, lacks_extension: bool = False) -> str:
+    def lack_of(self, sqlstate: str) -> Lack:
+        """What the server's refusal of it says is missing."""
+        return Lack.LIBRARY if sqlstate == "55000" and self.extension in _LOAD else Lack.RIGHTS
+
+    def remedy_for(self, *, role: str, lack: Lack = Lack.RIGHTS) -> str:
         """What to type, as a superuser, in the database."""
-        if lacks_extension:
-            return _INSTALL[self.extension]
-        return self.remedy.format(role=quoted(role))
+        match lack:
+            case Lack.EXTENSION:
+                return _INSTALL[self.extension]
+            case Lack.LIBRARY:
+                return _LOAD[self.extension]
+            case Lack.RIGHTS:
+                return self.remedy.format(role=quoted(role))
 
 
 def quoted(name: str) -> str:

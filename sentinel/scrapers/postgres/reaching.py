@@ -15,6 +15,8 @@ from sentinel.scrapers.postgres.queries import (
     VERSION_MIN,
     AskedOf,
     Cost,
+    Lack,
+    Query,
     queries,
     quoted,
 )
@@ -159,10 +161,11 @@ async def _what_cannot_be_asked(
             continue
         if query.asked_of is AskedOf.STANDBY and not in_recovery:
             continue
-        lacks = False
+        lack = Lack.RIGHTS
         if query.extension and query.extension not in extensions:
             if query.optional:
                 continue
+            lack = Lack.EXTENSION
             problem = (
                 f"the extension {query.extension} is not installed in database {session.database}"
             )
@@ -171,32 +174,40 @@ async def _what_cannot_be_asked(
         ):
             continue
         else:
-            problem = await _problem(
+            problem, lack = await _problem(
                 session,
+                query,
                 text.replace("{schema}", extensions.get(query.extension, "")),
                 *([query.limit] if query.limit else []),
-                needs_rows=query.subject == "bloat",
             )
         if problem:
             found.append(
                 Reach(
                     what=f"{what} {query.subject}",
                     status=ReachStatus.DEGRADED,
-                    sentence=problem + (f"; it needs {query.rights}" if query.rights else ""),
-                    remedy=query.remedy_for(role=config.user, lacks_extension=lacks),
+                    sentence=problem
+                    + (
+                        f"; it needs {query.rights}"
+                        if query.rights and lack is Lack.RIGHTS
+                        else ""
+                    ),
+                    remedy=query.remedy_for(role=config.user, lack=lack),
                 )
             )
     return found
 
 
-async def _problem(session: Session, text: str, *arguments: object, needs_rows: bool) -> str:
+async def _problem(
+    session: Session, query: Query, text: str, *arguments: object
+) -> tuple[str, Lack]:
+    """What is wrong with its answer, "" for nothing, and what is missing then."""
     try:
         rows: Sequence[Row] = await session.fetch(text, *arguments)
     except QueryError as error:
-        return str(error)
-    if needs_rows and rows and all(row["bloat_ratio"] is None for row in rows):
-        return "the widths of the tables' columns are not to be seen"
-    return ""
+        return str(error), query.lack_of(error.sqlstate)
+    if query.subject == "bloat" and rows and all(row["bloat_ratio"] is None for row in rows):
+        return "the widths of the tables' columns are not to be seen", Lack.RIGHTS
+    return "", Lack.RIGHTS
 
 
 def _remedy_of(error: SentinelError, config: PostgresTargetConfig, database: str) -> str:

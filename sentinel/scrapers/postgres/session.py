@@ -11,6 +11,7 @@ nothing is sent.
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 import ssl
 from collections.abc import Mapping, Sequence
@@ -50,10 +51,16 @@ class Failure(Enum):
 
 
 class QueryError(Exception):
-    """One question failed; the session can be used on."""
+    """One question failed; the session can be used on.
 
-    def __init__(self, failure: Failure, sentence: str) -> None:
+    Attributes:
+        failure: of what kind.
+        sqlstate: the server's word for it, "" where it was not the server that said it.
+    """
+
+    def __init__(self, failure: Failure, sentence: str, *, sqlstate: str = "") -> None:
         self.failure = failure
+        self.sqlstate = sqlstate
         super().__init__(sentence)
 
 
@@ -112,11 +119,12 @@ class Session:
                 records = await self._connection.fetch(sql, *arguments)
         except asyncpg.PostgresError as error:
             self.rolled_back += 1
-            failure = _failure_of(str(error.sqlstate or ""))
+            state = str(error.sqlstate or "")
+            failure = _failure_of(state)
             if failure is None or not self.is_open:
                 await self.close()
                 raise UnreachableError(_said(error)) from None
-            raise QueryError(failure, _said(error)) from None
+            raise QueryError(failure, _said(error), sqlstate=state) from None
         except (OSError, asyncpg.InterfaceError, asyncpg.InternalClientError, EOFError) as error:
             await self.close()
             if isinstance(error, TimeoutError):
@@ -176,8 +184,7 @@ async def connect(config: PostgresTargetConfig, database: str) -> Session:
         msg = f"TLS with {place} failed: {_line(str(error))}"
         raise DeniedError(msg, sqlstate="08001", endpoint=place) from None
     except (OSError, EOFError, asyncpg.InterfaceError, asyncpg.InternalClientError) as error:
-        said = _line(str(error)) if isinstance(error, ConnectionError) else type(error).__name__
-        msg = f"{place} cannot be connected to: {said or type(error).__name__}"
+        msg = f"{place} cannot be connected to: {_why_not(error)}"
         raise UnreachableError(msg) from None
     _keep_alive(connection)
     return Session(connection, config, database)
@@ -220,7 +227,7 @@ def _password(config: PostgresTargetConfig) -> str:
         with Path(config.password_file).open("rb") as file:
             secret = file.read(_PASSWORD_BYTES_MAX + 1)
     except OSError as error:
-        msg = f"the password cannot be read from {config.password_file}: {error.strerror}"
+        msg = f"the password cannot be read from {config.password_file} ({error.strerror})"
         raise ConnectionError(msg) from None
     if len(secret) > _PASSWORD_BYTES_MAX:
         msg = f"{config.password_file} is too long for a password"
@@ -257,6 +264,17 @@ def _failure_of(state: str) -> Failure | None:
     if state.startswith(("08", "57P", "53300")):
         return None
     return Failure.OTHER
+
+
+def _why_not(error: Exception) -> str:
+    """Why there is no connection, in the system's words: asyncpg's own hold a number and a tuple."""
+    if isinstance(error, socket.gaierror):
+        return "the name is not known"
+    number = error.errno if isinstance(error, OSError) else None
+    if number and number > 0:
+        return os.strerror(number).lower()
+    said = _line(str(error)) if isinstance(error, ConnectionError) else ""
+    return said or type(error).__name__
 
 
 def _said(error: Any) -> str:  # asyncpg ships no types

@@ -25,6 +25,7 @@ from sentinel.scrapers.postgres.link import Link
 from sentinel.scrapers.postgres.queries import (
     ABSENT_EVERY_S,
     AskedOf,
+    Lack,
     queries,
 )
 from sentinel.scrapers.postgres.reaching import look
@@ -273,8 +274,9 @@ class PostgresTarget:
         now_s, subject = self._clock.monotonic_s(), one.query.subject
         self._counted(one, error.failure.value)
         if error.failure is Failure.ABSENT:
-            lacks = isinstance(error, NoExtensionError)
-            note = f"{subject}: {error}; {self._remedy(one, lacks_extension=lacks)}"
+            is_extension = isinstance(error, NoExtensionError)
+            lack = Lack.EXTENSION if is_extension else one.query.lack_of(error.sqlstate)
+            note = f"{subject}: {error}; {self._remedy(one, lack)}"
             self._schedule.absent(one, now_s=now_s, note=note)
         elif error.failure is Failure.SLOW:
             note = f"{subject}: the answer took too long and is asked for more seldom"
@@ -282,8 +284,8 @@ class PostgresTarget:
         else:
             self._schedule.failed(one, now_s=now_s, note=f"{subject}: {error}")
 
-    def _remedy(self, one: Due, *, lacks_extension: bool = False) -> str:
-        remedy = one.query.remedy_for(role=self._config.user, lacks_extension=lacks_extension)
+    def _remedy(self, one: Due, lack: Lack = Lack.RIGHTS) -> str:
+        remedy = one.query.remedy_for(role=self._config.user, lack=lack)
         return remedy or "see docs/components/postgres.md"
 
     def _counted(self, one: Due, result: str) -> None:

@@ -445,10 +445,14 @@ async def test_what_keeps_us_out_is_told_with_its_remedy(server: PostgresServer)
     assert "nowhere" in sentence
     assert 'CREATE DATABASE "nowhere"' in remedy
     sentence, remedy = await found(port=1)
-    assert "cannot be connected to" in sentence
+    assert sentence.endswith("cannot be connected to: connection refused")
     assert remedy.startswith("is the server running")
-    sentence, _ = await found(password_file=FilePath("/nowhere/password"))
-    assert "the password cannot be read from /nowhere/password" in sentence
+    # With a colon before it, the reason itself was taken for a password: "[SECRET] such file or directory".
+    sentence, remedy = await found(password_file=FilePath("/nowhere/a.password"))
+    assert (
+        "the password cannot be read from /nowhere/a.password (No such file or directory)"
+        in sentence
+    )
 
 
 async def test_a_server_is_believed_by_its_certificate_and_its_name(

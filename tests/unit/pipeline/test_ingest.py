@@ -69,12 +69,12 @@ def calls_at(time_ns: int, count: int) -> SampleBatch:
 
 @asynccontextmanager
 async def running(
-    stage: Stage, config: IngestConfig | None = None
+    stage: Stage, config: IngestConfig | None = None, *, start_ns: int | None = START_NS
 ) -> AsyncIterator[tuple[Ingest, ManualClock, Surroundings]]:
     clock = ManualClock(START_NS)
     surroundings = make_surroundings(clock)
     config = config or IngestConfig()
-    aggregator = Aggregator(config.series_settings(), start_ns=START_NS)
+    aggregator = Aggregator(config.series_settings(), start_ns=start_ns)
     ingest = Ingest(config, aggregator, stage.take, surroundings)
     await ingest.start()
     try:
@@ -98,6 +98,18 @@ async def test_batches_become_windows_and_silence_closes_them() -> None:
         assert ingest.watermark_ns >= START_NS + 20 * 10**9
         assert surroundings.metrics.value("sentinel_ingest_batches_total") == 10
         assert surroundings.metrics.value("sentinel_series", kind="traffic") == 1
+
+
+async def test_the_window_that_runs_at_the_start_is_not_told_as_what_cannot_be_used() -> None:
+    """Every start counted hundreds of good samples as `malformed`, and its runbook sent people to mend their sources."""
+    async with running(Stage(), start_ns=None) as (ingest, clock, surroundings):
+        ingest.accept(calls_at(START_NS - 3 * S, 7), size_bytes=1)
+        await clock.advance(15)
+        total, component = "sentinel_component_dropped_total", "pipeline.ingest"
+        value = surroundings.metrics.value
+        assert value("sentinel_samples_dropped_total", signal="traces", reason="before_start") == 7
+        assert value(total, component=component, reason="before_start") == 7
+        assert value(total, component=component, reason="malformed") == 0
 
 
 async def test_a_slow_stage_does_not_stop_accepting_until_the_bound() -> None:

@@ -36,7 +36,7 @@ from sentinel.scrapers.postgres.config import (
     Rollbacks,
     TlsMode,
 )
-from sentinel.scrapers.postgres.queries import AskedOf, queries, quoted
+from sentinel.scrapers.postgres.queries import AskedOf, Lack, queries, quoted
 from sentinel.scrapers.postgres.session import tls_context
 
 ALL = queries(statement_count=20, table_count=20)
@@ -172,8 +172,20 @@ def test_remedies_name_the_role_as_sql_has_it() -> None:
     (activity,) = [one for one in ALL if one.subject == "activity"]
     assert activity.remedy_for(role="watch") == 'GRANT pg_monitor TO "watch"'
     (statements,) = [one for one in ALL if one.subject == "statements"]
-    remedy = statements.remedy_for(role="watch", lacks_extension=True)
+    remedy = statements.remedy_for(role="watch", lack=Lack.EXTENSION)
     assert remedy.startswith("CREATE EXTENSION pg_stat_statements")
+
+
+def test_a_library_that_is_not_loaded_is_not_taken_for_a_right_that_is_missing() -> None:
+    """role.sql made the extension on a server that had not preloaded it, and health told to grant what was granted."""
+    (statements,) = [one for one in ALL if one.subject == "statements"]
+    assert statements.lack_of("42501") is Lack.RIGHTS
+    lack = statements.lack_of("55000")
+    remedy = statements.remedy_for(role="watch", lack=lack)
+    assert "shared_preload_libraries" in remedy
+    assert "GRANT" not in remedy
+    (standby,) = [one for one in ALL if one.subject == "standby"]
+    assert standby.lack_of("55000") is Lack.RIGHTS
 
 
 def test_every_gauge_that_is_read_is_known_or_may_go_both_ways() -> None:
