@@ -62,7 +62,7 @@ format: install  ## Rewrite the code in the house style
 docs: install  ## Regenerate the generated documents
 	$(BIN)/python -m sentinel.app.docs
 
-bench: bench-cost bench-ingest bench-tick bench-memory  ## The speed and memory figures beside their goals, with the machine they were taken on
+bench: bench-cost bench-ingest bench-tick bench-memory bench-scrape bench-logs bench-redact bench-shipping  ## The speed and memory figures beside their goals, with the machine they were taken on
 
 bench-cost: bench-deps  ## What 10,000 spans/s cost, beside a Rust collector that takes the same bytes and drops them
 	$(BIN)/python benchmarks/bench_cost.py $(BENCH_ARGS)

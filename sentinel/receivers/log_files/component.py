@@ -47,6 +47,9 @@ _STOP_WAIT_S = 2.0
 _RESOURCE_BYTES = 8192
 """More than what stands around the records of one service: its name, the file's, lengths."""
 _HEARD_EVERY_S = 2.0
+HANGS_S = 10.0
+"""After this a disk that does not answer is told of, and the start no longer waits for it."""
+_STOP_S = 5.0
 _SCOPE = "sentinel.log_files"
 
 
@@ -82,6 +85,7 @@ class LogFiles:
         self._is_full = False
         self._note = ""
         self._was_unsaved = False
+        self._busy_since_s: float | None = None
 
     @property
     def name(self) -> str:
@@ -99,9 +103,13 @@ class LogFiles:
             raise
         if self._note:
             self._surroundings.logger.error(self._note)
-        await self._look()
-        # Where a file begins to be read is known from here on, whatever happens before its next line.
-        await self._save()
+        try:
+            async with asyncio.timeout(HANGS_S):
+                await self._look()
+                # Where a file begins to be read is known from here on, whatever happens before its next line.
+                await self._save()
+        except TimeoutError:
+            self._surroundings.logger.error("Log files could not be looked at in time")  # noqa: TRY400  # health says more
         self._tasks.spawn("follow", self._follow)
 
     async def stop(self) -> None:
@@ -112,8 +120,12 @@ class LogFiles:
         await self._tasks.close()
         executor = self._executor
         if executor is not None:
-            await self._save()
-            await self._aside(self._reading.close)
+            try:
+                async with asyncio.timeout(_STOP_S):
+                    await self._save()
+                    await self._aside(self._reading.close)
+            except TimeoutError:
+                self._surroundings.logger.error("Positions of log files were not stored in time")  # noqa: TRY400  # no cause to show
             self._executor = None
             executor.shutdown(wait=False)
         self._health.failing("Stopped")
@@ -125,8 +137,21 @@ class LogFiles:
         return self._health.current
 
     async def _aside(self, work: Callable[[], _T]) -> _T:
-        """Do what may block in the one thread for it, so that its parts never meet."""
-        return await asyncio.get_running_loop().run_in_executor(self._executor, work)
+        """Do what may block in the one thread for it, so that its parts never meet.
+
+        A thread cannot be called back from a mount that hangs: nothing else is read meanwhile, and health tells.
+        """
+        if self._busy_since_s is None:
+            self._busy_since_s = self._surroundings.clock.monotonic_s()
+        working = asyncio.get_running_loop().run_in_executor(self._executor, work)
+        working.add_done_callback(self._came_back)
+        # Shielded: whoever gives up waiting must not look as if the thread had come back.
+        return await asyncio.shield(working)
+
+    def _came_back(self, working: asyncio.Future[_T]) -> None:
+        self._busy_since_s = None
+        if not working.cancelled():
+            working.exception()  # seen, also where nobody waits for it any more
 
     async def _follow(self) -> None:
         clock = self._surroundings.clock
@@ -376,8 +401,13 @@ class LogFiles:
         reading, following = self._reading, self._reading.following
         denied, limit = following.refused["denied"], following.refused["limit"]
         failing = self._tasks.failing
+        since_s, now_s = self._busy_since_s, self._surroundings.clock.monotonic_s()
         if failing:
             self._health.failing(f"Crashed and restarting: {', '.join(sorted(failing))}")
+        elif since_s is not None and now_s - since_s > HANGS_S:
+            self._health.failing(
+                f"No file is read: the disk has not answered for {now_s - since_s:.0f} s; does a mount hang?"
+            )
         elif reading.unsaved is not None:
             self._health.degraded(
                 f"Positions cannot be stored ({type(reading.unsaved).__name__}): after a crash lines may come twice"

@@ -13,6 +13,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 import urllib.request
 from collections import Counter
@@ -24,8 +25,9 @@ import pytest
 
 from sentinel.core.model import LogKind
 from sentinel.ports import Admission
-from sentinel.receivers.log_files import LogSourceConfig
+from sentinel.receivers.log_files import LogSourceConfig, component
 from sentinel.receivers.log_files.config import StartAt
+from sentinel.receivers.log_files.reading import Reading
 from sentinel.runtime.component import HealthStatus
 from sentinel.runtime.reach import ReachStatus
 from tests.support.log_files import Followed, following
@@ -168,6 +170,36 @@ async def test_postgres_jsonlog(tmp_path: Path) -> None:
                 lambda: (17, "relation * does not exist") in gists(), "the other error"
             )
             assert {kind.service for kind in kinds(followed)} == {"pg"}
+
+
+async def test_a_mount_that_hangs_is_told_and_holds_up_neither_start_nor_stop(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A read that never came back stopped all sources while health said that they were followed."""
+    monkeypatch.setattr(component, "HANGS_S", 0.1)
+    monkeypatch.setattr(component, "_STOP_S", 0.1)
+    answers = threading.Event()
+    look = Reading.look
+
+    def hangs(self: Reading, *, now_s: float, now_ns: int) -> None:
+        assert answers.wait(20)
+        look(self, now_s=now_s, now_ns=now_ns)
+
+    monkeypatch.setattr(Reading, "look", hangs)
+    log = tmp_path / "app.log"
+    log.write_text("first\n")
+    source = LogSourceConfig(name="app", paths=(str(log),), start=StartAt.BEGINNING)
+    async with following(source, state=tmp_path / "state") as followed:
+        health = followed.component.health
+        await followed.sees(lambda: health().status is HealthStatus.FAILING, "the hang")
+        assert "does a mount hang?" in health().sentence
+        answers.set()
+        await followed.sees(lambda: followed.tap.texts() == ["first"], "the line")
+        assert health().status is HealthStatus.OK
+        answers.clear()
+        await followed.sees(lambda: health().status is HealthStatus.FAILING, "the next hang")
+    assert followed.component.health().sentence == "Stopped"
+    answers.set()
 
 
 async def test_what_is_not_taken_is_read_later(tmp_path: Path) -> None:
