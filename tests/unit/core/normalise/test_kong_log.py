@@ -296,14 +296,25 @@ def test_bytes_that_are_no_text_cost_no_record() -> None:
     rows, _, rejected = _read(body)
     assert len(rows) == 2
     assert not rejected
-    # An escaped backslash before it is no escape of NUL.
-    rows, _, _ = _read(text.encode().replace(b"till/2.4", b"\\\\u0000"))
-    assert len(rows) == 2
+    # An escaped backslash before it is no escape of NUL; with one more it is again.
+    for backslashes in range(1, 8):
+        agent = b"\\" * backslashes + b"u0000"
+        rows, _, _ = _read(text.encode().replace(b"till/2.4", agent))
+        assert len(rows) == 2
 
 
 @pytest.mark.parametrize(
     "body",
-    [b"", b"{", b"[{]", b'{"a":1,"a":2}', b'{"a":NaN}', b"[" * 40 + b"]" * 40, b'{"a":"\\ud800"}'],
+    [
+        b"[" + b"{}," * 10_000 + b"{}]",
+        b"",
+        b"{",
+        b"[{]",
+        b'{"a":1,"a":2}',
+        b'{"a":NaN}',
+        b"[" * 40 + b"]" * 40,
+        b'{"a":"\\ud800"}',
+    ],
 )
 def test_what_is_not_strict_json_is_refused(body: bytes) -> None:
     with pytest.raises(MalformedInputError):
