@@ -24,8 +24,8 @@ import orjson
 from machine import describe
 
 from sentinel.core.model import SampleBatch
-from sentinel.core.normalise.joined_lines import Record
-from sentinel.core.normalise.log_reader import LogReader
+from sentinel.core.normalise.logs.joined import Record
+from sentinel.core.normalise.logs.reader import LogReader
 from sentinel.core.series import Aggregator, SeriesSettings
 from sentinel.ports import Admission
 from sentinel.receivers.log_files import LogFiles, LogFilesConfig, LogSourceConfig

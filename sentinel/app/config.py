@@ -14,7 +14,7 @@ from sentinel.app.calendars import calendar_problems
 from sentinel.app.own_endpoint import own_endpoint_problems, own_page_problems
 from sentinel.app.sections import IncidentsConfig, ScoringConfig
 from sentinel.app.tls_files import tls_problems
-from sentinel.core.normalise.log_reader import LogFormat
+from sentinel.core.normalise.logs.reader import LogFormat
 from sentinel.core.scoring.settings import Sensitivity
 from sentinel.errors import ConfigError, ConfigProblem
 from sentinel.pipeline.deliver import DeliverConfig

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sentinel.core.normalise.tiers import TIER_ANONYMOUS, TIER_OTHER, TierRule, Tiers
+from sentinel.core.normalise.kong.tiers import TIER_ANONYMOUS, TIER_OTHER, TierRule, Tiers
 from sentinel.runtime.settings import setting
 
 TIERS_MAX = 16

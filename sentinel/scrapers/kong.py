@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from sentinel.core.normalise.kong_metrics import KongMetricsSettings, KongParser
+from sentinel.core.normalise.kong.metrics import KongMetricsSettings, KongParser
 from sentinel.core.normalise.prometheus import MetricsPage, PageFormat, PageLimits
 from sentinel.runtime.component import Surroundings
 from sentinel.runtime.consumer_tiers import TierConfig, checked_tiers

@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sentinel.core.model import DistributionPoint, PointStream, Scope, Temporality
-from sentinel.core.normalise.kong_log import KongLogReader, KongLogSettings
-from sentinel.core.normalise.kong_metrics import KongMetricsSettings, KongParser
-from sentinel.core.normalise.seen_ids import SeenIds
-from sentinel.core.normalise.tiers import TierRule, Tiers
+from sentinel.core.normalise.kong.log import KongLogReader, KongLogSettings
+from sentinel.core.normalise.kong.metrics import KongMetricsSettings, KongParser
+from sentinel.core.normalise.kong.seen_ids import SeenIds
+from sentinel.core.normalise.kong.tiers import TierRule, Tiers
 from sentinel.core.series.call_sources import Gain
 from sentinel.core.series.joined import with_times
 from sentinel.core.series.streams import Increase

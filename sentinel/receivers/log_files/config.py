@@ -6,10 +6,10 @@ import re
 from dataclasses import dataclass
 from enum import StrEnum
 
-from sentinel.core.normalise.container_log import ContainerFormat
-from sentinel.core.normalise.joined_lines import JoinSettings, Multiline
-from sentinel.core.normalise.log_fields import LogKeys
-from sentinel.core.normalise.log_reader import LogFormat, ReaderSettings
+from sentinel.core.normalise.logs.containers import ContainerFormat
+from sentinel.core.normalise.logs.fields import LogKeys
+from sentinel.core.normalise.logs.joined import JoinSettings, Multiline
+from sentinel.core.normalise.logs.reader import LogFormat, ReaderSettings
 from sentinel.runtime.settings import ByteSize, Duration, Zone, setting
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,39}")

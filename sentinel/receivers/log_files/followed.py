@@ -20,8 +20,8 @@ import stat
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from sentinel.core.normalise.joined_lines import LineJoiner, Record
-from sentinel.core.normalise.log_reader import LogsRead
+from sentinel.core.normalise.logs.joined import LineJoiner, Record
+from sentinel.core.normalise.logs.reader import LogsRead
 from sentinel.core.redact.text import LINE_CHARS_MAX
 from sentinel.receivers.log_files.positions import (
     HEAD_BYTES_MAX,

@@ -24,8 +24,8 @@ from collections.abc import Callable, Sequence, Set
 from functools import lru_cache
 from pathlib import Path
 
-from sentinel.core.normalise.joined_lines import LineJoiner
-from sentinel.core.normalise.log_paths import service_of_path
+from sentinel.core.normalise.logs.joined import LineJoiner
+from sentinel.core.normalise.logs.paths import service_of_path
 from sentinel.receivers.log_files.config import LogSourceConfig, StartAt
 from sentinel.receivers.log_files.discovery import (
     FoundFile,

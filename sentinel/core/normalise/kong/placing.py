@@ -24,8 +24,8 @@ from enum import Enum
 from typing import NamedTuple
 
 from sentinel.core.model import Placed, Reading, Scope
-from sentinel.core.normalise import kong_names
-from sentinel.core.normalise.kong_names import route_label
+from sentinel.core.normalise.kong import names as kong_names
+from sentinel.core.normalise.kong.names import route_label
 from sentinel.core.normalise.labels import label_of
 from sentinel.core.normalise.prometheus import SeriesName
 
@@ -112,7 +112,7 @@ def part_of(name: str, labels: Mapping[str, str]) -> Part | None:
 
 
 class KongPlacing:
-    """Places the series of one gateway; those that are parts are put together by `kong_metrics`."""
+    """Places the series of one gateway; those that are parts are put together by `kong.metrics`."""
 
     def __init__(self, service: str) -> None:
         self._service = service

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import cast
 
-from sentinel.core.normalise.log_severity import severity_of_word
+from sentinel.core.normalise.logs.severity import severity_of_word
 
 LocalToUtc = Callable[[datetime], int]
 """Unix seconds of a wall clock's time, given without a zone."""

@@ -14,12 +14,12 @@ import numpy as np
 import orjson
 
 from sentinel.core.model import LogColumns, LogKind, LogRecord, RejectReason, SampleBatch
-from sentinel.core.normalise.joined_lines import Record
-from sentinel.core.normalise.log_fields import UNKNOWN_DURATION, FieldReader, Fields, LogKeys
-from sentinel.core.normalise.log_times import LocalToUtc, LogTimes, utc_clock
+from sentinel.core.normalise.logs.fields import UNKNOWN_DURATION, FieldReader, Fields, LogKeys
+from sentinel.core.normalise.logs.joined import Record
+from sentinel.core.normalise.logs.text import TextFormat, TextReader
+from sentinel.core.normalise.logs.times import LocalToUtc, LogTimes, utc_clock
 from sentinel.core.normalise.otlp_logs import BODY_CHARS_MAX, FUTURE_MAX_NS
 from sentinel.core.normalise.otlp_logs_encode import encode_record, encode_uid
-from sentinel.core.normalise.text_log import TextFormat, TextReader
 from sentinel.core.redact import redact, redact_fields
 from sentinel.core.redact.text import LINE_CHARS_MAX
 from sentinel.core.stats import log_linear

@@ -11,7 +11,7 @@ from sentinel.core.normalise import OtlpDecoder
 from sentinel.core.normalise.span_rules import scope_of
 from tests.support.otlp_messages import CLIENT, span, traces
 
-DATA = Path(__file__).parents[3] / "data" / "kong"
+DATA = Path(__file__).parents[4] / "data" / "kong"
 NOW_NS = 1_790_000_010 * 10**9
 
 

@@ -1,4 +1,4 @@
-"""Lines of Kong's file-log plugin: one record of `kong_log` each, as its http-log sends them."""
+"""Lines of Kong's file-log plugin: one record of `kong.log` each, as its http-log sends them."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from sentinel.core.model import RejectReason
-from sentinel.core.normalise.joined_lines import Record
-from sentinel.core.normalise.kong_log import KongLogReader, KongLogSettings, Row
-from sentinel.core.normalise.log_reader import LogsRead
+from sentinel.core.normalise.kong.log import KongLogReader, KongLogSettings, Row
+from sentinel.core.normalise.logs.joined import Record
+from sentinel.core.normalise.logs.reader import LogsRead
 from sentinel.core.normalise.otlp_logs_encode import encode_uid
 from sentinel.errors import InputError
 

@@ -14,14 +14,15 @@ import pytest
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 
 from sentinel.core.model import RejectReason, SampleBatch, Scope, SeriesKey
-from sentinel.core.normalise import kong_log, tiers
-from sentinel.core.normalise.kong_log import KongLogReader, KongLogSettings, Row
+from sentinel.core.normalise.kong import log as kong_log
+from sentinel.core.normalise.kong import tiers
+from sentinel.core.normalise.kong.log import KongLogReader, KongLogSettings, Row
+from sentinel.core.normalise.kong.tiers import TierRule, Tiers
 from sentinel.core.normalise.otlp_logs_encode import encode_logs_request
-from sentinel.core.normalise.tiers import TierRule, Tiers
 from sentinel.core.stats import log_linear
 from sentinel.errors import MalformedInputError
 
-DATA = Path(__file__).parents[3] / "data" / "kong"
+DATA = Path(__file__).parents[4] / "data" / "kong"
 NOW_NS = 1_790_000_010 * 10**9
 ORDERS = Scope("kong", "edge", "orders-v1")
 TIERS = Tiers(

@@ -12,15 +12,15 @@ from pathlib import Path
 import pytest
 
 from sentinel.core.model import Direction, SampleBatch, Scope, SeriesKey, known_gauge
-from sentinel.core.normalise import kong_names
-from sentinel.core.normalise.kong_metrics import KongMetricsSettings, KongParser
-from sentinel.core.normalise.tiers import TierRule, Tiers
+from sentinel.core.normalise.kong import names as kong_names
+from sentinel.core.normalise.kong.metrics import KongMetricsSettings, KongParser
+from sentinel.core.normalise.kong.tiers import TierRule, Tiers
 from sentinel.core.series import Aggregator, SeriesSettings
 from sentinel.core.stats import log_linear
 from tests.support.batches import START_NS, at
 from tests.support.kong_status import KongStatus
 
-DATA = Path(__file__).parents[3] / "data" / "kong"
+DATA = Path(__file__).parents[4] / "data" / "kong"
 TEXT = "text/plain; charset=UTF-8"
 ORDERS = Scope("kong", "edge", "orders-v1")
 TIERS = Tiers(

@@ -31,9 +31,9 @@ from sentinel.core.model import (
     StreamTable,
     Temporality,
 )
-from sentinel.core.normalise import kong_names
-from sentinel.core.normalise.kong_names import outcome_of, route_label
-from sentinel.core.normalise.kong_placing import (
+from sentinel.core.normalise.kong import names as kong_names
+from sentinel.core.normalise.kong.names import outcome_of, route_label
+from sentinel.core.normalise.kong.placing import (
     STAGE_GATEWAY,
     STAGE_UPSTREAM,
     TIMES,
@@ -41,9 +41,9 @@ from sentinel.core.normalise.kong_placing import (
     Part,
     part_of,
 )
+from sentinel.core.normalise.kong.tiers import Tiers
 from sentinel.core.normalise.labels import label_of
 from sentinel.core.normalise.prometheus import MetricsPage, MetricsParser, PageLimits
-from sentinel.core.normalise.tiers import Tiers
 from sentinel.core.stats import log_linear
 
 SIGNAL_CALLS = "kong_requests"

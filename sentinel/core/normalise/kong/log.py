@@ -31,12 +31,12 @@ from sentinel.core.model import (
     Scope,
     SeriesKey,
 )
-from sentinel.core.normalise import kong_names
-from sentinel.core.normalise.kong_names import outcome_of, route_label
+from sentinel.core.normalise.kong import names as kong_names
+from sentinel.core.normalise.kong.names import outcome_of, route_label
+from sentinel.core.normalise.kong.tiers import Tiers
 from sentinel.core.normalise.labels import OTHER, label_of, without_ids
 from sentinel.core.normalise.otlp_logs_encode import Scalar, encode_record
 from sentinel.core.normalise.strict_json import parse_strictly
-from sentinel.core.normalise.tiers import Tiers
 from sentinel.core.stats import log_linear
 from sentinel.errors import MalformedInputError
 

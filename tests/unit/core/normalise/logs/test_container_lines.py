@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from sentinel.core.normalise.container_log import ContainerFormat
-from sentinel.core.normalise.joined_lines import JoinSettings, LineJoiner, Multiline, Record
-from sentinel.core.normalise.log_reader import LogReader
+from sentinel.core.normalise.logs.containers import ContainerFormat
+from sentinel.core.normalise.logs.joined import JoinSettings, LineJoiner, Multiline, Record
+from sentinel.core.normalise.logs.reader import LogReader
 
 AT = "2026-11-22T06:35:37.123456789Z"
 

@@ -9,7 +9,7 @@
 | logfmt | `level=error msg="text"`: at least two pairs, one of them a time, a severity or a message |
 | plain | everything else; a time at its start and a severity in its first words are taken for what they are |
 
-What a line gives is a set of fields under the names that `log_fields` knows. Times are nanoseconds since 1970 already.
+What a line gives is a set of fields under the names that `logs.fields` knows. Times are nanoseconds since 1970 already.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ import re
 from collections.abc import Callable
 from enum import StrEnum
 
-from sentinel.core.normalise.log_fields import EVENT_ACCESS, Fields
-from sentinel.core.normalise.log_times import LogTimes
+from sentinel.core.normalise.logs.fields import EVENT_ACCESS, Fields
+from sentinel.core.normalise.logs.times import LogTimes
 
 
 class TextFormat(StrEnum):

@@ -20,8 +20,8 @@ from typing import Any
 from sentinel.core.model import LogKind
 from sentinel.core.normalise.call_logs import DURATION_MAX_S, place_of
 from sentinel.core.normalise.labels import UNKNOWN_SERVICE, label_of
-from sentinel.core.normalise.log_severity import ERROR, INFO, WARN, severity_of
-from sentinel.core.normalise.log_times import LogTimes
+from sentinel.core.normalise.logs.severity import ERROR, INFO, WARN, severity_of
+from sentinel.core.normalise.logs.times import LogTimes
 from sentinel.core.redact.varying import Gists
 
 Path = tuple[str, ...]

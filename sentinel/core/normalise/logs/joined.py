@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple
 
-from sentinel.core.normalise.container_log import ContainerFormat, unwrap
+from sentinel.core.normalise.logs.containers import ContainerFormat, unwrap
 from sentinel.core.redact.text import LINE_CHARS_MAX
 
 

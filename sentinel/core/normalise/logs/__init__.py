@@ -1,0 +1,1 @@
+"""Lines of log files and containers to log records."""
