@@ -110,7 +110,7 @@ def test_the_demo_pages_resolves_stays_up_and_leaves_nothing(
     assert re.search(r"Moved first: ledger-\w+ database|No clear first mover", page), page
     # The trace is one of the calls that the lock held up, not an ordinary one.
     assert re.search(trace_of_lock, page), page
-    assert re.search(r"Log: \[ERROR\] ledger-\w+ [\w.]+: ", page), page
+    assert re.search(r"Log: \[ERROR\] ledger-\w+ (?:\(new\) )?[\w.]+: ", page), page
     assert re.search(r"Next: sentinel incidents [0-9a-f]+ --url http://127", page), page
     assert "RESOLVED" in output
     assert "back to normal" in output

@@ -374,7 +374,8 @@ async def test_load_reports_what_it_measured(up: Up) -> None:
     assert summary["event"] == "load_done"
     assert summary["sent_count"] == sum(summary["status_counts"].values())
     assert summary["shed_count"] == 0
-    assert set(summary["status_counts"]) <= {"200", "202", "404"}
+    # On a busy machine the edge may say that it is: what is held here is that the report tells what came.
+    assert set(summary["status_counts"]) <= {"200", "202", "404", "503"}
     assert summary["accept_latency_s"]["count"] == summary["status_counts"]["202"]
     assert summary["accept_to_commit_s"]["count"] > 0
     assert 0 < summary["accept_latency_s"]["p50"] <= summary["accept_latency_s"]["p99"]
