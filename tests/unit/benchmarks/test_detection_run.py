@@ -157,6 +157,7 @@ def test_the_simulator_makes_a_folder_like_any_other(tmp_path: Path) -> None:
     assert cost_s > 0
 
 
+@pytest.mark.full
 def test_a_folder_can_be_replayed_as_another_kind(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

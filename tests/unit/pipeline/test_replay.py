@@ -47,6 +47,7 @@ def pages_of(*series: PlainSeries) -> list[ReplayedPage]:
     return replay(series, kind=Kind.GAUGE, settings=SETTINGS).pages
 
 
+@pytest.mark.full
 def test_the_curve_finds_them_too_and_is_another_expectation() -> None:
     given = [with_incidents("orders", 1)]
     plain = replay(given, kind=Kind.GAUGE, settings=SETTINGS).pages
@@ -130,6 +131,8 @@ def test_values_that_float32_cannot_hold_are_missing() -> None:
     assert pages_of(PlainSeries(name="huge", time_ns=time_ns, value=value)) == []
 
 
+@pytest.mark.full
+@pytest.mark.timeout(300)
 def test_a_gap_of_years_is_one_of_some_weeks() -> None:
     """A first row of 1970 hung the command. Nothing looks back further than the longest lag of four weeks."""
     series = with_incidents("orders", 1)
@@ -145,7 +148,7 @@ def test_a_gap_of_years_is_one_of_some_weeks() -> None:
     assert starts[36] == starts[20_000] == [page.start_s for page in pages_of(series)]
 
 
-@pytest.mark.parametrize("stray_days", [0, 39])
+@pytest.mark.parametrize("stray_days", [0, pytest.param(39, marks=pytest.mark.full)])
 @pytest.mark.parametrize("calendar", [None, Calendar(zone="UTC", digest="made")])
 def test_hours_of_the_week_are_those_of_the_files_dates(
     calendar: Calendar | None, stray_days: int
