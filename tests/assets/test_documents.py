@@ -90,7 +90,7 @@ def test_every_decision_is_listed_and_says_what_it_costs() -> None:
     listed = (ROOT / "docs/decisions/index.md").read_text()
     pages = sorted((ROOT / "docs/decisions").glob("[0-9]*.md"))
     numbers = [path.name[:4] for path in pages]
-    assert len(set(numbers)) == len(numbers)
+    assert numbers == [f"{number:04}" for number in range(1, len(pages) + 1)]
     for path in pages:
         text = path.read_text()
         assert f"({path.name})" in listed
