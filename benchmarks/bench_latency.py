@@ -23,7 +23,7 @@ from sentinel.core.baseline import fit_profile
 from sentinel.core.decide import DecisionSettings, decide, new_decision_state
 from sentinel.core.incidents import GuardSettings, IncidentSettings
 from sentinel.core.model import Kind, SeriesKey, TransitionKind, WindowBlock
-from sentinel.pipeline.replay_grid import coarse
+from sentinel.pipeline.replay.grid import coarse
 
 STEP_NS = 10_000_000_000
 DAY_NS = 86_400_000_000_000

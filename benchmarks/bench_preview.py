@@ -27,10 +27,9 @@ from sentinel.core.decide import DecisionSettings, new_decision_state
 from sentinel.core.model import Kind, SeriesKey, WindowBlock, kind_of_signal
 from sentinel.core.stats.packing import pack_arrays
 from sentinel.pipeline.plain_settings import plain_settings
-from sentinel.pipeline.preview import preview_store
-from sentinel.pipeline.preview_pages import coarse_series
-from sentinel.pipeline.replay import PlainSeries, replay
-from sentinel.pipeline.replay_grid import coarse
+from sentinel.pipeline.replay import PlainSeries, preview_store, replay
+from sentinel.pipeline.replay.grid import coarse
+from sentinel.pipeline.replay.stored_pages import coarse_series
 from sentinel.ports import Snapshot
 from sentinel.runtime.catalogue import CATALOGUE
 from sentinel.runtime.clock import SystemClock

@@ -13,7 +13,7 @@ from sentinel.app.calendar_section import CalendarConfig
 from sentinel.app.calendars import CalendarError, make_calendar
 from sentinel.app.config import load_config
 from sentinel.core.baseline import Calendar
-from sentinel.pipeline.replay_grid import PlainSeries
+from sentinel.pipeline.replay.grid import PlainSeries
 from sentinel.runtime.settings import Zone
 
 _FILE_BYTES_MAX = 1 << 20

@@ -21,7 +21,7 @@ from sentinel.history import (
     read_long,
     read_series,
 )
-from sentinel.pipeline.replay_grid import PlainSeries, by_width, kind_of, on_grid
+from sentinel.pipeline.replay.grid import PlainSeries, by_width, kind_of, on_grid
 
 DONE, WRONG, UNREADABLE = 0, 1, 3
 _SUFFIXES = (".csv", ".csv.gz")

@@ -10,7 +10,7 @@ from sentinel.cli.preview_table import joined_cells, number_told, with_names
 from sentinel.core.incidents import GATE_WORDS
 from sentinel.core.incidents.text import score_told
 from sentinel.core.model import Gate
-from sentinel.pipeline.replay_rows import ReplayedStop
+from sentinel.pipeline.replay.rows import ReplayedStop
 from sentinel.runtime.config_text import printable
 
 _ROWS_MAX = 30

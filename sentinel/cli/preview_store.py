@@ -26,12 +26,11 @@ from sentinel.core.scoring import Sensitivity
 from sentinel.errors import StoreError
 from sentinel.pipeline.blind_spots import BlindSpots
 from sentinel.pipeline.models import BaselineConfig
-from sentinel.pipeline.preview import StorePreview, preview_store
-from sentinel.pipeline.preview_pages import coarse_series, name_of, rows_of, stops_of
 from sentinel.pipeline.recording import read_state
-from sentinel.pipeline.replay import Replayed, replay
-from sentinel.pipeline.replay_rows import summary_count
-from sentinel.pipeline.replay_stops import StopLog
+from sentinel.pipeline.replay import Replayed, StorePreview, preview_store, replay
+from sentinel.pipeline.replay.rows import summary_count
+from sentinel.pipeline.replay.stops import StopLog
+from sentinel.pipeline.replay.stored_pages import coarse_series, name_of, rows_of, stops_of
 from sentinel.storage.sqlite.excerpt import check_excerpt, write_excerpt
 from sentinel.storage.sqlite.reader import StoreReader
 

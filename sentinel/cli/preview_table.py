@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from sentinel.cli.preview_clock import ShownClock
 from sentinel.core.incidents.text import cut_middle, score_told
 from sentinel.core.model import IncidentKind, PageReason, Severity
-from sentinel.pipeline.replay_rows import ReplayedPage, ReplayedStop
+from sentinel.pipeline.replay.rows import ReplayedPage, ReplayedStop
 from sentinel.runtime.config_text import printable
 
 _SERIES_CHARACTERS_MIN = 10

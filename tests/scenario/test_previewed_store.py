@@ -24,7 +24,7 @@ from sentinel.app.calendar_section import CalendarConfig
 from sentinel.core.decide import DecisionSettings, DecisionState
 from sentinel.core.model import PageReason
 from sentinel.core.scoring import ScoringSettings, Sensitivity
-from sentinel.pipeline.preview import preview_store
+from sentinel.pipeline.replay import preview_store
 from sentinel.runtime.settings import Zone
 from sentinel.storage.sqlite.reader import StoreReader
 from sentinel.web.health import iso_time

@@ -25,7 +25,7 @@ from sentinel.app.config import Mode, SentinelConfig
 from sentinel.core.decide import Decision
 from sentinel.core.model import Page, Transition, WindowBlock
 from sentinel.pipeline.evaluate import Evaluate
-from sentinel.pipeline.preview import StorePreview, preview_store
+from sentinel.pipeline.replay import StorePreview, preview_store
 from sentinel.storage.sqlite.reader import StoreReader
 from tests.support.otlp_messages import CONSUMER, resource
 from tests.support.whole_app import Calls, Sidecar, config_of, until, usual_of

@@ -15,7 +15,7 @@ from sentinel.core.decide import DecisionSettings
 from sentinel.core.model import Kind, PageReason, SeriesKey, WindowBlock
 from sentinel.core.scoring import ScoringSettings, gathered, new_state
 from sentinel.pipeline.replay import Replayed, replay
-from sentinel.pipeline.replay_grid import PlainSeries
+from sentinel.pipeline.replay.grid import PlainSeries
 
 DAY_S = 86_400
 STEP_S = 120

@@ -12,8 +12,8 @@ import pytest
 from numpy.typing import NDArray
 
 from sentinel.core.model import Kind, SeriesKey
-from sentinel.pipeline.replay_grid import PlainSeries, block_of, in_sidecars, on_grid
-from sentinel.pipeline.replay_windows import WatchedWindows, watched, watched_always
+from sentinel.pipeline.replay.grid import PlainSeries, block_of, in_sidecars, on_grid
+from sentinel.pipeline.replay.windows import WatchedWindows, watched, watched_always
 
 STEP_NS = 300 * 10**9
 DAY = 288

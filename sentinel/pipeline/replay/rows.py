@@ -20,7 +20,7 @@ from sentinel.core.model import (
     Transition,
     TransitionKind,
 )
-from sentinel.pipeline.replay_stops import StopLog
+from sentinel.pipeline.replay.stops import StopLog
 
 _KINDS_OF = {
     PageReason.OPENED: (TransitionKind.OPENED, TransitionKind.JOINED),

@@ -29,8 +29,8 @@ from sentinel.pipeline.fit_history import Learned, learned_of
 from sentinel.pipeline.fit_result import Fit
 from sentinel.pipeline.fitting import fitted
 from sentinel.pipeline.models import ModelSettings
-from sentinel.pipeline.replay_grid import coarse
-from sentinel.pipeline.replay_windows import HOUR_NS, WatchedWindows
+from sentinel.pipeline.replay.grid import coarse
+from sentinel.pipeline.replay.windows import HOUR_NS, WatchedWindows
 from sentinel.pipeline.seasons import stored_special_days
 from sentinel.pipeline.slow_fit import HourRow
 from sentinel.ports import SeriesRow, Snapshot

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from sentinel.core.model import Gate, VerdictBlock
-from sentinel.pipeline.replay_stops import StopLog
+from sentinel.pipeline.replay.stops import StopLog
 
 STEP_NS = 60_000_000_000
 

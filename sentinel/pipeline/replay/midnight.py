@@ -10,7 +10,7 @@ from sentinel.core.decide import Decision, DecisionSettings, decide, new_decisio
 from sentinel.core.model import Incident, SeriesKey, WindowBlock
 from sentinel.core.scoring import adopted_levels
 from sentinel.pipeline.models import Models, ModelSettings
-from sentinel.pipeline.replay_grid import DAY_NS, coarse
+from sentinel.pipeline.replay.grid import DAY_NS, coarse
 from sentinel.pipeline.seasons import CausalSeasons
 
 Fit = Callable[..., Profile]

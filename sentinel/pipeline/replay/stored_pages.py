@@ -7,10 +7,10 @@ from collections.abc import Iterator
 import numpy as np
 
 from sentinel.core.model import SeriesKey, WindowBlock
-from sentinel.pipeline.preview import StorePreview, StoreView
-from sentinel.pipeline.replay_grid import PlainSeries
-from sentinel.pipeline.replay_rows import ReplayedPage, ReplayedStop, page_rows, stop_rows
-from sentinel.pipeline.replay_stops import StopLog
+from sentinel.pipeline.replay.grid import PlainSeries
+from sentinel.pipeline.replay.rows import ReplayedPage, ReplayedStop, page_rows, stop_rows
+from sentinel.pipeline.replay.stops import StopLog
+from sentinel.pipeline.replay.stored import StorePreview, StoreView
 
 
 def name_of(key: SeriesKey) -> str:

@@ -21,8 +21,8 @@ from sentinel.core.model import (
     WindowBlock,
 )
 from sentinel.errors import StoreError
-from sentinel.pipeline.preview_events import Events, all_accepted, read_events, time_words
 from sentinel.pipeline.recording import RecordedFit, RecordedState, read_fit, read_state
+from sentinel.pipeline.replay.stored_events import Events, all_accepted, read_events, time_words
 from sentinel.ports import SeriesRow, Snapshot
 
 _DAY_NS = 86_400_000_000_000

@@ -27,7 +27,7 @@ from sentinel.core.model import (
     WindowBlock,
 )
 from sentinel.core.series import SeriesSettings
-from sentinel.pipeline.replay_grid import Line
+from sentinel.pipeline.replay.grid import Line
 
 HOUR_NS = 3_600_000_000_000
 _CALLS = frozenset({SIGNAL_TRAFFIC, SIGNAL_ERRORS, SIGNAL_LATENCY, SIGNAL_SLOW})

@@ -1,8 +1,8 @@
 """Past series through the very code that runs live, strictly causally.
 
 Series that say what they are go through one sidecar, with its incidents, its ceiling on pages and its silent sources; each
-other one has a service of its own, nothing is known of its source, and no ceiling counts. See `replay_sidecar` for when it
-is fitted, and `replay_midnight` for windows that no sidecar has.
+other one has a service of its own, nothing is known of its source, and no ceiling counts. See `sidecar` for when it
+is fitted, and `midnight` for windows that no sidecar has.
 """
 
 from __future__ import annotations
@@ -19,8 +19,7 @@ from sentinel.core.model import Kind, Page, Reason, SeriesKey, Transition
 from sentinel.pipeline.blind_spots import BlindSpot, BlindSpots
 from sentinel.pipeline.drift_fit import DRIFT_RATIO
 from sentinel.pipeline.models import ModelSettings
-from sentinel.pipeline.preview import OnDecided
-from sentinel.pipeline.replay_grid import (
+from sentinel.pipeline.replay.grid import (
     DAY_NS,
     Line,
     PlainSeries,
@@ -33,25 +32,18 @@ from sentinel.pipeline.replay_grid import (
     lives_through,
     on_grid,
 )
-from sentinel.pipeline.replay_midnight import by_midnights
-from sentinel.pipeline.replay_rows import (
+from sentinel.pipeline.replay.midnight import by_midnights
+from sentinel.pipeline.replay.rows import (
     ReplayedPage,
     ReplayedStop,
     page_rows,
     stop_rows,
     summary_count,
 )
-from sentinel.pipeline.replay_sidecar import Baseline, lived
-from sentinel.pipeline.replay_stops import StopLog
-from sentinel.pipeline.replay_windows import watched, watched_always
-
-__all__ = [
-    "PlainSeries",
-    "Replayed",
-    "ReplayedPage",
-    "ReplayedStop",
-    "replay",
-]
+from sentinel.pipeline.replay.sidecar import Baseline, lived
+from sentinel.pipeline.replay.stops import StopLog
+from sentinel.pipeline.replay.stored import OnDecided
+from sentinel.pipeline.replay.windows import watched, watched_always
 
 _STOPS_MAX = 100_000
 """More are counted and not kept."""
