@@ -15,7 +15,8 @@ import orjson
 from aiohttp import hdrs, web
 
 from sentinel.core.model import RejectReason, Rung, SampleBatch
-from sentinel.core.normalise.kong.log import KongLogReader, KongLogSettings, Row
+from sentinel.core.normalise.kong.log import KongLogReader, KongLogSettings
+from sentinel.core.normalise.kong.rows import Row
 from sentinel.core.normalise.kong.seen_ids import SeenIds
 from sentinel.core.normalise.otlp_logs_encode import encode_logs_request
 from sentinel.errors import (

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from sentinel.core.model import RejectReason
-from sentinel.core.normalise.kong.log import KongLogReader, KongLogSettings, Row
+from sentinel.core.normalise.kong.log import KongLogReader, KongLogSettings
+from sentinel.core.normalise.kong.rows import Row
 from sentinel.core.normalise.logs.joined import Record
 from sentinel.core.normalise.logs.reader import LogsRead
 from sentinel.core.normalise.otlp_logs_encode import encode_uid

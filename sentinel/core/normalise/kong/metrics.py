@@ -1,11 +1,8 @@
 """Pages of Kong's prometheus plugin to batches: what its many series say of one route is put together.
 
 A request is on the page in several places, each split by service, workspace, code and consumer, and what is not there yet is
-not on the page at all. So the numbers of a page are added up by what they say (`kong_placing`), before anything is compared with an
+not on the page at all. So the numbers of a page are added up by what they say (`sums`), before anything is compared with an
 earlier page: a route's failed calls are a number that begins at 0, not one that begins with the first failure.
-
-A bucket that nothing fell into yet is not on the page either, and would change where its neighbours lie when it comes. So where the
-observations of a bucket are taken to be is Kong's own list of bounds, never what a page happens to have.
 
 Calls are counted by the counter and timed by the histogram; `DistributionPoint.times_only` joins the two. Without the counter
 (`status_code_metrics` off) the histogram counts them, and none is known to have failed.
@@ -14,7 +11,7 @@ Calls are counted by the counter and timed by the histogram; `DistributionPoint.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
@@ -31,60 +28,25 @@ from sentinel.core.model import (
     StreamTable,
     Temporality,
 )
-from sentinel.core.normalise.kong import names as kong_names
-from sentinel.core.normalise.kong.names import outcome_of, route_label
-from sentinel.core.normalise.kong.placing import (
-    STAGE_GATEWAY,
-    STAGE_UPSTREAM,
-    TIMES,
-    KongPlacing,
-    Part,
-    part_of,
+from sentinel.core.normalise.kong.placing import KongPlacing
+from sentinel.core.normalise.kong.sums import (
+    FAILED,
+    ILL,
+    SERVED,
+    SIGNAL_CALLS,
+    TOTAL,
+    USED,
+    WELL,
+    Sum,
+    Summing,
 )
 from sentinel.core.normalise.kong.tiers import Tiers
-from sentinel.core.normalise.labels import label_of
 from sentinel.core.normalise.prometheus import MetricsPage, MetricsParser, PageLimits
 from sentinel.core.stats import log_linear
 
-SIGNAL_CALLS = "kong_requests"
 _BUCKETS = 4096
 _COUNT_MAX = 2**53
-_HEALTHY = frozenset({"healthy", "healthchecks_off"})
-_UNHEALTHY = frozenset({"unhealthy", "dns_error"})
 _SPLIT_MAX = 16
-_SERVED, _FAILED = "served", "failed"
-_USED, _TOTAL = "used", "total"
-_WELL, _ILL = "well", "ill"
-_FROM_TIMES = {
-    Part.KONG_TIMES: kong_names.KONG_LATENCY,
-    Part.UPSTREAM_TIMES: kong_names.UPSTREAM_LATENCY,
-}
-
-
-_KONG_BOUNDS_MS = (1, 2, 5, 7, 10, 15, 20, 30, 50, 75, 100, 200, 500, 750, 1000, 3000, 6000)
-_UPSTREAM_BOUNDS_MS = (25, 50, 80, 100, 250, 400, 700, 1000, 2000, 5000, 10000, 30000, 60000)
-_BOUNDS_MS: Mapping[Part, tuple[int, ...]] = {
-    Part.KONG_TIMES: _KONG_BOUNDS_MS,
-    Part.UPSTREAM_TIMES: _UPSTREAM_BOUNDS_MS,
-    Part.REQUEST_TIMES: _UPSTREAM_BOUNDS_MS,
-    Part.SESSION_TIMES: _UPSTREAM_BOUNDS_MS,
-}
-_MIDDLE_RATIO = 0.75
-"""Where in a bucket of a bound that is not listed its observations are taken to be."""
-
-
-class Sum(NamedTuple):
-    """Something numbers of a page are added up to.
-
-    Attributes:
-        scope: its place.
-        what: a signal, or one side of what is divided.
-        times: whether it is a histogram.
-    """
-
-    scope: Scope
-    what: str
-    times: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,30 +64,6 @@ class KongMetricsSettings:
     service: str = "kong"
     tiers: Tiers = field(default_factory=Tiers)
     every_route: bool = True
-
-
-@dataclass(slots=True)
-class _Summing:
-    """Which cells of one table belong to which sums; grows with the table.
-
-    Attributes:
-        sums: what is added up, by number.
-        cell, number: pairs of a cell and a sum it belongs to.
-        bucket_of_cell: log-linear bucket of each cell of the table, where it is of a histogram.
-        is_part: of each stream of the table that was looked at, whether it is a part.
-        has_source, has_consumer: whether any request on the page names who answered it, and who asked.
-    """
-
-    table: StreamTable
-    numbers: dict[Sum, int] = field(default_factory=dict)
-    cell: list[int] = field(default_factory=list)
-    number: list[int] = field(default_factory=list)
-    is_part: list[bool] = field(default_factory=list)
-    seen_cell_count: int = 0
-    sums_of_stream: list[tuple[int, ...]] = field(default_factory=list)
-    bucket_of_cell: list[int] = field(default_factory=list)
-    has_source: bool = False
-    has_consumer: bool = False
 
 
 class _Split(NamedTuple):
@@ -152,7 +90,7 @@ class KongParser(MetricsParser):
             limits=limits,
         )
         self._settings = settings
-        self._summing: _Summing | None = None
+        self._summing: Summing | None = None
         self._splits: list[_Split] = []
 
     @property
@@ -201,7 +139,7 @@ class KongParser(MetricsParser):
     def _split_of(self, columns: ScrapedColumns) -> _Split:
         summing = self._known(columns.table)
         for split in self._splits:
-            if split.cell is columns.cell and split.cell_count == summing.seen_cell_count:
+            if split.cell is columns.cell and split.cell_count == summing.cell_count:
                 return split
         is_part = np.array(summing.is_part, np.bool_)
         of_part = is_part[columns.table.stream_of_cell[columns.cell]]
@@ -212,7 +150,7 @@ class KongParser(MetricsParser):
         here = at >= 0
         split = _Split(
             cell=columns.cell,
-            cell_count=summing.seen_cell_count,
+            cell_count=summing.cell_count,
             kept=kept,
             kept_cell=columns.cell[kept],
             kept_bucket=columns.bucket[kept],
@@ -223,94 +161,17 @@ class KongParser(MetricsParser):
         self._splits = [*self._splits[-(_SPLIT_MAX - 1) :], split]
         return split
 
-    def _known(self, table: StreamTable) -> _Summing:
+    def _known(self, table: StreamTable) -> Summing:
         """What is known of a table, made to know all of it."""
         summing = self._summing
         if summing is None or summing.table is not table:
-            summing = self._summing = _Summing(table)
+            settings = self._settings
+            summing = self._summing = Summing(
+                table, service=settings.service, tiers=settings.tiers
+            )
             self._splits = []
-        for stream in range(len(summing.is_part), table.stream_count):
-            sums = self._sums_of(summing, table.identity[stream])
-            summing.is_part.append(sums is not None)
-            summing.sums_of_stream.append(
-                tuple(
-                    summing.numbers.setdefault(each, len(summing.numbers)) for each in sums or ()
-                )
-            )
-        stream_of_cell = table.stream_of_cell
-        for cell in range(summing.seen_cell_count, table.cell_count):
-            stream = int(stream_of_cell[cell])
-            summing.bucket_of_cell.append(_bucket_of(table.identity[stream], table.bound[cell]))
-            for number in summing.sums_of_stream[stream]:
-                summing.cell.append(cell)
-                summing.number.append(number)
-        summing.seen_cell_count = table.cell_count
+        summing.learn()
         return summing
-
-    def _sums_of(self, summing: _Summing, identity: PointStream) -> Sequence[Sum] | None:
-        """What a series is added to; None when it is no part of anything."""
-        labels = _labels_of(identity)
-        part = part_of(str(identity[2]), labels)
-        if part is None:
-            return None
-        service = self._settings.service
-        route = route_label(labels.get("route", ""))
-        if part is Part.REQUESTS:
-            return self._sums_of_requests(
-                summing, Scope(service, kong_names.STAGE_EDGE, route), labels
-            )
-        if part is Part.SESSIONS:
-            side = _FAILED if _code_of(labels) >= kong_names.FAILED_STATUS else _SERVED
-            return (Sum(Scope(service, kong_names.STAGE_STREAM, route), side),)
-        if part in TIMES:
-            stage = (
-                kong_names.STAGE_STREAM if part is Part.SESSION_TIMES else kong_names.STAGE_EDGE
-            )
-            what = _FROM_TIMES.get(part, SIGNAL_CALLS)
-            return (Sum(Scope(service, stage, route), what, times=True),)
-        if part is Part.TARGET_HEALTH:
-            state = labels.get("state", "")
-            upstream = Scope(
-                service, STAGE_UPSTREAM, label_of(labels.get("upstream", "")) or "all"
-            )
-            if state in _HEALTHY:
-                return (Sum(upstream, _WELL),)
-            return (Sum(upstream, _ILL),) if state in _UNHEALTHY else ()
-        shared = label_of(labels.get("shared_dict", "")) or "all"
-        side = _USED if part is Part.DICT_USED else _TOTAL
-        return (Sum(Scope(service, STAGE_GATEWAY, shared), side),)
-
-    def _sums_of_requests(
-        self, summing: _Summing, scope: Scope, labels: Mapping[str, str]
-    ) -> Sequence[Sum]:
-        code = _code_of(labels)
-        found = [Sum(scope, _FAILED if code >= kong_names.FAILED_STATUS else _SERVED)]
-        source = labels.get("source", "")
-        outcome = ""
-        if source:
-            summing.has_source = True
-            # Each route has all of its outcomes from its first request on.
-            for signal in kong_names.OUTCOMES:
-                summing.numbers.setdefault(Sum(scope, signal), len(summing.numbers))
-            outcome = outcome_of(code, by_gateway=source == "kong")
-            if outcome:
-                found.append(Sum(scope, outcome))
-        consumer = labels.get("consumer", "")
-        summing.has_consumer = summing.has_consumer or bool(consumer)
-        if self._settings.tiers and "consumer" in labels:
-            tier = self._settings.tiers.of(usernames=[consumer] if consumer else [])
-            place = Scope(scope.service, kong_names.STAGE_TIER, route_label(tier))
-            found.append(Sum(place, kong_names.REQUESTS))
-            if source:
-                summing.numbers.setdefault(
-                    Sum(place, kong_names.RATE_LIMITED), len(summing.numbers)
-                )
-            if outcome == kong_names.RATE_LIMITED:
-                at_route = Scope(
-                    scope.service, kong_names.STAGE_TIER, route_label(f"{tier} {scope.route}")
-                )
-                found += [Sum(place, outcome), Sum(at_route, outcome)]
-        return found
 
     # What they come to.
 
@@ -350,15 +211,15 @@ class KongParser(MetricsParser):
     def _numbers(self, values: Mapping[Sum, float], time_ns: int) -> list[NumberPoint]:
         found: list[NumberPoint] = []
         for each, value in values.items():
-            if each.what in (_SERVED, _FAILED, _TOTAL, _WELL):
+            if each.what in (SERVED, FAILED, TOTAL, WELL):
                 continue
-            if each.what == _USED:
-                room = values.get(each._replace(what=_TOTAL), 0.0)
+            if each.what == USED:
+                room = values.get(each._replace(what=TOTAL), 0.0)
                 if room > 0:
                     found.append(
                         self._level(each.scope, "shared_dict_used_ratio", value / room, time_ns)
                     )
-            elif each.what == _ILL:
+            elif each.what == ILL:
                 continue
             else:
                 found.append(
@@ -366,9 +227,9 @@ class KongParser(MetricsParser):
                         each.scope, each.what, value, time_ns, Temporality.CUMULATIVE, yields=True
                     )
                 )
-        upstreams = dict.fromkeys(each.scope for each in values if each.what in (_WELL, _ILL))
+        upstreams = dict.fromkeys(each.scope for each in values if each.what in (WELL, ILL))
         for scope in upstreams:
-            well, ill = values.get(Sum(scope, _WELL), 0.0), values.get(Sum(scope, _ILL), 0.0)
+            well, ill = values.get(Sum(scope, WELL), 0.0), values.get(Sum(scope, ILL), 0.0)
             found.append(self._level(scope, "unhealthy_targets_count", ill, time_ns))
             if well + ill > 0:
                 found.append(
@@ -383,16 +244,16 @@ class KongParser(MetricsParser):
         time_ns: int,
     ) -> list[DistributionPoint]:
         found: list[DistributionPoint] = []
-        counted = dict.fromkeys(each.scope for each in values if each.what in (_SERVED, _FAILED))
+        counted = dict.fromkeys(each.scope for each in values if each.what in (SERVED, FAILED))
         for scope in counted:
-            for side in (_SERVED, _FAILED):
+            for side in (SERVED, FAILED):
                 # Both from the first on: what begins later would have to be told from what was there.
                 count = round(values.get(Sum(scope, side), 0.0))
                 histogram = (
                     np.array([log_linear.UNTIMED], np.int16),
                     np.array([count], np.int64),
                 )
-                found.append(self._calls(scope, side, histogram, time_ns, error=side == _FAILED))
+                found.append(self._calls(scope, side, histogram, time_ns, error=side == FAILED))
         for each, histogram in histograms.items():
             if each.what == SIGNAL_CALLS:
                 found.append(
@@ -477,29 +338,3 @@ class KongParser(MetricsParser):
             value=value,
             yields=yields,
         )
-
-
-def _labels_of(identity: PointStream) -> dict[str, str]:
-    pairs: tuple[tuple[str, str], ...] = identity[5:]  # type: ignore[assignment]  # after five other things
-    return dict(pairs)
-
-
-def _bucket_of(identity: PointStream, bound_ms: float) -> int:
-    """The log-linear bucket for what fell under a bound of a histogram of milliseconds, and above the one before."""
-    part = part_of(str(identity[2]), _labels_of(identity))
-    bounds_ms = _BOUNDS_MS.get(part) if part is not None else None
-    if bounds_ms is None or math.isnan(bound_ms):
-        return log_linear.UNTIMED
-    if math.isinf(bound_ms):
-        value_ms = float(bounds_ms[-1])
-    elif bound_ms in bounds_ms:
-        below = bounds_ms.index(int(bound_ms)) - 1
-        value_ms = (bound_ms + (bounds_ms[below] if below >= 0 else 0)) / 2
-    else:
-        value_ms = bound_ms * _MIDDLE_RATIO
-    return int(log_linear.bucket_of(np.array([max(value_ms, 0.0) / 1000.0]))[0])
-
-
-def _code_of(labels: Mapping[str, str]) -> int:
-    code = labels.get("code", "")
-    return int(code) if code.isascii() and code.isdigit() and len(code) <= 3 else 0

@@ -16,7 +16,8 @@ from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsSer
 from sentinel.core.model import RejectReason, SampleBatch, Scope, SeriesKey
 from sentinel.core.normalise.kong import log as kong_log
 from sentinel.core.normalise.kong import tiers
-from sentinel.core.normalise.kong.log import KongLogReader, KongLogSettings, Row
+from sentinel.core.normalise.kong.log import KongLogReader, KongLogSettings
+from sentinel.core.normalise.kong.rows import Row
 from sentinel.core.normalise.kong.tiers import TierRule, Tiers
 from sentinel.core.normalise.otlp_logs_encode import encode_logs_request
 from sentinel.core.stats import log_linear
