@@ -19,27 +19,15 @@ from sentinel.core.normalise.kong.log import KongLogReader, KongLogSettings
 from sentinel.core.normalise.kong.rows import Row
 from sentinel.core.normalise.kong.seen_ids import SeenIds
 from sentinel.core.normalise.otlp_logs_encode import encode_logs_request
-from sentinel.errors import (
-    InputError,
-    InputTooLargeError,
-    MalformedInputError,
-    OverloadedError,
-    UnsupportedInputError,
-)
+from sentinel.errors import MalformedInputError, UnsupportedInputError
 from sentinel.runtime.auth import AccessScope
-from sentinel.runtime.body import (
-    BodyLimitsConfig,
-    SlowInputError,
-    body_is_gzip,
-    inflate,
-    read_body,
-    refuse_declared_size,
-)
+from sentinel.runtime.body import BodyLimitsConfig
 from sentinel.runtime.component import Health, HealthRecord, Surroundings
 from sentinel.runtime.consumer_tiers import TierConfig, checked_tiers
 from sentinel.runtime.downstream import NO_TAP, Downstream, Telemetry
 from sentinel.runtime.flow import Flow, FlowReason
-from sentinel.runtime.http import ConnectionLimitsConfig, HttpServer, Route
+from sentinel.runtime.http import ConnectionLimitsConfig
+from sentinel.runtime.http_intake import BodyRoute, HttpIntake, ReceivedBody, media_type_of
 from sentinel.runtime.intake import Intake, IntakeLimitsConfig
 from sentinel.runtime.listen import ListenConfig, refuse_exposed
 from sentinel.runtime.otlp_reply import OtlpEncoding, OtlpSignal
@@ -161,20 +149,26 @@ class HttpLogReceiver:
         self._intake = Intake(
             self.name, config.intake, lambda: _Reader(settings), downstream, surroundings
         )
-        self._server = HttpServer(
+        self._http = HttpIntake(
             self.name,
-            config.listen,
-            config.connections,
+            self._intake,
             [
-                Route(
+                BodyRoute(
                     path=PATH,
-                    methods=dict.fromkeys(_METHODS, self._handle),
-                    scope=AccessScope.INGEST,
+                    methods=_METHODS,
+                    signal=OtlpSignal.LOGS,
+                    # These are a gateway's calls: what is left to see by when traces and logs are shed.
+                    admitted_as=OtlpSignal.METRICS,
+                    check_head=_check_head,
+                    take=self._take,
                     authorization=_authorization_of,
                 )
             ],
             surroundings,
-            render_error=_render_error,
+            listen=config.listen,
+            connections=config.connections,
+            body=config.body,
+            render_refusal=_render_refusal,
         )
 
     @property
@@ -185,85 +179,37 @@ class HttpLogReceiver:
     @property
     def port(self) -> int:
         """The port that is listened on; 0 while it is not."""
-        return self._server.port
+        return self._http.port
 
     @property
     def url(self) -> str:
         """What `http_endpoint` of the plugin is set to."""
-        return f"{self._server.url}{PATH}"
+        return f"{self._http.url}{PATH}"
 
     async def start(self) -> None:
         """Listen; OSError when the address cannot be bound."""
-        await self._server.start()
+        await self._http.start()
         self._health.ok(f"Listening on {self.url}")
 
     async def stop(self) -> None:
         """Turn new requests away, answer the ones begun, close."""
-        self._intake.refuse_new()
-        await self._server.stop()
-        self._intake.close()
+        await self._http.stop()
         self._health.failing("Stopped")
 
     def health(self) -> Health:
         """The present state."""
         return self._health.current
 
-    async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
-        response = await self._answer(request)
-        self._surroundings.metrics.count(
-            "sentinel_receiver_requests_total",
-            receiver=self.name,
-            signal=OtlpSignal.LOGS.value,
-            outcome="accepted" if response.status == 200 else f"http_{response.status}",
+    async def _take(self, body: ReceivedBody) -> web.Response:
+        read = await self._intake.decode(
+            OtlpSignal.LOGS, OtlpEncoding.JSON, body.data, wire_bytes=body.wire_bytes
         )
-        return response
-
-    async def _answer(self, request: web.BaseRequest) -> web.Response:
-        try:
-            return await self._take(request)
-        except UnsupportedInputError as error:
-            return _render_error(request, 415, str(error))
-        except InputTooLargeError as error:
-            return _render_error(request, 413, str(error))
-        except SlowInputError as error:
-            response = _render_error(request, 408, str(error))
-            response.force_close()
-            return response
-        except InputError as error:
-            return _render_error(request, 400, str(error))
-        except OverloadedError as error:
-            response = _render_error(request, 503, str(error))
-            # The header holds whole seconds; rounding down to 0 would mean "at once".
-            response.headers[hdrs.RETRY_AFTER] = str(max(1, round(error.retry_after_s)))
-            return response
-
-    async def _take(self, request: web.BaseRequest) -> web.Response:
-        media_type = request.headers.get(hdrs.CONTENT_TYPE, "").partition(";")[0]
-        if media_type.strip().lower() != _MEDIA_TYPE:
-            msg = f"content type must be {_MEDIA_TYPE}"
-            raise UnsupportedInputError(msg)
-        limits = self._config.body
-        gzip = body_is_gzip(request.headers.getall(hdrs.CONTENT_ENCODING, []))
-        refuse_declared_size(request, limits)
-        declared = request.content_length
-        # Admitted as metrics are: these are a gateway's calls, what is left to see by when traces and logs are shed.
-        with self._intake.admit(
-            limits.compressed_max if declared is None else declared, OtlpSignal.METRICS
-        ) as place:
-            if request.headers.get(hdrs.EXPECT, "").lower() == "100-continue":
-                await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-            wire = await read_body(request, limits)
-            body = inflate(wire, limits) if gzip else wire
-            place.grow(len(body))
-            read = await self._intake.decode(
-                OtlpSignal.LOGS, OtlpEncoding.JSON, body, wire_bytes=len(wire)
-            )
-            assert isinstance(read, _Read), "the reader's own"
-            if set(read.rejected) == {RejectReason.BAD_SHAPE} and not read.rows:
-                self._flow.dropped(FlowReason.MALFORMED, read.rejected_count)
-                msg = "nothing in the body is a record of Kong's http-log"
-                raise MalformedInputError(msg)
-            duplicates = self._hand_on(read, size_bytes=len(body))
+        assert isinstance(read, _Read), "the reader's own"
+        if set(read.rejected) == {RejectReason.BAD_SHAPE} and not read.rows:
+            self._flow.dropped(FlowReason.MALFORMED, read.rejected_count)
+            msg = "nothing in the body is a record of Kong's http-log"
+            raise MalformedInputError(msg)
+        duplicates = self._hand_on(read, size_bytes=len(body.data))
         return _render(
             200,
             {
@@ -314,6 +260,12 @@ class HttpLogReceiver:
         return duplicates
 
 
+def _check_head(request: web.BaseRequest) -> None:
+    if media_type_of(request) != _MEDIA_TYPE:
+        msg = f"content type must be {_MEDIA_TYPE}"
+        raise UnsupportedInputError(msg)
+
+
 def _authorization_of(request: web.BaseRequest) -> str | None:
     """What a caller shows, as a bearer token: Kong can send any header, or a name and password out of its URL."""
     token = request.headers.get(TOKEN_HEADER)
@@ -335,5 +287,12 @@ def _render(status: int, fields: dict[str, object]) -> web.Response:
     return web.Response(status=status, body=orjson.dumps(fields), content_type=_MEDIA_TYPE)
 
 
-def _render_error(request: web.BaseRequest, status: int, message: str) -> web.Response:  # noqa: ARG001
+def _render_refusal(
+    request: web.BaseRequest,  # noqa: ARG001  # the port's; Kong is answered in one form
+    status: int,
+    message: str,
+    /,
+    *,
+    retry_after_s: float | None = None,  # noqa: ARG001  # the header says it
+) -> web.Response:
     return _render(status, {"error": message})

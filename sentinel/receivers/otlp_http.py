@@ -8,27 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from aiohttp import hdrs, web
 
-from sentinel.errors import (
-    InputError,
-    InputTooLargeError,
-    OverloadedError,
-    UnsupportedInputError,
-)
+from sentinel.errors import UnsupportedInputError
 from sentinel.runtime.auth import AccessScope
-from sentinel.runtime.body import (
-    BodyLimitsConfig,
-    SlowInputError,
-    body_is_gzip,
-    inflate,
-    read_body,
-    refuse_declared_size,
-)
+from sentinel.runtime.body import BodyLimitsConfig
 from sentinel.runtime.component import Health, HealthRecord, Surroundings
 from sentinel.runtime.downstream import Downstream
-from sentinel.runtime.http import ConnectionLimitsConfig, Handler, HttpServer, Route
+from sentinel.runtime.http import ConnectionLimitsConfig
+from sentinel.runtime.http_intake import BodyRoute, HttpIntake, ReceivedBody, media_type_of
 from sentinel.runtime.intake import Decoder, Intake, IntakeLimitsConfig, describe_rejected
 from sentinel.runtime.listen import ListenConfig, refuse_exposed
 from sentinel.runtime.otlp_reply import OtlpEncoding, OtlpSignal, encode_status, encode_success
@@ -76,24 +66,27 @@ class OtlpHttpReceiver:
         *,
         make_decoder: Callable[[], Decoder],
     ) -> None:
-        self._config = config
-        self._surroundings = surroundings
         self._health = HealthRecord(surroundings.clock)
         self._intake = Intake(self.name, config.intake, make_decoder, downstream, surroundings)
-        self._server = HttpServer(
+        self._http = HttpIntake(
             self.name,
-            config.listen,
-            config.connections,
+            self._intake,
             [
-                Route(
+                BodyRoute(
                     path=f"/v1/{signal}",
-                    methods={hdrs.METH_POST: self._handler(signal)},
-                    scope=AccessScope.INGEST,
+                    methods=(hdrs.METH_POST,),
+                    signal=signal,
+                    admitted_as=signal,
+                    check_head=_encoding_of,
+                    take=partial(self._take, signal),
                 )
                 for signal in OtlpSignal
             ],
             surroundings,
-            render_error=_render_error,
+            listen=config.listen,
+            connections=config.connections,
+            body=config.body,
+            render_refusal=_render_refusal,
         )
 
     @property
@@ -104,77 +97,30 @@ class OtlpHttpReceiver:
     @property
     def port(self) -> int:
         """The port that is listened on; 0 while it is not."""
-        return self._server.port
+        return self._http.port
 
     @property
     def url(self) -> str:
         """The base that exporters are given."""
-        return self._server.url
+        return self._http.url
 
     async def start(self) -> None:
         """Listen; OSError when the address cannot be bound."""
-        await self._server.start()
+        await self._http.start()
         self._health.ok(f"Listening on {self.url}")
 
     async def stop(self) -> None:
         """Turn new requests away, answer the ones begun, close."""
-        self._intake.refuse_new()
-        await self._server.stop()
-        self._intake.close()
+        await self._http.stop()
         self._health.failing("Stopped")
 
     def health(self) -> Health:
         """The present state."""
         return self._health.current
 
-    def _handler(self, signal: OtlpSignal) -> Handler:
-        async def handle(request: web.BaseRequest) -> web.StreamResponse:
-            response = await self._export(signal, request)
-            self._surroundings.metrics.count(
-                "sentinel_receiver_requests_total",
-                receiver=self.name,
-                signal=signal.value,
-                outcome=_outcome(response),
-            )
-            return response
-
-        return handle
-
-    async def _export(self, signal: OtlpSignal, request: web.BaseRequest) -> web.Response:
-        try:
-            return await self._take(signal, request)
-        except UnsupportedInputError as error:
-            return _render_error(request, 415, str(error))
-        except InputTooLargeError as error:
-            return _render_error(request, 413, str(error))
-        except SlowInputError as error:
-            response = _render_error(request, 408, str(error))
-            response.force_close()
-            return response
-        except InputError as error:
-            return _render_error(request, 400, str(error))
-        except OverloadedError as error:
-            return _render_busy(request, error)
-
-    async def _take(self, signal: OtlpSignal, request: web.BaseRequest) -> web.Response:
-        encoding = _encoding(request)
-        if encoding is None:
-            msg = "content type must be application/x-protobuf or application/json"
-            raise UnsupportedInputError(msg)
-        limits = self._config.body
-        gzip = body_is_gzip(request.headers.getall(hdrs.CONTENT_ENCODING, []))
-        refuse_declared_size(request, limits)
-        # A body of unknown length may become as large as the limit.
-        declared = request.content_length
-        with self._intake.admit(
-            limits.compressed_max if declared is None else declared, signal
-        ) as place:
-            if request.headers.get(hdrs.EXPECT, "").lower() == "100-continue":
-                await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-            wire = await read_body(request, limits)
-            body = inflate(wire, limits) if gzip else wire
-            place.grow(len(body))
-            batch = await self._intake.take(signal, encoding, body, wire_bytes=len(wire))
+    async def _take(self, signal: OtlpSignal, body: ReceivedBody) -> web.Response:
+        encoding = _encoding_of(body.request)
+        batch = await self._intake.take(signal, encoding, body.data, wire_bytes=body.wire_bytes)
         reply = encode_success(
             signal,
             encoding,
@@ -184,31 +130,27 @@ class OtlpHttpReceiver:
         return web.Response(body=reply, content_type=encoding.value)
 
 
-def _encoding(request: web.BaseRequest) -> OtlpEncoding | None:
-    # The parameters are cut off unread: aiohttp takes two seconds for a header of eight thousand semicolons.
-    media_type = request.headers.get(hdrs.CONTENT_TYPE, "").partition(";")[0]
+def _encoding_of(request: web.BaseRequest) -> OtlpEncoding:
     try:
-        return OtlpEncoding(media_type.strip().lower())
+        return OtlpEncoding(media_type_of(request))
     except ValueError:
-        return None
+        msg = "content type must be application/x-protobuf or application/json"
+        raise UnsupportedInputError(msg) from None
 
 
-def _outcome(response: web.StreamResponse) -> str:
-    return "accepted" if response.status == 200 else f"http_{response.status}"
-
-
-def _render_error(request: web.BaseRequest, status: int, message: str) -> web.Response:
-    encoding = _encoding(request) or OtlpEncoding.JSON
-    body = encode_status(encoding, code=_RPC_CODE.get(status, 2), message=message)
-    return web.Response(status=status, body=body, content_type=encoding.value)
-
-
-def _render_busy(request: web.BaseRequest, error: OverloadedError) -> web.Response:
-    encoding = _encoding(request) or OtlpEncoding.JSON
+def _render_refusal(
+    request: web.BaseRequest,
+    status: int,
+    message: str,
+    /,
+    *,
+    retry_after_s: float | None = None,
+) -> web.Response:
+    try:
+        encoding = _encoding_of(request)
+    except UnsupportedInputError:
+        encoding = OtlpEncoding.JSON
     body = encode_status(
-        encoding, code=_RPC_CODE[503], message=str(error), retry_after_s=error.retry_after_s
+        encoding, code=_RPC_CODE.get(status, 2), message=message, retry_after_s=retry_after_s
     )
-    response = web.Response(status=503, body=body, content_type=encoding.value)
-    # The header holds whole seconds; rounding down to 0 would mean "at once".
-    response.headers[hdrs.RETRY_AFTER] = str(max(1, round(error.retry_after_s)))
-    return response
+    return web.Response(status=status, body=body, content_type=encoding.value)
