@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import requests
 from opentelemetry import trace
@@ -48,6 +48,11 @@ _SEVERITY = (
     (logging.WARNING, SeverityNumber.WARN),
     (logging.INFO, SeverityNumber.INFO),
 )
+
+_Exporter = TypeVar("_Exporter", OTLPSpanExporter, OTLPLogExporter)
+_Processor = TypeVar("_Processor", BatchSpanProcessor, BatchLogRecordProcessor)
+_Item = TypeVar("_Item", ReadableSpan, ReadableLogRecord)
+_Result = TypeVar("_Result", SpanExportResult, LogRecordExportResult)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,25 +135,8 @@ class OwnSpans:
         sampling_ratio: float,
     ) -> None:
         self._clock = clock
-        self._exporter = _CountedSpans(
-            OTLPSpanExporter(
-                endpoint=settings.url,
-                certificate_file=settings.ca_file or None,
-                client_certificate_file=settings.cert_file or None,
-                client_key_file=settings.key_file or None,
-                headers=dict(settings.headers),
-                timeout=settings.timeout_s,
-                compression=Compression.Gzip,
-                session=_Session(),
-            ),
-            gate,
-        )
-        self._processor = BatchSpanProcessor(
-            self._exporter,
-            max_queue_size=settings.queue_max,
-            schedule_delay_millis=_DELAY_MS,
-            max_export_batch_size=min(_BATCH_MAX, settings.queue_max),
-        )
+        self._exporter = _CountedSpans(_exporting(OTLPSpanExporter, settings), gate)
+        self._processor = _batching(BatchSpanProcessor, self._exporter, settings)
         self._provider = TracerProvider(
             sampler=ParentBased(TraceIdRatioBased(sampling_ratio)),
             resource=Resource.create(dict(resource)),
@@ -203,25 +191,8 @@ class OwnLines(logging.Handler):
         super().__init__()
         self._gate = gate
         self._is_left_out = is_left_out
-        self._exporter = _CountedLines(
-            OTLPLogExporter(
-                endpoint=settings.url,
-                certificate_file=settings.ca_file or None,
-                client_certificate_file=settings.cert_file or None,
-                client_key_file=settings.key_file or None,
-                headers=dict(settings.headers),
-                timeout=settings.timeout_s,
-                compression=Compression.Gzip,
-                session=_Session(),
-            ),
-            gate,
-        )
-        self._processor = BatchLogRecordProcessor(
-            self._exporter,
-            max_queue_size=settings.queue_max,
-            schedule_delay_millis=_DELAY_MS,
-            max_export_batch_size=min(_BATCH_MAX, settings.queue_max),
-        )
+        self._exporter = _CountedLines(_exporting(OTLPLogExporter, settings), gate)
+        self._processor = _batching(BatchLogRecordProcessor, self._exporter, settings)
         self._provider = LoggerProvider(
             resource=Resource.create(dict(resource)), shutdown_on_exit=False
         )
@@ -241,6 +212,30 @@ class OwnLines(logging.Handler):
         """As `OwnSpans.close`."""
         _close(self._processor.shutdown, self._exporter.shutdown, timeout_s=timeout_s)
         self.close()
+
+
+def _exporting(kind: Callable[..., _Exporter], settings: ExportSettings) -> _Exporter:
+    return kind(
+        endpoint=settings.url,
+        certificate_file=settings.ca_file or None,
+        client_certificate_file=settings.cert_file or None,
+        client_key_file=settings.key_file or None,
+        headers=dict(settings.headers),
+        timeout=settings.timeout_s,
+        compression=Compression.Gzip,
+        session=_Session(),
+    )
+
+
+def _batching(
+    kind: Callable[..., _Processor], exporter: object, settings: ExportSettings
+) -> _Processor:
+    return kind(
+        exporter,
+        max_queue_size=settings.queue_max,
+        schedule_delay_millis=_DELAY_MS,
+        max_export_batch_size=min(_BATCH_MAX, settings.queue_max),
+    )
 
 
 def _as_otlp(record: logging.LogRecord) -> LogRecord:
@@ -297,18 +292,30 @@ class _GatedSpans(SpanProcessor):
             self._inner.on_end(span)
 
 
+def _counted(
+    export: Callable[[Sequence[_Item]], _Result],
+    batch: Sequence[_Item],
+    gate: Gate,
+    *,
+    success: _Result,
+) -> _Result:
+    """What came of a batch; the gate hears of it also when that is an exception."""
+    is_taken = False
+    try:
+        result = export(batch)
+        is_taken = result is success
+    finally:
+        gate.leave(len(batch), ok=is_taken)
+    return result
+
+
 class _CountedSpans(SpanExporter):
     def __init__(self, inner: SpanExporter, gate: Gate) -> None:
         self._inner = inner
         self._gate = gate
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
-        result = SpanExportResult.FAILURE
-        try:
-            result = self._inner.export(spans)
-        finally:
-            self._gate.leave(len(spans), ok=result is SpanExportResult.SUCCESS)
-        return result
+        return _counted(self._inner.export, spans, self._gate, success=SpanExportResult.SUCCESS)
 
     def shutdown(self) -> None:
         self._inner.shutdown()
@@ -320,12 +327,9 @@ class _CountedLines(LogRecordExporter):
         self._gate = gate
 
     def export(self, batch: Sequence[ReadableLogRecord]) -> LogRecordExportResult:
-        result = LogRecordExportResult.FAILURE
-        try:
-            result = self._inner.export(batch)
-        finally:
-            self._gate.leave(len(batch), ok=result is LogRecordExportResult.SUCCESS)
-        return result
+        return _counted(
+            self._inner.export, batch, self._gate, success=LogRecordExportResult.SUCCESS
+        )
 
     def shutdown(self) -> None:
         self._inner.shutdown()  # type: ignore[no-untyped-call]
