@@ -25,18 +25,14 @@ from sentinel.core.model import (
     SIGNAL_ERRORS,
     SIGNAL_LATENCY,
     CallColumns,
-    DistributionPoint,
     Exemplar,
     LogColumns,
-    NumberPoint,
     RejectReason,
     SampleBatch,
     Scope,
-    ScrapedColumns,
     SeriesKey,
 )
 from sentinel.core.series.call_metrics import CallMetrics
-from sentinel.core.series.call_sources import Gain
 from sentinel.core.series.calls import CallSums, key_of, sums_of
 from sentinel.core.series.columns import Columns
 from sentinel.core.series.counts import (
@@ -51,24 +47,20 @@ from sentinel.core.series.counts import (
 from sentinel.core.series.event_window import EventWindow
 from sentinel.core.series.events import Events
 from sentinel.core.series.gauges import Gauges, GaugeValues
+from sentinel.core.series.late_services import late_services
 from sentinel.core.series.layout import Layout
 from sentinel.core.series.live import OVERFLOW_POINTS, OVERFLOW_SCOPE, LiveNames
 from sentinel.core.series.log_counts import LogCounts
-from sentinel.core.series.open_window import OpenWindow, distribution_keys, held_by
+from sentinel.core.series.metric_gains import MetricGains
+from sentinel.core.series.open_window import OpenWindow
+from sentinel.core.series.open_windows import FUTURE_MAX_NS, OpenWindows
 from sentinel.core.series.repeats import Repeats
-from sentinel.core.series.scraped import ScrapedStreams
-from sentinel.core.series.scraped_gauges import ScrapedGauges, calls_of, streams_in
 from sentinel.core.series.settings import HOUR_NS, SERIES_PER_SCOPE, SeriesSettings
 from sentinel.core.series.shed_windows import ShedWindows
-from sentinel.core.series.streams import Streams
 from sentinel.core.series.templates import Templates
 from sentinel.core.series.watermark import Watermark
 from sentinel.core.series.windows import ClosedWindow, ClosedWindows
 from sentinel.core.stats import log_linear
-
-_FUTURE_MAX_NS = 300 * 10**9
-_CELLS_PER_SERIES = 20
-"""A histogram has so many buckets, more or less, and becomes two series at most."""
 
 
 class Aggregator:
@@ -84,19 +76,10 @@ class Aggregator:
         """
         self._settings = settings
         self._mark = Watermark(lateness_ns=settings.lateness_ns)
-        self._next: int | None = None if start_ns is None else self._boundary(start_ns)
-        self._begun: int | None = None
-        self._closed_until_ns = 0
-        self._open: dict[int, OpenWindow] = {}
-        self._pending_point_count = 0
-        self._pending_cell_count = 0
+        self._open = OpenWindows(settings, start_ns=start_ns)
         self._live = LiveNames(series_count_max=settings.series_count_max)
-        self._streams = Streams(stream_count_max=2 * settings.series_count_max)
-        self._scraped = ScrapedStreams(
-            cell_count_max=_CELLS_PER_SERIES * settings.series_count_max
-        )
-        self._scraped_gauges = ScrapedGauges(self._live)
         self._call_metrics = CallMetrics(settings, self._live)
+        self._metrics = MetricGains(settings, self._live, self._call_metrics)
         self._events = Events(self._live)
         self.templates = Templates()
         """What log records without an event are counted by."""
@@ -134,12 +117,12 @@ class Aggregator:
 
     def begin_after(self, end_ns: int) -> None:
         """Close no window that ends by `end_ns`: those were closed before a restart. To be called before all else."""
-        self._closed_until_ns = end_ns
+        self._open.begin_after(end_ns)
         self._mark = Watermark(lateness_ns=self._settings.lateness_ns, value_ns=end_ns)
 
     def add(self, batch: SampleBatch, now_ns: int) -> None:
         """Take in a batch that was received at `now_ns`."""
-        self._begin(now_ns)
+        self._open.begin(now_ns)
         if self._repeats.is_repeat(batch.fingerprint):
             self._counts.duplicate_batches += 1
             return
@@ -156,27 +139,30 @@ class Aggregator:
             )
         for number in batch.numbers:
             newest_ns = max(newest_ns, number.time_ns)
-            if (window := self._window_for(number.time_ns, now_ns, SIGNAL_METRICS)) is not None:
-                self._hold(window.numbers, number)
+            window = self._open.window_for(number.time_ns, now_ns, SIGNAL_METRICS, self._counts)
+            if window is not None:
+                self._open.hold(window.numbers, number, self._counts)
         for distribution in batch.distributions:
             newest_ns = max(newest_ns, distribution.time_ns)
-            if (
-                window := self._window_for(distribution.time_ns, now_ns, SIGNAL_METRICS)
-            ) is not None:
-                self._hold(window.distributions, distribution)
+            window = self._open.window_for(
+                distribution.time_ns, now_ns, SIGNAL_METRICS, self._counts
+            )
+            if window is not None:
+                self._open.hold(window.distributions, distribution, self._counts)
         for columns in batch.scraped:
             newest_ns = max(newest_ns, columns.time_ns)
-            self._add_page(columns, now_ns)
+            self._open.hold_page(columns, now_ns, self._counts)
         for record in batch.logs:
             newest_ns = max(newest_ns, record.time_ns)
-            if (window := self._window_for(record.time_ns, now_ns, SIGNAL_LOGS)) is not None:
+            window = self._open.window_for(record.time_ns, now_ns, SIGNAL_LOGS, self._counts)
+            if window is not None:
                 self._logs.add(record, window.logs, now_ns)
         if batch.log_columns is not None and len(batch.log_columns.time_ns):
             newest_ns = max(newest_ns, int(batch.log_columns.time_ns.max()))
             self._add_log_columns(batch.log_columns, now_ns)
         late: Mapping[str, set[Scope]] = {}
         if self._counts.late.total() > late_before:
-            late, timely = self._late_services(batch)
+            late, timely = late_services(batch, self._open.is_late)
             for service, scopes in late.items():
                 self._live.hear_late(service, scopes, now_ns)
             late = {service: scopes for service, scopes in late.items() if service not in timely}
@@ -184,7 +170,7 @@ class Aggregator:
             # What comes too late says that its source lives, and nothing of what it does now.
             if service not in late:
                 self._live.hear(service, now_ns)
-        if newest_ns <= now_ns + _FUTURE_MAX_NS:
+        if newest_ns <= now_ns + FUTURE_MAX_NS:
             self._advance(now_ns, event_ns=newest_ns)
 
     def shed(self, signals: Set[str], now_ns: int) -> None:
@@ -194,7 +180,7 @@ class Aggregator:
         """
         if signals:
             self._shed.note(
-                signals, first=self._begin(now_ns), last=now_ns // self._settings.window_ns
+                signals, first=self._open.begin(now_ns), last=now_ns // self._settings.window_ns
             )
 
     def hold_names(self, *, held: bool) -> None:
@@ -203,17 +189,17 @@ class Aggregator:
 
     def close(self, now_ns: int) -> ClosedWindows:
         """Close every window the watermark has passed; call it every second or so, also when nothing comes."""
-        self._begin(now_ns)
+        self._open.begin(now_ns)
         watermark_ns = self._advance(now_ns)
-        due = self._begin(now_ns)
+        due = self._open.begin(now_ns)
         target = watermark_ns // self._settings.window_ns
         burst = target - due > self._settings.burst_window_count
         indices: Iterable[int] = range(due, target)
         if burst:
-            indices = sorted(index for index in self._open if index < target)
-            self._counts.dropped_windows[CLOCK_JUMPED] += target - due - len(indices)
+            indices = filled = self._open.filled_before(target)
+            self._counts.dropped_windows[CLOCK_JUMPED] += target - due - len(filled)
         if target > due:
-            self._next = target
+            self._open.close_before(target)
         windows: list[ClosedWindow] = []
         faults: list[Exception] = []
         for index in indices:
@@ -231,14 +217,6 @@ class Aggregator:
 
     # Taking in.
 
-    def _boundary(self, at_ns: int) -> int:
-        return -(-at_ns // self._settings.window_ns)
-
-    def _begin(self, now_ns: int) -> int:
-        if self._next is None:
-            self._next = self._begun = self._boundary(max(now_ns, self._closed_until_ns))
-        return self._next
-
     def _advance(self, now_ns: int, *, event_ns: int = 0) -> int:
         before_ns = self._mark.value_ns
         watermark_ns = self._mark.advance(now_ns, event_ns=event_ns)
@@ -250,13 +228,10 @@ class Aggregator:
         """Go on at `now_ns`, with nothing known of later; the window that is running was seen only in part."""
         self._counts.set_back_ns += lead_ns
         self._counts.dropped_windows[CLOCK_SET_BACK] += len(self._open)
-        self._open.clear()
-        self._pending_point_count = self._pending_cell_count = 0
-        self._next = self._boundary(now_ns)
+        self._open.set_back(now_ns)
         self._hour_start_ns = None
         self._live.set_back(now_ns)
-        self._streams.set_back(now_ns)
-        self._scraped.set_back(now_ns)
+        self._metrics.set_back(now_ns)
         self._call_metrics.set_back()
         self._logs.set_back(now_ns)
         self._shed.clear()
@@ -275,117 +250,41 @@ class Aggregator:
         # Nearly every batch lies in one window or two.
         for each in (first,) if first == last else np.unique(index).tolist():
             keys = key if first == last else key[index == each]
-            window = self._window_for(
-                each * self._settings.window_ns, now_ns, SIGNAL_CALLS, count=len(keys)
+            window = self._open.window_for(
+                each * self._settings.window_ns,
+                now_ns,
+                SIGNAL_CALLS,
+                self._counts,
+                count=len(keys),
             )
             if window is not None:
                 (window.complete if calls.complete else window.calls).add(keys)
         for exemplar in calls.exemplars:
-            window = self._open.get(exemplar.end_ns // self._settings.window_ns)
+            window = self._open.find(exemplar.end_ns)
             if window is not None:
                 window.name_call(int(slot_of_scope[exemplar.scope_index]), exemplar)
 
     def _events_of(self, time_ns: int, now_ns: int, count: int) -> EventWindow | None:
-        window = self._window_for(time_ns, now_ns, SIGNAL_LOGS, count=count)
+        window = self._open.window_for(time_ns, now_ns, SIGNAL_LOGS, self._counts, count=count)
         return None if window is None else window.events
-
-    def _late_services(self, batch: SampleBatch) -> tuple[dict[str, set[Scope]], set[str]]:
-        """Services with data that was late, with the places whose calls were, and services with data that was not."""
-        late: dict[str, set[Scope]] = {}
-        timely: set[str] = set()
-
-        def note(service: str, time_ns: int) -> bool:
-            index = time_ns // self._settings.window_ns
-            if self._next is not None and index < self._next and index + 1 != self._begun:
-                late.setdefault(service, set())
-                return True
-            timely.add(service)
-            return False
-
-        if batch.calls is not None:
-            # Those of a batch lie together; the newest of a place say whether it is late.
-            newest = np.full(len(batch.calls.scopes), np.iinfo(np.int64).min)
-            np.maximum.at(newest, batch.calls.scope_index, batch.calls.end_ns)
-            placed = np.bincount(batch.calls.scope_index, minlength=len(newest)) > 0
-            for at in np.flatnonzero(placed).tolist():
-                scope = batch.calls.scopes[at]
-                if note(scope.service, int(newest[at])):
-                    late[scope.service].add(scope)
-        for number in batch.numbers:
-            note(number.scope.service, number.time_ns)
-        for distribution in batch.distributions:
-            note(distribution.scope.service, distribution.time_ns)
-        for columns in batch.scraped:
-            table = columns.table
-            for service in {table.placed[stream].scope.service for stream in streams_in(columns)}:
-                note(service, columns.time_ns)
-        for record in batch.logs:
-            note(record.service, record.time_ns)
-        if (logged := batch.log_columns) is not None:
-            for at, kind in enumerate(logged.kinds):
-                times_ns = logged.time_ns[logged.kind_index == at]
-                if times_ns.size:
-                    note(kind.service, int(times_ns.max()))
-        return late, timely
 
     def _add_log_columns(self, columns: LogColumns, now_ns: int) -> None:
         index = columns.time_ns // self._settings.window_ns
         for each in np.unique(index).tolist():
             rows = index == each
-            window = self._window_for(
+            window = self._open.window_for(
                 each * self._settings.window_ns,
                 now_ns,
                 SIGNAL_LOGS,
+                self._counts,
                 count=int(np.count_nonzero(rows)),
             )
             if window is not None:
                 self._logs.add_columns(columns, rows, window.logs, now_ns)
         for record in columns.noted:
-            window = self._open.get(record.time_ns // self._settings.window_ns)
+            window = self._open.find(record.time_ns)
             if window is not None:
                 self._logs.note(record, window.logs, now_ns)
-
-    def _window_for(
-        self, time_ns: int, now_ns: int, signal: str, *, count: int = 1
-    ) -> OpenWindow | None:
-        """The open window an instant belongs to; None, and counted, when it is closed or too far ahead."""
-        index = time_ns // self._settings.window_ns
-        if self._next is not None and index < self._next:
-            if index + 1 == self._begun:
-                # In time, but of the window that was running when we began: "late" would blame the sender.
-                self._counts.dropped[signal, RejectReason.BEFORE_START] += count
-            else:
-                self._counts.late[signal] += count
-            return None
-        if time_ns > now_ns + _FUTURE_MAX_NS:
-            self._counts.dropped[signal, RejectReason.FUTURE] += count
-            return None
-        window = self._open.get(index)
-        if window is None:
-            window = self._open[index] = OpenWindow()
-        return window
-
-    def _hold(
-        self,
-        held: list[NumberPoint] | list[DistributionPoint],
-        point: NumberPoint | DistributionPoint,
-    ) -> None:
-        if self._pending_point_count >= self._settings.pending_point_count_max:
-            self._counts.dropped[SIGNAL_METRICS, RejectReason.LIMIT] += 1
-            return
-        self._pending_point_count += 1
-        held.append(point)  # type: ignore[arg-type]
-
-    def _add_page(self, columns: ScrapedColumns, now_ns: int) -> None:
-        count = len(columns.value)
-        window = self._window_for(columns.time_ns, now_ns, SIGNAL_METRICS, count=count)
-        if window is None:
-            return
-        if self._pending_cell_count + count > self._settings.pending_cell_count_max:
-            self._counts.dropped[SIGNAL_METRICS, RejectReason.LIMIT] += count
-            return
-        self._pending_cell_count += count
-        window.scraped.append(columns)
 
     def _note_overflow(self, slot: NDArray[np.int64], now_ns: int) -> None:
         overflow = self._live.scopes.find(OVERFLOW_SCOPE)
@@ -396,8 +295,7 @@ class Aggregator:
     # Closing.
 
     def _close_window(self, index: int, start_ns: int, *, silence_known: bool) -> ClosedWindow:
-        window = self._open.pop(index, None) or OpenWindow()
-        self._let_go(window)
+        window = self._open.take_out(index)
         gauges = self._gauge_values(window, start_ns)
         key, count = window.calls.totals()
         sums = sums_of(key, count, width=self._live.scopes.width)
@@ -462,25 +360,10 @@ class Aggregator:
         """Value and weight of each gauge that got points, by slot; call distributions go to the window's calls."""
         gauges = Gauges()
         self._call_metrics.settle_complete(window, start_ns, self._counts)
-        for number in self._streams.increases(window.numbers, self._counts):
-            if self._call_metrics.yields(number.point):
-                self._counts.told_twice[SIGNAL_METRICS] += number.point_count
-            else:
-                gauges.add(SeriesKey(*number.point.scope, number.point.signal), number)
-        of_calls: list[Gain] = []
-        for distribution in self._streams.increases(window.distributions, self._counts):
-            point = distribution.point
-            if self._call_metrics.takes(point):
-                of_calls.append(distribution)
-            elif self._call_metrics.yields(point):
-                self._counts.told_twice[SIGNAL_METRICS] += distribution.point_count
-            else:
-                rate, p95 = distribution_keys(point)
-                if rate is not None:
-                    gauges.add(rate, distribution)
-                gauges.add_histogram(p95, distribution)
-        direct, told = self._page_values(window, gauges, of_calls)
-        self._call_metrics.settle(window, start_ns, of_calls, self._counts, scraped=told)
+        metrics = self._metrics.put(window, gauges, self._counts)
+        self._call_metrics.settle(
+            window, start_ns, metrics.of_calls, self._counts, scraped=metrics.told
+        )
         window_s = self._settings.window_ns / 1e9
         values = gauges.values()
         values.update(
@@ -502,26 +385,7 @@ class Aggregator:
         if over:
             self._counts.overflow += over
             by_slot[self._live.gauge_slot(OVERFLOW_POINTS)] = (over / window_s, float(over))
-        return direct.with_values(by_slot)
-
-    def _page_values(
-        self, window: OpenWindow, gauges: Gauges, of_calls: list[Gain]
-    ) -> tuple[GaugeValues, tuple[DistributionPoint, ...]]:
-        """The window's pages: what goes by slot, and their histograms of calls; names and gains go where the others are."""
-        gains = self._scraped.gains(window.scraped, self._counts)
-        calls_count = self._call_metrics.takes_histograms
-        direct = self._scraped_gauges.put(
-            gains,
-            gauges,
-            self._counts,
-            calls_count=calls_count,
-            telling=self._call_metrics.services_telling(),
-        )
-        if not calls_count:
-            return direct, ()
-        calls = calls_of(gains)
-        of_calls += calls.gains
-        return direct, calls.told
+        return metrics.direct.with_values(by_slot)
 
     def _exemplars(self, window: OpenWindow) -> tuple[Exemplar, ...]:
         found: list[Exemplar] = []
@@ -546,29 +410,17 @@ class Aggregator:
         if ended_ns is None or ended_ns == hour_ns:
             return
         before_ns = start_ns - self._settings.idle_ns
-        held = held_by(self._open.values())
+        held = self._open.held()
         self._counts.expired += self._live.forget_idle(before_ns, held)
-        self._streams.forget_idle(before_ns, held.streams)
-        self._scraped.forget_idle(before_ns, held.pages)
-        self._scraped_gauges.forget(self._scraped.targets)
+        self._metrics.forget_idle(before_ns, held)
         self._call_metrics.forget_idle(start_ns)
         self._events.forget_idle()
         self.templates.forget_idle(before_ns)
 
     def _recover(self, index: int) -> None:
         """Let go of a window and of all that may have been left half changed: it would meet the next window too."""
-        window = self._open.pop(index, None)
-        if window is not None:
-            self._let_go(window)
+        self._open.take_out(index)
         self._live.mend()
         self._events = Events(self._live)
-        self._streams = Streams(stream_count_max=2 * self._settings.series_count_max)
-        self._scraped = ScrapedStreams(
-            cell_count_max=_CELLS_PER_SERIES * self._settings.series_count_max
-        )
-        self._scraped_gauges = ScrapedGauges(self._live)
         self._call_metrics = CallMetrics(self._settings, self._live)
-
-    def _let_go(self, window: OpenWindow) -> None:
-        self._pending_point_count -= window.pending_point_count
-        self._pending_cell_count -= window.pending_cell_count
+        self._metrics = MetricGains(self._settings, self._live, self._call_metrics)
