@@ -14,11 +14,13 @@ import orjson
 
 from sentinel.core.series.templates import Templates
 from sentinel.runtime.component import Health, HealthRecord, Surroundings
+from sentinel.runtime.flow import Flow, FlowReason, FlowStage, reason_of
 from sentinel.runtime.tasks import TaskGroup
 
 _SAVE_EVERY_S = 60.0
 _FILE_BYTES_MAX = 16 << 20
 _FORMAT = 1
+_SIGNAL = "templates"
 
 
 class LogTemplates:
@@ -29,6 +31,7 @@ class LogTemplates:
         self._path = Path(directory) / "log_templates.json"
         self._surroundings = surroundings
         self._health = HealthRecord(surroundings.clock)
+        self._flow = Flow(self.name, surroundings.metrics)
         self._tasks = TaskGroup(
             self.name, metrics=surroundings.metrics, logger=surroundings.logger
         )
@@ -42,14 +45,19 @@ class LogTemplates:
     async def start(self) -> None:
         """Know what was known before; what cannot be read is left out."""
         try:
-            rows = await asyncio.to_thread(self._read)
+            rows, damaged_count = await asyncio.to_thread(self._read)
         except (OSError, ValueError, TypeError) as error:
             self._surroundings.logger.warning(
                 "Templates of log lines could not be read; series of free text may get other names",
                 exc_info=error,
             )
-            rows = []
+            self._flow.error(FlowStage.READ, FlowReason.DAMAGED)
+            # The file counts as one: how many were in it nobody can say.
+            rows, damaged_count = [], 1
         self._templates.restore(rows)
+        self._flow.received(len(rows) + damaged_count, signal=_SIGNAL)
+        self._flow.sent(len(rows), signal=_SIGNAL)
+        self._flow.dropped(FlowReason.DAMAGED, damaged_count)
         self._running = True
         self._tasks.spawn("save", self._save_now_and_then)
         self._health.ok("Keeping templates")
@@ -59,7 +67,7 @@ class LogTemplates:
         await self._tasks.close()
         if self._running:
             self._running = False
-            await self._save()
+            await self._save(is_last=True)
         self._health.failing("Stopped")
 
     def health(self) -> Health:
@@ -73,7 +81,7 @@ class LogTemplates:
             await self._surroundings.clock.sleep(_SAVE_EVERY_S)
             await self._save()
 
-    async def _save(self) -> None:
+    async def _save(self, *, is_last: bool = False) -> None:
         if not self._templates.is_changed:
             return
         rows = self._templates.rows()
@@ -82,15 +90,22 @@ class LogTemplates:
             await asyncio.to_thread(self._write, rows)
         except OSError as error:
             self._templates.is_changed = True
+            self._flow.error(FlowStage.STORE, reason_of(error))
+            if is_last:  # before, they are written the next time
+                self._flow.received(len(rows), signal=_SIGNAL)
+                self._flow.dropped(reason_of(error), len(rows))
             self._health.degraded(
                 f"Templates cannot be stored ({type(error).__name__}): after a restart series may get other names"
             )
         else:
+            self._flow.received(len(rows), signal=_SIGNAL)
+            self._flow.sent(len(rows), signal=_SIGNAL)
             self._health.ok("Keeping templates")
 
-    def _read(self) -> list[tuple[str, str, int]]:
+    def _read(self) -> tuple[list[tuple[str, str, int]], int]:
+        """What is in the file, and how many entries of it make no sense."""
         if not self._path.exists():
-            return []
+            return [], 0
         if self._path.stat().st_size > _FILE_BYTES_MAX:
             msg = "the file of templates is larger than any that is written"
             raise ValueError(msg)
@@ -102,11 +117,13 @@ class LogTemplates:
         ):
             msg = "the file of templates has another format"
             raise ValueError(msg)
-        return [
-            (service, text, last_ns)
-            for service, text, last_ns in document["templates"]
-            if isinstance(service, str) and isinstance(text, str) and isinstance(last_ns, int)
+        found = document["templates"]
+        rows = [
+            (row[0], row[1], row[2])
+            for row in found
+            if isinstance(row, list) and list(map(type, row)) == [str, str, int]
         ]
+        return rows, len(found) - len(rows)
 
     def _write(self, rows: list[tuple[str, str, int]]) -> None:
         draft = self._path.with_suffix(".new")

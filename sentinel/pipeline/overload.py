@@ -14,6 +14,7 @@ from sentinel.core.incidents.text import clock_time
 from sentinel.core.model import Rung
 from sentinel.pipeline.shedding_ladder import RUNGS, Ladder, LadderSettings, stepped
 from sentinel.runtime.component import Health, HealthRecord, Surroundings
+from sentinel.runtime.flow import Flow, FlowReason, FlowStage
 from sentinel.runtime.resident import group_limit_bytes, resident_bytes
 from sentinel.runtime.settings import ByteSize, Duration, setting
 from sentinel.runtime.tasks import TaskGroup
@@ -138,7 +139,9 @@ class Overload:
         self._last_shed_s: dict[Rung, float] = {}
         self._last_shed_ns = 0
         self._looked_s: float | None = None
+        self._unread: frozenset[str] = frozenset()
         self._health = HealthRecord(surroundings.clock)
+        self._flow = Flow(self.name, surroundings.metrics)
         self._tasks = TaskGroup(
             self.name, metrics=surroundings.metrics, logger=surroundings.logger
         )
@@ -219,6 +222,8 @@ class Overload:
             self._last_shed_ns = now_ns
         if rungs != before.rungs:
             self._tell(before.rungs)
+        elif not rungs:
+            self._judge_readings()
         if self._changed is not None:
             unsettled = tuple(
                 rung
@@ -228,16 +233,40 @@ class Overload:
             self._changed(rungs, unsettled, now_ns)
 
     def _fullest(self, *, delay_s: float) -> tuple[str, float]:
-        metrics = self._surroundings.metrics
-        resident = self._resident()
-        metrics.set("sentinel_memory_resident_bytes", resident)
-        found = {name: read() for name, read in self._pressures.items()}
-        found["memory"] = resident / self._limit_bytes
         # One long wait, as of a machine that was suspended, is no overload: the next is short again.
-        found["loop"] = min(delay_s / self._config.delay_max, 0.999)
+        found = {"loop": min(delay_s / self._config.delay_max, 0.999)}
+        unread = set()
+        for name, read in {**self._pressures, "memory": self._memory_ratio}.items():
+            try:
+                found[name] = read()
+            except Exception:
+                # The others are looked at all the same: without any, nothing would be given up at all.
+                unread.add(name)
+                if name not in self._unread:
+                    self._surroundings.logger.exception(
+                        "What an overload is told by could not be read", extra={"source": name}
+                    )
+        self._unread = frozenset(unread)
+        self._flow.received(len(found) + len(unread), signal="readings")
+        self._flow.sent(len(found), signal="readings")
+        self._flow.error(FlowStage.READ, FlowReason.FAULT, len(unread))
+        self._flow.dropped(FlowReason.FAULT, len(unread))
         for name, ratio in found.items():
-            metrics.set("sentinel_overload_pressure_ratio", ratio, source=name)
+            self._surroundings.metrics.set("sentinel_overload_pressure_ratio", ratio, source=name)
         return max(found.items(), key=lambda item: item[1])
+
+    def _memory_ratio(self) -> float:
+        resident = self._resident()
+        self._surroundings.metrics.set("sentinel_memory_resident_bytes", resident)
+        return resident / self._limit_bytes
+
+    def _judge_readings(self) -> None:
+        if self._unread:
+            self._health.degraded(
+                f"Nothing is shed, but {' and '.join(sorted(self._unread))} cannot be read"
+            )
+        else:
+            self._health.ok("Nothing is shed")
 
     def _count(self, passed_s: float) -> None:
         for rung in self._shed.rungs:
@@ -253,7 +282,7 @@ class Overload:
             )
         source, pressure = shed.pressure
         if not shed.rungs:
-            self._health.ok("Nothing is shed")
+            self._judge_readings()
             self._surroundings.logger.info("The overload is over, nothing is shed any more")
             return
         self._health.degraded(

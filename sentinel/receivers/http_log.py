@@ -206,6 +206,7 @@ class HttpLogReceiver:
         )
         assert isinstance(read, _Read), "the reader's own"
         if set(read.rejected) == {RejectReason.BAD_SHAPE} and not read.rows:
+            self._flow.received(read.rejected_count, signal=OtlpSignal.LOGS.value)
             self._flow.dropped(FlowReason.MALFORMED, read.rejected_count)
             msg = "nothing in the body is a record of Kong's http-log"
             raise MalformedInputError(msg)
@@ -235,14 +236,22 @@ class HttpLogReceiver:
             rejected=read.rejected,
             services=made.services,
         )
-        self._intake.hand_on(OtlpSignal.LOGS, batch, size_bytes=size_bytes, count=len(rows))
-        self._seen.remember([row.identity for row in rows])
         duplicates = len(read.rows) - len(rows)
+        self._intake.hand_on(
+            OtlpSignal.LOGS,
+            batch,
+            size_bytes=size_bytes,
+            count=len(rows),
+            left_out_count=duplicates,
+        )
+        self._seen.remember([row.identity for row in rows])
         self._flow.dropped(FlowReason.DUPLICATE, duplicates)
-        if not lines and self._config.every_route:
-            # Their calls were taken; what is given up is their lines.
-            self._flow.dropped(FlowReason.SHED, len(rows))
-        if rows and lines and self._downstream.tap is not NO_TAP:
+        if not lines and self._config.every_route and rows:
+            # No record is dropped: its call is counted, and it is handed on. It is not counted as a line, that is all.
+            self._surroundings.metrics.count(
+                "sentinel_receiver_uncounted_lines_total", len(rows), receiver=self.name
+            )
+        if rows and self._downstream.tap is not NO_TAP:
             body = encode_logs_request(
                 [row.otlp for row in rows],
                 resource={"service.name": self._config.service},

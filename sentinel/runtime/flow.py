@@ -63,7 +63,7 @@ class Flow:
         self._metrics = metrics
 
     def received(self, count: int, *, signal: str) -> None:
-        """Items were given to it; `signal` is traces, metrics, logs, windows, pages, fits, requests or changes."""
+        """Items were given to it; `signal` says of what: traces, metrics, logs, windows, pages, fits, requests, changes, templates, readings."""
         if count:
             self._metrics.count(
                 "sentinel_component_received_total",

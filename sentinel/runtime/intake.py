@@ -27,7 +27,8 @@ from sentinel.runtime.settings import ByteSize, Duration, setting
 _INLINE_PROTOBUF_BYTES = 384 * 1024
 _INLINE_JSON_BYTES = 128 * 1024
 _SHED_S = 0.25
-_TAKEN_ONE_IN = 10
+_TAKEN_SHARE = 0.1
+_GOLDEN_RATIO = 0.6180339887498949
 _RUNG_OF = {OtlpSignal.TRACES: Rung.TRACES, OtlpSignal.LOGS: Rung.LOGS}
 """What is shed of OTLP; metrics cost little and are what is left to see by."""
 
@@ -126,7 +127,8 @@ class Intake:
         if rung is None or not self._downstream.shedding.sheds(rung):
             return False
         self._asked_while_shed += 1
-        return self._asked_while_shed % _TAKEN_ONE_IN != 0
+        # Not each tenth: of ten senders that come in turn that would be always the same one.
+        return self._asked_while_shed * _GOLDEN_RATIO % 1.0 >= _TAKEN_SHARE
 
     def _admit(self, size_bytes: int) -> Place:
         if self._closed:
@@ -174,7 +176,7 @@ class Intake:
     async def decode(
         self, signal: OtlpSignal, encoding: OtlpEncoding, body: bytes, *, wire_bytes: int
     ) -> SampleBatch:
-        """The batch of a body, beside the loop when it is large; counts what was received.
+        """The batch of a body, beside the loop when it is large; what was received of it is counted once it is handed on.
 
         Raises:
             InputError: the body cannot be used.
@@ -195,13 +197,27 @@ class Intake:
         except (InputError, OverloadedError) as error:
             self._flow.error(FlowStage.DECODE, reason_of(error))
             raise
-        self._flow.received(batch.sample_count + batch.rejected_count, signal=signal.value)
         return batch
 
     def hand_on(
-        self, signal: OtlpSignal, batch: SampleBatch, *, size_bytes: int, count: int | None = None
+        self,
+        signal: OtlpSignal,
+        batch: SampleBatch,
+        *,
+        size_bytes: int,
+        count: int | None = None,
+        left_out_count: int = 0,
     ) -> None:
-        """Give a batch to the sink, and count it; `count` is how many samples it stands for, if not as many as it says.
+        """Give a batch to the sink, and count it: what was received of it is what was sent and what was dropped.
+
+        What is turned away to come again is not counted as received: it will be then.
+
+        Args:
+            signal: what came.
+            batch: of a body.
+            size_bytes: what it weighs in the queue.
+            count: how many samples it stands for, if not as many as it says.
+            left_out_count: samples of the body that whoever calls has left out, and counts as dropped.
 
         Raises:
             MalformedInputError: the sink will never take it.
@@ -214,11 +230,14 @@ class Intake:
             self._flow.error(FlowStage.TAKE, FlowReason.QUEUE_FULL)
             msg = "the queue is full"
             raise self._overloaded(msg)
+        taken = batch.sample_count if count is None else count
+        self._flow.received(taken + batch.rejected_count + left_out_count, signal=signal.value)
         if admission is Admission.REFUSED:
             self._flow.error(FlowStage.TAKE, FlowReason.MALFORMED)
+            self._flow.dropped(FlowReason.MALFORMED, taken)
+            self._flow.rejected(batch.rejected)
             msg = "the batch cannot be taken"
             raise MalformedInputError(msg)
-        taken = batch.sample_count if count is None else count
         self._flow.sent(taken, signal=signal.value)
         self._flow.rejected(batch.rejected)
         metrics, labels = self._surroundings.metrics, self._labels(signal)

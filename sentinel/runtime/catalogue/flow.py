@@ -8,7 +8,7 @@ METRICS = (
     metric(
         COUNTER,
         "sentinel_component_received_total",
-        "Items a component was given: samples, records, windows, pages, fits, requests or changes.",
+        "Items a component was given: samples, records, windows, pages, fits, requests, changes, templates or readings.",
         "component",
         "signal",
     ),

@@ -30,6 +30,12 @@ METRICS = (
         "signal",
     ),
     metric(
+        COUNTER,
+        "sentinel_receiver_uncounted_lines_total",
+        "Records of a gateway whose calls were counted and whose lines were not, because logs are given up.",
+        "receiver",
+    ),
+    metric(
         GAUGE, "sentinel_receiver_inflight_bytes", "Bytes of requests being worked on.", "receiver"
     ),
 )

@@ -310,12 +310,45 @@ async def test_lines_are_shed_and_calls_are_not() -> None:
     async with receiver_of(sink, tap=tap, shedding=Sheds(), surroundings=surroundings) as receiver:
         assert (await post(receiver, records(1, 2))).status == 200
     assert call_count(sink) == 2
-    shed = surroundings.metrics.value(
-        "sentinel_component_dropped_total", component="receivers.http_log", reason="shed"
-    )
-    assert shed == 2
     assert not sink.batches[0].logs
-    assert not tap.payloads
+    metrics, own = surroundings.metrics, {"component": "receivers.http_log"}
+    assert (
+        metrics.value("sentinel_receiver_uncounted_lines_total", receiver="receivers.http_log")
+        == 2
+    )
+    assert metrics.value("sentinel_component_dropped_total", **own, reason="shed") == 0
+    assert metrics.value("sentinel_component_sent_total", **own, signal="logs") == 2
+
+
+async def test_records_are_handed_on_whatever_is_shed() -> None:
+    """While logs were shed records were answered with 200, so that Kong forgot them, and handed on to nobody."""
+    tap = ListTap()
+    async with receiver_of(ListSink(), tap=tap, shedding=Sheds()) as receiver:
+        assert (await post(receiver, records(1, 2, 2))).json()["taken"] == 2
+    assert [payload.item_count for payload in tap.payloads] == [2]
+
+
+@pytest.mark.parametrize("sheds", [False, True])
+async def test_what_is_received_is_what_is_sent_and_what_is_dropped(sheds: bool) -> None:  # noqa: FBT001
+    """What was turned away counted as received each time it came, and lines that were given up as dropped and sent."""
+    sink, surroundings = ListSink(Admission.RETRY_LATER), make_surroundings()
+    shedding = Sheds() if sheds else NO_SHEDDING
+    async with receiver_of(sink, surroundings=surroundings, shedding=shedding) as receiver:
+        mixed = [*records(1, 2, 2), {}, 7]
+        assert (await post(receiver, mixed)).status == 503
+        await surroundings.clock.advance(1.0)  # type: ignore[attr-defined]  # a manual one
+        assert (await post(receiver, mixed)).status == 200
+        assert (await post(receiver, mixed)).status == 200
+        assert (await post(receiver, [{}, {}])).status == 400
+        sink.answers.append(Admission.REFUSED)
+        assert (await post(receiver, records(3))).status == 400
+    page = surroundings.metrics.exposition(openmetrics=False).decode().splitlines()
+
+    def total(counter: str) -> float:
+        own = f'sentinel_component_{counter}_total{{component="receivers.http_log"'
+        return sum(float(line.rpartition(" ")[2]) for line in page if line.startswith(own))
+
+    assert (total("received"), total("sent"), total("dropped")) == (13, 2, 11)
 
 
 @pytest.mark.parametrize(

@@ -106,6 +106,32 @@ async def test_what_is_over_is_taken_for_unknown_until_senders_have_caught_up() 
         await scene.overload.stop()
 
 
+async def test_a_pressure_that_cannot_be_read_hides_no_other() -> None:
+    """One that raised ended the look: nothing was given up any more, whatever the queue was like."""
+    scene = Scene()
+
+    def unreadable() -> int:
+        msg = "no such file"
+        raise OSError(msg)
+
+    scene.overload._resident = unreadable
+    await scene.started()
+    try:
+        assert scene.overload.health().status is HealthStatus.DEGRADED
+        assert "memory cannot be read" in scene.overload.health().sentence
+        scene.queue = 0.9
+        await scene.clock.advance(1.3)
+        assert shed_by(scene) == [Rung.TRACES]
+    finally:
+        await scene.overload.stop()
+    own = {"component": "pipeline.overload"}
+    looks = scene.metrics.value("sentinel_component_dropped_total", **own, reason="fault")
+    assert looks > 0
+    received = scene.metrics.value("sentinel_component_received_total", **own, signal="readings")
+    sent = scene.metrics.value("sentinel_component_sent_total", **own, signal="readings")
+    assert (received, sent) == (3 * looks, 2 * looks)
+
+
 async def test_memory_at_its_limit_sheds_everything_that_may_be_within_a_second() -> None:
     scene = Scene()
     await scene.started()

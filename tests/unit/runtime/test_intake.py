@@ -6,6 +6,7 @@ Method: the intake alone, with a decoder the test holds open in its thread and a
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 
 import pytest
@@ -185,6 +186,24 @@ async def test_one_request_in_ten_is_taken_while_its_signal_is_shed() -> None:
         reason="shed",
     )
     assert shed == 90
+
+
+@pytest.mark.parametrize("sender_count", [2, 5, 10, 30])
+def test_of_senders_that_come_in_turn_each_is_taken_one_time_in_ten(sender_count: int) -> None:
+    """Each tenth request was taken: of ten services that export in turn always the same one, and of the others nothing."""
+    intake = Intake(
+        "receivers.test",
+        IntakeLimitsConfig(),
+        lambda: HeldDecoder(threading.Event()),
+        Downstream(sink=ListSink(), shedding=_ShedTraces()),
+        make_surroundings(ManualClock()),
+    )
+    taken = [0] * sender_count
+    for _ in range(400):
+        for sender in range(sender_count):
+            with contextlib.suppress(OverloadedError), intake.admit(1, OtlpSignal.TRACES):
+                taken[sender] += 1
+    assert all(36 <= count <= 44 for count in taken)
 
 
 @pytest.mark.parametrize("body", [b"fault", b"fault" + LARGE], ids=["inline", "aside"])
