@@ -155,6 +155,8 @@ class DistributionPoint:
         complete: True when it counts every call of its stage, so that spans, which may be sampled, stand back.
         yields: as for `NumberPoint`.
         bare: True when its 95th percentile alone is a series, under the signal as it stands; of what is not of calls.
+        pending: True when it has no counts and only says that its stream goes on and was not read: what it gains is
+            told later, so until then nothing is known of it. Of what is of calls.
     """
 
     stream: PointStream
@@ -174,6 +176,7 @@ class DistributionPoint:
     complete: bool = False
     yields: bool = False
     bare: bool = False
+    pending: bool = False
 
 
 class LoggedCall(NamedTuple):

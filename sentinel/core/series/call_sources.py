@@ -19,6 +19,7 @@ or an hour: a stage whose traces are sampled keeps its spans, and is not read no
 What is not known has no value, rather than 0:
 
 - Histograms come once a minute or so. Between two of them, and until the next is overdue, their places have no value.
+  A sender that does not know when the next comes says so meanwhile (`DistributionPoint.pending`).
 - When spans that came in nearly every window stop while histograms still come, either calls stopped or tracing did.
   The next histogram tells: with no more calls than spans were seen, the windows are 0 from then on; with more, they
   have no value until the histograms count, for `_HELD_WINDOWS` windows at most.
@@ -150,6 +151,9 @@ class CallSources:
             source.told_of.clear()
             source.gained.clear()
         for point in points:
+            if point.pending:
+                self._await(point)
+                continue
             self._hear(point, spans=spans, span_seen_ns=span_seen_ns, start_ns=start_ns)
         for stage, counted_ns in logged_ns.items():
             if (told_by_logs := self._sources.get(stage)) is not None:
@@ -281,9 +285,19 @@ class CallSources:
         self._expect(sender)
         source.signals[point.signal] = max(source.signals.get(point.signal, 0), sender.due_ns)
 
+    def _await(self, point: DistributionPoint) -> None:
+        """Its next histogram is not overdue, for it was just said that it is still to come."""
+        source = self._sources.get(stage_of(point.scope))
+        sender = source.senders.get(point.stream.family) if source is not None else None
+        if source is not None and sender is not None:
+            sender.due_ns = max(sender.due_ns, point.time_ns + self._patience_ns(sender))
+            source.signals[point.signal] = max(source.signals.get(point.signal, 0), sender.due_ns)
+
     def _expect(self, sender: _Sender) -> None:
-        overdue_ns = round(_OVERDUE_INTERVALS * sender.interval_s * 1e9) + self._window_ns
-        sender.due_ns = sender.last_ns + overdue_ns
+        sender.due_ns = sender.last_ns + self._patience_ns(sender)
+
+    def _patience_ns(self, sender: _Sender) -> int:
+        return round(_OVERDUE_INTERVALS * sender.interval_s * 1e9) + self._window_ns
 
     def _turn(
         self,

@@ -5,6 +5,7 @@ order of arrival inside a window nor a point that was sent twice can change the 
 
 | the point, against the stream's last one | means | increase |
 |---|---|---|
+| pending (`DistributionPoint.pending`) | the stream was not read | none; the last one stays the last |
 | first of its stream | nothing to compare with | none |
 | first of a cumulative histogram that its process' last report had not | it began at 0 since | its value |
 | same time | sent twice | none, counted as duplicate |
@@ -99,7 +100,8 @@ class Streams:
         """What each stream gained by the points of one window."""
         by_stream: dict[PointStream, list[Point]] = {}
         for point in points:
-            by_stream.setdefault(point.stream, []).append(point)
+            if not _is_pending(point):
+                by_stream.setdefault(point.stream, []).append(point)
         result: list[Increase[Point]] = []
         for stream, own in by_stream.items():
             own.sort(key=_order)
@@ -252,6 +254,10 @@ def _next(point: Point, last: _Last | None) -> _Last:
 
 def _may_begin_at_zero(point: NumberPoint | DistributionPoint) -> bool:
     return isinstance(point, DistributionPoint) and point.temporality is Temporality.CUMULATIVE
+
+
+def _is_pending(point: NumberPoint | DistributionPoint) -> bool:
+    return isinstance(point, DistributionPoint) and point.pending
 
 
 def _is_monotonic(point: NumberPoint | DistributionPoint) -> bool:

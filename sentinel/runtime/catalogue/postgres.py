@@ -21,6 +21,15 @@ METRICS = (
         "result",
     ),
     metric(
+        COUNTER,
+        "sentinel_postgres_unasked_total",
+        "Questions that belong to each poll and were not asked in one, by subject and reason: `cost`, because answers take more "
+        "than `cost_ratio_max` lets; `time`, because the poll's time was over. Their gauges hold, their counts come later.",
+        "target",
+        "subject",
+        "reason",
+    ),
+    metric(
         GAUGE,
         "sentinel_postgres_connections_count",
         "Connections that Sentinel holds to a server, one a database.",

@@ -6,7 +6,8 @@ that comes back is not met by all its watchers at once.
 
 Each answer holds until its question is asked again, so that its series have a value in each window. One that fails costs
 its own series and no other; what it gave before is not said again. A poll that runs out of time gives what it has, and
-what was not asked is asked first in the next.
+what was not asked is asked first in the next. Transactions that a poll did not ask for are said to be still to come: until
+they are told their windows have no value, and no 0.
 """
 
 from __future__ import annotations
@@ -97,6 +98,7 @@ class PostgresTarget:
             rollbacks_are_errors=config.rollbacks.are_errors,
         )
         self._known: dict[tuple[str, str], Reading] = {}
+        self._counted_of: tuple[str, ...] = ()
         self._server_began_s: float | None = None
         self._in_recovery = False
         self._costed_ns = 0
@@ -126,8 +128,12 @@ class PostgresTarget:
         fresh: list[Reading] = []
         try:
             await self._links[self._config.database].ready()
-            for one in self._schedule.due(self._clock.monotonic_s()):
+            now_s = self._clock.monotonic_s()
+            due = self._schedule.due(now_s)
+            self._unasked(self._schedule.cut(now_s), "cost")
+            for at, one in enumerate(due):
                 if self._clock.monotonic_s() > until_s:
+                    self._unasked([left for left in due[at:] if left.is_first], "time")
                     break
                 reading = await self._ask(one, now_ns)
                 if reading is not None:
@@ -288,6 +294,16 @@ class PostgresTarget:
         remedy = one.query.remedy_for(role=self._config.user, lack=lack)
         return remedy or "see docs/components/postgres.md"
 
+    def _unasked(self, entries: Iterable[Due], reason: str) -> None:
+        """Count what belongs to this poll and is not asked in it."""
+        for one in entries:
+            self._metrics.count(
+                "sentinel_postgres_unasked_total",
+                target=self.name,
+                subject=one.query.subject,
+                reason=reason,
+            )
+
     def _counted(self, one: Due, result: str) -> None:
         self._metrics.count(
             "sentinel_postgres_queries_total",
@@ -330,7 +346,16 @@ class PostgresTarget:
         notes = dict.fromkeys(
             one.note for one in self._schedule.entries if one.note and not one.query.optional
         )
-        return tuple(notes)[:_NOTES_MAX]
+        return (*self._slowed(), *notes)[:_NOTES_MAX]
+
+    def _slowed(self) -> tuple[str, ...]:
+        """That what belongs to each poll waits for its cost: first, because a series holds or has a gap for it."""
+        if not (every_s := self._schedule.slowed_s):
+            return ()
+        return (
+            f"answers take more of the server than cost_ratio_max ({self._config.cost_ratio_max:g}) lets: "
+            f"what belongs to each poll is asked every {every_s:g} s at worst",
+        )
 
     def _polled(
         self,
@@ -340,9 +365,13 @@ class PostgresTarget:
         *,
         notes: tuple[str, ...],
     ) -> Polled:
+        transactions = [one for reading in fresh for one in reading.transactions]
+        if transactions:
+            self._counted_of = tuple(one.route for one in transactions)
         batch = batch_of(
             known,
-            [one for reading in fresh for one in reading.transactions],
+            transactions,
+            pending=() if transactions else self._counted_of,
             service=self._config.service,
             now_ns=now_ns,
         )

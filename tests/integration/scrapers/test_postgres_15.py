@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import os
 import signal
 import socket
@@ -19,10 +20,12 @@ from typing import Any
 import asyncpg  # type: ignore[import-untyped]  # ships no types
 import pytest
 
+from sentinel.core.series import Aggregator, SeriesSettings
 from sentinel.errors import UnreachableError
 from sentinel.runtime.reach import ReachStatus
 from sentinel.runtime.settings import Duration, FilePath
 from sentinel.scrapers.postgres.config import TlsMode
+from sentinel.scrapers.postgres.schedule import Due, Schedule
 from sentinel.scrapers.postgres.session import DeniedError
 from tests.support.postgres_scene import Scene, config_for, scene
 from tests.support.postgres_server import ROLE_PASSWORD, PostgresServer, postgres_server
@@ -170,6 +173,81 @@ async def test_a_catalogue_that_is_locked_costs_what_is_read_from_it(
     assert watched.notes == ()
 
 
+async def test_what_is_cut_for_its_cost_leaves_no_zero_and_is_told(
+    server: PostgresServer, watched: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a busy machine answers took long, the traffic was asked for each minute, and was 0 in between; nobody was told."""
+    answered = Schedule.answered
+    took_s = 0.5
+
+    def slowly(self: Schedule, one: Due, *, now_s: float, elapsed_s: float) -> None:
+        cost_s = took_s if one.query.subject == "databases" else 0.0
+        answered(self, one, now_s=now_s, elapsed_s=elapsed_s + cost_s)
+
+    monkeypatch.setattr(Schedule, "answered", slowly)
+    start_ns = watched.clock.now_ns()
+    windows = Aggregator(SeriesSettings(), start_ns=start_ns)
+    traffic: list[float] = []
+    polls = 40
+
+    async with clients(server, 1) as (client,):
+        for _ in range(polls):
+            for _ in range(10):
+                # A transaction that touches no table is counted later.
+                await client.fetch("SELECT count(*) FROM pg_class")
+            await client.execute("SELECT pg_stat_force_next_flush()")
+            await watched.poll()
+            assert watched.last is not None
+            windows.add(watched.last.batch, watched.clock.now_ns())
+            for closed in windows.close(watched.clock.now_ns() + 5 * 10**9).windows:
+                traffic += [
+                    value
+                    for key, value in zip(closed.keys, closed.value.tolist(), strict=True)
+                    if key[1:] == ("database", "app", "traffic")
+                ]
+    told = [value for value in traffic if not math.isnan(value)]
+    assert len(traffic) > polls - 5
+    assert 5 <= len(told) < polls / 4
+    assert min(told) > 0.9
+    unasked = watched.surroundings.metrics.value(
+        "sentinel_postgres_unasked_total",
+        target=watched.target.name,
+        subject="databases",
+        reason="cost",
+    )
+    assert unasked == polls - watched.asked("databases", "ok") > polls / 2
+    assert watched.asked("activity", "ok") == polls
+    (note,) = watched.notes
+    assert note.startswith("answers take more of the server than cost_ratio_max (0.005) lets")
+    assert "every 100 s at worst" in note
+    took_s = 0.0
+    for _ in range(90):
+        await watched.poll()
+    assert watched.notes == ()
+
+
+async def test_what_a_poll_has_no_time_for_is_counted_and_leaves_no_zero(
+    watched: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await watched.polls(2)
+    assert watched.calls("app")
+    now_s = watched.clock.monotonic_s
+    calls = iter(range(10**6))
+    # The poll's time is over as soon as it has begun.
+    monkeypatch.setattr(watched.clock, "monotonic_s", lambda: now_s() + 100.0 * next(calls))
+    await watched.poll()
+    assert watched.last is not None
+    assert {point.pending for point in watched.last.batch.distributions} == {True}
+    for subject in ("databases", "activity", "connections"):
+        unasked = watched.surroundings.metrics.value(
+            "sentinel_postgres_unasked_total",
+            target=watched.target.name,
+            subject=subject,
+            reason="time",
+        )
+        assert unasked == 1
+
+
 async def test_a_question_that_takes_too_long_is_ended_by_the_server(
     server: PostgresServer,
 ) -> None:
@@ -225,7 +303,8 @@ async def test_a_restart_costs_a_poll_and_no_storm(server: PostgresServer) -> No
         assert found["connections", "connections_used_count"] >= 1
         assert ("app", "size_bytes") in found
         assert watched.last is not None
-        assert watched.last.batch.distributions == (), "a server that began anew has no gains yet"
+        pending = {point.pending for point in watched.last.batch.distributions}
+        assert pending == {True}, "a server that began anew has no gains yet, which is not none"
         await watched.poll()
         assert watched.calls("app")[1] == 0
 

@@ -104,8 +104,12 @@ def batch_of(
     *,
     service: str,
     now_ns: int,
+    pending: Iterable[str] = (),
 ) -> SampleBatch:
-    """Everything that is known of a server now, as one batch that names its service as heard."""
+    """Everything that is known of a server now, as one batch that names its service as heard.
+
+    `pending` are databases whose transactions were not asked for: those since the last answer are told with the next.
+    """
     numbers = tuple(
         NumberPoint(
             stream=PointStream((service, level.route, level.signal)),
@@ -120,22 +124,38 @@ def batch_of(
         for reading in readings
         for level in reading.levels
     )
-    calls = tuple(
-        DistributionPoint(
-            # One family a database: each is counted from its own answers.
-            stream=PointStream((service, one.route, "transactions", "", failed)),
-            scope=Scope(service, STAGE, one.route),
-            signal="transactions",
-            temporality=Temporality.DELTA,
-            start_ns=one.start_ns,
-            time_ns=now_ns,
-            bucket=np.array([log_linear.UNTIMED], np.int16),
-            count=np.array([one.failed if failed else one.succeeded], np.int64),
-            total=math.nan,
-            is_calls=True,
-            error=failed,
+    calls = [
+        _transactions(
+            service, one.route, failed=failed, start_ns=one.start_ns, now_ns=now_ns, count=count
         )
         for one in transactions
+        for failed, count in ((False, one.succeeded), (True, one.failed))
+    ]
+    calls += [
+        _transactions(service, route, failed=failed, start_ns=0, now_ns=now_ns, count=None)
+        for route in pending
         for failed in (False, True)
+    ]
+    return SampleBatch(numbers=numbers, distributions=tuple(calls), services=frozenset({service}))
+
+
+def _transactions(
+    service: str, route: str, *, failed: bool, start_ns: int, now_ns: int, count: int | None
+) -> DistributionPoint:
+    """A database's transactions since `start_ns`; without a count they are still to come."""
+    is_told = count is not None
+    return DistributionPoint(
+        # One family a database: each is counted from its own answers.
+        stream=PointStream((service, route, "transactions", "", failed)),
+        scope=Scope(service, STAGE, route),
+        signal="transactions",
+        temporality=Temporality.DELTA,
+        start_ns=start_ns,
+        time_ns=now_ns,
+        bucket=np.array([log_linear.UNTIMED] if is_told else [], np.int16),
+        count=np.array([count] if is_told else [], np.int64),
+        total=math.nan,
+        is_calls=True,
+        error=failed,
+        pending=not is_told,
     )
-    return SampleBatch(numbers=numbers, distributions=calls, services=frozenset({service}))

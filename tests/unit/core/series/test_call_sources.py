@@ -56,6 +56,7 @@ class Timeline:
         signal: str = "http.server.request.duration",
         newer_signal: str = "",
         resolution: int = 0,
+        pending: bool = False,
     ) -> None:
         """A delta one over `interval_s`, or a cumulative one."""
         point = DistributionPoint(
@@ -72,6 +73,7 @@ class Timeline:
             error=failed,
             newer_signal=newer_signal,
             resolution=resolution,
+            pending=pending,
         )
         self.aggregator.add(
             SampleBatch(distributions=(point,), services=frozenset({scope.service})), at(time_s)
@@ -136,6 +138,35 @@ def test_calls_that_stop_are_told_from_a_report_that_is_not_due(*, delta: bool) 
     assert set(line.known(0, 30)) == {RATE}
     # A delta sender says nothing when there was nothing: once its report is overdue, that is zero.
     assert set(line.known(36 if delta else 42, 60)) == {0.0}
+
+
+@pytest.mark.parametrize("pending", [True, False])
+def test_a_sender_that_is_read_less_often_from_now_on_did_not_fall_silent(
+    *, pending: bool
+) -> None:
+    """Questions to a database that had become dear were asked once a minute: traffic was 0 until the next answer."""
+    line = Timeline()
+    for window in range(30):
+        if window < 12 or window % 6 == 5:
+            every = 1 if window < 12 else 6
+            line.histogram(10 * window + 9, CALLS * every, interval_s=10.0 * every)
+        elif pending:
+            line.histogram(10 * window + 9, 0, pending=True)
+        line.close(window)
+    told = {window for window, value in line.traffic.items() if value == RATE}
+    assert told == {*range(12), 17, 23, 29}
+    others = [line.traffic[window] for window in range(12, 30) if window not in told]
+    assert any(value == 0.0 for value in others) is not pending
+    assert line.counts.dropped.total() == 0
+    assert line.weight == CALLS * 30
+
+
+def test_what_is_still_to_come_makes_no_place_and_no_calls() -> None:
+    line = Timeline()
+    for window in range(12):
+        line.histogram(10 * window + 9, 0, pending=True)
+        line.close(window)
+    assert line.traffic == {}
 
 
 def test_spans_win_where_both_come() -> None:
