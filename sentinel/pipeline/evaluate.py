@@ -10,7 +10,6 @@ been put back: decisions go on from there, and what was stored beyond stays unti
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -30,7 +29,7 @@ from sentinel.core.model import (
     WindowBlock,
 )
 from sentinel.core.series import ClosedWindow, ClosedWindows, to_block
-from sentinel.errors import StoreError, StoreFullError
+from sentinel.errors import StoreError
 from sentinel.pipeline.accepting import Accepting
 from sentinel.pipeline.deciding import Deciding, FitSource, LiveSeries, StoreThread
 from sentinel.pipeline.decision_metrics import count_decision
@@ -40,14 +39,13 @@ from sentinel.pipeline.recording import Evidence, Recorder
 from sentinel.pipeline.replay_notes import ReplayNotes
 from sentinel.pipeline.resume import resume
 from sentinel.pipeline.slow_calls import with_slow_calls
-from sentinel.ports import Snapshot, Tick
+from sentinel.pipeline.ticks import Ticks
+from sentinel.ports import Snapshot
 from sentinel.runtime.component import Health, HealthRecord, Surroundings
-from sentinel.runtime.flow import Flow, FlowReason, FlowStage, reason_of
+from sentinel.runtime.flow import Flow, FlowStage, reason_of
 from sentinel.runtime.settings import Duration, setting
 from sentinel.runtime.tracing import OwnSpan, SpanNotes
 
-_PAGES_WAITING_MAX = 1000
-_INCIDENTS_WAITING_MAX = 1000
 _AHEAD_COUNTED_MAX = 10_000
 _INCIDENTS_ASKED_MAX = 10_000
 _LATE_NAMED_MAX = 5
@@ -107,7 +105,6 @@ class Evaluate:
         self._surroundings = surroundings
         self._live = live
         self._pages_stored = pages_stored
-        self._pages_unstored = pages_unstored
         self._page_note = page_note
         self._health = HealthRecord(surroundings.clock)
         self._flow = Flow(self.name, surroundings.metrics)
@@ -118,10 +115,11 @@ class Evaluate:
         self._recorder = Recorder(store)
         self._latest: Latest | None = None
         self._snapshot_due_ns = 0
-        self._waiting: deque[Page] = deque()
-        self._changed: dict[str, Incident] = {}
         self._accepting = Accepting()
         self._notes = ReplayNotes()
+        self._ticks = Ticks(
+            store, self._notes, self._flow, surroundings, pages_unstored=pages_unstored
+        )
         self._last_end_ns = 0
         self._started = False
 
@@ -211,7 +209,7 @@ class Evaluate:
             incident, by=by, accepted=accepted, now_ns=self._surroundings.clock.now_ns()
         )
         if changed is not None:
-            self._changed[incident_id] = changed
+            self._ticks.change(changed)
         wait_s = _WINDOWS_WAITED * self._deciding.step_ns / 1e9 + _LATENESS_WAITED_S
         stored = await asyncio.wait_for(heard, wait_s)
         # What counts as history has changed.
@@ -283,7 +281,7 @@ class Evaluate:
         """Go on at `at_ns`; a state of the time that was ahead must not be taken up any more, so it is stored anew."""
         before_ns = self._deciding.next_ns
         for incident in self._deciding.set_back(at_ns):
-            self._changed[incident.incident_id] = incident
+            self._ticks.change(incident)
         try:
             ahead_count = await self._store.run(self._stored_after, at_ns)
         except StoreError:
@@ -355,44 +353,19 @@ class Evaluate:
         metrics.set("sentinel_fit_effective_timestamp_seconds", start_ns / 1e9)
 
     async def _store_tick(self, block: WindowBlock, decision: Decision) -> None:
-        """One transaction; pages that it could not keep are sent from memory, and stored with a later window."""
-        metrics = self._surroundings.metrics
-        for transition in decision.transitions:
-            self._changed[transition.incident.incident_id] = transition.incident
         for page in decision.pages:
-            metrics.count("sentinel_pages_total", reason=page.reason)
+            self._surroundings.metrics.count("sentinel_pages_total", reason=page.reason)
         note = self._page_note(block.start_ns) if decision.pages else ""
-        self._waiting.extend(
-            noted(page, name="overload", text=note) if note else page for page in decision.pages
-        )
-        tick = Tick(
-            block=block,
-            incidents=tuple(self._changed.values()),
-            pages=tuple(self._waiting),
-            notes=self._notes.waiting(),
+        self._ticks.add(
+            decision.transitions,
+            [noted(page, name="overload", text=note) if note else page for page in decision.pages],
         )
         try:
-            is_kept = await self._store.run(self._store.sync.append_tick, tick)
+            tick = await self._ticks.store(block)
         except StoreError as error:
-            self._flow.error(FlowStage.STORE, reason_of(error))
-            self._drop_window(block, error)
             self._health.failing(f"The store takes no windows: {error}")
-            self._surroundings.logger.error(  # noqa: TRY400  # the store has logged its own cause
-                "A window could not be stored", extra={"pages_waiting": len(self._waiting)}
-            )
-            if self._waiting:
-                self._pages_unstored(tuple(self._waiting))
             return
-        self._flow.sent(1, signal="windows")
-        self._flow.sent(len(tick.pages), signal="pages")
-        self._waiting.clear()
         self._accepting.stored(tick.incidents)
-        self._changed.clear()
-        self._notes.stored()
-        if is_kept:
-            self._notes.kept()
-        else:
-            self._notes.dropped(block)
         self._last_end_ns = block.end_ns
         if tick.pages:
             self._pages_stored(tick.pages)
@@ -410,23 +383,6 @@ class Evaluate:
         named = one_line(", ".join(late[:_LATE_NAMED_MAX]), characters_max=100)
         more = f" and {len(late) - _LATE_NAMED_MAX} more" if len(late) > _LATE_NAMED_MAX else ""
         self._health.degraded(f"Data comes too late to be counted: {named}{more}")
-
-    def _drop_window(self, block: WindowBlock, error: StoreError) -> None:
-        """Count a window that was not stored; what it led to waits for the next, up to a bound."""
-        metrics = self._surroundings.metrics
-        self._notes.dropped(block)
-        self._flow.dropped(reason_of(error), block.window_count)
-        if not isinstance(error, StoreFullError):  # the store has counted what it has no room for
-            metrics.count(
-                "sentinel_store_dropped_windows_total", block.window_count, reason="failing"
-            )
-        while len(self._waiting) > _PAGES_WAITING_MAX:
-            self._waiting.popleft()
-            metrics.count("sentinel_store_dropped_pages_total")
-            self._flow.dropped(FlowReason.LIMIT)
-        while len(self._changed) > _INCIDENTS_WAITING_MAX:
-            # The oldest; its pages are still sent, and it is stored when it changes again.
-            self._changed.pop(next(iter(self._changed)))
 
     def _show(self, block: WindowBlock, decision: Decision) -> None:
         keys = tuple(self._deciding.keys[series_id] for series_id in block.series.tolist())
