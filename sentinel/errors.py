@@ -10,6 +10,7 @@
     ├── RetryableError               may work later; carries when to try again
     │   ├── OverloadedError          we are full: a queue or memory bound is reached
     │   └── UnreachableError         another system did not answer, or asked us to wait
+    │       └── UntrustedError       its certificate is not believed: expired, of another name, of nobody we trust
     ├── RefusedError                 another system refused for good; carries status and endpoint
     └── StoreError                   the store cannot be used as asked
         ├── StoreLockedError         another process holds it
@@ -43,6 +44,7 @@ __all__ = [
     "StoreTooNewError",
     "UnreachableError",
     "UnsupportedInputError",
+    "UntrustedError",
 ]
 
 
@@ -127,6 +129,10 @@ class OverloadedError(RetryableError):
 
 class UnreachableError(RetryableError):
     """Another system did not answer in time, or asked us to come back later."""
+
+
+class UntrustedError(UnreachableError):
+    """Another system's certificate is not believed, so nothing was said to it. It may be renewed, so it may work later."""
 
 
 class RefusedError(SentinelError):

@@ -20,7 +20,9 @@ from sentinel.errors import (
     RefusedError,
     UnreachableError,
     UnsupportedInputError,
+    UntrustedError,
 )
+from sentinel.runtime.distrust import distrust_of
 from sentinel.runtime.http_client import (
     ClientConfig,
     authorization_of,
@@ -81,6 +83,7 @@ class Fetcher:
 
         Raises:
             UnreachableError: no answer, a broken one, or none in time.
+            UntrustedError: its certificate is not believed.
             RefusedError: any other status but 2xx, a redirect too.
             InputTooLargeError: the body is over the bound.
             MalformedInputError: its compression is broken.
@@ -94,6 +97,9 @@ class Fetcher:
             msg = f"no whole answer from {place} within {self._config.timeout:g} s"
             raise UnreachableError(msg) from None
         except aiohttp.ClientError as error:
+            if distrust := distrust_of(error):
+                msg = f"{distrust} at {place}"
+                raise UntrustedError(msg) from None
             # The class and the place say enough; an error's own text may quote the URL.
             number = error.errno if isinstance(error, OSError) else None
             what = os.strerror(number) if number and number > 0 else type(error).__name__

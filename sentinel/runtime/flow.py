@@ -15,6 +15,7 @@ from sentinel.errors import (
     StoreFullError,
     UnreachableError,
     UnsupportedInputError,
+    UntrustedError,
 )
 from sentinel.runtime.metrics import Metrics
 
@@ -36,6 +37,7 @@ class FlowReason(StrEnum):
     TIMEOUT = "timeout"
     REFUSED = "refused"
     UNREACHABLE = "unreachable"
+    CERTIFICATE = "certificate"
     MALFORMED = "malformed"
     TOO_LARGE = "too_large"
     UNSUPPORTED = "unsupported"
@@ -146,6 +148,7 @@ _REJECTED_AS = {
 _REASONS: tuple[tuple[type[BaseException], FlowReason], ...] = (
     (TimeoutError, FlowReason.TIMEOUT),
     (OverloadedError, FlowReason.OVERLOADED),
+    (UntrustedError, FlowReason.CERTIFICATE),
     (UnreachableError, FlowReason.UNREACHABLE),
     (RefusedError, FlowReason.REFUSED),
     (InputTooLargeError, FlowReason.TOO_LARGE),

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 import aiohttp
 
+from sentinel.runtime.distrust import distrust_of
 from sentinel.runtime.echo import secrets_of, without_secrets
 from sentinel.runtime.settings import Duration, FilePath, Secret, setting
 from sentinel.runtime.tls import load_authorities, load_pair
@@ -185,7 +186,8 @@ class HttpClient:
             return Reply(status=0, text=f"no answer from {place_of(url)} in time")
         except (aiohttp.ClientError, OSError, ValueError) as error:
             # The class and the place say enough; an error's own text may quote the URL.
-            return Reply(status=0, text=f"{type(error).__name__} at {place_of(url)}")
+            what = distrust_of(error) or type(error).__name__
+            return Reply(status=0, text=f"{what} at {place_of(url)}")
 
     async def close(self) -> None:
         """Release connections; idempotent."""

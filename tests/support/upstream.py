@@ -14,6 +14,8 @@ import grpc
 import grpc.aio
 from aiohttp import web
 
+from tests.support.tls import Identity
+
 HTTP_OK = web.Response
 
 
@@ -54,8 +56,10 @@ class Upstream:
 
 
 @asynccontextmanager
-async def http_upstream(port: int = 0) -> AsyncIterator[Upstream]:
-    """Listening on loopback."""
+async def http_upstream(
+    port: int = 0, identity: Identity | None = None
+) -> AsyncIterator[Upstream]:
+    """Listening on loopback; with an identity, over TLS."""
     upstream = Upstream()
 
     async def handle(request: web.Request) -> web.Response:
@@ -81,8 +85,9 @@ async def http_upstream(port: int = 0) -> AsyncIterator[Upstream]:
     app.router.add_post("/v1/{signal}", handle)
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
     await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", port).start()
-    upstream.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+    tls = identity.server_context() if identity else None
+    await web.TCPSite(runner, "127.0.0.1", port, ssl_context=tls).start()
+    upstream.url = f"{'https' if tls else 'http'}://127.0.0.1:{runner.addresses[0][1]}"
     try:
         yield upstream
     finally:
@@ -90,8 +95,10 @@ async def http_upstream(port: int = 0) -> AsyncIterator[Upstream]:
 
 
 @asynccontextmanager
-async def grpc_upstream() -> AsyncIterator[Upstream]:
-    """Listening on loopback."""
+async def grpc_upstream(
+    port: int = 0, identity: Identity | None = None
+) -> AsyncIterator[Upstream]:
+    """Listening on loopback; with an identity, over TLS."""
     upstream = Upstream()
 
     def method(signal: str) -> Callable[[bytes, Any], Awaitable[bytes]]:
@@ -130,9 +137,13 @@ async def grpc_upstream() -> AsyncIterator[Upstream]:
                 ),
             )
         )
-    port = server.add_insecure_port("127.0.0.1:0")
+    if identity is None:
+        port = server.add_insecure_port(f"127.0.0.1:{port}")
+    else:
+        pair = (identity.key.read_bytes(), identity.cert.read_bytes())
+        port = server.add_secure_port(f"127.0.0.1:{port}", grpc.ssl_server_credentials([pair]))
     await server.start()
-    upstream.url = f"http://127.0.0.1:{port}"
+    upstream.url = f"{'https' if identity else 'http'}://127.0.0.1:{port}"
     try:
         yield upstream
     finally:

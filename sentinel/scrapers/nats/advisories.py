@@ -7,7 +7,7 @@ closes. A connection that is away makes the reading fail, which is how it is cou
 from __future__ import annotations
 
 from sentinel.core.normalise.nats import AdvisoryKind, AdvisoryLog, read_advisory
-from sentinel.errors import InputError, UnreachableError
+from sentinel.errors import InputError
 from sentinel.runtime.component import Surroundings
 from sentinel.runtime.flow import Flow, FlowReason, FlowStage, reason_of
 from sentinel.runtime.polling import Polled
@@ -70,13 +70,13 @@ class NatsAdvisories:
         """What was told since the last time.
 
         Raises:
-            UnreachableError: there is no connection.
+            UnreachableError: there is no connection; UntrustedError for the sake of its certificate.
         """
         self._ensure_running()
         await self._connection.settled()
         if not self._connection.is_connected:
             self._log.unheard(now_ns)
-            raise UnreachableError(self._connection.problem)
+            raise self._connection.failure()
         overflow = self._connection.overflow_count - self._overflow_count
         self._overflow_count += overflow
         self._flow.dropped(FlowReason.QUEUE_FULL, overflow)

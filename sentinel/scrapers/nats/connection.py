@@ -17,9 +17,10 @@ from itertools import count
 from typing import TYPE_CHECKING, Any
 
 from sentinel.core.redact import redact
-from sentinel.errors import ConfigError
+from sentinel.errors import ConfigError, UnreachableError, UntrustedError
 from sentinel.runtime.backoff import Backoff
 from sentinel.runtime.component import Surroundings
+from sentinel.runtime.distrust import distrust_of
 from sentinel.runtime.http_client import ClientConfig, client_context
 from sentinel.scrapers.nats.config import NatsAdvisoriesConfig
 from sentinel.scrapers.nats.nkey import Signer
@@ -67,6 +68,7 @@ class AdvisoryConnection:
         self._connected = asyncio.Event()
         self._changed = asyncio.Event()
         self.problem = "not connected yet"
+        self._is_untrusted = False
         self.denied = ""
         self.overflow_count = 0
         self.version = ""
@@ -75,6 +77,10 @@ class AdvisoryConnection:
     def is_connected(self) -> bool:
         """Whether advisories come in now."""
         return self._connected.is_set()
+
+    def failure(self) -> UnreachableError:
+        """What keeps the connection from being made."""
+        return (UntrustedError if self._is_untrusted else UnreachableError)(self.problem)
 
     async def settled(self) -> None:
         """Return when the first attempt has ended, well or badly."""
@@ -91,6 +97,7 @@ class AdvisoryConnection:
             except Exception as error:  # noqa: BLE001  # the library raises what it meets; nothing of it may end this
                 failures += 1
                 self.problem = self._words(error)
+                self._is_untrusted = bool(distrust_of(error))
                 self._changed.set()
             await self._surroundings.clock.sleep(backoff.wait_s(max(1, failures)))
 
@@ -134,7 +141,7 @@ class AdvisoryConnection:
                     await client.flush(timeout=self._config.connect_timeout)  # type: ignore[arg-type]
             version = client.connected_server_version
             self.version = f"{version.major}.{version.minor}.{version.patch}"
-            self.problem = self.denied
+            self.problem, self._is_untrusted = self.denied, False
             self._connected.set()
             self._changed.set()
             await closed.wait()
@@ -210,6 +217,8 @@ class AdvisoryConnection:
         """What went wrong, fit to be shown: no credentials, one line."""
         if isinstance(error, TimeoutError):
             return "no answer in time"
+        if distrust := distrust_of(error):
+            return distrust
         text = str(error) if not isinstance(error, ConfigError) else str(error.problems[0])
         for secret in (self._config.password, self._config.token):
             if secret is not None and secret.reveal():

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from sentinel.errors import SentinelError
+from sentinel.errors import SentinelError, UntrustedError
 from sentinel.runtime.reach import Reach, ReachStatus
 from sentinel.scrapers.postgres import sql_database
 from sentinel.scrapers.postgres.config import PostgresTargetConfig, TlsMode
@@ -30,6 +30,9 @@ SELECT current_setting('server_version') AS version, pg_is_in_recovery() AS in_r
 FROM pg_roles r WHERE r.rolname = current_user
 """
 _ROLE_FILE = "deploy/postgres/role.sql"
+_REMEDY_FOR_TLS = (
+    "check ca_file, the dates and the name of the server's certificate, and `ssl = on`"
+)
 _ASIDE = 1
 """Connections beside those that are kept: the one that looks."""
 
@@ -211,6 +214,8 @@ async def _problem(
 
 
 def _remedy_of(error: SentinelError, config: PostgresTargetConfig, database: str) -> str:
+    if isinstance(error, UntrustedError):
+        return _REMEDY_FOR_TLS
     if not isinstance(error, DeniedError):
         return "is the server running, and are host, port and network as they should be?"
     role = quoted(config.user)
@@ -222,5 +227,5 @@ def _remedy_of(error: SentinelError, config: PostgresTargetConfig, database: str
         "3D000": f"no such database: CREATE DATABASE {quoted(database)}, or correct `database`",
         "42501": f"GRANT CONNECT ON DATABASE {quoted(database)} TO {role}",
         "53300": f"ALTER ROLE {role} CONNECTION LIMIT {2 + len(config.databases)}",
-        "08001": "check ca_file, the name in the server's certificate, and `ssl = on`",
+        "08001": _REMEDY_FOR_TLS,
     }.get(error.sqlstate, "")

@@ -20,7 +20,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sentinel.core.redact import redact
-from sentinel.errors import RefusedError, SentinelError, UnreachableError
+from sentinel.errors import RefusedError, SentinelError, UnreachableError, UntrustedError
+from sentinel.runtime.distrust import distrust_of
 from sentinel.runtime.tls import load_authorities, load_pair
 from sentinel.scrapers.postgres.config import PostgresTargetConfig, TlsMode
 
@@ -154,6 +155,7 @@ async def connect(config: PostgresTargetConfig, database: str) -> Session:
 
     Raises:
         UnreachableError: no answer, or the server is starting or stopping.
+        UntrustedError: its certificate is not believed.
         DeniedError: it does not let us in.
         ConfigError: a file of ours cannot be used.
     """
@@ -181,6 +183,9 @@ async def connect(config: PostgresTargetConfig, database: str) -> Session:
     except asyncpg.PostgresError as error:
         raise _denied(error, config, database) from None
     except ssl.SSLError as error:
+        if distrust := distrust_of(error):
+            msg = f"TLS with {place} failed: {distrust}"
+            raise UntrustedError(msg) from None
         msg = f"TLS with {place} failed: {_line(str(error))}"
         raise DeniedError(msg, sqlstate="08001", endpoint=place) from None
     except (OSError, EOFError, asyncpg.InterfaceError, asyncpg.InternalClientError) as error:

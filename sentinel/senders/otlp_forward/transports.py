@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 import aiohttp
 
+from sentinel.runtime.distrust import distrust_in, distrust_of
 from sentinel.runtime.echo import secrets_of
 from sentinel.runtime.flow import FlowReason
 from sentinel.runtime.http_client import (
@@ -112,6 +113,8 @@ class HttpTransport:
             return Outcome(verdict=Verdict.RETRY, reason=FlowReason.TIMEOUT, detail=detail)
         except (aiohttp.ClientError, OSError, ValueError) as error:
             # The class and the place say enough; an error's own text may quote the URL.
+            if distrust := distrust_of(error):
+                return _untrusted(distrust, place)
             detail = f"{type(error).__name__} at {place}"
             return Outcome(verdict=Verdict.RETRY, reason=FlowReason.UNREACHABLE, detail=detail)
 
@@ -176,6 +179,8 @@ class GrpcTransport:
             )
         except grpc.aio.AioRpcError as error:
             text = error.details() or ""
+            if self._is_tls and (distrust := distrust_in(text)):
+                return _untrusted(distrust, self._target)
             detail = Reply(status=0, text=text, secrets=self._secrets).detail
             return of_grpc(
                 error.code().value[0],
@@ -218,6 +223,12 @@ class GrpcTransport:
             else:
                 self._channel = grpc.aio.insecure_channel(self._target, options=options)
         return self._channel
+
+
+def _untrusted(distrust: str, place: str) -> Outcome:
+    """Tried again: a certificate is renewed without a word to us."""
+    detail = f"{distrust} at {place}"
+    return Outcome(verdict=Verdict.RETRY, reason=FlowReason.CERTIFICATE, detail=detail)
 
 
 async def _gzipped(body: bytes) -> bytes:

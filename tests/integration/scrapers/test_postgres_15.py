@@ -21,7 +21,7 @@ import asyncpg  # type: ignore[import-untyped]  # ships no types
 import pytest
 
 from sentinel.core.series import Aggregator, SeriesSettings
-from sentinel.errors import UnreachableError
+from sentinel.errors import UnreachableError, UntrustedError
 from sentinel.runtime.reach import ReachStatus
 from sentinel.runtime.settings import Duration, FilePath
 from sentinel.scrapers.postgres.config import TlsMode
@@ -555,7 +555,7 @@ async def test_a_server_is_believed_by_its_certificate_and_its_name(
                 await asyncio.sleep(0.05)
         wrong = {"tls": TlsMode.VERIFY_FULL, "ca_file": FilePath(str(other))}
         async with scene(config_for(server, **wrong)) as watched:
-            with pytest.raises(DeniedError, match=r"TLS with .* failed"):
+            with pytest.raises(UntrustedError, match="failed: certificate not trusted"):
                 await watched.poll()
             (one,) = await watched.target.reach()
             assert "ca_file" in one.remedy
