@@ -22,6 +22,7 @@ from tests.support.alertmanager_server import collector
 from tests.support.nats_scene import advisories_of, eventually, nats_client
 from tests.support.nats_scene import config_of as target_of
 from tests.support.nats_servers import NatsProcess, debian_binary, nats_server
+from tests.support.places import early_name
 from tests.support.whole_app import (
     Sidecar,
     config_of,
@@ -33,6 +34,7 @@ from tests.support.whole_app import (
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
 
+TARGET = early_name("scrapers.nats")
 USUAL = {
     SeriesKey("nats", "queue", "ORDERS/poster", signal): value
     for signal, value in (
@@ -78,7 +80,7 @@ class Application:
 async def window(side: Sidecar, application: Application) -> None:
     """A window in which the server was asked once, and its answer came before it closed.
 
-    It is asked two seconds after a window's beginning, which is while the one before is waited for to close.
+    By its name it is asked two seconds after a window's beginning, which is while the one before is waited for to close.
     """
     await side.send()
     application.asked += 1
@@ -88,7 +90,7 @@ async def window(side: Sidecar, application: Application) -> None:
 
 def polls(side: Sidecar) -> float:
     """How often the server was asked and answered."""
-    labels = {"scraper": "scrapers.nats", "target": "main", "result": "ok"}
+    labels = {"scraper": "scrapers.nats", "target": TARGET, "result": "ok"}
     return side.metrics.value("sentinel_scrapes_total", **labels)
 
 
@@ -98,7 +100,9 @@ async def running(
 ) -> AsyncIterator[tuple[Sidecar, Application]]:
     watched = replace(
         config,
-        scrapers=ScrapersConfig(nats=(target_of(server, advisories=advisories_of(server)),)),
+        scrapers=ScrapersConfig(
+            nats=(target_of(server, name=TARGET, advisories=advisories_of(server)),)
+        ),
         incidents=replace(config.incidents, gauge_severity=Severity.PAGE),
     )
     async with nats_client(server) as client, sidecar(watched) as side:

@@ -17,8 +17,10 @@ from sentinel.scrapers.kong import KongSwitch, KongTargetConfig
 from tests.support.kong_records import record
 from tests.support.kong_status import KongStatus, kong_status
 from tests.support.otlp_messages import CLIENT, span, traces
+from tests.support.places import early_name
 from tests.support.whole_app import SECOND_NS, Sidecar, config_of, sidecar, until
 
+TARGET = early_name("scrapers.kong")
 CALLS = 50
 """In each window."""
 ROUTE = ("kong", "edge", "orders-v1")
@@ -76,7 +78,7 @@ class Gateway:
 
     def _is_polled(self) -> bool:
         polled = self._side.metrics.value(
-            "sentinel_scrapes_total", scraper="scrapers.kong", target="main", result="ok"
+            "sentinel_scrapes_total", scraper="scrapers.kong", target=TARGET, result="ok"
         )
         return polled >= self._poll_count
 
@@ -134,7 +136,9 @@ async def gateway(
         if scraped:
             kong.serve(CALLS)
             target = KongTargetConfig(
-                url=kong.url, off_on_purpose=(KongSwitch.BANDWIDTH, KongSwitch.UPSTREAM_HEALTH)
+                name=TARGET,
+                url=kong.url,
+                off_on_purpose=(KongSwitch.BANDWIDTH, KongSwitch.UPSTREAM_HEALTH),
             )
             config = replace(config, scrapers=ScrapersConfig(kong=(target,)))
         async with sidecar(config) as side:
