@@ -43,6 +43,16 @@ ALTER ROLE sentinel SET application_name = 'sentinel';
 SELECT EXISTS (SELECT FROM pg_available_extensions WHERE name = 'pg_stat_statements') AS has_statements \gset
 \if :has_statements
 CREATE EXTENSION IF NOT EXISTS pg_stat_statements;
+\else
+\warn 'pg_stat_statements is not installed on this machine (in Debian it comes with postgresql-contrib): there will be no series of single statements.'
+\endif
+-- Its settings are there when its library is.
+SELECT NOT EXISTS (SELECT FROM pg_settings WHERE name = 'pg_stat_statements.max') AS not_preloaded \gset
+\if :has_statements
+\if :not_preloaded
+\warn 'pg_stat_statements is not in shared_preload_libraries: the extension gives nothing until it is there and the server was restarted.'
+\warn 'Add it to what SHOW shared_preload_libraries says, in postgresql.conf or by ALTER SYSTEM; all else works without.'
+\endif
 \endif
 
 -- Bloat of tables, measured rather than estimated from what the role may see (which is nothing):

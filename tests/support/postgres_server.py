@@ -72,6 +72,14 @@ class PostgresServer:
 
     def run(self, program: str, *arguments: str, timeout_s: float = 60.0) -> str:
         """Run one of its programs to the end; AssertionError with its words when it fails."""
+        return self._ended(program, *arguments, timeout_s=timeout_s).stdout
+
+    def _psql(self, *arguments: str) -> str:
+        return self._ended("psql", *arguments, timeout_s=60.0).stderr
+
+    def _ended(
+        self, program: str, *arguments: str, timeout_s: float
+    ) -> subprocess.CompletedProcess[str]:
         done: subprocess.CompletedProcess[str] = subprocess.run(
             [str(self.programs / program), *arguments],
             check=False,
@@ -82,7 +90,7 @@ class PostgresServer:
             **_user(),
         )
         assert done.returncode == 0, f"{program}: {done.stderr}"
-        return done.stdout
+        return done
 
     def start(self, **settings: str) -> None:
         """Start and wait until it answers; another port is taken when somebody else was quicker."""
@@ -138,16 +146,17 @@ class PostgresServer:
         finally:
             await connection.close()
 
-    def make_role(self, *databases: str, password: str = ROLE_PASSWORD) -> None:
-        """The role that Sentinel's documents make, by the file that they name."""
+    def make_role(self, *databases: str, password: str = ROLE_PASSWORD) -> str:
+        """The role that Sentinel's documents make, by the file that they name; what that warned of."""
+        warned = ""
         for database in databases or ("postgres",):
-            self.run(
-                "psql",
+            warned += self._psql(
                 *("-X", "-q", "-v", "ON_ERROR_STOP=1", "-h", str(self.folder)),
                 *("-p", str(self.port), "-U", "postgres", "-d", database),
                 *("-v", f"password={password}"),
                 *("-f", str(_readable(ROOT / "deploy/postgres/role.sql", self.folder))),
             )
+        return warned
 
     def password_file(self, folder: Path, password: str = ROLE_PASSWORD) -> Path:
         """A file with the role's password."""

@@ -22,6 +22,7 @@ select current_setting('server_version') as version,
        current_user::text as role,
        pg_has_role(current_user, 'pg_monitor', 'usage') as is_monitor,
        exists (select from pg_extension where extname = 'pg_stat_statements') as has_statements,
+       exists (select from pg_settings where name = 'pg_stat_statements.max') as is_preloaded,
        pg_is_in_recovery() as is_standby,
        coalesce((select ssl from pg_stat_ssl where pid = pg_backend_pid()), false) as is_tls,
        (select rolsuper from pg_roles where rolname = current_user) as is_super,
@@ -115,10 +116,9 @@ async def _logged_in(login: Login, *, timeout_s: float, asked: bool) -> Finding:
                 "lock_timeout": "200",
             },
         )
-    except (asyncpg.InvalidAuthorizationSpecificationError, asyncpg.InvalidPasswordError):
-        return _no_login(login, "it wants credentials", asked=asked)
     except asyncpg.PostgresError as error:
-        return _no_login(login, f"it refuses: {told(str(error))}", asked=asked)
+        why, advice = _why_not_in(login, str(error.sqlstate or ""), told(str(error)))
+        return _no_login(login, why, advice, asked=asked)
     except (asyncpg.InterfaceError, ValueError):
         return Finding(
             kind="postgres",
@@ -130,7 +130,8 @@ async def _logged_in(login: Login, *, timeout_s: float, asked: bool) -> Finding:
     try:
         row = await connection.fetchrow(_QUERY)
     except asyncpg.PostgresError as error:
-        return _no_login(login, f"it refuses a question: {told(str(error))}", asked=asked)
+        why = f"it refuses a question: {told(str(error))}"
+        return _no_login(login, why, f"{_ROLE}.", asked=asked)
     finally:
         connection.terminate()
     return _found(login, dict(row or {}), asked=asked)
@@ -146,11 +147,7 @@ def _found(login: Login, row: dict[str, object], *, asked: bool) -> Finding:
         )
     if row.get("is_super"):
         advice.append(f"This role may do everything, which is more than is needed: {_ROLE}.")
-    if not row.get("has_statements"):
-        advice.append(
-            f"The extension pg_stat_statements is not in the database {told(login.database)}: there is nothing of statements."
-            " It needs shared_preload_libraries, a restart, and CREATE EXTENSION pg_stat_statements."
-        )
+    advice += _about_statements(login, row)
     if not (row.get("is_tls") or _is_local(login.host)):
         advice.append(
             "It does not speak TLS, and Sentinel asks for that of another machine: switch it on there, or set tls: disable."
@@ -178,15 +175,59 @@ def _found(login: Login, row: dict[str, object], *, asked: bool) -> Finding:
     )
 
 
-def _no_login(login: Login, why: str, *, asked: bool) -> Finding:
-    advice = (f"{_ROLE}; then look again with --postgres and --postgres-password-file.",)
+def _about_statements(login: Login, row: dict[str, object]) -> list[str]:
+    """What is missing for series of single statements: the library in the server, the extension in the database, or both."""
+    database = told(login.database)
+    preload = "add pg_stat_statements to shared_preload_libraries and restart the server"
+    create = f"CREATE EXTENSION pg_stat_statements in the database {database}, as a superuser"
+    if row.get("has_statements"):
+        if row.get("is_preloaded"):
+            return []
+        lack = f"The extension pg_stat_statements is in the database {database}, and the server was started without its library"
+        mend = preload
+    elif row.get("is_preloaded"):
+        lack = f"The library pg_stat_statements is loaded, and its extension is not in the database {database}"
+        mend = create
+    else:
+        lack = f"pg_stat_statements is neither loaded by the server nor in the database {database}"
+        mend = f"{preload}, then {create}"
+    return [f"{lack}: there is nothing of statements. To have it, {mend}."]
+
+
+def _why_not_in(login: Login, sqlstate: str, said: str) -> tuple[str, str]:
+    """Why there is no login, and what to do about it."""
+    again = "then look again with --postgres and --postgres-password-file"
+    role = told(login.user or "sentinel")
+    if sqlstate == "28P01" and not login.password:
+        return f"it wants the password of {role}", f"{_ROLE}; {again}."
+    if sqlstate == "28P01":
+        source = told(login.password_file) or "PGPASSWORD"
+        # The server does not tell the two apart, so that nobody learns which roles there are.
+        return (
+            f"it refuses the password in {source} for {role}",
+            f"Either that is not its password, or there is no such role. {_ROLE}, and sets the password again; {again}.",
+        )
+    if sqlstate == "3D000":
+        return (
+            f"it refuses: {said}",
+            "Name a database that is there: postgresql://user@host/database.",
+        )
+    if sqlstate == "28000":
+        return (
+            f"it refuses: {said}",
+            f"{_ROLE}, and pg_hba.conf lets it in; {again}.",
+        )
+    return f"it refuses: {said}", f"{_ROLE}; {again}."
+
+
+def _no_login(login: Login, why: str, advice: str, *, asked: bool) -> Finding:
     return Finding(
         kind="postgres",
         where=login.where,
         outcome=Outcome.LACKING,
         sentence=f"PostgreSQL, but {why}",
         asked=asked,
-        advice=advice,
+        advice=(advice,),
         entries=(
             _entry(
                 login, comments=("PostgreSQL that could not be logged into.",), is_active=False

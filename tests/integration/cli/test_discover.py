@@ -7,6 +7,7 @@ exporters do, or as nobody should; what is printed is loaded as a configuration.
 from __future__ import annotations
 
 import argparse
+import asyncio
 import contextlib
 import http.server
 import json
@@ -369,7 +370,7 @@ def test_a_postgres_that_wants_credentials_is_a_comment_to_finish(
     dsn = f"postgresql://sentinel@127.0.0.1:{postgres.port}/postgres"
     assert run("--postgres", dsn) == 0
     out, err = capsys.readouterr()
-    assert "PostgreSQL, but it wants credentials" in err
+    assert "PostgreSQL, but it wants the password of sentinel" in err
     assert "deploy/postgres/role.sql" in err
     assert "# password_file: /etc/sentinel/postgres-password" in out
     assert loaded(out, tmp_path).scrapers.postgres == ()
@@ -382,7 +383,76 @@ def test_a_postgres_that_wants_credentials_is_a_comment_to_finish(
     assert ROLE_PASSWORD not in out + err
     monkeypatch.setenv("PGPASSWORD", "wrong")
     assert run("--postgres", dsn) == 0
-    assert "it wants credentials" in capsys.readouterr().err
+    _, err = capsys.readouterr()
+    assert "PostgreSQL, but it refuses the password in PGPASSWORD for sentinel" in err
+    assert "wants" not in err
+
+
+def test_a_refused_password_role_or_database_is_no_password_that_is_wanted(
+    postgres: PostgresServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whoever gave a password was told that one is wanted, and looked for the option that gives it."""
+    file = postgres.password_file(tmp_path, "geheim-1")
+    given = ["--postgres-password-file", str(file)]
+    here = f"127.0.0.1:{postgres.port}"
+    assert run("--postgres", f"postgresql://sentinel@{here}/postgres", *given) == 0
+    out, err = capsys.readouterr()
+    told = " ".join(err.split())
+    assert f"it refuses the password in {file} for sentinel" in told
+    assert "Either that is not its password, or there is no such role." in told
+    assert f"# password_file: {file}" in out.replace("#   ", "# ").replace("    ", "")
+    assert "geheim-1" not in out + err
+    assert run("--postgres", f"postgresql://postgres@{here}/nowhere") == 0
+    told = " ".join(capsys.readouterr().err.split())
+    assert 'it refuses: database "nowhere" does not exist' in told
+    assert "Name a database that is there" in told
+    assert "role.sql" not in told
+    assert run("--postgres", f"postgresql://nobody@{here}/postgres") == 0
+    assert "it wants the password of nobody" in capsys.readouterr().err
+
+
+async def test_what_keeps_statements_from_being_seen_is_told_by_what_is_missing(
+    postgres: PostgresServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An extension without its library was told as all there: then it gave nothing."""
+    file = postgres.password_file(tmp_path)
+    dsn = f"postgresql://sentinel@127.0.0.1:{postgres.port}/postgres"
+
+    async def told() -> str:
+        arguments = ["--postgres", dsn, "--postgres-password-file", str(file)]
+        assert await asyncio.to_thread(run, *arguments) == 0
+        return " ".join(capsys.readouterr().err.split())
+
+    preload = "add pg_stat_statements to shared_preload_libraries and restart the server"
+    create = "CREATE EXTENSION pg_stat_statements in the database postgres, as a superuser"
+    without_library = await told()
+    assert "and the server was started without its library" in without_library
+    assert f"To have it, {preload}." in without_library
+    await postgres.execute("DROP EXTENSION pg_stat_statements")
+    assert f"To have it, {preload}, then {create}." in await told()
+    postgres.stop()
+    postgres.start(shared_preload_libraries="pg_stat_statements")
+    try:
+        assert f"To have it, {create}." in await told()
+        await postgres.execute("CREATE EXTENSION pg_stat_statements")
+        assert "statements" not in await told()
+    finally:
+        del postgres.settings["shared_preload_libraries"]
+        postgres.stop()
+        postgres.start()
+
+
+def test_the_roles_file_says_when_the_library_is_not_loaded(postgres: PostgresServer) -> None:
+    """It made the extension, said nothing, and statements stayed away."""
+    assert "pg_stat_statements is not in shared_preload_libraries" in postgres.make_role()
+    postgres.stop()
+    postgres.start(shared_preload_libraries="pg_stat_statements")
+    try:
+        assert "shared_preload_libraries" not in postgres.make_role()
+    finally:
+        del postgres.settings["shared_preload_libraries"]
+        postgres.stop()
+        postgres.start()
 
 
 def test_a_role_that_may_do_everything_is_told_of(
