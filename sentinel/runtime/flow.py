@@ -117,7 +117,7 @@ def counts_by_signal(batch: SampleBatch) -> dict[str, int]:
     columns = batch.log_columns
     scraped = sum(len(page.value) for page in batch.scraped)
     return {
-        "traces": 0 if batch.calls is None else len(batch.calls.end_ns),
+        "traces": batch.call_count,
         "metrics": len(batch.numbers) + len(batch.distributions) + scraped,
         "logs": len(batch.logs) + (0 if columns is None else len(columns.time_ns)),
     }

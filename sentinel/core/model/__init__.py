@@ -9,6 +9,7 @@ from sentinel.core.model.blocks import (
     VerdictBlock,
     WindowBlock,
 )
+from sentinel.core.model.calls import CallColumns, CallExemplar, CallRows, RowTable
 from sentinel.core.model.drifts import DRIFT_WEEKS, Drift
 from sentinel.core.model.grounds import HORIZON_VIEWS, HORIZONS_S, Gate, View
 from sentinel.core.model.incidents import (
@@ -42,8 +43,6 @@ from sentinel.core.model.local_hours import (
 )
 from sentinel.core.model.rungs import Rung
 from sentinel.core.model.samples import (
-    CallColumns,
-    CallExemplar,
     DistributionPoint,
     EventColumns,
     LogColumns,
@@ -100,6 +99,7 @@ __all__ = [
     "AdoptedLevels",
     "CallColumns",
     "CallExemplar",
+    "CallRows",
     "Direction",
     "DistributionPoint",
     "Drift",
@@ -131,6 +131,7 @@ __all__ = [
     "Reason",
     "RejectReason",
     "Resolution",
+    "RowTable",
     "Rung",
     "SampleBatch",
     "Scope",

@@ -6,13 +6,14 @@ are objects, because there are few a batch.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import IntEnum, StrEnum
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from sentinel.core.model.calls import CallColumns, CallRows
 from sentinel.core.model.scraped import ScrapedColumns
 from sentinel.core.model.series import Scope, SeriesKey
 from sentinel.core.model.streams import PointStream
@@ -44,49 +45,6 @@ class Temporality(IntEnum):
     GAUGE = 0
     DELTA = 1
     CUMULATIVE = 2
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CallExemplar:
-    """One call worth naming on a page.
-
-    Attributes:
-        scope_index: position in the batch's `scopes`.
-        trace_id: 32 lower-case hexadecimal digits.
-        end_ns: when the call ended.
-        duration_s: how long it took.
-        error: whether it failed.
-    """
-
-    scope_index: int
-    trace_id: str
-    end_ns: int
-    duration_s: float
-    error: bool
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CallColumns:
-    """n calls with an outcome and a duration, as columns.
-
-    Attributes:
-        scopes: the distinct places of this batch.
-        scope_index: int32[n], position in `scopes`.
-        end_ns: int64[n], when each call ended (Unix).
-        duration_s: float64[n], finite and >= 0; NaN where it is not known, which only a complete log may say.
-        error: bool[n].
-        exemplars: the slowest and the failed calls of each scope, a few at most.
-        complete: True when they are of a log that tells of every call of its stages, such as a gateway's. It stands
-            for the spans of those stages, which may be sampled.
-    """
-
-    scopes: tuple[Scope, ...]
-    scope_index: NDArray[np.int32]
-    end_ns: NDArray[np.int64]
-    duration_s: NDArray[np.float64]
-    error: NDArray[np.bool_]
-    exemplars: tuple[CallExemplar, ...] = ()
-    complete: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -264,6 +222,7 @@ class SampleBatch:
 
     Attributes:
         calls: spans and requests, or None.
+        call_rows: the same, when they are not columns yet, or None; a batch has one of the two at most.
         numbers: gauges and counters.
         distributions: histograms.
         logs: log records.
@@ -276,6 +235,7 @@ class SampleBatch:
     """
 
     calls: CallColumns | None = None
+    call_rows: CallRows | None = None
     numbers: tuple[NumberPoint, ...] = ()
     distributions: tuple[DistributionPoint, ...] = ()
     logs: tuple[LogRecord, ...] = ()
@@ -287,16 +247,28 @@ class SampleBatch:
     fingerprint: bytes = b""
 
     @property
+    def call_count(self) -> int:
+        """How many calls there are, in either form."""
+        rows = 0 if self.call_rows is None else len(self.call_rows)
+        return rows if self.calls is None else rows + len(self.calls.end_ns)
+
+    @property
     def sample_count(self) -> int:
         """How many samples were kept; events are what calls and records say besides."""
-        calls = 0 if self.calls is None else len(self.calls.end_ns)
         logged = len(self.logs)
         if self.log_columns is not None:
             logged += len(self.log_columns.time_ns)
         scraped = sum(len(columns.value) for columns in self.scraped)
-        return calls + len(self.numbers) + len(self.distributions) + logged + scraped
+        return self.call_count + len(self.numbers) + len(self.distributions) + logged + scraped
 
     @property
     def rejected_count(self) -> int:
         """How many samples were not kept."""
         return sum(self.rejected.values())
+
+    def in_columns(self, *, now_ns: int) -> SampleBatch:
+        """The same with its calls as columns; `now_ns` is when it was received."""
+        rows = self.call_rows
+        if rows is None:
+            return self
+        return replace(self, calls=rows.table.columns([rows], now_ns=now_ns), call_rows=None)

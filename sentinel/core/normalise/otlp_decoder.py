@@ -25,7 +25,7 @@ class OtlpDecoder:
         self._logs = LogsDecoder()
 
     def decode(self, signal: str, encoding: str, body: bytes, *, now_ns: int) -> SampleBatch:
-        """The batch of one request.
+        """The batch of one request; calls of spans are rows, to be made columns together with those of others.
 
         Args:
             signal: `traces`, `metrics` or `logs`.
@@ -35,7 +35,7 @@ class OtlpDecoder:
         """
         is_json = encoding.endswith("json")
         if signal == "traces":
-            return self.decode_traces(body, now_ns=now_ns, is_json=is_json)
+            return self._trace_rows(body, now_ns=now_ns, is_json=is_json)
         if signal == "metrics":
             return self.decode_metrics(body, now_ns=now_ns, is_json=is_json)
         if signal == "logs":
@@ -44,7 +44,10 @@ class OtlpDecoder:
         raise UnsupportedInputError(msg)
 
     def decode_traces(self, body: bytes, *, now_ns: int, is_json: bool = False) -> SampleBatch:
-        """The calls of an ExportTraceServiceRequest."""
+        """The calls of an ExportTraceServiceRequest, as columns."""
+        return self._trace_rows(body, now_ns=now_ns, is_json=is_json).in_columns(now_ns=now_ns)
+
+    def _trace_rows(self, body: bytes, *, now_ns: int, is_json: bool) -> SampleBatch:
         if is_json:
             return self._traces.decode_message(otlp_json.traces_message(body), now_ns=now_ns)
         otlp_elements.refuse_amplification(body, otlp_elements.TRACES)

@@ -1,8 +1,8 @@
-"""OTLP traces to calls, in columns.
+"""OTLP traces to calls, as rows that become columns later, many requests' together.
 
 Nothing here looks at a span twice. The loop takes a span's kind, name, status and those attributes that a rule of
 `span_rules` reads, all as bytes, and joins them into one key; what the key means (place, failed or not) is worked
-out once and kept. Times and ids become numpy columns after the loop, for the whole request at once.
+out once and kept. What a sender is told of its request is known then; columns are made by `CallTable`, see there.
 
 The caches are bounded: when one is full it is emptied before the next request, which costs an attacker's sender
 speed and nobody memory.
@@ -13,14 +13,14 @@ from __future__ import annotations
 from array import array
 from collections.abc import Sequence
 from hashlib import blake2b
+from operator import sub
 from typing import Any, NamedTuple
 
-import numpy as np
 from google.protobuf.message import DecodeError
-from numpy.typing import NDArray
 
-from sentinel.core.model import CallColumns, CallExemplar, RejectReason, SampleBatch, Scope
+from sentinel.core.model import CallRows, RejectReason, SampleBatch
 from sentinel.core.normalise import span_rules
+from sentinel.core.normalise.call_table import NO_SERIES, CallTable
 from sentinel.core.normalise.labels import text_of
 from sentinel.core.normalise.otlp_schema import Status, TracesRequest
 from sentinel.core.normalise.otlp_values import ResourceNames, attributes_of
@@ -34,9 +34,6 @@ DURATION_MAX_NS = 24 * 3600 * 10**9
 
 _CLASSES_MAX = 8192
 _KEY_BYTES_MAX = 1024
-_EXEMPLARS_MAX = 256
-_NAMED_FOR_NS = 10 * 10**9
-_NO_SERIES = -1
 _STATUS_ERROR = 2
 
 
@@ -97,16 +94,10 @@ class TracesDecoder:
 
     def __init__(self) -> None:
         self._resources = ResourceNames()
-        self._scopes: list[Scope] = []
-        self._scope_number: dict[Scope, int] = {}
-        # A class is a distinct (place, failed); the tables find it by the bytes that decide it.
+        self._table = CallTable()
+        # The class of a span, found by the bytes that decide it.
         self._tables: dict[str, list[dict[bytes, int]]] = {}
-        self._class_scope = array("i")
-        self._class_error = array("b")
         self._without_series = 0
-        # How slow the slowest call was that was named lately, by failed or not and by place.
-        self._named_s = np.zeros((2, 0))
-        self._named_since_ns = 0
         self._hints: dict[str, _Hint] = {}
         # Keys that a hint found, by whether the status says that the span failed; see `_classify`.
         self._complete: dict[str, tuple[dict[bytes, int], dict[bytes, int]]] = {}
@@ -130,7 +121,7 @@ class TracesDecoder:
 
     def decode_message(self, request: Any, *, now_ns: int) -> SampleBatch:  # noqa: ANN401, RUF100
         """As `decode`, for a message of `otlp_schema`, such as one made from JSON."""
-        if len(self._class_scope) + len(self._tables) + self._without_series > _CLASSES_MAX:
+        if len(self._table) + len(self._tables) + self._without_series > _CLASSES_MAX:
             self._forget_classes()
         spans: list[Any] = []
         classes: list[int] = []
@@ -149,20 +140,18 @@ class TracesDecoder:
                     self._classify(service, [_Trimmed(span) for span in group], classes)
         if not spans:
             return SampleBatch(services=frozenset(services))
-        return self._batch(spans, np.array(classes, np.int32), frozenset(services), now_ns=now_ns)
+        return self._batch(spans, classes, frozenset(services), now_ns=now_ns)
 
     def _forget_classes(self) -> None:
-        self._scopes.clear()
-        self._scope_number.clear()
+        # A new table: rows that are no columns yet go by the old one.
+        self._table = CallTable()
         self._tables.clear()
         self._hints.clear()
         self._complete.clear()
         self._without_series = 0
-        del self._class_scope[:], self._class_error[:]
-        self._named_s = np.zeros((2, 0))
 
     def _classify(self, service: str, spans: Sequence[Any], classes: list[int]) -> None:
-        """Append the class of each span, or `_NO_SERIES`."""
+        """Append the class of each span, or `NO_SERIES`."""
         tables = self._tables.get(service)
         if tables is None:
             tables = self._tables[service] = [{} for _ in range(2 * _KINDS)]
@@ -174,7 +163,7 @@ class TracesDecoder:
             kind = span.kind
             wanted = _WANTED.get(kind)
             if wanted is None:
-                append(_NO_SERIES)
+                append(NO_SERIES)
                 continue
             key = span.name
             attributes = span.attributes
@@ -222,148 +211,76 @@ class TracesDecoder:
         if scope is None:
             if len(key) <= _KEY_BYTES_MAX:
                 self._without_series += 1
-                table[key] = _NO_SERIES
-            return _NO_SERIES
+                table[key] = NO_SERIES
+            return NO_SERIES
         error = span_rules.has_failed(
             kind, status_is_error=_is_error(span.status), attributes=attributes
         )
-        number = self._scope_number.get(scope)
-        if number is None:
-            number = self._scope_number[scope] = len(self._scopes)
-            self._scopes.append(scope)
         if kind == span_rules.SERVER:
             self._hints[service] = _hint_of(span.attributes) or _NO_HINT
-        self._class_scope.append(number)
-        self._class_error.append(error)
+        number = self._table.learn(scope, error=error)
         if len(key) <= _KEY_BYTES_MAX:
-            table[key] = len(self._class_scope) - 1
-        return len(self._class_scope) - 1
+            table[key] = number
+        return number
 
     def _batch(
         self,
         spans: list[Any],
-        classes: NDArray[np.int32],
+        classes: list[int],
         services: frozenset[str],
         *,
         now_ns: int,
     ) -> SampleBatch:
-        trace_ids = [span.trace_id for span in spans]
+        """The rows of one request; plain lists, because numpy costs fifty spans more than it saves them."""
         span_ids = [span.span_id for span in spans]
-        start = np.array([span.start_ns for span in spans], np.uint64)
-        end = np.array([span.end_ns for span in spans], np.uint64)
-        took = end - start  # unsigned: what ends before it begins took immensely long
+        fingerprint = blake2b(b"".join(span_ids), digest_size=16).digest()
+        if NO_SERIES in classes:
+            rows = [row for row, number in enumerate(classes) if number != NO_SERIES]
+            spans = [spans[row] for row in rows]
+            span_ids = [span_ids[row] for row in rows]
+            classes = [classes[row] for row in rows]
+            if not rows:
+                return SampleBatch(services=services, fingerprint=fingerprint)
+        trace_ids = [span.trace_id for span in spans]
+        start_ns = [span.start_ns for span in spans]
+        end_ns = [span.end_ns for span in spans]
+        took_ns = list(map(sub, end_ns, start_ns))
         latest_ns = max(now_ns, 0) + FUTURE_MAX_NS
         rejected: dict[RejectReason, int] = {}
-        sound = (
-            np.minimum.reduce(start) > 0
-            and np.minimum.reduce(end) > 0
-            and np.maximum.reduce(end) <= latest_ns
-            and np.maximum.reduce(took) <= DURATION_MAX_NS
+        # Nearly every request is sound; asked all at once that costs a fifth of asking one by one.
+        if not (
+            min(start_ns) > 0
+            and min(end_ns) > 0
+            and max(end_ns) <= latest_ns
+            and min(took_ns) >= 0
+            and max(took_ns) <= DURATION_MAX_NS
             and _ids_are_valid(trace_ids, 16)
             and _ids_are_valid(span_ids, 8)
-        )
-        # Nearly every batch is sound; asked all at once that costs a small batch a fifth of asking one by one.
-        kept = classes >= 0
-        if not sound:
-            # In the order of how sure the fault is; each span is counted once, under the first that applies.
-            for reason, bad in (
-                (RejectReason.BAD_ID, ~(_valid_ids(trace_ids, 16) & _valid_ids(span_ids, 8))),
-                (RejectReason.NO_TIME, (start == 0) | (end == 0)),
-                (RejectReason.FUTURE, end > np.uint64(latest_ns)),
-                (RejectReason.NEGATIVE, end < start),
-                (RejectReason.TOO_LONG, took > np.uint64(DURATION_MAX_NS)),
-            ):
-                bad &= kept
-                if count := int(np.count_nonzero(bad)):
-                    rejected[reason] = count
-                    kept &= ~bad
-        if not kept.all():
-            rows = np.flatnonzero(kept)
-            classes, end, took = classes[rows], end[rows], took[rows]
-            trace_ids = [trace_ids[row] for row in rows.tolist()]
-        # Not only "later than": a clock that stepped ahead and back must not silence exemplars until then.
-        if not 0 <= now_ns - self._named_since_ns < _NAMED_FOR_NS:
-            self._named_s[:] = 0.0
-            self._named_since_ns = now_ns
+        ):
+            faults = [
+                _fault_of(*span, latest_ns=latest_ns)
+                for span in zip(trace_ids, span_ids, start_ns, end_ns, strict=True)
+            ]
+            rejected = {reason: count for reason in _FAULTS if (count := faults.count(reason)) > 0}
+            rows = [row for row, fault in enumerate(faults) if fault is None]
+            classes = [classes[row] for row in rows]
+            end_ns = [end_ns[row] for row in rows]
+            took_ns = [took_ns[row] for row in rows]
+            trace_ids = [trace_ids[row] for row in rows]
         return SampleBatch(
-            calls=self._calls(classes, end, took, trace_ids) if trace_ids else None,
+            call_rows=CallRows(
+                table=self._table,
+                number=array("i", classes),
+                end_ns=array("q", end_ns),
+                took_ns=array("q", took_ns),
+                trace_ids=b"".join(trace_ids),
+            )
+            if classes
+            else None,
             rejected=rejected,
             services=services,
-            fingerprint=blake2b(b"".join(span_ids), digest_size=16).digest(),
+            fingerprint=fingerprint,
         )
-
-    def _calls(
-        self,
-        classes: NDArray[np.int32],
-        end: NDArray[np.uint64],
-        took: NDArray[np.uint64],
-        trace_ids: list[bytes],
-    ) -> CallColumns:
-        # The views end here: an array that is looked at cannot grow.
-        number = np.frombuffer(self._class_scope, np.int32)[classes]
-        error = np.frombuffer(self._class_error, np.bool_)[classes]
-        # What `np.unique` finds, by marking: the places are few and known.
-        place = np.zeros(len(self._scopes), np.int32)
-        place[number] = 1
-        distinct = place.nonzero()[0]
-        place[distinct] = np.arange(len(distinct), dtype=np.int32)
-        scope_index = place[number]
-        end_ns = end.astype(np.int64)
-        duration_s = took / 1e9
-        exemplars = tuple(
-            [
-                CallExemplar(
-                    scope_index=int(scope_index[row]),
-                    trace_id=trace_ids[row].hex(),
-                    end_ns=int(end_ns[row]),
-                    duration_s=float(duration_s[row]),
-                    error=bool(error[row]),
-                )
-                for row in self._worth_naming(number, end_ns, duration_s, error)
-            ]
-        )
-        return CallColumns(
-            scopes=tuple([self._scopes[each] for each in distinct.tolist()]),
-            scope_index=scope_index,
-            end_ns=end_ns,
-            duration_s=duration_s,
-            error=error,
-            exemplars=exemplars,
-        )
-
-    def _worth_naming(
-        self,
-        number: NDArray[np.int32],
-        end_ns: NDArray[np.int64],
-        duration_s: NDArray[np.float64],
-        error: NDArray[np.bool_],
-    ) -> list[int]:
-        """Rows of calls slower than any of their place and outcome that was named in the last seconds.
-
-        So each window's slowest call and slowest failure of a place are named, and an ordinary call costs nothing.
-        Where none was named lately the first is named too: the first failure tells when failing began.
-        """
-        if self._named_s.shape[1] < len(self._scopes):
-            grown = np.zeros((2, 2 * len(self._scopes)))
-            grown[:, : self._named_s.shape[1]] = self._named_s
-            self._named_s = grown
-        outcome = error.view(np.int8)
-        # At least equal at first: a place whose calls all take no time has its exemplar, too.
-        named = self._named_s[outcome, number]
-        slower = np.flatnonzero((duration_s > named) | (named == 0.0))
-        if not len(slower):
-            return []
-        group = 2 * number[slower] + outcome[slower]
-        order = np.lexsort((duration_s[slower], group))
-        slowest = slower[order[_last_of_each(group[order])]][:_EXEMPLARS_MAX]
-        rows: set[int] = set(slowest.tolist())
-        fresh = np.flatnonzero(named == 0.0)
-        if len(fresh):
-            group = 2 * number[fresh] + outcome[fresh]
-            order = np.lexsort((-end_ns[fresh], group))
-            rows.update(fresh[order[_last_of_each(group[order])]][:_EXEMPLARS_MAX].tolist())
-        self._named_s[outcome[slowest], number[slowest]] = duration_s[slowest]
-        return sorted(rows)
 
 
 class _Trimmed:
@@ -392,11 +309,25 @@ def _ids_are_valid(ids: list[bytes], length: int) -> bool:
     return set(map(len, ids)) == {length} and bytes(length) not in ids
 
 
-def _valid_ids(ids: list[bytes], length: int) -> NDArray[np.bool_]:
-    """Which ids have the right length and are not all zeros."""
-    zeros = bytes(length)
-    return np.array([len(each) == length and each != zeros for each in ids], np.bool_)
+_FAULTS = (
+    RejectReason.BAD_ID,
+    RejectReason.NO_TIME,
+    RejectReason.FUTURE,
+    RejectReason.NEGATIVE,
+    RejectReason.TOO_LONG,
+)
+"""In the order of how sure the fault is; each span is counted once, under the first that applies."""
 
 
-def _last_of_each(group: NDArray[np.int32]) -> NDArray[np.bool_]:
-    return np.concatenate((group[1:] != group[:-1], [True]))
+def _fault_of(
+    trace_id: bytes, span_id: bytes, start_ns: int, end_ns: int, *, latest_ns: int
+) -> RejectReason | None:
+    if not (_ids_are_valid([trace_id], 16) and _ids_are_valid([span_id], 8)):
+        return RejectReason.BAD_ID
+    if start_ns == 0 or end_ns == 0:
+        return RejectReason.NO_TIME
+    if end_ns > latest_ns:
+        return RejectReason.FUTURE
+    if end_ns < start_ns:
+        return RejectReason.NEGATIVE
+    return RejectReason.TOO_LONG if end_ns - start_ns > DURATION_MAX_NS else None

@@ -123,9 +123,9 @@ class Aggregator:
     def add(self, batch: SampleBatch, now_ns: int) -> None:
         """Take in a batch that was received at `now_ns`."""
         self._open.begin(now_ns)
-        if self._repeats.is_repeat(batch.fingerprint):
-            self._counts.duplicate_batches += 1
+        if self.is_repeat(batch):
             return
+        batch = batch.in_columns(now_ns=now_ns)
         newest_ns = 0
         late_before = self._counts.late.total()
         if batch.calls is not None and len(batch.calls.end_ns):
@@ -172,6 +172,12 @@ class Aggregator:
                 self._live.hear(service, now_ns)
         if newest_ns <= now_ns + FUTURE_MAX_NS:
             self._advance(now_ns, event_ns=newest_ns)
+
+    def is_repeat(self, batch: SampleBatch) -> bool:
+        """Whether a batch came before, counted if so; for who joins batches, asked once of each."""
+        repeated = self._repeats.is_repeat(batch.fingerprint)
+        self._counts.duplicate_batches += repeated
+        return repeated
 
     def shed(self, signals: Set[str], now_ns: int) -> None:
         """Note that spans (`SIGNAL_CALLS`) or log records (`SIGNAL_LOGS`) are turned away now.

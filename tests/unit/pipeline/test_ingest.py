@@ -6,19 +6,22 @@ Method: the real aggregator behind the component, a manual clock, and a next sta
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 import numpy as np
 import pytest
 
-from sentinel.core.model import CallColumns, SampleBatch, Scope
+from sentinel.core.model import CallColumns, CallRows, SampleBatch, Scope
+from sentinel.core.normalise import OtlpDecoder
+from sentinel.core.normalise.call_table import CallTable
 from sentinel.core.series import Aggregator, ClosedWindow, ClosedWindows
 from sentinel.core.series.streams import Streams
 from sentinel.pipeline.ingest import Ingest, IngestConfig
 from sentinel.ports import Admission
 from sentinel.runtime.component import HealthStatus, Surroundings
 from tests.support.clock import ManualClock
+from tests.support.otlp_messages import span, traces
 from tests.support.surroundings import make_surroundings
 
 S = 10**9
@@ -164,6 +167,90 @@ async def test_a_batch_that_breaks_the_reduction_takes_no_other_with_it() -> Non
         await clock.advance(15)
         assert surroundings.metrics.value("sentinel_ingest_faulty_batches_total") == 1
         assert stage.traffic() == [2.0]
+
+
+def rows_at(*numbers: int, decoder: OtlpDecoder) -> SampleBatch:
+    """A request of spans as rows, as the receivers hand them on."""
+    spans = [
+        span(number=number, end_ns=START_NS + S, http__request__method="GET", http__route="/x")
+        for number in numbers
+    ]
+    body = traces(*spans, service="api").SerializeToString()
+    return decoder.decode("traces", "application/x-protobuf", body, now_ns=START_NS + S)
+
+
+async def test_small_requests_are_reduced_together_and_a_repeat_among_them_counts_once() -> None:
+    stage, decoder = Stage(), OtlpDecoder()
+    async with running(stage) as (ingest, clock, surroundings):
+        for numbers in ((1, 2, 3), (4, 5), (1, 2, 3), (6, 7, 8, 9, 10)):
+            ingest.accept(rows_at(*numbers, decoder=decoder), size_bytes=1)
+        await clock.advance(15)
+        value = surroundings.metrics.value
+        assert stage.traffic() == [1.0]
+        assert value("sentinel_ingest_batches_total") == 4
+        assert value("sentinel_duplicate_batches_total") == 1
+        assert (
+            value(
+                "sentinel_component_received_total",
+                component="pipeline.ingest",
+                signal="traces",
+            )
+            == 13
+        )
+
+
+async def test_the_first_batch_is_reduced_at_once_and_those_right_after_it_in_one_round() -> None:
+    """Each request had a round of its own, which at 200 a second cost more than what was in them."""
+    stage, decoder = Stage(), OtlpDecoder()
+    async with running(stage) as (ingest, clock, surroundings):
+        count = "sentinel_ingest_batches_total"
+        await clock.advance(0.5)
+        ingest.accept(rows_at(1, decoder=decoder), size_bytes=1)
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert surroundings.metrics.value(count) == 1
+        rounds = surroundings.metrics.registry.get_sample_value
+        for number in range(2, 12):
+            ingest.accept(rows_at(number, decoder=decoder), size_bytes=1)
+            await asyncio.sleep(0)
+        await clock.advance(0.5)
+        assert surroundings.metrics.value(count) == 11
+        assert rounds("sentinel_ingest_reduce_seconds_count") == 2
+
+
+async def test_much_that_waits_is_not_gathered_any_longer() -> None:
+    stage, decoder = Stage(), OtlpDecoder()
+    async with running(stage, IngestConfig(queue_count_max=20)) as (ingest, clock, _):
+        await clock.advance(0.5)
+        for number in range(1, 101):
+            answer = ingest.accept(rows_at(number, decoder=decoder), size_bytes=1)
+            assert answer is Admission.ACCEPTED
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+        await clock.advance(15)
+        assert stage.traffic() == [10.0]
+
+
+async def test_rows_that_cannot_be_joined_take_no_other_with_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    stage, decoder = Stage(), OtlpDecoder()
+    columns = CallTable.columns
+
+    def faulty(self: CallTable, parts: Sequence[CallRows], *, now_ns: int) -> CallColumns:
+        if any(len(part) == 3 for part in parts):
+            msg = "a fault of ours"
+            raise RuntimeError(msg)
+        return columns(self, parts, now_ns=now_ns)
+
+    monkeypatch.setattr(CallTable, "columns", faulty)
+    async with running(stage) as (ingest, clock, surroundings):
+        for numbers in ((1, 2, 3, 4), (5, 6, 7), (8, 9, 10, 11, 12, 13)):
+            ingest.accept(rows_at(*numbers, decoder=decoder), size_bytes=1)
+        await clock.advance(15)
+        assert stage.traffic() == [1.0]
+        assert surroundings.metrics.value("sentinel_ingest_faulty_batches_total") == 1
+        assert surroundings.metrics.value("sentinel_duplicate_batches_total") == 0
 
 
 async def test_a_clock_that_was_ahead_and_was_put_back_costs_a_minute() -> None:

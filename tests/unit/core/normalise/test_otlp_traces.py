@@ -279,7 +279,7 @@ def test_caches_are_bounded() -> None:
         ]
         batch = decoder.decode_traces(traces(*spans).SerializeToString(), now_ns=NOW_NS)
         assert len(calls_of(batch).scopes) == 4000
-    assert len(decoder._traces._class_scope) < 13_000
+    assert len(decoder._traces._table) < 13_000
 
 
 def test_a_resent_batch_has_the_same_fingerprint() -> None:

@@ -16,6 +16,7 @@ NOW_NS = 1_790_000_010 * 10**9
 
 
 def _counted(batch: SampleBatch) -> dict[Scope, list[bool]]:
+    batch = batch.in_columns(now_ns=NOW_NS)
     assert batch.calls is not None
     found: dict[Scope, list[bool]] = {}
     for at, error in zip(
