@@ -33,6 +33,7 @@ from sentinel.ports import Clock
 from sentinel.runtime.catalogue import CATALOGUE
 from sentinel.runtime.component import Component, Health, HealthStatus, Surroundings
 from sentinel.runtime.downstream import NO_TAP, Downstream
+from sentinel.runtime.inflight import Inflight
 from sentinel.runtime.metrics import Metrics
 from sentinel.senders.otlp_forward import make_forwarding
 from sentinel.senders.self_telemetry import SelfTelemetry
@@ -63,11 +64,15 @@ class Application:
         self._started_ns = surroundings.clock.now_ns()
         self._ready = False
         self.store = Store(config.store, surroundings)
+        self.inflight = Inflight(int(config.overload.inflight_max))
         # Asked by what is made before it can ask anything itself, so its pressures are looked up at each look.
         self.overload = Overload(
             config.overload,
             surroundings,
-            pressures={"queue": lambda: self.ingest.fill_ratio},
+            pressures={
+                "queue": lambda: self.ingest.fill_ratio,
+                "inflight": self._inflight_pressure,
+            },
             changed=self._shed,
         )
         self.fitter = Fitter(
@@ -98,11 +103,20 @@ class Application:
         self.log_templates = LogTemplates(
             self.aggregator.templates, config.store.directory, surroundings
         )
-        self.ingest = Ingest(config.series, self.aggregator, self.evaluate.on_closed, surroundings)
+        self.ingest = Ingest(
+            config.series,
+            self.aggregator,
+            self.evaluate.on_closed,
+            surroundings,
+            inflight=self.inflight,
+        )
         self.deliver = self._make_deliver(config)
         self.forwarding = make_forwarding(config.forward, config.store.directory, surroundings)
         downstream = Downstream(
-            sink=self.ingest, tap=self.forwarding or NO_TAP, shedding=self.overload
+            sink=self.ingest,
+            tap=self.forwarding or NO_TAP,
+            shedding=self.overload,
+            inflight=self.inflight,
         )
         self.receivers: dict[str, Receiver] = make_receivers(
             config.receivers, downstream, surroundings
@@ -225,6 +239,10 @@ class Application:
         self.aggregator.hold_names(held=Rung.LABELS in rungs)
         signals = {rung.value for rung in unsettled if rung in {Rung.TRACES, Rung.LOGS}}
         self.aggregator.shed(signals, now_ns)
+
+    def _inflight_pressure(self) -> float:
+        self.surroundings.metrics.set("sentinel_inflight_bytes", self.inflight.held_bytes)
+        return self.inflight.pressure()
 
     def _make_deliver(self, config: SentinelConfig) -> Deliver:
         return Deliver(

@@ -25,6 +25,7 @@ from sentinel.core.series.watermark import STEP_MAX_NS
 from sentinel.ports import Admission
 from sentinel.runtime.component import Health, HealthRecord, Surroundings
 from sentinel.runtime.flow import Flow, FlowReason, FlowStage, counts_by_signal, reason_of
+from sentinel.runtime.inflight import Inflight
 from sentinel.runtime.queue import BoundedQueue
 from sentinel.runtime.settings import ByteSize, Duration, setting
 from sentinel.runtime.tasks import TaskGroup
@@ -119,8 +120,12 @@ class Ingest:
         aggregator: Aggregator,
         next_stage: WindowStage,
         surroundings: Surroundings,
+        *,
+        inflight: Inflight | None = None,
     ) -> None:
+        """Store what is needed; what is queued and not reduced yet is held in `inflight`."""
         self._config = config
+        self._inflight = inflight or Inflight()
         self._aggregator = aggregator
         self._next_stage = next_stage
         self._surroundings = surroundings
@@ -165,6 +170,7 @@ class Ingest:
             return Admission.RETRY_LATER
         for signal, count in counts_by_signal(batch).items():
             self._flow.received(count, signal=signal)
+        self._inflight.hold(size_bytes)
         self._wake_soon()
         return Admission.ACCEPTED
 
@@ -237,13 +243,14 @@ class Ingest:
     async def _round(self) -> None:
         clock, metrics = self._surroundings.clock, self._surroundings.metrics
         metrics.set("sentinel_ingest_queue_ratio", self._queue.fill_ratio)
-        batches = self._queue.take_all()
+        held_bytes, batches = self._queue.size_bytes, self._queue.take_all()
         started_s = clock.monotonic_s()
         for first in range(0, len(batches), _BATCHES_A_TURN):
             for group in groups_of(batches[first : first + _BATCHES_A_TURN]):
                 self._add_together(group)
             if len(batches) - first > _BATCHES_A_TURN:
                 await asyncio.sleep(0)
+        self._inflight.give_back(held_bytes)
         closed = self._aggregator.close(clock.now_ns())
         if batches:
             metrics.count("sentinel_ingest_batches_total", len(batches))

@@ -15,6 +15,7 @@ from sentinel.core.model import Rung
 from sentinel.pipeline.shedding_ladder import RUNGS, Ladder, LadderSettings, stepped
 from sentinel.runtime.component import Health, HealthRecord, Surroundings
 from sentinel.runtime.flow import Flow, FlowReason, FlowStage
+from sentinel.runtime.inflight import LIMIT_BYTES
 from sentinel.runtime.resident import group_limit_bytes, resident_bytes
 from sentinel.runtime.settings import ByteSize, Duration, setting
 from sentinel.runtime.tasks import TaskGroup
@@ -44,7 +45,7 @@ class OverloadConfig:
     )
     high_ratio: float = setting(
         0.8,
-        help="How full the queue, memory or time may be before more is given up.",
+        help="How full the queue, bytes in flight, memory or time may be before more is given up.",
         restart=True,
     )
     low_ratio: float = setting(
@@ -61,6 +62,11 @@ class OverloadConfig:
         help="How long after traces or logs were shed their amounts are still taken for unknown: senders hold some back.",
         restart=True,
     )
+    inflight_max: ByteSize = setting(
+        ByteSize(LIMIT_BYTES),
+        help="Most bytes taken in and not reduced yet, of all receivers and scrapers together.",
+        restart=True,
+    )
     delay_max: Duration = setting(
         Duration(2.0), help="How late the process may get to its work at most.", restart=True
     )
@@ -69,7 +75,7 @@ class OverloadConfig:
     )
 
     def __post_init__(self) -> None:
-        for name in ("memory_max", "delay_max", "look"):
+        for name in ("memory_max", "inflight_max", "delay_max", "look"):
             if getattr(self, name) <= 0:
                 msg = f"{name} must be above 0"
                 raise ValueError(msg)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from sentinel.core.model import Rung
 from sentinel.ports import SampleSink
+from sentinel.runtime.inflight import Inflight
 from sentinel.runtime.otlp_reply import OtlpEncoding, OtlpSignal
 
 
@@ -86,8 +87,10 @@ class Downstream:
         sink: where batches go.
         tap: where payloads are handed on.
         shedding: who says what is given up.
+        inflight: the bytes that all of them together may hold; asked before they are held.
     """
 
     sink: SampleSink
     tap: TelemetryTap = NO_TAP
     shedding: Shedding = NO_SHEDDING
+    inflight: Inflight = field(default_factory=Inflight)

@@ -305,10 +305,14 @@ class Intake:
         if total > self._limits.inflight_max:
             msg = "too many bytes at once"
             raise self._overloaded(msg)
+        if not self._downstream.inflight.take(size_bytes):
+            msg = "too many bytes at once, of all receivers"
+            raise self._overloaded(msg)
         self._note_inflight(total)
 
     def _release(self, size_bytes: int) -> None:
         self._request_count -= 1
+        self._downstream.inflight.give_back(size_bytes)
         self._note_inflight(self._inflight_bytes - size_bytes)
 
     def _note_inflight(self, total_bytes: int) -> None:

@@ -30,6 +30,8 @@ from sentinel.runtime.tracing import OwnSpan
 _CLOSE_TIMEOUT_S = 5.0
 _SENTENCE_CHARACTERS_MAX = 300
 _NAMES_SHOWN = 3
+_FIRST_BYTES = 256 * 1024
+"""What an answer is taken to weigh before the first one came."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,9 +86,10 @@ class Target(Protocol):
 
 @dataclass(slots=True)
 class _State:
-    """How a target's last poll ended; `problem` is "" when it was good, None before the first."""
+    """How a target's last poll ended, and what it weighed; `problem` is "" when it was good, None before the first."""
 
     problem: str | None = None
+    size_bytes: int = _FIRST_BYTES
     notes: tuple[str, ...] = ()
 
 
@@ -176,6 +179,10 @@ class Scraping:
     async def _poll(self, target: Target) -> None:
         clock, metrics = self._surroundings.clock, self._surroundings.metrics
         started_s = clock.monotonic_s()
+        inflight, size_bytes = self._downstream.inflight, self._states[target.name].size_bytes
+        if not inflight.take_if_calm(size_bytes):
+            self._pass_over(target)
+            return
         try:
             with self._surroundings.tracer.span(
                 OwnSpan.SCRAPE, scraper=self._name, target=target.name
@@ -190,11 +197,21 @@ class Scraping:
             self._failed(target, error)
         else:
             self._take(target, polled)
+        finally:
+            inflight.give_back(size_bytes)
         elapsed_s = clock.monotonic_s() - started_s
         metrics.observe("sentinel_scrape_duration_seconds", elapsed_s, scraper=self._name)
         if elapsed_s > target.interval_s:
             late = int(elapsed_s // target.interval_s)
             metrics.count("sentinel_scrape_late_total", late, **self._labels(target))
+
+    def _pass_over(self, target: Target) -> None:
+        """Ask another time: there is no room for an answer. That says nothing of the target, whose state stays."""
+        self._flow.error(FlowStage.READ, FlowReason.OVERLOADED)
+        result = FlowReason.OVERLOADED.value
+        self._surroundings.metrics.count(
+            "sentinel_scrapes_total", result=result, **self._labels(target)
+        )
 
     def _take(self, target: Target, polled: Polled) -> None:
         count, signal = polled.batch.sample_count, OtlpSignal.METRICS.value
@@ -224,6 +241,7 @@ class Scraping:
                 extra={**self._fields(target), "missing": "; ".join(polled.notes)},
             )
         state.problem, state.notes = "", polled.notes
+        state.size_bytes = polled.size_bytes
 
     def _failed(self, target: Target, error: Exception) -> None:
         reason = reason_of(error)

@@ -15,6 +15,7 @@ from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
 from sentinel.receivers.log_files import LogFiles, LogFilesConfig, LogSourceConfig
 from sentinel.runtime.clock import SystemClock
 from sentinel.runtime.downstream import NO_SHEDDING, NO_TAP, Downstream, Shedding, Telemetry
+from sentinel.runtime.inflight import Inflight
 from sentinel.runtime.settings import Duration
 from tests.support.sinks import ListSink
 from tests.support.surroundings import make_surroundings
@@ -85,13 +86,19 @@ async def following(
     sink: ListSink | None = None,
     shedding: Shedding = NO_SHEDDING,
     tap: ListTap | None = None,
+    inflight: Inflight | None = None,
 ) -> AsyncIterator[Followed]:
     """A component that follows these sources by the real clock."""
     sink, tap = sink or ListSink(), tap or ListTap()
     config = LogFilesConfig(
         sources=sources, poll=Duration(0.01), discover=Duration(0.05), finished_after=Duration(0.5)
     )
-    downstream = Downstream(sink=sink, tap=tap if ships else NO_TAP, shedding=shedding)
+    downstream = Downstream(
+        sink=sink,
+        tap=tap if ships else NO_TAP,
+        shedding=shedding,
+        inflight=inflight or Inflight(),
+    )
     component = LogFiles(config, str(state), downstream, make_surroundings(SystemClock()))
     await component.start()
     try:

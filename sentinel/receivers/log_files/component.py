@@ -17,6 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from functools import partial
 from hashlib import blake2b
+from itertools import takewhile
 from typing import TypeVar
 from zoneinfo import ZoneInfo
 
@@ -205,14 +206,23 @@ class LogFiles:
         # Each round begins with another file, so that what is turned away in the middle is not always the same.
         self._turn = (self._turn + 1) % len(due)
         due = due[self._turn :] + due[: self._turn]
-        await self._aside(lambda: reading.take(due, now_s=now_s, now_ns=now_ns))
-        self._count_troubles()
-        async with self._handing:
-            is_all = await self._hand_all_on(due)
+        inflight, piece_bytes = self._downstream.inflight, int(self._config.chunk_max)
+        held = list(takewhile(lambda _: inflight.take_if_calm(piece_bytes), due))
+        if not held:
+            self._flow.error(FlowStage.READ, FlowReason.OVERLOADED)
+            self._is_full = True
+            return False
+        try:
+            await self._aside(lambda: reading.take(held, now_s=now_s, now_ns=now_ns))
+            self._count_troubles()
+            async with self._handing:
+                is_all = await self._hand_all_on(held)
+        finally:
+            inflight.give_back(piece_bytes * len(held))
         self._is_full = sheds or not is_all
         if not is_all:
             return False
-        for file in due:
+        for file in held:
             if file.is_done and file.batch is None:
                 await self._aside(partial(reading.end, file))
         return True

@@ -20,8 +20,13 @@ METRICS = (
     metric(
         GAUGE,
         "sentinel_overload_pressure_ratio",
-        "How full what is bounded is, 1 at its bound: queue, memory, loop (how late the process gets to its work).",
+        "How full what is bounded is, 1 at its bound: queue, inflight, memory, loop (how late the process gets to its work).",
         "source",
+    ),
+    metric(
+        GAUGE,
+        "sentinel_inflight_bytes",
+        "Bytes taken in and not reduced yet, of all receivers and scrapers together.",
     ),
     metric(GAUGE, "sentinel_memory_resident_bytes", "Resident memory of the process."),
     metric(

@@ -362,6 +362,7 @@ class FullQueue:
     """A queue without room."""
 
     fill_ratio = 1.0
+    size_bytes = 0
 
     def offer(self, item: object, *, size_bytes: int) -> bool:
         """No."""

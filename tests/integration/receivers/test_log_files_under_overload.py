@@ -16,6 +16,7 @@ from sentinel.core.normalise.logs.reader import LogFormat
 from sentinel.receivers.log_files import LogSourceConfig, component
 from sentinel.receivers.log_files.config import StartAt
 from sentinel.runtime.component import HealthStatus
+from sentinel.runtime.inflight import Inflight
 from tests.support.kong_records import record
 from tests.support.log_files import Followed, following
 
@@ -112,3 +113,27 @@ async def test_files_wait_and_a_gateways_calls_are_counted(
             lambda: followed.component.health().status is HealthStatus.OK, "health"
         )
         assert heard_count(followed, "shop") > 0
+
+
+async def test_files_wait_while_there_is_no_room_for_a_piece_of_them(tmp_path: Path) -> None:
+    access = tmp_path / "access.log"
+    source = LogSourceConfig(
+        name="access",
+        paths=(str(access),),
+        service="shop",
+        format=LogFormat.COMBINED,
+        start=StartAt.BEGINNING,
+    )
+    inflight = Inflight(2**20)
+    assert inflight.take(2**20)
+    append(access, access_line())
+    async with following(source, state=tmp_path / "state", inflight=inflight) as followed:
+        metrics = followed.component._surroundings.metrics
+        errors = "sentinel_component_errors_total"
+        own = {"component": "receivers.log_files", "stage": "read", "reason": "overloaded"}
+        await followed.sees(lambda: metrics.value(errors, **own) > 3, "rounds without room")
+        assert line_count(followed) == 0
+        assert followed.component.health().status is HealthStatus.DEGRADED
+        inflight.give_back(2**20)
+        await followed.sees(lambda: line_count(followed) == 1, "the line that waited")
+        await followed.sees(lambda: inflight.held_bytes == 0, "what was held to be given back")

@@ -20,6 +20,7 @@ from sentinel.core.series.streams import Streams
 from sentinel.pipeline.ingest import Ingest, IngestConfig
 from sentinel.ports import Admission
 from sentinel.runtime.component import HealthStatus, Surroundings
+from sentinel.runtime.inflight import Inflight
 from tests.support.clock import ManualClock
 from tests.support.otlp_messages import span, traces
 from tests.support.surroundings import make_surroundings
@@ -72,13 +73,17 @@ def calls_at(time_ns: int, count: int) -> SampleBatch:
 
 @asynccontextmanager
 async def running(
-    stage: Stage, config: IngestConfig | None = None, *, start_ns: int | None = START_NS
+    stage: Stage,
+    config: IngestConfig | None = None,
+    *,
+    start_ns: int | None = START_NS,
+    inflight: Inflight | None = None,
 ) -> AsyncIterator[tuple[Ingest, ManualClock, Surroundings]]:
     clock = ManualClock(START_NS)
     surroundings = make_surroundings(clock)
     config = config or IngestConfig()
     aggregator = Aggregator(config.series_settings(), start_ns=start_ns)
-    ingest = Ingest(config, aggregator, stage.take, surroundings)
+    ingest = Ingest(config, aggregator, stage.take, surroundings, inflight=inflight)
     await ingest.start()
     try:
         yield ingest, clock, surroundings
@@ -132,6 +137,24 @@ async def test_a_slow_stage_does_not_stop_accepting_until_the_bound() -> None:
         # What was accepted while the stage was held is all there.
         assert stage.traffic() == [pytest.approx(0.1), 10.0]
         assert ingest.health().status is HealthStatus.OK
+
+
+async def test_what_is_queued_is_held_until_it_is_reduced() -> None:
+    """A queue that was emptied at once had room again while all of it was still being worked on."""
+    stage, inflight = Stage(), Inflight(1000)
+    config = IngestConfig(queue_count_max=3)
+    async with running(stage, config, inflight=inflight) as (ingest, clock, _):
+        ingest.accept(calls_at(START_NS, 1), size_bytes=7)
+        assert inflight.held_bytes == 7
+        stage.open.clear()
+        await clock.advance(15)
+        assert inflight.held_bytes == 0
+        answers = [ingest.accept(calls_at(clock.now_ns(), 1), size_bytes=100) for _ in range(4)]
+        assert answers[-1] is Admission.RETRY_LATER
+        assert inflight.held_bytes == 300
+        stage.open.set()
+        await clock.advance(10)
+        assert inflight.held_bytes == 0
 
 
 async def test_windows_the_stage_fails_on_are_counted_and_the_next_ones_go_on() -> None:

@@ -16,6 +16,7 @@ from sentinel.errors import MalformedInputError, OverloadedError
 from sentinel.ports import Admission
 from sentinel.runtime.component import Surroundings
 from sentinel.runtime.downstream import Downstream, Telemetry
+from sentinel.runtime.inflight import Inflight
 from sentinel.runtime.intake import Intake, IntakeLimitsConfig
 from sentinel.runtime.otlp_reply import OtlpEncoding, OtlpSignal
 from sentinel.runtime.settings import ByteSize, Duration
@@ -88,6 +89,34 @@ def test_places_are_bounded_in_number_and_bytes_and_given_back() -> None:
     assert inflight == 0
     with intake.admit(100, OtlpSignal.TRACES):
         assert intake.request_count == 1
+
+
+def test_receivers_have_one_bound_of_bytes_together() -> None:
+    """Each had a bound of its own: with three of them and the queue that came to more than a sidecar's memory."""
+    surroundings, inflight = make_surroundings(ManualClock()), Inflight(100)
+    first, second = (
+        Intake(
+            name,
+            IntakeLimitsConfig(inflight_max=ByteSize(90)),
+            lambda: HeldDecoder(threading.Event()),
+            Downstream(sink=ListSink(), inflight=inflight),
+            surroundings,
+        )
+        for name in ("receivers.first", "receivers.second")
+    )
+    with first.admit(60, OtlpSignal.TRACES):
+        with pytest.raises(OverloadedError, match="of all receivers") as caught:
+            second.admit(50, OtlpSignal.METRICS)
+        assert caught.value.retry_after_s == 1.0
+        with second.admit(30, OtlpSignal.METRICS) as place:
+            with pytest.raises(OverloadedError, match="of all receivers"):
+                place.grow(41)
+            place.grow(40)
+            assert inflight.held_bytes == 100
+    assert inflight.held_bytes == 0
+    assert (first.request_count, second.request_count) == (0, 0)
+    with second.admit(50, OtlpSignal.METRICS):
+        assert inflight.held_bytes == 50
 
 
 async def test_after_a_full_queue_requests_are_turned_away_for_a_moment() -> None:

@@ -23,6 +23,7 @@ from sentinel.errors import MalformedInputError, RefusedError, UnreachableError
 from sentinel.ports import Admission
 from sentinel.runtime.component import HealthStatus, Surroundings
 from sentinel.runtime.downstream import Downstream
+from sentinel.runtime.inflight import Inflight
 from sentinel.runtime.polling import Polled, Scraping, SlowReading
 from sentinel.runtime.reach import Reach, ReachStatus
 from tests.support.clock import ManualClock
@@ -272,3 +273,34 @@ def test_a_slow_reading_is_due_again_sooner_when_it_failed() -> None:
     reading.failed(300.0)
     assert not reading.is_due(329.0)
     assert reading.is_due(330.0)
+
+
+async def test_a_target_is_asked_another_time_while_there_is_no_room_for_its_answer() -> None:
+    surroundings, sink, inflight = make_surroundings(ManualClock()), ListSink(), Inflight(1000)
+    target = HeldTarget("first")
+    downstream = Downstream(sink=sink, inflight=inflight)
+    scraping = Scraping("scrapers.test", [target], downstream, surroundings)
+    await scraping.start()
+    await advance(surroundings, 10)
+    asked = len(target.polled_ns)
+    assert asked == 2
+    assert inflight.take(990)
+    await advance(surroundings, 20)
+    assert len(target.polled_ns) == asked
+    labels = {"scraper": "scrapers.test", "target": "first"}
+    over = surroundings.metrics.value("sentinel_scrapes_total", result="overloaded", **labels)
+    errors = surroundings.metrics.value(
+        "sentinel_component_errors_total",
+        component="scrapers.test",
+        stage="read",
+        reason="overloaded",
+    )
+    assert (over, errors) == (2, 2)
+    assert up(surroundings, "first") == 1, "that there is no room says nothing of the target"
+    assert scraping.health().status is HealthStatus.OK
+    inflight.give_back(990)
+    target.error = RefusedError("no", status=403, endpoint="here")
+    await advance(surroundings, 10)
+    await scraping.stop()
+    assert len(target.polled_ns) == asked + 1
+    assert inflight.held_bytes == 0
