@@ -24,9 +24,9 @@ from sentinel.pipeline.backfill import STEP_NS, Backfill, BackfillSummary
 from sentinel.runtime.catalogue import CATALOGUE
 from sentinel.runtime.clock import SystemClock
 from sentinel.runtime.component import Surroundings
-from sentinel.runtime.config_text import printable
 from sentinel.runtime.logging import escape
 from sentinel.runtime.metrics import Metrics
+from sentinel.runtime.printable import printable
 from sentinel.storage.sqlite import SqliteStore, StoreConfig
 
 _DONE = 0
@@ -53,12 +53,10 @@ _AFTER_BACKFILL = "Stored. Start the sidecar; it fits at once."
 _AFTER_DRY_RUN = "Dry run: all of it can be stored, and nothing was."
 
 
-def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Add the command to the grammar."""
-    parser = subparsers.add_parser(
-        "baseline",
-        help="bring past data into a store, show what it holds, say what is normal",
-        description="Exit codes: 0 done, 1 the data is wrong, 2 usage, 3 the store cannot be used.",
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what the command takes to its grammar."""
+    parser.description = (
+        "Exit codes: 0 done, 1 the data is wrong, 2 usage, 3 the store cannot be used."
     )
     actions = parser.add_subparsers(title="actions", metavar="ACTION", required=True)
 

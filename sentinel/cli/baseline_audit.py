@@ -18,7 +18,7 @@ from sentinel.app.audit_ours import FitBasis
 from sentinel.app.calendars import make_calendar
 from sentinel.app.config import SentinelConfig, load_config
 from sentinel.core.baseline import Model, ModelRule
-from sentinel.runtime.config_text import printable
+from sentinel.runtime.printable import printable
 from sentinel.storage.sqlite import StoreReader
 
 _DONE, _WRONG, _CANNOT_TELL = 0, 1, 3

@@ -13,7 +13,7 @@ from sentinel.cli.options import terminal_columns
 from sentinel.cli.preview_table import named_beside
 from sentinel.core.model import name_matches
 from sentinel.ports import SeriesRow
-from sentinel.runtime.config_text import printable
+from sentinel.runtime.printable import printable
 from sentinel.storage.sqlite import StoreReader
 
 _DONE, _WRONG, _USAGE = 0, 1, 2

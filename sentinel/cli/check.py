@@ -19,14 +19,13 @@ from sentinel.cli.options import add_output
 from sentinel.errors import ConfigError, ConfigUnreadableError
 from sentinel.runtime.config_loader import Loaded
 from sentinel.runtime.config_render import effective_digest
-from sentinel.runtime.config_text import printable
+from sentinel.runtime.printable import printable
 
 _FINE, _WRONG, _UNKNOWN = 0, 1, 3
 
 
-def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add `check` and what can be checked."""
-    parser = subparsers.add_parser("check", help="check the configuration, or a running sidecar")
     what = parser.add_subparsers(title="what to check", metavar="WHAT", required=True)
 
     config = what.add_parser(

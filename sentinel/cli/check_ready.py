@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from sentinel.cli.asking import address_of, get
 from sentinel.cli.options import terminal_columns
 from sentinel.errors import UnreachableError
-from sentinel.runtime.config_text import printable
+from sentinel.runtime.printable import printable
 from sentinel.runtime.reach import Reach, ReachStatus
 
 if TYPE_CHECKING:

@@ -13,14 +13,13 @@ from sentinel.cli.options import add_output
 from sentinel.errors import ConfigError, ConfigUnreadableError
 from sentinel.runtime.config_render import plain, to_yaml
 from sentinel.runtime.config_schema import json_schema
-from sentinel.runtime.config_text import printable
+from sentinel.runtime.printable import printable
 
 _FINE, _WRONG, _UNKNOWN = 0, 1, 3
 
 
-def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add `config` and its two views."""
-    parser = subparsers.add_parser("config", help="show the configuration, or its schema")
     what = parser.add_subparsers(title="what to show", metavar="WHAT", required=True)
 
     show = what.add_parser(

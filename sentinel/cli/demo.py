@@ -9,15 +9,11 @@ import signal
 from sentinel.app.demo import DemoOptions, DemoResult, run_demo
 
 
-def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Add the command to the grammar."""
-    parser = subparsers.add_parser(
-        "demo",
-        help="see a real pipeline run, break and page; some 80 seconds, on a busy machine over two minutes",
-        description=(
-            "Starts the reference ledger with load and a sidecar beside it, backfills six weeks of simulated"
-            " history, locks a table in PostgreSQL, prints the page and its resolve, and stops everything."
-        ),
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what the command takes to its grammar."""
+    parser.description = (
+        "Starts the reference ledger with load and a sidecar beside it, backfills six weeks of simulated"
+        " history, locks a table in PostgreSQL, prints the page and its resolve, and stops everything."
     )
     parser.add_argument(
         "--keep", action="store_true", help="stay up after the resolve, and print the addresses"

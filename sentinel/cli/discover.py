@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sentinel.cli.options import add_output, terminal_columns, unreadable
-from sentinel.runtime.config_text import printable
 from sentinel.runtime.http_client import checked_url
+from sentinel.runtime.printable import printable
 
 if TYPE_CHECKING:
     from sentinel.app.discover import Finding, Login
@@ -30,16 +30,12 @@ _COLUMNS_MIN = 60
 _TIMEOUT_MAX_S = 60.0
 
 
-def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Add the command to the grammar."""
-    parser = subparsers.add_parser(
-        "discover",
-        help="look at what runs already, and print a configuration that watches it",
-        description=(
-            "Looks at the places that are named, or without any at what usually stands on this machine, and prints a"
-            " commented configuration that works as it stands. Exit codes: 0 done, 1 a named place is something else,"
-            " 2 usage, 3 a named place was not reached."
-        ),
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what the command takes to its grammar."""
+    parser.description = (
+        "Looks at the places that are named, or without any at what usually stands on this machine, and prints a"
+        " commented configuration that works as it stands. Exit codes: 0 done, 1 a named place is something else,"
+        " 2 usage, 3 a named place was not reached."
     )
     parser.add_argument(
         "--prometheus",

@@ -20,13 +20,9 @@ LIMIT_MAX = 1000
 SHADOW_NOTE = "The mode is shadow: incidents are decided and recorded, and nobody is paged."
 
 
-def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Add the command to the grammar."""
-    parser = subparsers.add_parser(
-        "incidents",
-        help="list incidents of a running sidecar, or show one whole",
-        description="Exit codes: 0 shown, 1 no such incident, 2 usage, 3 not reachable.",
-    )
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what the command takes to its grammar."""
+    parser.description = "Exit codes: 0 shown, 1 no such incident, 2 usage, 3 not reachable."
     parser.add_argument(
         "incident_id",
         nargs="?",

@@ -25,25 +25,21 @@ from sentinel.errors import MalformedInputError
 EXIT_DONE, EXIT_WRONG, EXIT_USAGE, EXIT_UNREADABLE = 0, 1, 2, 3
 
 
-def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Declare the command."""
-    parser = subparsers.add_parser(
-        "inject",
-        help="put the sidecar into Kubernetes manifests",
-        description=(
-            "Reads Pods, Deployments, StatefulSets, DaemonSets, ReplicaSets, Jobs, CronJobs\n"
-            "and Lists of them, and prints them with Sentinel as a native sidecar (Kubernetes\n"
-            "1.29 or newer). Other objects pass through."
-        ),
-        epilog=(
-            "examples:\n"
-            "  kubectl create configmap sentinel --from-file=sentinel.yaml\n"
-            "  sentinel inject -f deploy.yaml --image registry.example/sentinel:0.1.0 \\\n"
-            "      --config-map sentinel | kubectl apply -f -\n"
-            "  sentinel inject -f pod.yaml -o patch\n"
-        ),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what the command takes to its grammar."""
+    parser.description = (
+        "Reads Pods, Deployments, StatefulSets, DaemonSets, ReplicaSets, Jobs, CronJobs\n"
+        "and Lists of them, and prints them with Sentinel as a native sidecar (Kubernetes\n"
+        "1.29 or newer). Other objects pass through."
     )
+    parser.epilog = (
+        "examples:\n"
+        "  kubectl create configmap sentinel --from-file=sentinel.yaml\n"
+        "  sentinel inject -f deploy.yaml --image registry.example/sentinel:0.1.0 \\\n"
+        "      --config-map sentinel | kubectl apply -f -\n"
+        "  sentinel inject -f pod.yaml -o patch\n"
+    )
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
     defaults = SidecarConfig()
     parser.add_argument(
         "-f",

@@ -10,7 +10,8 @@ import importlib
 import os
 import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
 from typing import NoReturn, Protocol, cast
 
 # numpy's BLAS would start threads that spin; it reads this once, when it is first imported.
@@ -25,21 +26,54 @@ from sentinel.errors import (
     SentinelError,
     StoreError,
 )
-from sentinel.runtime.config_text import printable
 from sentinel.runtime.nearest import hint_for
+from sentinel.runtime.printable import printable
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Command:
+    """Where a command is, and what the list of commands says of it.
+
+    Attributes:
+        file: the module; it has `add_arguments(parser)`, which names the function that runs the command.
+        help: a line for the list, which therefore needs none of the files.
+    """
+
+    file: str
+    help: str
+
 
 COMMANDS = {
-    "run": "sentinel.cli.run",
-    "demo": "sentinel.cli.demo",
-    "discover": "sentinel.cli.discover",
-    "preview": "sentinel.cli.preview",
-    "check": "sentinel.cli.check",
-    "config": "sentinel.cli.config",
-    "baseline": "sentinel.cli.baseline",
-    "incidents": "sentinel.cli.incidents",
-    "inject": "sentinel.cli.inject",
+    "run": Command(file="sentinel.cli.run", help="run the sidecar"),
+    "demo": Command(
+        file="sentinel.cli.demo",
+        help="see a real pipeline run, break and page; some 80 seconds, on a busy machine over two minutes",
+    ),
+    "discover": Command(
+        file="sentinel.cli.discover",
+        help="look at what runs already, and print a configuration that watches it",
+    ),
+    "preview": Command(
+        file="sentinel.cli.preview",
+        help="print the pages that would have gone out for series of the past",
+    ),
+    "check": Command(
+        file="sentinel.cli.check", help="check the configuration, or a running sidecar"
+    ),
+    "config": Command(file="sentinel.cli.config", help="show the configuration, or its schema"),
+    "baseline": Command(
+        file="sentinel.cli.baseline",
+        help="bring past data into a store, show what it holds, say what is normal",
+    ),
+    "incidents": Command(
+        file="sentinel.cli.incidents",
+        help="list incidents of a running sidecar, or show one whole",
+    ),
+    "inject": Command(
+        file="sentinel.cli.inject", help="put the sidecar into Kubernetes manifests"
+    ),
 }
-"""Every command and the file it lives in; a file is imported only when its command, or help, is asked for."""
+"""Every command, in the order of the list; a command's file, and what that imports, is loaded when the command is named."""
 
 EXIT_WRONG = 1
 EXIT_USAGE = 2
@@ -47,9 +81,7 @@ EXIT_UNKNOWN = 3
 
 
 class _CommandFile(Protocol):
-    def add_parser(
-        self, subparsers: argparse._SubParsersAction[argparse.ArgumentParser]
-    ) -> None: ...
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None: ...
 
 
 class Parser(argparse.ArgumentParser):
@@ -65,8 +97,8 @@ class Parser(argparse.ArgumentParser):
         self.exit(EXIT_USAGE, f"{self.prog}: {printable(message)}\nSee {self.prog} --help.\n")
 
 
-def build_parser(commands: Sequence[str] = tuple(COMMANDS)) -> argparse.ArgumentParser:
-    """The whole grammar, or that of some commands only."""
+def build_parser(named: Collection[str] = COMMANDS.keys()) -> argparse.ArgumentParser:
+    """The grammar: whole, or with the arguments of the `named` commands alone and the others in the list only."""
     parser: argparse.ArgumentParser = Parser(
         prog="sentinel",
         description="Learns what is normal for a pipeline, and pages a person when it is not.",
@@ -76,17 +108,19 @@ def build_parser(commands: Sequence[str] = tuple(COMMANDS)) -> argparse.Argument
     subparsers = parser.add_subparsers(
         title="commands", metavar="COMMAND", required=True, dest="command"
     )
-    for name in commands:
-        command = cast(_CommandFile, importlib.import_module(COMMANDS[name]))
-        command.add_parser(subparsers)
+    for name, command in COMMANDS.items():
+        grammar = subparsers.add_parser(name, help=command.help)
+        if name in named:
+            file = cast(_CommandFile, importlib.import_module(command.file))
+            file.add_arguments(grammar)
     return parser
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; what went wrong becomes one clear line and an exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
-    named = arguments[0] if arguments and arguments[0] in COMMANDS else None
-    parser = build_parser((named,) if named else tuple(COMMANDS))
+    named = [one for one in arguments if not one.startswith("-")][:1]
+    parser = build_parser(named)
     if not arguments:
         parser.print_help(sys.stderr)
         return EXIT_USAGE

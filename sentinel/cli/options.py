@@ -8,7 +8,7 @@ import shutil
 import sys
 from pathlib import Path
 
-from sentinel.runtime.config_text import printable
+from sentinel.runtime.printable import printable
 
 
 def add_output(parser: argparse.ArgumentParser, *forms: str) -> None:

@@ -38,7 +38,7 @@ from sentinel.pipeline.replay import (
     ReplayedStop,
     replay,
 )
-from sentinel.runtime.config_text import printable
+from sentinel.runtime.printable import printable
 
 _MODELS = (Model.PROFILE, Model.FOURIER)
 """MSTL is not among them: half a second a series and day."""
@@ -48,17 +48,13 @@ _ENOUGH_HOURS = 30.0
 """A day for the expectation, and a quarter of one for its scale."""
 
 
-def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Add the command and what it takes."""
-    parser = subparsers.add_parser(
-        "preview",
-        help="print the pages that would have gone out for series of the past",
-        description=(
-            "Replays the past through the code that runs live, never looking ahead, and prints the messages that "
-            "would have gone out: that an incident opened, and that it got worse. Over a store or a snapshot it is what live decided, to the bit, or says why it may not be. A file is one series (timestamp,value; Unix seconds) or many, as `sentinel baseline "
-            "backfill` reads them. Exit codes: 0 done, 1 a file is wrong, 2 usage, 3 a file cannot be read; the "
-            "other files are replayed all the same."
-        ),
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what the command takes to its grammar."""
+    parser.description = (
+        "Replays the past through the code that runs live, never looking ahead, and prints the messages that "
+        "would have gone out: that an incident opened, and that it got worse. Over a store or a snapshot it is what live decided, to the bit, or says why it may not be. A file is one series (timestamp,value; Unix seconds) or many, as `sentinel baseline "
+        "backfill` reads them. Exit codes: 0 done, 1 a file is wrong, 2 usage, 3 a file cannot be read; the "
+        "other files are replayed all the same."
     )
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument(

@@ -10,7 +10,7 @@ from sentinel.cli.preview_clock import ShownClock
 from sentinel.core.incidents.text import cut_middle
 from sentinel.core.model import Reason
 from sentinel.pipeline.blind_spots import BlindSpot
-from sentinel.runtime.config_text import printable
+from sentinel.runtime.printable import printable
 
 _ROWS_MAX = 20
 _NAMES_MAX = 3

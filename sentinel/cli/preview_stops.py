@@ -11,7 +11,7 @@ from sentinel.core.incidents import GATE_WORDS
 from sentinel.core.incidents.text import score_told
 from sentinel.core.model import Gate
 from sentinel.pipeline.replay.rows import ReplayedStop
-from sentinel.runtime.config_text import printable
+from sentinel.runtime.printable import printable
 
 _ROWS_MAX = 30
 _TOLD = frozenset({Gate.INCIDENT_OPEN, Gate.TICKET})

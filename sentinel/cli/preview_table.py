@@ -10,7 +10,7 @@ from sentinel.cli.preview_clock import ShownClock
 from sentinel.core.incidents.text import cut_middle, score_told
 from sentinel.core.model import IncidentKind, PageReason, Severity
 from sentinel.pipeline.replay.rows import ReplayedPage, ReplayedStop
-from sentinel.runtime.config_text import printable
+from sentinel.runtime.printable import printable
 
 _SERIES_CHARACTERS_MIN = 10
 _SUMMARY_ROWS_MAX = 20

@@ -8,19 +8,18 @@ import errno
 import os
 from pathlib import Path
 
-from sentinel.app.config import load_config
-from sentinel.app.serve import serve
+from sentinel.runtime.lean_imports import lean_imports
+
+with lean_imports():
+    from sentinel.app.config import load_config
+    from sentinel.app.serve import serve
 
 
-def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Add the command to the grammar."""
-    parser = subparsers.add_parser(
-        "run",
-        help="run the sidecar",
-        description=(
-            "Runs until SIGTERM or SIGINT, which drain. Without a configuration it listens on loopback with"
-            " embedded defaults and records incidents without sending pages."
-        ),
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what the command takes to its grammar."""
+    parser.description = (
+        "Runs until SIGTERM or SIGINT, which drain. Without a configuration it listens on loopback with"
+        " embedded defaults and records incidents without sending pages."
     )
     parser.add_argument(
         "--config", type=Path, metavar="PATH", help="YAML file, or a folder of them"

@@ -14,6 +14,7 @@ from pathlib import Path
 import yaml
 
 from sentinel.errors import ConfigProblem
+from sentinel.runtime.printable import printable
 
 TEXT_BYTES_MAX = 256 * 1024
 DEPTH_MAX = 32
@@ -274,17 +275,6 @@ def join(path: str, key: str) -> str:
 def shown(text: str) -> str:
     """User text for a message: one line, quoted, escaped and cut."""
     return f"'{printable(text if len(text) <= 60 else text[:57] + '...')}'"
-
-
-def printable(text: str) -> str:
-    r"""The text with what could end a line or move a cursor escaped, and everything else as it is.
-
-    >>> printable("C:\\x\x1b")
-    'C:\\x\\x1b'
-    """
-    return "".join(
-        one if one.isprintable() else one.encode("unicode_escape").decode("ascii") for one in text
-    )
 
 
 def _has_bad_character(text: str) -> bool:

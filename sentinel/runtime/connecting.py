@@ -16,13 +16,12 @@ async def connection_problem(url: str, client: ClientConfig) -> str:
     """Why no connection to the URL's host is had, as the end of a sentence; "" when it is."""
     parts = urlsplit(url)
     place = place_of(url)
-    context: ssl.SSLContext | None = None
+    context: ssl.SSLContext | bool | None = None
     if parts.scheme == "https":
         try:
-            made = client_context(client)
+            context = client_context(client, url)
         except ConfigError as error:
             return str(error)
-        context = made if isinstance(made, ssl.SSLContext) else ssl.create_default_context()
     port = parts.port or (443 if parts.scheme == "https" else 80)
     try:
         async with asyncio.timeout(client.connect_timeout):

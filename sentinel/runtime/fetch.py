@@ -60,11 +60,13 @@ class Fetched:
 class Fetcher:
     """One system's client; its session is made on first use and again after `close`."""
 
-    def __init__(self, config: ClientConfig, *, body_bytes_max: int = BODY_BYTES_MAX) -> None:
-        """Make it; ConfigError when a file of its TLS cannot be used."""
+    def __init__(
+        self, config: ClientConfig, url: str, *, body_bytes_max: int = BODY_BYTES_MAX
+    ) -> None:
+        """Make it for places like `url`; ConfigError when a file of its TLS cannot be used."""
         self._config = config
         self._body_bytes_max = body_bytes_max
-        self._tls = client_context(config)
+        self._tls = client_context(config, url)
         self._session: aiohttp.ClientSession | None = None
 
     async def get(

@@ -6,6 +6,7 @@ What senders share, and what fetching builds on. Every way an attempt can end is
 from __future__ import annotations
 
 import asyncio
+import functools
 import ssl
 from base64 import b64encode
 from collections.abc import Mapping
@@ -151,10 +152,10 @@ class HttpClient:
     Its TLS files are read when it is made: found missing at the first page, they would leave that waiting for ever.
     """
 
-    def __init__(self, config: ClientConfig) -> None:
-        """Make it; ConfigError when a file of its TLS cannot be used."""
+    def __init__(self, config: ClientConfig, url: str) -> None:
+        """Make it for a place like `url`; ConfigError when a file of its TLS cannot be used."""
         self._config = config
-        self._tls = client_context(config)
+        self._tls = client_context(config, url)
         self._session: aiohttp.ClientSession | None = None
 
     async def post(self, url: str, body: bytes, headers: dict[str, str]) -> Reply:
@@ -227,14 +228,15 @@ def authorization_of(config: ClientConfig) -> dict[str, str]:
     return {}
 
 
-def client_context(config: ClientConfig) -> ssl.SSLContext | bool:
-    """How to shake hands, from the files as they are now; True for the usual way.
+def client_context(config: ClientConfig, *urls: str) -> ssl.SSLContext | bool:
+    """How to shake hands at these URLs, from the files as they are now; True when nobody will, because none is https.
 
     Raises:
-        ConfigError: a file cannot be used; its `path` is the name of the setting.
+        ConfigError: a file cannot be used; its `path` is the name of the setting. Files are looked at in any case.
     """
     if not config.ca_file and not config.cert_file:
-        return True
+        is_secure = any(urlsplit(url).scheme == "https" for url in urls)
+        return _system_context() if is_secure else True
     if config.ca_file:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         load_authorities(context, "ca_file", config.ca_file)
@@ -243,6 +245,18 @@ def client_context(config: ClientConfig) -> ssl.SSLContext | bool:
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     if config.cert_file:
         load_pair(context, config.cert_file, config.key_file)
+    return context
+
+
+@functools.cache
+def _system_context() -> ssl.SSLContext:
+    """For those whom the system trusts; one for all, because its authorities take 2 MB.
+
+    aiohttp has one such, which in a sidecar has no authorities: see `lean_imports`.
+    """
+    context = ssl.create_default_context()
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_alpn_protocols(["http/1.1"])
     return context
 
 

@@ -117,7 +117,7 @@ def kong_target(config: KongTargetConfig) -> MetricsTarget:
             headers=headers,
             sample_count_max=config.sample_count_max,
         ),
-        Fetcher(config.client),
+        Fetcher(config.client, config.url),
         parser,
         inspect=lambda page: tuple(_findings(page, parser, config)),
     )

@@ -76,7 +76,7 @@ class AlertmanagerSender:
         self._config = config
         self._url = url.rstrip("/") + "/api/v2/alerts"
         self._name = f"alertmanager:{place_of(url)}"
-        self._client = HttpClient(config.client)
+        self._client = HttpClient(config.client, url)
 
     @property
     def name(self) -> str:

@@ -62,7 +62,7 @@ class WebhookSender:
     def __init__(self, config: WebhookConfig) -> None:
         checked_url(config.url)
         self._config = config
-        self._client = HttpClient(config.client)
+        self._client = HttpClient(config.client, config.url)
 
     @property
     def name(self) -> str:

@@ -34,6 +34,7 @@ class Asking:
         self.timeout_s = timeout_s
         self._fetcher = Fetcher(
             ClientConfig(connect_timeout=Duration(timeout_s), timeout=Duration(timeout_s)),
+            "https://",  # some may be
             body_bytes_max=_JSON_BYTES_MAX,
         )
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from sentinel.runtime.config_text import printable
 from sentinel.runtime.logging import scrub
+from sentinel.runtime.printable import printable
 
 _SENTENCE_CHARACTERS_MAX = 300
 _NAME_CHARACTERS_MAX = 40

@@ -85,7 +85,7 @@ class NatsMonitor:
         self._flow = Flow(scraper, surroundings.metrics)
         # A client a server, so that one that hangs holds no other's connection.
         self._fetchers = {
-            url.rstrip("/"): Fetcher(config.client, body_bytes_max=config.body_max)
+            url.rstrip("/"): Fetcher(config.client, url, body_bytes_max=config.body_max)
             for url in config.urls
         }
 

@@ -252,4 +252,4 @@ def _target(
         strict=page.strict,
         honour_timestamps=page.honour_timestamps,
     )
-    return MetricsTarget(settings, Fetcher(client, body_bytes_max=page.body_max), parser)
+    return MetricsTarget(settings, Fetcher(client, url, body_bytes_max=page.body_max), parser)

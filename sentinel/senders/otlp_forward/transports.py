@@ -63,7 +63,7 @@ class HttpTransport:
     def __init__(self, config: EndpointConfig) -> None:
         self._config = config
         self._base = config.url.rstrip("/")
-        self._tls = client_context(config.client)
+        self._tls = client_context(config.client, config.url)
         self._headers = {
             "User-Agent": "sentinel",
             **config.all_headers(),

@@ -30,7 +30,7 @@ COMPONENTS = {"storage.sqlite": {"status": "ok", "sentence": "Open \x1b[31m"}, "
 
 def run(*arguments: str) -> int:
     parser = argparse.ArgumentParser(prog="sentinel")
-    check.add_parser(parser.add_subparsers(required=True))
+    check.add_arguments(parser.add_subparsers(required=True).add_parser("check"))
     args = parser.parse_args(["check", "ready", *arguments])
     code: int = args.run(args)
     return code

@@ -70,7 +70,7 @@ def _wide(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def run(*arguments: str) -> int:
     parser = argparse.ArgumentParser(prog="sentinel")
-    discover.add_parser(parser.add_subparsers(required=True))
+    discover.add_arguments(parser.add_subparsers(required=True).add_parser("discover"))
     args = parser.parse_args(["discover", "--timeout", "2", *arguments])
     code: int = args.run(args)
     return code

@@ -81,6 +81,7 @@ async def fetcher() -> AsyncIterator[Fetcher]:
             connect_timeout=Duration(0.5),
             bearer_token=Secret("correct-horse"),
         ),
+        "http://127.0.0.1",
         body_bytes_max=LIMIT_BYTES,
     )
     yield made

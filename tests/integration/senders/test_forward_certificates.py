@@ -12,7 +12,7 @@ import pytest
 
 from sentinel.runtime.clock import SystemClock
 from sentinel.runtime.downstream import Telemetry
-from sentinel.runtime.http_client import ClientConfig, HttpClient
+from sentinel.runtime.http_client import ClientConfig, HttpClient, _system_context
 from sentinel.runtime.otlp_reply import OtlpEncoding, OtlpSignal
 from sentinel.runtime.settings import ByteSize, Duration, FilePath
 from sentinel.senders.otlp_forward.config import (
@@ -113,10 +113,27 @@ async def test_what_is_for_an_endpoint_that_is_not_believed_waits_until_it_is(
 async def test_a_page_that_could_not_be_posted_says_why(
     known: dict[str, Identity], why: str
 ) -> None:
-    client = HttpClient(ClientConfig(ca_file=FilePath(str(known["good"].authorities))))
+    config = ClientConfig(ca_file=FilePath(str(known["good"].authorities)))
     async with http_upstream(identity=known[why]) as bad:
+        client = HttpClient(config, bad.url)
         reply = await client.post(f"{bad.url}/v1/traces", b"", {})
         await client.close()
     assert not reply.ok
     assert reply.detail == f"{why} at {bad.url.removeprefix('https://')}"
     assert bad.asked_count == 0
+
+
+async def test_a_page_goes_to_whom_the_systems_authorities_vouch_for(
+    known: dict[str, Identity], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", str(known["good"].authorities))
+    _system_context.cache_clear()
+    try:
+        async with http_upstream(identity=known["good"]) as upstream:
+            client = HttpClient(ClientConfig(), upstream.url)
+            reply = await client.post(f"{upstream.url}/v1/traces", b"", {})
+            await client.close()
+    finally:
+        _system_context.cache_clear()
+    assert reply.ok
+    assert upstream.asked_count == 1

@@ -23,9 +23,9 @@ FAULTY = "mdoe: live\nseries: {window: 10}\n"
 def run(*arguments: str) -> int:
     parser = argparse.ArgumentParser(prog="sentinel")
     subparsers = parser.add_subparsers(required=True)
-    check.add_parser(subparsers)
-    config.add_parser(subparsers)
-    incidents.add_parser(subparsers)
+    check.add_arguments(subparsers.add_parser("check"))
+    config.add_arguments(subparsers.add_parser("config"))
+    incidents.add_arguments(subparsers.add_parser("incidents"))
     args = parser.parse_args(arguments)
     code: int = args.run(args)
     return code

@@ -46,7 +46,7 @@ def workload(kind: str) -> dict[str, Any]:
 
 def run(*argv: str) -> int:
     parser = argparse.ArgumentParser()
-    inject.add_parser(parser.add_subparsers())
+    inject.add_arguments(parser.add_subparsers().add_parser("inject"))
     arguments = parser.parse_args(["inject", *argv])
     code = arguments.run(arguments)
     assert isinstance(code, int)

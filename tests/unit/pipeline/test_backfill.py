@@ -112,7 +112,7 @@ def test_rows_too_old_or_too_new_are_counted() -> None:
 
 def run(*words: str) -> int:
     parser = argparse.ArgumentParser()
-    baseline.add_parser(parser.add_subparsers(required=True))
+    baseline.add_arguments(parser.add_subparsers(required=True).add_parser("baseline"))
     args = parser.parse_args(["baseline", *words])
     code: int = args.run(args)
     return code
