@@ -79,6 +79,7 @@ class OtlpHttpReceiver:
                     admitted_as=signal,
                     check_head=_encoding_of,
                     take=partial(self._take, signal),
+                    at_once=True,
                 )
                 for signal in OtlpSignal
             ],

@@ -8,25 +8,30 @@ headers, too many connections, and heads that come too slowly.
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 import ssl
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from aiohttp import hdrs, web
-from aiohttp.web_protocol import RequestHandler
 
 from sentinel.runtime.auth import AccessDecision, AccessScope, TokenTable
 from sentinel.runtime.component import Surroundings
 from sentinel.runtime.flow import Flow, FlowReason, FlowStage
+from sentinel.runtime.http_connection import ConnectionLimitsConfig, Connections, Handler
 from sentinel.runtime.listen import ListenConfig, bind_address, cannot_listen
-from sentinel.runtime.settings import Duration, setting
 from sentinel.runtime.tasks import TaskGroup
 from sentinel.runtime.tls import ServerTls
 
-Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
+__all__ = [
+    "ConnectionLimitsConfig",
+    "Handler",
+    "HttpServer",
+    "RenderError",
+    "Route",
+    "loopback_hosts",
+]
+
 RenderError = Callable[[web.BaseRequest, int, str], web.Response]
 
 _SECURITY_HEADERS = {
@@ -48,37 +53,6 @@ _REASON_OF_STATUS = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ConnectionLimitsConfig:
-    """How many connections there may be, and how long each may wait."""
-
-    connection_count_max: int = setting(256, help="Most connections at once; more are closed.")
-    header_timeout: Duration = setting(
-        Duration(5.0), help="Longest time from a request's first byte to the end of its head."
-    )
-    idle_timeout: Duration = setting(
-        Duration(30.0), help="How long a connection may stay without a request."
-    )
-    write_timeout: Duration = setting(
-        Duration(30.0), help="Longest time a caller may take to read an answer."
-    )
-    drain_timeout: Duration = setting(
-        Duration(5.0), help="How long stopping waits for requests being answered."
-    )
-
-    def __post_init__(self) -> None:
-        for name in (
-            "connection_count_max",
-            "header_timeout",
-            "idle_timeout",
-            "write_timeout",
-            "drain_timeout",
-        ):
-            if getattr(self, name) <= 0:
-                msg = f"{name} must be above 0"
-                raise ValueError(msg)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Route:
     """One path of a server.
 
@@ -88,12 +62,15 @@ class Route:
             body as an asynchronous iterable, so that the security headers are on every response.
         scope: what a caller's token must open.
         authorization: finds what a caller shows, as an `Authorization` header would say it; by default that header.
+        at_once: whether a small request is answered where it is read, see `runtime.http_connection`. Its handlers wait for
+            nothing before they have given the loop a turn (`asyncio.sleep(0)`).
     """
 
     path: str
     methods: dict[str, Handler]
     scope: AccessScope
     authorization: Callable[[web.BaseRequest], str | None] | None = None
+    at_once: bool = False
 
 
 class HttpServer:
@@ -128,7 +105,7 @@ class HttpServer:
         self._flow = flow
         self._tokens = TokenTable(listen.tokens)
         self._tasks = TaskGroup(name, metrics=surroundings.metrics, logger=surroundings.logger)
-        self._protocols: _ProtocolFactory | None = None
+        self._protocols: Connections | None = None
         self._server: asyncio.Server | None = None
         self._port = 0
 
@@ -151,8 +128,17 @@ class HttpServer:
             tls = ServerTls(self._listen.tls, self._surroundings, listener=self._name)
             context = tls.context
             self._tasks.spawn("tls", tls.follow)
-        self._protocols = _ProtocolFactory(
-            self._answer, self._limits, self._surroundings, listener=self._name
+        self._protocols = Connections(
+            self._answer,
+            self._limits,
+            self._surroundings,
+            listener=self._name,
+            at_once=frozenset(
+                (method, route.path)
+                for route in self._routes.values()
+                if route.at_once
+                for method in route.methods
+            ),
         )
         try:
             self._server = await asyncio.get_running_loop().create_server(
@@ -273,143 +259,3 @@ def _host_name(host: str) -> str:
     if host.startswith("["):
         return host[1:].partition("]")[0].lower()
     return host.partition(":")[0].lower()
-
-
-class _ProtocolFactory(web.Server):
-    """Makes the connections of one listener, counts them and refuses more than the limit."""
-
-    def __init__(
-        self,
-        answer: Handler,
-        limits: ConnectionLimitsConfig,
-        surroundings: Surroundings,
-        *,
-        listener: str,
-    ) -> None:
-        super().__init__(self._observed)
-        self._answer = answer
-        self._limits = limits
-        self._metrics = surroundings.metrics
-        self._listener = listener
-        self._open_count = 0
-
-    def __call__(self) -> RequestHandler:
-        return _Connection(
-            self,
-            self._limits,
-            loop=asyncio.get_running_loop(),
-            keepalive_timeout=self._limits.idle_timeout,
-            access_log=None,
-            logger=_QUIET,
-            lingering_time=2.0,
-            # Bodies are inflated by runtime.body, which bounds size and ratio.
-            auto_decompress=False,
-        )
-
-    def take_place(self) -> bool:
-        """Count a new connection, or refuse it."""
-        if self._open_count >= self._limits.connection_count_max:
-            self.count_closed("too_many")
-            return False
-        self._open_count += 1
-        self._metrics.set("sentinel_http_connections", self._open_count, listener=self._listener)
-        return True
-
-    def leave_place(self) -> None:
-        """A counted connection ended."""
-        self._open_count -= 1
-        self._metrics.set("sentinel_http_connections", self._open_count, listener=self._listener)
-
-    def count_closed(self, reason: str) -> None:
-        """Count a connection closed by us before it was answered."""
-        self._metrics.count(
-            "sentinel_http_connections_closed_total", listener=self._listener, reason=reason
-        )
-
-    async def _observed(self, request: web.BaseRequest) -> web.StreamResponse:
-        try:
-            return await self._answer(request)
-        finally:
-            connection = request.protocol
-            if isinstance(connection, _Connection):
-                connection.request_ended()
-
-
-# aiohttp logs every malformed request with its bytes; those are a sender's text, and counted elsewhere.
-_QUIET = logging.getLogger("sentinel.runtime.http.protocol")
-_QUIET.addHandler(logging.NullHandler())
-_QUIET.propagate = False
-
-
-class _Connection(RequestHandler):
-    """A connection whose heads must come and whose answers must be read in time; aiohttp bounds idle time only."""
-
-    __slots__ = ("_factory", "_has_place", "_head_timer", "_limits", "_requests_open")
-
-    def __init__(
-        self, factory: _ProtocolFactory, limits: ConnectionLimitsConfig, **options: Any
-    ) -> None:
-        super().__init__(factory, **options)
-        self._factory = factory
-        self._limits = limits
-        self._head_timer: asyncio.TimerHandle | None = None
-        self._requests_open = 0
-        self._has_place = False
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._has_place = self._factory.take_place()
-        if not self._has_place:
-            assert isinstance(transport, asyncio.Transport)
-            transport.abort()
-            return
-        super().connection_made(transport)
-
-    def connection_lost(self, exc: BaseException | None) -> None:
-        self._stop_timer()
-        if self._has_place:
-            self._has_place = False
-            self._factory.leave_place()
-        super().connection_lost(exc)
-
-    def data_received(self, data: bytes) -> None:
-        if self._requests_open == 0 and self._head_timer is None:
-            self._head_timer = self._loop.call_later(
-                self._limits.header_timeout, self._head_too_slow
-            )
-        before = self._request_count
-        super().data_received(data)
-        if self._request_count > before:
-            self._requests_open += self._request_count - before
-            self._stop_timer()
-
-    async def finish_response(
-        self,
-        request: web.BaseRequest,
-        resp: web.StreamResponse,
-        start_time: float | None,
-    ) -> tuple[web.StreamResponse, bool]:
-        """Write the answer; a caller that does not read it is disconnected."""
-        transport = self.transport
-        try:
-            async with asyncio.timeout(self._limits.write_timeout):
-                return await super().finish_response(request, resp, start_time)
-        except TimeoutError:
-            self._factory.count_closed("slow_reader")
-            # Closing would first wait for what was written to be read.
-            if isinstance(transport, asyncio.Transport):
-                transport.abort()
-            return resp, True
-
-    def request_ended(self) -> None:
-        """A request of this connection was answered."""
-        self._requests_open -= 1
-
-    def _head_too_slow(self) -> None:
-        self._head_timer = None
-        self._factory.count_closed("slow_head")
-        self.force_close()
-
-    def _stop_timer(self) -> None:
-        if self._head_timer is not None:
-            self._head_timer.cancel()
-            self._head_timer = None

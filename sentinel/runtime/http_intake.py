@@ -75,7 +75,7 @@ class BodyRoute:
         admitted_as: what its requests are turned away with when that is shed.
         check_head: raises `UnsupportedInputError` of a request whose body is of another kind, before that is read.
         take: answers a body; `InputError` and `OverloadedError` of it become the answer.
-        authorization: as of `runtime.http.Route`.
+        authorization, at_once: as of `runtime.http.Route`.
     """
 
     path: str
@@ -85,6 +85,7 @@ class BodyRoute:
     check_head: Callable[[web.BaseRequest], object]
     take: Callable[[ReceivedBody], Awaitable[web.Response]]
     authorization: Callable[[web.BaseRequest], str | None] | None = None
+    at_once: bool = False
 
 
 class HttpIntake:
@@ -117,6 +118,7 @@ class HttpIntake:
                     methods=dict.fromkeys(route.methods, self._handler(route)),
                     scope=AccessScope.INGEST,
                     authorization=route.authorization,
+                    at_once=route.at_once,
                 )
                 for route in routes
             ],

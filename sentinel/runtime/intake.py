@@ -288,6 +288,8 @@ class Intake:
             self._executor = ThreadPoolExecutor(1, thread_name_prefix=f"{self._receiver}.decode")
             self._thread_decoder = self._make_decoder()
         decoder = self._thread_decoder
+        # A request that is answered where it was read goes on in a task of its own from here.
+        await asyncio.sleep(0)
         decoding = asyncio.get_running_loop().run_in_executor(
             self._executor, lambda: self._decode(decoder, signal, encoding, body, now_ns)
         )
