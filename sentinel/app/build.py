@@ -35,6 +35,7 @@ from sentinel.runtime.component import Component, Health, HealthStatus, Surround
 from sentinel.runtime.downstream import NO_TAP, Downstream
 from sentinel.runtime.inflight import Inflight
 from sentinel.runtime.metrics import Metrics
+from sentinel.runtime.owed import Owed
 from sentinel.senders.otlp_forward import make_forwarding
 from sentinel.senders.self_telemetry import SelfTelemetry
 from sentinel.storage.sqlite import Store
@@ -65,6 +66,13 @@ class Application:
         self._ready = False
         self.store = Store(config.store, surroundings)
         self.inflight = Inflight(int(config.overload.inflight_max))
+        windows = config.series.series_settings()
+        self.owed = Owed(
+            surroundings.clock,
+            surroundings.metrics,
+            # Every window that may have been told of is closed by then, and senders have caught up.
+            hold_s=(windows.window_ns + windows.lateness_ns) / 1e9 + config.overload.settle,
+        )
         # Asked by what is made before it can ask anything itself, so its pressures are looked up at each look.
         self.overload = Overload(
             config.overload,
@@ -74,6 +82,7 @@ class Application:
                 "inflight": self._inflight_pressure,
             },
             changed=self._shed,
+            missing=self.owed.missing,
         )
         self.fitter = Fitter(
             config.fit,
@@ -109,6 +118,7 @@ class Application:
             self.evaluate.on_closed,
             surroundings,
             inflight=self.inflight,
+            missing=self.owed.missing,
         )
         self.deliver = self._make_deliver(config)
         self.forwarding = make_forwarding(config.forward, config.store.directory, surroundings)
@@ -117,6 +127,7 @@ class Application:
             tap=self.forwarding or NO_TAP,
             shedding=self.overload,
             inflight=self.inflight,
+            owed=self.owed,
         )
         self.receivers: dict[str, Receiver] = make_receivers(
             config.receivers, downstream, surroundings

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from sentinel.core.model import Kind, SampleBatch
+from sentinel.core.model import Kind, Missing, SampleBatch
 from sentinel.core.series import (
     Aggregator,
     CallsFromLogs,
@@ -122,8 +122,19 @@ class Ingest:
         surroundings: Surroundings,
         *,
         inflight: Inflight | None = None,
+        missing: Callable[[], Sequence[Missing]] = tuple,
     ) -> None:
-        """Store what is needed; what is queued and not reduced yet is held in `inflight`."""
+        """Store what is needed.
+
+        Args:
+            config: see there.
+            aggregator: what batches are reduced by.
+            next_stage: what closed windows are handed to.
+            surroundings: clock, metrics, logger.
+            inflight: where what is queued and not reduced yet is held.
+            missing: what was turned away and has not come again.
+        """
+        self._missing = missing
         self._config = config
         self._inflight = inflight or Inflight()
         self._aggregator = aggregator
@@ -243,6 +254,8 @@ class Ingest:
     async def _round(self) -> None:
         clock, metrics = self._surroundings.clock, self._surroundings.metrics
         metrics.set("sentinel_ingest_queue_ratio", self._queue.fill_ratio)
+        # Before the queue is emptied: what has come again by now is in it.
+        missing = self._missing()
         held_bytes, batches = self._queue.size_bytes, self._queue.take_all()
         started_s = clock.monotonic_s()
         for first in range(0, len(batches), _BATCHES_A_TURN):
@@ -251,7 +264,7 @@ class Ingest:
             if len(batches) - first > _BATCHES_A_TURN:
                 await asyncio.sleep(0)
         self._inflight.give_back(held_bytes)
-        closed = self._aggregator.close(clock.now_ns())
+        closed = self._aggregator.close(clock.now_ns(), missing=missing)
         if batches:
             metrics.count("sentinel_ingest_batches_total", len(batches))
             metrics.observe("sentinel_ingest_reduce_seconds", clock.monotonic_s() - started_s)

@@ -7,11 +7,11 @@ Pages are no rung: windows are closed, decided and delivered whatever is shed.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from sentinel.core.incidents.text import clock_time
-from sentinel.core.model import Rung
+from sentinel.core.model import Missing, Rung
 from sentinel.pipeline.shedding_ladder import RUNGS, Ladder, LadderSettings, stepped
 from sentinel.runtime.component import Health, HealthRecord, Surroundings
 from sentinel.runtime.flow import Flow, FlowReason, FlowStage
@@ -119,6 +119,7 @@ class Overload:
         *,
         pressures: Mapping[str, Callable[[], float]],
         changed: Callable[[tuple[Rung, ...], tuple[Rung, ...], int], None] | None = None,
+        missing: Callable[[], Sequence[Missing]] = tuple,
         resident: Callable[[], int] = resident_bytes,
         group_limit: Callable[[], int] = group_limit_bytes,
     ) -> None:
@@ -129,6 +130,7 @@ class Overload:
             surroundings: clock, metrics, logger.
             pressures: what is looked at besides memory and time, by name; each gives how full it is.
             changed: called at each look with what is shed, what was shed within `settle`, and the time.
+            missing: what was turned away at a bound and has not come again.
             resident: resident memory in bytes.
             group_limit: the memory a container may have, 0 for any.
         """
@@ -137,6 +139,8 @@ class Overload:
         self._surroundings = surroundings
         self._pressures = pressures
         self._changed = changed
+        self._missing = missing
+        self._last_missing_ns = 0
         self._resident = resident
         self._group_limit = group_limit
         self._limit_bytes = int(config.memory_max)
@@ -175,6 +179,9 @@ class Overload:
         if self._last_shed_ns > start_ns:
             until = clock_time(self._last_shed_ns)
             return f"Sentinel was overloaded and shed telemetry until {until}. {_KNOWN_IN_PART}"
+        if self._last_missing_ns > start_ns:
+            until = clock_time(self._last_missing_ns)
+            return f"Sentinel had no room for all that came until {until}. Amounts that are missing are not known."
         return ""
 
     async def start(self) -> None:
@@ -226,6 +233,8 @@ class Overload:
         for rung in rungs:
             self._last_shed_s[rung] = now_s
             self._last_shed_ns = now_ns
+        if self._missing():
+            self._last_missing_ns = now_ns
         if rungs != before.rungs:
             self._tell(before.rungs)
         elif not rungs:

@@ -147,7 +147,12 @@ class HttpLogReceiver:
         self._batches = KongLogReader(settings)
         self._seen = SeenIds(count_max=config.remembered_count_max)
         self._intake = Intake(
-            self.name, config.intake, lambda: _Reader(settings), downstream, surroundings
+            self.name,
+            config.intake,
+            lambda: _Reader(settings),
+            downstream,
+            surroundings,
+            services=frozenset({config.service}),
         )
         self._http = HttpIntake(
             self.name,

@@ -9,6 +9,7 @@ from sentinel.core.model import Rung
 from sentinel.ports import SampleSink
 from sentinel.runtime.inflight import Inflight
 from sentinel.runtime.otlp_reply import OtlpEncoding, OtlpSignal
+from sentinel.runtime.owed import Owed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,9 +89,11 @@ class Downstream:
         tap: where payloads are handed on.
         shedding: who says what is given up.
         inflight: the bytes that all of them together may hold; asked before they are held.
+        owed: where it is noted what was turned away to come again, and that it came; None where nobody asks for it.
     """
 
     sink: SampleSink
     tap: TelemetryTap = NO_TAP
     shedding: Shedding = NO_SHEDDING
     inflight: Inflight = field(default_factory=Inflight)
+    owed: Owed | None = None

@@ -75,8 +75,12 @@ class Intake:
         make_decoder: Callable[[], Decoder],
         downstream: Downstream,
         surroundings: Surroundings,
+        *,
+        services: frozenset[str] = frozenset(),
     ) -> None:
+        """Store what is needed; `services` are those that requests tell of, where that is known before they are read."""
         self._receiver = receiver
+        self._services = services
         self._limits = limits
         self._make_decoder = make_decoder
         self._decoder = make_decoder()
@@ -113,9 +117,10 @@ class Intake:
             msg = f"overloaded: {signal.value} are not taken for the moment"
             raise self._overloaded(msg)
         try:
-            return self._admit(size_bytes)
+            return self._admit(size_bytes, signal)
         except OverloadedError:
             self._flow.error(FlowStage.READ, FlowReason.OVERLOADED)
+            self.turned_away(size_bytes, signal)
             raise
 
     def _is_shed(self, signal: OtlpSignal) -> bool:
@@ -130,7 +135,7 @@ class Intake:
         # Not each tenth: of ten senders that come in turn that would be always the same one.
         return self._asked_while_shed * _GOLDEN_RATIO % 1.0 >= _TAKEN_SHARE
 
-    def _admit(self, size_bytes: int) -> Place:
+    def _admit(self, size_bytes: int, signal: OtlpSignal) -> Place:
         if self._closed:
             msg = "shutting down"
             raise self._overloaded(msg)
@@ -140,7 +145,7 @@ class Intake:
         if self._surroundings.clock.monotonic_s() < self._full_until_s:
             msg = "the queue is full"
             raise self._overloaded(msg)
-        place = Place(self)
+        place = Place(self, size_bytes, signal)
         place.grow(size_bytes)
         self._request_count += 1
         return place
@@ -302,6 +307,21 @@ class Intake:
     def _overloaded(self, message: str) -> OverloadedError:
         return OverloadedError(message, retry_after_s=self._limits.retry_after)
 
+    def turned_away(self, size_bytes: int, signal: OtlpSignal) -> None:
+        """Note that a request of this size was told to come again."""
+        if (owed := self._downstream.owed) is not None and not self._closed:
+            owed.turned_away(
+                (self._receiver, signal, size_bytes),
+                component=self._receiver,
+                signal=signal.value,
+                services=self._services,
+            )
+
+    def taken(self, size_bytes: int, signal: OtlpSignal) -> None:
+        """Note that a request of this size was taken."""
+        if (owed := self._downstream.owed) is not None:
+            owed.taken((self._receiver, signal, size_bytes))
+
     def _reserve(self, size_bytes: int) -> None:
         total = self._inflight_bytes + size_bytes
         if total > self._limits.inflight_max:
@@ -327,8 +347,10 @@ class Intake:
 class Place:
     """Room that a request holds until it is answered."""
 
-    def __init__(self, intake: Intake) -> None:
+    def __init__(self, intake: Intake, declared_bytes: int, signal: OtlpSignal) -> None:
         self._intake = intake
+        self._declared_bytes = declared_bytes
+        self._signal = signal
         self._size_bytes = 0
 
     def grow(self, size_bytes: int) -> None:
@@ -347,6 +369,10 @@ class Place:
         trace: TracebackType | None,
     ) -> None:
         self._intake._release(self._size_bytes)  # noqa: SLF001  # one block, two classes
+        if kind is None:
+            self._intake.taken(self._declared_bytes, self._signal)
+        elif issubclass(kind, OverloadedError):
+            self._intake.turned_away(self._declared_bytes, self._signal)
 
 
 def describe_rejected(batch: SampleBatch) -> str:

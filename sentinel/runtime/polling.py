@@ -90,6 +90,7 @@ class _State:
 
     problem: str | None = None
     size_bytes: int = _FIRST_BYTES
+    services: frozenset[str] = frozenset()
     notes: tuple[str, ...] = ()
 
 
@@ -212,13 +213,29 @@ class Scraping:
         self._surroundings.metrics.count(
             "sentinel_scrapes_total", result=result, **self._labels(target)
         )
+        self._note_missing(target)
+
+    def _note_missing(self, target: Target) -> None:
+        """What a page was not asked for, or not taken, would have told of is not known until the next one."""
+        services, owed = self._states[target.name].services, self._downstream.owed
+        if owed is not None and services:
+            owed.turned_away(
+                (self._name, target.name),
+                component=self._name,
+                signal=OtlpSignal.METRICS.value,
+                services=services,
+            )
 
     def _take(self, target: Target, polled: Polled) -> None:
         count, signal = polled.batch.sample_count, OtlpSignal.METRICS.value
+        state = self._states[target.name]
+        state.size_bytes, state.services = polled.size_bytes, polled.batch.services
         self._flow.received(count, signal=signal)
         admission = self._downstream.sink.accept(polled.batch, size_bytes=polled.size_bytes)
         if admission is Admission.ACCEPTED:
             self._flow.sent(count, signal=signal)
+            if self._downstream.owed is not None:
+                self._downstream.owed.settled((self._name, target.name))
         else:
             # The next poll brings newer numbers; to keep these would only make the queue longer.
             reason = (
@@ -228,11 +245,11 @@ class Scraping:
             )
             self._flow.error(FlowStage.TAKE, reason)
             self._flow.dropped(reason, count)
+            self._note_missing(target)
         self._flow.rejected(polled.batch.rejected)
         metrics, labels = self._surroundings.metrics, self._labels(target)
         metrics.set("sentinel_scraper_up", 1, **labels)
         metrics.count("sentinel_scrapes_total", result="ok", **labels)
-        state = self._states[target.name]
         if state.problem:
             self._surroundings.logger.info("A target answers again", extra=self._fields(target))
         if polled.notes and polled.notes != state.notes:
@@ -241,7 +258,6 @@ class Scraping:
                 extra={**self._fields(target), "missing": "; ".join(polled.notes)},
             )
         state.problem, state.notes = "", polled.notes
-        state.size_bytes = polled.size_bytes
 
     def _failed(self, target: Target, error: Exception) -> None:
         reason = reason_of(error)

@@ -16,6 +16,7 @@ from google.rpc.error_details_pb2 import RetryInfo  # type: ignore[import-untype
 from google.rpc.status_pb2 import Status  # type: ignore[import-untyped]
 
 from sentinel.app.config import ReceiversConfig, SentinelConfig
+from sentinel.core.model import SIGNAL_ERRORS, SIGNAL_TRAFFIC, Reason
 from sentinel.receivers.http_log import HttpLogConfig, HttpLogListenConfig
 from sentinel.receivers.otlp_grpc import OtlpGrpcConfig, OtlpGrpcListenConfig
 from sentinel.receivers.otlp_http import OtlpHttpConfig, OtlpHttpListenConfig
@@ -23,7 +24,7 @@ from sentinel.runtime.settings import ByteSize
 from tests.support.fetch import Reply, fetch
 from tests.support.kong_records import record
 from tests.support.otlp_messages import traces
-from tests.support.whole_app import Calls, Sidecar, config_of, sidecar
+from tests.support.whole_app import Calls, Sidecar, config_of, sidecar, thought
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -92,6 +93,45 @@ async def test_all_receivers_turn_away_and_take_when_it_comes_again(tmp_path: Pa
         assert await grpc_export(side) is None
         await side.close()
         assert inflight.held_bytes == 0
+
+
+async def half(side: Sidecar, *, comes_again: bool) -> None:
+    """A window whose calls come in two requests, of which the second is turned away, and may come again."""
+    await side.send()
+    spans = Calls().spans(side.next_ns)
+    assert await side.post("/v1/traces", traces(*spans[:10]).SerializeToString()) == 200
+    body = traces(*spans[10:]).SerializeToString()
+    side.app.inflight.take(BOUND_BYTES)
+    assert await side.post("/v1/traces", body) == 503
+    side.app.inflight.give_back(BOUND_BYTES)
+    if comes_again:
+        assert await side.post("/v1/traces", body) == 200
+    await side.close()
+
+
+async def test_what_was_turned_away_is_no_fall_unless_it_came_again(tmp_path: Path) -> None:
+    """A bound turned requests away while no rung was on: four calls in five were lost, and the window said so of the traffic."""
+    async with sidecar(config(tmp_path)) as side:
+        await side.windows(3, Calls())
+        await half(side, comes_again=True)
+        reason, value = thought(side, SIGNAL_TRAFFIC)
+        assert reason is not Reason.SHED
+        assert value == Calls().count / side.window_s
+        assert side.metrics.value("sentinel_windows_shed_total", signal="traces") == 0
+
+        await half(side, comes_again=False)
+        reason, value = thought(side, SIGNAL_TRAFFIC)
+        assert (reason, value != value) == (Reason.SHED, True)
+        assert thought(side, SIGNAL_ERRORS)[1] == 0.0
+        assert "no room" in side.app.overload.note(side.clock.now_ns() - 10**9)
+        assert side.app.overload.shed.rungs == ()
+
+        await side.windows(4, Calls())
+        reason, value = thought(side, SIGNAL_TRAFFIC)
+        assert reason is not Reason.SHED
+        assert value == Calls().count / side.window_s
+        lost = {"component": "receivers.otlp_http", "signal": "traces"}
+        assert side.metrics.value("sentinel_not_taken_again_total", **lost) == 1
 
 
 async def test_a_bound_of_bytes_that_stays_full_is_an_overload(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import pytest
 from sentinel.core.model import SIGNAL_ERRORS, SIGNAL_TRAFFIC, Reason
 from tests.support.alertmanager_server import collector
 from tests.support.otlp_messages import traces
-from tests.support.whole_app import Calls, Sidecar, config_of, sidecar
+from tests.support.whole_app import Calls, Sidecar, config_of, sidecar, thought
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -30,19 +30,6 @@ async def send_in_batches(side: Sidecar, calls: Calls) -> list[int]:
         statuses.append(await side.post("/v1/traces", body))
         assert (side.retry_after_s == 1) == (statuses[-1] == 503)
     return statuses
-
-
-def thought(side: Sidecar, signal: str) -> tuple[Reason, float]:
-    """Why the last verdict of the ledger's signal is what it is, and the value it is of."""
-    latest = side.app.evaluate.latest
-    assert latest is not None
-    (at,) = (
-        position
-        for position, series_id in enumerate(latest.block.series.tolist())
-        if (key := side.app.evaluate._deciding.keys[series_id]).signal == signal
-        and key.service == "ledger"
-    )
-    return Reason(int(latest.verdicts.reason[0, at])), float(latest.block.value[0, at])
 
 
 async def test_shed_traces_are_no_fall_and_an_outage_pages_in_time(tmp_path: Path) -> None:

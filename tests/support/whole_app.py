@@ -26,7 +26,7 @@ from sentinel.app.build import Application, build
 from sentinel.app.config import ReceiversConfig, SendersConfig, SentinelConfig, load_config
 from sentinel.app.reload import Reloader
 from sentinel.app.sections import IncidentsConfig
-from sentinel.core.model import SIGNAL_ERRORS, SIGNAL_TRAFFIC, SeriesKey, kind_of_signal
+from sentinel.core.model import SIGNAL_ERRORS, SIGNAL_TRAFFIC, Reason, SeriesKey, kind_of_signal
 from sentinel.core.model import WindowBlock as Block
 from sentinel.pipeline.ingest import IngestConfig
 from sentinel.pipeline.overload import OverloadConfig
@@ -332,6 +332,19 @@ async def sidecar(
             yield Sidecar(app, clock, client, reloader=reloader)
         finally:
             await app.stop()
+
+
+def thought(side: Sidecar, signal: str) -> tuple[Reason, float]:
+    """Why the last verdict of the ledger's signal is what it is, and the value it is of."""
+    latest = side.app.evaluate.latest
+    assert latest is not None
+    (at,) = (
+        position
+        for position, series_id in enumerate(latest.block.series.tolist())
+        if (key := side.app.evaluate._deciding.keys[series_id]).signal == signal
+        and key.service == "ledger"
+    )
+    return Reason(int(latest.verdicts.reason[0, at])), float(latest.block.value[0, at])
 
 
 async def crash(app: Application) -> None:

@@ -41,6 +41,7 @@ from sentinel.core.model.local_hours import (
     local_hours,
     local_hours_of_text,
 )
+from sentinel.core.model.missing import Missing
 from sentinel.core.model.rungs import Rung
 from sentinel.core.model.samples import (
     DistributionPoint,
@@ -121,6 +122,7 @@ __all__ = [
     "LogRecord",
     "LoggedCall",
     "Member",
+    "Missing",
     "NumberPoint",
     "Page",
     "PageReason",

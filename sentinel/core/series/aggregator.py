@@ -15,7 +15,7 @@ stage, route) of calls gives traffic, errors and latency; each metric stream and
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Set
+from collections.abc import Iterable, Mapping, Sequence, Set
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +27,7 @@ from sentinel.core.model import (
     CallColumns,
     Exemplar,
     LogColumns,
+    Missing,
     RejectReason,
     SampleBatch,
     Scope,
@@ -56,8 +57,8 @@ from sentinel.core.series.open_window import OpenWindow
 from sentinel.core.series.open_windows import FUTURE_MAX_NS, OpenWindows
 from sentinel.core.series.repeats import Repeats
 from sentinel.core.series.settings import HOUR_NS, SERIES_PER_SCOPE, SeriesSettings
-from sentinel.core.series.shed_windows import ShedWindows
 from sentinel.core.series.templates import Templates
+from sentinel.core.series.unknown_amounts import UnknownAmounts
 from sentinel.core.series.watermark import Watermark
 from sentinel.core.series.windows import ClosedWindow, ClosedWindows
 from sentinel.core.stats import log_linear
@@ -87,7 +88,7 @@ class Aggregator:
             self._live, self.templates, takes_calls=self._call_metrics.takes_logs
         )
         self._repeats = Repeats()
-        self._shed = ShedWindows()
+        self._unknown = UnknownAmounts(settings, self._live)
         self._hour_start_ns: int | None = None
         self._counts = SeriesCounts()
 
@@ -160,6 +161,8 @@ class Aggregator:
         if batch.log_columns is not None and len(batch.log_columns.time_ns):
             newest_ns = max(newest_ns, int(batch.log_columns.time_ns.max()))
             self._add_log_columns(batch.log_columns, now_ns)
+        if batch.numbers or batch.distributions:
+            self._unknown.points_told_of(batch.services, now_ns)
         late: Mapping[str, set[Scope]] = {}
         if self._counts.late.total() > late_before:
             late, timely = late_services(batch, self._open.is_late)
@@ -185,7 +188,7 @@ class Aggregator:
         How many those of the windows that are open now were is then not known, and no fall.
         """
         if signals:
-            self._shed.note(
+            self._unknown.shed(
                 signals, first=self._open.begin(now_ns), last=now_ns // self._settings.window_ns
             )
 
@@ -193,8 +196,12 @@ class Aggregator:
         """While held, names that are not live are counted on the overflow series, as beyond the cap."""
         self._live.held = held
 
-    def close(self, now_ns: int) -> ClosedWindows:
-        """Close every window the watermark has passed; call it every second or so, also when nothing comes."""
+    def close(self, now_ns: int, *, missing: Sequence[Missing] = ()) -> ClosedWindows:
+        """Close every window the watermark has passed; call it every second or so, also when nothing comes.
+
+        What is `missing` was turned away and has not come again: amounts that it may tell of are not known.
+        """
+        self._unknown.missing = missing
         self._open.begin(now_ns)
         watermark_ns = self._advance(now_ns)
         due = self._open.begin(now_ns)
@@ -240,7 +247,7 @@ class Aggregator:
         self._metrics.set_back(now_ns)
         self._call_metrics.set_back()
         self._logs.set_back(now_ns)
-        self._shed.clear()
+        self._unknown.set_back()
 
     def _add_calls(self, calls: CallColumns, now_ns: int) -> None:
         slot_of_scope = np.array(
@@ -351,13 +358,7 @@ class Aggregator:
                 scopes=self._live.scopes_late(layout, start_ns),
                 gauges=self._live.gauges_late(layout, start_ns),
             )
-        if shed := self._shed.take(start_ns // self._settings.window_ns):
-            self._counts.shed_windows.update(shed)
-            calls_shed, logs_shed = SIGNAL_CALLS in shed, SIGNAL_LOGS in shed
-            columns.mark_shed(
-                scopes=self._call_metrics.told_by(layout, spans=calls_shed, logs=logs_shed),
-                gauges=layout.counted & logs_shed,
-            )
+        self._unknown.mark(columns, layout, start_ns, self._call_metrics, self._counts)
         if wrong := columns.leave_out_immense():
             self._counts.dropped[SIGNAL_METRICS, RejectReason.NOT_FINITE] += wrong
         return columns
@@ -421,6 +422,7 @@ class Aggregator:
         self._metrics.forget_idle(before_ns, held)
         self._call_metrics.forget_idle(start_ns)
         self._events.forget_idle()
+        self._unknown.forget_idle(before_ns)
         self.templates.forget_idle(before_ns)
 
     def _recover(self, index: int) -> None:

@@ -166,18 +166,24 @@ class CallMetrics:
                 at = SERIES_PER_SCOPE * row
                 value[at], heard[at : at + SERIES_PER_SCOPE] = reading
 
-    def told_by(self, layout: Layout, *, spans: bool, logs: bool) -> NDArray[np.bool_]:
-        """bool[n], places of calls that are told of by spans, by log records, or by either."""
+    def told_by(
+        self, layout: Layout, *, spans: bool = False, logs: bool = False, metrics: bool = False
+    ) -> NDArray[np.bool_]:
+        """bool[n], places of calls that are told of by spans, by log records, by histograms, or by any of those asked for."""
         found = np.zeros(len(layout.scopes), np.bool_)
+        if not (spans or logs or metrics):
+            return found
         for row, slot in enumerate(layout.scopes.tolist()):
             scope = self._live.scopes.names[slot]
             if scope is not None:
                 by_logs = self._logs.tell_of(scope)
                 # A gateway's log is no spans, and is not turned away with the logs either: its lines are, its calls are not.
-                by_others = not by_logs and (
-                    self._sources.tell_of(scope) or stage_of(scope) in self._telling
-                )
-                found[row] = logs if by_logs else spans and not by_others
+                if by_logs:
+                    found[row] = logs
+                elif self._sources.tell_of(scope):
+                    found[row] = metrics
+                else:
+                    found[row] = spans and stage_of(scope) not in self._telling
         return found
 
     def forget_idle(self, start_ns: int) -> None:

@@ -105,6 +105,16 @@ class LiveNames:
         self._layout = layout_of(self.scopes, self.gauges, last=self._layout)
         return self._layout
 
+    def of_services(
+        self, layout: Layout, services: Iterable[str]
+    ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+        """bool[n] each, the places and the gauges of these services."""
+        slots = [slot for one in services if (slot := self._services.find(one)) is not None]
+        return (
+            np.isin(self.scopes.group[layout.scopes], slots),
+            np.isin(self.gauges.group[layout.gauges], slots),
+        )
+
     def scopes_heard(self, layout: Layout, start_ns: int) -> NDArray[np.bool_]:
         """bool[n], places whose service was heard since `start_ns`."""
         return self._services.last_ns[self.scopes.group[layout.scopes]] >= start_ns

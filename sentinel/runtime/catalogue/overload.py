@@ -41,6 +41,13 @@ METRICS = (
     ),
     metric(
         COUNTER,
+        "sentinel_not_taken_again_total",
+        "Requests turned away at a bound, and pages not asked for, that did not come again in time: what they told is missing.",
+        "component",
+        "signal",
+    ),
+    metric(
+        COUNTER,
         "sentinel_windows_shed_total",
         "Windows in which telemetry was turned away, so that its amounts are not known.",
         "signal",

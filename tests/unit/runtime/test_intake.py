@@ -19,6 +19,7 @@ from sentinel.runtime.downstream import Downstream, Telemetry
 from sentinel.runtime.inflight import Inflight
 from sentinel.runtime.intake import Intake, IntakeLimitsConfig
 from sentinel.runtime.otlp_reply import OtlpEncoding, OtlpSignal
+from sentinel.runtime.owed import Owed
 from sentinel.runtime.settings import ByteSize, Duration
 from tests.support.clock import ManualClock
 from tests.support.sinks import ListSink
@@ -117,6 +118,45 @@ def test_receivers_have_one_bound_of_bytes_together() -> None:
     assert (first.request_count, second.request_count) == (0, 0)
     with second.admit(50, OtlpSignal.METRICS):
         assert inflight.held_bytes == 50
+
+
+async def test_what_a_bound_turned_away_is_missing_until_it_is_taken() -> None:
+    surroundings = make_surroundings(clock := ManualClock())
+    gate, sink = threading.Event(), ListSink(Admission.RETRY_LATER)
+    gate.set()
+    owed = Owed(clock, surroundings.metrics, hold_s=30)
+    intake = Intake(
+        "receivers.test",
+        IntakeLimitsConfig(inflight_max=ByteSize(100)),
+        lambda: HeldDecoder(gate),
+        Downstream(sink=sink, owed=owed),
+        surroundings,
+        services=frozenset({"kong"}),
+    )
+    with pytest.raises(OverloadedError, match="queue"):
+        await take(intake, b"first")
+    (missing,) = owed.missing()
+    assert (missing.signal, missing.services) == ("traces", frozenset({"kong"}))
+    await clock.advance(0.3)
+    await take(intake, b"first")
+    assert owed.missing() == ()
+    with intake.admit(80, OtlpSignal.LOGS), pytest.raises(OverloadedError, match="bytes"):
+        await take(intake, b"x" * 30)
+    assert [one.signal for one in owed.missing()] == ["traces"]
+    await take(intake, b"x" * 30)
+    assert owed.missing() == ()
+    # What inflates to more than there is room for is known by its size on the wire.
+    with intake.admit(80, OtlpSignal.LOGS):
+        with pytest.raises(OverloadedError), intake.admit(10, OtlpSignal.TRACES) as place:
+            place.grow(90)
+        assert len(owed.missing()) == 1
+    with intake.admit(10, OtlpSignal.TRACES) as place:
+        place.grow(90)
+    assert owed.missing() == ()
+    intake.refuse_new()
+    with pytest.raises(OverloadedError, match="shutting down"):
+        intake.admit(1, OtlpSignal.TRACES)
+    assert owed.missing() == ()
 
 
 async def test_after_a_full_queue_requests_are_turned_away_for_a_moment() -> None:

@@ -24,6 +24,7 @@ from sentinel.ports import Admission
 from sentinel.runtime.component import HealthStatus, Surroundings
 from sentinel.runtime.downstream import Downstream
 from sentinel.runtime.inflight import Inflight
+from sentinel.runtime.owed import Owed
 from sentinel.runtime.polling import Polled, Scraping, SlowReading
 from sentinel.runtime.reach import Reach, ReachStatus
 from tests.support.clock import ManualClock
@@ -304,3 +305,27 @@ async def test_a_target_is_asked_another_time_while_there_is_no_room_for_its_ans
     await scraping.stop()
     assert len(target.polled_ns) == asked + 1
     assert inflight.held_bytes == 0
+
+
+async def test_what_a_page_would_have_told_is_missing_until_the_next_is_taken() -> None:
+    """A page that the queue had no room for was dropped, and a sum over several targets fell by its part."""
+    surroundings, sink = make_surroundings(clock := ManualClock()), ListSink()
+    owed = Owed(clock, surroundings.metrics, hold_s=30)
+    target = HeldTarget("first")
+    downstream = Downstream(sink=sink, owed=owed, inflight=Inflight(1000))
+    scraping = Scraping("scrapers.test", [target], downstream, surroundings)
+    await scraping.start()
+    await advance(surroundings, 0)
+    sink.answers.append(Admission.RETRY_LATER)
+    await advance(surroundings, 10)
+    (missing,) = owed.missing()
+    assert (missing.signal, missing.services) == ("metrics", frozenset({"first"}))
+    await advance(surroundings, 10)
+    assert owed.missing() == ()
+    assert downstream.inflight.take(990)
+    await advance(surroundings, 10)
+    assert len(owed.missing()) == 1
+    downstream.inflight.give_back(990)
+    await advance(surroundings, 10)
+    assert owed.missing() == ()
+    await scraping.stop()

@@ -4,10 +4,18 @@ from __future__ import annotations
 
 import numpy as np
 
-from sentinel.core.model import OVERFLOW, SHED_WEIGHT, LogRecord, SampleBatch, Scope
+from sentinel.core.model import (
+    OVERFLOW,
+    SHED_WEIGHT,
+    LogRecord,
+    Missing,
+    SampleBatch,
+    Scope,
+    Temporality,
+)
 from sentinel.core.series import Aggregator, ClosedWindow, SeriesSettings
 from sentinel.core.series.shed_windows import ShedWindows
-from tests.support.batches import EDGE, START_NS, at, calls
+from tests.support.batches import EDGE, START_NS, at, calls, number, numbers
 
 OTHER = Scope("ledger", "edge", "POST /v1/transfers")
 
@@ -132,3 +140,63 @@ def test_what_is_remembered_of_shed_windows_is_bounded() -> None:
     assert windows.take(10**9 - 5) == {"traces"}
     assert windows.take(5) == set()
     assert windows.take(10**9 + 1) == set()
+
+
+def closed_with(
+    *missing: Missing, batches: tuple[SampleBatch, ...] = (), until_s: float = 36
+) -> list[ClosedWindow]:
+    """Three ordinary windows, from the start; what is missing is so as the last ones are closed."""
+    aggregator = Aggregator(SeriesSettings(), start_ns=START_NS)
+    for start_s in (0, 10, 20):
+        for service in ("ledger", "shop"):
+            scope = Scope(service, "edge", EDGE.route)
+            aggregator.add(calls([(scope, start_s + 5, 0.1, False)]), at(start_s + 6))
+            aggregator.add(SampleBatch(services=frozenset({service})), at(start_s + 6))
+        aggregator.add(log_lines(start_s + 5), at(start_s + 6))
+    for batch in batches:
+        aggregator.add(batch, at(29))
+    return list(aggregator.close(at(until_s), missing=missing).windows)
+
+
+def unknown(window: ClosedWindow) -> set[tuple[str, str]]:
+    """Service and signal of what is taken for unknown."""
+    return {
+        (key.service, key.signal)
+        for key, weight in zip(window.keys, window.weight, strict=True)
+        if weight == SHED_WEIGHT
+    }
+
+
+def test_what_was_turned_away_and_did_not_come_again_is_no_fall() -> None:
+    """Only what was given up by the ladder counted: a request that a bound turned away, and that was lost, was a fall."""
+    first, second, third = closed_with(Missing(signal="traces", since_ns=at(16)))
+    assert unknown(first) == set(), "it was to be closed before"
+    assert unknown(second) == unknown(third) == {("ledger", "traffic"), ("shop", "traffic")}
+    assert np.isnan(cell(second, "traffic")[0])
+    assert cell(second, "errors") == (0.0, 1.0, True)
+
+
+def test_what_came_again_in_time_leaves_no_mark() -> None:
+    assert [unknown(window) for window in closed_with()] == [set()] * 3
+
+
+def test_of_known_services_nothing_else_is_unknown() -> None:
+    *_, third = closed_with(
+        Missing(signal="metrics", services=frozenset({"shop", "nobody"}), since_ns=at(20))
+    )
+    assert unknown(third) == {("shop", "traffic")}
+
+
+def test_missing_points_leave_sums_of_their_services_unknown() -> None:
+    """A rate is a sum over processes; one whose export was turned away made it fall."""
+    batch = numbers(number(28, 5.0, temporality=Temporality.DELTA, start_s=18))
+    missing = Missing(signal="metrics", since_ns=at(20))
+    *_, third = closed_with(missing, batches=(batch,))
+    assert unknown(third) == {("ledger", "jobs")}
+    *_, third = closed_with(batches=(batch,))
+    assert unknown(third) == set()
+
+
+def test_missing_lines_leave_rates_of_lines_unknown() -> None:
+    *_, third = closed_with(Missing(signal="logs", since_ns=at(20)))
+    assert unknown(third) == {("ledger", "logs_info")}
