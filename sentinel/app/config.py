@@ -11,6 +11,7 @@ from pathlib import Path
 from sentinel.app.audit_child import model_problems
 from sentinel.app.calendar_section import CalendarConfig
 from sentinel.app.calendars import calendar_problems
+from sentinel.app.named_files import file_warnings
 from sentinel.app.own_endpoint import own_endpoint_problems, own_page_problems
 from sentinel.app.sections import IncidentsConfig, ScoringConfig
 from sentinel.app.tls_files import tls_problems
@@ -227,6 +228,8 @@ def load_config(
     problems += calendar_problems(loaded.config.calendar, loaded.origins)
     if problems:
         raise ConfigError(problems)
+    if unread := file_warnings(loaded.config, loaded.origins):
+        loaded = dataclasses.replace(loaded, warnings=(*loaded.warnings, *unread))
     if loaded.config.mode is Mode.LIVE and loaded.config.senders.is_empty:
         message = "no destination is given: incidents are recorded and shown, and nobody is paged"
         warning = ConfigProblem(path="senders", message=message)

@@ -12,6 +12,8 @@ from sentinel.errors import ConfigError, ConfigProblem
 from sentinel.runtime.config_text import Origin, join
 from sentinel.runtime.http_client import ClientConfig, client_context
 from sentinel.runtime.tls import TlsConfig, server_context
+from sentinel.scrapers.postgres.config import PostgresTargetConfig
+from sentinel.scrapers.postgres.session import tls_context
 
 
 def tls_problems(config: object, origins: Mapping[str, Origin]) -> list[ConfigProblem]:
@@ -26,6 +28,8 @@ def tls_problems(config: object, origins: Mapping[str, Origin]) -> list[ConfigPr
         try:
             if isinstance(section, TlsConfig):
                 server_context(section)
+            elif isinstance(section, PostgresTargetConfig):
+                tls_context(section)
             else:
                 client_context(section)
         except ConfigError as error:
@@ -40,8 +44,10 @@ def tls_problems(config: object, origins: Mapping[str, Origin]) -> list[ConfigPr
     return problems
 
 
-def _tls_sections(value: object, path: str) -> Iterator[tuple[str, ClientConfig | TlsConfig]]:
-    if isinstance(value, ClientConfig | TlsConfig):
+def _tls_sections(
+    value: object, path: str
+) -> Iterator[tuple[str, ClientConfig | TlsConfig | PostgresTargetConfig]]:
+    if isinstance(value, ClientConfig | TlsConfig | PostgresTargetConfig):
         yield path, value
     elif isinstance(value, tuple):
         for index, item in enumerate(value):

@@ -30,6 +30,8 @@ _COLUMNS_UNBOUND = 160
 _COLUMNS_MIN = 60
 _STATUS_WIDTH = 10
 _NAME_WIDTH_MAX = 34
+_LOOKED_AT_AS = {"storage.sqlite": "store", "senders.otlp_forward": "forward"}
+"""Components of a sidecar whose parts have another name in a configuration."""
 _FAULTS_FIRST = {ReachStatus.FAILING: 0, ReachStatus.DEGRADED: 1, ReachStatus.OK: 2}
 
 
@@ -73,7 +75,7 @@ def _run_looking(args: argparse.Namespace) -> int:
     running = _running(args, loaded.config)
     is_running = running is not None and running.is_ready is not None
     found = asyncio.run(look(loaded.config, is_running=is_running))
-    reaches = [*_of_running(running), *found]
+    reaches = [*_of_running(running, found), *found]
     is_fine = all(one.status is not ReachStatus.FAILING for one in reaches)
     if args.output == "json":
         print(json.dumps(_as_json(running, reaches, is_fine=is_fine), indent=2))
@@ -130,8 +132,11 @@ def _component_lines(detail: object) -> list[str]:
     ]
 
 
-def _of_running(running: Running | None) -> Iterator[Reach]:
-    """What the running sidecar says of itself: whether it is ready, and what of it is not as it should be."""
+def _of_running(running: Running | None, found: Sequence[Reach]) -> Iterator[Reach]:
+    """What the running sidecar says of itself: whether it is ready, and what of it is not as it should be.
+
+    Where a fault of a part was found from here, with what to do about it, the sidecar's sentence on it would say it again.
+    """
     if running is None or running.is_ready is None:
         return
     yield Reach(
@@ -141,6 +146,8 @@ def _of_running(running: Running | None) -> Iterator[Reach]:
     )
     for name, health in _components(running.detail):
         status = health.get("status")
+        if any(one.status is not ReachStatus.OK and _is_of(one.what, name) for one in found):
+            continue
         if status in (ReachStatus.DEGRADED, ReachStatus.FAILING):
             # It does its job as far as it is ready; what it cannot reach is looked at from here as well.
             yield Reach(
@@ -148,6 +155,12 @@ def _of_running(running: Running | None) -> Iterator[Reach]:
                 status=ReachStatus.DEGRADED if running.is_ready else ReachStatus(status),
                 sentence=str(health.get("sentence", "")),
             )
+
+
+def _is_of(what: str, component: str) -> bool:
+    """Whether what was looked at belongs to a component of the sidecar."""
+    own = {component, f"senders.{component}", _LOOKED_AT_AS.get(component, component)}
+    return what in own or what.partition(" ")[0] in own
 
 
 def table(reaches: Sequence[Reach], *, columns: int | None) -> list[str]:

@@ -48,6 +48,7 @@ from sentinel.runtime.config_text import (
 from sentinel.runtime.config_types import parse_scalar
 from sentinel.runtime.nearest import hint_for, nearest
 from sentinel.runtime.settings import Secret
+from sentinel.runtime.yaml_slips import colon_hint
 
 Config = TypeVar("Config")
 
@@ -251,7 +252,10 @@ class _Binder:
         if not isinstance(node, MapNode):
             told = "must be a section: settings on lines of their own"
             known = [one.name for one in setting_fields(shape.cls)]
-            if len(known) <= _NAMES_LISTED_MAX:
+            hint = colon_hint(node.text) if isinstance(node, TextNode) else ""
+            if any(hint.endswith(f"'{name}'") for name in known):
+                told += f"; {hint}"
+            elif len(known) <= _NAMES_LISTED_MAX:
                 told += f"; known here are {', '.join(known)}"
             return self._refuse(node, path, told)
         settings = setting_fields(shape.cls, base)

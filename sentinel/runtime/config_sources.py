@@ -28,6 +28,7 @@ from sentinel.runtime.config_text import (
     shown,
 )
 from sentinel.runtime.nearest import nearest
+from sentinel.runtime.yaml_slips import colon_hint
 
 VARIABLE_PREFIX = "SENTINEL_"
 FILES_MAX = 64
@@ -90,7 +91,9 @@ def read_sources(
         if isinstance(node, MapNode):
             tree = _merged(tree, node, "", problems)
         elif node is not None and not _is_nothing(node):
-            problems.append(node.origin.problem("", "must be a mapping of settings"))
+            hint = colon_hint(node.text) if isinstance(node, TextNode) else ""
+            message = "must be a mapping of settings" + (f": {hint}" if hint else "")
+            problems.append(node.origin.problem("", message))
     for name, keys in _overrides(environment, set(top_level), warnings):
         value = TextNode(
             text=environment[name], style=Style.ENVIRONMENT, origin=Origin(variable=name)

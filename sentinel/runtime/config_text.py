@@ -15,6 +15,7 @@ import yaml
 
 from sentinel.errors import ConfigProblem
 from sentinel.runtime.printable import printable
+from sentinel.runtime.yaml_slips import slip_of
 
 TEXT_BYTES_MAX = 256 * 1024
 DEPTH_MAX = 32
@@ -134,8 +135,7 @@ def parse_text(
         builder.note(line, "has a control character, which YAML does not allow")
         return None, builder.problems
     except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        builder.note(1 if mark is None else mark.line + 1, _syntax_message(error))
+        builder.note(*slip_of(error, text))
         return None, builder.problems
     except (ValueError, OverflowError):
         # The scanner turns `\U00110000` and very long %YAML versions into numbers without a check.
@@ -286,10 +286,3 @@ def _has_bad_character(text: str) -> bool:
         or 0xD800 <= ord(character) < 0xE000
         for character in text
     )
-
-
-def _syntax_message(error: yaml.MarkedYAMLError) -> str:
-    problem = error.problem or "cannot be read"
-    if "'\\t'" in problem:
-        return "is not valid YAML: a tab cannot indent, use spaces"
-    return f"is not valid YAML: {problem}"

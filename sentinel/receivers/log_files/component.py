@@ -376,14 +376,18 @@ class LogFiles:
         for source in self._config.sources:
             listing = await asyncio.to_thread(discover, (source,), ())
             unreadable = [each.path for each in listing.matched if not is_readable(each.path)]
-            what = f"files of {source.name}"
-            if unreadable or listing.denied:
-                path = redact([*listing.denied, *unreadable][0])
+            what = f"{self.name} {source.name}"
+            if refused := [*listing.denied, *unreadable]:
+                # One that can be read does its part; the health of the running receiver says the same.
+                some = len(listing.matched) > len(unreadable)
+                told = f"{redact(refused[0])} may not be read"
+                if len(refused) > 1:
+                    told = f"{len(refused)} paths may not be read, such as {redact(refused[0])}"
                 found.append(
                     Reach(
                         what=what,
-                        status=ReachStatus.FAILING,
-                        sentence=f"{path} may not be read",
+                        status=ReachStatus.DEGRADED if some else ReachStatus.FAILING,
+                        sentence=told,
                         remedy="give the user that Sentinel runs as the group of the log files (often adm)",
                     )
                 )

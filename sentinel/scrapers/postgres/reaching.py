@@ -20,7 +20,13 @@ from sentinel.scrapers.postgres.queries import (
     queries,
     quoted,
 )
-from sentinel.scrapers.postgres.session import DeniedError, QueryError, Session, connect
+from sentinel.scrapers.postgres.session import (
+    DeniedError,
+    PasswordFileError,
+    QueryError,
+    Session,
+    connect,
+)
 
 _SELF = """
 SELECT current_setting('server_version') AS version, pg_is_in_recovery() AS in_recovery, r.rolsuper AS is_superuser,
@@ -216,6 +222,8 @@ async def _problem(
 def _remedy_of(error: SentinelError, config: PostgresTargetConfig, database: str) -> str:
     if isinstance(error, UntrustedError):
         return _REMEDY_FOR_TLS
+    if isinstance(error, PasswordFileError):
+        return f"write the password of {quoted(config.user)} into it, where the user that Sentinel runs as may read it, or correct password_file"
     if not isinstance(error, DeniedError):
         return "is the server running, and are host, port and network as they should be?"
     role = quoted(config.user)

@@ -83,6 +83,10 @@ class DeniedError(RefusedError):
         SentinelError.__init__(self, f"{message} (SQLSTATE {sqlstate} from {endpoint})")
 
 
+class PasswordFileError(UnreachableError):
+    """The file with the password cannot be read; the server was not asked."""
+
+
 class Session:
     """An open connection."""
 
@@ -154,13 +158,14 @@ async def connect(config: PostgresTargetConfig, database: str) -> Session:
     The password is read from its file each time, so that one that was changed needs no restart.
 
     Raises:
-        UnreachableError: no answer, or the server is starting or stopping.
+        UnreachableError: no answer, or the server is starting or stopping; `PasswordFileError` when it was not asked.
         UntrustedError: its certificate is not believed.
         DeniedError: it does not let us in.
         ConfigError: a file of ours cannot be used.
     """
     asyncpg = _asyncpg()
     place = config.place
+    password = _password(config)
     try:
         async with asyncio.timeout(config.connect_timeout):
             connection = await asyncpg.connect(
@@ -168,8 +173,8 @@ async def connect(config: PostgresTargetConfig, database: str) -> Session:
                 port=config.port,
                 user=config.user,
                 database=database,
-                # Callables, values and False rather than None: for None asyncpg asks the environment and ~/.pgpass.
-                password=lambda: _password(config),
+                # Values and False rather than None: for None asyncpg asks the environment and ~/.pgpass.
+                password=password,
                 ssl=tls_context(config) or False,
                 target_session_attrs="any",
                 timeout=config.connect_timeout,
@@ -233,10 +238,10 @@ def _password(config: PostgresTargetConfig) -> str:
             secret = file.read(_PASSWORD_BYTES_MAX + 1)
     except OSError as error:
         msg = f"the password cannot be read from {config.password_file} ({error.strerror})"
-        raise ConnectionError(msg) from None
+        raise PasswordFileError(msg) from None
     if len(secret) > _PASSWORD_BYTES_MAX:
         msg = f"{config.password_file} is too long for a password"
-        raise ConnectionError(msg)
+        raise PasswordFileError(msg)
     return secret.decode("utf-8", "replace").rstrip("\r\n")
 
 

@@ -18,6 +18,7 @@ import pytest
 
 from sentinel.cli import check, check_ready
 from sentinel.errors import ConfigError
+from sentinel.receivers.log_files import component
 from sentinel.runtime.reach import Reach, ReachStatus
 from sentinel.storage.sqlite.connection import DirectoryLock
 
@@ -303,3 +304,72 @@ def test_targets_say_what_they_reach_and_what_they_lack(
     assert "efused" in far["sentence"]
     assert {one["status"] for one in near} <= {"ok", "degraded"}
     assert any("status_code_metrics" in one["sentence"] + one["remedy"] for one in near)
+
+
+def test_a_password_file_that_is_not_there_is_what_is_to_be_mended(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It asked whether the server is running, which nobody had asked."""
+    target = f"{{name: main, port: 1, password_file: {tmp_path}/geheim}}"
+    text = quiet(tmp_path, more=f"scrapers: {{postgres: [{target}]}}\n")
+    code, found = looked(tmp_path, text, capsys)
+    assert code == 1
+    one = found["scrapers.postgres main postgres"]
+    assert (
+        one["sentence"]
+        == f"the password cannot be read from {tmp_path}/geheim (No such file or directory)"
+    )
+    assert one["remedy"].startswith('write the password of "sentinel" into it')
+    assert "running" not in one["remedy"]
+
+
+def test_one_log_file_of_several_that_may_not_be_read_is_degraded(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was failing, as if none were read; the running receiver says degraded of the same."""
+    logs = tmp_path / "logs"
+    logs.mkdir()
+    for name in ("a.log", "b.log", "c.log"):
+        (logs / name).write_text("x\n")
+    # Who runs the tests may be root, whom no mode keeps out.
+    barred = {"b.log"}
+    monkeypatch.setattr(component, "is_readable", lambda path: Path(path).name not in barred)
+    source = f'log_files: {{sources: [{{name: app, paths: ["{logs}/*.log"]}}]}}'
+    text = quiet(tmp_path, receivers=f"{OFF}, {source}")
+    code, found = looked(tmp_path, text, capsys)
+    one = found["receivers.log_files app"]
+    assert (code, one["status"]) == (0, "degraded")
+    assert one["sentence"] == f"{logs}/b.log may not be read"
+    barred |= {"a.log", "c.log"}
+    code, found = looked(tmp_path, text, capsys)
+    one = found["receivers.log_files app"]
+    assert (code, one["status"]) == (1, "failing")
+    assert one["sentence"].startswith("3 paths may not be read, such as ")
+
+
+def test_what_was_found_from_here_is_not_said_again_by_the_sidecar(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    told = {
+        "scrapers.postgres": "No target can be read: main: connection refused",
+        "scrapers.nats": "Less than there could be: it says this alone",
+        "webhook:hook": "Connection refused",
+        "senders.otlp_forward": "far: connection refused",
+        "pipeline.fit": "no fit yet",
+    }
+    components = {
+        name: {"status": "degraded", "sentence": sentence} for name, sentence in told.items()
+    }
+    more = (
+        "scrapers: {postgres: [{name: main, port: 1}]}\n"
+        'senders: {webhooks: [{name: hook, url: "http://127.0.0.1:1/"}]}\n'
+        'forward: {endpoints: [{name: far, url: "http://127.0.0.1:1/"}]}\n'
+    )
+    body = json.dumps({"ready": True, "components": components}).encode()
+    with answering(200, body) as url:
+        text = quiet(tmp_path, more=more, port=url.rpartition(":")[2])
+        code, found = looked(tmp_path, text, capsys)
+    assert code == 1
+    assert found["scrapers.postgres main postgres"]["status"] == "failing"
+    own = {name for name in found if name.startswith("sidecar")}
+    assert own == {"sidecar", "sidecar scrapers.nats", "sidecar pipeline.fit"}

@@ -189,6 +189,38 @@ def test_the_whole_must_be_a_mapping(tmp_path: Path) -> None:
     assert faults_of(tmp_path, "hello\n") == ["kitchen.yaml:1: must be a mapping of settings"]
 
 
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (
+            "key s3cret\n",
+            "1: must be a mapping of settings: a colon and a space belong after 'key'",
+        ),
+        (
+            "key:s3cret\n",
+            "1: must be a mapping of settings: a space belongs after the colon of 'key'",
+        ),
+        (
+            "key = s3cret\n",
+            "1: must be a mapping of settings: a colon and a space belong after 'key'",
+        ),
+        (
+            "pantry:\n  key s3cret\n",
+            "2: pantry: must be a section: settings on lines of their own; a colon and a space belong after 'key'",
+        ),
+        (
+            "pantry:\n  other s3cret\n",
+            "2: pantry: must be a section: settings on lines of their own; known here are shelf_count, size_max, key, spares",
+        ),
+    ],
+)
+def test_a_colon_that_is_missing_is_named_and_the_value_is_not(
+    tmp_path: Path, text: str, told: str
+) -> None:
+    """`mode shadow` was answered with "must be a mapping of settings", which says nothing to whoever forgot a colon."""
+    assert faults_of(tmp_path, text) == [f"kitchen.yaml:{told}"]
+
+
 def test_null_is_a_value_where_there_may_be_none(tmp_path: Path) -> None:
     loaded = load_text(tmp_path, "note: null\n")
     assert loaded.config.note is None
