@@ -11,25 +11,11 @@ import pytest
 
 from sentinel.core.model import SIGNAL_ERRORS, SIGNAL_TRAFFIC, Reason
 from tests.support.alertmanager_server import collector
-from tests.support.otlp_messages import traces
-from tests.support.whole_app import Calls, Sidecar, config_of, sidecar, thought
+from tests.support.whole_app import Calls, config_of, send_in_requests, sidecar, thought
 
 pytestmark = pytest.mark.timeout(60)
 
 CALM = Calls()
-BATCH_COUNT = 10
-
-
-async def send_in_batches(side: Sidecar, calls: Calls) -> list[int]:
-    """The calls of the next window, in ten requests; the status of each."""
-    await side.send()
-    spans = calls.spans(side.next_ns)
-    statuses = []
-    for number in range(BATCH_COUNT):
-        body = traces(*spans[number::BATCH_COUNT], service=calls.service).SerializeToString()
-        statuses.append(await side.post("/v1/traces", body))
-        assert (side.retry_after_s == 1) == (statuses[-1] == 503)
-    return statuses
 
 
 async def test_shed_traces_are_no_fall_and_an_outage_pages_in_time(tmp_path: Path) -> None:
@@ -45,7 +31,7 @@ async def test_shed_traces_are_no_fall_and_an_outage_pages_in_time(tmp_path: Pat
             assert status["overload"]["shed"][0] == "traces"
             assert status["components"]["pipeline.overload"]["status"] == "degraded"
 
-            statuses = await send_in_batches(side, CALM)
+            statuses = await send_in_requests(side, CALM)
             assert statuses.count(503) == 9
             assert statuses.count(200) == 1
             await side.close()
@@ -56,7 +42,7 @@ async def test_shed_traces_are_no_fall_and_an_outage_pages_in_time(tmp_path: Pat
 
             failing = Calls(count=200, failed_count=200)
             for _ in range(2):
-                await send_in_batches(side, failing)
+                await send_in_requests(side, failing)
                 await side.close()
             await side.sees(lambda: bool(hook.distinct()), "the page")
             (page,) = hook.distinct()

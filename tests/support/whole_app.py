@@ -347,6 +347,19 @@ def thought(side: Sidecar, signal: str) -> tuple[Reason, float]:
     return Reason(int(latest.verdicts.reason[0, at])), float(latest.block.value[0, at])
 
 
+async def send_in_requests(side: Sidecar, *calls: Calls, count: int = 10) -> list[int]:
+    """The calls of the next window, each place's in so many requests; the status of each."""
+    await side.send()
+    statuses = []
+    for one in calls:
+        spans = one.spans(side.next_ns)
+        for number in range(count):
+            body = traces(*spans[number::count], service=one.service).SerializeToString()
+            statuses.append(await side.post("/v1/traces", body))
+            assert (side.retry_after_s == 1) == (statuses[-1] == 503)
+    return statuses
+
+
 async def crash(app: Application) -> None:
     """Let go of everything as a killed process does: nothing is flushed, drained or saved."""
     for part in (app.ingest, app.evaluate, app.deliver, app.fitter):
