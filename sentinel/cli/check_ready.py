@@ -7,7 +7,6 @@ configuration names is looked at from here, whether a sidecar runs or not.
 from __future__ import annotations
 
 import argparse
-import asyncio
 import json
 import os
 import sys
@@ -19,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from sentinel.cli.asking import address_of, get
 from sentinel.cli.options import terminal_columns
 from sentinel.errors import UnreachableError
+from sentinel.runtime.loop import run_to_end
 from sentinel.runtime.printable import printable
 from sentinel.runtime.reach import Reach, ReachStatus
 
@@ -74,7 +74,7 @@ def _run_looking(args: argparse.Namespace) -> int:
     loaded = load_config(args.config, environment=os.environ)
     running = _running(args, loaded.config)
     is_running = running is not None and running.is_ready is not None
-    found = asyncio.run(look(loaded.config, is_running=is_running))
+    found = run_to_end(look(loaded.config, is_running=is_running))
     reaches = [*_of_running(running, found), *found]
     is_fine = all(one.status is not ReachStatus.FAILING for one in reaches)
     if args.output == "json":

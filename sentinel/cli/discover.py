@@ -7,7 +7,6 @@ without `--write`, and nothing that is there is overwritten.
 from __future__ import annotations
 
 import argparse
-import asyncio
 import json
 import os
 import sys
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from sentinel.cli.options import add_output, terminal_columns, unreadable
 from sentinel.runtime.http_client import checked_url
+from sentinel.runtime.loop import run_to_end
 from sentinel.runtime.printable import printable
 
 if TYPE_CHECKING:
@@ -130,7 +130,7 @@ def run(args: argparse.Namespace) -> int:
     )
     is_named = named.are_named
     looking = look_round(named if is_named else USUAL, timeout_s=args.timeout, asked=is_named)
-    findings = of_interest(asyncio.run(looking))
+    findings = of_interest(run_to_end(looking))
     _tell(findings)
     text = _text(findings, args.output)
     if args.write is None:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
 import errno
 import os
 from pathlib import Path
 
 from sentinel.runtime.lean_imports import lean_imports
+from sentinel.runtime.loop import run_to_end
 
 with lean_imports():
     from sentinel.app.config import load_config
@@ -39,5 +39,5 @@ def run(args: argparse.Namespace) -> int:
         # Before anything runs, and by the name that was given.
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(args.ready_file))
     loaded = load_config(args.config, environment=os.environ)
-    asyncio.run(serve(loaded, path=args.config, ready_file=args.ready_file))
+    run_to_end(serve(loaded, path=args.config, ready_file=args.ready_file))
     return 0

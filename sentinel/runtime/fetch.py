@@ -25,14 +25,13 @@ from sentinel.errors import (
 from sentinel.runtime.distrust import distrust_of
 from sentinel.runtime.http_client import (
     ClientConfig,
-    authorization_of,
     client_context,
+    new_session,
     place_of,
 )
 
 BODY_BYTES_MAX = 8 * 2**20
 _CHUNK_BYTES = 64 * 1024
-_CONNECTIONS_MAX = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,6 +106,8 @@ class Fetcher:
             what = os.strerror(number) if number and number > 0 else type(error).__name__
             if isinstance(error, aiohttp.ClientResponseError):
                 what = "no HTTP is spoken"
+            elif isinstance(error, aiohttp.ClientConnectorDNSError):
+                what = "the name is not known"
             msg = f"{what} at {place}"
             raise UnreachableError(msg) from None
         except (OSError, ValueError) as error:
@@ -173,15 +174,5 @@ class Fetcher:
 
     def _ready_session(self) -> aiohttp.ClientSession:
         if self._session is None:
-            headers = {"User-Agent": "sentinel", "Accept-Encoding": "gzip"}
-            self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(ssl=self._tls, limit=_CONNECTIONS_MAX),
-                timeout=aiohttp.ClientTimeout(
-                    total=self._config.timeout, sock_connect=self._config.connect_timeout
-                ),
-                headers=headers | authorization_of(self._config),
-                trust_env=False,
-                auto_decompress=False,
-                cookie_jar=aiohttp.DummyCookieJar(),
-            )
+            self._session = new_session(self._config, {"Accept-Encoding": "gzip"}, tls=self._tls)
         return self._session

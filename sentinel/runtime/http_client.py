@@ -24,6 +24,7 @@ from sentinel.runtime.tls import load_authorities, load_pair
 
 REPLY_BYTES_MAX = 64 * 1024
 _RETRY_AFTER_MAX_S = 300.0
+_CONNECTIONS_MAX = 4
 _DETAIL_CHARACTERS_MAX = 200
 
 
@@ -203,19 +204,24 @@ class HttpClient:
 
     def _ready_session(self) -> aiohttp.ClientSession:
         if self._session is None:
-            headers = {"User-Agent": "sentinel"} | authorization_of(self._config)
-            self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(ssl=self._tls, limit=4),
-                timeout=aiohttp.ClientTimeout(
-                    total=self._config.timeout, sock_connect=self._config.connect_timeout
-                ),
-                headers=headers,
-                trust_env=False,
-                # A reply is only ever quoted in a message; inflating it would let a bomb in.
-                auto_decompress=False,
-                cookie_jar=aiohttp.DummyCookieJar(),
-            )
+            self._session = new_session(self._config, {}, tls=self._tls)
         return self._session
+
+
+def new_session(
+    config: ClientConfig, headers: Mapping[str, str], *, tls: ssl.SSLContext | bool
+) -> aiohttp.ClientSession:
+    """A session for one system, with what proves who we are: few connections, no proxy, no cookies, nothing inflated unasked."""
+    return aiohttp.ClientSession(
+        # A name is looked up with each new connection: that it has moved may be why the last one ended.
+        connector=aiohttp.TCPConnector(ssl=tls, limit=_CONNECTIONS_MAX, use_dns_cache=False),
+        timeout=aiohttp.ClientTimeout(total=config.timeout, sock_connect=config.connect_timeout),
+        headers={"User-Agent": "sentinel", **headers, **authorization_of(config)},
+        trust_env=False,
+        # What is inflated is bounded by who reads it, or it is only quoted.
+        auto_decompress=False,
+        cookie_jar=aiohttp.DummyCookieJar(),
+    )
 
 
 def authorization_of(config: ClientConfig) -> dict[str, str]:

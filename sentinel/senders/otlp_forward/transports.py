@@ -18,6 +18,7 @@ from sentinel.runtime.http_client import (
     Reply,
     authorization_of,
     client_context,
+    new_session,
     place_of,
     retry_after_of,
 )
@@ -126,17 +127,7 @@ class HttpTransport:
 
     def _ready(self) -> aiohttp.ClientSession:
         if self._session is None:
-            client = self._config.client
-            self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(ssl=self._tls, limit=4),
-                timeout=aiohttp.ClientTimeout(
-                    total=client.timeout, sock_connect=client.connect_timeout
-                ),
-                headers=self._headers,
-                trust_env=False,
-                auto_decompress=False,
-                cookie_jar=aiohttp.DummyCookieJar(),
-            )
+            self._session = new_session(self._config.client, self._headers, tls=self._tls)
         return self._session
 
 
