@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from sentinel.core.model import Rung
+from sentinel.core.model import Missing, Rung
 from sentinel.pipeline.overload import Overload, OverloadConfig
 from sentinel.runtime.component import HealthStatus
 from sentinel.runtime.settings import ByteSize, Duration
@@ -14,6 +14,7 @@ from tests.support.clock import ManualClock
 from tests.support.surroundings import make_surroundings
 
 MIB = 2**20
+RUNG_WORDS = ("traces", "logs", "names not seen before", "fits")
 NOON_NS = 1_790_000_000 * 10**9
 
 
@@ -170,6 +171,50 @@ async def test_pages_say_what_was_shed_in_their_time_and_others_do_not() -> None
         assert overload.note(scene.clock.now_ns()) == ""
     finally:
         await overload.stop()
+
+
+@pytest.mark.parametrize(("rung", "word"), list(zip(Rung, RUNG_WORDS, strict=True)))
+async def test_each_rung_is_a_metric_and_is_named_on_pages_and_in_health(
+    rung: Rung, word: str
+) -> None:
+    scene, height = Scene(), list(Rung).index(rung) + 1
+    await scene.started()
+    try:
+        for other in Rung:
+            assert scene.metrics.value("sentinel_overload_rung", rung=other.value) == 0
+        scene.queue = 0.9
+        while len(shed_by(scene)) < height:
+            assert word not in scene.overload.note(NOON_NS)
+            await scene.clock.advance(0.25)
+        scene.queue = 0.6
+        for number, other in enumerate(Rung):
+            value = scene.metrics.value("sentinel_overload_rung", rung=other.value)
+            assert value == (number < height)
+        assert word in scene.overload.note(NOON_NS).partition(" since ")[0]
+        assert f"{word} are shed" in scene.overload.health().sentence
+        await scene.clock.advance(1.0)
+        seconds = scene.metrics.value("sentinel_overload_shed_seconds_total", rung=rung.value)
+        assert seconds >= 0.75
+    finally:
+        await scene.overload.stop()
+
+
+async def test_pages_say_what_there_was_no_room_for() -> None:
+    scene = Scene()
+    missing: list[Missing] = []
+    scene.overload._missing = lambda: missing
+    await scene.started()
+    try:
+        during_ns = scene.clock.now_ns()
+        missing = [Missing(signal="traces", since_ns=during_ns)]
+        await scene.clock.advance(1.0)
+        assert "had no room" in scene.overload.note(during_ns)
+        missing = []
+        await scene.clock.advance(60.0)
+        assert scene.overload.note(scene.clock.now_ns() - 10**9) == ""
+        assert shed_by(scene) == []
+    finally:
+        await scene.overload.stop()
 
 
 async def test_a_process_that_gets_to_its_work_late_is_overloaded_but_never_at_once() -> None:
