@@ -199,7 +199,7 @@ def describe_incident(incident: Incident) -> dict[str, object]:
         if incident.accepted_ns is None
         else {"at": iso_time(incident.accepted_ns), "by": incident.accepted_by},
         "resolved": None if incident.resolved_ns is None else iso_time(incident.resolved_ns),
-        **_words(incident),
+        **words_of(incident),
         # Which of the members the page speaks of first: not always the strangest.
         "primary": None if first is None else _member(first),
         "members": [_member(member) for member in incident.members],
@@ -229,7 +229,7 @@ def describe_incident(incident: Incident) -> dict[str, object]:
     }
 
 
-def _words(incident: Incident) -> dict[str, str]:
+def words_of(incident: Incident) -> dict[str, str]:
     """What a page says of it as it is now, so that whoever looks it up reads the same words; times in UTC."""
     page = page_of(
         incident,

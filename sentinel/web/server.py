@@ -20,7 +20,7 @@ from sentinel.runtime.listen import ListenConfig, refuse_exposed
 from sentinel.runtime.settings import setting
 from sentinel.web.api import ApiPages
 from sentinel.web.health import HealthPages
-from sentinel.web.index_page import index
+from sentinel.web.index_page import IndexPage
 from sentinel.web.metrics import MetricsPages
 from sentinel.web.replies import render_error
 from sentinel.web.scope import PATTERN_LENGTH_MAX, SeriesScope
@@ -108,10 +108,18 @@ class WebServer:
         api = ApiPages(
             verdicts=verdicts, incidents=incidents, status=status, clock=surroundings.clock
         )
+        index = IndexPage(
+            verdicts=verdicts,
+            incidents=incidents,
+            status=status,
+            clock=surroundings.clock,
+            is_detailed=config.listen.is_loopback
+            and not config.listen.tokens.opens(AccessScope.READ),
+        )
         routes = [
             *_probe_routes(HealthPages(status, detailed=config.listen.is_loopback), metrics),
-            # Names of paths and the version only: open, as the probes are.
-            _page("/", index, AccessScope.OPEN),
+            # Open, as the probes are: where a token is asked for, it shows names and states only.
+            _page("/", index.show, AccessScope.OPEN),
             _page("/metrics/series", metrics.series, AccessScope.READ),
             *(_page(path, handler, AccessScope.READ) for path, handler in api.handlers.items()),
         ]
