@@ -28,7 +28,8 @@ from sentinel.core.normalise.logs.joined import Record
 from sentinel.core.normalise.logs.reader import LogReader
 from sentinel.core.series import Aggregator, SeriesSettings
 from sentinel.ports import Admission
-from sentinel.receivers.log_files import LogFiles, LogFilesConfig, LogSourceConfig
+from sentinel.receivers.log_files import LogFilesConfig, LogSourceConfig
+from sentinel.receivers.log_files.component import LogFiles
 from sentinel.runtime.catalogue import CATALOGUE
 from sentinel.runtime.clock import SystemClock
 from sentinel.runtime.component import Surroundings

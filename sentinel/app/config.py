@@ -15,7 +15,7 @@ from sentinel.app.named_files import file_warnings
 from sentinel.app.own_endpoint import own_endpoint_problems, own_page_problems
 from sentinel.app.sections import IncidentsConfig, ScoringConfig
 from sentinel.app.tls_files import tls_problems
-from sentinel.core.normalise.logs.reader import LogFormat
+from sentinel.core.normalise.logs.settings import LogFormat
 from sentinel.core.scoring.settings import Sensitivity
 from sentinel.errors import ConfigError, ConfigProblem
 from sentinel.pipeline.deliver import DeliverConfig

@@ -14,6 +14,7 @@ from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from sentinel.core.model import RejectReason, SampleBatch
+from sentinel.core.normalise.page_settings import DEFAULT_FORMATS
 from sentinel.core.normalise.prometheus import (
     MetricsPage,
     MetricsParser,
@@ -25,8 +26,6 @@ from sentinel.errors import SentinelError
 from sentinel.runtime.fetch import Fetcher
 from sentinel.runtime.polling import Polled
 from sentinel.runtime.reach import Reach, ReachStatus
-
-DEFAULT_FORMATS = (PageFormat.OPENMETRICS, PageFormat.TEXT)
 
 _INLINE_BYTES_MAX = 1 << 20
 """Larger pages are read beside the loop: one that has changed is read line by line, and may take a second."""

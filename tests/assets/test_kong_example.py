@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import yaml
 
 from sentinel.app.config import load_config
-from sentinel.receivers.http_log import PATH
+from sentinel.receivers.http_log.component import PATH
 from sentinel.scrapers.kong import KongSwitch
 
 ROOT = Path(__file__).parents[2]

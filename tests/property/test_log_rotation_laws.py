@@ -19,7 +19,7 @@ from pathlib import Path
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sentinel.core.normalise.logs.joined import Multiline
+from sentinel.core.normalise.logs.settings import Multiline
 from sentinel.receivers.log_files import LogFilesConfig, LogSourceConfig
 from sentinel.receivers.log_files.config import StartAt
 from sentinel.receivers.log_files.reading import Reading

@@ -12,7 +12,8 @@ import aiohttp
 
 from sentinel.app.config import ScrapersConfig
 from sentinel.core.model import SeriesKey
-from sentinel.receivers.http_log import PATH, HttpLogConfig, HttpLogListenConfig
+from sentinel.receivers.http_log import HttpLogConfig, HttpLogListenConfig
+from sentinel.receivers.http_log.component import PATH
 from sentinel.scrapers.kong import KongSwitch, KongTargetConfig
 from tests.support.kong_records import record
 from tests.support.kong_status import KongStatus, kong_status

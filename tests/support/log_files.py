@@ -12,7 +12,8 @@ from pathlib import Path
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
 
-from sentinel.receivers.log_files import LogFiles, LogFilesConfig, LogSourceConfig
+from sentinel.receivers.log_files import LogFilesConfig, LogSourceConfig
+from sentinel.receivers.log_files.component import LogFiles
 from sentinel.runtime.clock import SystemClock
 from sentinel.runtime.downstream import NO_SHEDDING, NO_TAP, Downstream, Shedding, Telemetry
 from sentinel.runtime.inflight import Inflight

@@ -1,7 +1,8 @@
 """The receivers that can be configured: what they are called, and how each is made.
 
 To add one: its file with its config, its line here, its section in `app.config`, its metrics in the catalogue,
-its page in docs/components. A component's library is imported only when the component is configured.
+its page in docs/components. What is off by default, and the library of any, is imported when it is configured: at the start, never later, so that a full
+disk or a deleted file keeps nothing from running.
 """
 
 from __future__ import annotations
@@ -12,8 +13,6 @@ from typing import Protocol
 
 from sentinel.app.config import ReceiversConfig, SentinelConfig
 from sentinel.core.normalise import OtlpDecoder
-from sentinel.receivers.http_log import HttpLogReceiver
-from sentinel.receivers.log_files import LogFiles
 from sentinel.receivers.otlp_grpc import OtlpGrpcReceiver
 from sentinel.receivers.otlp_http import OtlpHttpReceiver
 from sentinel.runtime.component import Component, Surroundings
@@ -60,6 +59,24 @@ class SourceEntry:
     make: Callable[[SentinelConfig, Downstream, Surroundings], Component | None]
 
 
+def _http_log(
+    config: ReceiversConfig, downstream: Downstream, surroundings: Surroundings
+) -> Receiver:
+    from sentinel.receivers.http_log.component import HttpLogReceiver
+
+    return HttpLogReceiver(config.http_log, downstream, surroundings)
+
+
+def _log_files(
+    config: SentinelConfig, downstream: Downstream, surroundings: Surroundings
+) -> Component | None:
+    if not config.receivers.log_files.sources:
+        return None
+    from sentinel.receivers.log_files.component import LogFiles
+
+    return LogFiles(config.receivers.log_files, config.store.directory, downstream, surroundings)
+
+
 RECEIVERS: tuple[ReceiverEntry, ...] = (
     ReceiverEntry(
         name="otlp_http",
@@ -81,20 +98,14 @@ RECEIVERS: tuple[ReceiverEntry, ...] = (
         name="http_log",
         enabled=lambda config: config.http_log.enabled,
         listen=lambda config: config.http_log.listen,
-        make=lambda config, downstream, surroundings: HttpLogReceiver(
-            config.http_log, downstream, surroundings
-        ),
+        make=_http_log,
     ),
 )
 
 SOURCES: tuple[SourceEntry, ...] = (
     SourceEntry(
         name="log_files",
-        make=lambda config, downstream, surroundings: (
-            LogFiles(config.receivers.log_files, config.store.directory, downstream, surroundings)
-            if config.receivers.log_files.sources
-            else None
-        ),
+        make=_log_files,
     ),
 )
 

@@ -1,6 +1,7 @@
 """The scrapers that can be configured: what they are called, and how each is made.
 
-An entry imports its scraper only when a target of it is configured, for that is when its library is needed.
+An entry imports its scraper only when a target of it is configured, for that is when it and its library are needed: at the
+start, never later, so that a full disk or a deleted file keeps nothing from running.
 """
 
 from __future__ import annotations
@@ -12,9 +13,7 @@ from typing import Protocol
 from sentinel.app.config import ScrapersConfig
 from sentinel.runtime.component import Component, Surroundings
 from sentinel.runtime.downstream import Downstream
-from sentinel.runtime.polling import Scraping
 from sentinel.runtime.reach import Reach
-from sentinel.scrapers.kong import kong_scraping
 
 
 class Scraper(Component, Protocol):
@@ -48,12 +47,23 @@ def _prometheus(
     return PrometheusScraper(config.prometheus, config.prometheus_files, downstream, surroundings)
 
 
+def _kong(
+    config: ScrapersConfig, downstream: Downstream, surroundings: Surroundings
+) -> Scraper | None:
+    if not config.kong:
+        return None
+    from sentinel.scrapers.kong.component import kong_scraping
+
+    return kong_scraping(config.kong, downstream, surroundings)
+
+
 def _postgres(
     config: ScrapersConfig, downstream: Downstream, surroundings: Surroundings
-) -> Scraping | None:
+) -> Scraper | None:
     if not config.postgres:
         return None
-    from sentinel.scrapers.postgres.target import PostgresTarget  # see above
+    from sentinel.runtime.polling import Scraping
+    from sentinel.scrapers.postgres.target import PostgresTarget
 
     targets = [PostgresTarget(one, surroundings) for one in config.postgres]
     return Scraping("scrapers.postgres", targets, downstream, surroundings)
@@ -61,7 +71,7 @@ def _postgres(
 
 def _nats(
     config: ScrapersConfig, downstream: Downstream, surroundings: Surroundings
-) -> Scraping | None:
+) -> Scraper | None:
     if not config.nats:
         return None
     from sentinel.scrapers.nats.component import make_nats
@@ -71,12 +81,7 @@ def _nats(
 
 SCRAPERS: tuple[ScraperEntry, ...] = (
     ScraperEntry(name="prometheus", make=_prometheus),
-    ScraperEntry(
-        name="kong",
-        make=lambda config, downstream, surroundings: kong_scraping(
-            config.kong, downstream, surroundings
-        ),
-    ),
+    ScraperEntry(name="kong", make=_kong),
     ScraperEntry(name="postgres", make=_postgres),
     ScraperEntry(name="nats", make=_nats),
 )

@@ -24,7 +24,8 @@ from zoneinfo import ZoneInfo
 from sentinel.core.model import Rung, SampleBatch
 from sentinel.core.normalise.kong.files import KongFileReader
 from sentinel.core.normalise.logs.joined import Record
-from sentinel.core.normalise.logs.reader import LogFormat, LogReader, LogsRead
+from sentinel.core.normalise.logs.reader import LogReader, LogsRead
+from sentinel.core.normalise.logs.settings import LogFormat
 from sentinel.core.normalise.logs.times import LocalToUtc, utc_clock
 from sentinel.core.normalise.otlp_logs_encode import encode_logs_request
 from sentinel.core.redact import redact

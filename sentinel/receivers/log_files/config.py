@@ -6,10 +6,14 @@ import re
 from dataclasses import dataclass
 from enum import StrEnum
 
-from sentinel.core.normalise.logs.containers import ContainerFormat
-from sentinel.core.normalise.logs.fields import LogKeys
-from sentinel.core.normalise.logs.joined import JoinSettings, Multiline
-from sentinel.core.normalise.logs.reader import LogFormat, ReaderSettings
+from sentinel.core.normalise.logs.settings import (
+    ContainerFormat,
+    JoinSettings,
+    LogFormat,
+    LogKeys,
+    Multiline,
+    ReaderSettings,
+)
 from sentinel.runtime.settings import ByteSize, Duration, Zone, setting
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,39}")

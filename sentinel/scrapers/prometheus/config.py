@@ -6,10 +6,16 @@ import re
 from dataclasses import dataclass
 from enum import StrEnum
 
-from sentinel.core.normalise.prometheus import CallRule, PageFormat, PageLimits, PlacingRules
-from sentinel.core.normalise.prometheus.default_placing import SERVER_FAILED, STATUS_LABELS
+from sentinel.core.normalise.page_settings import (
+    DEFAULT_FORMATS,
+    SERVER_FAILED,
+    STATUS_LABELS,
+    CallRule,
+    PageFormat,
+    PageLimits,
+    PlacingRules,
+)
 from sentinel.runtime.http_client import ClientConfig, checked_url
-from sentinel.runtime.metrics_target import DEFAULT_FORMATS
 from sentinel.runtime.settings import ByteSize, Duration, FilePath, setting
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,62}\Z")

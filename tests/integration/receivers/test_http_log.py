@@ -18,7 +18,8 @@ from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsSer
 
 from sentinel.core.model import Rung
 from sentinel.ports import Admission
-from sentinel.receivers.http_log import HttpLogConfig, HttpLogListenConfig, HttpLogReceiver
+from sentinel.receivers.http_log import HttpLogConfig, HttpLogListenConfig
+from sentinel.receivers.http_log.component import HttpLogReceiver
 from sentinel.runtime.auth import TokensConfig
 from sentinel.runtime.body import BodyLimitsConfig
 from sentinel.runtime.component import Surroundings

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from sentinel.core.model import Rung
-from sentinel.core.normalise.logs.reader import LogFormat
+from sentinel.core.normalise.logs.settings import LogFormat
 from sentinel.receivers.log_files import LogSourceConfig, component
 from sentinel.receivers.log_files.config import StartAt
 from sentinel.runtime.component import HealthStatus

@@ -15,7 +15,8 @@ from sentinel.runtime.consumer_tiers import TierConfig
 from sentinel.runtime.downstream import Downstream
 from sentinel.runtime.reach import ReachStatus
 from sentinel.runtime.settings import Duration, Secret
-from sentinel.scrapers.kong import KongSwitch, KongTargetConfig, kong_scraping, kong_target
+from sentinel.scrapers.kong import KongSwitch, KongTargetConfig
+from sentinel.scrapers.kong.component import kong_scraping, kong_target
 from tests.support.kong_status import KongStatus, kong_status
 from tests.support.sinks import ListSink
 from tests.support.surroundings import make_surroundings

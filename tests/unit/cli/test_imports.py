@@ -46,3 +46,24 @@ def test_a_command_loads_its_own_file_alone() -> None:
     names = loaded("config", "--help")
     files = {command.file for command in COMMANDS.values()}
     assert names & files == {"sentinel.cli.config"}
+
+
+def test_a_sidecar_on_its_defaults_loads_nothing_of_what_is_off() -> None:
+    names = loaded("run", "--help")
+    assert "sentinel.receivers.otlp_http" in names
+    off = {
+        "asyncpg",
+        "nacl",
+        "nats",
+        "opentelemetry",
+        "requests",
+        "sentinel.core.normalise.kong.log",
+        "sentinel.core.normalise.logs.reader",
+        "sentinel.core.normalise.prometheus",
+        "sentinel.receivers.http_log.component",
+        "sentinel.receivers.log_files.component",
+        "sentinel.runtime.fetch",
+        "sentinel.runtime.polling",
+        "sentinel.senders.otlp_forward.forwarding",
+    }
+    assert names & off == set()

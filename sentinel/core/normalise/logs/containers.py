@@ -8,19 +8,11 @@ with a line feed goes on. Parts are joined before anything looks into them: a ca
 from __future__ import annotations
 
 import re
-from enum import StrEnum
 from typing import NamedTuple
 
 import orjson
 
-
-class ContainerFormat(StrEnum):
-    """How a runtime wraps the lines of a container; `auto` tells by each line, `none` is a file the program itself wrote."""
-
-    NONE = "none"
-    AUTO = "auto"
-    CRI = "cri"
-    DOCKER = "docker"
+from sentinel.core.normalise.logs.settings import ContainerFormat
 
 
 class Unwrapped(NamedTuple):

@@ -20,6 +20,7 @@ from typing import Any
 from sentinel.core.model import LogKind
 from sentinel.core.normalise.call_logs import DURATION_MAX_S, place_of
 from sentinel.core.normalise.labels import UNKNOWN_SERVICE, label_of
+from sentinel.core.normalise.logs.settings import LogKeys
 from sentinel.core.normalise.logs.severity import ERROR, INFO, WARN, severity_of
 from sentinel.core.normalise.logs.times import LogTimes
 from sentinel.core.redact.varying import Gists
@@ -101,28 +102,6 @@ _DURATIONS: dict[Path, float] = {
     ("duration",): 1.0,
     ("latency",): 1.0,
 }
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LogKeys:
-    """Names of fields that are looked for before the known ones; `a>b` is `b` inside `a`.
-
-    Attributes:
-        time, severity, event, message, trace, service, method, status, route: of what each is named after.
-        duration_s, duration_ms: of how long the call took, in these units.
-    """
-
-    time: tuple[str, ...] = ()
-    severity: tuple[str, ...] = ()
-    event: tuple[str, ...] = ()
-    message: tuple[str, ...] = ()
-    trace: tuple[str, ...] = ()
-    service: tuple[str, ...] = ()
-    method: tuple[str, ...] = ()
-    status: tuple[str, ...] = ()
-    route: tuple[str, ...] = ()
-    duration_s: tuple[str, ...] = ()
-    duration_ms: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)

@@ -10,19 +10,10 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from enum import StrEnum
 from typing import NamedTuple
 
-from sentinel.core.normalise.logs.containers import ContainerFormat, unwrap
-from sentinel.core.redact.text import LINE_CHARS_MAX
-
-
-class Multiline(StrEnum):
-    """Which lines belong to the one before: none; those that are indented or empty; those that do not look like a first line."""
-
-    NONE = "none"
-    INDENT = "indent"
-    FIRST = "first"
+from sentinel.core.normalise.logs.containers import unwrap
+from sentinel.core.normalise.logs.settings import ContainerFormat, JoinSettings, Multiline
 
 
 class Record(NamedTuple):
@@ -50,24 +41,6 @@ class _Stream:
     part: bytes = b""
     goes_on: bool = False
     is_cut: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class JoinSettings:
-    """How lines become records.
-
-    Attributes:
-        container: how lines are wrapped.
-        multiline: which lines belong together.
-        first: with `Multiline.FIRST`, what the first line of a record looks like.
-        bytes_max, lines_max: bounds of a record.
-    """
-
-    container: ContainerFormat = ContainerFormat.NONE
-    multiline: Multiline = Multiline.NONE
-    first: re.Pattern[bytes] | None = None
-    bytes_max: int = LINE_CHARS_MAX
-    lines_max: int = 500
 
 
 class LineJoiner:

@@ -7,15 +7,15 @@ it when it is handed on; what is only counted is not, because its text goes nowh
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from enum import StrEnum
+from dataclasses import dataclass
 
 import numpy as np
 import orjson
 
 from sentinel.core.model import LogColumns, LogKind, LogRecord, RejectReason, SampleBatch
-from sentinel.core.normalise.logs.fields import UNKNOWN_DURATION, FieldReader, Fields, LogKeys
+from sentinel.core.normalise.logs.fields import UNKNOWN_DURATION, FieldReader, Fields
 from sentinel.core.normalise.logs.joined import Record
+from sentinel.core.normalise.logs.settings import LogFormat, ReaderSettings
 from sentinel.core.normalise.logs.text import TextFormat, TextReader
 from sentinel.core.normalise.logs.times import LocalToUtc, LogTimes, utc_clock
 from sentinel.core.normalise.otlp_logs import BODY_CHARS_MAX, FUTURE_MAX_NS
@@ -26,37 +26,6 @@ from sentinel.core.stats import log_linear
 
 _PAST_NS = 10**9 * 86_400 * 365
 _BRACE = ord("{")
-
-
-class LogFormat(StrEnum):
-    """How records are read; `auto` tells by each record. Those of Kong's file-log are read by `kong_files`."""
-
-    AUTO = "auto"
-    JSON = "json"
-    COMBINED = "combined"
-    NGINX = "nginx"
-    POSTGRES = "postgres"
-    KLOG = "klog"
-    LOGFMT = "logfmt"
-    PLAIN = "plain"
-    KONG = "kong"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReaderSettings:
-    """How a source's records are read.
-
-    Attributes:
-        format: see `LogFormat`.
-        keys: names of fields that come before the known ones.
-        own_service: the service a record is read for is certain, whatever it says itself.
-        encoding: of the text, `utf-8` or `latin-1`.
-    """
-
-    format: LogFormat = LogFormat.AUTO
-    keys: LogKeys = field(default_factory=LogKeys)
-    own_service: bool = False
-    encoding: str = "utf-8"
 
 
 @dataclass(slots=True, kw_only=True)

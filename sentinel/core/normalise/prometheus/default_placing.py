@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from zlib import crc32
 
@@ -22,24 +21,13 @@ from sentinel.core.normalise.labels import (
     without_ids,
 )
 from sentinel.core.normalise.otlp_metrics import ROUTE_ALL, STAGE_METRICS
+from sentinel.core.normalise.page_settings import CLIENT_FAILED, CallRule, PlacingRules
 from sentinel.core.normalise.prometheus.placing import MetricType, SeriesName
-from sentinel.core.normalise.span_rules import ATTRIBUTES, STAGE_CLIENT, STAGE_EDGE
+from sentinel.core.normalise.span_rules import ATTRIBUTES, STAGE_CLIENT
 
 _METHOD = ("method", "http_method", "http_request_method", "verb")
 _ROUTE = ("route", "handler", "path", "uri", "endpoint", "http_route", "view", "path_template")
 _GRPC = ("grpc_service", "grpc_method")
-STATUS_LABELS = (
-    "status_code",
-    "code",
-    "status",
-    "http_status_code",
-    "http_response_status_code",
-    "grpc_code",
-)
-SERVER_FAILED = (
-    r"5\d\d|5xx|5XX|Unknown|DeadlineExceeded|Unimplemented|Internal|Unavailable|DataLoss"
-)
-CLIENT_FAILED = rf"4\d\d|4xx|4XX|{SERVER_FAILED}"
 _DIGEST_CHARS = 9
 _RUNNING_SUFFIXES = ("_total", "_count", "_sum", "_bucket")
 _UNITS: Mapping[str, float] = {
@@ -61,34 +49,6 @@ _TAKEN_AS: Mapping[MetricType, Reading] = {
     MetricType.STATESET: Reading.LEVEL,
     MetricType.UNKNOWN: Reading.LEVEL,
 }
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CallRule:
-    """Histograms, or summaries or counters, that measure calls.
-
-    Attributes:
-        metric: name of the metric, of a histogram without `_bucket`; `*` and `?` match.
-        stage: where those calls are.
-        route: labels that make the route, in this order; one that is not there is left out.
-        status: labels that tell how a call ended; the first that is there counts.
-        failed: regular expression over the whole of its value that says that the call failed.
-        scale: seconds a unit of the boundaries; 0 to go by the metric's name.
-    """
-
-    metric: str
-    stage: str = STAGE_EDGE
-    route: tuple[str, ...] = ()
-    status: tuple[str, ...] = STATUS_LABELS
-    failed: str = SERVER_FAILED
-    scale: float = 0.0
-
-    def __post_init__(self) -> None:
-        try:
-            re.compile(self.failed)
-        except re.error as error:
-            msg = f"failed is no regular expression: {error}"
-            raise ValueError(msg) from None
 
 
 KNOWN_CALLS: tuple[CallRule, ...] = (
@@ -122,28 +82,6 @@ KNOWN_CALLS: tuple[CallRule, ...] = (
 """How instrumentations in use name durations of calls; OpenTelemetry's names come before them."""
 
 _NOT_CALLS = re.compile(r".*_(size|bytes|length)(_.*)?|.*_(created|count|sum)")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PlacingRules:
-    """What of an exporter's page is taken, and where it is.
-
-    Attributes:
-        service: of series that no label names one for.
-        allow, deny: patterns of metrics' names; what is denied is not taken, whatever allows it.
-        service_labels, stage_labels, route_labels: labels that name them; the first that is there counts, of the route all.
-        without_labels: labels that are left out of the route; series that differ in them alone become one.
-        calls: rules that come before those that are known.
-    """
-
-    service: str
-    allow: tuple[str, ...] = ("*",)
-    deny: tuple[str, ...] = ("*_created", "*_info")
-    service_labels: tuple[str, ...] = ("service_name", "service", "job")
-    stage_labels: tuple[str, ...] = ("stage",)
-    route_labels: tuple[str, ...] = ("route",)
-    without_labels: tuple[str, ...] = ("instance", "exported_instance", "pod")
-    calls: tuple[CallRule, ...] = ()
 
 
 class DefaultPlacing:

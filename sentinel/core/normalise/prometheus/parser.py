@@ -4,23 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from enum import StrEnum
 
 from sentinel.core.model import SampleBatch
+from sentinel.core.normalise.page_settings import PageFormat, PageLimits
 from sentinel.core.normalise.prometheus.placing import Placing
 from sentinel.core.normalise.prometheus.protobuf import ProtobufReader
-from sentinel.core.normalise.prometheus.streams import PageLimits
 from sentinel.core.normalise.prometheus.text import TextReader
 from sentinel.errors import UnsupportedInputError
-
-
-class PageFormat(StrEnum):
-    """The formats of metrics pages."""
-
-    PROTOBUF = "protobuf"
-    OPENMETRICS = "openmetrics"
-    TEXT = "text"
-
 
 ACCEPT: Mapping[PageFormat, str] = {
     PageFormat.PROTOBUF: "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited",

@@ -13,6 +13,7 @@ from sentinel.core.model import DistributionPoint, RejectReason
 from sentinel.core.normalise.histogram_map import ExplicitMap
 from sentinel.core.normalise.labels import text_of
 from sentinel.core.normalise.otlp_elements import Structure, refuse_amplification
+from sentinel.core.normalise.page_settings import PageLimits
 from sentinel.core.normalise.prometheus.cells import PageCells
 from sentinel.core.normalise.prometheus.families import Belonging, Role
 from sentinel.core.normalise.prometheus.native import is_native, native_point
@@ -21,7 +22,6 @@ from sentinel.core.normalise.prometheus.schema import LabelPair, MetricFamily
 from sentinel.core.normalise.prometheus.streams import (
     NOTHING,
     Meaning,
-    PageLimits,
     PageStreams,
     Part,
     RefusedSampleError,

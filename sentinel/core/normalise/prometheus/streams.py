@@ -9,40 +9,12 @@ from enum import IntEnum
 from typing import NamedTuple
 
 from sentinel.core.model import Placed, PointStream, Reading, RejectReason, StreamTable
+from sentinel.core.normalise.page_settings import PageLimits
 from sentinel.core.normalise.prometheus.families import Belonging, Role
 from sentinel.core.normalise.prometheus.placing import MetricType, Placing, SeriesName
 
 BUCKETS_MAX = 512
 """Buckets of one histogram; beyond them it is no histogram but an attack, or a mistake."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PageLimits:
-    """How much of a page is taken.
-
-    Attributes:
-        sample_count_max: samples of one page. What is known is taken first; of what is new, as much as there is room for.
-        label_count_max: labels of one sample.
-        label_name_chars_max, label_value_chars_max: their lengths.
-    """
-
-    sample_count_max: int = 20_000
-    label_count_max: int = 64
-    label_name_chars_max: int = 200
-    label_value_chars_max: int = 2048
-
-    def __post_init__(self) -> None:
-        if (
-            min(
-                self.sample_count_max,
-                self.label_count_max,
-                self.label_name_chars_max,
-                self.label_value_chars_max,
-            )
-            < 1
-        ):
-            msg = "limits of a page must be above 0"
-            raise ValueError(msg)
 
 
 class RefusedSampleError(Exception):

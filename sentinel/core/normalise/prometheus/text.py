@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from sentinel.core.model import DistributionPoint, RejectReason, ScrapedColumns
 from sentinel.core.normalise.histogram_map import ExplicitMap
+from sentinel.core.normalise.page_settings import PageLimits
 from sentinel.core.normalise.prometheus.cells import PageCells, nanoseconds_of
 from sentinel.core.normalise.prometheus.families import Role, belonging_of
 from sentinel.core.normalise.prometheus.grammar import description_of, series_of
@@ -24,7 +25,6 @@ from sentinel.core.normalise.prometheus.placing import MetricType, Placing
 from sentinel.core.normalise.prometheus.streams import (
     NOTHING,
     Meaning,
-    PageLimits,
     PageStreams,
     Part,
     RefusedSampleError,

@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from sentinel.core.normalise.logs.containers import ContainerFormat
-from sentinel.core.normalise.logs.joined import JoinSettings, LineJoiner, Multiline, Record
+from sentinel.core.normalise.logs.joined import LineJoiner, Record
 from sentinel.core.normalise.logs.reader import LogReader
+from sentinel.core.normalise.logs.settings import ContainerFormat, JoinSettings, Multiline
 
 AT = "2026-11-22T06:35:37.123456789Z"
 

@@ -13,9 +13,9 @@ import pytest
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 
 from sentinel.core.model import LogKind, RejectReason
-from sentinel.core.normalise.logs.fields import LogKeys
 from sentinel.core.normalise.logs.joined import Record
-from sentinel.core.normalise.logs.reader import LogFormat, LogReader, LogsRead, ReaderSettings
+from sentinel.core.normalise.logs.reader import LogReader, LogsRead
+from sentinel.core.normalise.logs.settings import LogFormat, LogKeys, ReaderSettings
 from sentinel.core.normalise.otlp_logs_encode import encode_logs_request
 from sentinel.core.stats import log_linear
 
