@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from sentinel.core.model import SIGNAL_TRAFFIC, Reason, Rung, SeriesKey
-from sentinel.core.normalise.logs.reader import LogFormat
+from sentinel.core.normalise.logs.settings import LogFormat
 from sentinel.receivers.log_files import LogFilesConfig, LogSourceConfig
 from sentinel.receivers.log_files.config import StartAt
 from tests.support.alertmanager_server import collector
