@@ -188,7 +188,9 @@ class OtlpGrpcReceiver:
             # gRPC refused the message for its size and has answered already, or the sender broke off.
             self._count(signal, "not_read")
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "no message was sent")
-        decision = self._tokens.decide(AccessScope.INGEST, _authorization(context))
+        # What came with a call costs something to read, and mostly nobody asks.
+        shown = _authorization(context) if self._tokens.guards(AccessScope.INGEST) else None
+        decision = self._tokens.decide(AccessScope.INGEST, shown)
         if decision is not AccessDecision.ALLOWED:
             self._surroundings.metrics.count(
                 "sentinel_access_refused_total", listener=self.name, reason=decision.value

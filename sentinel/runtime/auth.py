@@ -98,6 +98,10 @@ class TokenTable:
         )
         self._guarded = frozenset[AccessScope]().union(*(grants for _, grants in self._digests))
 
+    def guards(self, scope: AccessScope) -> bool:
+        """Whether a caller must show a token for this scope."""
+        return scope in self._guarded
+
     def decide(self, scope: AccessScope, authorization: str | None) -> AccessDecision:
         """Whether a caller with this `Authorization` value may use a route of this scope.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 from prometheus_client import (
     CollectorRegistry,
@@ -57,18 +57,24 @@ class Metrics:
 
     def count(self, name: str, amount: float = 1.0, /, **labels: str) -> None:
         """Add to a counter of the catalogue; KeyError when it is not in it."""
-        counter = self._counters[name]
-        (self._child(counter, name, labels) if labels else counter).inc(amount)
+        child = self._children.get((name, *labels.items()))
+        if child is None:
+            child = self._child(self._counters[name], name, labels)
+        child.inc(amount)
 
     def set(self, name: str, value: float, /, **labels: str) -> None:
         """Set a gauge of the catalogue."""
-        gauge = self._gauges[name]
-        (self._child(gauge, name, labels) if labels else gauge).set(value)
+        child = self._children.get((name, *labels.items()))
+        if child is None:
+            child = self._child(self._gauges[name], name, labels)
+        child.set(value)
 
     def observe(self, name: str, value: float, /, **labels: str) -> None:
         """Add an observation to a histogram of the catalogue."""
-        histogram = self._histograms[name]
-        (self._child(histogram, name, labels) if labels else histogram).observe(value)
+        child = self._children.get((name, *labels.items()))
+        if child is None:
+            child = self._child(self._histograms[name], name, labels)
+        child.observe(value)
 
     def forget(self, **labels: str) -> None:
         """Expose nothing more of what has these labels, such as a target that is gone."""
@@ -103,11 +109,9 @@ class Metrics:
         return bytes(generate_text(self.registry))
 
     def _child(self, parent: Parent, name: str, labels: dict[str, str]) -> Parent:
-        key = (name, *labels.items())
-        child = self._children.get(key)
-        if child is None:
-            child = self._children[key] = parent.labels(**labels)
-        return cast("Parent", child)
+        child = parent.labels(**labels) if labels else parent
+        self._children[name, *labels.items()] = child
+        return child
 
     def _declare(self, spec: MetricSpec) -> None:
         if spec.type is MetricType.COUNTER:
