@@ -65,6 +65,21 @@ class Gateway:
                 await until(self._is_polled, what="the poll of this window")
             await self._side.close()
 
+    async def away(self, count: int) -> None:
+        """So many windows in which Kong is stopped: no page, no record, and then it begins anew."""
+        await self._kong.stop()
+        before = self._failed_poll_count()
+        for number in range(count):
+            await self._side.send()
+            await self._side.close()
+            if "kong" in self._side.app.scrapers:
+                await until(
+                    lambda number=number: self._failed_poll_count() - before >= number,  # type: ignore[misc]  # of this turn
+                    what="a poll in vain",
+                )
+        self._kong.restart()
+        await self._kong.listen()
+
     def value(self, *key: str) -> float:
         """What the last window says of a series."""
         latest = self._side.app.evaluate.latest
@@ -82,6 +97,14 @@ class Gateway:
             "sentinel_scrapes_total", scraper="scrapers.kong", target=TARGET, result="ok"
         )
         return polled >= self._poll_count
+
+    def _failed_poll_count(self) -> float:
+        return sum(
+            self._side.metrics.value(
+                "sentinel_scrapes_total", scraper="scrapers.kong", target=TARGET, result=result
+            )
+            for result in ("unreachable", "timeout")
+        )
 
     async def _log(self, start_ms: int, code: int, of_calls: int, *, by_kong: bool) -> None:
         records = []

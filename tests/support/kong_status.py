@@ -28,6 +28,8 @@ class KongStatus:
         self.latency = True
         self.status = 200
         self.asked: list[dict[str, str]] = []
+        self._runner: web.AppRunner | None = None
+        self._port = 0
         self._requests: Counter[tuple[str, int, str, str]] = Counter()
         self._times: dict[tuple[str, str], list[float]] = {}
 
@@ -56,6 +58,28 @@ class KongStatus:
         """All counters begin anew."""
         self._requests.clear()
         self._times.clear()
+
+    async def listen(self) -> None:
+        """Answer, on the port it had before."""
+        app = web.Application()
+        app.router.add_get("/metrics", self._metrics)
+        self._runner = web.AppRunner(app, shutdown_timeout=0.1)
+        await self._runner.setup()
+        await web.TCPSite(self._runner, "127.0.0.1", self._port).start()
+        host, self._port = self._runner.addresses[0][:2]
+        self.url = f"http://{host}:{self._port}/metrics"
+
+    async def stop(self) -> None:
+        """Refuse connections, and end the ones there are; idempotent."""
+        runner, self._runner = self._runner, None
+        if runner is not None:
+            await runner.cleanup()
+
+    async def _metrics(self, request: web.Request) -> web.Response:
+        self.asked.append(dict(request.headers))
+        if self.status != 200:
+            return web.Response(status=self.status)
+        return web.Response(text=self.page(), content_type="text/plain", charset="UTF-8")
 
     def page(self) -> str:
         """The page; a bucket that nothing fell into yet is not on it, and neither is a counter."""
@@ -93,22 +117,8 @@ class KongStatus:
 async def kong_status(kong: KongStatus | None = None) -> AsyncIterator[KongStatus]:
     """A Kong on a free port of loopback."""
     kong = kong or KongStatus()
-
-    async def metrics(request: web.Request) -> web.Response:
-        kong.asked.append(dict(request.headers))
-        if kong.status != 200:
-            return web.Response(status=kong.status)
-        return web.Response(text=kong.page(), content_type="text/plain", charset="UTF-8")
-
-    app = web.Application()
-    app.router.add_get("/metrics", metrics)
-    runner = web.AppRunner(app)
-    await runner.setup()
+    await kong.listen()
     try:
-        site = web.TCPSite(runner, "127.0.0.1", 0)
-        await site.start()
-        host, port = runner.addresses[0][:2]
-        kong.url = f"http://{host}:{port}/metrics"
         yield kong
     finally:
-        await runner.cleanup()
+        await kong.stop()

@@ -1,0 +1,51 @@
+"""Goal: a Kong that stops for two minutes has no value meanwhile, is counted right from its return on, and pages nobody by coming back.
+
+Method: the whole program on a manual clock; a status API that refuses connections and whose counters begin anew, as Kong's do with its
+workers; records of its log that cease and come again.
+"""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import pytest
+
+from tests.support.alertmanager_server import collector
+from tests.support.kong_gateway import CALLS, ROUTE, gateway
+
+pytestmark = pytest.mark.timeout(60)
+
+AWAY = 12
+"""Windows of ten seconds: two minutes."""
+
+
+@pytest.mark.parametrize(
+    ("logged", "scraped"),
+    [
+        pytest.param(True, False, id="by_its_log"),
+        pytest.param(False, True, id="by_its_metrics"),
+        pytest.param(True, True, id="by_both", marks=pytest.mark.full),
+    ],
+)
+async def test_two_minutes_without_kong(tmp_path: Path, *, logged: bool, scraped: bool) -> None:
+    with collector() as hook:
+        async with gateway(tmp_path, hook.url, logged=logged, scraped=scraped) as (side, kong):
+            await kong.windows(5)
+            assert kong.value(*ROUTE, "traffic") == CALLS / 10
+            await kong.away(AWAY)
+            # It is not known what was called meanwhile: nothing is made 0, and nothing is repeated.
+            assert math.isnan(kong.value(*ROUTE, "traffic"))
+            assert math.isnan(kong.value(*ROUTE, "errors"))
+            settings = side.app.config.series.series_settings()
+            # A first poll tells what was gained since the last one, two minutes ago; a record tells its own time.
+            await kong.windows(settings.partial_window_count if scraped and not logged else 0)
+            for _ in range(4):
+                await kong.windows(1)
+                assert kong.value(*ROUTE, "traffic") == CALLS / 10
+                assert kong.value(*ROUTE, "errors") == 0.0
+                assert kong.value(*ROUTE, "latency") == pytest.approx(0.045, rel=0.2)
+            await kong.windows(2, code=502, of_calls=10, by_kong=True)
+            assert kong.value(*ROUTE, "errors") == pytest.approx(0.2)
+            assert hook.distinct() == []
+            assert await side.incidents() == []
