@@ -19,6 +19,7 @@ from sentinel.app.reload import Reloader
 from sentinel.runtime.catalogue import CATALOGUE
 from sentinel.runtime.clock import SystemClock
 from sentinel.runtime.config_loader import Loaded
+from sentinel.runtime.lean_imports import import_what_comes_late
 from sentinel.runtime.logging import configure_logging
 from sentinel.runtime.memory import limit_kept_memory
 from sentinel.runtime.metrics import Metrics
@@ -41,6 +42,7 @@ async def serve(
         SentinelError, OSError: something could not be started; what had started was stopped.
     """
     limit_kept_memory()
+    import_what_comes_late()
     metrics = Metrics(CATALOGUE)
     logger = configure_logging(
         loaded.config.logging,

@@ -10,9 +10,10 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from tests.support.otlp_messages import traces
@@ -105,13 +106,15 @@ class SidecarProcess:
 
 
 @contextmanager
-def sidecar_process(config: Path, *, name: str = "run") -> Iterator[SidecarProcess]:
+def sidecar_process(
+    config: Path, *, name: str = "run", more_environment: Mapping[str, str] = MappingProxyType({})
+) -> Iterator[SidecarProcess]:
     """Started and ready; killed at the end when it still runs."""
     ready, log = config.parent / f"{name}.ready", config.parent / f"{name}.log"
     with log.open("wb") as output:
         process = subprocess.Popen(
             command("run", "--config", str(config), "--ready-file", str(ready)),
-            env=environment(),
+            env={**environment(), **more_environment},
             cwd=config.parent,
             stdin=subprocess.DEVNULL,
             stdout=output,
