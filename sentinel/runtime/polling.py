@@ -170,10 +170,11 @@ class Scraping:
         phase_ns = place_ns(self._name, target.name, interval_ns=interval_ns)
         while self._running:
             await self._poll(target)
-            now_ns = clock.now_ns()
-            wait_ns = interval_ns - (now_ns - phase_ns) % interval_ns
-            await clock.sleep(wait_ns / 1e9)
-            missed = (clock.now_ns() - now_ns - wait_ns) // interval_ns
+            # The place is the wall clock's; how long was waited is not, for that clock may be stepped meanwhile.
+            began_s = clock.monotonic_s()
+            wait_s = (interval_ns - (clock.now_ns() - phase_ns) % interval_ns) / 1e9
+            await clock.sleep(wait_s)
+            missed = int((clock.monotonic_s() - began_s - wait_s) // target.interval_s)
             if missed > 0:
                 metrics.count("sentinel_scrape_late_total", missed, **self._labels(target))
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from importlib import import_module
 from itertools import count
 from typing import TYPE_CHECKING, Any
@@ -67,6 +68,7 @@ class AdvisoryConnection:
         self._attempts = count()
         self._connected = asyncio.Event()
         self._changed = asyncio.Event()
+        self._over = asyncio.Event()
         self.problem = "not connected yet"
         self._is_untrusted = False
         self.denied = ""
@@ -103,10 +105,10 @@ class AdvisoryConnection:
 
     async def _connect_once(self) -> None:
         """Connect, subscribe, and return when the connection has ended; raises when it could not be made."""
-        closed = asyncio.Event()
+        over = self._over = asyncio.Event()
 
         async def on_closed() -> None:
-            closed.set()
+            over.set()
 
         # Reading the library's files takes long enough to be noticed by others; a thread reads them, the first time.
         await asyncio.to_thread(import_module, "nats.aio.client")
@@ -144,7 +146,10 @@ class AdvisoryConnection:
             self.problem, self._is_untrusted = self.denied, False
             self._connected.set()
             self._changed.set()
-            await closed.wait()
+            # A server gives a subscription that it took away, or refused, never back by itself: it is asked for anew.
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._config.reconnect_max if self.denied else None):
+                    await over.wait()
             self.problem = self._words(client.last_error) if client.last_error else "disconnected"
         finally:
             self._connected.clear()
@@ -164,6 +169,8 @@ class AdvisoryConnection:
         words = self._words(error)
         if "permissions violation" in words.lower():
             self.denied = words
+            if self.is_connected:
+                self._over.set()
         elif type(error).__name__ == "SlowConsumerError":
             self.overflow_count += 1
         else:

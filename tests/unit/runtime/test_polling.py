@@ -118,6 +118,28 @@ async def test_each_target_is_asked_at_its_own_place_in_each_interval() -> None:
     assert (first.closed_count, second.closed_count) == (1, 1)
 
 
+@pytest.mark.parametrize("step_s", [3600.0, -3600.0, 7.3, -7.3])
+async def test_a_clock_that_is_stepped_costs_no_poll_and_is_told_as_no_delay(
+    step_s: float,
+) -> None:
+    """An hour ahead was counted as 360 polls that came late."""
+    target = HeldTarget("stepped")
+    scraping, surroundings = make(target)
+    await scraping.start()
+    await advance(surroundings, 30)
+    assert isinstance(surroundings.clock, ManualClock)
+    before = len(target.polled_ns)
+    surroundings.clock.step_wall(step_s)
+    await advance(surroundings, 60)
+    await scraping.stop()
+    # At its place of the new time from then on: one interval may be shorter, none is longer than two.
+    assert 5 <= len(target.polled_ns) - before <= 7
+    late = surroundings.metrics.value(
+        "sentinel_scrape_late_total", scraper="scrapers.test", target="stepped"
+    )
+    assert late == 0
+
+
 async def test_one_that_hangs_disturbs_no_other(caplog: pytest.LogCaptureFixture) -> None:
     held, free = HeldTarget("held"), HeldTarget("free")
     held.hangs = True
