@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from hashlib import blake2b
 from typing import Protocol
@@ -232,7 +232,9 @@ class Scraping:
         state = self._states[target.name]
         state.size_bytes, state.services = polled.size_bytes, polled.batch.services
         self._flow.received(count, signal=signal)
-        admission = self._downstream.sink.accept(polled.batch, size_bytes=polled.size_bytes)
+        admission = self._downstream.sink.accept(
+            replace(polled.batch, pulled=True), size_bytes=polled.size_bytes
+        )
         if admission is Admission.ACCEPTED:
             self._flow.sent(count, signal=signal)
             if self._downstream.owed is not None:

@@ -232,6 +232,7 @@ class SampleBatch:
         rejected: samples that could not be kept, by reason; the sender is told their number.
         services: the services heard in this batch, also when it brought no sample of theirs.
         fingerprint: the same for a batch that was sent again because its answer was lost, or b"" when unknown.
+        pulled: whether it was asked for, so that what is pushed may be missing without any of it being so.
     """
 
     calls: CallColumns | None = None
@@ -245,6 +246,7 @@ class SampleBatch:
     rejected: dict[RejectReason, int] = field(default_factory=dict)
     services: frozenset[str] = frozenset()
     fingerprint: bytes = b""
+    pulled: bool = False
 
     @property
     def call_count(self) -> int:

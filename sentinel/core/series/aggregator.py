@@ -161,7 +161,7 @@ class Aggregator:
         if batch.log_columns is not None and len(batch.log_columns.time_ns):
             newest_ns = max(newest_ns, int(batch.log_columns.time_ns.max()))
             self._add_log_columns(batch.log_columns, now_ns)
-        if batch.numbers or batch.distributions:
+        if (batch.numbers or batch.distributions) and not batch.pulled:
             self._unknown.points_told_of(batch.services, now_ns)
         late: Mapping[str, set[Scope]] = {}
         if self._counts.late.total() > late_before:

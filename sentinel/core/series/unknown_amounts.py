@@ -21,7 +21,7 @@ from sentinel.core.series.shed_windows import ShedWindows
 
 
 class UnknownAmounts:
-    """Knows what was turned away, and of which services points of metrics tell.
+    """Knows what was turned away, and of which services points of metrics are pushed.
 
     Attributes:
         missing: what was turned away at a bound and has not come again, as it is when windows are closed.
@@ -39,7 +39,7 @@ class UnknownAmounts:
         self._shed.note(signals, first=first, last=last)
 
     def points_told_of(self, services: Iterable[str], now_ns: int) -> None:
-        """Points of metrics came that tell of these services; one too many is not noted."""
+        """Points of metrics were pushed that tell of these services; one too many is not noted."""
         for service in services:
             if (
                 service in self._points_ns

@@ -322,6 +322,7 @@ async def test_a_target_is_asked_another_time_while_there_is_no_room_for_its_ans
     assert up(surroundings, "first") == 1, "that there is no room says nothing of the target"
     assert scraping.health().status is HealthStatus.OK
     inflight.give_back(990)
+    assert all(batch.pulled for batch in sink.batches)
     target.error = RefusedError("no", status=403, endpoint="here")
     await advance(surroundings, 10)
     await scraping.stop()

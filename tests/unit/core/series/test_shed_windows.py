@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from sentinel.core.model import (
@@ -194,6 +196,14 @@ def test_missing_points_leave_sums_of_their_services_unknown() -> None:
     *_, third = closed_with(missing, batches=(batch,))
     assert unknown(third) == {("ledger", "jobs")}
     *_, third = closed_with(batches=(batch,))
+    assert unknown(third) == set()
+
+
+def test_what_is_pulled_is_whole_though_what_is_pushed_is_missing() -> None:
+    """Numbers of NATS and PostgreSQL come as points, too: turned away exports made them unknown while they were asked for."""
+    batch = numbers(number(28, 5.0, temporality=Temporality.DELTA, start_s=18))
+    missing = Missing(signal="metrics", since_ns=at(20))
+    *_, third = closed_with(missing, batches=(replace(batch, pulled=True),))
     assert unknown(third) == set()
 
 
