@@ -1,31 +1,33 @@
-"""What common loggers call the fields of a line, and what a line's fields tell.
+"""What the fields of lines tell, by the names that `names` knows.
 
-The names of structlog, python-json-logger, pino, bunyan, zap, logrus, zerolog, logback, log4j, Serilog, PostgreSQL's jsonlog,
-nginx's JSON access logs, ECS (dotted and nested), Google's, GELF and OpenTelemetry's are known. Lines of one program have
-the same fields, so which of them is what is found once for each set of fields; a configured name comes before a known one.
-
-Only fields that a rule reads are looked at. Lines are told apart by their kind: service, severity, event or gist, and place
-of the call. Kinds are numbered, so that a line costs a look-up and not an object.
+Lines of one program have the same fields, so which of them is what is found once for each set of fields. Only fields that a rule
+reads are looked at. Lines are told apart by their kind: service, severity, event or gist, and place of the call. Kinds are
+numbered, so that a line costs a look-up and not an object; and lines are read many at once, those of like fields together, so
+that most of the work is done by loops of the interpreter's own.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import repeat
 from operator import itemgetter
 from types import NoneType
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from sentinel.core.model import LogKind
 from sentinel.core.normalise.call_logs import DURATION_MAX_S, place_of
 from sentinel.core.normalise.labels import UNKNOWN_SERVICE, label_of
+from sentinel.core.normalise.logs.names import Path, with_configured
 from sentinel.core.normalise.logs.settings import LogKeys
-from sentinel.core.normalise.logs.severity import ERROR, INFO, WARN, severity_of
-from sentinel.core.normalise.logs.times import LogTimes
+from sentinel.core.normalise.logs.severity import ERROR, INFO, severity_of
+from sentinel.core.normalise.logs.times import LogTimes, within_int64
 from sentinel.core.redact.varying import Gists
 
-Path = tuple[str, ...]
 Fields = dict[str, Any]
 
 EVENT_ACCESS = "access"
@@ -44,64 +46,6 @@ _TRACE_ID = re.compile(r"[0-9a-fA-F]{32}", re.ASCII)
 _SPAN_ID = re.compile(r"[0-9a-fA-F]{16}", re.ASCII)
 _GO_DURATION = re.compile(r"([0-9]{1,12}(?:\.[0-9]{1,12})?)(ns|us|\u00b5s|ms|s|m)?")
 _UNITS_S = {"ns": 1e-9, "us": 1e-6, "\u00b5s": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0}
-
-
-def _paths(*names: str) -> tuple[Path, ...]:
-    """`a>b` is `b` inside `a`."""
-    return tuple(tuple(name.split(">")) for name in names)
-
-
-_KNOWN: dict[str, tuple[Path, ...]] = {
-    "time": _paths(
-        "@timestamp", "timestamp", "time", "ts", "@t", "asctime", "datetime", "timeMillis", "instant", "time_iso8601",
-        "time_local", "msec", "started_at", "timestampSeconds", "date", "t",
-    ),
-    "severity": _paths(
-        "severity", "level", "levelname", "log.level", "log>level", "loglevel", "log_level", "lvl", "error_severity",
-        "severity_text", "severityText", "severity_number", "severityNumber", "levelno", "level_name", "@l", "priority",
-        "PRIORITY", "level_value",
-    ),
-    "event": _paths("event.name", "event_name", "eventName", "event>name", "event.action", "event>action"),
-    "message": _paths(
-        "message", "msg", "@mt", "@m", "short_message", "textPayload", "text", "log", "body", "event",
-        "error.message", "error>message",
-    ),
-    "trace": _paths(
-        "trace_id", "traceId", "trace.id", "trace>id", "traceID", "otelTraceID", "trace_id>w3c", "@tr",
-        "logging.googleapis.com/trace", "dd.trace_id", "traceparent",
-    ),
-    "span": _paths("span_id", "spanId", "span.id", "span>id", "spanID", "otelSpanID", "@sp", "logging.googleapis.com/spanId"),
-    "service": _paths(
-        "service.name", "service_name", "serviceName", "service>name", "otelServiceName", "serviceContext>service", "service",
-    ),
-    "method": _paths(
-        "http.request.method", "http.method", "http>request>method", "request_method", "req>method", "request>method",
-        "httpRequest>requestMethod", "http>method", "method",
-    ),
-    "status": _paths(
-        "http.response.status_code", "http.status_code", "http>response>status_code", "status", "status_code", "statusCode",
-        "res>statusCode", "response>status", "httpRequest>status", "http>status_code", "response_status",
-    ),
-    "route": _paths("http.route", "http>route", "route", "route>name"),
-    "client": _paths("url.full", "url>full"),
-}  # fmt: skip
-_DURATIONS: dict[Path, float] = {
-    ("http.server.request.duration",): 1.0,
-    ("duration_s",): 1.0,
-    ("request_time",): 1.0,
-    ("http.server.duration",): 1e-3,
-    ("duration_ms",): 1e-3,
-    ("latency_ms",): 1e-3,
-    ("elapsed_ms",): 1e-3,
-    ("responseTime",): 1e-3,
-    ("response_time_ms",): 1e-3,
-    ("latencies", "request"): 1e-3,
-    ("event.duration",): 1e-9,
-    ("event", "duration"): 1e-9,
-    ("httpRequest", "latency"): 1.0,
-    ("duration",): 1.0,
-    ("latency",): 1.0,
-}
 
 
 @dataclass(slots=True)
@@ -130,9 +74,32 @@ class _Plan:
     scale: float = 1.0
 
 
-Told = tuple[int, int, float]
-"""Number of the kind, nanoseconds since 1970 (0 when the line names no time), duration of the call in seconds or
-`UNKNOWN_DURATION`."""
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What n lines tell.
+
+    Attributes:
+        number: int32[n], of the kind of each.
+        time_ns: int64[n], since 1970; 0 when a line names no time.
+        duration_s: float64[n], of the call that it tells of, or `UNKNOWN_DURATION`.
+    """
+
+    number: NDArray[np.int32]
+    time_ns: NDArray[np.int64]
+    duration_s: NDArray[np.float64]
+
+    @classmethod
+    def of_nothing(cls, count: int) -> Told:
+        """Of lines that are still to be put in."""
+        return cls(
+            np.zeros(count, np.int32), np.zeros(count, np.int64), np.full(count, UNKNOWN_DURATION)
+        )
+
+    def put(self, places: list[int], part: Told) -> None:
+        """Put in what the lines at these places tell."""
+        self.number[places] = part.number
+        self.time_ns[places] = part.time_ns
+        self.duration_s[places] = part.duration_s
 
 
 class FieldReader:
@@ -154,60 +121,98 @@ class FieldReader:
         """
         self.times = times or LogTimes()
         self.kinds: list[LogKind] = []
-        self.severe: list[bool] = []
         self._numbers: dict[LogKind, int] = {}
         self._own_service = own_service
-        self._paths, self._durations = _with_configured(keys or LogKeys())
+        self._paths, self._durations = with_configured(keys or LogKeys())
         self._tops = {path[0] for paths in self._paths.values() for path in paths}
         self._tops |= {path[0] for path in self._durations}
         self._plans: dict[tuple[str, ...], _Plan] = {}
         self._known: dict[tuple[object, ...], int] = {}
         self._names: dict[str, bool] = {}
         self._gists = Gists()
-        self._of_text = self.times.of_text
-        self._last_shape: tuple[str, ...] = ()
-        self._last_plan = _Plan(number=-1, paths={}, durations=(), nested=True)
+        self._plan_count = 0
 
     def make_room(self) -> None:
         """Let go of numbered kinds when there are too many; to be called where no number is held."""
         if len(self.kinds) > _KINDS_MAX:
             self.kinds = []
-            self.severe = []
             self._numbers.clear()
             self._known.clear()
 
-    def told(self, fields: Fields, service: str) -> Told:
-        """What a line's fields tell; `service` is who wrote it as far as is known without them."""
-        shape = tuple(fields)
-        if shape == self._last_shape:
-            plan = self._last_plan
-        else:
-            plan = self._plans.get(shape) or self._plan(shape, fields)
-            self._last_shape, self._last_plan = shape, plan
+    def told(self, lines: Sequence[Fields], service: str) -> Told:
+        """What the fields of lines tell; `service` is who wrote them as far as is known without them."""
+        shapes = list(map(tuple, lines))
+        if shapes and shapes.count(shapes[0]) == len(shapes):
+            return self._told(lines, self._plan_of(shapes[0], lines[0]), service)
+        places: dict[tuple[str, ...], list[int]] = {}
+        for at, shape in enumerate(shapes):
+            places.setdefault(shape, []).append(at)
+        told = Told.of_nothing(len(lines))
+        for shape, at_lines in places.items():
+            like = [lines[at] for at in at_lines]
+            told.put(at_lines, self._told(like, self._plan_of(shape, like[0]), service))
+        return told
+
+    def _told(self, lines: Sequence[Fields], plan: _Plan, service: str) -> Told:
+        """What lines with the same fields tell."""
         if plan.nested:
-            return self._told_slowly(fields, plan, service)
-        raw = plan.pick(fields)
+            return self._told_with_care(lines, plan, service)
+        numbers = self._numbers_of(lines, plan, service)
+        if numbers is None:
+            odd = [at for at, fields in enumerate(lines) if not _is_plain(fields, plan)]
+            plain = sorted(set(range(len(lines))).difference(odd))
+            told = Told.of_nothing(len(lines))
+            told.put(odd, self._told_with_care([lines[at] for at in odd], plan, service))
+            told.put(plain, self._told([lines[at] for at in plain], plan, service))
+            return told
+        told = Told.of_nothing(len(lines))
+        told.number[:] = numbers
+        if lines and plan.time:
+            told.time_ns[:] = self.times.of_all(list(map(itemgetter(plan.time), lines)))
+        if lines and plan.duration:
+            values = list(map(itemgetter(plan.duration), lines))
+            told.duration_s[:] = _durations_of(values, plan.scale)
+        return told
+
+    def _told_with_care(self, lines: Sequence[Fields], plan: _Plan, service: str) -> Told:
+        told = Told.of_nothing(len(lines))
+        for at, fields in enumerate(lines):
+            told.number[at], told.time_ns[at], told.duration_s[at] = self._told_slowly(
+                fields, plan, service
+            )
+        return told
+
+    def _numbers_of(
+        self, lines: Sequence[Fields], plan: _Plan, service: str
+    ) -> Sequence[int] | None:
+        """The kinds of lines with the same fields; None when one of them has an object or a list where a word was expected."""
+        raws = list(map(plan.pick, lines))
         if plan.message:
-            text = fields[plan.message]
-            if type(text) is not str:
-                return self._told_slowly(fields, plan, service)
-            raw = (raw, self._gists.of(text))
+            texts = list(map(itemgetter(plan.message), lines))
+            if not set(map(type, texts)) <= {str}:
+                return None
+            raws = list(zip(raws, map(self._gists.of, texts), strict=True))
         try:
-            number = self._known.get((service, plan.number, raw))
-        except TypeError:  # a list or an object where a word was expected
-            return self._told_slowly(fields, plan, service)
-        if number is None:
-            number = self._learn(fields, plan, service, raw)
-        time = fields.get(plan.time)
-        time_ns = self._of_text(time) if type(time) is str else self.times.of(time)
-        duration_s = UNKNOWN_DURATION
-        if plan.duration:
-            duration_s = duration_of(fields[plan.duration], plan.scale)
-        return number, time_ns or 0, duration_s
+            found = list(
+                map(self._known.get, zip(repeat(service), repeat(plan.number), raws, strict=False))
+            )
+        except TypeError:
+            return None
+        return [
+            self._known_or_learned(lines[at], plan, service, raws[at])
+            if number is None
+            else number
+            for at, number in enumerate(found)
+        ]
+
+    def _known_or_learned(self, fields: Fields, plan: _Plan, service: str, raw: object) -> int:
+        # One of the lines before may have been the first of its like.
+        number = self._known.get((service, plan.number, raw))
+        return self._learn(fields, plan, service, raw) if number is None else number
 
     def message_of(self, fields: Fields) -> str:
         """The text of a line for people: its event, its message and what it says of an error; "" when it has none."""
-        plan = self._plans.get(shape := tuple(fields)) or self._plan(shape, fields)
+        plan = self._plan_of(tuple(fields), fields)
         parts: list[str] = []
         for role in ("event", "message"):
             text = _first(fields, plan.paths[role])
@@ -227,7 +232,7 @@ class FieldReader:
 
     def ids_of(self, fields: Fields) -> tuple[str, str]:
         """Trace and span id as hexadecimal digits, "" where there is none."""
-        plan = self._plans.get(shape := tuple(fields)) or self._plan(shape, fields)
+        plan = self._plan_of(tuple(fields), fields)
         trace = _first(fields, plan.paths["trace"])
         span = _first(fields, plan.paths["span"])
         trace_id = ""
@@ -238,6 +243,9 @@ class FieldReader:
         return trace_id, span.lower() if is_span else ""
 
     # Below: once for each set of fields or kind, and for lines that are not like most.
+
+    def _plan_of(self, shape: tuple[str, ...], fields: Fields) -> _Plan:
+        return self._plans.get(shape) or self._plan(shape, fields)
 
     def _plan(self, shape: tuple[str, ...], fields: Fields) -> _Plan:
         tops = self._tops.intersection(shape)
@@ -252,7 +260,7 @@ class FieldReader:
             path for path, _ in durations
         ]
         plan = _Plan(
-            number=len(self._plans),
+            number=self._plan_count,
             paths=paths,
             durations=durations,
             # Where a name leads into an object, or the line is a client's, it is read with care.
@@ -283,7 +291,8 @@ class FieldReader:
         if len(self._plans) >= _PLANS_MAX:
             self._plans.clear()
             self._known.clear()
-            plan.number = 0
+        # Counted on, also when plans were let go of: the kinds of one must not be taken for another's.
+        self._plan_count += 1
         self._plans[shape] = plan
         return plan
 
@@ -309,7 +318,8 @@ class FieldReader:
         self._known[service, plan.number, raw] = number
         return number
 
-    def _told_slowly(self, fields: Fields, plan: _Plan, service: str) -> Told:
+    def _told_slowly(self, fields: Fields, plan: _Plan, service: str) -> tuple[int, int, float]:
+        """As `Told`, for one line of which any field may be anything."""
         event = _text_of(_first(fields, plan.paths["event"]))
         loose = fields.get(_LOOSE)
         if not event and type(loose) is str and self._is_name(loose):
@@ -321,7 +331,7 @@ class FieldReader:
             gist = "" if text is None else self._gists.of(text)
         number = self._number(fields, plan, service, event=event or None, gist=gist)
         times = (self.times.of(_at(fields, path)) for path in plan.paths["time"])
-        time_ns = next((each for each in times if each is not None), 0)
+        time_ns = within_int64(next((each for each in times if each is not None), 0))
         duration_s = UNKNOWN_DURATION
         for path, scale in plan.durations:
             value = _at(fields, path)
@@ -383,8 +393,16 @@ class FieldReader:
         if number is None:
             number = self._numbers[kind] = len(self.kinds)
             self.kinds.append(kind)
-            self.severe.append(severity >= WARN)
         return number
+
+
+def _is_plain(fields: Fields, plan: _Plan) -> bool:
+    """Whether there are words where words are expected, and not objects or lists."""
+    try:
+        hash(plan.pick(fields))
+    except TypeError:
+        return False
+    return not plan.message or type(fields[plan.message]) is str
 
 
 def _picker(keys: list[str]) -> Callable[[Fields], object]:
@@ -414,13 +432,13 @@ def duration_of(value: object, scale: float) -> float:
     return seconds if 0.0 <= seconds <= DURATION_MAX_S else UNKNOWN_DURATION
 
 
-def _with_configured(keys: LogKeys) -> tuple[dict[str, tuple[Path, ...]], dict[Path, float]]:
-    paths = {role: (*_paths(*getattr(keys, role, ())), *known) for role, known in _KNOWN.items()}
-    durations = dict.fromkeys(_paths(*keys.duration_s), 1.0)
-    durations.update(dict.fromkeys(_paths(*keys.duration_ms), 1e-3))
-    for path, scale in _DURATIONS.items():
-        durations.setdefault(path, scale)
-    return paths, durations
+def _durations_of(values: list[object], scale: float) -> NDArray[np.float64]:
+    """As `duration_of`, for many values."""
+    if not set(map(type, values)) <= {int, float}:
+        return np.array([duration_of(value, scale) for value in values], np.float64)
+    seconds = np.array(values, np.float64) * scale
+    seconds[~((seconds >= 0) & (seconds <= DURATION_MAX_S))] = UNKNOWN_DURATION
+    return seconds
 
 
 def _at(fields: Mapping[str, Any], path: Path) -> Any:  # noqa: ANN401, RUF100

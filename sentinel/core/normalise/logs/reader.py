@@ -7,15 +7,18 @@ it when it is handed on; what is only counted is not, because its text goes nowh
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from operator import itemgetter
 
 import numpy as np
 import orjson
+from numpy.typing import NDArray
 
 from sentinel.core.model import LogColumns, LogKind, LogRecord, RejectReason, SampleBatch
-from sentinel.core.normalise.logs.fields import UNKNOWN_DURATION, FieldReader, Fields
+from sentinel.core.normalise.logs.fields import UNKNOWN_DURATION, FieldReader, Fields, Told
 from sentinel.core.normalise.logs.joined import Record
 from sentinel.core.normalise.logs.settings import LogFormat, ReaderSettings
+from sentinel.core.normalise.logs.severity import WARN
 from sentinel.core.normalise.logs.text import TextFormat, TextReader
 from sentinel.core.normalise.logs.times import LocalToUtc, LogTimes, utc_clock
 from sentinel.core.normalise.otlp_logs import BODY_CHARS_MAX, FUTURE_MAX_NS
@@ -26,6 +29,7 @@ from sentinel.core.stats import log_linear
 
 _PAST_NS = 10**9 * 86_400 * 365
 _BRACE = ord("{")
+_first_byte = itemgetter(0)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -83,14 +87,51 @@ class LogReader:
             uid: when given, each record is encoded to be handed on, and named by this and its place in the file.
         """
         self._fields.make_room()
-        reading = _Reading(self._fields.kinds)
-        loads, told = orjson.loads, self._fields.told
-        number_of, time_of, duration_of = reading.kind, reading.time_ns, reading.duration_s
-        is_json, severe = self._json, self._fields.severe
+        reading = _Reading(records=records)
+        self._read_fields(reading, now_ns)
+        told = self._fields.told(reading.fields, service)
+        time_ns, taken = self._times_of(told, records, now_ns)
+        numbers, index = np.unique(told.number[taken], return_inverse=True)
+        kinds = tuple(self._fields.kinds[number] for number in numbers.tolist())
         encoded: dict[str, list[bytes]] = {}
-        rejected_count = 0
-        latest_ns, earliest_ns = now_ns + FUTURE_MAX_NS, _PAST_NS
-        for record in records:
+        if uid is not None:
+            for at, kind_at in zip(taken.tolist(), index.tolist(), strict=True):
+                kind = kinds[kind_at]
+                encoded.setdefault(kind.service, []).append(
+                    self._encoded(reading, at, kind, int(time_ns[at]), now_ns, uid)
+                )
+        columns = None
+        if kinds:
+            columns = LogColumns(
+                kinds=kinds,
+                kind_index=index.astype(np.int32),
+                time_ns=time_ns[taken],
+                bucket=_buckets_of(told.duration_s[taken]),
+                noted=tuple(
+                    self._noted(reading, int(taken[row]), kinds[index[row]], time_ns)
+                    for row in _severe_rows(kinds, index)
+                ),
+            )
+        rejected_count = len(records) - len(taken)
+        return LogsRead(
+            batch=SampleBatch(
+                log_columns=columns,
+                rejected={RejectReason.FUTURE: rejected_count} if rejected_count else {},
+                services=frozenset(kind.service for kind in kinds) or frozenset((service,)),
+                fingerprint=fingerprint if kinds else b"",
+            ),
+            encoded=encoded,
+            tells_of_calls=frozenset(kind.service for kind in kinds if kind.place is not None),
+            undecodable_count=reading.undecodable_count,
+            not_json_count=reading.not_json_count,
+        )
+
+    def _read_fields(self, reading: _Reading, now_ns: int) -> None:
+        if self._json and (objects := _objects_of([record.text for record in reading.records])):
+            reading.fields = objects
+            return
+        loads, is_json, given = orjson.loads, self._json, reading.fields
+        for record in reading.records:
             raw = record.text
             fields: Fields | None = None
             if is_json and raw and raw[0] == _BRACE:
@@ -98,37 +139,23 @@ class LogReader:
                     fields = loads(raw)
                 except orjson.JSONDecodeError:
                     fields = self._mended(raw, reading)
-            is_object = fields is not None
             if fields is None:
-                text = self._decoded(raw, reading)
-                fields = self._text.fields(text, now_ns=now_ns)
-            number, time_ns, duration_s = told(fields, service)
-            if not earliest_ns < time_ns <= latest_ns:
-                if time_ns > latest_ns:
-                    rejected_count += 1
-                    continue
-                time_ns = (self._times.of_text(record.time) if record.time else None) or now_ns
-                if time_ns > latest_ns:
-                    time_ns = now_ns
-            number_of.append(number)
-            time_of.append(time_ns)
-            duration_of.append(duration_s)
-            if severe[number]:
-                reading.note(number, time_ns, fields, raw)
-            if uid is not None:
-                kind = reading.kinds[number]
-                encoded.setdefault(kind.service, []).append(
-                    self._encoded(record, fields, kind, time_ns, now_ns, uid, is_object=is_object)
-                )
-        return LogsRead(
-            batch=self._batch(reading, service, fingerprint, rejected_count),
-            encoded=encoded,
-            tells_of_calls=frozenset(
-                kind.service for kind in reading.used() if kind.place is not None
-            ),
-            undecodable_count=reading.undecodable_count,
-            not_json_count=reading.not_json_count,
-        )
+                reading.texts.add(len(given))
+                fields = self._text.fields(self._decoded(raw, reading), now_ns=now_ns)
+            given.append(fields)
+
+    def _times_of(
+        self, told: Told, records: Sequence[Record], now_ns: int
+    ) -> tuple[NDArray[np.int64], NDArray[np.intp]]:
+        """When each was written, and which of them are taken: none that is of a time to come."""
+        latest_ns = now_ns + FUTURE_MAX_NS
+        time_ns = told.time_ns
+        for at in np.flatnonzero(time_ns <= _PAST_NS).tolist():
+            # The line names no time, or none that can be: then the one at which the runtime got it.
+            given = records[at].time
+            given_ns = (self._times.of_text(given) if given else None) or now_ns
+            time_ns[at] = given_ns if given_ns <= latest_ns else now_ns
+        return time_ns, np.flatnonzero(time_ns <= latest_ns)
 
     def _mended(self, raw: bytes, reading: _Reading) -> Fields | None:
         """Fields of a record with bytes that are no UTF-8, which JSON does not allow; None when it is no JSON at all."""
@@ -148,41 +175,16 @@ class LogReader:
             reading.undecodable_count += 1
             return raw.decode(self._settings.encoding, "replace")
 
-    def _batch(
-        self, reading: _Reading, service: str, fingerprint: bytes, rejected_count: int
-    ) -> SampleBatch:
-        rejected = {RejectReason.FUTURE: rejected_count} if rejected_count else {}
-        if not reading.kind:
-            return SampleBatch(rejected=rejected, services=frozenset((service,)))
-        numbers, index = np.unique(np.array(reading.kind, np.int32), return_inverse=True)
-        duration_s = np.array(reading.duration_s, np.float64)
-        bucket = np.full(len(duration_s), log_linear.UNTIMED, np.int16)
-        timed = duration_s != UNKNOWN_DURATION
-        if timed.any():
-            bucket[timed] = log_linear.bucket_of(duration_s[timed])
-        kinds = tuple(reading.kinds[number] for number in numbers.tolist())
-        columns = LogColumns(
-            kinds=kinds,
-            kind_index=index.astype(np.int32),
-            time_ns=np.array(reading.time_ns, np.int64),
-            bucket=bucket,
-            noted=tuple(
-                self._noted(reading.kinds[number], time_ns, fields, raw)
-                for number, time_ns, fields, raw in reading.noted()
-            ),
+    def _noted(
+        self, reading: _Reading, at: int, kind: LogKind, time_ns: NDArray[np.int64]
+    ) -> LogRecord:
+        fields = reading.fields[at]
+        text = self._fields.message_of(fields) or reading.records[at].text.decode(
+            self._settings.encoding, "replace"
         )
-        return SampleBatch(
-            log_columns=columns,
-            rejected=rejected,
-            services=frozenset(kind.service for kind in kinds),
-            fingerprint=fingerprint,
-        )
-
-    def _noted(self, kind: LogKind, time_ns: int, fields: Fields, raw: bytes) -> LogRecord:
-        text = self._fields.message_of(fields) or raw.decode(self._settings.encoding, "replace")
         return LogRecord(
             service=kind.service,
-            time_ns=time_ns,
+            time_ns=int(time_ns[at]),
             severity=kind.severity,
             event=kind.event,
             body=redact(text[:BODY_CHARS_MAX], cut_end=len(text) > BODY_CHARS_MAX),
@@ -191,24 +193,17 @@ class LogReader:
         )
 
     def _encoded(
-        self,
-        record: Record,
-        fields: Fields,
-        kind: LogKind,
-        time_ns: int,
-        now_ns: int,
-        uid: str,
-        *,
-        is_object: bool,
+        self, reading: _Reading, at: int, kind: LogKind, time_ns: int, now_ns: int, uid: str
     ) -> bytes:
-        if is_object:
-            # By its fields: their names say more than the text does, and most values were seen before.
-            text = orjson.dumps(redact_fields(fields)).decode()
-        else:
+        record, fields = reading.records[at], reading.fields[at]
+        if at in reading.texts:
             text = redact(
                 record.text.decode(self._settings.encoding, "replace"),
                 cut_end=len(record.text) >= LINE_CHARS_MAX,
             )
+        else:
+            # By its fields: their names say more than the text does, and most values were seen before.
+            text = orjson.dumps(redact_fields(fields)).decode()
         trace_id, span_id = self._fields.ids_of(fields)
         encoded = encode_record(
             time_ns=time_ns,
@@ -222,38 +217,42 @@ class LogReader:
         return encoded + encode_uid(f"{uid}-{record.start:x}")
 
 
+@dataclass(slots=True, kw_only=True)
 class _Reading:
-    """What has been read so far: columns, and the lines of each kind that may be evidence."""
+    """Records, and what has been read of them; `texts` are the places of those that are no objects."""
 
-    __slots__ = (
-        "duration_s",
-        "first",
-        "kind",
-        "kinds",
-        "last",
-        "not_json_count",
-        "time_ns",
-        "undecodable_count",
-    )
+    records: Sequence[Record]
+    fields: list[Fields] = field(default_factory=list)
+    texts: set[int] = field(default_factory=set)
+    undecodable_count: int = 0
+    not_json_count: int = 0
 
-    def __init__(self, kinds: list[LogKind]) -> None:
-        self.kinds = kinds
-        self.kind: list[int] = []
-        self.time_ns: list[int] = []
-        self.duration_s: list[float] = []
-        self.first: dict[int, tuple[int, int, Fields, bytes]] = {}
-        self.last: dict[int, tuple[int, int, Fields, bytes]] = {}
-        self.undecodable_count = 0
-        self.not_json_count = 0
 
-    def note(self, number: int, time_ns: int, fields: Fields, raw: bytes) -> None:
-        if number in self.first:
-            self.last[number] = (number, time_ns, fields, raw)
+def _objects_of(texts: Sequence[bytes]) -> list[Fields] | None:
+    """The fields of records that are JSON objects all of them; None when any is something else."""
+    try:
+        return list(map(orjson.loads, texts)) if set(map(_first_byte, texts)) == {_BRACE} else None
+    except (IndexError, orjson.JSONDecodeError):
+        return None
+
+
+def _severe_rows(kinds: Sequence[LogKind], index: NDArray[np.intp]) -> list[int]:
+    """The first row of each severe kind, then the last of each that has more than one; in the order of the rows."""
+    severe = np.array([kind.severity >= WARN for kind in kinds], np.bool_)
+    rows = np.flatnonzero(severe[index]).tolist()
+    first: dict[int, int] = {}
+    last: dict[int, int] = {}
+    for row, kind_at in zip(rows, index[rows].tolist(), strict=True):
+        if kind_at in first:
+            last[kind_at] = row
         else:
-            self.first[number] = (number, time_ns, fields, raw)
+            first[kind_at] = row
+    return [*first.values(), *last.values()]
 
-    def noted(self) -> list[tuple[int, int, Fields, bytes]]:
-        return [*self.first.values(), *self.last.values()]
 
-    def used(self) -> list[LogKind]:
-        return [self.kinds[number] for number in set(self.kind)]
+def _buckets_of(duration_s: NDArray[np.float64]) -> log_linear.Buckets:
+    bucket = np.full(len(duration_s), log_linear.UNTIMED, np.int16)
+    timed = duration_s != UNKNOWN_DURATION
+    if timed.any():
+        bucket[timed] = log_linear.bucket_of(duration_s[timed])
+    return bucket

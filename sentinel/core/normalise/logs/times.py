@@ -10,9 +10,12 @@ that a line begins with is nearly always known from the line before.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import cast
+
+import numpy as np
+from numpy.typing import NDArray
 
 from sentinel.core.normalise.logs.severity import severity_of_word
 
@@ -24,6 +27,9 @@ SECOND_NS = 1_000_000_000
 _POWERS = tuple(int(10 ** (9 - size)) for size in range(10))
 _SECONDS_MAX = 2048
 _PREFIX_CHARS = 19
+_LIKE_CHARS_MAX = 40
+_INT64_MAX = (1 << 63) - 10**9
+_FRACTION = re.compile(r"[.,](\d{1,9})(?!\d)", re.ASCII)
 _NUMBER_CHARS_MAX = 32
 _DATE = re.compile(r"(\d{4})-(\d\d)-(\d\d)[T ](\d\d):(\d\d):(\d\d)", re.ASCII)
 _SLASHED = re.compile(r"(\d{4})/(\d\d)/(\d\d)[T ](\d\d):(\d\d):(\d\d)", re.ASCII)
@@ -75,6 +81,13 @@ class LogTimes:
             return _of_parts(cast("dict[str, object]", value))
         return None
 
+    def of_all(self, values: Sequence[object]) -> NDArray[np.int64]:
+        """As `of`, for the values of many lines; 0 for one that is no time."""
+        found = self._of_like(values)
+        if found is None:
+            found = np.array([within_int64(self.of(value) or 0) for value in values], np.int64)
+        return found
+
     def of_text(self, text: str) -> int | None:
         """As `of`, for a text that is a time and nothing else."""
         # The shape nearly all loggers write, and a second that was met before.
@@ -90,6 +103,43 @@ class LogTimes:
             return of_number(float(text) if "." in text else int(text))
         access = _ACCESS.fullmatch(text)
         return None if access is None else _of_access(access)
+
+    def _of_like(self, values: Sequence[object]) -> NDArray[np.int64] | None:
+        """The times of texts that are of one length, and have a fraction of the second at one place; None when they do not.
+
+        One after the other, most texts differ in the fraction alone: what is equal is read once.
+        """
+        first = values[0]
+        if type(first) is not str or not _PREFIX_CHARS + 1 < len(first) <= _LIKE_CHARS_MAX:
+            return None
+        fraction = _FRACTION.match(first, _PREFIX_CHARS)
+        try:
+            text = "".join(values)  # type: ignore[arg-type]
+        except TypeError:
+            return None
+        if fraction is None or not text.isascii() or set(map(len, values)) != {len(first)}:  # type: ignore[arg-type]
+            return None
+        digits_at, digits_end = fraction.span(1)
+        table = np.frombuffer(text.encode(), np.uint8).reshape(len(values), len(first))
+        digits = table[:, digits_at:digits_end] - ord("0")
+        if (digits > 9).any():
+            return None
+        moved = table[1:] != table[:-1]
+        moved[:, digits_at:digits_end] = False
+        starts = [0, *((moved.any(axis=1).nonzero()[0] + 1).tolist())]
+        seconds: list[int] = []
+        for at in starts:
+            found = self.at_start(cast("str", values[at]))
+            if found is None or found[1] != len(first):
+                return None
+            nanos = int(cast("str", values[at])[digits_at:digits_end].ljust(9, "0"))
+            seconds.append(within_int64(found[0] - nanos))
+        powers = 10 ** np.arange(8, 8 - digits.shape[1], -1, dtype=np.int64)
+        whole: NDArray[np.int64] = np.repeat(
+            np.array(seconds, np.int64), np.diff([*starts, len(values)])
+        )
+        whole += digits @ powers
+        return whole
 
     def at_start(self, text: str) -> tuple[int, int] | None:
         """The time that a line begins with, and where it ends; None when it begins with none."""
@@ -158,6 +208,11 @@ class LogTimes:
         if len(known) >= _SECONDS_MAX:
             known.clear()
         known[prefix] = second_ns
+
+
+def within_int64(time_ns: int) -> int:
+    """The time, or the first or last that is held in columns: a year that no log line is of."""
+    return min(max(time_ns, -_INT64_MAX), _INT64_MAX)
 
 
 def of_number(value: float) -> int | None:
