@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from sentinel.core.model import Rung
+from sentinel.core.normalise.kong.twins import KongTwins
 from sentinel.ports import SampleSink
 from sentinel.runtime.inflight import Inflight
 from sentinel.runtime.otlp_reply import OtlpEncoding, OtlpSignal
@@ -89,6 +90,7 @@ class Downstream:
         tap: where payloads are handed on.
         shedding: who says what is given up.
         inflight: the bytes that all of them together may hold; asked before they are held.
+        twins: where a gateway's file-log and http-log find out that they tell of the same requests.
         owed: where it is noted what was turned away to come again, and that it came; None where nobody asks for it.
     """
 
@@ -96,4 +98,5 @@ class Downstream:
     tap: TelemetryTap = NO_TAP
     shedding: Shedding = NO_SHEDDING
     inflight: Inflight = field(default_factory=Inflight)
+    twins: KongTwins = field(default_factory=KongTwins)
     owed: Owed | None = None

@@ -188,6 +188,15 @@ class HttpLogReceiver:
             left_out_count=duplicates,
         )
         self._seen.remember([row.identity for row in rows])
+        twice = self._downstream.twins.by_http(
+            [row.identity for row in rows],
+            now_s=self._surroundings.clock.monotonic_s(),
+            every_route=self._config.every_route,
+        )
+        for source, count in twice.items():
+            self._surroundings.metrics.count(
+                "sentinel_log_requests_told_twice_total", count, source=source
+            )
         self._flow.dropped(FlowReason.DUPLICATE, duplicates)
         if not lines and self._config.every_route and rows:
             # No record is dropped: its call is counted, and it is handed on. It is not counted as a line, that is all.

@@ -33,6 +33,7 @@ from sentinel.ports import Admission
 from sentinel.receivers.log_files.config import LogFilesConfig, LogSourceConfig
 from sentinel.receivers.log_files.discovery import discover, is_readable
 from sentinel.receivers.log_files.followed import Batch, FollowedFile
+from sentinel.receivers.log_files.gateways import Gateways
 from sentinel.receivers.log_files.positions import Position
 from sentinel.receivers.log_files.reading import Reading
 from sentinel.runtime.component import Health, HealthRecord, Surroundings
@@ -76,8 +77,10 @@ class LogFiles:
         )
         self._reading = Reading(config, directory)
         self._readers = {source.name: _reader_of(source) for source in config.sources}
-        self._gateways = frozenset(
-            source.name for source in config.sources if source.format is LogFormat.KONG
+        self._gateways = Gateways(
+            (source for source in config.sources if source.format is LogFormat.KONG),
+            downstream,
+            surroundings,
         )
         self._executor: ThreadPoolExecutor | None = None
         self._handing = asyncio.Lock()
@@ -288,17 +291,22 @@ class LogFiles:
                     fingerprint=_fingerprint(uid, part, batch.after),
                     uid=uid if ships else None,
                 )
+                if file.source in self._gateways:
+                    self._gateways.note(file.source, read.requests)
             if not self._has_room(read):
                 self._flow.error(FlowStage.SEND, FlowReason.OVERLOADED)
                 return False
             weight = sum(len(record.text) for record in part)
-            admission = self._downstream.sink.accept(read.batch, size_bytes=weight)
-            if admission is Admission.RETRY_LATER:
-                self._flow.error(FlowStage.TAKE, FlowReason.OVERLOADED)
-                return False
+            lost = FlowReason.DUPLICATE if self._gateways.is_left_out(file.source) else None
+            if lost is None:
+                admission = self._downstream.sink.accept(read.batch, size_bytes=weight)
+                if admission is Admission.RETRY_LATER:
+                    self._flow.error(FlowStage.TAKE, FlowReason.OVERLOADED)
+                    return False
+                lost = None if admission is Admission.ACCEPTED else FlowReason.REFUSED
             batch.read = None
             batch.handed_count += len(part)
-            self._note_read(file, read, len(part), is_taken=admission is Admission.ACCEPTED)
+            self._note_read(file, read, len(part), lost=lost)
             self._ship(file, read)
             await asyncio.sleep(0)
         self._note_counts(file)
@@ -325,15 +333,19 @@ class LogFiles:
             )
 
     def _note_read(
-        self, file: FollowedFile, read: LogsRead, count: int, *, is_taken: bool
+        self, file: FollowedFile, read: LogsRead, count: int, *, lost: FlowReason | None
     ) -> None:
         self._flow.received(count, signal=OtlpSignal.LOGS.value)
-        if is_taken:
+        if lost is None:
             self._flow.sent(read.batch.sample_count, signal=OtlpSignal.LOGS.value)
         else:
-            self._flow.dropped(FlowReason.REFUSED, read.batch.sample_count)
+            self._flow.dropped(lost, read.batch.sample_count)
         self._flow.rejected(read.batch.rejected)
-        file.tells_of_calls |= read.tells_of_calls
+        if lost is FlowReason.DUPLICATE:
+            # Of what is left out nothing is known: were it heard, its silence would be an outage.
+            file.tells_of_calls -= read.tells_of_calls
+        else:
+            file.tells_of_calls |= read.tells_of_calls
         self._changed(file, "undecodable", read.undecodable_count)
         self._changed(file, "not_json", read.not_json_count)
 
@@ -438,6 +450,8 @@ class LogFiles:
         elif reading.unreadable is not None:
             path, why = reading.unreadable
             self._health.degraded(f"{redact(path)} cannot be read: {why}")
+        elif twins := self._gateways.sentence():
+            self._health.degraded(twins)
         elif self._is_full:
             self._health.degraded("Reading waits until what was read is worked on")
         elif self._note:

@@ -35,6 +35,12 @@ METRICS = (
         "sentinel_log_files_unsaved_total",
         "Times the positions of log files could not be made durable; after a crash lines may come twice.",
     ),
+    metric(
+        COUNTER,
+        "sentinel_log_requests_told_twice_total",
+        "Requests of a gateway's file-log (`format: kong`) that its http-log told of as well, known by their ids.",
+        "source",
+    ),
     metric(GAUGE, "sentinel_log_templates", "Templates that lines of free text are counted by."),
     metric(
         COUNTER,

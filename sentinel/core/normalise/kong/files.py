@@ -54,4 +54,5 @@ class KongFileReader:
             tells_of_calls=frozenset((service,)) if rows else frozenset(),
             undecodable_count=0,
             not_json_count=rejected.get(RejectReason.BAD_SHAPE, 0),
+            requests=tuple(row.identity for row in rows),
         )

@@ -42,6 +42,7 @@ class LogsRead:
         tells_of_calls: services of which finished calls were told.
         undecodable_count: records whose bytes are not text in the source's encoding; what cannot be read is replaced.
         not_json_count: records that should have been JSON, and were read as text.
+        requests: of a gateway's records: by what each request is known again.
     """
 
     batch: SampleBatch
@@ -49,6 +50,7 @@ class LogsRead:
     tells_of_calls: frozenset[str]
     undecodable_count: int
     not_json_count: int
+    requests: tuple[bytes, ...] = ()
 
 
 class LogReader:

@@ -1,0 +1,104 @@
+"""Goal: two ways that tell of one gateway are found out by the ids of requests, and two gateways never are.
+
+Method: ids told of by both ways in the orders in which they come, under a clock of numbers.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from sentinel.core.normalise.kong.twins import JUDGED_COUNT, SILENT_S, KongTwins, Twin
+
+
+def ids(first: int, count: int, *, of: int = 0) -> list[bytes]:
+    return [b"%d-%d" % (of, number) for number in range(first, first + count)]
+
+
+def told(
+    twins: KongTwins,
+    *,
+    seconds: int,
+    per_s: int = 20,
+    late_s: int = 1,
+    shared_ratio: float = 1.0,
+    every_route: bool = True,
+    start_s: int = 0,
+) -> int:
+    """A gateway whose file comes at once and whose http-log `late_s` after it (negative: before it); how many were told twice."""
+    twice = 0
+    for second in range(start_s, start_s + seconds):
+        shared = round(per_s * shared_ratio)
+        ways = [("file", second - max(0, -late_s)), ("http", second - max(0, late_s))]
+        for way, of_second in ways:
+            if way == "file":
+                requests = ids(per_s * of_second, per_s)
+                twice += twins.by_file("main", requests, now_s=second)
+            else:
+                requests = ids(per_s * of_second, shared)
+                twice += twins.by_http(requests, now_s=second, every_route=every_route).total()
+    return twice
+
+
+@pytest.mark.parametrize("late_s", [-2, 0, 1, 5])
+def test_one_gateway_is_found_out_whichever_way_is_ahead(late_s: int) -> None:
+    twins = KongTwins()
+    assert told(twins, seconds=120, late_s=late_s) > 2000
+    assert twins.twin_of("main", now_s=120) is Twin.SAME
+
+
+def test_two_gateways_are_apart() -> None:
+    twins = KongTwins()
+    for second in range(60):
+        twins.by_http(ids(20 * second, 20, of=1), now_s=second, every_route=True)
+        assert twins.by_file("main", ids(20 * second, 20, of=2), now_s=second) == 0
+    assert twins.twin_of("main", now_s=60) is Twin.APART
+
+
+def test_a_few_requests_are_not_judged_by() -> None:
+    twins = KongTwins()
+    requests = ids(0, JUDGED_COUNT - 1)
+    twins.by_http(requests, now_s=0, every_route=True)
+    assert twins.by_file("main", requests, now_s=0) == JUDGED_COUNT - 1
+    assert twins.twin_of("main", now_s=0) is Twin.APART
+
+
+@pytest.mark.parametrize(("shared_ratio", "every_route"), [(0.5, True), (1.0, False)])
+def test_what_one_way_tells_alone_is_not_left_out(
+    shared_ratio: float, *, every_route: bool
+) -> None:
+    """Left out, calls that only the file tells of would be lost."""
+    twins = KongTwins()
+    told(twins, seconds=120, shared_ratio=shared_ratio, every_route=every_route)
+    assert twins.twin_of("main", now_s=120) is Twin.IN_PART
+
+
+def test_the_file_counts_again_when_http_log_falls_silent() -> None:
+    twins = KongTwins()
+    told(twins, seconds=120)
+    for second in range(120, 120 + int(SILENT_S) - 1):
+        twins.by_file("main", ids(20 * second, 20), now_s=second)
+    assert twins.twin_of("main", now_s=119 + SILENT_S + 1) is Twin.APART
+    # And is found out again when it is back.
+    told(twins, seconds=60, start_s=400)
+    assert twins.twin_of("main", now_s=460) is Twin.SAME
+
+
+def test_a_change_of_what_http_log_tells_shows_within_some_thousand_requests() -> None:
+    twins = KongTwins()
+    told(twins, seconds=600)
+    for second in range(600, 900):
+        # Another gateway has http-log now.
+        twins.by_http(ids(20 * second, 20, of=3), now_s=second, every_route=True)
+        twins.by_file("main", ids(20 * second, 20), now_s=second)
+    assert twins.twin_of("main", now_s=900) is Twin.APART
+
+
+def test_what_is_remembered_has_a_bound_and_without_http_log_nothing_is() -> None:
+    twins = KongTwins(count_max=100)
+    for second in range(50):
+        twins.by_file("main", ids(20 * second, 20), now_s=second)
+    assert len(twins._by_file) == 0
+    for second in range(50):
+        twins.by_http(ids(20 * second, 20, of=1), now_s=second, every_route=True)
+        twins.by_file("main", ids(20 * second, 20, of=2), now_s=second)
+    assert len(twins._by_file) == len(twins._by_http) == 100
