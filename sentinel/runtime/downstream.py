@@ -14,6 +14,19 @@ from sentinel.runtime.owed import Owed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Mark:
+    """How far a payload reaches in what it was read from, so that it is known when it is read once more after a kill.
+
+    Attributes:
+        origin: 16 bytes that name what was read, the same after a restart.
+        count: records of it up to and with this payload; never less than that of the payload before.
+    """
+
+    origin: bytes
+    count: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Telemetry:
     """One OTLP request's worth of telemetry, as it may be handed on.
 
@@ -23,6 +36,7 @@ class Telemetry:
         body: an export request, decompressed.
         item_count: spans, points or records in it.
         redacted: whether secrets were taken out already.
+        mark: where it ends in what it was read from; None when it cannot be read again.
     """
 
     signal: OtlpSignal
@@ -30,6 +44,7 @@ class Telemetry:
     body: bytes
     item_count: int
     redacted: bool
+    mark: Mark | None = None
 
 
 class TelemetryTap(Protocol):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -43,6 +44,11 @@ def opened(folder: Path, *, bytes_max: int = BYTES_MAX) -> DiskQueue:
     queue = DiskQueue(folder, bytes_max=bytes_max, free_bytes_min=0)
     queue.open()
     return queue
+
+
+def marked(number: int, *, size: int = 20) -> Record:
+    """As `record`, and as far as the file `number % 3` was read."""
+    return replace(record(number, size=size), marks={bytes((number % 3,)) * 16: number})
 
 
 def drained(queue: DiskQueue) -> list[int]:
@@ -121,6 +127,79 @@ def test_its_bound_drops_the_oldest_and_counts_them(
     assert queue.take_losses().full_items == sum(gone)
     assert queue.item_count == 0
     queue.close()
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(steps=st.lists(STEP, max_size=40), bytes_max=st.sampled_from([BYTES_MAX, 128 << 10]))
+def test_what_was_taken_is_known_through_ends_and_kills(
+    tmp_path: Path, steps: list[tuple[str, int]], bytes_max: int
+) -> None:
+    """Sent, dropped or waiting: what the queue took once it knows by its mark, and nothing that it did not take."""
+    folder = tmp_path / "queue"
+    shutil.rmtree(folder, ignore_errors=True)
+    queue = opened(folder, bytes_max=bytes_max)
+    taken: dict[bytes, int] = {}
+    number = 0
+    for what, size in steps:
+        if what == "append":
+            number += 1
+            one = marked(number, size=7 * size)
+            assert queue.append(one)
+            taken.update(one.marks)
+            assert sum(path.stat().st_size for path in folder.glob("*.queue")) <= bytes_max
+        elif what in ("take", "peek"):
+            assert all(one.body for one in queue.peek(bytes_max=size))
+            if what == "take":
+                queue.note_delivered()
+                queue.ack()
+        elif what == "end":
+            queue.close()
+            queue = opened(folder, bytes_max=bytes_max)
+        else:
+            queue = opened(folder, bytes_max=bytes_max)
+        for origin, count in taken.items():
+            assert queue.marks.has({origin: count})
+            assert not queue.marks.has({origin: count + 1})
+        assert not queue.marks.has({b"x" * 16: 1})
+    drained(queue)
+    assert queue.take_losses().damaged_events == 0
+    queue.close()
+
+
+def test_a_record_that_was_cut_off_is_not_known_and_those_before_it_are(tmp_path: Path) -> None:
+    """Cut at every byte: a mark is there with its record or not at all."""
+    whole = tmp_path / "whole"
+    queue = opened(whole)
+    ends = []
+    for number in (3, 6, 9):
+        assert queue.append(marked(number))
+        ends.append(queue.size_bytes)
+    queue.close()
+    (path,) = whole.glob("*.queue")
+    data = path.read_bytes()
+    for at in range(len(data)):
+        folder = tmp_path / "cut"
+        shutil.rmtree(folder, ignore_errors=True)
+        shutil.copytree(whole, folder)
+        (folder / path.name).write_bytes(data[:at])
+        queue = opened(folder)
+        known = [number for number in (3, 6, 9) if queue.marks.has({bytes(16): number})]
+        assert known == [number for number, end in zip((3, 6, 9), ends, strict=True) if end <= at]
+        assert drained(queue) == known
+        queue.close()
+
+
+def test_what_was_answered_for_is_not_sent_again_though_the_queue_had_no_turn(
+    tmp_path: Path,
+) -> None:
+    """Between the answer and the turn of the queue's thread a kill made a whole request come twice."""
+    folder = tmp_path / "queue"
+    queue = opened(folder)
+    for number in range(1, 6):
+        assert queue.append(record(number))
+    assert len(queue.peek(bytes_max=50)) == 2
+    queue.note_delivered()
+    assert drained(opened(folder)) == [3, 4, 5]
 
 
 @pytest.fixture

@@ -37,7 +37,7 @@ from sentinel.receivers.log_files.gateways import Gateways
 from sentinel.receivers.log_files.positions import Position
 from sentinel.receivers.log_files.reading import Reading
 from sentinel.runtime.component import Health, HealthRecord, Surroundings
-from sentinel.runtime.downstream import NO_TAP, Downstream, Telemetry
+from sentinel.runtime.downstream import NO_TAP, Downstream, Mark, Telemetry
 from sentinel.runtime.flow import Flow, FlowReason, FlowStage
 from sentinel.runtime.otlp_reply import OtlpEncoding, OtlpSignal
 from sentinel.runtime.reach import Reach, ReachStatus
@@ -307,7 +307,7 @@ class LogFiles:
             batch.read = None
             batch.handed_count += len(part)
             self._note_read(file, read, len(part), lost=lost)
-            self._ship(file, read)
+            self._ship(file, uid, batch, read)
             await asyncio.sleep(0)
         self._note_counts(file)
         return True
@@ -319,18 +319,37 @@ class LogFiles:
         )
         return not size_bytes or self._downstream.tap.has_room(OtlpSignal.LOGS, size_bytes)
 
-    def _ship(self, file: FollowedFile, read: LogsRead) -> None:
+    def _ship(self, file: FollowedFile, uid: str, batch: Batch, read: LogsRead) -> None:
+        """Offer what was encoded as one payload, whatever services it is of: its mark is true of all of it or none."""
+        if not read.encoded:
+            return
+        bodies: list[bytes] = []
         for service, records in read.encoded.items():
             resource = {"service.name": service, "log.file.path": redact(file.path)}
-            self._downstream.tap.offer(
-                Telemetry(
-                    signal=OtlpSignal.LOGS,
-                    encoding=OtlpEncoding.PROTOBUF,
-                    body=encode_logs_request(records, resource=resource, scope_name=_SCOPE),
-                    item_count=len(records),
-                    redacted=True,
-                )
+            bodies.append(encode_logs_request(records, resource=resource, scope_name=_SCOPE))
+        self._downstream.tap.offer(
+            Telemetry(
+                signal=OtlpSignal.LOGS,
+                encoding=OtlpEncoding.PROTOBUF,
+                # Requests are messages of repeated fields: one behind the other they are one request.
+                body=b"".join(bodies),
+                item_count=sum(map(len, read.encoded.values())),
+                redacted=True,
+                mark=self._mark(uid, batch),
             )
+        )
+
+    def _mark(self, uid: str, batch: Batch) -> Mark | None:
+        """Up to which of its file's records a batch was handed on; None where a restart may count them otherwise.
+
+        It counts them alike because it makes the same batches again, which it knows of by what was stored before.
+        """
+        if self._reading.unsaved is not None:
+            return None
+        return Mark(
+            origin=blake2b(uid.encode(), digest_size=16).digest(),
+            count=batch.before.record_count + batch.handed_count,
+        )
 
     def _note_read(
         self, file: FollowedFile, read: LogsRead, count: int, *, lost: FlowReason | None

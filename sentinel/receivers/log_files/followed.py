@@ -18,7 +18,7 @@ import gzip
 import os
 import stat
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from sentinel.core.normalise.logs.joined import LineJoiner, Record
 from sentinel.core.normalise.logs.reader import LogsRead
@@ -282,7 +282,7 @@ class FollowedFile:
         if self._offset < self.handed.offset:
             return  # what was handed on before the restart is passed over once more
         self._after = None
-        position = self._position()
+        position = self._position(self.handed.record_count + len(ready))
         if ready or position.offset != self.handed.offset or position.starts != self.handed.starts:
             self.batch = Batch(before=self.handed, after=position, records=ready, read_ns=now_ns)
 
@@ -456,23 +456,29 @@ class FollowedFile:
         if until.tail_bytes and hash_of((self._tail or b"")[-until.tail_bytes :]) != until.tail:
             raise TruncatedError
         self.joiner.flush(ready, before=until.places())
+        # Counted by a version that did not yet count, it would seem known.
+        count = max(until.record_count, self.handed.record_count + len(ready))
+        after = replace(until, record_count=count)
         self.batch = Batch(
-            before=self.handed, after=until, records=ready, read_ns=self.replayed_ns
+            before=self.handed, after=after, records=ready, read_ns=self.replayed_ns
         )
         self._after = None
         self.replayed = None
 
-    def _position(self) -> Position:
+    def _position(self, record_count: int) -> Position:
         tail = self._tail or b""
         # The last bytes that were read end at `at`; the position may be before that.
         certain = tail[: max(len(tail) - self._carry_bytes, 0)]
         if self._carry_bytes and not certain:
-            return Position(offset=self._offset, starts=self.joiner.starts())
+            return Position(
+                offset=self._offset, starts=self.joiner.starts(), record_count=record_count
+            )
         return Position(
             offset=self._offset,
             starts=self.joiner.starts(),
             tail_bytes=len(certain),
             tail=hash_of(certain) if certain else b"",
+            record_count=record_count,
         )
 
 

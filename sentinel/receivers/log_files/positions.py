@@ -19,7 +19,8 @@ from pathlib import Path
 
 HEAD_BYTES_MAX = 1024
 TAIL_BYTES_MAX = 64
-_VERSION = 1
+_VERSION = 2
+"""2: a position says how many records were read up to it; those of 1 have none, and are read all the same."""
 _ROWS_MAX = 4096
 _FORGET_EVERY = 4096
 _SCHEMA = (
@@ -51,12 +52,14 @@ class Position:
         offset: bytes of whole lines that were taken.
         starts: where the record of each stream begins that is not finished.
         tail_bytes, tail: how many bytes before `offset` are known, and their hash.
+        record_count: records of the file that were read since it was followed.
     """
 
     offset: int = 0
     starts: dict[str, int] = field(default_factory=dict)
     tail_bytes: int = 0
     tail: bytes = b""
+    record_count: int = 0
 
     @property
     def low(self) -> int:
@@ -129,7 +132,9 @@ class Positions:
             connection.execute("PRAGMA synchronous=FULL")
             (version,) = connection.execute("PRAGMA user_version").fetchone()
             _refuse_newer(version)
-            if version == 0:
+            if version == 1:
+                connection.execute(f"PRAGMA user_version={_VERSION}")
+            elif version == 0:
                 connection.execute("BEGIN IMMEDIATE")
                 for statement in _SCHEMA:
                     connection.execute(statement)
@@ -218,10 +223,11 @@ class Positions:
                 connection.execute("DELETE FROM sources")
                 connection.executemany("INSERT INTO sources VALUES (?, ?)", list(sources.items()))
             if self._save_count % _FORGET_EVERY == 1:
-                connection.execute("DELETE FROM files WHERE seen_ns < ?", (forget_before_ns,))
+                # Never the last id that was given: what is known by it would be taken for another file's.
                 connection.execute(
-                    "DELETE FROM files WHERE file_id NOT IN (SELECT file_id FROM files ORDER BY seen_ns DESC LIMIT ?)",
-                    (_ROWS_MAX,),
+                    "DELETE FROM files WHERE file_id < (SELECT max(file_id) FROM files) AND (seen_ns < ?"
+                    " OR file_id NOT IN (SELECT file_id FROM files ORDER BY seen_ns DESC LIMIT ?))",
+                    (forget_before_ns, _ROWS_MAX),
                 )
             connection.execute("COMMIT")
         except BaseException:
@@ -236,12 +242,26 @@ class Positions:
 
 
 def _written(position: Position) -> str:
-    return json.dumps([position.offset, position.starts, position.tail_bytes, position.tail.hex()])
+    return json.dumps(
+        [
+            position.offset,
+            position.starts,
+            position.tail_bytes,
+            position.tail.hex(),
+            position.record_count,
+        ]
+    )
 
 
 def _position(text: str) -> Position:
-    offset, starts, tail_bytes, tail = json.loads(text)
-    return Position(offset=offset, starts=starts, tail_bytes=tail_bytes, tail=bytes.fromhex(tail))
+    offset, starts, tail_bytes, tail, *more = json.loads(text)
+    return Position(
+        offset=offset,
+        starts=starts,
+        tail_bytes=tail_bytes,
+        tail=bytes.fromhex(tail),
+        record_count=more[0] if more else 0,
+    )
 
 
 def _refuse_newer(version: int) -> None:

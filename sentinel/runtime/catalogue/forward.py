@@ -31,6 +31,13 @@ METRICS = (
     ),
     metric(
         COUNTER,
+        "sentinel_forward_known_items_total",
+        "Lines of files that came again after a kill and were left out, because the queue had taken them before it.",
+        "endpoint",
+        "signal",
+    ),
+    metric(
+        COUNTER,
         "sentinel_forward_items_total",
         "Spans, points or records that an endpoint took.",
         "endpoint",

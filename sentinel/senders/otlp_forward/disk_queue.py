@@ -2,7 +2,8 @@
 
 Files of records (`segment.py`), the newest written, the oldest read; `cursor` says how far reading has got. What is lost:
 
-- by a kill of the process: nothing that `append` took. What was sent and not yet noted in `cursor` is sent again.
+- by a kill of the process: nothing that `append` took. What was sent and not yet noted in `cursor` is sent again. A record
+  is whole or cut off, and its marks with it: what was taken is known, and every new file begins with all that is.
 - by a loss of power: what was not yet synced, at most what came within one `fsync` interval.
 - by damage to a file: the records it lies in. The rest is read; the file is set aside afterwards, not removed.
 
@@ -14,12 +15,15 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import threading
 import zlib
 from collections import deque
 from dataclasses import dataclass, field
 from pathlib import Path
 from struct import Struct
 
+from sentinel.runtime.otlp_reply import OtlpEncoding
+from sentinel.senders.otlp_forward.marks import Marks
 from sentinel.senders.otlp_forward.records import Record, encode
 from sentinel.senders.otlp_forward.segment import Segment
 
@@ -28,6 +32,8 @@ SEGMENT_BYTES_MIN = 16 << 10
 _SEGMENTS_IN_BOUND = 8
 ASIDE_FILES_MAX = 4
 _UNSYNCED_MAX = 64
+_MARKS_SHARE = 8
+"""What of a file its marks may take at most, as a divisor."""
 _CURSOR = Struct("<QQ")
 _CRC = Struct("<I")
 _NO_SPACE = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EFBIG))
@@ -71,12 +77,16 @@ class DiskQueue:
         self._read = _Place(number=0, at=0)
         self._peeked: _Peeked | None = None
         self._cursor_fd = -1
+        self._storing = threading.Lock()
+        self._stored = (0, 0)
         self._is_dirty = False
         self._unsynced: list[int] = []
         # A process writes to files of its own, never on to those it found.
         self._is_sealed = True
         self._next_number = 1
         self.losses = Losses()
+        self.marks = Marks()
+        """How far what was taken reaches in what it was read from, sent or not."""
 
     @property
     def size_bytes(self) -> int:
@@ -98,6 +108,7 @@ class DiskQueue:
         flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
         self._cursor_fd = os.open(self._folder / "cursor", flags, 0o600)
         cursor = self._stored_cursor()
+        self._stored = (cursor.number, cursor.at)
         numbers = Segment.numbers(self._folder)
         self._next_number = max([*numbers, cursor.number]) + 1
         for number in numbers:
@@ -108,7 +119,7 @@ class DiskQueue:
                     # All of it was sent; only the removal is missing.
                     segment.path.unlink()
                     continue
-                seen = segment.open(start, is_last=number == numbers[-1])
+                seen = segment.open(start, self.marks, is_last=number == numbers[-1])
             except (OSError, ValueError):
                 self.losses.disk_errors += 1
                 segment.close()
@@ -131,7 +142,7 @@ class DiskQueue:
         The oldest are dropped when the bound asks for it; one that is larger than the whole bound is not taken.
         """
         data = encode(record)
-        if len(data) > self._bytes_max:
+        if len(data) + (self._first_record().size_bytes if self.marks else 0) > self._bytes_max:
             return False
         if self._free_bytes_min and self._free_bytes() < self._free_bytes_min + len(data):
             return False
@@ -144,6 +155,7 @@ class DiskQueue:
             self.losses.disk_errors += error.errno not in _NO_SPACE
             return False
         segment.item_count += record.item_count
+        self.marks.note(record.marks)
         self._is_dirty = True
         return True
 
@@ -164,6 +176,9 @@ class DiskQueue:
                 if record is None:
                     place.at = found[1]
                     break
+                if not record.body:
+                    place.at = found[1]
+                    continue
                 fits = not records or (
                     record.encoding is records[0].encoding
                     and size_bytes + len(record.body) <= bytes_max
@@ -182,6 +197,15 @@ class DiskQueue:
             self._read = place
             self._drop_spent()
         return records
+
+    def note_delivered(self) -> None:
+        """Note that what was peeked was answered for, before `ack` has its turn; from any thread, and short.
+
+        What lies between an answer and this is all that a kill brings twice, so it does not wait for the queue's thread.
+        """
+        peeked = self._peeked
+        if peeked is not None:
+            self._store(peeked.end)
 
     def ack(self) -> None:
         """What was peeked has been dealt with."""
@@ -230,14 +254,23 @@ class DiskQueue:
     def _writable(self, size_bytes: int) -> Segment:
         last = self._segments[-1] if self._segments else None
         if last is not None and not last.is_damaged and not self._is_sealed:
-            if last.size_bytes == 0 or last.size_bytes + size_bytes <= self._segment_bytes:
+            is_empty = last.size_bytes <= last.begun_bytes
+            if is_empty or last.size_bytes + size_bytes <= self._segment_bytes:
                 return last
             if self._is_dirty:
                 self._keep_to_sync(last, self._unsynced)
         segment = Segment(self._folder, self._next_number)
-        segment.create()
-        self._is_sealed = False
         self._next_number += 1
+        segment.create()
+        if self.marks:
+            try:
+                segment.append(encode(self._first_record()))
+            except OSError:
+                segment.close()
+                segment.path.unlink()
+                raise
+            segment.begun_bytes = segment.size_bytes
+        self._is_sealed = False
         self._segments.append(segment)
         if self._read.number < self._segments[0].number:
             self._read = _Place(number=self._segments[0].number, at=0)
@@ -281,9 +314,11 @@ class DiskQueue:
         # What is being sent is not lost by it: the sender holds it.
         held = self._peeked.items_by_segment.pop(segment.number, 0) if self._peeked else 0
         self.losses.full_items += max(0, segment.item_count - held)
+        was_read = self._read.number
+        self._keep_marks()
         self._remove(segment)
         following = self._segments[0].number if self._segments else self._next_number
-        if self._read.number <= segment.number:
+        if was_read <= segment.number:
             self._read = _Place(number=following, at=0)
             self._store_cursor()
         if self._peeked is not None and self._peeked.end.number <= segment.number:
@@ -304,8 +339,22 @@ class DiskQueue:
             self._segments.popleft()
             if is_written:
                 self._seal()
+            self._keep_marks()
             self._remove(first)
         self._seal()
+
+    def _keep_marks(self) -> None:
+        """Before the last file is removed: what it knew of marks lies in a new one by then."""
+        if self._segments or not self.marks:
+            return
+        # A disk that does not take so little costs what a kill before the next record would bring twice.
+        with contextlib.suppress(OSError):
+            self._writable(0)
+
+    def _first_record(self) -> Record:
+        """What a file begins with, so that those before it can be removed."""
+        marks = self.marks.newest(self._segment_bytes // _MARKS_SHARE)
+        return Record(encoding=OtlpEncoding.PROTOBUF, item_count=0, body=b"", marks=marks)
 
     def _remove(self, segment: Segment) -> None:
         segment.close()
@@ -335,11 +384,18 @@ class DiskQueue:
         return _Place(number=0, at=0)
 
     def _store_cursor(self) -> None:
-        fields = _CURSOR.pack(self._read.number, self._read.at)
-        try:
-            os.pwrite(self._cursor_fd, fields + _crc(fields), 0)
-        except OSError:
-            self.losses.disk_errors += 1
+        self._store(self._read)
+
+    def _store(self, place: _Place) -> None:
+        with self._storing:
+            stored = max((place.number, place.at), self._stored)
+            fields = _CURSOR.pack(*stored)
+            try:
+                os.pwrite(self._cursor_fd, fields + _crc(fields), 0)
+            except OSError:
+                self.losses.disk_errors += 1
+            else:
+                self._stored = stored
 
     def _free_bytes(self) -> int:
         try:

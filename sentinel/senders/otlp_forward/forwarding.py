@@ -38,6 +38,7 @@ from sentinel.senders.otlp_forward.config import (
 )
 from sentinel.senders.otlp_forward.disk_queue import DiskQueue
 from sentinel.senders.otlp_forward.lane import Lane
+from sentinel.senders.otlp_forward.marks import joined_marks
 from sentinel.senders.otlp_forward.records import Record
 from sentinel.senders.otlp_forward.transports import Transport, make_transport
 
@@ -277,7 +278,13 @@ class Forwarding:
                 self._surroundings.logger.exception("A payload broke the redaction")
                 continue
             to_disk = is_redacted or self._config.raw is RawPlace.DISK
-            record = Record(encoding=payload.encoding, item_count=payload.item_count, body=body)
+            mark = payload.mark
+            record = Record(
+                encoding=payload.encoding,
+                item_count=payload.item_count,
+                body=body,
+                marks={mark.origin: mark.count} if mark is not None else {},
+            )
             prepared[payload.signal, payload.encoding, to_disk].append(record)
         for (signal, encoding, to_disk), records in prepared.items():
             as_protobuf: list[Record] | None = None
@@ -291,6 +298,8 @@ class Forwarding:
                     if as_protobuf is None:
                         as_protobuf = self._converted(signal, records)
                 chosen = records if encoding is OtlpEncoding.PROTOBUF else as_protobuf or []
+                # Before they are joined: of what comes again after a kill, each lane may have another part.
+                chosen = lane.without_known(chosen)
                 lane.put(_joined(chosen, lane.config.request_max_bytes), to_disk=to_disk)
 
     def _redacted(self, payload: Telemetry) -> tuple[bytes, bool]:
@@ -367,20 +376,29 @@ def _counted(payload: Telemetry) -> Telemetry:
 def _joined(records: list[Record], bytes_max: int) -> list[Record]:
     """Fewer, larger records: requests one behind the other are one request of all their items."""
     found: list[Record] = []
-    bodies: list[bytes] = []
-    size_bytes = item_count = 0
+    group: list[Record] = []
+    size_bytes = 0
     for record in records:
-        if bodies and size_bytes + len(record.body) > bytes_max:
-            found.append(_one(bodies, item_count))
-            bodies, size_bytes, item_count = [], 0, 0
-        bodies.append(record.body)
-        size_bytes += len(record.body)
-        item_count += record.item_count
-    if bodies:
-        found.append(_one(bodies, item_count))
+        if group and size_bytes + record.size_bytes > bytes_max:
+            found.append(_one(group))
+            group, size_bytes = [], 0
+        group.append(record)
+        size_bytes += record.size_bytes
+    if group:
+        found.append(_one(group))
     return found
 
 
-def _one(bodies: list[bytes], item_count: int) -> Record:
-    body = bodies[0] if len(bodies) == 1 else b"".join(bodies)
-    return Record(encoding=OtlpEncoding.PROTOBUF, item_count=item_count, body=body)
+def _one(records: list[Record]) -> Record:
+    if len(records) == 1:
+        return records[0]
+    marks: dict[bytes, int] = {}
+    for record in records:
+        if record.marks:
+            marks = joined_marks(marks, record.marks)
+    return Record(
+        encoding=OtlpEncoding.PROTOBUF,
+        item_count=sum(record.item_count for record in records),
+        body=b"".join([record.body for record in records]),
+        marks=marks,
+    )

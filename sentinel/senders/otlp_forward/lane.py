@@ -113,6 +113,21 @@ class Lane:
             self._flow.error(FlowStage.STORE, FlowReason.FAULT)
         self._report()
 
+    def without_known(self, records: Sequence[Record]) -> list[Record]:
+        """Those of the records that the queue on disk did not take before, in a process that was killed."""
+        found: list[Record] = []
+        known_items = 0
+        for record in records:
+            if record.marks and self._disk.marks.has(record.marks):
+                known_items += record.item_count
+            else:
+                found.append(record)
+        if known_items:
+            self._surroundings.metrics.count(
+                "sentinel_forward_known_items_total", known_items, **self._labels
+            )
+        return found
+
     def put(self, records: Sequence[Record], *, to_disk: bool) -> None:
         """Queue records; what finds no room is dropped and counted."""
         for record in records:
@@ -160,6 +175,8 @@ class Lane:
                 continue
             self._is_busy = True
             await self._deliver(records)
+            # At once and beside the thread of the queues, which may be at work: a kill before this sends all of it again.
+            await asyncio.to_thread(self._disk.note_delivered)
             await self._run_blocking(ack)
 
     async def _take(self) -> tuple[list[Record], Callable[[], None]]:

@@ -1,21 +1,24 @@
 r"""How a payload lies in a file of the queue, and how records are found again in a damaged one.
 
-    record := header body          header := magic, body length, item count, crc of body, encoding, crc of the header so far
+    record := header body marks    header := magic, body length, item count, crc of body and marks, encoding, number of marks,
+                                             crc of the header so far
 
-Both checksums are CRC-32, as zlib gives it. A header that is right says where its body ends, whatever the body holds; where
+A record without a body only says what was taken before it (`marks.py`). Both checksums are CRC-32, as zlib gives it. A header that is right says where its body ends, whatever the body holds; where
 one is not, the next right one is looked for, so that damage costs the records it lies in and no other.
 """
 
 from __future__ import annotations
 
 import zlib
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from struct import Struct
 
 from sentinel.runtime.otlp_reply import OtlpEncoding
+from sentinel.senders.otlp_forward.marks import MARK_BYTES, decode_marks, encode_marks
 
 MAGIC = b"SFQ1"
-_FIELDS = Struct("<4sIIIB3x")
+_FIELDS = Struct("<4sIIIBxH")
 _CRC = Struct("<I")
 HEADER_BYTES = _FIELDS.size + _CRC.size
 BODY_BYTES_MAX = 1 << 28
@@ -30,17 +33,19 @@ class Record:
     Attributes:
         encoding: how `body` is written.
         item_count: spans, points or records in it.
-        body: an export request.
+        body: an export request, or b"" when only the marks are said.
+        marks: how far it reaches in what it was read from.
     """
 
     encoding: OtlpEncoding
     item_count: int
     body: bytes
+    marks: Mapping[bytes, int] = field(default_factory=dict)
 
     @property
     def size_bytes(self) -> int:
         """What it takes in a file."""
-        return HEADER_BYTES + len(self.body)
+        return HEADER_BYTES + len(self.body) + MARK_BYTES * len(self.marks)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,24 +55,32 @@ class Header:
     encoding: OtlpEncoding
     item_count: int
     body_bytes: int
-    body_crc: int
+    marks_count: int
+    crc: int
+
+    @property
+    def rest_bytes(self) -> int:
+        """What follows it: body and marks."""
+        return self.body_bytes + MARK_BYTES * self.marks_count
 
     @property
     def size_bytes(self) -> int:
-        """What header and body take in a file."""
-        return HEADER_BYTES + self.body_bytes
+        """What header, body and marks take in a file."""
+        return HEADER_BYTES + self.rest_bytes
 
 
 def encode(record: Record) -> bytes:
     """The record as it is written."""
+    marks = encode_marks(record.marks)
     fields = _FIELDS.pack(
         MAGIC,
         len(record.body),
         record.item_count,
-        zlib.crc32(record.body),
+        zlib.crc32(marks, zlib.crc32(record.body)),
         _ENCODINGS.index(record.encoding),
+        len(record.marks),
     )
-    return fields + _CRC.pack(zlib.crc32(fields)) + record.body
+    return b"".join((fields, _CRC.pack(zlib.crc32(fields)), record.body, marks))
 
 
 def header_of(raw: bytes) -> Header | None:
@@ -76,19 +89,23 @@ def header_of(raw: bytes) -> Header | None:
         return None
     fields = raw[: _FIELDS.size]
     (crc,) = _CRC.unpack_from(raw, _FIELDS.size)
-    _, body_bytes, item_count, body_crc, encoding = _FIELDS.unpack(fields)
+    _, body_bytes, item_count, rest_crc, encoding, marks_count = _FIELDS.unpack(fields)
     if crc != zlib.crc32(fields) or encoding >= len(_ENCODINGS) or body_bytes > BODY_BYTES_MAX:
         return None
     return Header(
         encoding=_ENCODINGS[encoding],
         item_count=item_count,
         body_bytes=body_bytes,
-        body_crc=body_crc,
+        marks_count=marks_count,
+        crc=rest_crc,
     )
 
 
-def record_of(header: Header, body: bytes) -> Record | None:
-    """The record, or None when its body is not what was written."""
-    if len(body) != header.body_bytes or zlib.crc32(body) != header.body_crc:
+def record_of(header: Header, rest: bytes) -> Record | None:
+    """The record, or None when what follows its header is not what was written."""
+    if len(rest) != header.rest_bytes or zlib.crc32(rest) != header.crc:
         return None
-    return Record(encoding=header.encoding, item_count=header.item_count, body=body)
+    body, marks = rest, {}
+    if header.marks_count:
+        body, marks = rest[: header.body_bytes], decode_marks(rest[header.body_bytes :])
+    return Record(encoding=header.encoding, item_count=header.item_count, body=body, marks=marks)

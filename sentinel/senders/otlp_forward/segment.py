@@ -7,6 +7,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from sentinel.senders.otlp_forward.marks import Marks, decode_marks
 from sentinel.senders.otlp_forward.records import (
     HEADER_BYTES,
     MAGIC,
@@ -37,12 +38,16 @@ class Found:
 
 
 class Segment:
-    """A file named by its number; `size_bytes` is what it holds, `item_count` what of it still waits."""
+    """A file named by its number; `size_bytes` is what it holds, `item_count` what of it still waits.
+
+    `begun_bytes` is what it began with before any record of items.
+    """
 
     def __init__(self, folder: Path, number: int) -> None:
         self.number = number
         self.path = folder / f"{number:016x}{_SUFFIX}"
         self.size_bytes = 0
+        self.begun_bytes = 0
         self.item_count = 0
         self.is_damaged = False
         self._fd = -1
@@ -64,29 +69,37 @@ class Segment:
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
         self._fd = os.open(self.path, flags, 0o600)
 
-    def open(self, start_bytes: int, *, is_last: bool) -> Found:
+    def open(self, start_bytes: int, marks: Marks, *, is_last: bool) -> Found:
         """Open a file that is there, and count what waits in it from a place on; OSError when it cannot be.
 
         A record that the end of the last file cuts off was being written when the process ended, and is cut off it.
+
+        Args:
+            start_bytes: up to where records were sent; a header there or the file's end.
+            marks: told of what lies in the file, sent or not.
+            is_last: whether this file was the one that was written.
         """
         self._fd = os.open(self.path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
         self.size_bytes = os.fstat(self._fd).st_size
-        at = min(start_bytes, self.size_bytes)
-        seen = Found(record=None, next_bytes=at)
+        seen = Found(record=None, next_bytes=min(start_bytes, self.size_bytes))
+        at = 0
         while at < self.size_bytes:
             header, found = self._header_from(at)
-            seen.damaged |= found > at
+            seen.damaged |= found > max(at, start_bytes)
             if header is None or found + header.size_bytes > self.size_bytes:
                 if is_last:
                     # The write that was under way, or the tail of the file as far as it got to the disk.
                     os.ftruncate(self._fd, found if header is not None else at)
                     self.size_bytes = found if header is not None else at
-                seen.damaged = True
+                seen.damaged |= found >= start_bytes
                 break
-            self.item_count += header.item_count
+            if header.marks_count:
+                self._note_marks(header, found, marks, is_last=is_last)
+            if found >= start_bytes:
+                self.item_count += header.item_count
             at = found + header.size_bytes
         self.is_damaged |= seen.damaged and not is_last
-        seen.next_bytes = at
+        seen.next_bytes = max(at, seen.next_bytes)
         return seen
 
     def append(self, data: bytes) -> None:
@@ -113,9 +126,9 @@ class Segment:
             if header is None:
                 found.next_bytes = self.size_bytes
                 break
-            body = os.pread(self._fd, header.body_bytes, start + HEADER_BYTES)
+            rest = os.pread(self._fd, header.rest_bytes, start + HEADER_BYTES)
             found.next_bytes = min(start + header.size_bytes, self.size_bytes)
-            found.record = record_of(header, body)
+            found.record = record_of(header, rest)
             if found.record is not None:
                 break
             found.damaged_items += header.item_count
@@ -132,6 +145,17 @@ class Segment:
         fd, self._fd = self._fd, -1
         if fd >= 0:
             os.close(fd)
+
+    def _note_marks(self, header: Header, at: int, marks: Marks, *, is_last: bool) -> None:
+        """What a record says was taken; where not all may have come to the disk, only when the record is whole."""
+        if not is_last:
+            bytes_before = HEADER_BYTES + header.body_bytes
+            size_bytes = header.size_bytes - bytes_before
+            marks.note(decode_marks(os.pread(self._fd, size_bytes, at + bytes_before)))
+            return
+        record = record_of(header, os.pread(self._fd, header.rest_bytes, at + HEADER_BYTES))
+        if record is not None:
+            marks.note(record.marks)
 
     def _header_from(self, at: int) -> tuple[Header | None, int]:
         """The first right header at or after a place, and where it is; None and the end when there is none."""
