@@ -38,8 +38,10 @@ deciding on a window twice would be worse than not at all.
 """
 
 _DEGRADED_RATIO = 0.8
-_BATCHES_A_TURN = 16
-_GATHER_S = 0.1
+_BATCHES_A_TURN = 64
+_GROUPS_A_TURN = 16
+_GATHER_S = 0.25
+_GATHER_BYTES = 2**20
 _GATHER_FILL_RATIO = 0.25
 
 
@@ -193,7 +195,8 @@ class Ingest:
         if self._next_round is None:
             self._next_round = asyncio.get_running_loop().call_later(_GATHER_S, self._gathered)
             self._wake.set()
-        elif self._queue.fill_ratio > _GATHER_FILL_RATIO:
+        elif self._queue.size_bytes > _GATHER_BYTES or self._queue.fill_ratio > _GATHER_FILL_RATIO:
+            # What waits counts as in flight; gathering must not be what turns a sender away.
             self._wake.set()
 
     def _gathered(self) -> None:
@@ -259,10 +262,13 @@ class Ingest:
         held_bytes, batches = self._queue.size_bytes, self._queue.take_all()
         started_s = clock.monotonic_s()
         for first in range(0, len(batches), _BATCHES_A_TURN):
-            for group in groups_of(batches[first : first + _BATCHES_A_TURN]):
-                self._add_together(group)
-            if len(batches) - first > _BATCHES_A_TURN:
+            if first:
                 await asyncio.sleep(0)
+            groups = groups_of(batches[first : first + _BATCHES_A_TURN])
+            for number, group in enumerate(groups):
+                if number and number % _GROUPS_A_TURN == 0:
+                    await asyncio.sleep(0)
+                self._add_together(group)
         self._inflight.give_back(held_bytes)
         closed = self._aggregator.close(clock.now_ns(), missing=missing)
         if batches:

@@ -158,7 +158,8 @@ class TracesDecoder:
         append = classes.append
         hint = self._hints.get(service, _NO_HINT)
         last, (at_0, at_1, at_2), (start_0, start_1, start_2) = hint
-        complete = self._complete.setdefault(service, ({}, {}))
+        sound, failed = self._complete.setdefault(service, ({}, {}))
+        server = span_rules.SERVER
         for span in spans:
             kind = span.kind
             wanted = _WANTED.get(kind)
@@ -168,11 +169,11 @@ class TracesDecoder:
             key = span.name
             attributes = span.attributes
             known: dict[bytes, int] | None = None
-            if kind == span_rules.SERVER and len(attributes) > last:
+            if kind == server and len(attributes) > last:
                 first, second, third = attributes[at_0], attributes[at_1], attributes[at_2]
                 whole = key + first + second + third
                 status = span.status
-                known = complete[1 if status and _is_error(status) else 0]
+                known = failed if status and _is_error(status) else sound
                 number = known.get(whole)
                 if number is not None:
                     append(number)

@@ -241,7 +241,7 @@ async def test_the_first_batch_is_reduced_at_once_and_those_right_after_it_in_on
         assert rounds("sentinel_ingest_reduce_seconds_count") == 2
 
 
-async def test_much_that_waits_is_not_gathered_any_longer() -> None:
+async def test_many_that_wait_are_not_gathered_any_longer() -> None:
     stage, decoder = Stage(), OtlpDecoder()
     async with running(stage, IngestConfig(queue_count_max=20)) as (ingest, clock, _):
         await clock.advance(0.5)
@@ -252,6 +252,20 @@ async def test_much_that_waits_is_not_gathered_any_longer() -> None:
             await asyncio.sleep(0)
         await clock.advance(15)
         assert stage.traffic() == [10.0]
+
+
+async def test_large_ones_that_wait_are_not_gathered_any_longer() -> None:
+    """They are in flight until they are reduced, and what is in flight turns senders away."""
+    stage, decoder = Stage(), OtlpDecoder()
+    async with running(stage) as (ingest, clock, surroundings):
+        await clock.advance(0.5)
+        reduced = []
+        for number in range(1, 6):
+            ingest.accept(rows_at(number, decoder=decoder), size_bytes=2**19)
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            reduced.append(surroundings.metrics.value("sentinel_ingest_batches_total"))
+        assert reduced == [1, 1, 1, 4, 4]
 
 
 async def test_rows_that_cannot_be_joined_take_no_other_with_them(
