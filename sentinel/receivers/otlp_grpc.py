@@ -7,6 +7,7 @@ RESOURCE_EXHAUSTED would make senders drop their batch.
 
 from __future__ import annotations
 
+import asyncio
 import os
 import socket
 from collections.abc import Awaitable, Callable
@@ -36,7 +37,21 @@ _UNAVAILABLE = 14
 _MARGIN_BYTES = 2**20
 """gRPC tells nobody here what it refused; honest batches that outgrew the limit are seen within this."""
 
+_LOOKAHEAD_BYTES = 64 * 1024
+"""How much of a message the library holds before it is read."""
+
 Export = Callable[[OtlpSignal, "grpc.aio.ServicerContext[bytes, bytes]"], Awaitable[bytes]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Answer:
+    """How a call ends: with a reply, or refused."""
+
+    outcome: str
+    reply: bytes = b""
+    refused_as: grpc.StatusCode | None = None
+    text: str = ""
+    trailers: tuple[tuple[str, bytes], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +84,11 @@ class OtlpGrpcConfig:
     drain_timeout: Duration = setting(
         Duration(5.0), help="How long stopping waits for calls being answered.", restart=True
     )
+    read_timeout: Duration = setting(
+        Duration(10.0),
+        help="How long a call may wait until its message is read.",
+        restart=True,
+    )
     intake: IntakeLimitsConfig = setting(
         IntakeLimitsConfig(), help="Bounds of all calls together.", restart=True
     )
@@ -81,6 +101,7 @@ class OtlpGrpcConfig:
             "idle_timeout",
             "ping_interval_min",
             "drain_timeout",
+            "read_timeout",
         ):
             if getattr(self, name) <= 0:
                 msg = f"{name} must be above 0"
@@ -102,6 +123,8 @@ class OtlpGrpcReceiver:
         self._surroundings = surroundings
         self._health = HealthRecord(surroundings.clock)
         self._intake = Intake(self.name, config.intake, make_decoder, downstream, surroundings)
+        # As many as may be worked on at once, were each as large as may be.
+        self._reads = asyncio.Semaphore(max(1, config.intake.inflight_max // config.message_max))
         self._tokens = TokenTable(config.listen.tokens)
         self._tasks = TaskGroup(
             self.name, metrics=surroundings.metrics, logger=surroundings.logger
@@ -142,6 +165,9 @@ class OtlpGrpcReceiver:
                 ("grpc.keepalive_permit_without_calls", 1),
                 # Two processes on one port would each get a part of the telemetry.
                 ("grpc.so_reuseport", 0),
+                # Without it the library reads ahead as much as a connection is quick, which on this machine is whole messages.
+                ("grpc.http2.bdp_probe", 0),
+                ("grpc.http2.lookahead_bytes", _LOOKAHEAD_BYTES),
             ],
         )
         address = bind_address(config.listen.address)
@@ -181,58 +207,99 @@ class OtlpGrpcReceiver:
     async def _export(
         self, signal: OtlpSignal, context: grpc.aio.ServicerContext[bytes, bytes]
     ) -> bytes:
+        # Whatever is answered, the message is let go of before: an answer may wait for its caller, and many for many.
+        answer = self._denied(context) or await self._answer(signal, context)
+        self._count(signal, answer.outcome)
+        if answer.refused_as is not None:
+            await context.abort(answer.refused_as, answer.text, answer.trailers)
+        return answer.reply
+
+    def _denied(self, context: grpc.aio.ServicerContext[bytes, bytes]) -> _Answer | None:
+        """What a caller is told who may not send, before its message is read."""
         import grpc  # loaded already, see start
 
-        body: object = await context.read()  # the stubs do not know what the end is
-        if not isinstance(body, bytes):
-            # gRPC refused the message for its size and has answered already, or the sender broke off.
-            self._count(signal, "not_read")
-            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "no message was sent")
         # What came with a call costs something to read, and mostly nobody asks.
         shown = _authorization(context) if self._tokens.guards(AccessScope.INGEST) else None
         decision = self._tokens.decide(AccessScope.INGEST, shown)
-        if decision is not AccessDecision.ALLOWED:
-            self._surroundings.metrics.count(
-                "sentinel_access_refused_total", listener=self.name, reason=decision.value
-            )
-            self._count(signal, "access_refused")
-            if decision is AccessDecision.WRONG_SCOPE:
-                await context.abort(
-                    grpc.StatusCode.PERMISSION_DENIED, "the token is not for sending telemetry"
-                )
-            await context.abort(grpc.StatusCode.UNAUTHENTICATED, "a bearer token is needed")
+        if decision is AccessDecision.ALLOWED:
+            return None
+        self._surroundings.metrics.count(
+            "sentinel_access_refused_total", listener=self.name, reason=decision.value
+        )
+        code, text = grpc.StatusCode.UNAUTHENTICATED, "a bearer token is needed"
+        if decision is AccessDecision.WRONG_SCOPE:
+            code = grpc.StatusCode.PERMISSION_DENIED
+            text = "the token is not for sending telemetry"
+        return _Answer(outcome="access_refused", refused_as=code, text=text)
+
+    async def _answer(
+        self, signal: OtlpSignal, context: grpc.aio.ServicerContext[bytes, bytes]
+    ) -> _Answer:
+        """Read the message of a call and take it; the answer holds nothing of it."""
+        import grpc  # loaded already, see start
+
+        code = grpc.StatusCode
         try:
+            body = await self._read(signal, context)
+            if not isinstance(body, bytes):
+                # gRPC refused the message for its size and has answered already, or the sender broke off.
+                return _Answer(
+                    outcome="not_read",
+                    refused_as=code.INVALID_ARGUMENT,
+                    text="no message was sent",
+                )
             self._refuse_over(len(body))
             with self._intake.admit(len(body), signal):
                 batch = await self._intake.take(
                     signal, OtlpEncoding.PROTOBUF, body, wire_bytes=len(body)
                 )
         except OverloadedError as error:
-            self._count(signal, "unavailable")
             status = encode_status(
                 OtlpEncoding.PROTOBUF,
                 code=_UNAVAILABLE,
                 message=str(error),
                 retry_after_s=error.retry_after_s,
             )
-            await context.abort(
-                grpc.StatusCode.UNAVAILABLE,
-                str(error),
-                trailing_metadata=(("grpc-status-details-bin", status),),
+            return _Answer(
+                outcome="unavailable",
+                refused_as=code.UNAVAILABLE,
+                text=str(error),
+                trailers=(("grpc-status-details-bin", status),),
             )
         except InputTooLargeError as error:
-            self._count(signal, "too_large")
-            await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, str(error))
+            return _Answer(
+                outcome="too_large", refused_as=code.RESOURCE_EXHAUSTED, text=str(error)
+            )
         except InputError as error:
-            self._count(signal, "invalid_argument")
-            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
-        self._count(signal, "accepted")
-        return encode_success(
+            return _Answer(
+                outcome="invalid_argument", refused_as=code.INVALID_ARGUMENT, text=str(error)
+            )
+        reply = encode_success(
             signal,
             OtlpEncoding.PROTOBUF,
             rejected_count=batch.rejected_count,
             message=describe_rejected(batch),
         )
+        return _Answer(outcome="accepted", reply=reply)
+
+    async def _read(
+        self, signal: OtlpSignal, context: grpc.aio.ServicerContext[bytes, bytes]
+    ) -> object:
+        """The message of a call, or what says that there is none.
+
+        Its size is known only once it is in memory, so that few are read at once; those of the others stay with their senders.
+
+        Raises:
+            OverloadedError: it did not come in time, or its turn did not.
+        """
+        try:
+            async with asyncio.timeout(self._config.read_timeout), self._reads:
+                return await context.read()
+        except TimeoutError:
+            # Of which size it would have been nobody knows, so that nothing can tell that it came again.
+            self._intake.turned_away(0, signal)
+            msg = "the message did not come in time"
+            raise OverloadedError(msg, retry_after_s=self._intake.retry_after_s) from None
 
     def _refuse_over(self, size_bytes: int) -> None:
         limit_bytes = self._config.message_max

@@ -10,6 +10,7 @@ import asyncio
 import gzip
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 import grpc
@@ -23,7 +24,8 @@ from sentinel.ports import Admission
 from sentinel.receivers.otlp_grpc import OtlpGrpcConfig, OtlpGrpcListenConfig, OtlpGrpcReceiver
 from sentinel.runtime.auth import TokensConfig
 from sentinel.runtime.component import Surroundings
-from sentinel.runtime.settings import Secret
+from sentinel.runtime.intake import IntakeLimitsConfig
+from sentinel.runtime.settings import ByteSize, Duration, Secret
 from tests.support.otlp import grpc_receiver, traces_request
 from tests.support.sinks import ListSink
 from tests.support.surroundings import make_surroundings
@@ -223,3 +225,73 @@ async def test_stopping_lets_go_of_the_port_and_is_idempotent() -> None:
         await receiver.stop()
         with pytest.raises(OSError, match="onnect"):
             await asyncio.open_connection("127.0.0.1", port)
+
+
+@asynccontextmanager
+async def silent_calls(receiver: OtlpGrpcReceiver, count: int) -> AsyncIterator[list[Any]]:
+    """So many calls that have begun and send no message."""
+
+    async def nothing() -> AsyncIterator[bytes]:
+        await asyncio.sleep(60)
+        yield b""
+
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{receiver.port}") as channel:
+        method: Any = channel.stream_unary(EXPORT, bytes, bytes)
+        calls = [method(nothing(), timeout=60) for _ in range(count)]
+        try:
+            while receiver._reads._value:  # until each of them has its turn
+                await asyncio.sleep(0.01)
+            yield calls
+        finally:
+            for one in calls:
+                one.cancel()
+
+
+def small_config(**settings: Any) -> OtlpGrpcConfig:
+    """Two messages are read at once."""
+    intake = IntakeLimitsConfig(inflight_max=ByteSize(2 * 2**20))
+    listen = OtlpGrpcListenConfig(port=0)
+    return OtlpGrpcConfig(listen=listen, message_max=ByteSize(2**20), intake=intake, **settings)
+
+
+async def test_as_many_messages_are_read_at_once_as_there_is_room_for() -> None:
+    """Each call's message was read whole before anything was asked: 800 MB of them were held while all were turned away."""
+    sink = ListSink()
+    async with grpc_receiver(sink, small_config()) as receiver, caller(receiver) as call:
+        async with silent_calls(receiver, 2) as silent:
+            waits = asyncio.create_task(call(traces_request("a")))
+            await asyncio.sleep(0.3)
+            assert not waits.done()
+            assert not sink.batches
+            silent[0].cancel()
+            assert await waits == b""
+        assert await call(traces_request("b")) == b""
+    assert sink.sample_count == 2
+
+
+async def test_a_message_that_does_not_come_in_time_makes_room_for_others() -> None:
+    surroundings, sink = make_surroundings(), ListSink()
+    config = small_config(read_timeout=Duration(0.2))
+    async with (
+        grpc_receiver(sink, config, surroundings) as receiver,
+        silent_calls(receiver, 2) as silent,
+        caller(receiver) as call,
+    ):
+        for one in silent:
+            with pytest.raises(grpc.aio.AioRpcError) as caught:
+                await one
+            assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
+            assert trailer(caught.value, "grpc-status-details-bin")
+        assert await call(traces_request("a")) == b""
+    assert outcomes(surroundings)["accepted"] == 1
+
+
+async def test_who_may_not_send_is_told_so_before_the_message_is_read() -> None:
+    config = small_config()
+    guarded = OtlpGrpcListenConfig(port=0, tokens=TokensConfig(ingest=Secret("a" * 40)))
+    config = replace(config, listen=guarded)
+    async with grpc_receiver(ListSink(), config) as receiver, caller(receiver) as call:
+        for _ in range(2):
+            await receiver._reads.acquire()  # none would be read
+        error = await call.fails_with(traces_request("a"))
+        assert error.code() is grpc.StatusCode.UNAUTHENTICATED
