@@ -30,6 +30,7 @@ _COLUMNS_UNBOUND = 160
 _COLUMNS_MIN = 60
 _STATUS_WIDTH = 10
 _NAME_WIDTH_MAX = 34
+_NAME_SHARE = 3
 _LOOKED_AT_AS = {"storage.sqlite": "store", "senders.otlp_forward": "forward"}
 """Components of a sidecar whose parts have another name in a configuration."""
 _FAULTS_FIRST = {ReachStatus.FAILING: 0, ReachStatus.DEGRADED: 1, ReachStatus.OK: 2}
@@ -172,18 +173,18 @@ def table(reaches: Sequence[Reach], *, columns: int | None) -> list[str]:
     width = _width(columns)
     rows = sorted(reaches, key=lambda one: _FAULTS_FIRST[one.status])
     names = [printable(one.what) for one in rows]
-    name_width = max((len(one) for one in names if len(one) <= _NAME_WIDTH_MAX), default=10)
-    margin = _STATUS_WIDTH + name_width + 2
+    # In a narrow terminal long names have a line of their own, or the sentences would be a column of single words.
+    width_max = min(_NAME_WIDTH_MAX, width // _NAME_SHARE)
+    name_width = max((len(one) for one in names if len(one) <= width_max), default=10)
     lines: list[str] = []
     for one, name in zip(rows, names, strict=True):
+        stands_alone = len(name) > name_width
+        margin = _STATUS_WIDTH + (0 if stands_alone else name_width + 2)
         texts = [*_wrapped(one.sentence, width - margin)]
         if one.remedy and one.status is not ReachStatus.OK:
             texts += _wrapped(f"-> {one.remedy}", width - margin)
         head = f"{one.status.value:<{_STATUS_WIDTH}}{name}"
-        if len(name) > name_width:
-            lines.append(head)
-        else:
-            lines.append(f"{head:<{margin}}{texts.pop(0)}".rstrip())
+        lines.append(head if stands_alone else f"{head:<{margin}}{texts.pop(0)}".rstrip())
         lines += [" " * margin + text for text in texts]
     return lines
 

@@ -151,7 +151,7 @@ def _series(latest: LatestVerdicts | None) -> str:
     if learning:
         told += f", {learning:,} of them still being learned: on these only guards page"
     if blind:
-        told += f", {blind:,} not heard"
+        told += f"; {blind:,} not heard"
     return told
 
 

@@ -225,7 +225,7 @@ def _no_login(login: Login, why: str, advice: str, *, asked: bool) -> Finding:
         kind="postgres",
         where=login.where,
         outcome=Outcome.LACKING,
-        sentence=f"PostgreSQL, but {why}",
+        sentence=f"PostgreSQL; {why}",
         asked=asked,
         advice=(advice,),
         entries=(

@@ -476,7 +476,8 @@ class LogFiles:
         elif self._note:
             self._health.degraded(self._note)
         else:
-            self._health.ok(f"Following {len(reading.files)} files")
+            count = len(reading.files)
+            self._health.ok(f"Following {count} file{'s' * (count != 1)}")
 
 
 def _fingerprint(uid: str, part: list[Record], after: Position) -> bytes:

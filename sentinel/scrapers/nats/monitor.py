@@ -133,7 +133,7 @@ class NatsMonitor:
                 what=f"{self._what} {failure.place}",
                 status=ReachStatus.FAILING,
                 sentence=redact(str(failure.error)),
-                remedy="start nats-server with `http: <address>:8222`, and let the sidecar reach it",
+                remedy="start nats-server with `http` set to that port, and let the sidecar reach it",
             )
             for failure in failures
         ]

@@ -277,6 +277,27 @@ def test_the_table_keeps_to_the_width_and_has_what_fails_first(columns: int) -> 
     assert sum("-> " in line for line in lines) == 2
 
 
+def test_a_long_name_leaves_room_for_what_is_said_of_it() -> None:
+    """At 80 columns the names took 46 of them, and sentences were a column of three words."""
+    reaches = [
+        Reach(
+            what="scrapers.postgres main statements",
+            status=ReachStatus.DEGRADED,
+            sentence="the library is not loaded by the server, which says so when it is asked",
+            remedy="add it and restart the server",
+        ),
+        Reach(what="store.disk", status=ReachStatus.OK, sentence="67,041 MiB are free"),
+    ]
+    assert check_ready.table(reaches, columns=80) == [
+        "degraded  scrapers.postgres main statements",
+        "          the library is not loaded by the server, which says so when it is",
+        "          asked",
+        "          -> add it and restart the server",
+        "ok        store.disk  67,041 MiB are free",
+    ]
+    assert len(check_ready.table(reaches, columns=140)) == 3
+
+
 def test_a_configuration_with_a_fault_is_told_as_the_start_tells_it(
     tmp_path: Path,
 ) -> None:

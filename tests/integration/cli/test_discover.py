@@ -370,7 +370,7 @@ def test_a_postgres_that_wants_credentials_is_a_comment_to_finish(
     dsn = f"postgresql://sentinel@127.0.0.1:{postgres.port}/postgres"
     assert run("--postgres", dsn) == 0
     out, err = capsys.readouterr()
-    assert "PostgreSQL, but it wants the password of sentinel" in err
+    assert "PostgreSQL; it wants the password of sentinel" in err
     assert "deploy/postgres/role.sql" in err
     assert "# password_file: /etc/sentinel/postgres-password" in out
     assert loaded(out, tmp_path).scrapers.postgres == ()
@@ -384,7 +384,7 @@ def test_a_postgres_that_wants_credentials_is_a_comment_to_finish(
     monkeypatch.setenv("PGPASSWORD", "wrong")
     assert run("--postgres", dsn) == 0
     _, err = capsys.readouterr()
-    assert "PostgreSQL, but it refuses the password in PGPASSWORD for sentinel" in err
+    assert "PostgreSQL; it refuses the password in PGPASSWORD for sentinel" in err
     assert "wants" not in err
 
 
