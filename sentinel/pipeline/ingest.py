@@ -82,7 +82,9 @@ class IngestConfig:
         ByteSize(32 * 2**20), help="Most bytes waiting, as they came in.", restart=True
     )
     tick: Duration = setting(
-        Duration(0.5), help="How often windows are looked at when nothing comes.", restart=True
+        Duration(1.0),
+        help="How often windows are looked at when nothing comes and none falls due.",
+        restart=True,
     )
     stage_timeout: Duration = setting(
         Duration(120.0), help="Longest time deciding on closed windows may take.", restart=True
@@ -154,6 +156,7 @@ class Ingest:
         self._idle = asyncio.Event()
         self._accepting = False
         self._next_round: asyncio.TimerHandle | None = None
+        self._round_s = float("-inf")
         self._dropped_reason = ""
         self._faulty_reason = ""
 
@@ -192,17 +195,23 @@ class Ingest:
 
         A round costs nearly the same for one batch as for twenty, and no window closes later for it.
         """
-        if self._next_round is None:
-            self._next_round = asyncio.get_running_loop().call_later(_GATHER_S, self._gathered)
+        loop = asyncio.get_running_loop()
+        wait_s = self._round_s + _GATHER_S - loop.time()
+        # What waits counts as in flight; gathering must not be what turns a sender away.
+        much = (
+            self._queue.size_bytes > _GATHER_BYTES or self._queue.fill_ratio > _GATHER_FILL_RATIO
+        )
+        if wait_s <= 0 or much:
+            self._round_s = loop.time()
             self._wake.set()
-        elif self._queue.size_bytes > _GATHER_BYTES or self._queue.fill_ratio > _GATHER_FILL_RATIO:
-            # What waits counts as in flight; gathering must not be what turns a sender away.
-            self._wake.set()
+        elif self._next_round is None:
+            self._next_round = loop.call_later(wait_s, self._gathered)
 
     def _gathered(self) -> None:
         self._next_round = None
         if len(self._queue):
-            self._wake_soon()
+            self._round_s = asyncio.get_running_loop().time()
+            self._wake.set()
 
     async def start(self) -> None:
         """Accept from now on."""
@@ -241,8 +250,11 @@ class Ingest:
         return self._health.current
 
     async def _tick(self) -> None:
+        clock = self._surroundings.clock
         while self._accepting:
-            await self._surroundings.clock.sleep(self._config.tick)
+            now_ns = clock.now_ns()
+            due_s = (self._aggregator.due_ns(now_ns) - now_ns) / 1e9
+            await clock.sleep(min(due_s, self._config.tick) if due_s > 0 else self._config.tick)
             self._wake.set()
 
     async def _reduce(self) -> None:

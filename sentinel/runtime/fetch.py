@@ -11,6 +11,7 @@ import os
 import zlib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 import aiohttp
 
@@ -31,7 +32,10 @@ from sentinel.runtime.http_client import (
 )
 
 BODY_BYTES_MAX = 8 * 2**20
-_CHUNK_BYTES = 64 * 1024
+
+
+_place_of = lru_cache(maxsize=512)(place_of)
+"""Targets are few, and each is asked again and again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,7 +94,7 @@ class Fetcher:
             MalformedInputError: its compression is broken.
             UnsupportedInputError: an encoding that is not spoken here.
         """
-        place = place_of(url)
+        place = _place_of(url)
         try:
             async with asyncio.timeout(self._config.timeout):
                 return await self._get(url, dict(headers or {}), place, also)
@@ -145,7 +149,8 @@ class Fetcher:
         inflating = zlib.decompressobj(wbits=31) if encoding == "gzip" else None
         chunks: list[bytes] = []
         size_bytes = wire_bytes = 0
-        async for chunk in response.content.iter_chunked(_CHUNK_BYTES):
+        # As they come: cut to size they would be copied once more.
+        async for chunk in response.content.iter_any():
             wire_bytes += len(chunk)
             part = chunk
             if inflating is not None:

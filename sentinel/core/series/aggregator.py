@@ -97,6 +97,10 @@ class Aggregator:
         """Windows that end by here are closed."""
         return self._mark.value_ns
 
+    def due_ns(self, now_ns: int) -> int:
+        """When the next window closes if nothing comes; in the past while the clock is not trusted."""
+        return self._open.due_ns(now_ns)
+
     @property
     def clock_distrusted(self) -> bool:
         """Whether the receive clock has stepped forward and nothing has confirmed it yet."""

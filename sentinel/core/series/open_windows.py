@@ -41,6 +41,10 @@ class OpenWindows:
             self._next = self._begun = self._boundary(max(now_ns, self._closed_until_ns))
         return self._next
 
+    def due_ns(self, now_ns: int) -> int:
+        """When the clock alone closes the first that is not closed."""
+        return (self.begin(now_ns) + 1) * self._settings.window_ns + self._settings.lateness_ns
+
     def close_before(self, index: int) -> None:
         """Nothing more comes for those before this one; they are to be taken out."""
         self._next = index

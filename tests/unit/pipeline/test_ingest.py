@@ -21,6 +21,7 @@ from sentinel.pipeline.ingest import Ingest, IngestConfig
 from sentinel.ports import Admission
 from sentinel.runtime.component import HealthStatus, Surroundings
 from sentinel.runtime.inflight import Inflight
+from sentinel.runtime.settings import Duration
 from tests.support.clock import ManualClock
 from tests.support.otlp_messages import span, traces
 from tests.support.surroundings import make_surroundings
@@ -236,7 +237,7 @@ async def test_the_first_batch_is_reduced_at_once_and_those_right_after_it_in_on
         for number in range(2, 12):
             ingest.accept(rows_at(number, decoder=decoder), size_bytes=1)
             await asyncio.sleep(0)
-        await clock.advance(0.5)
+        await clock.advance(1)
         assert surroundings.metrics.value(count) == 11
         assert rounds("sentinel_ingest_reduce_seconds_count") == 2
 
@@ -377,3 +378,14 @@ async def test_a_fault_in_reducing_costs_its_window_and_is_told(
 def _no_increases(*_: object) -> None:
     msg = "a fault of ours"
     raise RuntimeError(msg)
+
+
+async def test_a_window_is_looked_at_when_it_falls_due_and_not_only_at_a_tick() -> None:
+    stage = Stage()
+    async with running(stage, IngestConfig(tick=Duration(10.0))) as (ingest, clock, _):
+        ingest.accept(calls_at(clock.now_ns(), 20), size_bytes=1)
+        # The first window ends after 10 s and is waited for 5 s more.
+        await clock.advance(14.9)
+        assert stage.traffic() == []
+        await clock.advance(0.2)
+        assert stage.traffic() == [2.0]

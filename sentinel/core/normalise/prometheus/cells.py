@@ -127,6 +127,9 @@ class PageCells:
 
     def _numbers(self, value: Floats, rejected: Counter[RejectReason]) -> Floats:
         number = value[self._number_at]
+        if not len(number) or (number.min() >= 0 and number.max() <= _FLOAT32_MAX):
+            # As nearly always; of NaN neither is true.
+            return number
         wrong = ~(np.abs(number) <= _FLOAT32_MAX)
         if wrong.any():
             rejected[RejectReason.NOT_FINITE] += int(wrong.sum())
@@ -227,8 +230,11 @@ class _Cumulative:
         if not len(self._take):
             return np.empty(0)
         cumulative = np.concatenate((value, [0.0]))[self._take]
-        count = np.diff(cumulative, prepend=0.0)
+        count = cumulative.copy()
+        count[1:] -= cumulative[:-1]
         count[self._first] = cumulative[self._first]
+        if count.min() >= 0 and count.max() < _COUNT_MAX:
+            return count
         wrong = ~((count >= 0) & (count < _COUNT_MAX))
         if wrong.any():
             bad = np.logical_or.reduceat(wrong, self._first)
