@@ -19,7 +19,7 @@ from sentinel.core.baseline import Profile
 from sentinel.core.decide import DecisionSettings, DecisionState
 from sentinel.core.model import Drift, Exemplar, FirstMover, Incident, LogLine, SeriesKey
 from sentinel.core.scoring import DetectorState, state_from_bytes
-from sentinel.core.stats.packing import pack_arrays, unpack_arrays
+from sentinel.core.stats.packing import Packed, pack_arrays, unpack_arrays
 from sentinel.errors import StoreError
 from sentinel.pipeline.deciding import StoreThread
 from sentinel.pipeline.drift_fit import FoundDrifts, drifts_in
@@ -115,12 +115,13 @@ class Recorder:
         """Record what is judged by from `at_ns` on; `fit` still has its rows and drifts where a state has yet to take them."""
         until_ns = at_ns + FIT_PART_NS
         self._part_ns = (at_ns, until_ns)
-        arrays: dict[str, np.ndarray[Any, np.dtype[Any]]] = {
+        arrays: dict[str, Packed] = {
             "profile": _bytes(fit.profile.part(at_ns, until_ns).to_bytes()),
             **FoundDrifts(told=fit.drifts).arrays(),
         }
         if fit.rows is not None and fit.rows.series_count:
-            arrays["rows"] = _bytes(fit.rows.to_bytes())
+            # In pieces: of 10,000 series they are 17 MB, and as bytes of their own they were there twice.
+            arrays["rows"] = fit.rows.pieces()
         payload = pack_arrays(arrays, {"format": _FORMAT, "until_ns": until_ns})
         await self._write(Snapshot(at_ns=at_ns, version=fit.version, payload=payload), is_fit=True)
 

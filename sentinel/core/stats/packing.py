@@ -11,6 +11,7 @@ import json
 import struct
 import zlib
 from collections.abc import Mapping
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,16 +21,17 @@ _PREFIX = struct.Struct("<4sII")
 _ALIGN_BYTES = 64
 _TYPES = {"f4", "f8", "i1", "i2", "i4", "i8", "b1"}
 
+Packed: TypeAlias = NDArray[np.generic] | list[bytes | memoryview]
+"""An array; or bytes in pieces, such as what is packed inside, which are unpacked as one array of `i1`."""
 
-def pack_arrays(
-    arrays: Mapping[str, NDArray[np.generic]], facts: Mapping[str, int | float | str]
-) -> bytes:
+
+def pack_arrays(arrays: Mapping[str, Packed], facts: Mapping[str, int | float | str]) -> bytes:
     """Arrays and a few facts beside them as bytes; the same input gives the same bytes."""
     return b"".join(packed_pieces(arrays, facts))
 
 
 def packed_pieces(
-    arrays: Mapping[str, NDArray[np.generic]], facts: Mapping[str, int | float | str]
+    arrays: Mapping[str, Packed], facts: Mapping[str, int | float | str]
 ) -> list[bytes | memoryview]:
     """The bytes of `pack_arrays` in pieces that look into the arrays, so that joining is the only copy.
 
@@ -38,6 +40,10 @@ def packed_pieces(
     listed: list[list[object]] = []
     bodies: list[bytes | memoryview] = []
     for name, array in arrays.items():
+        if isinstance(array, list):
+            listed.append([name, "i1", [sum(len(piece) for piece in array)]])
+            bodies.extend(array)
+            continue
         code = array.dtype.str.lstrip("<|=")
         if code not in _TYPES:
             msg = f"array {name} has type {array.dtype}, which is not packed"

@@ -49,3 +49,18 @@ def test_a_changed_byte_is_noticed(at: int) -> None:
     data[at] ^= 1
     with pytest.raises(ValueError, match="packed arrays"):
         unpack_arrays(data)
+
+
+def test_what_is_packed_inside_is_packed_in_its_pieces_as_in_its_bytes() -> None:
+    """As bytes of its own it was held twice while it was packed."""
+    whole = np.frombuffer(pack_arrays(ARRAYS, {"format": 1}), np.int8)
+    pieces = packed_pieces(ARRAYS, {"format": 1})
+    outer = pack_arrays(
+        {"before": ARRAYS["series"], "inside": pieces, "marks": ARRAYS["marks"]}, {}
+    )
+    assert outer == pack_arrays(
+        {"before": ARRAYS["series"], "inside": whole, "marks": ARRAYS["marks"]}, {}
+    )
+    inside, facts = unpack_arrays(unpack_arrays(outer)[0]["inside"].data.cast("B"))
+    assert facts == {"format": 1}
+    assert np.array_equal(inside["across"], ARRAYS["across"])
