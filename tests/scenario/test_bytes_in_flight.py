@@ -101,7 +101,7 @@ async def half(side: Sidecar, *, comes_again: bool) -> None:
     spans = Calls().spans(side.next_ns)
     assert await side.post("/v1/traces", traces(*spans[:10]).SerializeToString()) == 200
     body = traces(*spans[10:]).SerializeToString()
-    side.app.inflight.take(BOUND_BYTES)
+    side.app.inflight.hold(BOUND_BYTES)
     assert await side.post("/v1/traces", body) == 503
     side.app.inflight.give_back(BOUND_BYTES)
     if comes_again:
@@ -137,7 +137,7 @@ async def test_what_was_turned_away_is_no_fall_unless_it_came_again(tmp_path: Pa
 async def test_a_bound_of_bytes_that_stays_full_is_an_overload(tmp_path: Path) -> None:
     async with sidecar(config(tmp_path)) as side:
         await side.windows(1, Calls())
-        side.app.inflight.take(BOUND_BYTES)
+        side.app.inflight.hold(BOUND_BYTES)
         await side.clock.advance(0.5)
         assert side.app.overload.shed.rungs == (), "full for a moment is none"
         await side.clock.advance(1.0)
