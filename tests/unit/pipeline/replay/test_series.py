@@ -1,7 +1,8 @@
 """Goal: a replay pages for what was put into a series, when it began, and not for its ordinary shape.
 
 Method: five weeks of a made-up series with a day's shape, and three labelled incidents; the pages are compared
-with the labels. Nothing here looks at scores.
+with the labels. Nothing here looks at scores. Series do not see each other, which is a test of its own; so one replay,
+which costs seconds, serves many.
 """
 
 from __future__ import annotations
@@ -47,6 +48,33 @@ def pages_of(*series: PlainSeries) -> list[ReplayedPage]:
     return replay(series, kind=Kind.GAUGE, settings=SETTINGS).pages
 
 
+def holed() -> PlainSeries:
+    time_ns, value = shaped(6)
+    keep = np.random.default_rng(1).random(len(value)) > 0.3
+    keep[3000:3900] = False
+    return PlainSeries(name="holes", time_ns=time_ns[keep], value=value[keep])
+
+
+@pytest.fixture(scope="module")
+def found() -> dict[str, list[ReplayedPage]]:
+    """The pages of each of the gauges."""
+    time_ns, calm = shaped(2)
+    _, restless = shaped(5)
+    restless[8000:] += 400.0 * np.resize([1.0, -0.5], len(restless) - 8000)
+    _, huge = shaped(7)
+    huge[5000:5100] = 1e300
+    given = [
+        with_incidents("orders", 1),
+        PlainSeries(name="calm", time_ns=time_ns, value=calm),
+        PlainSeries(name="restless", time_ns=time_ns, value=restless),
+        holed(),
+        PlainSeries(name="lone", time_ns=time_ns[:1], value=calm[:1]),
+        PlainSeries(name="huge", time_ns=time_ns, value=huge),
+    ]
+    pages = pages_of(*given)
+    return {one.name: [page for page in pages if page.series == one.name] for one in given}
+
+
 @pytest.mark.full
 def test_the_curve_finds_them_too_and_is_another_expectation() -> None:
     given = [with_incidents("orders", 1)]
@@ -56,8 +84,10 @@ def test_the_curve_finds_them_too_and_is_another_expectation() -> None:
     assert [page.expected for page in curve] != [page.expected for page in plain]
 
 
-def test_labelled_incidents_are_paged_at_their_first_sample_and_nothing_else_is() -> None:
-    pages = pages_of(with_incidents("orders", 1))
+def test_labelled_incidents_are_paged_at_their_first_sample_and_nothing_else_is(
+    found: dict[str, list[ReplayedPage]],
+) -> None:
+    pages = found["orders"]
     starts = [int(page.start_s - START_S) // STEP_S for page in pages]
     assert starts == sorted(INCIDENTS)
     assert [page.direction for page in pages] == [1, -1, 1]
@@ -67,39 +97,41 @@ def test_labelled_incidents_are_paged_at_their_first_sample_and_nothing_else_is(
     assert held[2] <= 8
 
 
-def test_a_calm_series_has_no_page() -> None:
-    time_ns, value = shaped(2)
-    assert pages_of(PlainSeries(name="calm", time_ns=time_ns, value=value)) == []
+@pytest.mark.parametrize(
+    "name",
+    [
+        "calm",
+        pytest.param("holes", id="rows are missing"),
+        pytest.param("lone", id="one row"),
+        pytest.param("huge", id="values that float32 cannot hold"),
+    ],
+)
+def test_what_is_usual_or_missing_has_no_page(
+    found: dict[str, list[ReplayedPage]], name: str
+) -> None:
+    assert found[name] == []
 
 
 def test_series_do_not_see_each_other_nor_what_comes_later() -> None:
     one, two = with_incidents("one", 3), with_incidents("two", 4)
     alone = pages_of(one)
     short = PlainSeries(name="two", time_ns=two.time_ns[500:7000], value=two.value[500:7000])
-    together = pages_of(short, one)
+    cut = PlainSeries(name="cut", time_ns=one.time_ns[:8820], value=one.value[:8820])
+    together = pages_of(short, one, cut)
     assert [page for page in together if page.series == "one"] == alone
-    cut = PlainSeries(name="one", time_ns=one.time_ns[:8820], value=one.value[:8820])
-    before = pages_of(cut)
+    before = [page for page in together if page.series == "cut"]
+    assert before
     assert [page.start_s for page in before] == [page.start_s for page in alone[: len(before)]]
     assert before[-1].end_s == int(one.time_ns[8819]) / 1e9
 
 
-def test_a_change_that_stays_is_paged_again_ever_more_rarely() -> None:
-    time_ns, value = shaped(5)
-    value[8000:] += 400.0 * np.resize([1.0, -0.5], len(value) - 8000)
-    pages = pages_of(PlainSeries(name="restless", time_ns=time_ns, value=value))
-    told = [page for page in pages if page.reason is not PageReason.WORSENED]
+def test_a_change_that_stays_is_paged_again_ever_more_rarely(
+    found: dict[str, list[ReplayedPage]],
+) -> None:
+    told = [page for page in found["restless"] if page.reason is not PageReason.WORSENED]
     gaps_h = np.diff([page.start_s for page in told[:3]]) / 3600
     assert gaps_h[0] >= 4
     assert gaps_h[1] >= 12
-
-
-def test_holes_and_short_series_are_no_trouble() -> None:
-    time_ns, value = shaped(6)
-    keep = np.random.default_rng(1).random(len(value)) > 0.3
-    keep[3000:3900] = False
-    assert pages_of(PlainSeries(name="holes", time_ns=time_ns[keep], value=value[keep])) == []
-    assert pages_of(PlainSeries(name="lone", time_ns=time_ns[:1], value=value[:1])) == []
 
 
 def test_it_says_how_many_windows_of_each_series_had_a_score() -> None:
@@ -123,12 +155,6 @@ def test_windows_that_no_sidecar_has_are_replayed_with_a_fit_each_midnight(step_
     value[at : at + 3] *= 3
     pages = pages_of(PlainSeries(name="orders", time_ns=time_s * 10**9, value=value))
     assert [page.start_s for page in pages] == [float(time_s[at])]
-
-
-def test_values_that_float32_cannot_hold_are_missing() -> None:
-    time_ns, value = shaped(7)
-    value[5000:5100] = 1e300
-    assert pages_of(PlainSeries(name="huge", time_ns=time_ns, value=value)) == []
 
 
 @pytest.mark.full
@@ -182,7 +208,9 @@ def test_where_dates_count_a_stray_first_row_is_refused_and_named() -> None:
     )
     with pytest.raises(MalformedInputError, match=said):
         replay([stray], kind=Kind.GAUGE, settings=SETTINGS, calendar=berlin)
-    assert replay([series], kind=Kind.GAUGE, settings=SETTINGS, calendar=berlin).pages
+    days = PlainSeries(name="orders", time_ns=series.time_ns[:900], value=series.value[:900])
+    replayed = replay([days], kind=Kind.GAUGE, settings=SETTINGS, calendar=berlin)
+    assert replayed.scored_count["orders"] > 0
 
 
 def test_a_time_line_that_never_ends_is_refused() -> None:
@@ -192,20 +220,23 @@ def test_a_time_line_that_never_ends_is_refused() -> None:
         pages_of(series)
 
 
-@pytest.mark.parametrize("hours", [1, 12])
-def test_the_end_of_a_fall_is_no_rise_where_falls_are_ignored(hours: int) -> None:
+def test_the_end_of_a_fall_is_no_rise_where_falls_are_ignored() -> None:
     """Latency fell to a third for an hour, rightly without a page, and its return to what is usual paged.
 
     A fall opens no incident there, so the level and the last residuals followed it down. A rise above what is
     usual pages also right after a fall.
     """
-    time_ns, value = shaped(9)
-    value /= 500.0
-    fall = slice(8000, 8000 + hours * 3600 // STEP_S)
-    value[fall] *= 0.3
-    fallen = PlainSeries(name="fallen", time_ns=time_ns, value=value)
-    assert replay([fallen], kind=Kind.LATENCY, settings=SETTINGS).pages == []
-    value[fall.stop : fall.stop + 3] *= 3.0
-    risen = PlainSeries(name="risen", time_ns=time_ns, value=value)
-    pages = replay([risen], kind=Kind.LATENCY, settings=SETTINGS).pages
-    assert [page.start_s for page in pages] == [int(time_ns[fall.stop]) / 1e9]
+    given, ends_s = [], {}
+    for hours in (1, 12):
+        time_ns, value = shaped(9)
+        value /= 500.0
+        fall = slice(8000, 8000 + hours * 3600 // STEP_S)
+        value[fall] *= 0.3
+        given.append(PlainSeries(name=f"fallen {hours}", time_ns=time_ns, value=value))
+        value = value.copy()
+        value[fall.stop : fall.stop + 3] *= 3.0
+        given.append(PlainSeries(name=f"risen {hours}", time_ns=time_ns, value=value))
+        ends_s[f"risen {hours}"] = int(time_ns[fall.stop]) / 1e9
+    pages = replay(given, kind=Kind.LATENCY, settings=SETTINGS).pages
+    assert {page.series: page.start_s for page in pages} == ends_s
+    assert len(pages) == len(ends_s)
