@@ -20,3 +20,8 @@ class SystemClock:
     async def sleep(self, seconds: float) -> None:
         """Wait without blocking the event loop."""
         await asyncio.sleep(max(0.0, seconds))
+
+
+def thread_cpu_s() -> float:
+    """CPU seconds that the calling thread has taken, for work that is bounded by what it costs."""
+    return time.thread_time()

@@ -47,6 +47,9 @@ _T = TypeVar("_T")
 _SLICE_COUNT = 512
 _SHIPPED_SLICE_COUNT = 64
 _STOP_WAIT_S = 2.0
+_LOOK_COST_DIVISOR = 20
+"""Looking for files takes at most this part of a core: a twentieth."""
+_LOOK_REST_MAX_S = 60.0
 _RESOURCE_BYTES = 8192
 """More than what stands around the records of one service: its name, the file's, lengths."""
 _HEARD_EVERY_S = 2.0
@@ -84,7 +87,7 @@ class LogFiles:
         )
         self._executor: ThreadPoolExecutor | None = None
         self._handing = asyncio.Lock()
-        self._look_at_s = 0.0
+        self._look_at_s = self._rests_until_s = 0.0
         self._heard_s = 0.0
         self._turn = 0
         self._is_full = False
@@ -175,11 +178,16 @@ class LogFiles:
         self._look_at_s = now_s + self._config.discover
         reading = self._reading
         await self._aside(lambda: reading.look(now_s=now_s, now_ns=now_ns))
+        # A folder of a hundred thousand files is looked through more seldom, not at the cost of a core.
+        self._rests_until_s = clock.monotonic_s() + min(
+            reading.look_cost_s * _LOOK_COST_DIVISOR, _LOOK_REST_MAX_S
+        )
+        self._look_at_s = max(self._look_at_s, self._rests_until_s)
         following = reading.following
         for source in self._config.sources:
             count = sum(file.source == source.name for file in reading.files)
             metrics.set("sentinel_log_files", count, source=source.name)
-        for reason in ("denied", "limit"):
+        for reason in ("denied", "circular", "limit"):
             metrics.set("sentinel_log_files_refused", following.refused[reason], reason=reason)
         lag_bytes = sum(file.lag_bytes() for file in reading.files if file.is_open)
         metrics.set("sentinel_log_files_lag_bytes", lag_bytes)
@@ -198,7 +206,7 @@ class LogFiles:
         now_s, now_ns = clock.monotonic_s(), clock.now_ns()
         due = reading.due(now_s)
         if reading.is_startled:
-            self._look_at_s = now_s
+            self._look_at_s = max(now_s, self._rests_until_s)
         if sheds:
             # But a gateway's calls are no lines, whichever way they come: they are what is left to see by.
             due = [file for file in due if file.source in self._gateways]
@@ -423,6 +431,15 @@ class LogFiles:
                         remedy="give the user that Sentinel runs as the group of the log files (often adm)",
                     )
                 )
+            elif listing.circular:
+                found.append(
+                    Reach(
+                        what=what,
+                        status=ReachStatus.FAILING,
+                        sentence=f"{redact(listing.circular[0])} is a link that leads to itself",
+                        remedy="remove the link, or make it lead to the log",
+                    )
+                )
             elif not listing.matched:
                 found.append(
                     Reach(
@@ -433,7 +450,7 @@ class LogFiles:
                     )
                 )
             else:
-                count = len(listing.matched)
+                count = len(listing.matched) + listing.left_out_count
                 found.append(
                     Reach(
                         what=what,
@@ -446,6 +463,7 @@ class LogFiles:
     def _judge(self) -> None:
         reading, following = self._reading, self._reading.following
         denied, limit = following.refused["denied"], following.refused["limit"]
+        circular = following.refused["circular"]
         failing = self._tasks.failing
         since_s, now_s = self._busy_since_s, self._surroundings.clock.monotonic_s()
         if failing:
@@ -461,6 +479,10 @@ class LogFiles:
         elif denied:
             self._health.degraded(
                 f"{denied} path{'s' * (denied != 1)} may not be read, such as {redact(following.refused_path)}"
+            )
+        elif circular:
+            self._health.degraded(
+                f"Links that lead to themselves: {circular}, such as {redact(following.refused_path)}"
             )
         elif limit:
             self._health.degraded(

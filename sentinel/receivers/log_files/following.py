@@ -113,11 +113,17 @@ class Following:
         for orphan in self.files:
             if not orphan.is_open and not orphan.looks_until_s:
                 orphan.looks_until_s = now_s + _LOOKS_S
-        listing = discover(tuple(self._sources.values()), ())
+        listing = discover(
+            tuple(self._sources.values()),
+            (),
+            keep={*self._by_key, *self._rows},
+            newest_max=self._files_max,
+        )
         self.refused.clear()
-        self.refused_path = listing.denied[0] if listing.denied else ""
+        self.refused_path = next(iter(listing.denied or listing.circular), "")
+        self.refused["circular"] = len(listing.circular)
         self.refused["denied"] = len(listing.denied)
-        self.refused["limit"] = int(listing.is_cut)
+        self.refused["limit"] = listing.left_out_count + int(listing.is_cut)
         self._note_names(listing, now_s)
         everywhere = (
             self._is_first or self.looks_around or any(not file.is_open for file in self.files)
@@ -142,7 +148,14 @@ class Following:
             except MovedError:
                 listing.is_disturbed = True
         self._orphan_rows(now_s, but={found.key for found in listed})
+        # Where not all find room, those that were written to last do.
+        unknown.sort(key=lambda found: -found.mtime_ns)
         for found in unknown:
+            if len(self.files) >= self._files_max and all(file.is_open for file in self.files):
+                # It cannot be the rest of one that is followed, and there is no room for another.
+                if found.key in matched:
+                    self._refuse("limit", found.path)
+                continue
             try:
                 self._sort_out(found, is_matched=found.key in matched, now_s=now_s)
             except MovedError:
@@ -448,8 +461,15 @@ class Following:
                 everywhere
                 or changed_ns >= self._looked_through.get((folder, source), 0) - _CLOCK_STEP_NS
             ):
+                of = self._sources.get(source)
                 folders.append(
-                    Neighbourhood(folder=folder, source=source, names=frozenset(beside))
+                    Neighbourhood(
+                        folder=folder,
+                        source=source,
+                        names=frozenset(beside),
+                        paths=of.paths if of is not None else (),
+                        exclude=of.exclude if of is not None else (),
+                    )
                 )
                 self._looked_through[folder, source] = now_ns
         if len(self._looked_through) > 2 * len(names) + 16:

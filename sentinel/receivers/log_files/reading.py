@@ -14,6 +14,7 @@ from sentinel.receivers.log_files.config import LogFilesConfig
 from sentinel.receivers.log_files.followed import FollowedFile, Timing, TruncatedError
 from sentinel.receivers.log_files.following import Following
 from sentinel.receivers.log_files.positions import Positions
+from sentinel.runtime.clock import thread_cpu_s
 
 _REST_S = 5.0
 _FORGET_NS = 7 * 86_400 * 10**9
@@ -40,6 +41,8 @@ class Reading:
         self.unreadable: tuple[str, str] | None = None
         """Path of a file that could not be read the last time, and why; None when all could."""
         self.unreadable_count = 0
+        self.look_cost_s = 0.0
+        """CPU that the last look took."""
         self.is_startled = False
         """Whether files changed their names or contents, so that they should be looked for at once."""
 
@@ -72,7 +75,9 @@ class Reading:
     def look(self, *, now_s: float, now_ns: int) -> None:
         """Look for files."""
         self.is_startled = False
+        begun_s = thread_cpu_s()
         self.following.look(now_s=now_s, now_ns=now_ns)
+        self.look_cost_s = thread_cpu_s() - begun_s
 
     def due(self, now_s: float) -> list[FollowedFile]:
         """Files of which there is more, or a batch that waits."""

@@ -9,7 +9,8 @@ METRICS = (
     metric(
         GAUGE,
         "sentinel_log_files_refused",
-        "Log files found and not followed, by reason: not readable, or more than are followed at once.",
+        "Log files found and not followed, by reason: not readable, links that lead to themselves (`circular`), or more than are"
+        " followed at once (`limit`).",
         "reason",
     ),
     metric(

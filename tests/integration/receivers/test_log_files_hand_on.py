@@ -7,6 +7,7 @@ of the store's folder taken in between, which is all that the next process would
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
 import time
 from pathlib import Path
@@ -162,8 +163,8 @@ def test_a_file_that_is_renamed_while_it_is_looked_at_is_read(
         log.rename(tmp_path / "app.log.1")
         log.write_text(f"{text}\n")
 
-    def rotating_discover(*arguments: Any) -> Listing:
-        found = discover(*arguments)
+    def rotating_discover(*arguments: Any, **named: Any) -> Listing:
+        found = discover(*arguments, **named)
         if found.beside and not (tmp_path / "app.log.3").exists():
             for number in (2, 1):
                 (tmp_path / f"app.log.{number}").rename(tmp_path / f"app.log.{number + 1}")
@@ -178,3 +179,57 @@ def test_a_file_that_is_renamed_while_it_is_looked_at_is_read(
         looked(10.0 + number)
     reading.close()
     assert sorted(texts) == [b"four", b"one", b"three", b"two"]
+
+
+def test_the_newest_files_win_where_not_all_find_room_and_the_others_are_counted(
+    tmp_path: Path,
+) -> None:
+    """Of more than 10,000 files the first that the kernel listed were taken, and one was said to be left out."""
+    for number in range(300):
+        path = tmp_path / f"{number:03d}.log"
+        path.write_text(f"line {number}\n")
+        os.utime(path, ns=(10**18 + (number * 7) % 300, 10**18 + (number * 7) % 300))
+    newest = {number for number in range(300) if (number * 7) % 300 >= 280}
+    source = LogSourceConfig(name="app", paths=(f"{tmp_path}/*.log",), start=StartAt.BEGINNING)
+    reading = Reading(LogFilesConfig(sources=(source,), files_max=20), str(tmp_path / "state"))
+    reading.open()
+    for turn in range(2):
+        reading.look(now_s=1.0 + turn, now_ns=2 * 10**18)
+        followed = {int(Path(file.path).stem) for file in reading.files}
+        assert followed == newest
+        assert reading.following.refused["limit"] == 280
+    assert reading.look_cost_s > 0
+    reading.close()
+
+
+async def test_a_link_to_itself_is_told_as_what_it_is(tmp_path: Path) -> None:
+    """It was said to be a file that may not be read, and to want a group."""
+    (tmp_path / "self.log").symlink_to(tmp_path / "self.log")
+    (tmp_path / "app.log").write_text("x\n")
+    source = LogSourceConfig(name="app", paths=(f"{tmp_path}/*.log",))
+    async with following(source, state=tmp_path / "state") as followed:
+        health = followed.component.health()
+        assert health.status is HealthStatus.DEGRADED
+        assert "lead to themselves: 1" in health.sentence
+        (reach,) = await followed.component.reach()
+        assert reach.sentence.endswith("self.log is a link that leads to itself")
+
+
+async def test_looking_for_files_rests_by_what_it_costs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """100,000 files were listed twice a second, at half a core."""
+    (tmp_path / "app.log").write_text("x\n")
+    source = LogSourceConfig(name="app", paths=(f"{tmp_path}/*.log",), start=StartAt.BEGINNING)
+    look, looks = Reading.look, []
+
+    def costly_look(self: Reading, **named: Any) -> None:
+        look(self, **named)
+        self.look_cost_s = 100.0
+        looks.append(named)
+
+    monkeypatch.setattr(Reading, "look", costly_look)
+    async with following(source, state=tmp_path / "state") as followed:
+        await followed.sees(lambda: followed.tap.texts() == ["x"], "the line")
+        await asyncio.sleep(0.5)  # ten looks, where they cost nothing
+        assert len(looks) == 1
