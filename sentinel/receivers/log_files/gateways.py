@@ -22,6 +22,8 @@ class Gateways:
         self._names = frozenset(source.name for source in sources)
         self._twins = downstream.twins
         self._surroundings = surroundings
+        if self._names:
+            self._twins.watch()
 
     def __bool__(self) -> bool:
         return bool(self._names)

@@ -49,9 +49,9 @@ class _Source:
 
 
 class KongTwins:
-    """Remembers the requests that were told of last, at most `count_max` of each way.
+    """Remembers the requests that were told of last, at most `count_max` of each way; nothing before a file is watched.
 
-    >>> twins = KongTwins(count_max=1000)
+    >>> twins = KongTwins(count_max=1000); twins.watch()
     >>> ids = [b"%d" % number for number in range(100)]
     >>> twins.by_http(ids, now_s=0.0, every_route=True), twins.by_file("main", ids, now_s=0.1)
     (Counter(), 100)
@@ -66,6 +66,11 @@ class KongTwins:
         self._sources: dict[str, _Source] = {}
         self._http_s = float("-inf")
         self._every_route = False
+        self._is_watched = False
+
+    def watch(self) -> None:
+        """There is a file that may tell of the same; who has http-log alone remembers nothing."""
+        self._is_watched = True
 
     def by_http(self, ids: Iterable[bytes], *, now_s: float, every_route: bool) -> Counter[str]:
         """Note requests that http-log told of for the first time; how many of them each source had told of before.
@@ -73,7 +78,7 @@ class KongTwins:
         `every_route` says whether http-log tells of every call of its gateway.
         """
         twice: Counter[str] = Counter()
-        for each in ids:
+        for each in ids if self._is_watched else ():
             self._http_s, self._every_route = now_s, every_route
             source = self._by_file.pop(each, None)
             if source is not None:

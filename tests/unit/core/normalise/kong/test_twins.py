@@ -14,6 +14,12 @@ def ids(first: int, count: int, *, of: int = 0) -> list[bytes]:
     return [b"%d-%d" % (of, number) for number in range(first, first + count)]
 
 
+def watched(count_max: int = 65_536) -> KongTwins:
+    twins = KongTwins(count_max=count_max)
+    twins.watch()
+    return twins
+
+
 def told(
     twins: KongTwins,
     *,
@@ -41,13 +47,13 @@ def told(
 
 @pytest.mark.parametrize("late_s", [-2, 0, 1, 5])
 def test_one_gateway_is_found_out_whichever_way_is_ahead(late_s: int) -> None:
-    twins = KongTwins()
+    twins = watched()
     assert told(twins, seconds=120, late_s=late_s) > 2000
     assert twins.twin_of("main", now_s=120) is Twin.SAME
 
 
 def test_two_gateways_are_apart() -> None:
-    twins = KongTwins()
+    twins = watched()
     for second in range(60):
         twins.by_http(ids(20 * second, 20, of=1), now_s=second, every_route=True)
         assert twins.by_file("main", ids(20 * second, 20, of=2), now_s=second) == 0
@@ -55,7 +61,7 @@ def test_two_gateways_are_apart() -> None:
 
 
 def test_a_few_requests_are_not_judged_by() -> None:
-    twins = KongTwins()
+    twins = watched()
     requests = ids(0, JUDGED_COUNT - 1)
     twins.by_http(requests, now_s=0, every_route=True)
     assert twins.by_file("main", requests, now_s=0) == JUDGED_COUNT - 1
@@ -67,13 +73,13 @@ def test_what_one_way_tells_alone_is_not_left_out(
     shared_ratio: float, *, every_route: bool
 ) -> None:
     """Left out, calls that only the file tells of would be lost."""
-    twins = KongTwins()
+    twins = watched()
     told(twins, seconds=120, shared_ratio=shared_ratio, every_route=every_route)
     assert twins.twin_of("main", now_s=120) is Twin.IN_PART
 
 
 def test_the_file_counts_again_when_http_log_falls_silent() -> None:
-    twins = KongTwins()
+    twins = watched()
     told(twins, seconds=120)
     for second in range(120, 120 + int(SILENT_S) - 1):
         twins.by_file("main", ids(20 * second, 20), now_s=second)
@@ -84,7 +90,7 @@ def test_the_file_counts_again_when_http_log_falls_silent() -> None:
 
 
 def test_a_change_of_what_http_log_tells_shows_within_some_thousand_requests() -> None:
-    twins = KongTwins()
+    twins = watched()
     told(twins, seconds=600)
     for second in range(600, 900):
         # Another gateway has http-log now.
@@ -94,7 +100,7 @@ def test_a_change_of_what_http_log_tells_shows_within_some_thousand_requests() -
 
 
 def test_what_is_remembered_has_a_bound_and_without_http_log_nothing_is() -> None:
-    twins = KongTwins(count_max=100)
+    twins = watched(100)
     for second in range(50):
         twins.by_file("main", ids(20 * second, 20), now_s=second)
     assert len(twins._by_file) == 0
@@ -102,3 +108,10 @@ def test_what_is_remembered_has_a_bound_and_without_http_log_nothing_is() -> Non
         twins.by_http(ids(20 * second, 20, of=1), now_s=second, every_route=True)
         twins.by_file("main", ids(20 * second, 20, of=2), now_s=second)
     assert len(twins._by_file) == len(twins._by_http) == 100
+
+
+def test_http_log_alone_remembers_nothing() -> None:
+    """Ids of the last requests are ten megabytes, for nothing where no file may tell of them."""
+    twins = KongTwins()
+    twins.by_http(ids(0, 1000), now_s=0, every_route=True)
+    assert len(twins._by_http) == 0
