@@ -41,8 +41,15 @@ class PageCells:
         """Make it for samples with these meanings, each given once."""
         self._table = streams.table
         self._value_count = len(meanings)
-        numbers = [(m.number, at) for at, m in enumerate(meanings) if m.part is Part.NUMBER]
+        numbers = [
+            (m.number, at)
+            for at, m in enumerate(meanings)
+            if m.part in (Part.NUMBER, Part.QUANTILE)
+        ]
         self._number_at = np.array([at for _, at in numbers], np.intp)
+        self._may_lack = np.array(
+            [meanings[at].part is Part.QUANTILE for _, at in numbers], np.bool_
+        )
         number_cell = np.array([cell for cell, _ in numbers], np.int32)
         of_number = self._table.stream_of_cell[number_cell]
         reading = self._table.reading[of_number]
@@ -132,7 +139,9 @@ class PageCells:
             return number
         wrong = ~(np.abs(number) <= _FLOAT32_MAX)
         if wrong.any():
-            rejected[RejectReason.NOT_FINITE] += int(wrong.sum())
+            told = wrong & ~(self._may_lack & np.isnan(number))
+            if told.any():
+                rejected[RejectReason.NOT_FINITE] += int(told.sum())
             number[wrong] = np.nan
         negative = (number < 0) & self._running
         if negative.any():

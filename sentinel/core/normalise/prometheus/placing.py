@@ -28,7 +28,7 @@ class SeriesName(NamedTuple):
     Attributes:
         name: as samples have it; of a histogram or summary without `_bucket`, `_count` and so on.
         type: of its metric.
-        labels: without `le` and `quantile`; text from outside, not redacted and not cut.
+        labels: without `le`; text from outside, not redacted and not cut.
     """
 
     name: str
@@ -39,9 +39,9 @@ class SeriesName(NamedTuple):
 class Placing(Protocol):
     """Who knows what the series of a target are.
 
-    Of a histogram only DISTRIBUTION and CALLS can be made. Of a summary only its count is taken: RATE, or CALLS, whose
-    durations are then not known; quantiles of many windows or processes cannot be put together. A number can be LEVEL or RATE,
-    and a counter CALLS.
+    Of a histogram only DISTRIBUTION and CALLS can be made. A summary is its count: RATE, or CALLS, whose durations are then not
+    known, because quantiles of many windows or processes cannot be put together; each of its quantiles is asked for as a gauge
+    with its label. A number can be LEVEL or RATE, and a counter CALLS.
     """
 
     def place(self, series: SeriesName) -> Placed | None:

@@ -184,8 +184,10 @@ class _Page:
             values.append(histogram.sample_count_float or float(histogram.sample_count))
             self._put((name, kind, labels, bounds), metric, values, histogram, time_ns)
         elif kind is MetricType.SUMMARY:
-            count = float(metric.summary.sample_count)
-            self._put((name, kind, labels), metric, [count], metric.summary, time_ns)
+            told = metric.summary.quantile
+            values = [float(metric.summary.sample_count), *(one.value for one in told)]
+            key = (name, kind, labels, tuple(one.quantile for one in told))
+            self._put(key, metric, values, metric.summary, time_ns)
         else:
             number = getattr(metric, _FIELDS[kind])
             self._put((name, kind, labels), metric, [number.value], number, time_ns)
@@ -205,7 +207,9 @@ class _Page:
         meanings = self._known.get(key)
         if meanings is None:
             meanings = self._known[key] = self._look_at(key, metric)
-        self._left -= sum(one.part in (Part.NUMBER, Part.BUCKET) for one in meanings)
+        self._left -= sum(
+            one.part in (Part.NUMBER, Part.QUANTILE, Part.BUCKET) for one in meanings
+        )
         self.keys.append(key)
         self.values += values
         self.times_ns += [time_ns] * len(values)
@@ -233,8 +237,15 @@ class _Page:
             assert isinstance(bounds, tuple), "made so"
             found = [meaning(Role.BUCKET, {**labels, "le": repr(bound)}) for bound in bounds]
             found.append(meaning(Role.COUNT))
+        elif kind is MetricType.SUMMARY:
+            quantiles = key[3]
+            assert isinstance(quantiles, tuple), "made so"
+            found = [meaning(Role.COUNT)]
+            found += [
+                meaning(Role.QUANTILE, {**labels, "quantile": repr(each)}) for each in quantiles
+            ]
         else:
-            found = [meaning(Role.COUNT if kind is MetricType.SUMMARY else Role.VALUE)]
+            found = [meaning(Role.VALUE)]
         if key[-1] == "created":
             found.append(meaning(Role.CREATED))
         return tuple(found)

@@ -12,6 +12,7 @@ _MESSAGES: Messages = {
     "Summary": (
         ("sample_count", 1, "uint64"),
         ("sample_sum", 2, "double"),
+        ("quantile", 3, "*message", "Quantile"),
         ("created", 4, "message", "Timestamp"),
     ),
     "Bucket": (

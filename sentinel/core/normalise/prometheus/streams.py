@@ -33,6 +33,8 @@ class Part(IntEnum):
     BUCKET = 2
     COUNT = 3
     START = 4
+    QUANTILE = 5
+    """As NUMBER, and not a number while its summary has seen nothing lately."""
 
 
 class Meaning(NamedTuple):
@@ -40,7 +42,7 @@ class Meaning(NamedTuple):
 
     Attributes:
         part: what it gives.
-        number: the cell of a NUMBER; the position in `histograms` of a BUCKET or COUNT; of the stream for a START, see `stream_of_start`.
+        number: the cell of a NUMBER or QUANTILE; the position in `histograms` of a BUCKET or COUNT; of the stream for a START, see `stream_of_start`.
         bound: upper boundary of a BUCKET.
     """
 
@@ -102,8 +104,13 @@ class PageStreams:
         """
         self.check_labels(labels)
         role = belonging.role
-        if role in (Role.SUM, Role.QUANTILE):
+        if role is Role.SUM:
             return NOTHING
+        part = Part.NUMBER
+        if role is Role.QUANTILE:
+            # A level of its own: it says how its summary stands now, and nothing of its calls' number.
+            part, labels = Part.QUANTILE, {**labels, "quantile": _quantile_of(labels)}
+            belonging = belonging._replace(type=MetricType.GAUGE, role=Role.VALUE)
         if role is Role.CREATED:
             identity = self._identity(belonging, labels)
             number = self._start_of.setdefault(identity, len(self._starts))
@@ -120,12 +127,15 @@ class PageStreams:
             placed = self._placing.place(SeriesName(name, kind, labels))
             if placed is None:
                 return NOTHING
+            if part is Part.QUANTILE and placed.reading is not Reading.LEVEL:
+                # A rule made calls of its summary by name; their count is told by that.
+                return NOTHING
             if placed.reading is Reading.DISTRIBUTION:
                 raise RefusedSampleError(RejectReason.UNSUPPORTED)
             if not room:
                 raise RefusedSampleError(RejectReason.LIMIT)
             stream = self._streams[identity] = self.table.add_stream(identity, placed)
-        return Meaning(Part.NUMBER, int(self.table.first_cell[stream]))
+        return Meaning(part, int(self.table.first_cell[stream]))
 
     def identity_of(self, belonging: Belonging, labels: Mapping[str, str]) -> PointStream:
         """The stream of a native histogram, which is no part of the table."""
@@ -210,6 +220,17 @@ class PageStreams:
             )
             return int(self.table.first_cell[histogram.stream])
         return self.table.add_cell(histogram.stream, bound=bound)
+
+
+def _quantile_of(labels: Mapping[str, str]) -> str:
+    """The same in every format: text has `1`, OpenMetrics `1.0`, protobuf a number."""
+    try:
+        quantile = float(labels.get("quantile", ""))
+    except ValueError:
+        quantile = math.nan
+    if not 0 <= quantile <= 1:
+        raise RefusedSampleError(RejectReason.BAD_SHAPE)
+    return f"{quantile:.6g}"
 
 
 def _bound_of(text: str) -> float:

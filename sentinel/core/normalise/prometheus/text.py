@@ -238,7 +238,8 @@ class _Learning:
             else:
                 found[at] = (head, meaning)
         left = sample_count_max - sum(
-            meaning.part in (Part.NUMBER, Part.BUCKET) for _, meaning in found.values()
+            meaning.part in (Part.NUMBER, Part.QUANTILE, Part.BUCKET)
+            for _, meaning in found.values()
         )
         # Lines far beyond what is taken are not looked at: learning them would cost more than a page may.
         looked_at = 2 * sample_count_max
@@ -253,7 +254,7 @@ class _Learning:
             taken = self._look_at(at, lines[at], types, room=left > 0)
             if taken is not None:
                 found[at] = taken
-                left -= taken[1].part in (Part.NUMBER, Part.BUCKET)
+                left -= taken[1].part in (Part.NUMBER, Part.QUANTILE, Part.BUCKET)
         if self._strict:
             self._check_together(lines, found, types)
         self._lay_out(lines, found)

@@ -59,7 +59,10 @@ def test_every_type_says_what_its_text_says() -> None:
         family("jobs_total", COUNTER, {"counter": {"value": 3}}, queue="a"),
         family("depth", GAUGE, {"gauge": {"value": -2.5}}),
         family("loose", UNTYPED, {"untyped": {"value": 7}}),
-        family("lag", SUMMARY, {"summary": {"sample_count": 12, "sample_sum": 3.0}}),
+        family("lag", SUMMARY, {"summary": {
+            "sample_count": 12, "sample_sum": 3.0,
+            "quantile": [{"quantile": 0.5, "value": 0.25}, {"quantile": 1.0, "value": math.nan}],
+        }}),
         family(
             "size", HISTOGRAM,
             {"histogram": {"sample_count": 6, "sample_sum": 9.0, "bucket": buckets((10, 1), (100, 4))}},
@@ -67,13 +70,20 @@ def test_every_type_says_what_its_text_says() -> None:
     )  # fmt: skip
     text = parser_of().parse(
         b'# TYPE jobs_total counter\njobs_total{queue="a"} 3\n# TYPE depth gauge\ndepth -2.5\n'
-        b"loose 7\n# TYPE lag summary\nlag_sum 3\nlag_count 12\n# TYPE size histogram\n"
+        b"loose 7\n# TYPE lag summary\nlag_sum 3\nlag_count 12\n"
+        b'lag{quantile="0.5"} 0.25\nlag{quantile="1"} NaN\n# TYPE size histogram\n'
         b'size_bucket{le="10"} 1\nsize_bucket{le="100"} 4\nsize_bucket{le="+Inf"} 6\nsize_count 6\n',
         content_type=TEXT,
         time_ns=NOW_NS,
     )
     assert page.format is PageFormat.PROTOBUF
-    assert numbers_in(page.batch) == numbers_in(text.batch)
+    assert not page.batch.rejected
+    assert not text.batch.rejected
+    said, written = numbers_in(page.batch), numbers_in(text.batch)
+    assert math.isnan(said.pop(("lag", "quantile=1")))
+    assert math.isnan(written.pop(("lag", "quantile=1")))
+    assert said == written
+    assert said["lag", "quantile=0.5"] == 0.25
     assert histograms_in(page.batch) == histograms_in(text.batch)
     assert page.families == {"jobs_total", "depth", "loose", "lag", "size"}
     assert set(page.batch.scraped[0].table.identity) == set(text.batch.scraped[0].table.identity)

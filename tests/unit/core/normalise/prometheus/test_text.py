@@ -10,8 +10,16 @@ import math
 import pytest
 from prometheus_client import CollectorRegistry, Counter, Enum, Gauge, Histogram, Info, Summary
 
-from sentinel.core.model import RejectReason, Temporality
-from sentinel.core.normalise.prometheus import MetricsPage, MetricsParser, PageFormat, PageLimits
+from sentinel.core.model import Reading, RejectReason, Temporality
+from sentinel.core.normalise.prometheus import (
+    CallRule,
+    DefaultPlacing,
+    MetricsPage,
+    MetricsParser,
+    PageFormat,
+    PageLimits,
+    PlacingRules,
+)
 from sentinel.errors import MalformedInputError, UnsupportedInputError
 from tests.support.scraped import (
     OPENMETRICS,
@@ -53,6 +61,7 @@ def test_numbers_of_every_type() -> None:
         ("depth", "all"): -2.5,
         ("loose", "all"): 7,
         ("lag_count", "all"): 12,
+        ("lag", "quantile=0.5"): 0.1,
     }
     assert page.batch.services == {"shop"}
     assert page.families == {"jobs_total", "depth", "lag"}
@@ -403,3 +412,46 @@ def test_secrets_in_labels_are_gone() -> None:
     page = read('a{token="eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0NTY3ODkwIn0.dozjgNryP4J3jVmNHl0w5N_XgL0n3I9P"} 1\n')  # fmt: skip
     ((_, route),) = numbers_in(page.batch)
     assert "eyJhbGci" not in route
+
+
+def test_a_quantile_is_the_same_series_in_every_format_and_nothing_while_it_is_not_a_number() -> (
+    None
+):
+    parser = parser_of()
+    told = {
+        ("lag", "quantile=0.5,zone=a"): 0.1,
+        ("lag", "quantile=1,zone=a"): 2.5,
+        ("lag_count", "zone=a"): 3,
+    }
+    lines = '# TYPE lag summary\nlag{zone="a",quantile="0.5"} 0.1\n'
+    plain = read(f'{lines}lag{{zone="a",quantile="1"}} 2.5\nlag_count{{zone="a"}} 3\n', parser)
+    assert numbers_in(plain.batch) == told
+    again = read(
+        f'{lines}lag{{zone="a",quantile="1.0"}} 2.5\nlag_count{{zone="a"}} 3\n# EOF\n',
+        parser,
+        content_type=OPENMETRICS,
+    )
+    assert numbers_in(again.batch) == told
+    assert again.batch.scraped[0].table is plain.batch.scraped[0].table
+    assert again.batch.scraped[0].table.stream_count == len(told)
+    idle = read(f'{lines}lag{{zone="a",quantile="1"}} NaN\nlag_count{{zone="a"}} 3\n', parser)
+    assert given_in(idle) == {name: value for name, value in told.items() if value != 2.5}
+    assert not idle.batch.rejected, "an idle summary's quantiles are no fault"
+
+
+@pytest.mark.parametrize("quantile", ["", "x", "NaN", "2", "-0.5"])
+def test_a_quantile_that_is_none_is_refused(quantile: str) -> None:
+    page = read(f'# TYPE lag summary\nlag{{quantile="{quantile}"}} 1\nlag_count 3\n')
+    assert numbers_in(page.batch) == {("lag_count", "all"): 3}
+    assert page.batch.rejected == {RejectReason.BAD_SHAPE: 1}
+
+
+def test_a_rule_that_makes_calls_of_a_summary_makes_none_of_its_quantiles() -> None:
+    rules = PlacingRules(service="shop", calls=(CallRule(metric="wait_seconds"),))
+    page = read(
+        '# TYPE wait_seconds summary\nwait_seconds{quantile="0.5"} 0.25\nwait_seconds_count 3\n',
+        parser_of(placing=DefaultPlacing(rules)),
+    )
+    (columns,) = page.batch.scraped
+    assert [placed.reading for placed in columns.table.placed] == [Reading.CALLS]
+    assert columns.value.tolist() == [3]
