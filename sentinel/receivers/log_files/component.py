@@ -14,33 +14,31 @@ import contextlib
 import sqlite3
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from datetime import datetime
 from functools import partial
 from hashlib import blake2b
 from itertools import takewhile
 from typing import TypeVar
-from zoneinfo import ZoneInfo
 
 from sentinel.core.model import Rung, SampleBatch
-from sentinel.core.normalise.kong.files import KongFileReader
 from sentinel.core.normalise.logs.joined import Record
-from sentinel.core.normalise.logs.reader import LogReader, LogsRead
+from sentinel.core.normalise.logs.reader import LogsRead
 from sentinel.core.normalise.logs.settings import LogFormat
-from sentinel.core.normalise.logs.times import LocalToUtc, utc_clock
-from sentinel.core.normalise.otlp_logs_encode import encode_logs_request
 from sentinel.core.redact import redact
 from sentinel.ports import Admission
-from sentinel.receivers.log_files.config import LogFilesConfig, LogSourceConfig
-from sentinel.receivers.log_files.discovery import discover, is_readable
-from sentinel.receivers.log_files.followed import Batch, FollowedFile
+from sentinel.receivers.log_files.batches import Batch
+from sentinel.receivers.log_files.config import LogFilesConfig
+from sentinel.receivers.log_files.followed import FollowedFile
 from sentinel.receivers.log_files.gateways import Gateways
 from sentinel.receivers.log_files.positions import Position
+from sentinel.receivers.log_files.reaching import reach_of
+from sentinel.receivers.log_files.readers import reader_of
 from sentinel.receivers.log_files.reading import Reading
+from sentinel.receivers.log_files.shipping import Shipping
 from sentinel.runtime.component import Health, HealthRecord, Surroundings
-from sentinel.runtime.downstream import NO_TAP, Downstream, Mark, Telemetry
+from sentinel.runtime.downstream import Downstream
 from sentinel.runtime.flow import Flow, FlowReason, FlowStage
-from sentinel.runtime.otlp_reply import OtlpEncoding, OtlpSignal
-from sentinel.runtime.reach import Reach, ReachStatus
+from sentinel.runtime.otlp_reply import OtlpSignal
+from sentinel.runtime.reach import Reach
 from sentinel.runtime.tasks import TaskGroup
 
 _T = TypeVar("_T")
@@ -50,13 +48,10 @@ _STOP_WAIT_S = 2.0
 _LOOK_COST_DIVISOR = 20
 """Looking for files takes at most this part of a core: a twentieth."""
 _LOOK_REST_MAX_S = 60.0
-_RESOURCE_BYTES = 8192
-"""More than what stands around the records of one service: its name, the file's, lengths."""
 _HEARD_EVERY_S = 2.0
 HANGS_S = 10.0
 """After this a disk that does not answer is told of, and the start no longer waits for it."""
 _STOP_S = 5.0
-_SCOPE = "sentinel.log_files"
 
 
 class LogFiles:
@@ -79,7 +74,8 @@ class LogFiles:
             self.name, metrics=surroundings.metrics, logger=surroundings.logger
         )
         self._reading = Reading(config, directory)
-        self._readers = {source.name: _reader_of(source) for source in config.sources}
+        self._shipping = Shipping(downstream.tap, self._reading)
+        self._readers = {source.name: reader_of(source) for source in config.sources}
         self._gateways = Gateways(
             (source for source in config.sources if source.format is LogFormat.KONG),
             downstream,
@@ -285,7 +281,7 @@ class LogFiles:
 
     async def _hand_on(self, file: FollowedFile, batch: Batch) -> bool:
         """Hand a batch on, a slice at a time; whether all of it was taken."""
-        ships = self._downstream.tap is not NO_TAP
+        ships = self._shipping.is_on
         size = _SHIPPED_SLICE_COUNT if ships else _SLICE_COUNT
         uid = self._reading.uid_of(file)
         while batch.handed_count < len(batch.records):
@@ -301,7 +297,7 @@ class LogFiles:
                 )
                 if file.source in self._gateways:
                     self._gateways.note(file.source, read.requests)
-            if not self._has_room(read):
+            if not self._shipping.has_room(read):
                 self._flow.error(FlowStage.SEND, FlowReason.OVERLOADED)
                 return False
             weight = sum(len(record.text) for record in part)
@@ -315,49 +311,10 @@ class LogFiles:
             batch.read = None
             batch.handed_count += len(part)
             self._note_read(file, read, len(part), lost=lost)
-            self._ship(file, uid, batch, read)
+            self._shipping.ship(file, uid, batch, read)
             await asyncio.sleep(0)
         self._note_counts(file)
         return True
-
-    def _has_room(self, read: LogsRead) -> bool:
-        """Whether what is to be shipped would be taken: a file waits better than it is dropped."""
-        size_bytes = sum(
-            _RESOURCE_BYTES + sum(map(len, records)) for records in read.encoded.values()
-        )
-        return not size_bytes or self._downstream.tap.has_room(OtlpSignal.LOGS, size_bytes)
-
-    def _ship(self, file: FollowedFile, uid: str, batch: Batch, read: LogsRead) -> None:
-        """Offer what was encoded as one payload, whatever services it is of: its mark is true of all of it or none."""
-        if not read.encoded:
-            return
-        bodies: list[bytes] = []
-        for service, records in read.encoded.items():
-            resource = {"service.name": service, "log.file.path": redact(file.path)}
-            bodies.append(encode_logs_request(records, resource=resource, scope_name=_SCOPE))
-        self._downstream.tap.offer(
-            Telemetry(
-                signal=OtlpSignal.LOGS,
-                encoding=OtlpEncoding.PROTOBUF,
-                # Requests are messages of repeated fields: one behind the other they are one request.
-                body=b"".join(bodies),
-                item_count=sum(map(len, read.encoded.values())),
-                redacted=True,
-                mark=self._mark(uid, batch),
-            )
-        )
-
-    def _mark(self, uid: str, batch: Batch) -> Mark | None:
-        """Up to which of its file's records a batch was handed on; None where a restart may count them otherwise.
-
-        It counts them alike because it makes the same batches again, which it knows of by what was stored before.
-        """
-        if self._reading.unsaved is not None:
-            return None
-        return Mark(
-            origin=blake2b(uid.encode(), digest_size=16).digest(),
-            count=batch.before.record_count + batch.handed_count,
-        )
 
     def _note_read(
         self, file: FollowedFile, read: LogsRead, count: int, *, lost: FlowReason | None
@@ -412,53 +369,12 @@ class LogFiles:
 
     async def reach(self) -> tuple[Reach, ...]:
         """Which files the patterns of each source lead to, and which of them may not be read; changes nothing."""
-        found: list[Reach] = []
-        for source in self._config.sources:
-            listing = await asyncio.to_thread(discover, (source,), ())
-            unreadable = [each.path for each in listing.matched if not is_readable(each.path)]
-            what = f"{self.name} {source.name}"
-            if refused := [*listing.denied, *unreadable]:
-                # One that can be read does its part; the health of the running receiver says the same.
-                some = len(listing.matched) > len(unreadable)
-                told = f"{redact(refused[0])} may not be read"
-                if len(refused) > 1:
-                    told = f"{len(refused)} paths may not be read, such as {redact(refused[0])}"
-                found.append(
-                    Reach(
-                        what=what,
-                        status=ReachStatus.DEGRADED if some else ReachStatus.FAILING,
-                        sentence=told,
-                        remedy="give the user that Sentinel runs as the group of the log files (often adm)",
-                    )
-                )
-            elif listing.circular:
-                found.append(
-                    Reach(
-                        what=what,
-                        status=ReachStatus.FAILING,
-                        sentence=f"{redact(listing.circular[0])} is a link that leads to itself",
-                        remedy="remove the link, or make it lead to the log",
-                    )
-                )
-            elif not listing.matched:
-                found.append(
-                    Reach(
-                        what=what,
-                        status=ReachStatus.DEGRADED,
-                        sentence=f"no file matches {', '.join(source.paths)}",
-                        remedy="look at the paths, and whether their folder is mounted; files that come later are read",
-                    )
-                )
-            else:
-                count = len(listing.matched) + listing.left_out_count
-                found.append(
-                    Reach(
-                        what=what,
-                        status=ReachStatus.OK,
-                        sentence=f"{count} file{'s' * (count != 1)} can be read",
-                    )
-                )
-        return tuple(found)
+        return tuple(
+            [
+                await asyncio.to_thread(reach_of, source, f"{self.name} {source.name}")
+                for source in self._config.sources
+            ]
+        )
 
     def _judge(self) -> None:
         reading, following = self._reading, self._reading.following
@@ -505,20 +421,3 @@ class LogFiles:
 def _fingerprint(uid: str, part: list[Record], after: Position) -> bytes:
     places = f"{uid} {part[0].start} {part[-1].start} {len(part)} {after.offset}"
     return blake2b(places.encode(), digest_size=16).digest()
-
-
-def _reader_of(source: LogSourceConfig) -> LogReader | KongFileReader:
-    if source.format is LogFormat.KONG:
-        return KongFileReader()
-    return LogReader(source.reader_settings(), to_utc=_clock_of(source))
-
-
-def _clock_of(source: LogSourceConfig) -> LocalToUtc:
-    if source.zone == "UTC":
-        return utc_clock
-    zone = ZoneInfo(source.zone)
-
-    def to_utc(local: datetime) -> int:
-        return int(local.replace(tzinfo=zone).timestamp())
-
-    return to_utc

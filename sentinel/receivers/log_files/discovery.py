@@ -13,7 +13,7 @@ from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from sentinel.receivers.log_files.config import LogSourceConfig
-from sentinel.receivers.log_files.followed import Key
+from sentinel.receivers.log_files.opening import Key
 from sentinel.receivers.log_files.walking import PatternWalk
 
 _MATCHES_MAX = 1_000_000

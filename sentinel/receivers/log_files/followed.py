@@ -16,13 +16,12 @@ from __future__ import annotations
 
 import gzip
 import os
-import stat
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from sentinel.core.normalise.logs.joined import LineJoiner, Record
-from sentinel.core.normalise.logs.reader import LogsRead
 from sentinel.core.redact.text import LINE_CHARS_MAX
+from sentinel.receivers.log_files.batches import Batch, Counts, Timing
+from sentinel.receivers.log_files.opening import Key, ReadAt, open_found
 from sentinel.receivers.log_files.positions import (
     HEAD_BYTES_MAX,
     TAIL_BYTES_MAX,
@@ -39,57 +38,9 @@ _UNZIPPED_BYTES_MAX = 1 << 30
 GZIP_MAGIC = b"\x1f\x8b"
 COMPRESSED_MAGICS = (GZIP_MAGIC, b"\x28\xb5\x2f\xfd", b"BZh", b"\xfd7zXZ", b"PK\x03\x04")
 
-Key = tuple[int, int]
-"""Device and inode."""
-ReadAt = Callable[[int, int], bytes]
-"""So many bytes of a file, at a place in it."""
-
-
-class MovedError(OSError):
-    """The name leads to another file than a moment ago."""
-
 
 class TruncatedError(Exception):
     """The file is shorter than it was, or holds something else where it was read."""
-
-
-@dataclass(slots=True, kw_only=True)
-class Batch:
-    """Records that were read together and are handed on together.
-
-    Attributes:
-        before, after: the positions it lies between.
-        records: what was read.
-        read_ns: when.
-        handed_count: how many of the records were handed on.
-        read: what the next of them say, once they were looked at.
-    """
-
-    before: Position
-    after: Position
-    records: list[Record]
-    read_ns: int
-    handed_count: int = 0
-    read: LogsRead | None = None
-
-
-@dataclass(slots=True, kw_only=True)
-class Counts:
-    """What was given up or changed since the counts were taken."""
-
-    cut_lines: int = 0
-    cut_records: int = 0
-    unfinished: int = 0
-    bytes_read: int = 0
-
-
-@dataclass(slots=True, kw_only=True)
-class Timing:
-    """How long is waited for what; see `LogFilesConfig`."""
-
-    finished_after_s: float
-    unfinished_after_s: float
-    joined_after_s: float
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -480,34 +431,3 @@ class FollowedFile:
             tail=hash_of(certain) if certain else b"",
             record_count=record_count,
         )
-
-
-def open_found(path: str, key: Key) -> int:
-    """A descriptor of a plain file that was found under this name.
-
-    Rotation moves whole rows of files by one name while they are looked at: a name alone says nothing.
-
-    Raises:
-        MovedError: the name leads to another one.
-        OSError: as `open_plain`.
-    """
-    fd = open_plain(path)
-    found = os.fstat(fd)
-    if (found.st_dev, found.st_ino) != key:
-        os.close(fd)
-        raise MovedError
-    return fd
-
-
-def open_plain(path: str) -> int:
-    """A descriptor of a plain file, for reading.
-
-    Raises:
-        OSError: it cannot be opened, or is a folder, a pipe or a device, which could be waited for for ever.
-    """
-    fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
-    if not stat.S_ISREG(os.fstat(fd).st_mode):
-        os.close(fd)
-        msg = "not a plain file"
-        raise OSError(msg)
-    return fd

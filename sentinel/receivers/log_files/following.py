@@ -17,15 +17,21 @@ Whether a file that was not known is read, and from where:
 from __future__ import annotations
 
 import contextlib
-import gzip
 import os
 from collections import Counter
 from collections.abc import Callable, Sequence, Set
-from functools import lru_cache
 from pathlib import Path
 
 from sentinel.core.normalise.logs.joined import LineJoiner
 from sentinel.core.normalise.logs.paths import service_of_path
+from sentinel.receivers.log_files.comparing import (
+    after_last_line,
+    compressed_is_rest,
+    is_begun_like,
+    place_of,
+    reader_of,
+    unzipped,
+)
 from sentinel.receivers.log_files.config import LogSourceConfig, StartAt
 from sentinel.receivers.log_files.discovery import (
     FoundFile,
@@ -39,21 +45,15 @@ from sentinel.receivers.log_files.followed import (
     COMPRESSED_MAGICS,
     GZIP_MAGIC,
     FollowedFile,
-    Key,
-    MovedError,
-    ReadAt,
-    open_found,
 )
+from sentinel.receivers.log_files.opening import Key, MovedError, ReadAt
 from sentinel.receivers.log_files.positions import HEAD_BYTES_MAX, Row, hash_of
+from sentinel.receivers.log_files.remembered import PASSED_OVER_MAX, Remembered
 
 _LOOKS_S = 20.0
 _WRITTEN_LATELY_NS = 3 * 10**9
 _CLOCK_STEP_NS = 20 * 10**6
 """How much older than its last write a file's time may be: the kernel's clock for it moves in steps."""
-_PASSED_OVER_MAX = 50_000
-_HEADS_MAX = 4096
-_NAMES_MAX = 256
-_LAST_LINE_BYTES = 64 * 1024
 
 
 class Following:
@@ -73,7 +73,7 @@ class Following:
         """Whether the next look is for rotated files too."""
         self._by_key: dict[Key, FollowedFile] = {}
         self._rows: dict[Key, Row] = {}
-        self._passed_over: dict[Key, tuple[int, bytes]] = {}
+        self._remembered = Remembered()
         self._next_id = 1
         self._is_first = True
         self.looked_ns = 0
@@ -82,9 +82,7 @@ class Following:
         """Files of which nothing more comes, whose last position is not durable yet."""
         self._unchanged: Set[str] = frozenset()
         self._reused: set[Key] = set()
-        self._names: dict[str, dict[str, None]] = {}
         self._maybe_missed: dict[Key, None] = {}
-        self._heads: dict[tuple[int, bytes], None] = {}
         self._alive_ns = 0
         self._looked_through: dict[tuple[str, str], int] = {}
 
@@ -94,8 +92,8 @@ class Following:
         for row in rows:
             self._next_id = max(self._next_id, row.file_id + 1)
             self._alive_ns = max(self._alive_ns, row.seen_ns)
-            self._know_head(row.head_bytes, row.head)
-            self._know_name(row.path)
+            self._remembered.know_head(row.head_bytes, row.head)
+            self._remembered.know_name(row.path)
             if row.source not in self._sources:
                 continue
             if row.inode:
@@ -136,7 +134,7 @@ class Following:
             listing.is_disturbed |= around.is_disturbed
         matched = {found.key for found in listing.matched}
         for found in listing.matched:
-            self._know_name(found.path)
+            self._remembered.know_name(found.path)
         listed = [
             one for one in (*listing.matched, *listing.beside) if one.key not in self._by_key
         ]
@@ -162,7 +160,7 @@ class Following:
                 listing.is_disturbed = True
         self._is_first = False
         self._note_looked(now_ns, is_disturbed=listing.is_disturbed)
-        if len(self._maybe_missed) > _PASSED_OVER_MAX:
+        if len(self._maybe_missed) > PASSED_OVER_MAX:
             self._maybe_missed.clear()
 
     def truncated(self, file: FollowedFile, now_s: float) -> None:
@@ -188,16 +186,16 @@ class Following:
             self._by_key.pop(file.key, None)
             if not file.is_named:
                 with contextlib.suppress(MovedError):
-                    read_at = _reader_of(file.path, file.key)
+                    read_at = reader_of(file.path, file.key)
                     if read_at is not None:
-                        self._pass_over(file.key, read_at)
+                        self._remembered.pass_over(file.key, read_at)
         if file.came_from is not None:
             # Nothing of it was found. Its folder may not be there yet, so it stays known for some days.
             key = (file.came_from.device, file.came_from.inode)
             if file.came_from.inode and key not in self._reused:
                 self._rows[key] = file.came_from
             return
-        self._know_head(file.head_bytes, file.head)
+        self._remembered.know_head(file.head_bytes, file.head)
         self.ended.append(file)
         self.events["finished"] += 1
 
@@ -229,7 +227,7 @@ class Following:
         row = self._rows.get(found.key)
         if row is None or row.source not in self._sources:
             return False
-        read_at = _reader_of(found.path, found.key)
+        read_at = reader_of(found.path, found.key)
         if read_at is None:
             return False
         if row.head_bytes and hash_of(read_at(row.head_bytes, 0)) != row.head:
@@ -267,7 +265,7 @@ class Following:
         return file
 
     def _sort_out(self, found: FoundFile, *, is_matched: bool, now_s: float) -> None:
-        read_at = _reader_of(found.path, found.key)
+        read_at = reader_of(found.path, found.key)
         if read_at is None:
             self._refuse("denied", found.path)
             return
@@ -276,7 +274,7 @@ class Following:
             if magic.startswith(GZIP_MAGIC):
                 self._sort_out_compressed(found, read_at, now_s)
             return
-        if self._is_passed_over(found, read_at):
+        if self._remembered.is_passed_over(found, read_at):
             return
         for orphan in self._orphans(found.path):
             if orphan.is_rest_of(read_at, found.size):
@@ -290,7 +288,7 @@ class Following:
         is_missed = self._is_missed(found, lambda count: read_at(count, 0))
         if not is_matched:
             if not is_missed:
-                self._pass_over(found.key, read_at)
+                self._remembered.pass_over(found.key, read_at)
                 return
             self.events["missed"] += 1
         file = self._new(found.source, found.path)
@@ -298,7 +296,7 @@ class Following:
         # What a source with the same patterns did not know was made since.
         is_new = found.source in self._unchanged and self._is_recent(found)
         if self._is_first and starts_at_end and is_matched and not is_new:
-            file.begin_at(_after_last_line(read_at, found.size), read_at)
+            file.begin_at(after_last_line(read_at, found.size), read_at)
         self._opened(file, found, now_s, is_named=is_matched)
 
     def _orphans(self, path: str) -> list[FollowedFile]:
@@ -324,7 +322,7 @@ class Following:
                 beside == folder
                 and name.startswith(stem_of(followed))
                 and (
-                    _is_begun_like(head, found.size, file)
+                    is_begun_like(head, found.size, file)
                     or (file.is_open and file.is_rest_of(read_at, found.size))
                 )
             ):
@@ -335,26 +333,19 @@ class Following:
         """Whether it was written after anybody looked last, and is no copy of what was read."""
         if not self._is_recent(found) and found.key not in self._maybe_missed:
             return False
-        folder, name = _place_of(found.path)
-        if not any(is_rotated_name(name, known) for known in self._names.get(folder, ())):
+        folder, name = place_of(found.path)
+        if not any(
+            is_rotated_name(name, known) for known in self._remembered.names.get(folder, ())
+        ):
             return False
         head = beginning(HEAD_BYTES_MAX)
-        if not head or any(_is_begun_like(head, len(head), file) for file in self.files):
+        if not head or any(is_begun_like(head, len(head), file) for file in self.files):
             return False
         known = [(file.head_bytes, file.head) for file in self.files if not file.is_open]
         return not any(
             0 < size <= len(head) and hash_of(head[:size]) == hashed
-            for size, hashed in (*known, *self._heads)
+            for size, hashed in (*known, *self._remembered.heads)
         )
-
-    def _know_name(self, path: str) -> None:
-        folder, name = _place_of(path)
-        names = self._names.setdefault(folder, {})
-        names[name] = None
-        if len(names) > _NAMES_MAX:
-            del names[next(iter(names))]
-        if len(self._names) > _PASSED_OVER_MAX:
-            del self._names[next(iter(self._names))]
 
     def _is_recent(self, found: FoundFile) -> bool:
         """Whether it was written after anybody looked last, over a restart as well."""
@@ -363,22 +354,22 @@ class Following:
         return found.mtime_ns >= self.looked_ns - _WRITTEN_LATELY_NS
 
     def _sort_out_compressed(self, found: FoundFile, read_at: ReadAt, now_s: float) -> None:
-        if self._is_passed_over(found, read_at):
+        if self._remembered.is_passed_over(found, read_at):
             return
         try:
             for orphan in self._orphans(found.path):
-                if _compressed_is_rest(orphan, found.path):
+                if compressed_is_rest(orphan, found.path):
                     orphan.open_compressed(found.path)
-                    self._pass_over(found.key, read_at)
+                    self._remembered.pass_over(found.key, read_at)
                     return
-            if any(file.is_open and _compressed_is_rest(file, found.path) for file in self.files):
+            if any(file.is_open and compressed_is_rest(file, found.path) for file in self.files):
                 return  # the copy of one that is open, and may be looked for when that was truncated
-            if self._is_missed(found, lambda count: _unzipped(found.path, count)):
+            if self._is_missed(found, lambda count: unzipped(found.path, count)):
                 missed = self._new(found.source, found.path)
                 missed.open_compressed(found.path)
                 missed.data_s = now_s
                 self.files.append(missed)
-                self._pass_over(found.key, read_at)
+                self._remembered.pass_over(found.key, read_at)
                 self.events["missed"] += 1
                 return
         except MovedError:
@@ -386,13 +377,7 @@ class Following:
         except (OSError, EOFError):
             return  # not all of it is written yet, or it is damaged
         if not self._orphans(found.path):
-            self._pass_over(found.key, read_at)
-
-    def _know_head(self, head_bytes: int, head: bytes) -> None:
-        if head_bytes:
-            self._heads[head_bytes, head] = None
-            if len(self._heads) > _HEADS_MAX:
-                del self._heads[next(iter(self._heads))]
+            self._remembered.pass_over(found.key, read_at)
 
     def _opened(
         self, file: FollowedFile, found: FoundFile, now_s: float, *, is_named: bool = True
@@ -446,10 +431,10 @@ class Following:
         """Folders in which rotation may have made something: all, or those that changed since they were looked through."""
         names: dict[tuple[str, str], set[str]] = {}
         for known in (*self.files, *(self._rows.values() if self._is_first else ())):
-            folder, name = _place_of(known.path)
+            folder, name = place_of(known.path)
             names.setdefault((folder, known.source), set()).add(name)
         for found in matched:
-            folder, name = _place_of(found.path)
+            folder, name = place_of(found.path)
             names.setdefault((folder, found.source), set()).add(name)
         folders: list[Neighbourhood] = []
         for (folder, source), beside in names.items():
@@ -479,87 +464,3 @@ class Following:
     def _refuse(self, reason: str, path: str) -> None:
         self.refused[reason] += 1
         self.refused_path = self.refused_path or path
-
-    def _pass_over(self, key: Key, read_at: ReadAt) -> None:
-        head = read_at(HEAD_BYTES_MAX, 0)
-        self._passed_over[key] = (len(head), hash_of(head))
-        if len(self._passed_over) > _PASSED_OVER_MAX:
-            del self._passed_over[next(iter(self._passed_over))]
-
-    def _is_passed_over(self, found: FoundFile, read_at: ReadAt) -> bool:
-        known = self._passed_over.get(found.key)
-        if known is None:
-            return False
-        # The inode of a file that was deleted is soon another's.
-        size, head = known
-        if (size > 0 or not found.size) and hash_of(read_at(size, 0)) == head:
-            return True
-        del self._passed_over[found.key]
-        return False
-
-
-@lru_cache(maxsize=8192)
-def _place_of(path: str) -> tuple[str, str]:
-    """Folder and name of a file behind any links; remembered, because it is asked for every file at every look."""
-    folder, _, name = os.path.realpath(path).rpartition("/")
-    return folder or "/", name
-
-
-def _reader_of(path: str, key: Key) -> ReadAt | None:
-    """What reads so many bytes at a place of a file; None when it cannot be read.
-
-    Raises:
-        MovedError: the name leads to another file, now or whenever it is read from.
-    """
-
-    def read_at(count: int, offset: int) -> bytes:
-        try:
-            fd = open_found(path, key)
-        except MovedError:
-            raise
-        except OSError:
-            return b""
-        try:
-            return os.pread(fd, count, offset)
-        finally:
-            os.close(fd)
-
-    try:
-        os.close(open_found(path, key))
-    except MovedError:
-        raise
-    except OSError:
-        return None
-    return read_at
-
-
-def _after_last_line(read_at: ReadAt, size: int) -> int:
-    """The end of a file, or where its last line begins when that is not whole."""
-    start = max(size - _LAST_LINE_BYTES, 0)
-    at = read_at(size - start, start).rfind(b"\n")
-    return start + at + 1 if at >= 0 else (0 if start == 0 else size)
-
-
-def _compressed_is_rest(orphan: FollowedFile, path: str) -> bool:
-    with gzip.open(path, "rb") as unzipped:
-        head = unzipped.read(HEAD_BYTES_MAX)
-        if not orphan.head_bytes or hash_of(head[: orphan.head_bytes]) != orphan.head:
-            return False
-        handed = orphan.handed
-        if not handed.tail_bytes:
-            return True
-        unzipped.seek(handed.offset - handed.tail_bytes)
-        return hash_of(unzipped.read(handed.tail_bytes)) == handed.tail
-
-
-def _unzipped(path: str, count: int) -> bytes:
-    with gzip.open(path, "rb") as unzipped:
-        return unzipped.read(count)
-
-
-def _is_begun_like(head: bytes, size: int, file: FollowedFile) -> bool:
-    """Whether what begins so may be a copy of an open file, perhaps not all of it yet; no copy is longer than what it is of."""
-    if not file.is_open or size > file.size():
-        return False
-    beginning = file.beginning()
-    return bool(head) and beginning[: len(head)] == head

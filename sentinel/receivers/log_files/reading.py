@@ -10,8 +10,9 @@ import json
 import sqlite3
 from collections.abc import Sequence
 
+from sentinel.receivers.log_files.batches import Timing
 from sentinel.receivers.log_files.config import LogFilesConfig
-from sentinel.receivers.log_files.followed import FollowedFile, Timing, TruncatedError
+from sentinel.receivers.log_files.followed import FollowedFile, TruncatedError
 from sentinel.receivers.log_files.following import Following
 from sentinel.receivers.log_files.positions import Positions
 from sentinel.runtime.clock import thread_cpu_s
