@@ -9,31 +9,34 @@ that most of the work is done by loops of the interpreter's own.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import repeat
 from operator import itemgetter
 from types import NoneType
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
 
 from sentinel.core.model import LogKind
-from sentinel.core.normalise.call_logs import DURATION_MAX_S, place_of
+from sentinel.core.normalise.call_logs import place_of
 from sentinel.core.normalise.labels import UNKNOWN_SERVICE, label_of
 from sentinel.core.normalise.logs.names import Path, with_configured
 from sentinel.core.normalise.logs.settings import LogKeys
 from sentinel.core.normalise.logs.severity import ERROR, INFO, severity_of
 from sentinel.core.normalise.logs.times import LogTimes, within_int64
+from sentinel.core.normalise.logs.values import (
+    UNKNOWN_DURATION,
+    Fields,
+    Told,
+    duration_of,
+    durations_of,
+    first_number,
+    first_of,
+    text_of,
+    value_at,
+)
 from sentinel.core.redact.varying import Gists
-
-Fields = dict[str, Any]
 
 EVENT_ACCESS = "access"
 """Event of a line that tells of a call and has neither an event nor a message."""
-
-UNKNOWN_DURATION = -1.0
 
 _LOOSE = "event"
 _FLAT_ROLES = ("time", "severity", "event", "message", "service", "method", "status", "route")
@@ -44,8 +47,6 @@ _NAME = re.compile(r"[A-Za-z][A-Za-z_]*(?:[.:/-][A-Za-z][A-Za-z0-9_]*)*[0-9]?", 
 _NAME_CHARS_MAX = 80
 _TRACE_ID = re.compile(r"[0-9a-fA-F]{32}", re.ASCII)
 _SPAN_ID = re.compile(r"[0-9a-fA-F]{16}", re.ASCII)
-_GO_DURATION = re.compile(r"([0-9]{1,12}(?:\.[0-9]{1,12})?)(ns|us|\u00b5s|ms|s|m)?")
-_UNITS_S = {"ns": 1e-9, "us": 1e-6, "\u00b5s": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0}
 
 
 @dataclass(slots=True)
@@ -72,34 +73,6 @@ class _Plan:
     route: str = ""
     duration: str = ""
     scale: float = 1.0
-
-
-@dataclass(frozen=True, slots=True)
-class Told:
-    """What n lines tell.
-
-    Attributes:
-        number: int32[n], of the kind of each.
-        time_ns: int64[n], since 1970; 0 when a line names no time.
-        duration_s: float64[n], of the call that it tells of, or `UNKNOWN_DURATION`.
-    """
-
-    number: NDArray[np.int32]
-    time_ns: NDArray[np.int64]
-    duration_s: NDArray[np.float64]
-
-    @classmethod
-    def of_nothing(cls, count: int) -> Told:
-        """Of lines that are still to be put in."""
-        return cls(
-            np.zeros(count, np.int32), np.zeros(count, np.int64), np.full(count, UNKNOWN_DURATION)
-        )
-
-    def put(self, places: list[int], part: Told) -> None:
-        """Put in what the lines at these places tell."""
-        self.number[places] = part.number
-        self.time_ns[places] = part.time_ns
-        self.duration_s[places] = part.duration_s
 
 
 class FieldReader:
@@ -171,7 +144,7 @@ class FieldReader:
             told.time_ns[:] = self.times.of_all(list(map(itemgetter(plan.time), lines)))
         if lines and plan.duration:
             values = list(map(itemgetter(plan.duration), lines))
-            told.duration_s[:] = _durations_of(values, plan.scale)
+            told.duration_s[:] = durations_of(values, plan.scale)
         return told
 
     def _told_with_care(self, lines: Sequence[Fields], plan: _Plan, service: str) -> Told:
@@ -215,7 +188,7 @@ class FieldReader:
         plan = self._plan_of(tuple(fields), fields)
         parts: list[str] = []
         for role in ("event", "message"):
-            text = _first(fields, plan.paths[role])
+            text = first_of(fields, plan.paths[role])
             if type(text) is str and text and text not in parts:
                 parts.append(text)
         for key in ("error", "err", "exception", "exc_info", "detail", "stack_trace", "stack"):
@@ -233,8 +206,8 @@ class FieldReader:
     def ids_of(self, fields: Fields) -> tuple[str, str]:
         """Trace and span id as hexadecimal digits, "" where there is none."""
         plan = self._plan_of(tuple(fields), fields)
-        trace = _first(fields, plan.paths["trace"])
-        span = _first(fields, plan.paths["span"])
+        trace = first_of(fields, plan.paths["trace"])
+        span = first_of(fields, plan.paths["span"])
         trace_id = ""
         if type(trace) is str and len(trace) <= 256:
             found = _TRACE_ID.search(trace) if len(trace) > 32 else _TRACE_ID.fullmatch(trace)
@@ -298,7 +271,7 @@ class FieldReader:
 
     def _learn(self, fields: Fields, plan: _Plan, service: str, raw: object) -> int:
         """The kind of a line of which none of its like was met, or none lately."""
-        event = _text_of(fields.get(plan.event)) if plan.event else ""
+        event = text_of(fields.get(plan.event)) if plan.event else ""
         gist = ""
         if not event and plan.loose:
             loose = fields[plan.loose]
@@ -320,21 +293,21 @@ class FieldReader:
 
     def _told_slowly(self, fields: Fields, plan: _Plan, service: str) -> tuple[int, int, float]:
         """As `Told`, for one line of which any field may be anything."""
-        event = _text_of(_first(fields, plan.paths["event"]))
+        event = text_of(first_of(fields, plan.paths["event"]))
         loose = fields.get(_LOOSE)
         if not event and type(loose) is str and self._is_name(loose):
             event = loose
         gist = ""
         if not event:
-            texts = (_at(fields, path) for path in plan.paths["message"])
+            texts = (value_at(fields, path) for path in plan.paths["message"])
             text = next((each for each in texts if type(each) is str and each), None)
             gist = "" if text is None else self._gists.of(text)
         number = self._number(fields, plan, service, event=event or None, gist=gist)
-        times = (self.times.of(_at(fields, path)) for path in plan.paths["time"])
+        times = (self.times.of(value_at(fields, path)) for path in plan.paths["time"])
         time_ns = within_int64(next((each for each in times if each is not None), 0))
         duration_s = UNKNOWN_DURATION
         for path, scale in plan.durations:
-            value = _at(fields, path)
+            value = value_at(fields, path)
             if value is not None:
                 duration_s = duration_of(value, scale)
                 break
@@ -355,24 +328,24 @@ class FieldReader:
         self, fields: Fields, plan: _Plan, service: str, *, event: str | None, gist: str
     ) -> int:
         if not self._own_service:
-            own = _text_of(_first(fields, plan.paths["service"]))
+            own = text_of(first_of(fields, plan.paths["service"]))
             service = label_of(own) if own else service
         service = service or UNKNOWN_SERVICE
         place = None
         if (
             plan.paths["method"]
             and plan.paths["status"]
-            and not _first(fields, plan.paths["client"])
+            and not first_of(fields, plan.paths["client"])
         ):
             place = place_of(
                 service,
-                method=_text_of(_first(fields, plan.paths["method"])),
-                status=_first_number(fields, plan.paths["status"]),
-                route=_text_of(_first(fields, plan.paths["route"])),
+                method=text_of(first_of(fields, plan.paths["method"])),
+                status=first_number(fields, plan.paths["status"]),
+                route=text_of(first_of(fields, plan.paths["route"])),
             )
         severity = 0
         for path in plan.paths["severity"]:
-            severity = severity_of(_at(fields, path), path[-1])
+            severity = severity_of(value_at(fields, path), path[-1])
             if severity:
                 break
         name = label_of(str(event)) if event else ""
@@ -412,64 +385,3 @@ def _picker(keys: list[str]) -> Callable[[Fields], object]:
 
 def _nothing(_: Fields) -> None:
     """The values of no keys."""
-
-
-def duration_of(value: object, scale: float) -> float:
-    """Seconds of a number, or of a text such as `12.5ms`; `UNKNOWN_DURATION` when it is neither.
-
-    >>> duration_of(250, 1e-3), duration_of("0.250s", 1.0), duration_of("soon", 1.0)
-    (0.25, 0.25, -1.0)
-    """
-    if type(value) is str:
-        match = _GO_DURATION.fullmatch(value) if len(value) <= 32 else None
-        if match is None:
-            return UNKNOWN_DURATION
-        scale = _UNITS_S[match.group(2)] if match.group(2) else scale
-        value = float(match.group(1))
-    if type(value) is not float and type(value) is not int:
-        return UNKNOWN_DURATION
-    seconds = value * scale
-    return seconds if 0.0 <= seconds <= DURATION_MAX_S else UNKNOWN_DURATION
-
-
-def _durations_of(values: list[object], scale: float) -> NDArray[np.float64]:
-    """As `duration_of`, for many values."""
-    if not set(map(type, values)) <= {int, float}:
-        return np.array([duration_of(value, scale) for value in values], np.float64)
-    seconds = np.array(values, np.float64) * scale
-    seconds[~((seconds >= 0) & (seconds <= DURATION_MAX_S))] = UNKNOWN_DURATION
-    return seconds
-
-
-def _at(fields: Mapping[str, Any], path: Path) -> Any:  # noqa: ANN401, RUF100
-    value: Any = fields
-    for key in path:
-        if type(value) is not dict:
-            return None
-        value = value.get(key)
-    return value
-
-
-def _first(fields: Fields, paths: tuple[Path, ...]) -> Any:  # noqa: ANN401, RUF100
-    for path in paths:
-        value = _at(fields, path)
-        if value is not None and type(value) is not dict and type(value) is not list:
-            return value
-    return None
-
-
-def _first_number(fields: Fields, paths: tuple[Path, ...]) -> str:
-    """The first value that may be a status code; an object or a word such as `ok` under an equal name is none."""
-    for path in paths:
-        text = _text_of(_at(fields, path))
-        if text[:1].isdigit():
-            return text
-    return ""
-
-
-def _text_of(value: object) -> str:
-    if type(value) is str:
-        return value
-    if type(value) is int or type(value) is float:
-        return str(value)
-    return ""

@@ -15,12 +15,13 @@ import orjson
 from numpy.typing import NDArray
 
 from sentinel.core.model import LogColumns, LogKind, LogRecord, RejectReason, SampleBatch
-from sentinel.core.normalise.logs.fields import UNKNOWN_DURATION, FieldReader, Fields, Told
+from sentinel.core.normalise.logs.fields import FieldReader
 from sentinel.core.normalise.logs.joined import Record
 from sentinel.core.normalise.logs.settings import LogFormat, ReaderSettings
 from sentinel.core.normalise.logs.severity import WARN
 from sentinel.core.normalise.logs.text import TextFormat, TextReader
 from sentinel.core.normalise.logs.times import LocalToUtc, LogTimes, utc_clock
+from sentinel.core.normalise.logs.values import UNKNOWN_DURATION, Fields, Told
 from sentinel.core.normalise.otlp_logs import BODY_CHARS_MAX, FUTURE_MAX_NS
 from sentinel.core.normalise.otlp_logs_encode import encode_record, encode_uid
 from sentinel.core.redact import redact, redact_fields

@@ -18,8 +18,9 @@ import re
 from collections.abc import Callable
 from enum import StrEnum
 
-from sentinel.core.normalise.logs.fields import EVENT_ACCESS, Fields
+from sentinel.core.normalise.logs.fields import EVENT_ACCESS
 from sentinel.core.normalise.logs.times import LogTimes
+from sentinel.core.normalise.logs.values import Fields
 
 
 class TextFormat(StrEnum):
