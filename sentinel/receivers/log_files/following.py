@@ -236,6 +236,10 @@ class Following:
                 del self._rows[found.key]
                 self.files.append(self._orphan(row, now_s))
             return False
+        if len(self.files) >= self._files_max:
+            # What is known of it stays: it goes on from there when there is room, and does not begin anew.
+            self._refuse("limit", found.path)
+            return True
         file = self._followed(row.file_id, row.source, found.path)
         file.resume(row)
         self._opened(file, found, now_s, is_named=is_named)

@@ -202,6 +202,46 @@ def test_the_newest_files_win_where_not_all_find_room_and_the_others_are_counted
     reading.close()
 
 
+def test_a_known_file_that_finds_no_room_goes_on_where_it_was_when_it_finds_some(
+    tmp_path: Path,
+) -> None:
+    """With `files_max` lowered, what was known of a file was forgotten at the first look, and later all of it came again."""
+    source = LogSourceConfig(name="app", paths=(f"{tmp_path}/*.log",), start=StartAt.BEGINNING)
+
+    def read(reading: Reading, now_s: float) -> list[bytes]:
+        reading.look(now_s=now_s, now_ns=time.time_ns())
+        texts: list[bytes] = []
+        for file in reading.due(now_s):
+            reading.take([file], now_s=now_s, now_ns=time.time_ns())
+            if file.batch is not None:
+                texts += [record.text for record in file.batch.records]
+                file.handed_on()
+        reading.save(time.time_ns())
+        return texts
+
+    for name in ("a", "b"):
+        (tmp_path / f"{name}.log").write_text(f"{name} 1\n")
+    reading = Reading(LogFilesConfig(sources=(source,)), str(tmp_path / "state"))
+    reading.open()
+    assert sorted(read(reading, 1.0)) == [b"a 1", b"b 1"]
+    reading.close()
+    with (tmp_path / "b.log").open("a") as log:
+        log.write("b 2\n")
+    reading = Reading(LogFilesConfig(sources=(source,), files_max=1), str(tmp_path / "state"))
+    reading.open()
+    texts = read(reading, 2.0) + read(reading, 3.0)
+    assert reading.following.refused["limit"] == 1
+    (kept,) = reading.files
+    (tmp_path / Path(kept.path).name).unlink()
+    for now_s in (4.0, 40.0, 80.0, 81.0):
+        texts += read(reading, now_s)
+        for file in list(reading.files):
+            if file.is_done and file.batch is None:
+                reading.end(file)
+    reading.close()
+    assert texts == [b"b 2"]
+
+
 async def test_a_link_to_itself_is_told_as_what_it_is(tmp_path: Path) -> None:
     """It was said to be a file that may not be read, and to want a group."""
     (tmp_path / "self.log").symlink_to(tmp_path / "self.log")
