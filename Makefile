@@ -43,7 +43,7 @@ test: install node-deps lint typecheck contracts  ## Everything CI runs (under 1
 	$(BIN)/python -m pytest -m "not full" $(SPREAD) $(TEST_ARGS)
 
 test-full: install node-deps  ## The long batteries (under 60 minutes)
-	$(BIN)/python -m pytest --timeout 1800 $(SPREAD) $(TEST_ARGS)
+	SENTINEL_TEST_FULL=1 $(BIN)/python -m pytest --timeout 1800 $(SPREAD) $(TEST_ARGS)
 
 lint: install
 	$(BIN)/ruff check .

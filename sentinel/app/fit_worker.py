@@ -35,20 +35,7 @@ def main() -> int:
     os.nice(_NICENESS)
     request = json.loads(sys.stdin.buffer.read(_REQUEST_BYTES_MAX))
     try:
-        with StoreReader(request["directory"]) as reader, AuditChild() as statsmodels:
-            models = ModelSettings.from_plain(request["models"])
-            asks = models.has(Model.MSTL) and statsmodels_is_installed()
-            payload = fit_payload(
-                reader,
-                now_ns=request["now_ns"],
-                version=request["version"],
-                step_ns=request["step_ns"],
-                settings=settings_from_plain(request["scoring"]),
-                models=models,
-                foretell=statsmodels.foretell if asks else None,
-                calendar=_calendar(request),
-                drift_ratio=request.get("drift_ratio", DRIFT_RATIO),
-            )
+        payload = payload_of(request)
     except SentinelError as error:
         sys.stderr.write(f"{error}\n")
         return 1
@@ -57,6 +44,28 @@ def main() -> int:
     sys.stdout.buffer.write(payload)
     sys.stdout.buffer.flush()
     return 0
+
+
+def payload_of(request: Mapping[str, Any]) -> bytes | None:
+    """The fit's bytes, by a request as it came in; None without history.
+
+    Raises:
+        SentinelError: there is no fit, and a person may know what to do.
+    """
+    with StoreReader(request["directory"]) as reader, AuditChild() as statsmodels:
+        models = ModelSettings.from_plain(request["models"])
+        asks = models.has(Model.MSTL) and statsmodels_is_installed()
+        return fit_payload(
+            reader,
+            now_ns=request["now_ns"],
+            version=request["version"],
+            step_ns=request["step_ns"],
+            settings=settings_from_plain(request["scoring"]),
+            models=models,
+            foretell=statsmodels.foretell if asks else None,
+            calendar=_calendar(request),
+            drift_ratio=request.get("drift_ratio", DRIFT_RATIO),
+        )
 
 
 def _calendar(request: Mapping[str, Any]) -> Calendar | None:

@@ -13,7 +13,7 @@ from tests.support.alertmanager_server import collector
 from tests.support.otlp_messages import CONSUMER
 from tests.support.whole_app import Calls, config_of, sidecar, usual_of, with_history
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = pytest.mark.timeout(240)
 
 EDGE = Calls(count=60)
 POSTER = Calls(service="ledger-poster", kind=CONSUMER, route="ledger.transfers", count=60)
@@ -67,7 +67,9 @@ async def test_what_is_outside_the_learnt_band_pages(
 
 async def test_the_stage_that_moved_first_is_named(tmp_path: Path) -> None:
     with collector() as hook:
-        async with sidecar(config_of(tmp_path, webhook_url=hook.url)) as side:
+        async with sidecar(
+            config_of(tmp_path, webhook_url=hook.url), fits_in_a_child=True
+        ) as side:
             await with_history(side, USUAL, days=15)
             await side.windows(12, EDGE, POSTER)
             await side.windows(2, EDGE, slower(POSTER))

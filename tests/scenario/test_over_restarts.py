@@ -28,7 +28,7 @@ from tests.support.whole_app import (
     with_history,
 )
 
-pytestmark = pytest.mark.timeout(90)
+pytestmark = pytest.mark.timeout(240)
 
 USUAL = usual_of(Calls(count=60), stage="edge", route="POST /v1/transfers")
 
