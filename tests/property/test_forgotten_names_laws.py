@@ -16,6 +16,7 @@ from sentinel.core.model import LogRecord, SampleBatch, Scope
 from sentinel.core.series import Aggregator, SeriesSettings
 from sentinel.core.series.logs import log_key
 from tests.support.batches import SECOND_NS, START_NS, at, calls
+from tests.support.laws import examples
 
 HOUR_S = 3600
 FIRST_HOUR_S = HOUR_S - START_NS // SECOND_NS % HOUR_S
@@ -35,7 +36,7 @@ moment = st.tuples(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(120, thorough=600), deadline=None)
 @given(st.lists(moment, min_size=1, max_size=25).map(sorted))
 def test_every_call_and_line_is_counted_once_under_its_own_name(
     moments: list[tuple[int, int, str, int, int, bool, str]],

@@ -25,6 +25,7 @@ from prometheus_client.parser import text_string_to_metric_families as text_pars
 from sentinel.core.model import Placed, PointStream, Reading, Scope
 from sentinel.core.normalise.prometheus import MetricsPage, MetricType, SeriesName
 from sentinel.errors import InputError
+from tests.support.laws import examples
 from tests.support.scraped import OPENMETRICS, TEXT, openmetrics_of, parser_of, text_of
 
 Series = dict[tuple[object, ...], float]
@@ -134,7 +135,7 @@ def kept(series: Series) -> dict[tuple[object, ...], str]:
     return {name: (value + 0.0).hex() for name, value in series.items() if abs(value) <= most}
 
 
-@settings(max_examples=60)
+@settings(max_examples=examples(30, thorough=200))
 @given(st.dictionaries(names, family, max_size=4), st.dictionaries(names, family, max_size=4))
 def test_pages_are_read_as_the_library_reads_them(
     first: dict[str, tuple[str, list[tuple[dict[str, str], float, list[int]]]]],
@@ -155,7 +156,7 @@ def test_pages_are_read_as_the_library_reads_them(
         assert kept(ours(page)) == kept(parsed(library))
 
 
-@settings(max_examples=200)
+@settings(max_examples=examples(100, thorough=500))
 @given(st.binary(max_size=200) | st.text(st.sampled_from('ab{}="\\, #\n1.e+TYPEhistogram_le'), max_size=120).map(str.encode))  # fmt: skip
 def test_any_bytes_are_read_or_refused(body: bytes) -> None:
     parser = parser_of()

@@ -24,6 +24,7 @@ from sentinel.core.model import (
 from sentinel.core.series import Aggregator, SeriesSettings
 from sentinel.core.stats import log_linear
 from tests.support.batches import START_NS, at
+from tests.support.laws import examples
 from tests.support.pages import BUCKETS, Numbers, PageMaker
 
 number = st.one_of(
@@ -138,7 +139,7 @@ def _time_of(batch: SampleBatch) -> int:
     return batch.scraped[0].time_ns
 
 
-@settings(max_examples=100)
+@settings(max_examples=examples(50, thorough=300))
 @given(pages, pages, st.integers(0, 12), st.randoms(use_true_random=False))
 def test_pages_come_to_what_their_points_come_to(
     own: list[tuple[int, Numbers, float | None]],
@@ -166,7 +167,7 @@ def test_pages_come_to_what_their_points_come_to(
     assert closed_after(columns) == closed_after(points)
 
 
-@settings(max_examples=50)
+@settings(max_examples=examples(30, thorough=200))
 @given(pages, st.randoms(use_true_random=False), st.integers(0, 12))
 def test_the_order_of_pages_and_when_windows_close_change_nothing(
     own: list[tuple[int, Numbers, float | None]], rng: random.Random, renewed_after: int

@@ -34,6 +34,7 @@ from sentinel.core.model import (
 )
 from sentinel.core.scoring import Direction, ScoringSettings, SeriesRule
 from tests.support.detector_blocks import flat_profile, history, names, with_slow
+from tests.support.laws import examples
 
 MINUTE_NS = 60_000_000_000
 WINDOWS = 620
@@ -96,7 +97,7 @@ def events(decisions: Sequence[Decision]) -> tuple[list[Transition], list[Page]]
 
 
 @pytest.mark.timeout(120)
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=examples(8, thorough=60), deadline=None)
 @given(
     seed=st.integers(0, 2**16),
     at=cuts,
@@ -201,7 +202,7 @@ def test_longer_horizons_are_the_same_in_any_split(at: list[int]) -> None:
     assert np.array_equal(outside[known], score[known] >= 1)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=examples(8, thorough=60), deadline=None)
 @given(seed=st.integers(0, 2**16), cut=st.integers(1, WINDOWS - 1))
 def test_what_comes_later_changes_nothing(seed: int, cut: int) -> None:
     block = history(seed, window_count=WINDOWS, series_count=SERIES, step_ns=MINUTE_NS)
@@ -212,7 +213,7 @@ def test_what_comes_later_changes_nothing(seed: int, cut: int) -> None:
         assert full.tobytes() == getattr(short[0].verdicts, name).tobytes()
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=examples(12, thorough=80), deadline=None)
 @given(
     seed=st.integers(0, 2**16),
     scale=st.sampled_from([1e-6, 1.0, 1e6]),
@@ -250,7 +251,7 @@ def test_a_score_of_one_is_the_edge_of_the_band_exactly(
     assert np.all(np.isin(verdicts.direction[known], (-1, 1)))
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=examples(12, thorough=80), deadline=None)
 @given(seed=st.integers(0, 2**16), height=st.floats(0.0, 1.0), guarded=st.booleans())
 def test_the_band_of_a_share_lies_between_nothing_and_everything(
     seed: int,
@@ -285,7 +286,7 @@ def test_the_band_of_a_share_lies_between_nothing_and_everything(
 
 
 @pytest.mark.timeout(120)
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=examples(6, thorough=40), deadline=None)
 @given(
     seed=st.integers(0, 2**16),
     times=st.floats(0.0, 30.0),
@@ -335,7 +336,7 @@ def test_less_than_nothing_is_never_expected(
 
 
 @pytest.mark.timeout(120)
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=examples(5, thorough=30), deadline=None)
 @given(seed=st.integers(0, 2**16), at=cuts, reload=st.booleans())
 def test_latency_yields_to_its_share_of_slow_calls_in_any_split(
     seed: int,

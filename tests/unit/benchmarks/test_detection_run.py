@@ -151,7 +151,7 @@ def test_the_simulator_makes_a_folder_like_any_other(tmp_path: Path) -> None:
     files = series_of(tmp_path, SIMULATED)
     assert {file.kind for file in files} >= {"traffic", "errors", "latency"}
     some = [file for file in files if file.kind == "traffic"][:2]
-    tallies, cost_s = tally_ours(some, sensitivity="quiet", limit_s=100, with_reminders=False)
+    tallies, cost_s = tally_ours(some, sensitivity="quiet", limit_s=600, with_reminders=False)
     assert set(tallies) == {file.name for file in some}
     assert all(one.week_count > 1 for one in tallies.values())
     assert cost_s > 0

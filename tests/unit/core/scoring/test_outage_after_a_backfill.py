@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from sentinel.core.baseline import BIN_NS, fit_profile
+from sentinel.core.baseline import BIN_NS, Profile, fit_profile
 from sentinel.core.decide import DecisionSettings, DecisionState, decide, new_decision_state
 from sentinel.core.model import Kind, Reason, WindowBlock
 from sentinel.core.scoring import borrowed_rows
@@ -68,6 +68,11 @@ def primed() -> bytes:
     return state.primed(rows, settings=SETTINGS.scoring).to_bytes()
 
 
+@cache
+def fitted() -> Profile:
+    return fit_profile(past(), at_ns=LIVE_NS, version=1)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lived:
     """What was thought of each live window, and what is known after the last."""
@@ -89,7 +94,7 @@ def lived(plan: list[tuple[int, dict[int, float]]], *, seed: int = 1) -> Lived:
             part[:, column] = level * (1 + 0.02 * rng.standard_normal(count))
         parts.append(part)
     whole = block(np.concatenate(parts), start_ns=LIVE_NS, step_ns=STEP_NS)
-    profile = fit_profile(past(), at_ns=LIVE_NS, version=1)
+    profile = fitted()
     state = DecisionState.from_bytes(primed())
     decision = decide(state, whole, profile=profile, keys=names(3), settings=SETTINGS)
     verdicts = decision.verdicts
@@ -100,6 +105,12 @@ def lived(plan: list[tuple[int, dict[int, float]]], *, seed: int = 1) -> Lived:
         reason=verdicts.reason,
         state=decision.state,
     )
+
+
+@cache
+def usual_after(count: int) -> Lived:
+    """So many windows without a fault."""
+    return lived([(count, {})])
 
 
 @pytest.mark.parametrize(
@@ -126,7 +137,7 @@ def test_a_fault_of_a_minute_and_a_half_leaves_the_band_as_it_was(
     """
     fault = (9, {column: level})
     seen = lived([(clean, {}), fault, (30, {}), fault, (30, {})])
-    usual = lived([(clean + 78, {})])
+    usual = usual_after(clean + 78)
     edge = usual.upper[clean + 1 :, column].max()
     for first in (clean, clean + 39):
         assert np.all(seen.score[first : first + 9, column] >= 1)
@@ -163,7 +174,7 @@ def test_a_series_is_judged_though_its_incident_was_there_first(
     assert np.all(seen.score[80:89, ERRORS] >= 1)
     assert np.all(seen.score[89:] < 1)
     assert np.all(seen.state.detector.borrowed == -1)
-    usual = lived([(289, {})])
+    usual = usual_after(289)
     assert np.all(seen.state.detector.scale <= 1.5 * usual.state.detector.scale)
 
 
