@@ -129,12 +129,18 @@ class Service:
         return member.horizon_s
 
 
+_LIVED: dict[tuple[object, ...], Service] = {}
+
+
 def after_calm(
     kind: Kind, *, calls: int = BUSY, seed: int = 0, settings: DecisionSettings = SETTINGS
 ) -> Service:
-    service = Service(kind, calls=calls, seed=seed, settings=settings)
-    assert service.calm(72) == []
-    return service
+    """Lived once, for it is what these tests cost."""
+    past = (kind, calls, seed, repr(settings))
+    if past not in _LIVED:
+        _LIVED[past] = Service(kind, calls=calls, seed=seed, settings=settings)
+        assert _LIVED[past].calm(72) == []
+    return _LIVED[past].copy()
 
 
 @pytest.mark.parametrize(

@@ -28,6 +28,9 @@ SETTINGS = DecisionSettings()
 USUAL = {Kind.TRAFFIC: 40.0, Kind.LATENCY: 0.08, Kind.GAUGE: 300.0}
 SERIES = {Kind.TRAFFIC: 1, Kind.LATENCY: 3, Kind.GAUGE: 4}
 
+Past = tuple[float, ...] | None
+_LIVED: dict[tuple[object, ...], tuple[bytes, int]] = {}
+
 
 def day_at(time_ns: np.ndarray) -> np.ndarray:
     """How much of the usual is usual at these instants."""
@@ -37,13 +40,15 @@ def day_at(time_ns: np.ndarray) -> np.ndarray:
 class Story:
     """Two ordinary days, and what comes then."""
 
-    def __init__(self, kind: Kind, settings: DecisionSettings = SETTINGS) -> None:
+    def __init__(
+        self, kind: Kind, settings: DecisionSettings = SETTINGS, *, adopted: Past = ()
+    ) -> None:
+        """Begin after those days, and after the adoption of each of these levels; before them for None."""
         self.kind, self.settings = kind, settings
-        self.state = new_decision_state(step_ns=MINUTE_NS, settings=settings)
-        self.at = 0
         self.decision: Decision
         self.profile = self.profile_of(1.0)
-        self.minutes(2 * DAY)
+        begun, self.at = lived(kind, settings, adopted)
+        self.state = DecisionState.from_bytes(begun)
 
     def profile_of(self, ratio: float, *, levels_ns: int = 0) -> Profile:
         """A fit that knows so many times the usual."""
@@ -94,12 +99,28 @@ class Story:
         """Start of the next window."""
         return START_NS + self.at * MINUTE_NS
 
-    def adopted(self, ratio: float) -> Story:
-        """The story after a level was adopted."""
-        changes = self.minutes(DAY + 120, ratio)
+
+def lived(kind: Kind, settings: DecisionSettings, adopted: Past) -> tuple[bytes, int]:
+    """The state after two ordinary days and each adoption, and the minute; None for nothing at all.
+
+    Days decided minute by minute are what these tests cost. A state that was written and read goes on to the same bits, which is
+    a law of its own, so that each past is lived once.
+    """
+    if adopted is None:
+        state = new_decision_state(step_ns=MINUTE_NS, settings=settings)
+        return state.to_bytes(), 0
+    past = (kind, adopted, repr(settings))
+    if past in _LIVED:
+        return _LIVED[past]
+    story = Story(kind, settings, adopted=adopted[:-1] if adopted else None)
+    if adopted:
+        changes = story.minutes(DAY + 120, adopted[-1])
         assert [change.kind.value for change in changes] == ["opened", "resolved"]
         assert changes[-1].incident.resolution is Resolution.ADOPTED
-        return self
+    else:
+        story.minutes(2 * DAY)
+    _LIVED[past] = story.state.to_bytes(), story.at
+    return _LIVED[past]
 
 
 LEVELS = [
@@ -115,7 +136,7 @@ def test_the_new_level_is_expected_at_every_hour_and_a_fault_at_it_is_found(
     kind: Kind, ratio: float
 ) -> None:
     """What was added at the hour of the adoption was wrong by day's end, and paged for a week."""
-    story = Story(kind).adopted(ratio)
+    story = Story(kind, adopted=(ratio,))
     assert story.minutes(DAY, ratio) == []
     expected = story.decision.verdicts.expected[:, 0]
     usual = day_at(story.now_ns - (DAY - np.arange(DAY)) * MINUTE_NS)
@@ -128,7 +149,7 @@ def test_the_new_level_is_expected_at_every_hour_and_a_fault_at_it_is_found(
 def test_the_way_back_is_no_incident_and_the_same_level_again_is_one(
     kind: Kind, ratio: float
 ) -> None:
-    story = Story(kind).adopted(ratio)
+    story = Story(kind, adopted=(ratio,))
     assert story.minutes(600, ratio) == []
     assert story.minutes(DAY) == []
     levels = adopted_levels(story.state.detector)
@@ -139,7 +160,7 @@ def test_the_way_back_is_no_incident_and_the_same_level_again_is_one(
 
 @pytest.mark.parametrize("ratio", [0.3, 4.0])
 def test_a_fit_that_knows_the_level_is_taken_as_it_is_also_on_the_way_back(ratio: float) -> None:
-    story = Story(Kind.TRAFFIC).adopted(ratio)
+    story = Story(Kind.TRAFFIC, adopted=(ratio,))
     story.profile = story.profile_of(ratio, levels_ns=story.now_ns)
     assert story.minutes(DAY, ratio) == []
     usual = day_at(np.array([story.now_ns - MINUTE_NS]))
@@ -153,12 +174,12 @@ def test_a_fit_that_knows_the_level_is_taken_as_it_is_also_on_the_way_back(ratio
 
 
 def test_half_of_an_adopted_rise_is_a_fault_and_not_the_way_back() -> None:
-    story = Story(Kind.TRAFFIC).adopted(4.0)
+    story = Story(Kind.TRAFFIC, adopted=(4.0,))
     assert [change.kind.value for change in story.minutes(20, 2.0)] == ["opened"]
 
 
 def test_a_level_on_a_level_is_their_product() -> None:
-    story = Story(Kind.TRAFFIC).adopted(0.3).adopted(0.12)
+    story = Story(Kind.TRAFFIC, adopted=(0.3, 0.12))
     assert story.minutes(DAY, 0.12) == []
     levels = adopted_levels(story.state.detector)
     assert levels is not None
