@@ -50,7 +50,15 @@ from tests.support.kong_records import record
 from tests.support.otlp_messages import span, traces
 from tests.support.sinks import ListSink
 from tests.support.surroundings import make_surroundings
-from tests.support.whole_app import Calls, Sidecar, config_of, sidecar, usual_of, with_history
+from tests.support.whole_app import (
+    Calls,
+    Sidecar,
+    config_of,
+    sidecar,
+    until,
+    usual_of,
+    with_history,
+)
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -254,6 +262,9 @@ async def good_days(side: Sidecar) -> None:
     await log_line(side, "ERROR it failed", "received")
     own = {"component": "senders.otlp_forward", "signal": "traces"}
     await side.sees(lambda: side.metrics.value(delivered, **own) > 0, "what is handed on")
+    # Its exporter's threads send once a second of real time.
+    own_telemetry = "senders.self_telemetry"
+    await until(lambda: total(side.metrics, "sent", own_telemetry) > 0, what="the first export")
 
 
 async def what_goes_wrong_before(side: Sidecar, collector: Answering) -> None:
