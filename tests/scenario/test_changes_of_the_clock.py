@@ -16,6 +16,7 @@ import pytest
 from sentinel.app.calendar_section import CalendarConfig
 from sentinel.app.calendars import make_calendar
 from sentinel.core.decide import DecisionSettings
+from sentinel.core.incidents import IncidentSettings
 from sentinel.core.model import Kind, SeriesKey
 from sentinel.pipeline.replay import PlainSeries, Replayed, replay
 from sentinel.runtime.settings import Zone
@@ -76,7 +77,8 @@ def replayed(time_s: np.ndarray, value: dict[SeriesKey, np.ndarray], zone: str) 
     return replay(
         series,
         kind=Kind.GAUGE,
-        settings=DecisionSettings(),
+        # Each is a service of its own, and the ceiling on pages is what services meet in.
+        settings=DecisionSettings(incidents=IncidentSettings(page_count_max_per_minute=1000)),
         calendar=make_calendar(
             plain, now_ns=int(time_s[-1]) * 10**9, first_ns=int(time_s[0]) * 10**9
         ),
@@ -99,47 +101,50 @@ def through(zone: str, change: date, hours: float) -> tuple[np.ndarray, float]:
 
 
 @pytest.mark.parametrize(
-    ("zone", "change", "hours"),
+    ("zone", "change", "hours", "shapes"),
     [
-        ("Europe/Berlin", date(2025, 3, 30), 23),
-        ("Europe/Berlin", date(2025, 10, 26), 25),
-        pytest.param("America/New_York", date(2025, 3, 9), 23, marks=pytest.mark.full),
-        pytest.param("America/New_York", date(2025, 11, 2), 25, marks=pytest.mark.full),
-        ("Australia/Lord_Howe", date(2025, 10, 5), 23.5),
-        pytest.param("Australia/Lord_Howe", date(2025, 4, 6), 24.5, marks=pytest.mark.full),
-        pytest.param("Asia/Kolkata", date(2025, 3, 30), 24, marks=pytest.mark.full),
-    ],
-)
-def test_a_change_of_the_clock_brings_no_page(zone: str, change: date, hours: float) -> None:
-    time_s, since_s = through(zone, change, hours)
-    local_s = seconds_of_the_day(zone, time_s)
-    value = {key_of(Kind.TRAFFIC, seed): calls(local_s, seed) for seed in range(SERIES_COUNT)}
-    assert pages_after(replayed(time_s, value, zone), since_s) == []
-    by_utc = pages_after(replayed(time_s, value, "UTC"), since_s)
-    assert (len(by_utc) >= SERIES_COUNT) == (hours != 24)
-
-
-@pytest.mark.parametrize(
-    ("zone", "change", "hours"),
-    [
-        pytest.param("Europe/Berlin", date(2025, 3, 30), 23, marks=pytest.mark.full),
-        ("Europe/Berlin", date(2025, 10, 26), 25),
-        pytest.param("America/New_York", date(2025, 3, 9), 23, marks=pytest.mark.full),
+        ("Europe/Berlin", date(2025, 3, 30), 23, {"calls", "unsteady"}),
+        ("Europe/Berlin", date(2025, 10, 26), 25, {"calls", "unsteady"}),
+        pytest.param(
+            *("America/New_York", date(2025, 3, 9), 23, {"calls", "unsteady"}),
+            marks=pytest.mark.full,
+        ),
+        pytest.param(
+            *("America/New_York", date(2025, 11, 2), 25, {"calls"}), marks=pytest.mark.full
+        ),
+        ("Australia/Lord_Howe", date(2025, 10, 5), 23.5, {"calls"}),
+        pytest.param(
+            *("Australia/Lord_Howe", date(2025, 4, 6), 24.5, {"calls"}), marks=pytest.mark.full
+        ),
         # Moved in the middle of an hour of UTC.
-        ("America/St_Johns", date(2025, 11, 2), 25),
-        ("Asia/Kolkata", date(2025, 3, 30), 24),
+        ("America/St_Johns", date(2025, 11, 2), 25, {"unsteady"}),
+        # Never moved.
+        pytest.param(
+            *("Asia/Kolkata", date(2025, 3, 30), 24, {"calls", "unsteady"}),
+            marks=pytest.mark.full,
+        ),
     ],
 )
-def test_an_unsteady_hour_moves_with_the_clock(zone: str, change: date, hours: float) -> None:
+def test_a_change_of_the_clock_brings_no_page_and_an_unsteady_hour_moves_with_it(
+    zone: str, change: date, hours: float, shapes: set[str]
+) -> None:
+    """By UTC both page, which is the proof that there was something to page for."""
     time_s, since_s = through(zone, change, hours)
     local_s = seconds_of_the_day(zone, time_s)
-    value = {
-        key_of(kind, seed): unsteady(kind, local_s, seed)
-        for kind in SPREAD
-        for seed in range(SERIES_COUNT)
-    }
+    value: dict[SeriesKey, np.ndarray] = {}
+    if "calls" in shapes:
+        value |= {key_of(Kind.TRAFFIC, seed): calls(local_s, seed) for seed in range(SERIES_COUNT)}
+    if "unsteady" in shapes:
+        value |= {
+            key_of(kind, seed): unsteady(kind, local_s, seed)
+            for kind in SPREAD
+            for seed in range(SERIES_COUNT)
+        }
     assert pages_after(replayed(time_s, value, zone), since_s) == []
     by_utc = pages_after(replayed(time_s, value, "UTC"), since_s)
-    for kind in SPREAD:
+    for kind in SPREAD if "unsteady" in shapes else ():
         paged = [name for name, _ in by_utc if name.startswith(f"{kind.name} ")]
         assert (len(paged) >= 2) == (hours != 24), kind
+    if "calls" in shapes:
+        paged = [name for name, _ in by_utc if name.startswith(f"{Kind.TRAFFIC.name} ")]
+        assert (len(paged) >= SERIES_COUNT) == (hours != 24)
