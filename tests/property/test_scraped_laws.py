@@ -78,6 +78,7 @@ def points_of(
                     count=count,
                     total=math.nan,
                     is_calls=placed.reading is Reading.CALLS,
+                    of_page=True,
                     error=False,
                 )
             )

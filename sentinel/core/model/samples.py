@@ -111,6 +111,8 @@ class DistributionPoint:
         times_only: True when other distributions of the same family and scope count the same calls, failed and not, and
             this one only knows how long they took.
         complete: True when it counts every call of its stage, so that spans, which may be sampled, stand back.
+        of_page: True when it was read from a page of metrics; while that cannot be read nothing is known of it, though its
+            service may be heard.
         yields: as for `NumberPoint`.
         bare: True when its 95th percentile alone is a series, under the signal as it stands; of what is not of calls.
         pending: True when it has no counts and only says that its stream goes on and was not read: what it gains is
@@ -132,6 +134,7 @@ class DistributionPoint:
     resolution: int = 0
     times_only: bool = False
     complete: bool = False
+    of_page: bool = False
     yields: bool = False
     bare: bool = False
     pending: bool = False

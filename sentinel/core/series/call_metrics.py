@@ -162,9 +162,15 @@ class CallMetrics:
                 reading = self._sources.reading(scope, start_ns)
             if reading is None:
                 reading = self._complete.reading(scope, last_ns=last_ns)
+            at = SERIES_PER_SCOPE * row
             if reading is not None:
-                at = SERIES_PER_SCOPE * row
                 value[at], heard[at : at + SERIES_PER_SCOPE] = reading
+            elif (
+                value[at] == 0.0
+                and not self._logs.tell_of(scope)
+                and self._sources.is_lost(scope, start_ns)
+            ):
+                value[at] = np.nan
 
     def told_by(
         self, layout: Layout, *, spans: bool = False, logs: bool = False, metrics: bool = False

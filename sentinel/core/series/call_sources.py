@@ -20,6 +20,10 @@ What is not known has no value, rather than 0:
 
 - Histograms come once a minute or so. Between two of them, and until the next is overdue, their places have no value.
   A sender that does not know when the next comes says so meanwhile (`DistributionPoint.pending`).
+- When a page of metrics is overdue and no span tells of the stage, nobody knows of its calls, though its service may be
+  heard: there is no value until the page is back. One that is pushed is overdue, too, when its process is gone: that is 0.
+- What a cumulative one gained over a time in which it was overdue is calls, and no rate of any window: traffic has no
+  value there. A delta says itself how long it took.
 - When spans that came in nearly every window stop while histograms still come, either calls stopped or tracing did.
   The next histogram tells: with no more calls than spans were seen, the windows are 0 from then on; with more, they
   have no value until the histograms count, for `_HELD_WINDOWS` windows at most.
@@ -32,7 +36,7 @@ from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from sentinel.core.model import DistributionPoint, Scope
+from sentinel.core.model import DistributionPoint, Scope, Temporality
 from sentinel.core.series.settings import HOUR_NS, CallsFromMetrics
 from sentinel.core.series.streams import Increase
 
@@ -78,11 +82,13 @@ class Settled:
 
 @dataclass(slots=True)
 class _Sender:
-    """A process that sends the histograms of a metric."""
+    """A process that sends the histograms of a metric; `patience_ns` is how long it was waited for, if that was not enough."""
 
     last_ns: int
     due_ns: int = 0
     interval_s: float = _INTERVAL_S
+    is_timed: bool = False
+    patience_ns: int | None = None
 
 
 @dataclass(slots=True)
@@ -91,6 +97,7 @@ class _Source:
 
     by_metrics: bool
     complete: bool = False
+    of_page: bool = False
     span_seen_ns: int | None = None
     counted_ns: int | None = None
     presence_ratio: float = 1.0
@@ -150,6 +157,8 @@ class CallSources:
             source.reported = False
             source.told_of.clear()
             source.gained.clear()
+            for sender in source.senders.values():
+                sender.patience_ns = None
         for point in points:
             if point.pending:
                 self._await(point)
@@ -227,6 +236,13 @@ class CallSources:
             return 0.0, True
         return (math.nan, True) if source.due_ns() >= start_ns else None
 
+    def is_lost(self, scope: Scope, start_ns: int) -> bool:
+        """Whether nobody tells of a place's calls: the page that told of them is overdue, and no spans came beside it."""
+        source = self._sources.get(stage_of(scope))
+        if source is None or not source.of_page or source.due_ns() >= start_ns:
+            return False
+        return source.span_seen_ns is None or start_ns - source.span_seen_ns > HOUR_NS
+
     def tell_of(self, scope: Scope) -> bool:
         """Whether histograms count at this place."""
         source = self._sources.get(stage_of(scope))
@@ -280,7 +296,10 @@ class CallSources:
         source.senders[family] = sender
         source.reported = True
         source.complete = point.complete
+        source.of_page = point.of_page
         source.told_of.add(point.scope)
+        if sender.is_timed and sender.due_ns < point.time_ns:
+            sender.patience_ns = self._patience_ns(sender)
         sender.last_ns = max(sender.last_ns, point.time_ns)
         self._expect(sender)
         source.signals[point.signal] = max(source.signals.get(point.signal, 0), sender.due_ns)
@@ -398,13 +417,21 @@ class CallSources:
         for family, seconds in interval_s.items():
             if seconds > 0:
                 source.senders[family].interval_s = min(seconds, _INTERVAL_S_MAX)
+                source.senders[family].is_timed = True
                 self._expect(source.senders[family])
         rates: dict[tuple[Scope, Family], list[float]] = {}
         for gain in gains:
             # A stream that began inside an interval was silent in the rest of it.
-            seconds = max(interval_s[gain.point.stream.family], self._window_ns / 1e9)
-            rates.setdefault((gain.point.scope, gain.point.stream.family), []).append(
-                gain.value / seconds
+            family = gain.point.stream.family
+            seconds = max(interval_s[family], self._window_ns / 1e9)
+            patience_ns = source.senders[family].patience_ns
+            was_away = (
+                patience_ns is not None
+                and gain.point.temporality is Temporality.CUMULATIVE
+                and gain.interval_s * 1e9 > patience_ns
+            )
+            rates.setdefault((gain.point.scope, family), []).append(
+                math.nan if was_away else gain.value / seconds
             )
         for (scope, family), parts in rates.items():
             source.gained.add(scope)

@@ -290,6 +290,7 @@ def calls_of(gains: Iterable[ScrapedGains]) -> ScrapedCalls:
                 count=_NO_COUNTS,
                 total=float("nan"),
                 is_calls=True,
+                of_page=True,
                 error=placed.error,
                 newer_signal=placed.newer_signal,
                 times_only=placed.times_only,

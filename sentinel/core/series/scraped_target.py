@@ -20,7 +20,7 @@ from sentinel.core.model import (
 from sentinel.core.series.counts import SIGNAL_METRICS, SeriesCounts
 from sentinel.core.series.scraped_gains import Floats, Ints, ScrapedGains, WindowSums, longer
 from sentinel.core.series.scraped_rows import PageShape, RunningRows, marked, rows_of
-from sentinel.core.series.streams import FALL_RATIO
+from sentinel.core.series.streams import FALL_RATIO, LEFT_OUT_RATIO
 from sentinel.core.stats import log_linear
 
 
@@ -35,15 +35,18 @@ class ScrapedTarget:
         self._own_cell: Ints = np.empty(0, np.int64)
         self._shape: PageShape | None = None
         self._window = WindowSums.of_nothing(cells=0, streams=0)
+        self._anew: set[object] = set()
         self.page_ns = 0
         self.families: frozenset[object] = frozenset()
         self.last: Floats = np.empty(0)
         self.bucket: log_linear.Buckets = np.empty(0, np.int16)
         self.last_ns: Ints = np.zeros(0, np.int64)
         self.start_ns: Ints = np.zeros(0, np.int64)
+        self.interval_ns: Ints = np.zeros(0, np.int64)
 
     def begin_window(self) -> None:
         """Begin with nothing gained."""
+        self._anew.clear()
         self._window = WindowSums.of_nothing(cells=len(self.last), streams=len(self.last_ns))
 
     def take(self, page: ScrapedColumns, counts: SeriesCounts) -> None:
@@ -65,7 +68,7 @@ class ScrapedTarget:
         gone = gone.copy()
         for page in held:
             gone[self.table.stream_of_cell[self._cells_of(page)]] = False
-        self.last_ns[gone] = self.start_ns[gone] = 0
+        self.last_ns[gone] = self.start_ns[gone] = self.interval_ns[gone] = 0
         self.last[gone[self.table.stream_of_cell]] = np.nan
 
     @property
@@ -86,10 +89,14 @@ class ScrapedTarget:
         streams = slim.table.stream_of_cell[cells]
         slim.last_ns[streams] = self.last_ns[stream_of_cell[kept]]
         slim.start_ns[streams] = self.start_ns[stream_of_cell[kept]]
+        slim.interval_ns[streams] = self.interval_ns[stream_of_cell[kept]]
         return slim
 
     def gains(self) -> ScrapedGains:
         """What the window came to."""
+        if self._anew:
+            gone = np.array([each.family in self._anew for each in self.table.identity], np.bool_)
+            self._window.points[gone & (self.table.reading != Reading.LEVEL)] = 0
         return self._window.gains(self.table, self.bucket, self.last_ns)
 
     def _take_levels(self, page: ScrapedColumns, shape: PageShape, counts: SeriesCounts) -> None:
@@ -111,6 +118,9 @@ class ScrapedTarget:
         last_ns, before = self.last_ns[streams], self.last[rows.cell]
         interval_ns = page.time_ns - last_ns
         counted = last_ns > 0
+        since_last_ns = np.where(counted, interval_ns, 0)
+        usual_ns = self.interval_ns[streams]
+        left_out = (usual_ns > 0) & (interval_ns > LEFT_OUT_RATIO * usual_ns)
         # A cell that its stream had not before has counted nothing until now.
         diff = rows.value - np.nan_to_num(before)
         start_of = rows.start_of(len(self.last_ns))
@@ -118,8 +128,14 @@ class ScrapedTarget:
             self._begin(page, streams, start_of[streams], interval_ns, counted)
             diff[~marked(streams[counted], len(self.last_ns))[rows.stream]] = 0.0
         began = self._restarted(page.time_ns, streams, start_of[streams], interval_ns)
+        said_so = began.copy()
         diff, value = self._settle_falls(rows, before, diff, start_of, began)
         counts.resets += int(began.sum())
+        # Since when these have counted is not known.
+        anew = marked(streams[left_out], len(self.last_ns)) & began & ~said_so
+        if anew.any():
+            found = np.flatnonzero(anew).tolist()
+            self._anew.update(self.table.identity[stream].family for stream in found)
         window.gain[rows.cell] += diff
         window.interval_ns[streams[counted]] += interval_ns[counted]
         window.points[streams[counted]] += 1
@@ -128,6 +144,7 @@ class ScrapedTarget:
         self.bucket[rows.cell] = rows.bucket
         self.last_ns[streams] = page.time_ns
         self.start_ns[streams] = start_of[streams]
+        self.interval_ns[streams] = since_last_ns
 
     def _without_seen(
         self, page: ScrapedColumns, rows: RunningRows, counts: SeriesCounts
@@ -254,4 +271,5 @@ class ScrapedTarget:
         self.bucket = longer(self.bucket, cells, NO_BUCKET)
         self.last_ns = longer(self.last_ns, streams, 0)
         self.start_ns = longer(self.start_ns, streams, 0)
+        self.interval_ns = longer(self.interval_ns, streams, 0)
         self._window.lengthen(cells=cells, streams=streams)

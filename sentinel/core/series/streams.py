@@ -14,8 +14,13 @@ order of arrival inside a window nor a point that was sent twice can change the 
 | cumulative, start moved past the last point's time | the process restarted | its value, since its start |
 | cumulative, same start, fell by less than 0.1 % | sums of floats merged in another order | 0; the higher value is kept |
 | cumulative histogram, same start, at another resolution | buckets were merged as values spread | none: no spike is made up |
+| cumulative, fell, after a report was left out | a restart, it is not known when | none in this window, of the whole metric |
 | cumulative, fell | a restart that did not say so | its value |
 | cumulative otherwise | | the difference |
+
+A report was left out where the last one is longer ago than `LEFT_OUT_RATIO` times the interval before it: what has
+restarted since was away for some of that time, and its value over all of it would be a rate that it never had. A metric's
+other streams restarted with it, also one that had so little before that it did not fall: it would be all failures.
 """
 
 from __future__ import annotations
@@ -36,6 +41,8 @@ from sentinel.core.stats import log_linear
 
 FALL_RATIO = 0.001
 """A cumulative float may fall by less than this without having been reset."""
+LEFT_OUT_RATIO = 1.5
+"""An interval this much longer than the one before it had room for another report."""
 
 Sparse = tuple[log_linear.Buckets, log_linear.Counts]
 Point = TypeVar("Point", NumberPoint, DistributionPoint)
@@ -48,6 +55,7 @@ class _Last:
     value: float
     histogram: Sparse | None
     resolution: int
+    interval_ns: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,6 +84,7 @@ class Streams:
         self._stream_count_max = stream_count_max
         self._last: dict[PointStream, _Last] = {}
         self._reports: dict[tuple[object, ...], int] = {}
+        self._anew: set[tuple[object, ...]] = set()
 
     def __len__(self) -> int:
         return len(self._last)
@@ -103,6 +112,7 @@ class Streams:
             if not _is_pending(point):
                 by_stream.setdefault(point.stream, []).append(point)
         result: list[Increase[Point]] = []
+        self._anew.clear()
         for stream, own in by_stream.items():
             own.sort(key=_order)
             increase = (
@@ -116,7 +126,14 @@ class Streams:
             if _may_begin_at_zero(own[-1]):
                 family = stream.family
                 self._reports[family] = max(self._reports.get(family, 0), own[-1].time_ns)
-        return result
+        if not self._anew:
+            return result
+        return [
+            each
+            for each in result
+            if each.point.temporality is not Temporality.CUMULATIVE
+            or each.point.stream.family not in self._anew
+        ]
 
     def _gain(
         self, stream: PointStream, points: list[Point], counts: SeriesCounts
@@ -139,6 +156,8 @@ class Streams:
             self._last[stream] = _next(point, last)
             if gain is None:
                 continue
+            if gain.since_unknown:
+                self._anew.add(stream.family)
             value += gain.value
             interval_ns += gain.interval_ns
             point_count += 1
@@ -168,6 +187,7 @@ class _Gain:
     value: float
     interval_ns: int
     histogram: Sparse | None
+    since_unknown: bool = False
 
 
 def _order(point: NumberPoint | DistributionPoint) -> tuple[int, int, float]:
@@ -226,18 +246,19 @@ def _difference(point: Point, last: _Last | None, counts: SeriesCounts) -> _Gain
         return _Gain(value, max(point.time_ns - point.start_ns, 0) or interval_ns, histogram)
     if _resolution(point) != last.resolution:
         return None
+    left_out = 0 < LEFT_OUT_RATIO * last.interval_ns < interval_ns
     if histogram is not None and last.histogram is not None:
         gained = log_linear.subtract(histogram, last.histogram)
         if gained is None:
             counts.resets += 1
-            return _Gain(value, interval_ns, histogram)
+            return _Gain(value, interval_ns, histogram, since_unknown=left_out)
         return _Gain(float(gained[1].sum()), interval_ns, gained)
     if value >= last.value or not _is_monotonic(point):
         return _Gain(value - last.value, interval_ns, None)
     if _is_rounding(point, last):
         return _Gain(0.0, interval_ns, None)
     counts.resets += 1
-    return _Gain(value, interval_ns, None)
+    return _Gain(value, interval_ns, None, since_unknown=left_out)
 
 
 def _next(point: Point, last: _Last | None) -> _Last:
@@ -249,7 +270,10 @@ def _next(point: Point, last: _Last | None) -> _Last:
         and _is_rounding(point, last)
     ):
         value = last.value
-    return _Last(point.start_ns, point.time_ns, value, _sparse(point), _resolution(point))
+    interval_ns = 0 if last is None else point.time_ns - last.time_ns
+    return _Last(
+        point.start_ns, point.time_ns, value, _sparse(point), _resolution(point), interval_ns
+    )
 
 
 def _may_begin_at_zero(point: NumberPoint | DistributionPoint) -> bool:

@@ -289,6 +289,7 @@ class KongParser(MetricsParser):
             error=error,
             times_only=times,
             complete=self._settings.every_route,
+            of_page=True,
         )
 
     def _latency(

@@ -91,6 +91,7 @@ def native_point(
         count=filled,
         total=float(histogram.sample_sum) if histogram.HasField("sample_sum") else math.nan,
         is_calls=placed.reading is Reading.CALLS and not is_level,
+        of_page=True,
         error=placed.error,
         newer_signal=placed.newer_signal,
         times_only=placed.times_only,

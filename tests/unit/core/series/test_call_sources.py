@@ -57,6 +57,7 @@ class Timeline:
         newer_signal: str = "",
         resolution: int = 0,
         pending: bool = False,
+        of_page: bool = False,
     ) -> None:
         """A delta one over `interval_s`, or a cumulative one."""
         point = DistributionPoint(
@@ -74,6 +75,7 @@ class Timeline:
             newer_signal=newer_signal,
             resolution=resolution,
             pending=pending,
+            of_page=of_page,
         )
         self.aggregator.add(
             SampleBatch(distributions=(point,), services=frozenset({scope.service})), at(time_s)
@@ -291,6 +293,44 @@ def test_a_restart_is_no_fall_and_no_spike() -> None:
         line.histogram(10 * window + 9, CALLS * (window % 15 + 1))
         line.close(window)
     assert set(line.known(1, 30)) == {RATE}
+
+
+@pytest.mark.parametrize("of_page", [True, False])
+def test_a_page_that_is_gone_leaves_no_value_though_the_service_is_heard(*, of_page: bool) -> None:
+    line = Timeline()
+    for window in range(40):
+        if window < 12:
+            line.histogram(10 * window + 9, CALLS * (window + 1), of_page=of_page)
+        line.close(window)
+    assert set(line.known(0, 12)) == {RATE}
+    assert set(line.known(12, 40)) == (set() if of_page else {0.0})
+
+
+def test_what_was_gained_unread_is_calls_and_no_rate() -> None:
+    line = Timeline()
+    for window in range(40):
+        if not 12 <= window < 24:
+            line.histogram(10 * window + 9, CALLS * (window + 1), of_page=True)
+        line.close(window)
+    assert line.known(12, 25) == []
+    assert line.known(25, 40) == [RATE] * 15
+    assert line.weight == CALLS * 39
+
+
+def test_a_restart_while_nothing_came_counts_from_the_first_report_after_it() -> None:
+    """Its failures, of which there were few before, did not fall: they were taken for all the calls there were."""
+    line = Timeline()
+    for window in range(40):
+        if not 12 <= window < 24:
+            number = window + 1 if window < 12 else window - 23
+            line.histogram(10 * window + 9, CALLS * number, of_page=True)
+            failed_count = int(window > 5) + int(window >= 24)
+            line.histogram(10 * window + 9, failed_count, failed=True, of_page=True)
+        line.close(window)
+    assert line.known(12, 25) == []
+    assert line.known(25, 40) == [RATE] * 15
+    assert math.isnan(line.errors[24])
+    assert line.errors[25] == 0.0
 
 
 def test_after_a_restart_of_ours_nothing_is_zero_until_the_second_report() -> None:

@@ -48,6 +48,25 @@ def test_a_reset_that_does_not_say_so_counts_from_zero() -> None:
     assert counts.resets == 1
 
 
+def test_a_reset_while_reports_were_left_out_is_no_rate_and_counts_from_there() -> None:
+    """What was away for two minutes and began anew seemed to do a tenth of what it did."""
+    windows = [[number(5, 100)], [number(15, 150)], [], [], [number(45, 50)], [number(55, 100)]]
+    found, counts = rates(*windows)
+    nan = math.nan
+    assert found == pytest.approx([nan, 5.0, nan, nan, nan, 5.0], nan_ok=True)
+    assert counts.resets == 1
+
+
+def test_a_reset_that_says_when_counts_from_then_however_long_nothing_came() -> None:
+    windows = [[number(5, 100)], [number(15, 150)], [], [], [number(45, 50, start_s=35)]]
+    assert rates(*windows)[0][4] == pytest.approx(5.0)
+
+
+def test_a_counter_that_ran_on_unread_has_the_mean_of_that_time() -> None:
+    windows = [[number(5, 100)], [number(15, 150)], [], [], [number(45, 300)]]
+    assert rates(*windows)[0][4] == pytest.approx(5.0)
+
+
 def test_a_tiny_fall_is_rounding_and_nothing_is_gained_by_its_recovery() -> None:
     found, counts = rates([number(5, 1000.0)], [number(15, 999.5)], [number(25, 1000.0)])
     assert found[1:] == [0.0, 0.0]
