@@ -22,8 +22,7 @@ What is not known has no value, rather than 0:
   A sender that does not know when the next comes says so meanwhile (`DistributionPoint.pending`).
 - When a page of metrics is overdue and no span tells of the stage, nobody knows of its calls, though its service may be
   heard: there is no value until the page is back. One that is pushed is overdue, too, when its process is gone: that is 0.
-- What a cumulative one gained over a time in which it was overdue is calls, and no rate of any window: traffic has no
-  value there. A delta says itself how long it took.
+- What a page gained over a time in which it was overdue is calls, and no rate of any window: traffic has no value there.
 - When spans that came in nearly every window stop while histograms still come, either calls stopped or tracing did.
   The next histogram tells: with no more calls than spans were seen, the windows are 0 from then on; with more, they
   have no value until the histograms count, for `_HELD_WINDOWS` windows at most.
@@ -36,7 +35,7 @@ from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from sentinel.core.model import DistributionPoint, Scope, Temporality
+from sentinel.core.model import DistributionPoint, Scope
 from sentinel.core.series.settings import HOUR_NS, CallsFromMetrics
 from sentinel.core.series.streams import Increase
 
@@ -298,7 +297,7 @@ class CallSources:
         source.complete = point.complete
         source.of_page = point.of_page
         source.told_of.add(point.scope)
-        if sender.is_timed and sender.due_ns < point.time_ns:
+        if sender.is_timed and sender.due_ns < start_ns:
             sender.patience_ns = self._patience_ns(sender)
         sender.last_ns = max(sender.last_ns, point.time_ns)
         self._expect(sender)
@@ -427,7 +426,7 @@ class CallSources:
             patience_ns = source.senders[family].patience_ns
             was_away = (
                 patience_ns is not None
-                and gain.point.temporality is Temporality.CUMULATIVE
+                and gain.point.of_page
                 and gain.interval_s * 1e9 > patience_ns
             )
             rates.setdefault((gain.point.scope, family), []).append(
