@@ -65,10 +65,12 @@ reading = st.tuples(st.integers(0, 29_999), st.integers(0, 1000), st.sampled_fro
 
 
 def reference_rate(points: list[NumberPoint]) -> dict[int, float]:
-    """The gain a second of each window by its start, one reading at a time."""
+    """The gain a second of each window by its start, one reading at a time; none where a fall came after one was left out."""
     last: NumberPoint | None = None
     gain: dict[int, float] = {}
     took_ns: dict[int, int] = {}
+    unknown: set[int] = set()
+    before_ns = 0
     for point in sorted(points, key=lambda each: (each.time_ns, each.start_ns, each.value)):
         if last is not None and point.time_ns == last.time_ns:
             continue
@@ -85,10 +87,15 @@ def reference_rate(points: list[NumberPoint]) -> dict[int, float]:
                 )
             else:
                 change = point.value if fall > 0 else -fall
+                if fall > 0 and 0 < 1.5 * before_ns < point.time_ns - last.time_ns:
+                    unknown.add(window)
             gain[window] = gain.get(window, 0.0) + change
-            took_ns[window] = took_ns.get(window, 0) + point.time_ns - last.time_ns
+            before_ns = point.time_ns - last.time_ns
+            took_ns[window] = took_ns.get(window, 0) + before_ns
         last = point
-    return {window: gain[window] / (took_ns[window] / 1e9) for window in gain}
+    return {
+        window: gain[window] / (took_ns[window] / 1e9) for window in gain if window not in unknown
+    }
 
 
 @given(st.lists(reading, max_size=25), st.randoms(use_true_random=False), st.integers(1, 3))
