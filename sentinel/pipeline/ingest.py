@@ -269,8 +269,9 @@ class Ingest:
     async def _round(self) -> None:
         clock, metrics = self._surroundings.clock, self._surroundings.metrics
         metrics.set("sentinel_ingest_queue_ratio", self._queue.fill_ratio)
-        # Before the queue is emptied: what has come again by now is in it.
-        missing = self._missing()
+        # Before the queue is emptied: what has come, or come again, by now is in it. What comes while this is reduced
+        # is of the next round, so that no window may be closed that falls due meanwhile.
+        now_ns, missing = clock.now_ns(), self._missing()
         held_bytes, batches = self._queue.size_bytes, self._queue.take_all()
         started_s = clock.monotonic_s()
         for first in range(0, len(batches), _BATCHES_A_TURN):
@@ -282,7 +283,7 @@ class Ingest:
                     await asyncio.sleep(0)
                 self._add_together(group)
         self._inflight.give_back(held_bytes)
-        closed = self._aggregator.close(clock.now_ns(), missing=missing)
+        closed = self._aggregator.close(now_ns, missing=missing)
         if batches:
             metrics.count("sentinel_ingest_batches_total", len(batches))
             metrics.observe("sentinel_ingest_reduce_seconds", clock.monotonic_s() - started_s)

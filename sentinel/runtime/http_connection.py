@@ -4,6 +4,9 @@ A small request that came whole, on a connection where nothing else is under way
 its handler is run there and then, as an eager task would be, and the answer written. The usual way takes three turns of the
 loop, a task and a timer, which costs more than decoding fifty spans. A handler that has to wait goes on in the usual way,
 and so does everything that is not plain: pipelined requests, upgrades, `Expect`, HTTP/1.0, `Connection: close`.
+
+It knows the inside of aiohttp, of the one minor version that pyproject.toml allows; where names of it are missing, all goes the
+usual way.
 """
 
 from __future__ import annotations
@@ -34,6 +37,13 @@ _AT_ONCE_BYTES = 96 * 1024
 _HOLD_S = 0.05
 """How long a small request whose head has come waits for its body before it goes the usual way; many clients send the two
 one after the other."""
+
+_INSIDE = (
+    *("_buffer_paused", "_close", "_force_close", "_keepalive_handle", "_keepalive_timeout"),
+    *("_messages", "_next_keepalive_close_time", "_parser", "_paused", "_process_keepalive"),
+    *("_reading_paused", "_request_count", "_task_handler", "_waiter"),
+)
+"""What the short way uses of aiohttp's connections that is no part of its interface."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,6 +93,14 @@ class Connections(web.Server):
         super().__init__(self._observed)
         self.answer = answer
         self.at_once = at_once
+        if at_once and (
+            missing := [each for each in _INSIDE if not hasattr(RequestHandler, each)]
+        ):
+            self.at_once = frozenset()
+            surroundings.logger.warning(
+                "This aiohttp is another one inside; small requests cost more with it",
+                extra={"listener": listener, "missing": ", ".join(missing)},
+            )
         self._limits = limits
         self._metrics = surroundings.metrics
         self._listener = listener
@@ -200,10 +218,10 @@ class _Connection(RequestHandler):
         super().data_received(data)
         came = self._request_count - before
         answered, self._answered = self._answered, False
-        if came or answered:
+        if came or answered or self._held is not None:
             self._requests_open += came
             self._stop_timer()
-        elif data and not self._requests_open and self._held is None and self._head_timer is None:
+        elif data and not self._requests_open and self._head_timer is None:
             self._head_timer = self._loop.call_later(
                 self._limits.header_timeout, self._head_too_slow
             )
@@ -230,6 +248,15 @@ class _Connection(RequestHandler):
             if isinstance(transport, asyncio.Transport):
                 transport.abort()
             return resp, True
+
+    def _process_keepalive(self) -> None:
+        transport = self.transport
+        super()._process_keepalive()
+        is_closed = transport is not None and self.transport is None
+        if is_closed and transport is not None and transport.get_write_buffer_size():
+            # Small answers are written without waiting; a caller that read none of them for so long will not.
+            self._factory.count_closed("slow_reader")
+            transport.abort()
 
     def request_ended(self) -> None:
         """A request of this connection was answered."""
@@ -302,7 +329,9 @@ class _Connection(RequestHandler):
         assert self.transport is not None
         self.transport.write(_written(response))
         if response.keep_alive is False:
-            self.close()
+            # Not `close`: that leaves the transport to a request under way, and there is none.
+            self.force_close()
+            return True
         self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout
         if self._keepalive_handle is None:
             self._keepalive_handle = self._loop.call_at(

@@ -11,11 +11,13 @@ import gzip
 import socket
 
 import pytest
+from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
 
 from sentinel.receivers.otlp_http import OtlpHttpConfig, OtlpHttpListenConfig
 from sentinel.runtime import http_connection
-from sentinel.runtime.http import ConnectionLimitsConfig
+from sentinel.runtime.auth import AccessScope
+from sentinel.runtime.http import ConnectionLimitsConfig, HttpServer, Route
 from sentinel.runtime.settings import Duration
 from tests.support.otlp import http_receiver, traces_request
 from tests.support.sinks import ListSink
@@ -194,6 +196,109 @@ async def test_what_is_no_request_does_not_take_the_one_before_it_along() -> Non
         assert (await answer(reader))[0] == 400
         writer.close()
     assert sink.sample_count == 1
+
+
+async def test_a_head_that_came_in_time_is_not_cut_off_while_its_body_is_waited_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The clock of the head went on while the request was held for its body."""
+    monkeypatch.setattr(http_connection, "_HOLD_S", 5.0)
+    config = OtlpHttpConfig(
+        listen=LISTEN, connections=ConnectionLimitsConfig(header_timeout=Duration(0.2))
+    )
+    surroundings, sink, sent = make_surroundings(), ListSink(), request(traces_request("a"))
+    async with http_receiver(sink, config, surroundings) as receiver:
+        reader, writer = await connect(receiver.port)
+        for piece in (sent[:30], sent[30:-3]):
+            writer.write(piece)
+            await asyncio.sleep(0.05)
+        await asyncio.sleep(0.3)
+        writer.write(sent[-3:])
+        assert (await answer(reader))[0] == 200
+        writer.close()
+    assert sink.sample_count == 1
+
+
+@pytest.mark.parametrize("unknown", ["_waiter_of_a_later_version", "_messages_renamed"])
+async def test_with_another_aiohttp_all_requests_go_the_usual_way(
+    usual: list[str], monkeypatch: pytest.MonkeyPatch, unknown: str
+) -> None:
+    """The short way knows the inside of aiohttp; where that is another, a receiver that answers none would be the price."""
+    monkeypatch.setattr(http_connection, "_INSIDE", (*http_connection._INSIDE, unknown))
+    sink = ListSink()
+    async with http_receiver(sink) as receiver:
+        reader, writer = await connect(receiver.port)
+        writer.write(request(traces_request("a")))
+        assert (await answer(reader))[0] == 200
+        writer.close()
+    assert usual == ["/v1/traces"]
+    assert sink.sample_count == 1
+
+
+@pytest.mark.parametrize("at_once", [False, True], ids=["usual_way", "short_way"])
+async def test_an_answer_that_ends_its_connection_ends_it(*, at_once: bool) -> None:
+    """The short way closed aiohttp's side alone: the connection stayed, and its place among all was never given back."""
+
+    async def last(_: web.BaseRequest) -> web.Response:
+        response = web.Response(body=b"bye")
+        response.force_close()
+        return response
+
+    surroundings = make_surroundings()
+    server = HttpServer(
+        "test.server",
+        LISTEN,
+        ConnectionLimitsConfig(),
+        [Route(path="/", methods={"POST": last}, scope=AccessScope.INGEST, at_once=at_once)],
+        surroundings,
+        render_error=lambda _, status, message: web.Response(status=status, text=message),
+    )
+    await server.start()
+    try:
+        reader, writer = await connect(server.port)
+        writer.write(request(b"x", path="/"))
+        _, headers, body = await answer(reader)
+        assert (headers["Connection"], body) == ("close", b"bye")
+        assert await asyncio.wait_for(reader.read(), 5) == b""
+        writer.close()
+        async with asyncio.timeout(5):
+            while surroundings.metrics.value("sentinel_http_connections", listener="test.server"):
+                await asyncio.sleep(0.01)
+    finally:
+        await server.stop()
+
+
+async def test_an_idle_connection_whose_answers_are_not_read_is_let_go_of() -> None:
+    """Closing waits for what was written to be read; 256 such connections, and the receiver took no other any more."""
+    surroundings = make_surroundings()
+    config = OtlpHttpConfig(
+        listen=LISTEN, connections=ConnectionLimitsConfig(idle_timeout=Duration(0.5))
+    )
+    async with http_receiver(ListSink(), config, surroundings) as receiver:
+        with socket.socket() as deaf:
+            deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            deaf.settimeout(0)
+            loop = asyncio.get_running_loop()
+            await loop.sock_connect(deaf, ("127.0.0.1", receiver.port))
+            connections, sent_count, waiting_bytes = receiver._http._server._protocols, 0, 0
+            assert connections is not None
+            async with asyncio.timeout(30):
+                while not waiting_bytes:
+                    await loop.sock_sendall(deaf, request(b"", path="/v1/logs"))
+                    sent_count += 1
+                    # Each is answered before the next, so that none is under way when this ends.
+                    while connections.requests_count < sent_count:
+                        await asyncio.sleep(0)
+                    (connection,) = connections.connections
+                    assert connection.transport is not None
+                    waiting_bytes = connection.transport.get_write_buffer_size()
+            async with asyncio.timeout(5):
+                while surroundings.metrics.value("sentinel_http_connections", listener=RECEIVER):
+                    await asyncio.sleep(0.01)
+    closed = surroundings.metrics.value(
+        "sentinel_http_connections_closed_total", listener=RECEIVER, reason="slow_reader"
+    )
+    assert closed == 1
 
 
 async def test_a_sender_that_does_not_read_its_answers_is_disconnected() -> None:

@@ -158,6 +158,24 @@ async def test_what_is_queued_is_held_until_it_is_reduced() -> None:
         assert inflight.held_bytes == 0
 
 
+async def test_what_comes_while_a_round_passes_the_end_of_a_window_is_still_of_it() -> None:
+    """The round asked the clock once it had reduced all it had taken; what was accepted meanwhile was late, and lost."""
+    stage = Stage()
+    async with running(stage) as (ingest, clock, surroundings):
+        await clock.advance(14.9)
+        for _ in range(100):
+            ingest.accept(calls_at(START_NS, 1), size_bytes=1)
+        for _ in range(3):
+            await asyncio.sleep(0)
+        value = surroundings.metrics.value
+        assert value("sentinel_ingest_batches_total") == 0, "the round is under way"
+        clock.step_wall(0.2)
+        assert ingest.accept(calls_at(START_NS, 50), size_bytes=1) is Admission.ACCEPTED
+        await clock.advance(1)
+        assert value("sentinel_samples_late_total", signal="traces") == 0
+        assert stage.traffic() == [15.0]
+
+
 async def test_windows_the_stage_fails_on_are_counted_and_the_next_ones_go_on() -> None:
     stage = Stage()
     stage.faults = 1
