@@ -43,10 +43,15 @@ class Loop(asyncio.SelectorEventLoop):
         if found is None:
             if len(self._lookups) >= _LOOKUPS_MAX:
                 raise socket.gaierror(socket.EAI_AGAIN, "too many names are looked up at once")
+            try:
+                Thread(target=self._look_up, args=(asked,), daemon=True, name="name").start()
+            except RuntimeError as error:
+                # Neither is a thread to be had. Nobody may wait for a name that nobody looks up.
+                raise socket.gaierror(socket.EAI_AGAIN, f"no name is looked up: {error}") from None
+            # Before the thread can tell what it found, for that takes a turn of this loop.
             found = self._lookups[asked] = self.create_future()
             # Whoever asked may have given up: then its failure is nobody's.
             found.add_done_callback(lambda done: done.cancelled() or done.exception())
-            Thread(target=self._look_up, args=(asked,), daemon=True, name="name").start()
         # Shielded, for others may wait for the same.
         return await asyncio.shield(found)
 

@@ -193,8 +193,8 @@ class CallMetrics:
         return found
 
     def forget_idle(self, start_ns: int) -> None:
-        """Forget what has not told of calls for an hour, and of logs for as long as their places are live."""
-        self._sources.forget_idle(start_ns - HOUR_NS)
+        """Forget what has not told of calls for an hour, and of logs and pages for as long as their places are live."""
+        self._sources.forget_idle(start_ns - HOUR_NS, pages_before_ns=start_ns - self._idle_ns)
         self._logs.forget_idle(start_ns - self._idle_ns)
         self._complete.forget_idle(start_ns - self._idle_ns)
         # A slot may have another name next; what spans told of the one before is not about it.

@@ -252,10 +252,22 @@ class CallSources:
         self._sources.clear()
         self._sender_count = 0
 
-    def forget_idle(self, before_ns: int) -> None:
-        """Forget processes that sent no histogram since, and stages that have none left."""
+    def forget_idle(self, before_ns: int, *, pages_before_ns: int) -> None:
+        """Forget processes that sent no histogram since, and stages that have none left.
+
+        A stage that pages alone told of is known as long as its places are, by the last that came: they have no value meanwhile.
+        """
         for stage, source in list(self._sources.items()):
-            for family in [key for key, each in source.senders.items() if each.due_ns < before_ns]:
+            idle = [key for key, each in source.senders.items() if each.due_ns < before_ns]
+            seen_ns = source.span_seen_ns
+            if (
+                len(idle) == len(source.senders)
+                and source.of_page
+                and source.due_ns() >= pages_before_ns
+                and (seen_ns is None or seen_ns < before_ns)
+            ):
+                idle.remove(max(idle, key=lambda key: source.senders[key].due_ns))
+            for family in idle:
                 del source.senders[family]
                 self._sender_count -= 1
             source.rates = {

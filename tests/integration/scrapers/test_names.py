@@ -201,6 +201,34 @@ def test_more_names_than_may_be_looked_up_are_an_error_that_goes_away(
     run_to_end(scene())
 
 
+def test_a_name_that_no_thread_was_to_be_had_for_is_looked_up_later(
+    names: Names, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever asked for it afterwards waited for an answer that nobody was to give, for as long as the process lived."""
+    names.addresses["good.test"] = "127.0.0.1"
+    scarce = True
+    start = threading.Thread.start
+
+    def start_or_not(thread: threading.Thread) -> None:
+        if scarce and thread.name == "name":
+            msg = "can't start new thread"
+            raise RuntimeError(msg)
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", start_or_not)
+
+    async def scene() -> None:
+        nonlocal scarce
+        loop = asyncio.get_running_loop()
+        with pytest.raises(socket.gaierror, match="can't start new thread"):
+            await loop.getaddrinfo("good.test", 7)
+        scarce = False
+        ((*_, address),) = await asyncio.wait_for(loop.getaddrinfo("good.test", 7), 10.0)
+        assert address == ("127.0.0.1", 7)
+
+    run_to_end(scene())
+
+
 def test_the_end_waits_for_no_name(names: Names) -> None:
     async def scene() -> None:
         with pytest.raises(TimeoutError):

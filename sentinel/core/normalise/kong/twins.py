@@ -43,8 +43,12 @@ class Twin(StrEnum):
 
 @dataclass(slots=True)
 class _Source:
+    """What a source told of, each request by a weight that is halved again and again, and how often it was so far."""
+
+    name: str
     told: float = 0.0
     told_twice: float = 0.0
+    halvings: int = 0
     twin: Twin = Twin.APART
 
 
@@ -62,7 +66,7 @@ class KongTwins:
     def __init__(self, *, count_max: int = 65_536) -> None:
         self._count_max = count_max
         self._by_http: OrderedDict[bytes, None] = OrderedDict()
-        self._by_file: OrderedDict[bytes, str] = OrderedDict()
+        self._by_file: OrderedDict[bytes, tuple[_Source, int]] = OrderedDict()
         self._sources: dict[str, _Source] = {}
         self._http_s = float("-inf")
         self._every_route = False
@@ -80,11 +84,12 @@ class KongTwins:
         twice: Counter[str] = Counter()
         for each in ids if self._is_watched else ():
             self._http_s, self._every_route = now_s, every_route
-            source = self._by_file.pop(each, None)
-            if source is not None:
-                if (known := self._sources.get(source)) is not None:
-                    known.told_twice += 1
-                twice[source] += 1
+            told = self._by_file.pop(each, None)
+            if told is not None:
+                # By what it weighs among all that were told of: halved as often since. A source that was forgotten is another.
+                source, halvings = told
+                source.told_twice += 0.5 ** (source.halvings - halvings)
+                twice[source.name] += 1
             else:
                 self._keep(self._by_http, each, None)
         return twice
@@ -94,7 +99,9 @@ class KongTwins:
         if now_s - self._http_s > SILENT_S:
             # Who has no http-log pays nothing for this.
             return 0
-        known = self._sources.setdefault(source, _Source())
+        known = self._sources.setdefault(source, _Source(source))
+        # One for all of them: there may be very many.
+        told = (known, known.halvings)
         twice = 0
         for each in ids:
             known.told += 1
@@ -103,9 +110,10 @@ class KongTwins:
                 known.told_twice += 1
                 twice += 1
             else:
-                self._keep(self._by_file, each, source)
+                self._keep(self._by_file, each, told)
         if known.told > _KEPT_COUNT:
             known.told, known.told_twice = known.told / 2, known.told_twice / 2
+            known.halvings += 1
         return twice
 
     def twin_of(self, source: str, *, now_s: float) -> Twin:

@@ -240,7 +240,9 @@ class _Cumulative:
             return np.empty(0)
         cumulative = np.concatenate((value, [0.0]))[self._take]
         count = cumulative.copy()
-        count[1:] -= cumulative[:-1]
+        # Of two counts without end there is no difference; it is found below, as what is no count.
+        with np.errstate(invalid="ignore"):
+            count[1:] -= cumulative[:-1]
         count[self._first] = cumulative[self._first]
         if count.min() >= 0 and count.max() < _COUNT_MAX:
             return count

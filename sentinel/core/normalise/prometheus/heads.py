@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 _WORD_BYTES = 8
 _VALUE_BYTES_MAX = 32
 """The longest float that anybody writes has some 25."""
+_EXEMPLAR = b" # "
 _COMMA, _LINE_FEED, _SPACE, _HASH = b",\n #"
 
 Bytes = NDArray[np.uint8]
@@ -99,7 +100,7 @@ def text_of(body: bytes, ends: Ends, *, without_exemplars: bool) -> bytes | None
 def _without_exemplars(table: Bytes, length: Ints) -> Ints:
     """The lengths of ends up to their ` # `."""
     hashes = table == _HASH
-    if not hashes.any():
+    if table.shape[1] < len(_EXEMPLAR) or not hashes.any():
         return length
     (rows,) = hashes.any(axis=1).nonzero()
     marked = table[rows, 2:] == _SPACE

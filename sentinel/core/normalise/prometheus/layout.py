@@ -117,7 +117,9 @@ class Layout:
         wrong: list[int] = []
         for at, (number, head) in enumerate(zip(self.sample_lines, self.heads, strict=True)):
             try:
-                tail = tail_of(lines[number][len(head) :].decode("utf-8", "replace"))
+                # A number that is set to the right has more blanks in front of it as soon as it is shorter.
+                end = lines[number][len(head) :].lstrip(b" \t")
+                tail = tail_of(end.decode("utf-8", "replace"))
             except MalformedInputError as error:
                 fault = f"line {number + 1}: {error}"
                 if strict:

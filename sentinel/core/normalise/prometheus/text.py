@@ -271,8 +271,7 @@ class _Learning:
             text = line.decode("utf-8", "strict" if self._strict else "replace")
             series = series_of(text)
         except (MalformedInputError, UnicodeDecodeError) as error:
-            reason = "it is not UTF-8" if isinstance(error, UnicodeDecodeError) else str(error)
-            self._fault(at, reason)
+            self._fault(at, _reason_of(error))
             return None
         tail = text[series.value_at :].encode()
         if not line.endswith(tail):
@@ -320,7 +319,11 @@ class _Learning:
         ended: set[str] = set()
         family = ""
         for at in sorted(found):
-            name = series_of(lines[at].decode()).name
+            try:
+                name = series_of(lines[at].decode()).name
+            except (MalformedInputError, UnicodeDecodeError) as error:
+                self._fault(at, _reason_of(error))
+                continue
             belonging = belonging_of(name, types)
             if belonging.role is Role.CREATED and belonging.family in ended:
                 continue
@@ -340,6 +343,10 @@ class _Learning:
         self.wrong_count += 1
         if len(self.faults) < FAULTS_MAX:
             self.faults.append(fault)
+
+
+def _reason_of(error: MalformedInputError | UnicodeDecodeError) -> str:
+    return "it is not UTF-8" if isinstance(error, UnicodeDecodeError) else str(error)
 
 
 def _refuse_most(faults: list[str], wrong_count: int, right_count: int) -> None:

@@ -306,6 +306,47 @@ def test_a_page_that_is_gone_leaves_no_value_though_the_service_is_heard(*, of_p
     assert set(line.known(12, 40)) == (set() if of_page else {0.0})
 
 
+def test_a_page_that_is_gone_for_hours_leaves_no_value_either() -> None:
+    """Its stage was forgotten after an hour, and calls that nobody told of became none: a page for nothing."""
+    line = Timeline()
+    for window in range(1500):
+        if window < 12 or window >= 1440:
+            line.histogram(10 * window + 9, CALLS * (window + 1), of_page=True)
+        line.close(window)
+    assert line.known(12, 1440) == []
+    assert line.known(1441, 1500) == [RATE] * 59
+
+
+def test_spans_that_took_over_from_a_page_stop_for_good() -> None:
+    """Once spans tell of the stage, a page that is no more says nothing of their end."""
+    line = Timeline()
+    for window in range(1700):
+        if window < 12:
+            line.histogram(10 * window + 9, CALLS * (window + 1), of_page=True)
+        elif window < 800:
+            line.spans(window)
+        line.close(window)
+    assert set(line.known(100, 800)) == {RATE}
+    assert line.known(801, 1700) == [0.0] * 899
+
+
+def test_pages_that_are_gone_are_forgotten_with_their_places() -> None:
+    line = Timeline()
+    for process in ("a", "b"):
+        line.histogram(9, CALLS, process=process, of_page=True)
+    line.close(0)
+    sources = line.aggregator._call_metrics._sources
+    for window in range(1, 1000):
+        line.close(window)
+    # Of the senders of a stage one is enough to know it by.
+    assert sources
+    assert sources._sender_count == 1
+    for window in range(1000, 9400):
+        line.close(window)
+    assert not sources
+    assert sources._sender_count == 0
+
+
 def test_what_was_gained_unread_is_calls_and_no_rate() -> None:
     line = Timeline()
     for window in range(40):

@@ -78,6 +78,28 @@ def test_what_one_way_tells_alone_is_not_left_out(
     assert twins.twin_of("main", now_s=120) is Twin.IN_PART
 
 
+def test_a_log_that_comes_late_tells_of_no_more_than_it_tells() -> None:
+    """After a burst a fifth of its calls weighed as much as all of them, and the file was silenced with the others."""
+    twins = watched()
+    twins.by_http(ids(0, 1, of=1), now_s=0, every_route=True)
+    for first in range(0, 12_000, 100):
+        twins.by_file("main", ids(first, 100), now_s=0)
+    twins.by_http(ids(0, 12_000)[::5], now_s=5, every_route=True)
+    assert twins.twin_of("main", now_s=5) is Twin.IN_PART
+
+
+def test_requests_of_before_a_silence_say_nothing_of_the_file_after_it() -> None:
+    twins = watched()
+    told(twins, seconds=60, shared_ratio=0.1)
+    back_s = 60 + int(SILENT_S) + 1
+    assert twins.twin_of("main", now_s=back_s) is Twin.APART
+    twins.by_http(ids(0, 1, of=1), now_s=back_s, every_route=True)
+    twins.by_file("main", ids(0, JUDGED_COUNT, of=2), now_s=back_s)
+    # Kong had kept them in its queue meanwhile.
+    twins.by_http(ids(0, 1200), now_s=back_s, every_route=True)
+    assert twins.twin_of("main", now_s=back_s) is Twin.APART
+
+
 def test_the_file_counts_again_when_http_log_falls_silent() -> None:
     twins = watched()
     told(twins, seconds=120)

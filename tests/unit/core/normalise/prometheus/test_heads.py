@@ -93,6 +93,18 @@ def test_exemplars_are_left_out_and_nothing_else(end: bytes, left: bytes) -> Non
     assert text.replace(b"\n", b"") == left + b",7"
 
 
+@pytest.mark.parametrize("ends", [[b"", b"1"], [b"#", b"1"], [b"", b""]])
+def test_ends_of_a_byte_or_none_have_no_exemplars(ends: list[bytes]) -> None:
+    """A value that was left out, in front of a comment, broke the poll: in so narrow a table there was nowhere to look."""
+    body = b"a " + ends[0] + b"\n# x\nb " + ends[1] + b"\n"
+    heads = Heads([b"a ", b"# x", b"b ", b""], [0, 2])
+    found = heads.ends(body)
+    assert found is not None
+    text = text_of(body, found, without_exemplars=True)
+    assert text is not None
+    assert text.replace(b"\n", b"") == b",".join(ends)
+
+
 def test_a_page_that_ends_with_its_last_value() -> None:
     heads = Heads([b"a ", b"b "], [0, 1])
     ends = heads.ends(b"a 1234567\nb 1")

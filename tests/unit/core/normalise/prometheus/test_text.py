@@ -122,6 +122,8 @@ def test_a_known_page_is_read_like_a_new_one() -> None:
         'a{x="1"} null\na{x="2"} 2\nb 3\n',
         'a{x="1"} \na{x="2"} 2\nb 3\n',
         'a{x="1"} 007\na{x="2"} +2\nb 3\n',
+        'a{x="1"}  1\na{x="2"} \t2\nb   3\n',  # set to the right
+        'a{x="1"} \na{x="2"} 2\n# b 3\nb 3\n',
         'a{x="1"} 1\na{x="2"} 2\n# b 3\n',
         'a{x="1"} 1\na{x="2"} 2\nb 3',
         "",
@@ -188,6 +190,7 @@ def test_a_bucket_that_is_not_there_holds_what_the_lower_one_holds() -> None:
         'h_bucket{le="1"} 5\nh_bucket{le="+Inf"} 3\n',
         'h_bucket{le="1"} NaN\nh_bucket{le="+Inf"} 3\n',
         'h_bucket{le="1"} -1\nh_bucket{le="+Inf"} 3\n',
+        'h_bucket{le="1"} +Inf\nh_bucket{le="+Inf"} +Inf\n',
     ],
 )
 def test_a_histogram_that_cannot_be_is_left_out_whole(lines: str) -> None:
@@ -327,6 +330,22 @@ def test_strictness_refuses_the_page_and_names_the_line(
 ) -> None:
     with pytest.raises(MalformedInputError, match="^" + fault.replace("(", r"\(")):
         read(page, parser_of(strict=True), content_type=content_type)
+
+
+def test_strictness_names_the_line_of_a_series_that_is_known_and_has_no_value_now() -> None:
+    parser = parser_of(strict=True)
+    read("a 1\nb 2\n", parser)
+    with pytest.raises(MalformedInputError, match=r"^line 2: there is no value$"):
+        read("a 1\nb \n", parser)
+
+
+def test_a_value_that_is_missing_in_front_of_a_comment_costs_its_sample_alone() -> None:
+    """Where all other values are of one byte the poll broke."""
+    parser = parser_of()
+    read("a 1\n# x\nb 2\n", parser)
+    page = read("a \n# x\nb 2\n", parser)
+    assert numbers_in(page.batch)["b", "all"] == 2
+    assert page.faults == ("line 1: there is no value",)
 
 
 def test_strictness_takes_what_the_client_library_writes() -> None:
