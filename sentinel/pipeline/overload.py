@@ -26,6 +26,8 @@ _KNOWN_IN_PART = (
     "Amounts of calls told by spans, and of log lines, are not known for that time; shares of failed and of slow calls are"
     " those of the calls it took, and what metrics tell is whole."
 )
+_MISSING_LONG_S = 60.0
+"""What is turned away once and given up is missing for half as long."""
 _TELLS = {
     Rung.TRACES: "traces",
     Rung.LOGS: "logs",
@@ -141,6 +143,8 @@ class Overload:
         self._changed = changed
         self._missing = missing
         self._last_missing_ns = 0
+        self._missing_since_s: float | None = None
+        self._missing_long = ""
         self._resident = resident
         self._group_limit = group_limit
         self._limit_bytes = int(config.memory_max)
@@ -233,8 +237,7 @@ class Overload:
         for rung in rungs:
             self._last_shed_s[rung] = now_s
             self._last_shed_ns = now_ns
-        if self._missing():
-            self._last_missing_ns = now_ns
+        self._note_missing(self._missing(), now_s=now_s, now_ns=now_ns)
         if rungs != before.rungs:
             self._tell(before.rungs)
         elif not rungs:
@@ -275,10 +278,25 @@ class Overload:
         self._surroundings.metrics.set("sentinel_memory_resident_bytes", resident)
         return resident / self._limit_bytes
 
+    def _note_missing(self, missing: Sequence[Missing], *, now_s: float, now_ns: int) -> None:
+        if not missing:
+            self._missing_since_s, self._missing_long = None, ""
+            return
+        self._last_missing_ns = now_ns
+        if self._missing_since_s is None:
+            self._missing_since_s = now_s
+        elif now_s - self._missing_since_s > _MISSING_LONG_S:
+            self._missing_long = " and ".join(sorted({one.signal for one in missing}))
+
     def _judge_readings(self) -> None:
         if self._unread:
             self._health.degraded(
                 f"Nothing is shed, but {' and '.join(sorted(self._unread))} cannot be read"
+            )
+        elif self._missing_long:
+            self._health.degraded(
+                f"Nothing is shed, but of {self._missing_long} some is turned away at a bound and does not come again:"
+                " amounts are not known meanwhile"
             )
         else:
             self._health.ok("Nothing is shed")

@@ -32,17 +32,18 @@ class Inflight:
         """How many are held now."""
         return self._held_bytes
 
-    def take(self, size_bytes: int) -> bool:
+    def take(self, size_bytes: int, *, own_bytes: int = 0) -> bool:
         """Hold so many more, if there is room; whoever gets True gives them back.
 
-        More than the whole bound is held when nothing is; otherwise it could never pass.
+        More than the whole bound is held when nothing is but the `own_bytes` that whoever asks holds already; otherwise it
+        could never pass.
         """
         held = self._held_bytes
         total = held + size_bytes
         # What is asked for in vain presses, too: a bound that turns much away is never quite reached.
         if total > self._peak_bytes:
             self._peak_bytes = total
-        if total > self._limit_bytes and held:
+        if total > self._limit_bytes and held > own_bytes:
             return False
         self._held_bytes = total
         return True

@@ -322,12 +322,13 @@ class Intake:
         if (owed := self._downstream.owed) is not None:
             owed.taken((self._receiver, signal, size_bytes))
 
-    def _reserve(self, size_bytes: int) -> None:
+    def _reserve(self, size_bytes: int, *, own_bytes: int) -> None:
         total = self._inflight_bytes + size_bytes
-        if total > self._limits.inflight_max:
+        # More than the whole bound passes alone, as it does in `Inflight`; how large one may be has a bound of its own.
+        if total > self._limits.inflight_max and self._inflight_bytes > own_bytes:
             msg = "too many bytes at once"
             raise self._overloaded(msg)
-        if not self._downstream.inflight.take(size_bytes):
+        if not self._downstream.inflight.take(size_bytes, own_bytes=own_bytes):
             msg = "too many bytes at once, of all receivers"
             raise self._overloaded(msg)
         self._note_inflight(total)
@@ -356,7 +357,8 @@ class Place:
     def grow(self, size_bytes: int) -> None:
         """Hold at least this much; OverloadedError when there is no room for it."""
         if size_bytes > self._size_bytes:
-            self._intake._reserve(size_bytes - self._size_bytes)  # noqa: SLF001  # one block, two classes
+            more_bytes = size_bytes - self._size_bytes
+            self._intake._reserve(more_bytes, own_bytes=self._size_bytes)  # noqa: SLF001  # one block, two classes
             self._size_bytes = size_bytes
 
     def __enter__(self) -> Place:

@@ -259,7 +259,15 @@ async def test_good_records_of_a_batch_count_beside_bad_ones() -> None:
 async def test_busy_is_said_so_before_the_body_is_read() -> None:
     limits = IntakeLimitsConfig(inflight_max=ByteSize(100))
     async with receiver_of(ListSink(), intake=limits) as receiver:
+        _, writer = await asyncio.open_connection("127.0.0.1", receiver.port)
+        writer.write(
+            b"POST /kong HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 90\r\n\r\n"
+        )
+        async with asyncio.timeout(10):
+            while not receiver._intake.request_count:
+                await asyncio.sleep(0.01)
         reply = await post(receiver, records(1))
+        writer.close()
     assert reply.status == 503
     assert reply.headers["Retry-After"] == "1"
 

@@ -217,6 +217,34 @@ async def test_pages_say_what_there_was_no_room_for() -> None:
         await scene.overload.stop()
 
 
+async def test_what_is_turned_away_for_long_and_does_not_come_again_shows_in_health() -> None:
+    """A sender whose requests never found room made every window unknown, with all healthy: a fall was seen by nobody."""
+    scene = Scene()
+    missing = [
+        Missing(signal="traces", since_ns=NOON_NS),
+        Missing(signal="logs", since_ns=NOON_NS),
+    ]
+    scene.overload._missing = lambda: missing
+    await scene.started()
+    try:
+        await scene.clock.advance(30.0)
+        assert scene.overload.health().status is HealthStatus.OK, "one that was given up"
+        await scene.clock.advance(60.0)
+        health = scene.overload.health()
+        assert health.status is HealthStatus.DEGRADED
+        assert "logs and traces" in health.sentence
+        assert "not known" in health.sentence
+        assert shed_by(scene) == []
+        missing = []
+        await scene.clock.advance(1.0)
+        assert scene.overload.health().status is HealthStatus.OK
+        missing = [Missing(signal="logs", since_ns=NOON_NS)]
+        await scene.clock.advance(30.0)
+        assert scene.overload.health().status is HealthStatus.OK, "another time"
+    finally:
+        await scene.overload.stop()
+
+
 async def test_a_process_that_gets_to_its_work_late_is_overloaded_but_never_at_once() -> None:
     """One long turn, as of a machine that was suspended for an hour, took all rungs at once: it counted as over the bound."""
     scene = Scene()

@@ -24,6 +24,16 @@ def test_more_than_the_whole_bound_passes_alone_for_otherwise_it_never_could() -
     assert not inflight.take(101)
 
 
+def test_what_grows_over_the_whole_bound_passes_alone_as_well() -> None:
+    """A body that inflates to more than the bound was turned away by the room it held itself, each time it came."""
+    inflight = Inflight(100)
+    assert inflight.take(30)
+    assert inflight.take(80, own_bytes=30)
+    inflight.give_back(80)
+    inflight.hold(1)
+    assert not inflight.take(80, own_bytes=30)
+
+
 def test_what_can_wait_leaves_room_for_what_cannot() -> None:
     inflight = Inflight(100)
     assert inflight.take_if_calm(50)

@@ -92,6 +92,36 @@ def test_places_are_bounded_in_number_and_bytes_and_given_back() -> None:
         assert intake.request_count == 1
 
 
+def test_a_request_over_the_whole_bound_is_taken_alone_for_otherwise_it_never_could() -> None:
+    """Its sender was told to come again for ever, and meanwhile no window's amounts were known."""
+    limits = IntakeLimitsConfig(inflight_max=ByteSize(100))
+    for shared_bytes in (100, 2**20):
+        inflight = Inflight(shared_bytes)
+        intake = Intake(
+            "receivers.test",
+            limits,
+            lambda: HeldDecoder(threading.Event()),
+            Downstream(sink=ListSink(), inflight=inflight),
+            make_surroundings(ManualClock()),
+        )
+        with (
+            intake.admit(101, OtlpSignal.TRACES),
+            pytest.raises(OverloadedError, match="bytes"),
+        ):
+            intake.admit(1, OtlpSignal.TRACES)
+        with intake.admit(10, OtlpSignal.TRACES) as place:
+            place.grow(500)
+            with pytest.raises(OverloadedError, match="bytes"):
+                intake.admit(1, OtlpSignal.TRACES)
+        with (
+            intake.admit(10, OtlpSignal.TRACES),
+            intake.admit(10, OtlpSignal.TRACES) as place,
+            pytest.raises(OverloadedError, match="bytes"),
+        ):
+            place.grow(500)
+        assert (inflight.held_bytes, intake.request_count) == (0, 0)
+
+
 def test_receivers_have_one_bound_of_bytes_together() -> None:
     """Each had a bound of its own: with three of them and the queue that came to more than a sidecar's memory."""
     surroundings, inflight = make_surroundings(ManualClock()), Inflight(100)
