@@ -11,6 +11,7 @@ from sentinel.ports import SampleSink
 from sentinel.runtime.inflight import Inflight
 from sentinel.runtime.otlp_reply import OtlpEncoding, OtlpSignal
 from sentinel.runtime.owed import Owed
+from sentinel.runtime.receipt import Offered
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +38,7 @@ class Telemetry:
         item_count: spans, points or records in it.
         redacted: whether secrets were taken out already.
         mark: where it ends in what it was read from; None when it cannot be read again.
+        offered: by what it is told who took it, where it can be offered again; else what finds no room is dropped.
     """
 
     signal: OtlpSignal
@@ -45,10 +47,15 @@ class Telemetry:
     item_count: int
     redacted: bool
     mark: Mark | None = None
+    offered: Offered | None = None
 
 
 class TelemetryTap(Protocol):
-    """Who hands telemetry on to another system."""
+    """Who hands telemetry on to other systems."""
+
+    def endpoints(self, signal: OtlpSignal) -> tuple[str, ...]:
+        """Names of those that a signal is handed on to, each of which may be without room when others have it."""
+        ...
 
     def offer(self, payload: Telemetry) -> None:
         """Take a payload or give it up and count it; never blocks, never raises."""
@@ -75,6 +82,10 @@ class Shedding(Protocol):
 
 
 class _NoTap:
+    def endpoints(self, signal: OtlpSignal) -> tuple[str, ...]:  # noqa: ARG002  # nothing is handed on
+        """Nobody."""
+        return ()
+
     def offer(self, payload: Telemetry) -> None:
         """Nothing is handed on."""
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from sentinel.core.normalise.logs.joined import Record
 from sentinel.core.normalise.logs.reader import LogsRead
 from sentinel.receivers.log_files.positions import Position
+from sentinel.runtime.receipt import Receipt
 
 
 @dataclass(slots=True, kw_only=True)
@@ -19,6 +20,7 @@ class Batch:
         read_ns: when.
         handed_count: how many of the records were handed on.
         read: what the next of them say, once they were looked at.
+        receipt: which endpoints they are shipped to, and who took them; None before the first is handed on.
     """
 
     before: Position
@@ -27,6 +29,7 @@ class Batch:
     read_ns: int
     handed_count: int = 0
     read: LogsRead | None = None
+    receipt: Receipt | None = None
 
 
 @dataclass(slots=True, kw_only=True)

@@ -14,6 +14,7 @@ import contextlib
 import sqlite3
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from functools import partial
 from hashlib import blake2b
 from itertools import takewhile
@@ -26,6 +27,7 @@ from sentinel.core.normalise.logs.settings import LogFormat
 from sentinel.core.redact import redact
 from sentinel.ports import Admission
 from sentinel.receivers.log_files.batches import Batch
+from sentinel.receivers.log_files.catching_up import PIECE_BYTES, Arrears, CatchingUp
 from sentinel.receivers.log_files.config import LogFilesConfig
 from sentinel.receivers.log_files.followed import FollowedFile
 from sentinel.receivers.log_files.gateways import Gateways
@@ -33,7 +35,7 @@ from sentinel.receivers.log_files.positions import Position
 from sentinel.receivers.log_files.reaching import reach_of
 from sentinel.receivers.log_files.readers import reader_of
 from sentinel.receivers.log_files.reading import Reading
-from sentinel.receivers.log_files.shipping import Shipping
+from sentinel.receivers.log_files.shipping import SLICE_COUNT, Shipping
 from sentinel.runtime.component import Health, HealthRecord, Surroundings
 from sentinel.runtime.downstream import Downstream
 from sentinel.runtime.flow import Flow, FlowReason, FlowStage
@@ -43,7 +45,6 @@ from sentinel.runtime.tasks import TaskGroup
 
 _T = TypeVar("_T")
 _SLICE_COUNT = 512
-_SHIPPED_SLICE_COUNT = 64
 _STOP_WAIT_S = 2.0
 _LOOK_COST_DIVISOR = 20
 """Looking for files takes at most this part of a core: a twentieth."""
@@ -76,6 +77,9 @@ class LogFiles:
         self._reading = Reading(config, directory)
         self._shipping = Shipping(downstream.tap, self._reading)
         self._readers = {source.name: reader_of(source) for source in config.sources}
+        self._catching_up = CatchingUp(
+            self._shipping, self._reading, self._readers, surroundings, self._aside
+        )
         self._gateways = Gateways(
             (source for source in config.sources if source.format is LogFormat.KONG),
             downstream,
@@ -120,7 +124,9 @@ class LogFiles:
         """Read no more, and keep how far everything was handed on."""
         # What is half handed on is handed on whole, or it would come again after an orderly stop.
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._handing.acquire(), _STOP_WAIT_S)
+            async with asyncio.timeout(_STOP_WAIT_S):
+                await self._handing.acquire()
+                await self._catching_up.settle()
         await self._tasks.close()
         executor = self._executor
         if executor is not None:
@@ -163,7 +169,9 @@ class LogFiles:
             if clock.monotonic_s() >= self._look_at_s:
                 await self._look()
             self._hear()
-            if await self._round():
+            is_more = await self._round()
+            await self._catch_up()
+            if is_more:
                 await asyncio.sleep(0)
             else:
                 await clock.sleep(self._config.poll)
@@ -187,6 +195,14 @@ class LogFiles:
             metrics.set("sentinel_log_files_refused", following.refused[reason], reason=reason)
         lag_bytes = sum(file.lag_bytes() for file in reading.files if file.is_open)
         metrics.set("sentinel_log_files_lag_bytes", lag_bytes)
+        behind = {one.endpoint: one for one in self._catching_up.arrears()}
+        for name in self._shipping.endpoints:
+            one = behind.get(name)
+            size_bytes, age_s = (
+                (one.size_bytes, (now_ns - one.since_ns) / 1e9) if one else (0, 0.0)
+            )
+            metrics.set("sentinel_log_files_unshipped_bytes", size_bytes, endpoint=name)
+            metrics.set("sentinel_log_files_unshipped_seconds", max(age_s, 0.0), endpoint=name)
         for event, count in following.events.items():
             metrics.count("sentinel_log_file_events_total", count, event=event)
         following.events.clear()
@@ -231,9 +247,22 @@ class LogFiles:
         if not is_all:
             return False
         for file in held:
-            if file.is_done and file.batch is None:
+            if file.is_done and file.batch is None and not file.unshipped:
                 await self._aside(partial(reading.end, file))
         return True
+
+    async def _catch_up(self) -> None:
+        """Read what endpoints that had no room have not got; not while there is more than can be worked on."""
+        if not self._catching_up.is_behind or self._downstream.shedding.sheds(Rung.LOGS):
+            return
+        held_bytes = PIECE_BYTES * len(self._shipping.endpoints)
+        if not self._downstream.inflight.take_if_calm(held_bytes):
+            return
+        try:
+            async with self._handing:
+                await self._catching_up.step()
+        finally:
+            self._downstream.inflight.give_back(held_bytes)
 
     async def _hand_all_on(self, due: list[FollowedFile]) -> bool:
         """Hand on the batches of these files; whether all of them were taken.
@@ -255,7 +284,10 @@ class LogFiles:
                 # What a kill would now lose is worth less than what nobody reads while a disk hangs.
                 self._flow.error(FlowStage.STORE, FlowReason.TIMEOUT)
         finally:
+            now_ns = self._surroundings.clock.now_ns()
             for file in handed:
+                if file.batch is not None:
+                    self._shipping.note_unshipped(file, file.batch, now_ns)
                 file.handed_on()
         return is_all
 
@@ -281,8 +313,8 @@ class LogFiles:
 
     async def _hand_on(self, file: FollowedFile, batch: Batch) -> bool:
         """Hand a batch on, a slice at a time; whether all of it was taken."""
-        ships = self._shipping.is_on
-        size = _SHIPPED_SLICE_COUNT if ships else _SLICE_COUNT
+        ships = self._shipping.is_wanted(file, batch)
+        size = SLICE_COUNT if self._shipping.is_on else _SLICE_COUNT
         uid = self._reading.uid_of(file)
         while batch.handed_count < len(batch.records):
             part = batch.records[batch.handed_count : batch.handed_count + size]
@@ -311,7 +343,7 @@ class LogFiles:
             batch.read = None
             batch.handed_count += len(part)
             self._note_read(file, read, len(part), lost=lost)
-            self._shipping.ship(file, uid, batch, read)
+            self._shipping.ship(file, uid, batch, read, batch.receipt)
             await asyncio.sleep(0)
         self._note_counts(file)
         return True
@@ -409,6 +441,8 @@ class LogFiles:
             self._health.degraded(f"{redact(path)} cannot be read: {why}")
         elif twins := self._gateways.sentence():
             self._health.degraded(twins)
+        elif behind := self._catching_up.arrears():
+            self._health.degraded("; ".join(map(_told, behind)))
         elif self._is_full:
             self._health.degraded("Reading waits until what was read is worked on")
         elif self._note:
@@ -416,6 +450,14 @@ class LogFiles:
         else:
             count = len(reading.files)
             self._health.ok(f"Following {count} file{'s' * (count != 1)}")
+
+
+def _told(arrears: Arrears) -> str:
+    since = datetime.fromtimestamp(arrears.since_ns // 10**9, UTC)
+    return (
+        f"{arrears.endpoint} has had no room for lines since {since:%Y-%m-%d %H:%M:%S} UTC: {arrears.size_bytes} bytes wait in their"
+        " files and are counted all the same"
+    )
 
 
 def _fingerprint(uid: str, part: list[Record], after: Position) -> bytes:

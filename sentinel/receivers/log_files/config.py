@@ -173,6 +173,11 @@ class LogFilesConfig:
         help="How long a file that was renamed or deleted is read on after its last line.",
         restart=True,
     )
+    unshipped_after: Duration = setting(
+        Duration(1800.0),
+        help="How long such a file is kept open, once it was read, for endpoints that had no room for its lines.",
+        restart=True,
+    )
     unfinished_after: Duration = setting(
         Duration(10.0),
         help="How long the rest of a line is waited for before what there is is taken for all of it.",
@@ -189,7 +194,14 @@ class LogFilesConfig:
         if len(set(names)) != len(names):
             msg = "log sources must have different names"
             raise ValueError(msg)
-        for name in ("poll", "discover", "finished_after", "unfinished_after", "joined_after"):
+        for name in (
+            "poll",
+            "discover",
+            "finished_after",
+            "unshipped_after",
+            "unfinished_after",
+            "joined_after",
+        ):
             if getattr(self, name) <= 0:
                 msg = f"{name} must be above 0"
                 raise ValueError(msg)

@@ -27,6 +27,7 @@ from sentinel.receivers.log_files.positions import (
     TAIL_BYTES_MAX,
     Position,
     Row,
+    Unshipped,
     hash_of,
 )
 
@@ -55,6 +56,9 @@ class FollowedFile:
         key: device and inode; None while it has none.
         handed: up to where lines were handed on.
         batch: what waits to be handed on; nothing more is read until it was.
+        unshipped: what of that which endpoints have not got.
+        done_s: when nothing more came of it, while it waits for endpoints.
+        again_from_s: when what is unshipped is tried to be read once more.
         named_s: when a pattern last led to it.
         looks_until_s: until when the rest of it is looked for in a copy, 0 when it is not.
         is_named: whether a pattern leads to it.
@@ -76,6 +80,9 @@ class FollowedFile:
     head: bytes = b""
     head_bytes: int = 0
     batch: Batch | None = None
+    unshipped: dict[str, Unshipped] = field(default_factory=dict)
+    done_s: float = 0.0
+    again_from_s: float = 0.0
     replayed: Position | None = None
     replayed_ns: int = 0
     counts: Counts = field(default_factory=Counts)
@@ -102,6 +109,11 @@ class FollowedFile:
     def is_open(self) -> bool:
         """Whether it can be read from."""
         return self._fd >= 0 or self._unzipped is not None
+
+    @property
+    def can_be_read_again(self) -> bool:
+        """Whether what was read may be; of a compressed one only from its beginning, which is too dear."""
+        return self._fd >= 0
 
     @property
     def at(self) -> int:
@@ -148,6 +160,7 @@ class FollowedFile:
         self._tail = None
         self._after = row.handed.places()
         self.replayed, self.replayed_ns = row.next, row.next_read_ns
+        self.unshipped = dict(row.unshipped)
 
     def begin_at(self, offset: int, read_at: ReadAt) -> None:
         """Leave out what is before this place."""
@@ -195,6 +208,8 @@ class FollowedFile:
             return False
         if self.batch is not None or self.replayed is not None or self._unzipped is not None:
             return True
+        if self.is_done and self.unshipped:
+            return False  # only open for those that have not got all of it
         if self._fd < 0:
             return self.looks_until_s <= now_s
         found = os.fstat(self._fd)
@@ -237,6 +252,45 @@ class FollowedFile:
         if ready or position.offset != self.handed.offset or position.starts != self.handed.starts:
             self.batch = Batch(before=self.handed, after=position, records=ready, read_ns=now_ns)
 
+    def again(
+        self, unshipped: Unshipped, joiner: LineJoiner, bytes_max: int, now_ns: int
+    ) -> Batch:
+        """What of it an endpoint has not got, a piece of it; nothing of this file changes.
+
+        The piece depends on where it begins alone, so that it is the same when it is read once more after a kill.
+
+        Raises:
+            TruncatedError: the file no longer holds it.
+            OSError: it cannot be read.
+        """
+        reader = FollowedFile(
+            file_id=self.file_id,
+            source=self.source,
+            path=self.path,
+            service=self.service,
+            joiner=joiner,
+            handed=unshipped.start,
+            head=self.head,
+            head_bytes=self.head_bytes,
+        )
+        reader._fd = self._fd  # of the same class; lent, and never closed by it
+        return reader._piece(unshipped.until, bytes_max, now_ns)  # of the same class
+
+    def _piece(self, until: Position, bytes_max: int, now_ns: int) -> Batch:
+        start, ready = self.handed, []  # type: Position, list[Record]
+        self._offset, self._tail, self._after = start.low, None, start.places()
+        reaches = start.offset + bytes_max
+        while self._offset < until.offset and (
+            self.at < reaches or self._offset <= start.offset  # at least a line, however long
+        ):
+            self._read_towards(until, bytes_max, ready)
+        if self._offset >= until.offset:
+            self.joiner.flush(ready, before=until.places())
+            after = until
+        else:
+            after = self._position(start.record_count + len(ready))
+        return Batch(before=start, after=after, records=ready, read_ns=now_ns)
+
     def has_begun(self) -> bool:
         """Whether anything of it was taken: handed on, under way, or waiting for its end."""
         return bool(
@@ -273,6 +327,7 @@ class FollowedFile:
             next=next_position,
             next_read_ns=self.batch.read_ns if self.batch is not None else self.replayed_ns,
             seen_ns=seen_ns,
+            unshipped=dict(self.unshipped),
         )
 
     def is_rest_of(self, read_at: ReadAt, size: int) -> bool:
@@ -382,6 +437,8 @@ class FollowedFile:
         if self.joiner.is_waiting and (finished or idle_s >= timing.joined_after_s):
             self.joiner.flush(ready)
         self.is_done = finished
+        if finished:
+            self.done_s = self.done_s or now_s
 
     def _is_finished(self, found: os.stat_result, now_s: float, timing: Timing) -> bool:
         if self.is_named and found.st_nlink:
@@ -392,17 +449,7 @@ class FollowedFile:
     def _replay(self, until: Position, ready: list[Record]) -> None:
         """Make the batch again that was under way when the process ended."""
         while self._offset < until.offset:
-            data = self._read(until.offset - self.at)
-            if not data:
-                # The file ends before: it was truncated meanwhile, and what is left of the batch is gone.
-                raise TruncatedError
-            self._split(data, ready)
-            if self._carry_bytes and self.at >= until.offset:
-                # The batch took a line for whole that has no end.
-                line, size = self._carry, self._carry_bytes
-                self._carry, self._carry_bytes = b"", 0
-                self.joiner.feed(line, self._offset, ready, self._after)
-                self._offset += size
+            self._read_towards(until, until.offset - self.at, ready)
         # The batch is made of what was read then, or not at all.
         if until.tail_bytes and hash_of((self._tail or b"")[-until.tail_bytes :]) != until.tail:
             raise TruncatedError
@@ -415,6 +462,20 @@ class FollowedFile:
         )
         self._after = None
         self.replayed = None
+
+    def _read_towards(self, until: Position, bytes_max: int, ready: list[Record]) -> None:
+        """Read on to a place that was reached before, and not beyond it."""
+        data = self._read(min(until.offset - self.at, bytes_max))
+        if not data:
+            # The file ends before: it was truncated meanwhile, and what is left up to there is gone.
+            raise TruncatedError
+        self._split(data, ready)
+        if self._carry_bytes and self.at >= until.offset:
+            # A line was taken for whole that has no end.
+            line, size = self._carry, self._carry_bytes
+            self._carry, self._carry_bytes = b"", 0
+            self.joiner.feed(line, self._offset, ready, self._after)
+            self._offset += size
 
     def _position(self, record_count: int) -> Position:
         tail = self._tail or b""

@@ -199,6 +199,10 @@ class Following:
         self.ended.append(file)
         self.events["finished"] += 1
 
+    def joiner_of(self, source: str) -> LineJoiner:
+        """What joins the lines of a file of a source, from anywhere in it."""
+        return LineJoiner(self._joining[source])
+
     def close(self) -> None:
         """Let go of every file; idempotent."""
         for file in self.files:
@@ -426,7 +430,7 @@ class Following:
             source=source,
             path=path,
             service=self._sources[source].service or service_of_path(path),
-            joiner=LineJoiner(self._joining[source]),
+            joiner=self.joiner_of(source),
         )
 
     def _neighbourhoods(

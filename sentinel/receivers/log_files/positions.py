@@ -4,6 +4,9 @@ Of each file two positions are kept: up to where lines were handed on, and up to
 is durable before the batch is handed on. A reader that finds it after a crash makes the same batch again, with the same
 fingerprint and the same ids of its records; so nothing is lost, and what is handed on twice can be told as such.
 
+While an endpoint has no room, lines are handed on to detection and the others alone; where the endpoint goes on is kept too
+(`Unshipped`).
+
 No text of a log is kept here: the beginning of a file, and what is before a position, are known by their hashes.
 """
 
@@ -16,11 +19,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from pathlib import Path
+from typing import Any
 
 HEAD_BYTES_MAX = 1024
 TAIL_BYTES_MAX = 64
-_VERSION = 2
-"""2: a position says how many records were read up to it; those of 1 have none, and are read all the same."""
+_VERSION = 3
+"""2: a position says how many records were read up to it; those of 1 have none, and are read all the same.
+
+3: a file says what of it which endpoint has not got; files of 1 and 2 are read as if every endpoint had all.
+"""
 _ROWS_MAX = 4096
 _FORGET_EVERY = 4096
 _SCHEMA = (
@@ -38,7 +45,8 @@ CREATE TABLE files (
     handed TEXT NOT NULL,
     next TEXT,
     next_read_ns INTEGER,
-    seen_ns INTEGER NOT NULL
+    seen_ns INTEGER NOT NULL,
+    unshipped TEXT NOT NULL DEFAULT '{}'
 )
 """,
 )
@@ -72,6 +80,24 @@ class Position:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Unshipped:
+    """What of a file an endpoint has not got, though it was counted.
+
+    Attributes:
+        start: it has all before this place.
+        skip_count: and so many of the records behind it.
+        until: up to here, at first; what was counted since comes after that. Records end here, whatever follows in the file,
+            so that what is read again after a kill is the same.
+        since_ns: since when it has not got all.
+    """
+
+    start: Position
+    skip_count: int
+    until: Position
+    since_ns: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
     """What is kept of one file; `next` is the batch under way, if there is one, and when it was read."""
 
@@ -86,6 +112,7 @@ class Row:
     next: Position | None
     next_read_ns: int
     seen_ns: int
+    unshipped: Mapping[str, Unshipped] = field(default_factory=dict)
 
 
 def hash_of(data: bytes) -> bytes:
@@ -132,8 +159,8 @@ class Positions:
             connection.execute("PRAGMA synchronous=FULL")
             (version,) = connection.execute("PRAGMA user_version").fetchone()
             _refuse_newer(version)
-            if version == 1:
-                connection.execute(f"PRAGMA user_version={_VERSION}")
+            if version in (1, 2):
+                _widen(connection)
             elif version == 0:
                 connection.execute("BEGIN IMMEDIATE")
                 for statement in _SCHEMA:
@@ -157,7 +184,8 @@ class Positions:
     def rows(self) -> list[Row]:
         """Every file that is known."""
         found = self._connected().execute(
-            "SELECT file_id, source, path, device, inode, head_bytes, head, handed, next, next_read_ns, seen_ns FROM files"
+            "SELECT file_id, source, path, device, inode, head_bytes, head, handed, next, next_read_ns, seen_ns,"
+            " unshipped FROM files"
             " ORDER BY file_id"
         )
         return [
@@ -173,6 +201,7 @@ class Positions:
                 next=None if row[8] is None else _position(row[8]),
                 next_read_ns=row[9] or 0,
                 seen_ns=row[10],
+                unshipped=_unshipped(row[11]),
             )
             for row in found
         ]
@@ -197,10 +226,10 @@ class Positions:
         connection.execute("BEGIN IMMEDIATE")
         try:
             connection.executemany(
-                "INSERT INTO files VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (file_id) DO UPDATE SET"
+                "INSERT INTO files VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (file_id) DO UPDATE SET"
                 " path=excluded.path, device=excluded.device, inode=excluded.inode, head_bytes=excluded.head_bytes,"
                 " head=excluded.head, handed=excluded.handed, next=excluded.next, next_read_ns=excluded.next_read_ns,"
-                " seen_ns=excluded.seen_ns",
+                " seen_ns=excluded.seen_ns, unshipped=excluded.unshipped",
                 [
                     (
                         row.file_id,
@@ -214,6 +243,7 @@ class Positions:
                         None if row.next is None else _written(row.next),
                         row.next_read_ns,
                         row.seen_ns,
+                        _written_unshipped(row.unshipped),
                     )
                     for row in rows
                 ],
@@ -241,20 +271,64 @@ class Positions:
         return self._connection
 
 
+def _widen(connection: sqlite3.Connection) -> None:
+    try:
+        connection.execute("BEGIN IMMEDIATE")
+        connection.execute("ALTER TABLE files ADD COLUMN unshipped TEXT NOT NULL DEFAULT '{}'")
+        connection.execute(f"PRAGMA user_version={_VERSION}")
+        connection.execute("COMMIT")
+    except sqlite3.OperationalError as error:
+        # A full disk is no damage: what is known of files must not be set aside for it.
+        msg = f"positions of log files cannot be brought to format {_VERSION}: {error}"
+        raise OSError(msg) from error
+
+
 def _written(position: Position) -> str:
+    return json.dumps(_fields_of(position))
+
+
+def _fields_of(position: Position) -> list[Any]:
+    return [
+        position.offset,
+        position.starts,
+        position.tail_bytes,
+        position.tail.hex(),
+        position.record_count,
+    ]
+
+
+def _written_unshipped(unshipped: Mapping[str, Unshipped]) -> str:
     return json.dumps(
-        [
-            position.offset,
-            position.starts,
-            position.tail_bytes,
-            position.tail.hex(),
-            position.record_count,
-        ]
+        {
+            endpoint: [
+                _fields_of(one.start),
+                one.skip_count,
+                _fields_of(one.until),
+                one.since_ns,
+            ]
+            for endpoint, one in unshipped.items()
+        }
     )
 
 
+def _unshipped(text: str) -> dict[str, Unshipped]:
+    return {
+        endpoint: Unshipped(
+            start=_position_of(start),
+            skip_count=skip_count,
+            until=_position_of(until),
+            since_ns=since_ns,
+        )
+        for endpoint, (start, skip_count, until, since_ns) in json.loads(text).items()
+    }
+
+
 def _position(text: str) -> Position:
-    offset, starts, tail_bytes, tail, *more = json.loads(text)
+    return _position_of(json.loads(text))
+
+
+def _position_of(fields: list[Any]) -> Position:
+    offset, starts, tail_bytes, tail, *more = fields
     return Position(
         offset=offset,
         starts=starts,

@@ -9,8 +9,9 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Sequence
+from dataclasses import replace
 
-from sentinel.receivers.log_files.batches import Timing
+from sentinel.receivers.log_files.batches import Batch, Timing
 from sentinel.receivers.log_files.config import LogFilesConfig
 from sentinel.receivers.log_files.followed import FollowedFile, TruncatedError
 from sentinel.receivers.log_files.following import Following
@@ -26,6 +27,8 @@ class Reading:
 
     def __init__(self, config: LogFilesConfig, directory: str) -> None:
         self._chunk_max = config.chunk_max
+        self.files_max = config.files_max
+        self.unshipped_after_s = float(config.unshipped_after)
         self._positions = Positions(directory)
         self._patterns = {
             source.name: json.dumps([source.paths, source.exclude]) for source in config.sources
@@ -107,6 +110,23 @@ class Reading:
             self.unreadable = None
         if is_new:
             self.save(now_ns, more=due)
+
+    def again(
+        self, file: FollowedFile, endpoint: str, *, bytes_max: int, now_ns: int, is_noted: bool
+    ) -> Batch:
+        """What of a file an endpoint has not got, a piece of it; with `is_noted` only after all that it got is durable.
+
+        Raises:
+            TruncatedError, OSError: it can no longer be read, or not now.
+        """
+        behind = file.unshipped[endpoint]
+        if behind.start == behind.until:
+            # Durable before any of it is handed on: where records end is the same after a kill.
+            behind = file.unshipped[endpoint] = replace(behind, until=file.handed)
+            file.is_dirty = is_noted = True
+        if is_noted and self.is_dirty:
+            self.save(now_ns)
+        return file.again(behind, self.following.joiner_of(file.source), bytes_max, now_ns)
 
     def end(self, file: FollowedFile) -> None:
         """Let go of a file of which nothing more comes, and all of which was handed on."""

@@ -17,6 +17,26 @@ METRICS = (
         GAUGE, "sentinel_log_files_lag_bytes", "Bytes of followed files that were not read yet."
     ),
     metric(
+        GAUGE,
+        "sentinel_log_files_unshipped_bytes",
+        "Bytes of files that were counted and wait in their files until an endpoint has room for them.",
+        "endpoint",
+    ),
+    metric(
+        GAUGE,
+        "sentinel_log_files_unshipped_seconds",
+        "How long an endpoint has been behind with lines of files; 0 when it is not.",
+        "endpoint",
+    ),
+    metric(
+        COUNTER,
+        "sentinel_log_files_unshipped_lost_bytes_total",
+        "Bytes of files that were counted and never shipped: the file was gone or only left compressed (`gone`), or was done with"
+        " and kept open too long (`expired`) or among too many (`limit`).",
+        "endpoint",
+        "reason",
+    ),
+    metric(
         COUNTER,
         "sentinel_log_file_events_total",
         "What happened to log files: found, renamed, truncated, missed (made and rotated between two looks), finished.",

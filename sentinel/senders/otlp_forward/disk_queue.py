@@ -136,13 +136,22 @@ class DiskQueue:
         losses, self.losses = self.losses, Losses()
         return losses
 
+    def could_hold(self, record: Record) -> bool:
+        """Whether the bound is wide enough for it, whatever there is now."""
+        first_bytes = self._first_record().size_bytes if self.marks else 0
+        return record.size_bytes + first_bytes <= self._bytes_max
+
+    def holds(self, record: Record) -> bool:
+        """Whether the bound has room for it without any being dropped."""
+        return self.size_bytes + record.size_bytes <= self._bytes_max and self.could_hold(record)
+
     def append(self, record: Record) -> bool:
         """Write a record; False when the disk did not take it.
 
         The oldest are dropped when the bound asks for it; one that is larger than the whole bound is not taken.
         """
         data = encode(record)
-        if len(data) + (self._first_record().size_bytes if self.marks else 0) > self._bytes_max:
+        if not self.could_hold(record):
             return False
         if self._free_bytes_min and self._free_bytes() < self._free_bytes_min + len(data):
             return False

@@ -16,6 +16,7 @@ from collections import defaultdict, deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from itertools import groupby
 from pathlib import Path
 from typing import TypeVar
 
@@ -96,8 +97,13 @@ class Forwarding:
         if payload.signal not in self._signals:
             return
         payload = _counted(payload)
-        self._flow.received(payload.item_count, signal=payload.signal.value)
         size_bytes = len(payload.body)
+        offered = payload.offered
+        if offered is not None and not self.has_room(payload.signal, size_bytes):
+            offered.receipt.void()
+            return
+        if offered is None or not offered.receipt.is_again:
+            self._flow.received(payload.item_count, signal=payload.signal.value)
         if not self._is_open:
             self._flow.dropped(FlowReason.STOPPED, payload.item_count)
         elif self._inbox_bytes + size_bytes > self._config.inbox_max:
@@ -107,6 +113,10 @@ class Forwarding:
             self._inbox_bytes += size_bytes
             self._taken_count += 1
             self._arrived.set()
+
+    def endpoints(self, signal: OtlpSignal) -> tuple[str, ...]:
+        """Names of the endpoints of a signal."""
+        return tuple(lane.config.name for lane in self._lanes if lane.signal is signal)
 
     def has_room(self, signal: OtlpSignal, size_bytes: int) -> bool:
         """Whether a payload of this size would be taken now; one that is too large for ever is told to be."""
@@ -149,7 +159,11 @@ class Forwarding:
             await transport.close()
         if was_open:
             await self._on_thread(self._close)
-            self._flow.dropped(FlowReason.STOPPED, sum(one.item_count for one in self._inbox))
+            for one in self._inbox:
+                if one.offered is not None:
+                    one.offered.receipt.void()
+                else:
+                    self._flow.dropped(FlowReason.STOPPED, one.item_count)
             self._inbox.clear()
             self._inbox_bytes = 0
         self._thread.shutdown(wait=False)
@@ -284,6 +298,7 @@ class Forwarding:
                 item_count=payload.item_count,
                 body=body,
                 marks={mark.origin: mark.count} if mark is not None else {},
+                offered=(payload.offered,) if payload.offered is not None else (),
             )
             prepared[payload.signal, payload.encoding, to_disk].append(record)
         for (signal, encoding, to_disk), records in prepared.items():
@@ -299,8 +314,14 @@ class Forwarding:
                         as_protobuf = self._converted(signal, records)
                 chosen = records if encoding is OtlpEncoding.PROTOBUF else as_protobuf or []
                 # Before they are joined: of what comes again after a kill, each lane may have another part.
-                chosen = lane.without_known(chosen)
-                lane.put(_joined(chosen, lane.config.request_max_bytes), to_disk=to_disk)
+                chosen = lane.without_known(lane.wanted(chosen))
+                for is_offered, group in groupby(chosen, key=lambda record: bool(record.offered)):
+                    bytes_max = lane.config.request_max_bytes
+                    if is_offered:
+                        # All of it is taken or none, and memory may be what takes it.
+                        bytes_max = min(bytes_max, lane.config.queue.memory_max_bytes)
+                    joined = _joined(list(group), bytes_max)
+                    lane.put(joined, to_disk=to_disk)
 
     def _redacted(self, payload: Telemetry) -> tuple[bytes, bool]:
         """The body as it may be handed on, and whether secrets were taken out of it."""
@@ -401,4 +422,5 @@ def _one(records: list[Record]) -> Record:
         item_count=sum(record.item_count for record in records),
         body=b"".join([record.body for record in records]),
         marks=marks,
+        offered=tuple(offered for record in records for offered in record.offered),
     )

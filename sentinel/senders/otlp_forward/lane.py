@@ -69,7 +69,9 @@ class Lane:
         self.config = config
         self._transport = transport
         self._disk = disk
-        self._memory = MemoryQueue(bytes_max=config.queue.memory_max_bytes)
+        self._memory = MemoryQueue(
+            bytes_max=config.queue.memory_max_bytes, given_back=self._give_back
+        )
         self._is_disk_open = False
         self._run_blocking = run_blocking
         self._flow = flow
@@ -120,6 +122,7 @@ class Lane:
         for record in records:
             if record.marks and self._disk.marks.has(record.marks):
                 known_items += record.item_count
+                self._take_over(record)
             else:
                 found.append(record)
         if known_items:
@@ -129,8 +132,10 @@ class Lane:
         return found
 
     def put(self, records: Sequence[Record], *, to_disk: bool) -> None:
-        """Queue records; what finds no room is dropped and counted."""
+        """Queue records; what finds no room is dropped and counted, or refused where it can be offered again."""
         for record in records:
+            if record.offered and self._is_settled(record):
+                continue
             if to_disk and self._is_disk_open and self._disk.append(record):
                 self._note_disk("")
                 continue
@@ -142,6 +147,66 @@ class Lane:
             self._drop(reason, self._memory.append(record))
         self._report()
 
+    def wanted(self, records: Sequence[Record]) -> list[Record]:
+        """Those of the records that are for this endpoint."""
+        name = self.config.name
+        return [
+            record
+            for record in records
+            if all(name in offered.receipt.endpoints for offered in record.offered)
+        ]
+
+    def _is_settled(self, record: Record) -> bool:
+        """Queue a record that can be offered again, or refuse it; False when it can never be queued.
+
+        Nothing is dropped for it, and it waits in memory only if it is the one that is sent next.
+        """
+        receipts = [offered.receipt for offered in record.offered]
+        if any(receipt.is_refused(self.config.name) for receipt in receipts):
+            self._refuse(record)
+        elif self._is_disk_open and self._disk.holds(record) and self._disk.append(record):
+            self._note_disk("")
+            self._take_over(record)
+            self._note_received(record)
+        elif (
+            all(receipt.is_again for receipt in receipts)
+            and self.is_idle
+            and not self._disk.item_count
+            and self._memory.could_hold(record)
+        ):
+            for receipt in receipts:
+                receipt.hold(self.config.name)
+            self._memory.append(record)
+            self._note_received(record)
+        elif self._disk.could_hold(record) or self._memory.could_hold(record):
+            if not self._is_disk_open or self._disk.holds(record):
+                self._flow.error(FlowStage.STORE, FlowReason.DISK_FULL)
+                if self._is_disk_open:
+                    self._note_disk("the disk takes nothing, lines of files wait in their files")
+            self._refuse(record)
+        else:
+            self._take_over(record)
+            return False
+        return True
+
+    def _note_received(self, record: Record) -> None:
+        # What is offered for the first time was counted when it came, once for all endpoints.
+        if record.offered[0].receipt.is_again:
+            self._flow.received(record.item_count, signal=self.signal.value)
+
+    def _take_over(self, record: Record) -> None:
+        reached = {offered.receipt: offered.count for offered in record.offered}
+        for receipt, count in reached.items():
+            receipt.take(self.config.name, count)
+
+    def _refuse(self, record: Record) -> None:
+        for offered in record.offered:
+            offered.receipt.refuse(self.config.name)
+
+    def _give_back(self, record: Record) -> None:
+        for offered in record.offered:
+            offered.receipt.give_back(self.config.name)
+
     def to_sync(self) -> list[int]:
         """See `DiskQueue.to_sync`."""
         return self._disk.to_sync() if self._is_disk_open else []
@@ -152,8 +217,7 @@ class Lane:
 
     def close(self) -> None:
         """Sync, let go, and count what goes with the memory; idempotent."""
-        self._drop(FlowReason.STOPPED, self._memory.item_count)
-        self._memory = MemoryQueue(bytes_max=self.config.queue.memory_max_bytes)
+        self._drop(FlowReason.STOPPED, self._memory.empty())
         if self._is_disk_open:
             self._is_disk_open = False
             self._disk.close()
@@ -178,6 +242,8 @@ class Lane:
             # At once and beside the thread of the queues, which may be at work: a kill before this sends all of it again.
             await asyncio.to_thread(self._disk.note_delivered)
             await self._run_blocking(ack)
+            for record in records:
+                self._take_over(record)
 
     async def _take(self) -> tuple[list[Record], Callable[[], None]]:
         def take() -> tuple[list[Record], Callable[[], None]]:

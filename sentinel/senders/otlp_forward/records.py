@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from struct import Struct
 
 from sentinel.runtime.otlp_reply import OtlpEncoding
+from sentinel.runtime.receipt import Offered
 from sentinel.senders.otlp_forward.marks import MARK_BYTES, decode_marks, encode_marks
 
 MAGIC = b"SFQ1"
@@ -35,12 +36,14 @@ class Record:
         item_count: spans, points or records in it.
         body: an export request, or b"" when only the marks are said.
         marks: how far it reaches in what it was read from.
+        offered: by what is told who took it; only while the process lives that it was offered to.
     """
 
     encoding: OtlpEncoding
     item_count: int
     body: bytes
     marks: Mapping[bytes, int] = field(default_factory=dict)
+    offered: tuple[Offered, ...] = ()
 
     @property
     def size_bytes(self) -> int:

@@ -85,7 +85,9 @@ class Writer:
                     self.of_second[now_ns // SECOND_NS] += 1
 
 
-def config_in(folder: Path, writer: Writer, upstream: Upstream, *, lateness: str) -> Path:
+def config_in(
+    folder: Path, writer: Writer, upstream: Upstream, *, lateness: str, queue: str = ""
+) -> Path:
     path = folder / "sentinel.yaml"
     path.write_text(
         f"""
@@ -97,7 +99,7 @@ series: {{window: 1s, lateness: {lateness}, tick: 100ms}}
 store: {{directory: {folder / "store"}}}
 web: {{listen: {{port: 0}}}}
 forward:
-  endpoints: [{{name: up, url: '{upstream.url}', retry_max: 100ms, queue: {{min_free_bytes: 0B}}}}]
+  endpoints: [{{name: up, url: '{upstream.url}', retry_max: 100ms, queue: {{min_free_bytes: 0B{queue}}}}}]
   delay: 10ms
   drain_timeout: 500ms
 """
@@ -109,17 +111,19 @@ def numbers_of(taken: Taken) -> list[int]:
     return [int(record.body.string_value.rpartition("=")[2]) for record in records_of(taken.body)]
 
 
-async def killed_many_times(folder: Path, *, kills: int, seed: int) -> tuple[int, int]:
+async def killed_many_times(
+    folder: Path, *, kills: int, seed: int, queue: str = "", down: float = 0.3
+) -> tuple[int, int]:
     """Lines written, and lines that came twice; every line came, and no other twice than those that were on their way."""
     rng = random.Random(seed)
     writer = Writer(folder / "logs", lines_a_turn=20, seed=seed)
     may_come_twice: set[int] = set()
     async with http_upstream() as upstream:
-        config = config_in(folder, writer, upstream, lateness="200ms")
+        config = config_in(folder, writer, upstream, lateness="200ms", queue=queue)
         with writer.writing():
             for turn in range(kills):
                 # An outage now and then, so that the queue holds more than what is on its way.
-                upstream.down = rng.random() < 0.3
+                upstream.down = rng.random() < down
                 with sidecar_process(config, name=f"run{turn}") as side:
                     writer.start()
                     begun = len(upstream.taken)
@@ -160,6 +164,23 @@ async def killed_many_times(folder: Path, *, kills: int, seed: int) -> tuple[int
 
 async def test_lines_come_once_through_kills(tmp_path: Path) -> None:
     await killed_many_times(tmp_path, kills=3, seed=7)
+
+
+NARROW = ", max_bytes: 256KiB, memory_max_bytes: 64KiB"
+
+
+async def test_lines_come_once_through_kills_while_the_queue_is_full(tmp_path: Path) -> None:
+    """Lines beyond the queue were dropped; they wait in their files, and where they go on outlives a kill."""
+    await killed_many_times(tmp_path, kills=3, seed=3, queue=NARROW, down=1.0)
+
+
+@pytest.mark.full
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("seed", range(4))
+async def test_lines_come_once_through_many_kills_while_the_queue_is_full(
+    tmp_path: Path, seed: int
+) -> None:
+    await killed_many_times(tmp_path, kills=15, seed=2000 + seed, queue=NARROW, down=0.7)
 
 
 @pytest.mark.full

@@ -27,6 +27,7 @@ from sentinel.runtime.clock import SystemClock
 from sentinel.runtime.component import HealthStatus, Surroundings
 from sentinel.runtime.downstream import Telemetry
 from sentinel.runtime.otlp_reply import OtlpEncoding, OtlpSignal, encode_success
+from sentinel.runtime.receipt import Offered, Receipt
 from sentinel.runtime.settings import ByteSize, Duration, Secret
 from sentinel.senders.otlp_forward.config import (
     Compression,
@@ -527,3 +528,30 @@ async def test_a_queue_that_cannot_be_opened_is_told_and_memory_serves(tmp_path:
         await upstream.wait(lambda: log_bodies(upstream.bodies("logs")) == ["hello"])
         assert component.health().status is HealthStatus.DEGRADED
         assert "cannot be opened" in component.health().sentence
+
+
+async def test_what_can_be_offered_again_is_taken_up_to_what_finds_no_room(tmp_path: Path) -> None:
+    """Behind one that was refused nothing is taken, however small: what is offered again goes on where that one began."""
+    queue = ForwardQueueConfig(
+        max_bytes=ByteSize(1 << 18), memory_max_bytes=ByteSize(1 << 16), min_free_bytes=ByteSize(0)
+    )
+    async with http_upstream() as upstream:
+        upstream.down = True
+        async with forwarding(tmp_path, endpoint(upstream.url, queue=queue)) as (
+            component,
+            surroundings,
+        ):
+            receipt = Receipt(component.endpoints(OtlpSignal.LOGS))
+            sizes = (100_000, 100_000, 100_000, 10)
+            for count, size_bytes in enumerate(sizes, start=1):
+                payload = log_payload("b" * (size_bytes // 2))
+                receipt.offered_count = count
+                component.offer(
+                    replace(payload, redacted=True, offered=Offered(receipt=receipt, count=count))
+                )
+            assert await component.queued()
+            assert receipt.taken_count("upstream") == 2
+            assert receipt.is_refused("upstream")
+            assert dropped(surroundings, "queue_full") == dropped(surroundings, "disk_full") == 0
+            upstream.down = False
+            await upstream.wait(lambda: len(log_bodies(upstream.bodies("logs"))) == 2)
