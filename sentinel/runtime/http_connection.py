@@ -40,7 +40,7 @@ one after the other."""
 
 _INSIDE = (
     *("_buffer_paused", "_close", "_force_close", "_keepalive_handle", "_keepalive_timeout"),
-    *("_messages", "_next_keepalive_close_time", "_parser", "_paused", "_process_keepalive"),
+    *("_messages", "_next_keepalive_close_time", "_parser", "_paused"),
     *("_reading_paused", "_request_count", "_task_handler", "_waiter"),
 )
 """What the short way uses of aiohttp's connections that is no part of its interface."""
@@ -249,12 +249,19 @@ class _Connection(RequestHandler):
                 transport.abort()
             return resp, True
 
-    def _process_keepalive(self) -> None:
+    async def start(self) -> None:
+        """Take requests until there are no more; what was answered last has to be read in time as well."""
         transport = self.transport
-        super()._process_keepalive()
-        is_closed = transport is not None and self.transport is None
-        if is_closed and transport is not None and transport.get_write_buffer_size():
-            # Small answers are written without waiting; a caller that read none of them for so long will not.
+        try:
+            await super().start()
+        finally:
+            # Small answers are written without waiting, and closing waits until they were read, for ever if need be.
+            is_closing = transport is not None and transport.is_closing() and self._has_place
+            if transport is not None and is_closing and transport.get_write_buffer_size():
+                self._loop.call_later(self._limits.write_timeout, self._let_go, transport)
+
+    def _let_go(self, transport: asyncio.Transport) -> None:
+        if self._has_place:
             self._factory.count_closed("slow_reader")
             transport.abort()
 

@@ -268,11 +268,15 @@ async def test_an_answer_that_ends_its_connection_ends_it(*, at_once: bool) -> N
         await server.stop()
 
 
-async def test_an_idle_connection_whose_answers_are_not_read_is_let_go_of() -> None:
+@pytest.mark.parametrize("last", ["", "Connection: close\r\n"], ids=["idle", "closed"])
+async def test_a_connection_whose_answers_are_not_read_is_let_go_of(last: str) -> None:
     """Closing waits for what was written to be read; 256 such connections, and the receiver took no other any more."""
     surroundings = make_surroundings()
     config = OtlpHttpConfig(
-        listen=LISTEN, connections=ConnectionLimitsConfig(idle_timeout=Duration(0.5))
+        listen=LISTEN,
+        connections=ConnectionLimitsConfig(
+            idle_timeout=Duration(0.5), write_timeout=Duration(0.2)
+        ),
     )
     async with http_receiver(ListSink(), config, surroundings) as receiver:
         with socket.socket() as deaf:
@@ -292,6 +296,8 @@ async def test_an_idle_connection_whose_answers_are_not_read_is_let_go_of() -> N
                     (connection,) = connections.connections
                     assert connection.transport is not None
                     waiting_bytes = connection.transport.get_write_buffer_size()
+            if last:
+                await loop.sock_sendall(deaf, request(b"", path="/v1/logs", more=last))
             async with asyncio.timeout(5):
                 while surroundings.metrics.value("sentinel_http_connections", listener=RECEIVER):
                     await asyncio.sleep(0.01)
