@@ -110,6 +110,16 @@ class NatsProcess:
         """Stop its process, so that it accepts connections and never answers."""
         assert self.process is not None
         os.kill(self.process.pid, signal.SIGSTOP)
+        # A thread on another core runs on for a moment, and a busy machine makes the moment long enough for an answer.
+        tasks = Path(f"/proc/{self.process.pid}/task")
+
+        def stopped() -> bool:
+            states = [
+                (one / "stat").read_text().rpartition(")")[2].split()[0] for one in tasks.iterdir()
+            ]
+            return set(states) == {"T"}
+
+        wait_until(stopped, what="the server to stop", every_s=0.005)
 
     def go_on(self) -> None:
         """Let a held process go on."""

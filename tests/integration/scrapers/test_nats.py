@@ -130,7 +130,7 @@ async def test_a_server_that_restarts_and_a_stream_made_anew_make_no_fall(tmp_pa
 async def test_a_server_that_is_held_is_given_up_in_time_and_is_back_at_once(
     server: NatsProcess,
 ) -> None:
-    quick = ClientConfig(connect_timeout=Duration(0.5), timeout=Duration(0.5))
+    quick = ClientConfig(connect_timeout=Duration(1.5), timeout=Duration(1.5))
     async with nats_scene(config_of(server, client=quick)) as scene:
         await scene.poll()
         server.hold()
