@@ -54,7 +54,8 @@ class _Plan:
     """Which fields of one set of fields are what.
 
     `paths` hold all that may be it, best first. Where none of them leads into an object, the best ones are the keys
-    below. `loose` is the key of what is an event's name if it looks like one, and a text otherwise.
+    below. `loose` is the key of what is an event's name if it looks like one, and a text otherwise. `leading` are keys of
+    which a path may lead on: in the line that was met first they did not.
     """
 
     number: int
@@ -62,6 +63,7 @@ class _Plan:
     durations: tuple[tuple[Path, float], ...]
     nested: bool
     pick: Callable[[Fields], object] = dict
+    leading: tuple[str, ...] = ()
     loose: str = ""
     time: str = ""
     severity: str = ""
@@ -130,7 +132,9 @@ class FieldReader:
         """What lines with the same fields tell."""
         if plan.nested:
             return self._told_with_care(lines, plan, service)
-        numbers = self._numbers_of(lines, plan, service)
+        numbers = None
+        if not any(_leads_on(fields, plan) for fields in (lines if plan.leading else ())):
+            numbers = self._numbers_of(lines, plan, service)
         if numbers is None:
             odd = [at for at, fields in enumerate(lines) if not _is_plain(fields, plan)]
             plain = sorted(set(range(len(lines))).difference(odd))
@@ -252,15 +256,23 @@ class FieldReader:
             if plan.event or plan.loose:
                 # A line with an event is counted by it; its text says nothing more, unless the event is a sentence.
                 plan.message = "" if plan.event or plan.message == plan.loose else plan.message
-            plan.pick = _picker(
-                [
-                    key
-                    for key in (
-                        plan.severity, plan.event, plan.loose, plan.method, plan.status, plan.route, plan.service,
-                    )
-                    if key
-                ]
-            )  # fmt: skip
+            picked = [
+                key
+                for key in (
+                    plan.severity, plan.event, plan.loose, plan.method, plan.status, plan.route, plan.service,
+                )
+                if key
+            ]  # fmt: skip
+            plan.pick = _picker(picked)
+            # An object among those that are picked is found as what has no hash, and one for the message by its type.
+            found_otherwise = {*picked, plan.message}
+            plan.leading = tuple(
+                {
+                    path[0]: None
+                    for path in every
+                    if len(path) > 1 and path[0] not in found_otherwise
+                }
+            )
         if len(self._plans) >= _PLANS_MAX:
             self._plans.clear()
             self._known.clear()
@@ -371,11 +383,18 @@ class FieldReader:
 
 def _is_plain(fields: Fields, plan: _Plan) -> bool:
     """Whether there are words where words are expected, and not objects or lists."""
+    if _leads_on(fields, plan):
+        return False
     try:
         hash(plan.pick(fields))
     except TypeError:
         return False
     return not plan.message or type(fields[plan.message]) is str
+
+
+def _leads_on(fields: Fields, plan: _Plan) -> bool:
+    """Whether there is an object where the line that was met first had none."""
+    return any(type(fields[key]) is dict for key in plan.leading)
 
 
 def _picker(keys: list[str]) -> Callable[[Fields], object]:

@@ -251,7 +251,7 @@ def _of_access(match: re.Match[str]) -> int | None:
         local = datetime(  # noqa: DTZ001  # its offset is applied below
             int(year), _MONTHS[month], int(day), int(hour), int(minute), int(second)
         )
-    except ValueError:
+        offset = timedelta(hours=int(zone_hours), minutes=int(zone_minutes))
+        return utc_clock(local - offset if sign == "+" else local + offset) * SECOND_NS
+    except (ValueError, OverflowError):
         return None
-    offset = timedelta(hours=int(zone_hours), minutes=int(zone_minutes))
-    return utc_clock(local - offset if sign == "+" else local + offset) * SECOND_NS

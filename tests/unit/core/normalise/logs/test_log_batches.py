@@ -37,6 +37,11 @@ LINES: tuple[str, ...] = (
     )),
     *(json.dumps({"ts": TIME, "msg": text}) for text in ("boom 1", "boom 2", "other", "")),
     *(json.dumps({"ts": TIME, "msg": text}) for text in ({"a": 1}, None, 7, ["x"])),
+    # Whether a name leads on was judged by the line that was met first: one odd line, and no call of the others counted.
+    *(json.dumps({"message": "done", "http": http}) for http in (
+        "no", {"method": "GET", "status_code": 200}, None, 7, ["x"], {"method": "GET", "status_code": 502}, {},
+    )),
+    '{"time": "01/Jan/0001:00:00:00 +0500", "msg": "x"}', '{"time": "31/Dec/9999:23:00:00 -0500", "msg": "x"}',
     "[1]", "{", "", "plain 12", '10.0.0.1 - - [22/Nov/2026:06:35:37 +0000] "GET /x HTTP/1.1" 502 7', '{"a": {"b": {}}}',
 )  # fmt: skip
 

@@ -155,6 +155,8 @@ HOSTILE: dict[str, bytes] = {
     "huge": b"ERROR " + b"a1'\"" * 20_000,
     "equals": b"=" * 60_000,
     "logfmt_quotes": b'level=error msg="' + b"\\" * 30_001,
+    "access_before_all_times": b'h - - [01/Jan/0001:00:00:00 +0500] "GET / HTTP/1.1" 200 5',
+    "access_after_all_times": b'h - - [31/Dec/9999:23:00:00 -0500] "GET / HTTP/1.1" 200 5',
     "access_quotes": b'h - - [22/Nov/2026:06:35:37 +0000] "' + b'\\"' * 20_000,
     "brackets": b"[" * 60_000,
 }
