@@ -72,6 +72,9 @@ class OtlpGrpcConfig:
     message_max: ByteSize = setting(
         ByteSize(4 * 2**20), help="Largest message, after decompression.", restart=True
     )
+    connection_count_max: int = setting(
+        256, help="Most connections at once; more are closed.", restart=True
+    )
     stream_count_max: int = setting(
         100, help="Most calls at once on one connection.", restart=True
     )
@@ -97,6 +100,7 @@ class OtlpGrpcConfig:
         refuse_exposed(self.listen, scopes=[AccessScope.INGEST])
         for name in (
             "message_max",
+            "connection_count_max",
             "stream_count_max",
             "idle_timeout",
             "ping_interval_min",
@@ -154,6 +158,7 @@ class OtlpGrpcReceiver:
             ],
             options=[
                 ("grpc.max_receive_message_length", config.message_max + _MARGIN_BYTES),
+                ("grpc.max_allowed_incoming_connections", config.connection_count_max),
                 ("grpc.max_concurrent_streams", config.stream_count_max),
                 ("grpc.max_metadata_size", 16 * 1024),
                 ("grpc.max_connection_idle_ms", round(config.idle_timeout * 1000)),

@@ -24,7 +24,7 @@ from sentinel.runtime.listen import ListenConfig, refuse_exposed
 from sentinel.runtime.otlp_reply import OtlpEncoding, OtlpSignal, encode_status, encode_success
 from sentinel.runtime.settings import setting
 
-_RPC_CODE = {400: 3, 401: 16, 403: 7, 404: 5, 405: 12, 408: 4, 413: 8, 415: 3, 500: 13, 503: 14}
+_RPC_CODE = {400: 3, 401: 16, 403: 7, 404: 5, 405: 12, 413: 8, 415: 3, 500: 13, 503: 14}
 """google.rpc.Code by HTTP status; senders go by the HTTP status alone."""
 
 

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from aiohttp import web
 
 from sentinel.errors import (
-    InputError,
     InputTooLargeError,
     MalformedInputError,
+    RetryableError,
     UnsupportedInputError,
 )
 from sentinel.runtime.settings import ByteSize, Duration, setting
@@ -27,8 +27,8 @@ _MEMBER_COUNT_MAX = (
 )
 
 
-class SlowInputError(InputError):
-    """The sender is slower than the least rate; its connection is closed."""
+class SlowInputError(RetryableError):
+    """The sender is slower than the least rate; its connection is closed. On another one it may be quicker."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -26,6 +26,7 @@ from aiohttp.http_writer import StreamWriter
 from aiohttp.web_protocol import RequestHandler
 
 from sentinel.runtime.component import Surroundings
+from sentinel.runtime.http_turned_away import TurnedAway
 from sentinel.runtime.settings import Duration, setting
 
 Handler = Callable[[web.BaseRequest], Coroutine[Any, Any, web.StreamResponse]]
@@ -50,7 +51,9 @@ _INSIDE = (
 class ConnectionLimitsConfig:
     """How many connections there may be, and how long each may wait."""
 
-    connection_count_max: int = setting(256, help="Most connections at once; more are closed.")
+    connection_count_max: int = setting(
+        256, help="Most connections at once; more are told to come again."
+    )
     header_timeout: Duration = setting(
         Duration(5.0), help="Longest time from a request's first byte to the end of its head."
     )
@@ -78,7 +81,7 @@ class ConnectionLimitsConfig:
 
 
 class Connections(web.Server):
-    """Makes the connections of one listener, counts them and refuses more than the limit."""
+    """Makes the connections of one listener, counts them and turns away more than the limit."""
 
     def __init__(
         self,
@@ -105,6 +108,7 @@ class Connections(web.Server):
         self._metrics = surroundings.metrics
         self._listener = listener
         self._open_count = 0
+        self._turned_away = TurnedAway()
 
     def __call__(self) -> RequestHandler:
         """A new connection."""
@@ -121,9 +125,8 @@ class Connections(web.Server):
         )
 
     def take_place(self) -> bool:
-        """Count a new connection, or refuse it."""
+        """Count a new connection; False when there are too many."""
         if self._open_count >= self._limits.connection_count_max:
-            self.count_closed("too_many")
             return False
         self._open_count += 1
         self._metrics.set("sentinel_http_connections", self._open_count, listener=self._listener)
@@ -133,6 +136,16 @@ class Connections(web.Server):
         """A counted connection ended."""
         self._open_count -= 1
         self._metrics.set("sentinel_http_connections", self._open_count, listener=self._listener)
+
+    def turn_away(self, transport: asyncio.Transport) -> None:
+        """Let go of a connection that has no place, and count it."""
+        told = self._turned_away.take(transport)
+        self.count_closed("too_many" if told else "too_many_untold")
+
+    async def shutdown(self, timeout: float | None = None) -> None:  # noqa: ASYNC109  # aiohttp's
+        """Close all connections; those of requests being answered when these are, or after `timeout` seconds."""
+        self._turned_away.close()
+        await super().shutdown(timeout)
 
     def count_closed(self, reason: str) -> None:
         """Count a connection closed by us before it was answered."""
@@ -199,7 +212,7 @@ class _Connection(RequestHandler):
         self._has_place = self._factory.take_place()
         if not self._has_place:
             assert isinstance(transport, asyncio.Transport)
-            transport.abort()
+            self._factory.turn_away(transport)
             return
         super().connection_made(transport)
 

@@ -1,7 +1,7 @@
 """From a request over HTTP to a body within its bounds, and from what goes wrong to a status that says whether to come again.
 
 What receivers over HTTP share; what a body is and how an answer looks is each one's own. A sender that could never succeed
-gets a status it does not try again after.
+gets a status it does not try again after, and any other one 503: after 408 as well the exporters of OTLP drop what they hold.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from sentinel.errors import (
     InputError,
     InputTooLargeError,
     OverloadedError,
+    RetryableError,
     UnsupportedInputError,
 )
 from sentinel.runtime.auth import AccessScope
@@ -28,6 +29,7 @@ from sentinel.runtime.body import (
     refuse_declared_size,
 )
 from sentinel.runtime.component import Surroundings
+from sentinel.runtime.flow import Flow, FlowReason, FlowStage
 from sentinel.runtime.http import ConnectionLimitsConfig, Handler, HttpServer, Route
 from sentinel.runtime.intake import Intake
 from sentinel.runtime.listen import ListenConfig
@@ -104,6 +106,7 @@ class HttpIntake:
         render_refusal: RenderRefusal,
     ) -> None:
         self._receiver = receiver
+        self._flow = Flow(receiver, surroundings.metrics)
         self._intake = intake
         self._surroundings = surroundings
         self._limits = body
@@ -167,18 +170,23 @@ class HttpIntake:
         except InputTooLargeError as error:
             return self._render_refusal(request, 413, str(error))
         except SlowInputError as error:
-            response = self._render_refusal(request, 408, str(error))
+            self._flow.error(FlowStage.READ, FlowReason.TIMEOUT)
+            response = self._come_again(request, error, self._intake.retry_after_s)
+            # What is left of the body would be read as the next request.
             response.force_close()
             return response
         except InputError as error:
             return self._render_refusal(request, 400, str(error))
         except OverloadedError as error:
-            response = self._render_refusal(
-                request, 503, str(error), retry_after_s=error.retry_after_s
-            )
-            # The header holds whole seconds; rounding down to 0 would mean "at once".
-            response.headers[hdrs.RETRY_AFTER] = str(max(1, round(error.retry_after_s)))
-            return response
+            return self._come_again(request, error, error.retry_after_s)
+
+    def _come_again(
+        self, request: web.BaseRequest, error: RetryableError, retry_after_s: float
+    ) -> web.Response:
+        response = self._render_refusal(request, 503, str(error), retry_after_s=retry_after_s)
+        # The header holds whole seconds; rounding down to 0 would mean "at once".
+        response.headers[hdrs.RETRY_AFTER] = str(max(1, round(retry_after_s)))
+        return response
 
     async def _take(self, route: BodyRoute, request: web.BaseRequest) -> web.Response:
         route.check_head(request)

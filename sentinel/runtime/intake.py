@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import Protocol
 
 from sentinel.core.model import Rung, SampleBatch
-from sentinel.errors import InputError, MalformedInputError, OverloadedError
+from sentinel.errors import InputError, MalformedInputError, OverloadedError, RetryableError
 from sentinel.ports import Admission
 from sentinel.runtime.component import Surroundings
 from sentinel.runtime.downstream import Downstream, Telemetry
@@ -373,7 +373,7 @@ class Place:
         self._intake._release(self._size_bytes)  # noqa: SLF001  # one block, two classes
         if kind is None:
             self._intake.taken(self._declared_bytes, self._signal)
-        elif issubclass(kind, OverloadedError):
+        elif issubclass(kind, RetryableError):
             self._intake.turned_away(self._declared_bytes, self._signal)
 
 

@@ -8,7 +8,7 @@ from aiohttp import hdrs, web
 
 from sentinel.core.model import BY_LENGTH_MAX
 from sentinel.errors import InputError, OverloadedError, SentinelError
-from sentinel.runtime.body import BodyLimitsConfig, read_body
+from sentinel.runtime.body import BodyLimitsConfig, SlowInputError, read_body
 from sentinel.runtime.http import Handler
 from sentinel.runtime.settings import ByteSize
 from sentinel.web.api import describe_incident
@@ -47,6 +47,8 @@ class WordPages:
             incident_id, by = _said(await read_body(request, _BODY))
         except (ValueError, InputError) as error:
             return render_error(request, 400, str(error))
+        except SlowInputError as error:
+            return render_error(request, 408, str(error))
         try:
             incident = await self._source.accept(incident_id, by=by, accepted=accepted)
         except (OverloadedError, TimeoutError):

@@ -10,7 +10,7 @@ METRICS = (
     metric(
         COUNTER,
         "sentinel_http_connections_closed_total",
-        "Connections closed by Sentinel: too many, a head too slow, an answer not read.",
+        "Connections closed by Sentinel: too many (told to come again, or `too_many_untold`), a head too slow, an answer not read.",
         "listener",
         "reason",
     ),

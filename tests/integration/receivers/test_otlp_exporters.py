@@ -28,7 +28,12 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
 from sentinel.ports import Admission
+from sentinel.receivers.otlp_grpc import OtlpGrpcConfig, OtlpGrpcListenConfig
+from sentinel.receivers.otlp_http import OtlpHttpConfig, OtlpHttpListenConfig
+from sentinel.runtime.body import BodyLimitsConfig
 from sentinel.runtime.component import Surroundings
+from sentinel.runtime.http import ConnectionLimitsConfig
+from sentinel.runtime.settings import Duration
 from tests.support.clock import ManualClock
 from tests.support.otlp import grpc_receiver, http_receiver
 from tests.support.sinks import ListSink
@@ -149,3 +154,90 @@ async def test_a_busy_receiver_loses_nothing_of_the_sdk_s(transport: str) -> Non
     names = [record.event for batch in sink.batches for record in batch.logs]
     assert sorted(names) == sorted(f"span {number}" for number in range(SPANS))
     assert sink.offered_count >= 5
+
+
+def names_in(sink: ListSink) -> list[str]:
+    return sorted(record.event for batch in sink.batches for record in batch.logs)
+
+
+ALL_NAMES = sorted(f"span {number}" for number in range(SPANS))
+
+
+async def test_an_sdk_that_finds_no_connection_over_http_comes_again() -> None:
+    sink, surroundings = ListSink(), make_surroundings()
+    config = OtlpHttpConfig(
+        listen=OtlpHttpListenConfig(port=0),
+        connections=ConnectionLimitsConfig(connection_count_max=1),
+    )
+    async with http_receiver(sink, config, surroundings) as receiver:
+        _, held = await asyncio.open_connection("127.0.0.1", receiver.port)
+        exporter = http_exporters(receiver.url, gzip=False).traces()
+        sending = asyncio.create_task(asyncio.to_thread(send_spans, exporter))
+        labels = {"listener": "receivers.otlp_http", "reason": "too_many"}
+        while not surroundings.metrics.value("sentinel_http_connections_closed_total", **labels):
+            await asyncio.sleep(0.01)
+        held.close()
+        await sending
+    assert names_in(sink) == ALL_NAMES
+
+
+async def test_an_sdk_that_finds_no_connection_over_grpc_comes_again() -> None:
+    sink = ListSink()
+    config = OtlpGrpcConfig(listen=OtlpGrpcListenConfig(port=0), connection_count_max=1)
+    async with grpc_receiver(sink, config) as receiver:
+        reader, held = await asyncio.open_connection("127.0.0.1", receiver.port)
+        # Its first frame: this one has the place.
+        assert await asyncio.wait_for(reader.read(9), 10)
+        refused, writer = await asyncio.open_connection("127.0.0.1", receiver.port)
+        assert await asyncio.wait_for(refused.read(), 10) == b""
+        writer.close()
+        exporter = grpc_exporters(receiver.port, gzip=False).traces()
+        sending = asyncio.create_task(asyncio.to_thread(send_spans, exporter))
+        await asyncio.sleep(0.5)
+        assert sink.batches == []
+        held.close()
+        await sending
+    assert names_in(sink) == ALL_NAMES
+
+
+async def test_an_sdk_whose_body_gets_stuck_sends_it_again() -> None:
+    """The way to the receiver holds back the first body. 503 with Retry-After brings it again, where 408 loses it."""
+    sink, surroundings = ListSink(), make_surroundings()
+    config = OtlpHttpConfig(
+        listen=OtlpHttpListenConfig(port=0), body=BodyLimitsConfig(grace=Duration(0.3))
+    )
+    carrying: list[asyncio.Task[Any] | None] = []
+
+    async with http_receiver(sink, config, surroundings) as receiver:
+
+        async def copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            while data := await reader.read(2**16):
+                writer.write(data)
+            writer.close()
+
+        async def carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            carrying.append(asyncio.current_task())
+            is_first = len(carrying) == 1
+            answers, asks = await asyncio.open_connection("127.0.0.1", receiver.port)
+            if is_first:
+                asks.write(await reader.readuntil(b"\r\n\r\n"))
+                await copy(answers, writer)
+                asks.close()
+            else:
+                await asyncio.gather(copy(reader, asks), copy(answers, writer))
+
+        way = await asyncio.start_server(carry, "127.0.0.1", 0)
+        async with way:
+            port = way.sockets[0].getsockname()[1]
+            exporter = http_exporters(f"http://127.0.0.1:{port}", gzip=False).traces()
+            await asyncio.to_thread(send_spans, exporter)
+            await asyncio.wait_for(asyncio.gather(*filter(None, carrying)), 10)
+    assert names_in(sink) == ALL_NAMES
+    assert len(carrying) >= 2
+    outcome = surroundings.metrics.value(
+        "sentinel_receiver_requests_total",
+        receiver="receivers.otlp_http",
+        signal="traces",
+        outcome="http_503",
+    )
+    assert outcome == 1

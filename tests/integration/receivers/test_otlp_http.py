@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import ssl
 import zlib
 from collections.abc import Mapping
+from pathlib import Path
 
 import psutil
 import pytest
@@ -22,11 +24,13 @@ from sentinel.runtime.auth import TokensConfig
 from sentinel.runtime.body import BodyLimitsConfig
 from sentinel.runtime.http import ConnectionLimitsConfig
 from sentinel.runtime.intake import IntakeLimitsConfig
-from sentinel.runtime.settings import ByteSize, Duration, Secret
+from sentinel.runtime.settings import ByteSize, Duration, FilePath, Secret
+from sentinel.runtime.tls import TlsConfig
 from tests.support.fetch import Reply, fetch
 from tests.support.otlp import http_receiver, traces_request
 from tests.support.sinks import ListSink
 from tests.support.surroundings import make_surroundings
+from tests.support.tls import make_certificate
 
 PROTOBUF = {"Content-Type": "application/x-protobuf"}
 JSON = {"Content-Type": "application/json"}
@@ -250,15 +254,20 @@ async def test_a_second_request_over_the_bound_is_turned_away_before_its_body(
 
 async def test_a_slow_body_is_cut_off() -> None:
     limits = BodyLimitsConfig(grace=Duration(0.2), timeout=Duration(5.0))
-    sink = ListSink()
-    async with http_receiver(sink, OtlpHttpConfig(listen=LISTEN, body=limits)) as receiver:
+    surroundings = make_surroundings()
+    config = OtlpHttpConfig(listen=LISTEN, body=limits)
+    async with http_receiver(ListSink(), config, surroundings) as receiver:
         answer = await exchange(
             receiver.port,
             b"POST /v1/traces HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
             b"Content-Length: 50\r\n\r\n{",
         )
-    assert answer.startswith(b"HTTP/1.1 408")
+    assert answer.startswith(b"HTTP/1.1 503")
+    assert b"\r\nRetry-After: 1\r\n" in answer
+    assert b"\r\nConnection: close\r\n" in answer
     assert b"too slowly" in answer
+    labels = {"component": "receivers.otlp_http", "stage": "read", "reason": "timeout"}
+    assert surroundings.metrics.value("sentinel_component_errors_total", **labels) == 1
 
 
 async def test_a_slow_head_is_closed_without_an_answer() -> None:
@@ -282,13 +291,18 @@ async def test_a_silent_connection_is_closed() -> None:
         assert await exchange(receiver.port, b"") == b""
 
 
-async def test_connections_over_the_limit_are_closed_and_counted() -> None:
+async def test_connections_over_the_limit_are_told_to_come_again_and_counted() -> None:
     limits = ConnectionLimitsConfig(connection_count_max=2)
     surroundings = make_surroundings()
     config = OtlpHttpConfig(listen=LISTEN, connections=limits)
     async with http_receiver(ListSink(), config, surroundings) as receiver:
         held = [await asyncio.open_connection("127.0.0.1", receiver.port) for _ in range(2)]
-        assert await exchange(receiver.port, b"") == b""
+        # Larger than what the sockets hold: its sender reads the answer only once all of it was read over.
+        asked = b"POST /v1/traces HTTP/1.1\r\nHost: x\r\nContent-Length: 16000000\r\n\r\n"
+        answer = await exchange(receiver.port, asked + bytes(16_000_000))
+        assert answer.startswith(b"HTTP/1.1 503 ")
+        assert b"\r\nRetry-After: 1\r\n" in answer
+        assert answer.endswith(b"\r\nConnection: close\r\n\r\n")
         for _, writer in held:
             writer.close()
             await writer.wait_closed()
@@ -301,6 +315,44 @@ async def test_connections_over_the_limit_are_closed_and_counted() -> None:
         "sentinel_http_connections_closed_total", listener="receivers.otlp_http", reason="too_many"
     )
     assert closed == 1
+
+
+async def test_a_connection_over_the_limit_is_told_over_tls_as_well(tmp_path: Path) -> None:
+    cert, key = make_certificate(tmp_path, "server")
+    listen = OtlpHttpListenConfig(
+        port=0, tls=TlsConfig(cert_file=FilePath(str(cert)), key_file=FilePath(str(key)))
+    )
+    config = OtlpHttpConfig(
+        listen=listen, connections=ConnectionLimitsConfig(connection_count_max=1)
+    )
+    trusting = ssl.create_default_context(cafile=str(cert))
+    async with http_receiver(ListSink(), config) as receiver:
+        _, held = await asyncio.open_connection("127.0.0.1", receiver.port, ssl=trusting)
+        reader, writer = await asyncio.open_connection("127.0.0.1", receiver.port, ssl=trusting)
+        writer.write(b"POST /v1/traces HTTP/1.1\r\nHost: x\r\n\r\n")
+        head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 10)
+        assert head.startswith(b"HTTP/1.1 503 ")
+        for each in (writer, held):
+            each.close()
+
+
+async def test_those_that_are_turned_away_are_bounded_themselves() -> None:
+    """What says nothing is not waited for, a flood is closed untold, and stopping waits for none of them."""
+    limits = ConnectionLimitsConfig(connection_count_max=1)
+    surroundings = make_surroundings()
+    config = OtlpHttpConfig(listen=LISTEN, connections=limits)
+    labels = {"listener": "receivers.otlp_http"}
+    name = "sentinel_http_connections_closed_total"
+    async with http_receiver(ListSink(), config, surroundings) as receiver:
+        _, held = await asyncio.open_connection("127.0.0.1", receiver.port)
+        assert await exchange(receiver.port, b"") == b""
+        many = [await asyncio.open_connection("127.0.0.1", receiver.port) for _ in range(100)]
+        async with asyncio.timeout(10):
+            while not surroundings.metrics.value(name, reason="too_many_untold", **labels):
+                await asyncio.sleep(0.01)
+        assert surroundings.metrics.value(name, reason="too_many", **labels) >= 2
+    for _, writer in [*many, (None, held)]:
+        writer.close()
 
 
 @pytest.mark.parametrize(

@@ -27,10 +27,11 @@ from sentinel.core.model import (
     Severity,
 )
 from sentinel.runtime.auth import TokensConfig
+from sentinel.runtime.body import BodyLimitsConfig
 from sentinel.runtime.http import ConnectionLimitsConfig
 from sentinel.runtime.listen import ListenConfig
 from sentinel.runtime.settings import Duration, Secret
-from sentinel.web import WebConfig, WebListenConfig
+from sentinel.web import WebConfig, WebListenConfig, words
 from sentinel.web.index_page import PAGES
 from tests.support.fetch import fetch
 from tests.support.latest_verdicts import make_latest, many_keys
@@ -201,6 +202,19 @@ async def test_a_caller_that_does_not_read_is_disconnected() -> None:
         with contextlib.suppress(ConnectionResetError):
             rest = await reader.read()
         assert not rest.endswith(b"0\r\n\r\n")
+
+
+async def test_a_word_that_comes_too_slowly_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(words, "_BODY", BodyLimitsConfig(grace=Duration(0.2)))
+    async with serve_pages(Pages()) as server:
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        writer.write(
+            b"POST /api/v1/incidents/include HTTP/1.1\r\nHost: localhost\r\n"
+            b"Content-Type: application/json\r\nContent-Length: 50\r\n\r\n{"
+        )
+        head = await asyncio.wait_for(reader.readline(), 10)
+        writer.close()
+    assert head.startswith(b"HTTP/1.1 408 ")
 
 
 async def test_head_of_a_long_page_has_no_body() -> None:

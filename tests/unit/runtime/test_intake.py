@@ -14,6 +14,7 @@ import pytest
 from sentinel.core.model import Rung, SampleBatch
 from sentinel.errors import MalformedInputError, OverloadedError
 from sentinel.ports import Admission
+from sentinel.runtime.body import SlowInputError
 from sentinel.runtime.component import Surroundings
 from sentinel.runtime.downstream import Downstream, Telemetry
 from sentinel.runtime.inflight import Inflight
@@ -182,6 +183,13 @@ async def test_what_a_bound_turned_away_is_missing_until_it_is_taken() -> None:
         assert len(owed.missing()) == 1
     with intake.admit(10, OtlpSignal.TRACES) as place:
         place.grow(90)
+    assert owed.missing() == ()
+    # A body that came too slowly comes again as well.
+    with pytest.raises(SlowInputError), intake.admit(10, OtlpSignal.TRACES):
+        raise SlowInputError("half of it")
+    assert len(owed.missing()) == 1
+    with intake.admit(10, OtlpSignal.TRACES):
+        pass
     assert owed.missing() == ()
     intake.refuse_new()
     with pytest.raises(OverloadedError, match="shutting down"):
