@@ -15,11 +15,10 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Protocol, TypeVar
 
-from sentinel.core.normalise.kong.files import KongFileReader
-from sentinel.core.normalise.logs.reader import LogReader
 from sentinel.core.redact import redact
 from sentinel.receivers.log_files.batches import Batch
 from sentinel.receivers.log_files.followed import FollowedFile, TruncatedError
+from sentinel.receivers.log_files.readers import SourceReader
 from sentinel.receivers.log_files.reading import Reading
 from sentinel.receivers.log_files.shipping import SLICE_COUNT, Shipping
 from sentinel.runtime.component import Surroundings
@@ -77,7 +76,7 @@ class CatchingUp:
         self,
         shipping: Shipping,
         reading: Reading,
-        readers: Mapping[str, LogReader | KongFileReader],
+        readers: Mapping[str, SourceReader],
         surroundings: Surroundings,
         aside: RunAside,
     ) -> None:

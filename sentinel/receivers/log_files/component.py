@@ -76,7 +76,9 @@ class LogFiles:
         )
         self._reading = Reading(config, directory)
         self._shipping = Shipping(downstream.tap, self._reading)
-        self._readers = {source.name: reader_of(source) for source in config.sources}
+        self._readers = {
+            source.name: reader_of(source, surroundings.logger) for source in config.sources
+        }
         self._catching_up = CatchingUp(
             self._shipping, self._reading, self._readers, surroundings, self._aside
         )

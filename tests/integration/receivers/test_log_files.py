@@ -7,6 +7,7 @@ while lines are written and the file is rotated. What it handed on is in a file,
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import random
 import signal
@@ -23,7 +24,8 @@ from pathlib import Path
 import asyncpg  # type: ignore[import-untyped]  # ships no types
 import pytest
 
-from sentinel.core.model import LogKind
+from sentinel.core.model import LogKind, RejectReason
+from sentinel.core.normalise.logs.times import LogTimes
 from sentinel.ports import Admission
 from sentinel.receivers.log_files import LogSourceConfig, component
 from sentinel.receivers.log_files.config import StartAt
@@ -218,6 +220,40 @@ async def test_what_is_not_taken_is_read_later(tmp_path: Path) -> None:
         await followed.sees(
             lambda: followed.component.health().status is HealthStatus.OK, "good health"
         )
+
+
+async def test_a_line_that_breaks_the_reader_costs_itself_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A time of the year 1 did: its batch was read again and again, and no file any more."""
+    real = LogTimes.of_text
+
+    def of_text(times: LogTimes, text: str) -> int | None:
+        if text == "broken":
+            raise OverflowError
+        return real(times, text)
+
+    monkeypatch.setattr(LogTimes, "of_text", of_text)
+    one, other = tmp_path / "one.log", tmp_path / "other.log"
+    one.write_text(
+        "".join(
+            json.dumps({"time": "broken" if number % 7 == 3 else "", "msg": f"line {number}"})
+            + "\n"
+            for number in range(20)
+        )
+    )
+    other.write_text("well\n")
+    source = LogSourceConfig(name="app", paths=(str(tmp_path / "*.log"),), start=StartAt.BEGINNING)
+    async with following(source, state=tmp_path / "state") as followed:
+        await followed.sees(lambda: len(followed.tap.texts()) >= 18, "all lines that can be read")
+        told = [text for text in followed.tap.texts() if text != "well"]
+        expected = [f"line {number}" for number in range(20) if number % 7 != 3]
+        assert [json.loads(text)["msg"] for text in told] == expected
+        assert "well" in followed.tap.texts()
+        rejected = sum(
+            (Counter(batch.rejected) for batch in followed.sink.batches), Counter[RejectReason]()
+        )
+        assert rejected == {RejectReason.BAD_SHAPE: 3}
 
 
 async def test_a_torrent_starves_no_other_file(tmp_path: Path) -> None:
