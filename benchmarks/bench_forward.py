@@ -27,7 +27,7 @@ from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsSer
 from sentinel.runtime.catalogue import CATALOGUE
 from sentinel.runtime.clock import SystemClock
 from sentinel.runtime.component import Surroundings
-from sentinel.runtime.downstream import NO_TAP, Telemetry, TelemetryTap
+from sentinel.runtime.intake.downstream import NO_TAP, Telemetry, TelemetryTap
 from sentinel.runtime.metrics import Metrics
 from sentinel.runtime.otlp_reply import OtlpEncoding, OtlpSignal
 from sentinel.senders.otlp_forward.config import (

@@ -33,7 +33,7 @@ from sentinel.receivers.log_files.component import LogFiles
 from sentinel.runtime.catalogue import CATALOGUE
 from sentinel.runtime.clock import SystemClock
 from sentinel.runtime.component import Surroundings
-from sentinel.runtime.downstream import Downstream
+from sentinel.runtime.intake.downstream import Downstream
 from sentinel.runtime.metrics import Metrics
 
 COUNTED_GOAL_PER_S = 300_000

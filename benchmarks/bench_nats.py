@@ -33,8 +33,8 @@ from sentinel.ports import Admission
 from sentinel.runtime.catalogue import CATALOGUE
 from sentinel.runtime.clock import SystemClock
 from sentinel.runtime.component import Surroundings
-from sentinel.runtime.downstream import Downstream
-from sentinel.runtime.http_client import ClientConfig
+from sentinel.runtime.http.client import ClientConfig
+from sentinel.runtime.intake.downstream import Downstream
 from sentinel.runtime.metrics import Metrics
 from sentinel.runtime.settings import Duration
 from sentinel.scrapers.nats.component import make_nats

@@ -26,9 +26,9 @@ from sentinel.ports import Admission
 from sentinel.runtime.catalogue import CATALOGUE
 from sentinel.runtime.clock import SystemClock
 from sentinel.runtime.component import Surroundings
-from sentinel.runtime.downstream import Downstream
+from sentinel.runtime.intake.downstream import Downstream
 from sentinel.runtime.metrics import Metrics
-from sentinel.runtime.polling import Scraping
+from sentinel.runtime.polling.component import Scraping
 from sentinel.scrapers.postgres.target import PostgresTarget
 from tests.support.postgres_scene import config_for
 from tests.support.postgres_server import PostgresServer, postgres_server

@@ -32,8 +32,8 @@ from sentinel.pipeline.ingest import Ingest, IngestConfig
 from sentinel.runtime.catalogue import CATALOGUE
 from sentinel.runtime.clock import SystemClock
 from sentinel.runtime.component import Surroundings
-from sentinel.runtime.downstream import Downstream
-from sentinel.runtime.http_client import ClientConfig
+from sentinel.runtime.http.client import ClientConfig
+from sentinel.runtime.intake.downstream import Downstream
 from sentinel.runtime.metrics import Metrics
 from sentinel.runtime.settings import Duration
 from sentinel.scrapers.prometheus import PrometheusTargetConfig

@@ -33,7 +33,7 @@ from sentinel.receivers.otlp_http import OtlpHttpConfig, OtlpHttpListenConfig, O
 from sentinel.runtime.catalogue import CATALOGUE
 from sentinel.runtime.clock import SystemClock
 from sentinel.runtime.component import Surroundings
-from sentinel.runtime.downstream import Downstream
+from sentinel.runtime.intake.downstream import Downstream
 from sentinel.runtime.metrics import Metrics
 
 TRACES = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"

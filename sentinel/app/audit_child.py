@@ -17,7 +17,7 @@ from sentinel.core.baseline import Model
 from sentinel.core.stats.packing import pack_arrays, unpack_arrays
 from sentinel.errors import ConfigProblem
 from sentinel.pipeline.models import BaselineConfig, ModelFailedError
-from sentinel.runtime.config_text import Origin
+from sentinel.runtime.config.text import Origin
 from sentinel.runtime.side_process import SideFault, SideProcess, SideProcessError
 
 HOW_TO_INSTALL = "pip install 'sentinel-sidecar[audit]'"

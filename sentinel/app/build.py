@@ -32,10 +32,10 @@ from sentinel.pipeline.overload import Overload
 from sentinel.ports import Clock
 from sentinel.runtime.catalogue import CATALOGUE
 from sentinel.runtime.component import Component, Health, HealthStatus, Surroundings
-from sentinel.runtime.downstream import NO_TAP, Downstream
-from sentinel.runtime.inflight import Inflight
+from sentinel.runtime.intake.downstream import NO_TAP, Downstream
+from sentinel.runtime.intake.inflight import Inflight
+from sentinel.runtime.intake.owed import Owed
 from sentinel.runtime.metrics import Metrics
-from sentinel.runtime.owed import Owed
 from sentinel.senders.otlp_forward import make_forwarding
 from sentinel.senders.self_telemetry import SelfTelemetry
 from sentinel.storage.sqlite import Store

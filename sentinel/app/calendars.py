@@ -20,7 +20,7 @@ from sentinel.app.calendar_section import CalendarConfig
 from sentinel.app.zones import zone_offsets
 from sentinel.core.baseline.calendar import CLOSING, DAY_NS, Calendar, Payday, day_facts
 from sentinel.errors import ConfigProblem, SentinelError
-from sentinel.runtime.config_text import Origin
+from sentinel.runtime.config.text import Origin
 from sentinel.runtime.settings import Zone
 
 _EPOCH = date(1970, 1, 1)

@@ -28,7 +28,7 @@ from sentinel.receivers.http_log import HttpLogConfig
 from sentinel.receivers.log_files import LogFilesConfig
 from sentinel.receivers.otlp_grpc import OtlpGrpcConfig
 from sentinel.receivers.otlp_http import OtlpHttpConfig
-from sentinel.runtime.config_loader import Loaded, load
+from sentinel.runtime.config.loader import Loaded, load
 from sentinel.runtime.logging import LoggingConfig
 from sentinel.runtime.redaction import RedactConfig
 from sentinel.runtime.settings import Zone, setting

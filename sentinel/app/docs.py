@@ -16,8 +16,8 @@ from typing import Any
 from sentinel.app.config import SentinelConfig
 from sentinel.app.docs_page import page_lines
 from sentinel.runtime.catalogue import CATALOGUE
-from sentinel.runtime.config_render import plain_value
-from sentinel.runtime.config_shapes import (
+from sentinel.runtime.config.render import plain_value
+from sentinel.runtime.config.shapes import (
     Choice,
     Hidden,
     Many,
@@ -29,7 +29,7 @@ from sentinel.runtime.config_shapes import (
     Shape,
     setting_fields,
 )
-from sentinel.runtime.config_types import SCALARS
+from sentinel.runtime.config.types import SCALARS
 from sentinel.web.metrics import (
     LATENCY_HELP,
     LATENCY_METRIC,

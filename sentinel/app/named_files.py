@@ -11,10 +11,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from sentinel.errors import ConfigProblem
-from sentinel.runtime.config_shapes import Scalar, setting_fields
-from sentinel.runtime.config_sources import UnreadableFileError, read_file
-from sentinel.runtime.config_text import Origin, join, shown
-from sentinel.runtime.http_client import ClientConfig
+from sentinel.runtime.config.shapes import Scalar, setting_fields
+from sentinel.runtime.config.sources import UnreadableFileError, read_file
+from sentinel.runtime.config.text import Origin, join, shown
+from sentinel.runtime.http.client import ClientConfig
 from sentinel.runtime.tls import TlsConfig
 
 _NOT_SECRET = frozenset({"ca_file", "cert_file"})

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from urllib.parse import urlsplit
 
 from sentinel.errors import ConfigProblem
-from sentinel.runtime.config_text import Origin
+from sentinel.runtime.config.text import Origin
 from sentinel.runtime.listen import ListenConfig, bind_address, listening
 from sentinel.scrapers.prometheus import PrometheusTargetConfig
 from sentinel.senders.otlp_forward import ForwardConfig

@@ -17,8 +17,8 @@ from sentinel.app.config import Mode, SentinelConfig, load_config
 from sentinel.core.redact import put_in_force
 from sentinel.errors import ConfigError, SentinelError
 from sentinel.runtime.component import Health, HealthRecord, HealthStatus
-from sentinel.runtime.config_loader import Loaded, changed
-from sentinel.runtime.config_render import differences, effective_digest
+from sentinel.runtime.config.loader import Loaded, changed
+from sentinel.runtime.config.render import differences, effective_digest
 from sentinel.runtime.flow import Flow, FlowReason, FlowStage
 from sentinel.runtime.log_bound import ALWAYS_WRITTEN
 from sentinel.runtime.logging import configure_logging

@@ -18,7 +18,7 @@ from sentinel.app.config import SentinelConfig
 from sentinel.app.reload import Reloader
 from sentinel.runtime.catalogue import CATALOGUE
 from sentinel.runtime.clock import SystemClock
-from sentinel.runtime.config_loader import Loaded
+from sentinel.runtime.config.loader import Loaded
 from sentinel.runtime.lean_imports import import_what_comes_late
 from sentinel.runtime.logging import configure_logging
 from sentinel.runtime.memory import limit_kept_memory

@@ -9,8 +9,8 @@ import dataclasses
 from collections.abc import Iterator, Mapping
 
 from sentinel.errors import ConfigError, ConfigProblem
-from sentinel.runtime.config_text import Origin, join
-from sentinel.runtime.http_client import ClientConfig, client_context
+from sentinel.runtime.config.text import Origin, join
+from sentinel.runtime.http.client import ClientConfig, client_context
 from sentinel.runtime.tls import TlsConfig, server_context
 from sentinel.scrapers.postgres.config import PostgresTargetConfig
 from sentinel.scrapers.postgres.session import tls_context

@@ -17,8 +17,8 @@ from sentinel.cli.asking import add_address
 from sentinel.cli.check_ready import run_ready
 from sentinel.cli.options import add_output
 from sentinel.errors import ConfigError, ConfigUnreadableError
-from sentinel.runtime.config_loader import Loaded
-from sentinel.runtime.config_render import effective_digest
+from sentinel.runtime.config.loader import Loaded
+from sentinel.runtime.config.render import effective_digest
 from sentinel.runtime.printable import printable
 
 _FINE, _WRONG, _UNKNOWN = 0, 1, 3

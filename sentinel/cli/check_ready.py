@@ -19,8 +19,8 @@ from sentinel.cli.asking import address_of, get
 from sentinel.cli.options import terminal_columns
 from sentinel.errors import UnreachableError
 from sentinel.runtime.loop import run_to_end
+from sentinel.runtime.polling.reach import Reach, ReachStatus
 from sentinel.runtime.printable import printable
-from sentinel.runtime.reach import Reach, ReachStatus
 
 if TYPE_CHECKING:
     from sentinel.app.config import SentinelConfig

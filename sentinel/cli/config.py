@@ -11,8 +11,8 @@ from pathlib import Path
 from sentinel.app.config import SentinelConfig, load_config
 from sentinel.cli.options import add_output
 from sentinel.errors import ConfigError, ConfigUnreadableError
-from sentinel.runtime.config_render import plain, to_yaml
-from sentinel.runtime.config_schema import json_schema
+from sentinel.runtime.config.render import plain, to_yaml
+from sentinel.runtime.config.schema import json_schema
 from sentinel.runtime.printable import printable
 
 _FINE, _WRONG, _UNKNOWN = 0, 1, 3

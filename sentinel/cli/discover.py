@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sentinel.cli.options import add_output, terminal_columns, unreadable
-from sentinel.runtime.http_client import checked_url
+from sentinel.runtime.http.client import checked_url
 from sentinel.runtime.loop import run_to_end
 from sentinel.runtime.printable import printable
 

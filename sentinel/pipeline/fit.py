@@ -26,8 +26,8 @@ from sentinel.pipeline.plain_settings import settings_to_plain
 from sentinel.ports import BaselineStore, SeriesRow, Snapshot
 from sentinel.runtime.backoff import Backoff
 from sentinel.runtime.component import Health, HealthRecord, Surroundings
-from sentinel.runtime.downstream import NO_SHEDDING, Shedding
 from sentinel.runtime.flow import Flow, FlowReason, FlowStage
+from sentinel.runtime.intake.downstream import NO_SHEDDING, Shedding
 from sentinel.runtime.settings import ByteSize, Duration, setting
 from sentinel.runtime.tasks import TaskGroup
 from sentinel.runtime.tracing import OwnSpan, SpanNotes

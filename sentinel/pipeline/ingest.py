@@ -25,7 +25,7 @@ from sentinel.core.series.watermark import STEP_MAX_NS
 from sentinel.ports import Admission
 from sentinel.runtime.component import Health, HealthRecord, Surroundings
 from sentinel.runtime.flow import Flow, FlowReason, FlowStage, counts_by_signal, reason_of
-from sentinel.runtime.inflight import Inflight
+from sentinel.runtime.intake.inflight import Inflight
 from sentinel.runtime.queue import BoundedQueue
 from sentinel.runtime.settings import ByteSize, Duration, setting
 from sentinel.runtime.tasks import TaskGroup

@@ -15,7 +15,7 @@ from sentinel.core.model import Missing, Rung
 from sentinel.pipeline.shedding_ladder import RUNGS, Ladder, LadderSettings, stepped
 from sentinel.runtime.component import Health, HealthRecord, Surroundings
 from sentinel.runtime.flow import Flow, FlowReason, FlowStage
-from sentinel.runtime.inflight import LIMIT_BYTES
+from sentinel.runtime.intake.inflight import LIMIT_BYTES
 from sentinel.runtime.resident import group_limit_bytes, resident_bytes
 from sentinel.runtime.settings import ByteSize, Duration, setting
 from sentinel.runtime.tasks import TaskGroup

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 from sentinel.errors import InputError, InputTooLargeError, OverloadedError
 from sentinel.runtime.auth import AccessDecision, AccessScope, TokenTable
 from sentinel.runtime.component import Health, HealthRecord, Surroundings
-from sentinel.runtime.downstream import Downstream
-from sentinel.runtime.intake import Decoder, Intake, IntakeLimitsConfig, describe_rejected
+from sentinel.runtime.intake.downstream import Downstream
+from sentinel.runtime.intake.request import Decoder, Intake, IntakeLimitsConfig, describe_rejected
 from sentinel.runtime.listen import ListenConfig, bind_address, cannot_listen, refuse_exposed
 from sentinel.runtime.otlp_reply import OtlpEncoding, OtlpSignal, encode_status, encode_success
 from sentinel.runtime.settings import ByteSize, Duration, setting

@@ -14,12 +14,12 @@ from aiohttp import hdrs, web
 
 from sentinel.errors import UnsupportedInputError
 from sentinel.runtime.auth import AccessScope
-from sentinel.runtime.body import BodyLimitsConfig
 from sentinel.runtime.component import Health, HealthRecord, Surroundings
-from sentinel.runtime.downstream import Downstream
-from sentinel.runtime.http import ConnectionLimitsConfig
-from sentinel.runtime.http_intake import BodyRoute, HttpIntake, ReceivedBody, media_type_of
-from sentinel.runtime.intake import Decoder, Intake, IntakeLimitsConfig, describe_rejected
+from sentinel.runtime.http.body import BodyLimitsConfig
+from sentinel.runtime.http.refusals import BodyRoute, HttpIntake, ReceivedBody, media_type_of
+from sentinel.runtime.http.server import ConnectionLimitsConfig
+from sentinel.runtime.intake.downstream import Downstream
+from sentinel.runtime.intake.request import Decoder, Intake, IntakeLimitsConfig, describe_rejected
 from sentinel.runtime.listen import ListenConfig, refuse_exposed
 from sentinel.runtime.otlp_reply import OtlpEncoding, OtlpSignal, encode_status, encode_success
 from sentinel.runtime.settings import setting

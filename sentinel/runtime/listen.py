@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from sentinel.runtime.auth import AccessScope, TokensConfig
-from sentinel.runtime.config_text import join
+from sentinel.runtime.config.text import join
 from sentinel.runtime.settings import setting
 from sentinel.runtime.tls import TlsConfig
 

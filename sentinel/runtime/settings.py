@@ -1,7 +1,7 @@
 """How a component declares what a user may set.
 
 A `…Config` is a frozen dataclass with every default visible. Each field is made with `setting`, whose help
-becomes docs/configuration.md. The types a field may have are those `sentinel.runtime.config_loader` can bind:
+becomes docs/configuration.md. The types a field may have are those `sentinel.runtime.config.loader` can bind:
 str, int, float, bool, a StrEnum, `Duration`, `ByteSize`, `FilePath`, `Ratio`, `Secret`, `Zone`, another config, a tuple of
 these, a dict from str to these, and `X | None`.
 """

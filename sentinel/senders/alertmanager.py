@@ -22,7 +22,7 @@ import orjson
 
 from sentinel.core.model import Page, PageStatus
 from sentinel.ports import SendOutcome, SendResult
-from sentinel.runtime.http_client import ClientConfig, HttpClient, checked_url, instant, place_of
+from sentinel.runtime.http.client import ClientConfig, HttpClient, checked_url, instant, place_of
 from sentinel.runtime.settings import Duration, setting
 
 _BAD_CONTENT = frozenset({400, 413, 422})

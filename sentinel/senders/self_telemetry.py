@@ -23,7 +23,7 @@ from sentinel import __version__
 from sentinel.errors import ConfigError, ConfigProblem
 from sentinel.runtime.component import Health, HealthRecord, Surroundings
 from sentinel.runtime.flow import Flow, FlowReason, FlowStage
-from sentinel.runtime.http_client import ClientConfig, authorization_of, checked_url, place_of
+from sentinel.runtime.http.client import ClientConfig, authorization_of, checked_url, place_of
 from sentinel.runtime.log_bound import LogBound
 from sentinel.runtime.otlp_reply import OtlpSignal
 from sentinel.runtime.settings import Ratio, setting

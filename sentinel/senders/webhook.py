@@ -23,7 +23,7 @@ import orjson
 
 from sentinel.core.model import Page, PageStatus
 from sentinel.ports import SendOutcome, SendResult
-from sentinel.runtime.http_client import ClientConfig, HttpClient, checked_url, instant
+from sentinel.runtime.http.client import ClientConfig, HttpClient, checked_url, instant
 from sentinel.runtime.settings import Secret, setting
 
 _TRY_AGAIN = frozenset({408, 425, 429})

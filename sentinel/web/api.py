@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from sentinel.core.incidents import IncidentSettings, factors_of, page_of, primary
 from sentinel.core.model import Incident, Kind, Member, PageReason, Reason
 from sentinel.ports import Clock
-from sentinel.runtime.http import Handler
+from sentinel.runtime.http.server import Handler
 from sentinel.web.health import describe_health, iso_time
 from sentinel.web.metrics import latency_quantiles, verdict_columns
 from sentinel.web.replies import QueryError, json_reply, read_count, read_query, render_error

@@ -9,7 +9,7 @@ from aiohttp import hdrs
 from sentinel.runtime.auth import AccessScope
 from sentinel.runtime.component import Health, HealthRecord, Surroundings
 from sentinel.runtime.flow import Flow
-from sentinel.runtime.http import (
+from sentinel.runtime.http.server import (
     ConnectionLimitsConfig,
     Handler,
     HttpServer,

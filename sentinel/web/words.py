@@ -8,8 +8,8 @@ from aiohttp import hdrs, web
 
 from sentinel.core.model import BY_LENGTH_MAX
 from sentinel.errors import InputError, OverloadedError, SentinelError
-from sentinel.runtime.body import BodyLimitsConfig, SlowInputError, read_body
-from sentinel.runtime.http import Handler
+from sentinel.runtime.http.body import BodyLimitsConfig, SlowInputError, read_body
+from sentinel.runtime.http.server import Handler
 from sentinel.runtime.settings import ByteSize
 from sentinel.web.api import describe_incident
 from sentinel.web.replies import json_reply, render_error

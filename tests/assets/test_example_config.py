@@ -14,8 +14,8 @@ import pytest
 import yaml
 
 from sentinel.app.config import SentinelConfig, load_config
-from sentinel.runtime.config_render import differences
-from sentinel.runtime.config_schema import json_schema
+from sentinel.runtime.config.render import differences
+from sentinel.runtime.config.schema import json_schema
 
 EXAMPLE = Path(__file__).parents[2] / "deploy" / "example.yaml"
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sentinel.runtime.polling import place_ns
+from sentinel.runtime.polling.component import place_ns
 
 SECOND_NS = 10**9
 COUNT = 400

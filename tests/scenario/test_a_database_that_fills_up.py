@@ -15,7 +15,7 @@ import pytest
 
 from sentinel.app.config import ScrapersConfig
 from sentinel.core.model import SeriesKey
-from sentinel.runtime.polling import Polled, Scraping
+from sentinel.runtime.polling.component import Polled, Scraping
 from sentinel.runtime.settings import Duration
 from tests.support.alertmanager_server import collector
 from tests.support.postgres_scene import config_for

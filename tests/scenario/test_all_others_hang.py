@@ -19,7 +19,7 @@ from sentinel.app.config import ScrapersConfig
 from sentinel.core.model import SeriesKey
 from sentinel.receivers.log_files import LogFilesConfig, LogSourceConfig
 from sentinel.receivers.log_files.config import StartAt
-from sentinel.runtime.http_client import ClientConfig
+from sentinel.runtime.http.client import ClientConfig
 from sentinel.runtime.settings import ByteSize, Duration
 from sentinel.scrapers.kong import KongTargetConfig
 from sentinel.scrapers.nats.config import NatsAdvisoriesConfig, NatsConfig

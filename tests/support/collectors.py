@@ -16,7 +16,7 @@ from sentinel.app.config import ScrapersConfig
 from sentinel.app.registry import make_scrapers
 from sentinel.app.registry.scrapers import Scraper
 from sentinel.runtime.component import Surroundings
-from sentinel.runtime.downstream import Downstream
+from sentinel.runtime.intake.downstream import Downstream
 from tests.support.clock import ManualClock
 from tests.support.sinks import ListSink
 from tests.support.surroundings import make_surroundings

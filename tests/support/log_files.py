@@ -15,8 +15,8 @@ from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
 from sentinel.receivers.log_files import LogFilesConfig, LogSourceConfig
 from sentinel.receivers.log_files.component import LogFiles
 from sentinel.runtime.clock import SystemClock
-from sentinel.runtime.downstream import NO_SHEDDING, NO_TAP, Downstream, Shedding, Telemetry
-from sentinel.runtime.inflight import Inflight
+from sentinel.runtime.intake.downstream import NO_SHEDDING, NO_TAP, Downstream, Shedding, Telemetry
+from sentinel.runtime.intake.inflight import Inflight
 from sentinel.runtime.settings import Duration
 from tests.support.sinks import ListSink
 from tests.support.surroundings import make_surroundings

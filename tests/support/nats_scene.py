@@ -14,9 +14,9 @@ from nats.aio.client import Client
 from sentinel.core.model import LogRecord, SampleBatch
 from sentinel.runtime.clock import SystemClock
 from sentinel.runtime.component import Surroundings
-from sentinel.runtime.downstream import Downstream
-from sentinel.runtime.http_client import ClientConfig
-from sentinel.runtime.polling import Polled, Scraping, Target
+from sentinel.runtime.http.client import ClientConfig
+from sentinel.runtime.intake.downstream import Downstream
+from sentinel.runtime.polling.component import Polled, Scraping, Target
 from sentinel.runtime.settings import Duration
 from sentinel.scrapers.nats.component import make_nats
 from sentinel.scrapers.nats.config import NatsAdvisoriesConfig, NatsConfig

@@ -20,7 +20,7 @@ from sentinel.ports import SampleSink
 from sentinel.receivers.otlp_grpc import OtlpGrpcConfig, OtlpGrpcListenConfig, OtlpGrpcReceiver
 from sentinel.receivers.otlp_http import OtlpHttpConfig, OtlpHttpListenConfig, OtlpHttpReceiver
 from sentinel.runtime.component import Component, Surroundings
-from sentinel.runtime.downstream import Downstream
+from sentinel.runtime.intake.downstream import Downstream
 from sentinel.runtime.otlp_reply import OtlpEncoding, OtlpSignal
 from tests.support.surroundings import make_surroundings
 

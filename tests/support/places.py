@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sentinel.runtime.polling import place_ns
+from sentinel.runtime.polling.component import place_ns
 
 _INTERVAL_NS = 10 * 10**9
 

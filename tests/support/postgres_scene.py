@@ -10,7 +10,7 @@ from typing import Any
 
 from sentinel.runtime.backoff import Backoff
 from sentinel.runtime.component import Surroundings
-from sentinel.runtime.polling import Polled
+from sentinel.runtime.polling.component import Polled
 from sentinel.runtime.settings import FilePath
 from sentinel.scrapers.postgres.config import PostgresTargetConfig
 from sentinel.scrapers.postgres.target import PostgresTarget

@@ -16,8 +16,8 @@ from sentinel.errors import (
     SentinelError,
     UnreachableError,
 )
-from sentinel.runtime.fetch import Fetched, Fetcher
-from sentinel.runtime.http_client import ClientConfig
+from sentinel.runtime.http.client import ClientConfig
+from sentinel.runtime.http.fetch import Fetched, Fetcher
 from sentinel.runtime.settings import Duration
 
 _AT_ONCE_MAX = 8

@@ -18,7 +18,7 @@ from sentinel.app.discover.findings import Entry, Finding, Outcome, name_for
 from sentinel.app.discover.kong import kong_entries
 from sentinel.app.discover.pages import PageOfMetrics, read_page, shown_url, target_entry
 from sentinel.errors import MalformedInputError, SentinelError
-from sentinel.runtime.http_client import checked_url
+from sentinel.runtime.http.client import checked_url
 
 _TARGETS_MAX = 50
 

@@ -12,7 +12,7 @@ import yaml
 from sentinel import __version__
 from sentinel.app.config import SentinelConfig
 from sentinel.app.discover.findings import Entry, Finding, Outcome, name_for
-from sentinel.runtime.config_shapes import Maybe, Section, setting_fields
+from sentinel.runtime.config.shapes import Maybe, Section, setting_fields
 
 _COLUMNS = 118
 _WORDS = {

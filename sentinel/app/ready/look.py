@@ -20,12 +20,12 @@ from sentinel.ports import Admission
 from sentinel.runtime.catalogue import CATALOGUE
 from sentinel.runtime.clock import SystemClock
 from sentinel.runtime.component import Component, Surroundings
-from sentinel.runtime.connecting import connection_problem
-from sentinel.runtime.downstream import Downstream
-from sentinel.runtime.http_client import place_of
+from sentinel.runtime.http.client import place_of
+from sentinel.runtime.intake.downstream import Downstream
 from sentinel.runtime.listen import listening
 from sentinel.runtime.metrics import Metrics
-from sentinel.runtime.reach import Reach, ReachStatus
+from sentinel.runtime.polling.connecting import connection_problem
+from sentinel.runtime.polling.reach import Reach, ReachStatus
 from sentinel.senders.otlp_forward import EndpointConfig
 
 _LIMIT_S = 60.0

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from sentinel.errors import StoreError, StoreLockedError
 from sentinel.runtime.listen import ListenConfig, bind_address
-from sentinel.runtime.reach import Reach, ReachStatus
+from sentinel.runtime.polling.reach import Reach, ReachStatus
 from sentinel.storage.sqlite.config import StoreConfig
 from sentinel.storage.sqlite.connection import DirectoryLock
 

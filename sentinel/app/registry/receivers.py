@@ -16,7 +16,7 @@ from sentinel.core.normalise import OtlpDecoder
 from sentinel.receivers.otlp_grpc import OtlpGrpcReceiver
 from sentinel.receivers.otlp_http import OtlpHttpReceiver
 from sentinel.runtime.component import Component, Surroundings
-from sentinel.runtime.downstream import Downstream
+from sentinel.runtime.intake.downstream import Downstream
 from sentinel.runtime.listen import ListenConfig
 
 

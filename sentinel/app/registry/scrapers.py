@@ -12,8 +12,8 @@ from typing import Protocol
 
 from sentinel.app.config import ScrapersConfig
 from sentinel.runtime.component import Component, Surroundings
-from sentinel.runtime.downstream import Downstream
-from sentinel.runtime.reach import Reach
+from sentinel.runtime.intake.downstream import Downstream
+from sentinel.runtime.polling.reach import Reach
 
 
 class Scraper(Component, Protocol):
@@ -62,7 +62,7 @@ def _postgres(
 ) -> Scraper | None:
     if not config.postgres:
         return None
-    from sentinel.runtime.polling import Scraping
+    from sentinel.runtime.polling.component import Scraping
     from sentinel.scrapers.postgres.target import PostgresTarget
 
     targets = [PostgresTarget(one, surroundings) for one in config.postgres]

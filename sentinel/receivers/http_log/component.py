@@ -23,10 +23,10 @@ from sentinel.errors import MalformedInputError, UnsupportedInputError
 from sentinel.receivers.http_log.config import HttpLogConfig
 from sentinel.runtime.component import Health, HealthRecord, Surroundings
 from sentinel.runtime.consumer_tiers import checked_tiers
-from sentinel.runtime.downstream import NO_TAP, Downstream, Telemetry
 from sentinel.runtime.flow import Flow, FlowReason
-from sentinel.runtime.http_intake import BodyRoute, HttpIntake, ReceivedBody, media_type_of
-from sentinel.runtime.intake import Intake
+from sentinel.runtime.http.refusals import BodyRoute, HttpIntake, ReceivedBody, media_type_of
+from sentinel.runtime.intake.downstream import NO_TAP, Downstream, Telemetry
+from sentinel.runtime.intake.request import Intake
 from sentinel.runtime.otlp_reply import OtlpEncoding, OtlpSignal
 
 PATH = "/kong"

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from sentinel.runtime.auth import AccessScope
-from sentinel.runtime.body import BodyLimitsConfig
 from sentinel.runtime.consumer_tiers import TierConfig, checked_tiers
-from sentinel.runtime.http import ConnectionLimitsConfig
-from sentinel.runtime.intake import IntakeLimitsConfig
+from sentinel.runtime.http.body import BodyLimitsConfig
+from sentinel.runtime.http.server import ConnectionLimitsConfig
+from sentinel.runtime.intake.request import IntakeLimitsConfig
 from sentinel.runtime.listen import ListenConfig, refuse_exposed
 from sentinel.runtime.settings import Duration, setting
 

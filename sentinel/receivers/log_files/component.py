@@ -37,10 +37,10 @@ from sentinel.receivers.log_files.readers import reader_of
 from sentinel.receivers.log_files.reading import Reading
 from sentinel.receivers.log_files.shipping import SLICE_COUNT, Shipping
 from sentinel.runtime.component import Health, HealthRecord, Surroundings
-from sentinel.runtime.downstream import Downstream
 from sentinel.runtime.flow import Flow, FlowReason, FlowStage
+from sentinel.runtime.intake.downstream import Downstream
 from sentinel.runtime.otlp_reply import OtlpSignal
-from sentinel.runtime.reach import Reach
+from sentinel.runtime.polling.reach import Reach
 from sentinel.runtime.tasks import TaskGroup
 
 _T = TypeVar("_T")

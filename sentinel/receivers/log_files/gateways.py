@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from sentinel.core.normalise.kong.twins import Twin
 from sentinel.receivers.log_files.config import LogSourceConfig
 from sentinel.runtime.component import Surroundings
-from sentinel.runtime.downstream import Downstream
+from sentinel.runtime.intake.downstream import Downstream
 
 
 class Gateways:

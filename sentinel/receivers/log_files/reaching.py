@@ -5,7 +5,7 @@ from __future__ import annotations
 from sentinel.core.redact import redact
 from sentinel.receivers.log_files.config import LogSourceConfig
 from sentinel.receivers.log_files.discovery import discover, is_readable
-from sentinel.runtime.reach import Reach, ReachStatus
+from sentinel.runtime.polling.reach import Reach, ReachStatus
 
 
 def reach_of(source: LogSourceConfig, what: str) -> Reach:

@@ -11,7 +11,7 @@ from sentinel.receivers.log_files.batches import Batch
 from sentinel.receivers.log_files.followed import FollowedFile
 from sentinel.receivers.log_files.positions import Unshipped
 from sentinel.receivers.log_files.reading import Reading
-from sentinel.runtime.downstream import NO_TAP, Mark, Telemetry, TelemetryTap
+from sentinel.runtime.intake.downstream import NO_TAP, Mark, Telemetry, TelemetryTap
 from sentinel.runtime.otlp_reply import OtlpEncoding, OtlpSignal
 from sentinel.runtime.receipt import Offered, Receipt
 

@@ -12,10 +12,10 @@ from sentinel.core.normalise.kong.metrics import KongMetricsSettings, KongParser
 from sentinel.core.normalise.prometheus import MetricsPage, PageFormat, PageLimits
 from sentinel.runtime.component import Surroundings
 from sentinel.runtime.consumer_tiers import checked_tiers
-from sentinel.runtime.downstream import Downstream
-from sentinel.runtime.fetch import Fetcher
-from sentinel.runtime.metrics_target import Finding, MetricsTarget, MetricsTargetSettings
-from sentinel.runtime.polling import Scraping
+from sentinel.runtime.http.fetch import Fetcher
+from sentinel.runtime.intake.downstream import Downstream
+from sentinel.runtime.polling.component import Scraping
+from sentinel.runtime.polling.metrics_target import Finding, MetricsTarget, MetricsTargetSettings
 from sentinel.scrapers.kong.config import KongSwitch, KongTargetConfig
 
 COMPONENT = "scrapers.kong"

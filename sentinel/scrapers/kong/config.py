@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from sentinel.runtime.consumer_tiers import TierConfig, checked_tiers
-from sentinel.runtime.http_client import ClientConfig, checked_url
+from sentinel.runtime.http.client import ClientConfig, checked_url
 from sentinel.runtime.settings import Duration, Secret, setting
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}\Z")

@@ -10,8 +10,8 @@ from sentinel.core.normalise.nats import AdvisoryKind, AdvisoryLog, read_advisor
 from sentinel.errors import InputError
 from sentinel.runtime.component import Surroundings
 from sentinel.runtime.flow import Flow, FlowReason, FlowStage, reason_of
-from sentinel.runtime.polling import Polled
-from sentinel.runtime.reach import Reach, ReachStatus
+from sentinel.runtime.polling.component import Polled
+from sentinel.runtime.polling.reach import Reach, ReachStatus
 from sentinel.runtime.tasks import TaskGroup
 from sentinel.scrapers.nats.config import NatsConfig
 from sentinel.scrapers.nats.connection import AdvisoryConnection

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from sentinel.core.normalise.nats import AdvisoryLog, NatsLimits, NatsSamples
 from sentinel.runtime.component import Surroundings
-from sentinel.runtime.downstream import Downstream
-from sentinel.runtime.polling import Scraping, Target
+from sentinel.runtime.intake.downstream import Downstream
+from sentinel.runtime.polling.component import Scraping, Target
 from sentinel.scrapers.nats.advisories import NatsAdvisories
 from sentinel.scrapers.nats.config import NatsConfig
 from sentinel.scrapers.nats.monitor import NatsMonitor

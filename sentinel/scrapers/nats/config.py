@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from sentinel.runtime.http_client import ClientConfig, checked_url
+from sentinel.runtime.http.client import ClientConfig, checked_url
 from sentinel.runtime.settings import ByteSize, Duration, FilePath, Secret, setting
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}\Z")

@@ -22,7 +22,7 @@ from sentinel.errors import ConfigError, UnreachableError, UntrustedError
 from sentinel.runtime.backoff import Backoff
 from sentinel.runtime.component import Surroundings
 from sentinel.runtime.distrust import distrust_of
-from sentinel.runtime.http_client import ClientConfig, client_context
+from sentinel.runtime.http.client import ClientConfig, client_context
 from sentinel.scrapers.nats.config import NatsAdvisoriesConfig
 from sentinel.scrapers.nats.nkey import Signer
 

@@ -26,11 +26,11 @@ from sentinel.core.normalise.nats import (
 from sentinel.core.redact import redact
 from sentinel.errors import SentinelError
 from sentinel.runtime.component import Surroundings
-from sentinel.runtime.fetch import Fetcher
 from sentinel.runtime.flow import Flow, FlowReason, FlowStage, reason_of
-from sentinel.runtime.http_client import place_of
-from sentinel.runtime.polling import Polled
-from sentinel.runtime.reach import Reach, ReachStatus
+from sentinel.runtime.http.client import place_of
+from sentinel.runtime.http.fetch import Fetcher
+from sentinel.runtime.polling.component import Polled
+from sentinel.runtime.polling.reach import Reach, ReachStatus
 from sentinel.scrapers.nats.config import NatsConfig
 
 _PAGES_MAX = 64

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from sentinel.errors import SentinelError, UntrustedError
-from sentinel.runtime.reach import Reach, ReachStatus
+from sentinel.runtime.polling.reach import Reach, ReachStatus
 from sentinel.scrapers.postgres import sql_database
 from sentinel.scrapers.postgres.config import PostgresTargetConfig, TlsMode
 from sentinel.scrapers.postgres.queries import (

@@ -18,8 +18,8 @@ from sentinel.core.normalise.postgres import PostgresReader, Reading, batch_of, 
 from sentinel.errors import RefusedError, UnreachableError
 from sentinel.runtime.backoff import Backoff
 from sentinel.runtime.component import Surroundings
-from sentinel.runtime.polling import Polled
-from sentinel.runtime.reach import Reach
+from sentinel.runtime.polling.component import Polled
+from sentinel.runtime.polling.reach import Reach
 from sentinel.scrapers.postgres import sql_server
 from sentinel.scrapers.postgres.config import PostgresTargetConfig
 from sentinel.scrapers.postgres.link import Link

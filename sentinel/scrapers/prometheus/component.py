@@ -13,12 +13,12 @@ from functools import partial
 from sentinel.core.normalise.labels import label_of
 from sentinel.core.normalise.prometheus import DefaultPlacing, MetricsParser
 from sentinel.runtime.component import Health, HealthRecord, HealthStatus, Surroundings
-from sentinel.runtime.downstream import Downstream
-from sentinel.runtime.fetch import Fetcher
-from sentinel.runtime.http_client import ClientConfig
-from sentinel.runtime.metrics_target import MetricsTarget, MetricsTargetSettings
-from sentinel.runtime.polling import Scraping
-from sentinel.runtime.reach import Reach, ReachStatus
+from sentinel.runtime.http.client import ClientConfig
+from sentinel.runtime.http.fetch import Fetcher
+from sentinel.runtime.intake.downstream import Downstream
+from sentinel.runtime.polling.component import Scraping
+from sentinel.runtime.polling.metrics_target import MetricsTarget, MetricsTargetSettings
+from sentinel.runtime.polling.reach import Reach, ReachStatus
 from sentinel.runtime.tasks import TaskGroup
 from sentinel.scrapers.prometheus.config import (
     FileDiscoveryConfig,

@@ -15,7 +15,7 @@ from sentinel.core.normalise.page_settings import (
     PageLimits,
     PlacingRules,
 )
-from sentinel.runtime.http_client import ClientConfig, checked_url
+from sentinel.runtime.http.client import ClientConfig, checked_url
 from sentinel.runtime.settings import ByteSize, Duration, FilePath, setting
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,62}\Z")

@@ -21,7 +21,7 @@ from urllib.parse import urlencode
 import yaml
 
 from sentinel.errors import MalformedInputError
-from sentinel.runtime.http_client import checked_url
+from sentinel.runtime.http.client import checked_url
 
 FILE_BYTES_MAX = 1 << 20
 _LABELS_MAX = 64

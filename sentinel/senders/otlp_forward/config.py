@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from urllib.parse import urlsplit
 
-from sentinel.runtime.http_client import ClientConfig, checked_url
+from sentinel.runtime.http.client import ClientConfig, checked_url
 from sentinel.runtime.settings import ByteSize, Duration, Secret, setting
 
 ENDPOINTS_MAX = 8

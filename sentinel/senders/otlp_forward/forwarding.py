@@ -27,8 +27,8 @@ from sentinel.core.redact import Redactor, redactor
 from sentinel.core.redact.otlp import OtlpRedactor
 from sentinel.errors import MalformedInputError
 from sentinel.runtime.component import Health, HealthRecord, HealthStatus, Surroundings
-from sentinel.runtime.downstream import Telemetry
 from sentinel.runtime.flow import Flow, FlowReason, FlowStage
+from sentinel.runtime.intake.downstream import Telemetry
 from sentinel.runtime.otlp_reply import OtlpEncoding, OtlpSignal
 from sentinel.runtime.tasks import TaskGroup
 from sentinel.senders.otlp_forward.config import (

@@ -13,7 +13,7 @@ import aiohttp
 from sentinel.runtime.distrust import distrust_in, distrust_of
 from sentinel.runtime.echo import secrets_of
 from sentinel.runtime.flow import FlowReason
-from sentinel.runtime.http_client import (
+from sentinel.runtime.http.client import (
     REPLY_BYTES_MAX,
     Reply,
     authorization_of,

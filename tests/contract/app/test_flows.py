@@ -32,11 +32,11 @@ from sentinel.receivers.otlp_grpc import OtlpGrpcConfig, OtlpGrpcListenConfig
 from sentinel.receivers.otlp_http import OtlpHttpConfig, OtlpHttpListenConfig
 from sentinel.runtime.catalogue import CATALOGUE
 from sentinel.runtime.catalogue import flow as flow_catalogue
-from sentinel.runtime.downstream import Downstream
 from sentinel.runtime.flow import FlowReason, FlowStage
-from sentinel.runtime.http_client import ClientConfig
+from sentinel.runtime.http.client import ClientConfig
+from sentinel.runtime.intake.downstream import Downstream
 from sentinel.runtime.metrics import Metrics
-from sentinel.runtime.polling import Polled, Scraping
+from sentinel.runtime.polling.component import Polled, Scraping
 from sentinel.runtime.settings import Duration
 from sentinel.runtime.tracing import OwnSpan
 from sentinel.scrapers.prometheus.component import PrometheusScraper

@@ -116,3 +116,7 @@ def _touch_everything(metrics: Metrics) -> None:
                 metrics.set(spec.name, 1.0, **labels)
             case MetricType.HISTOGRAM:
                 metrics.observe(spec.name, 0.01, **labels)
+    # What a board picks by a value that is always one of a few.
+    metrics.count(
+        "sentinel_component_errors_total", component="example", stage="read", reason="overloaded"
+    )

@@ -18,8 +18,8 @@ import pytest
 
 from sentinel.cli import check, check_ready
 from sentinel.errors import ConfigError
-from sentinel.receivers.log_files import component
-from sentinel.runtime.reach import Reach, ReachStatus
+from sentinel.receivers.log_files import reaching
+from sentinel.runtime.polling.reach import Reach, ReachStatus
 from sentinel.storage.sqlite.connection import DirectoryLock
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
@@ -354,7 +354,7 @@ def test_one_log_file_of_several_that_may_not_be_read_is_degraded(
         (logs / name).write_text("x\n")
     # Who runs the tests may be root, whom no mode keeps out.
     barred = {"b.log"}
-    monkeypatch.setattr(component, "is_readable", lambda path: Path(path).name not in barred)
+    monkeypatch.setattr(reaching, "is_readable", lambda path: Path(path).name not in barred)
     source = f'log_files: {{sources: [{{name: app, paths: ["{logs}/*.log"]}}]}}'
     text = quiet(tmp_path, receivers=f"{OFF}, {source}")
     code, found = looked(tmp_path, text, capsys)

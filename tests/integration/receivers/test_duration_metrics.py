@@ -40,7 +40,7 @@ from sentinel.ports import Admission
 from sentinel.receivers.otlp_grpc import OtlpGrpcConfig, OtlpGrpcListenConfig, OtlpGrpcReceiver
 from sentinel.receivers.otlp_http import OtlpHttpConfig, OtlpHttpListenConfig, OtlpHttpReceiver
 from sentinel.runtime.clock import SystemClock
-from sentinel.runtime.downstream import Downstream
+from sentinel.runtime.intake.downstream import Downstream
 from tests.support.surroundings import make_surroundings
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]

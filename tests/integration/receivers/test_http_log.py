@@ -21,10 +21,10 @@ from sentinel.ports import Admission
 from sentinel.receivers.http_log import HttpLogConfig, HttpLogListenConfig
 from sentinel.receivers.http_log.component import HttpLogReceiver
 from sentinel.runtime.auth import TokensConfig
-from sentinel.runtime.body import BodyLimitsConfig
 from sentinel.runtime.component import Surroundings
 from sentinel.runtime.consumer_tiers import TierConfig
-from sentinel.runtime.downstream import (
+from sentinel.runtime.http.body import BodyLimitsConfig
+from sentinel.runtime.intake.downstream import (
     NO_SHEDDING,
     NO_TAP,
     Downstream,
@@ -32,7 +32,7 @@ from sentinel.runtime.downstream import (
     Telemetry,
     TelemetryTap,
 )
-from sentinel.runtime.intake import IntakeLimitsConfig
+from sentinel.runtime.intake.request import IntakeLimitsConfig
 from sentinel.runtime.settings import ByteSize, Secret
 from tests.support.fetch import Reply, fetch
 from tests.support.kong_records import DATA, record

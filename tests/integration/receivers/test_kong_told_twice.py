@@ -20,7 +20,7 @@ from sentinel.receivers.log_files import LogSourceConfig
 from sentinel.receivers.log_files.config import StartAt
 from sentinel.runtime.clock import SystemClock
 from sentinel.runtime.component import HealthStatus
-from sentinel.runtime.downstream import Downstream
+from sentinel.runtime.intake.downstream import Downstream
 from tests.support.kong_records import record
 from tests.support.log_files import Followed, following
 from tests.support.sinks import ListSink

@@ -31,7 +31,7 @@ from sentinel.receivers.log_files import LogSourceConfig, component
 from sentinel.receivers.log_files.config import StartAt
 from sentinel.receivers.log_files.reading import Reading
 from sentinel.runtime.component import HealthStatus
-from sentinel.runtime.reach import ReachStatus
+from sentinel.runtime.polling.reach import ReachStatus
 from tests.support.log_files import Followed, following
 from tests.support.postgres_server import postgres_server
 from tests.support.servers import running_process, wait_until

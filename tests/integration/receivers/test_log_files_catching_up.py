@@ -29,8 +29,8 @@ from sentinel.receivers.log_files.config import StartAt
 from sentinel.receivers.log_files.positions import Positions
 from sentinel.runtime.clock import SystemClock
 from sentinel.runtime.component import HealthStatus, Surroundings
-from sentinel.runtime.downstream import Downstream
-from sentinel.runtime.http_client import ClientConfig
+from sentinel.runtime.http.client import ClientConfig
+from sentinel.runtime.intake.downstream import Downstream
 from sentinel.runtime.settings import ByteSize, Duration
 from sentinel.senders.otlp_forward.config import (
     EndpointConfig,

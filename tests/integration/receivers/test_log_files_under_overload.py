@@ -16,7 +16,7 @@ from sentinel.core.normalise.logs.settings import LogFormat
 from sentinel.receivers.log_files import LogSourceConfig, component
 from sentinel.receivers.log_files.config import StartAt
 from sentinel.runtime.component import HealthStatus
-from sentinel.runtime.inflight import Inflight
+from sentinel.runtime.intake.inflight import Inflight
 from tests.support.kong_records import record
 from tests.support.log_files import Followed, following
 

@@ -25,7 +25,7 @@ from sentinel.core.model import Rung, SeriesKey
 from sentinel.receivers.otlp_grpc import OtlpGrpcConfig, OtlpGrpcListenConfig, OtlpGrpcReceiver
 from sentinel.receivers.otlp_http import OtlpHttpConfig, OtlpHttpListenConfig, OtlpHttpReceiver
 from sentinel.runtime.clock import SystemClock
-from sentinel.runtime.downstream import Downstream
+from sentinel.runtime.intake.downstream import Downstream
 from tests.integration.receivers.test_otlp_to_windows import send_spans
 from tests.support.clock import ManualClock
 from tests.support.node_sender import Plan, require_node, sent

@@ -30,9 +30,9 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from sentinel.ports import Admission
 from sentinel.receivers.otlp_grpc import OtlpGrpcConfig, OtlpGrpcListenConfig
 from sentinel.receivers.otlp_http import OtlpHttpConfig, OtlpHttpListenConfig
-from sentinel.runtime.body import BodyLimitsConfig
 from sentinel.runtime.component import Surroundings
-from sentinel.runtime.http import ConnectionLimitsConfig
+from sentinel.runtime.http.body import BodyLimitsConfig
+from sentinel.runtime.http.server import ConnectionLimitsConfig
 from sentinel.runtime.settings import Duration
 from tests.support.clock import ManualClock
 from tests.support.otlp import grpc_receiver, http_receiver

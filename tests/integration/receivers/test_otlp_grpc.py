@@ -24,7 +24,7 @@ from sentinel.ports import Admission
 from sentinel.receivers.otlp_grpc import OtlpGrpcConfig, OtlpGrpcListenConfig, OtlpGrpcReceiver
 from sentinel.runtime.auth import TokensConfig
 from sentinel.runtime.component import Surroundings
-from sentinel.runtime.intake import IntakeLimitsConfig
+from sentinel.runtime.intake.request import IntakeLimitsConfig
 from sentinel.runtime.settings import ByteSize, Duration, Secret
 from tests.support.otlp import grpc_receiver, traces_request
 from tests.support.sinks import ListSink

@@ -21,9 +21,9 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from sentinel.ports import Admission
 from sentinel.receivers.otlp_http import OtlpHttpConfig, OtlpHttpListenConfig
 from sentinel.runtime.auth import TokensConfig
-from sentinel.runtime.body import BodyLimitsConfig
-from sentinel.runtime.http import ConnectionLimitsConfig
-from sentinel.runtime.intake import IntakeLimitsConfig
+from sentinel.runtime.http.body import BodyLimitsConfig
+from sentinel.runtime.http.server import ConnectionLimitsConfig
+from sentinel.runtime.intake.request import IntakeLimitsConfig
 from sentinel.runtime.settings import ByteSize, Duration, FilePath, Secret
 from sentinel.runtime.tls import TlsConfig
 from tests.support.fetch import Reply, fetch

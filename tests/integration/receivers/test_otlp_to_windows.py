@@ -27,7 +27,7 @@ from sentinel.core.series import Aggregator, ClosedWindows
 from sentinel.pipeline.ingest import Ingest, IngestConfig
 from sentinel.receivers.otlp_grpc import OtlpGrpcConfig, OtlpGrpcListenConfig, OtlpGrpcReceiver
 from sentinel.receivers.otlp_http import OtlpHttpConfig, OtlpHttpListenConfig, OtlpHttpReceiver
-from sentinel.runtime.downstream import Downstream
+from sentinel.runtime.intake.downstream import Downstream
 from tests.support.clock import ManualClock
 from tests.support.surroundings import make_surroundings
 

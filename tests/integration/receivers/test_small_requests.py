@@ -15,9 +15,9 @@ from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
 
 from sentinel.receivers.otlp_http import OtlpHttpConfig, OtlpHttpListenConfig
-from sentinel.runtime import http_connection
 from sentinel.runtime.auth import AccessScope
-from sentinel.runtime.http import ConnectionLimitsConfig, HttpServer, Route
+from sentinel.runtime.http import connection as http_connection
+from sentinel.runtime.http.server import ConnectionLimitsConfig, HttpServer, Route
 from sentinel.runtime.settings import Duration
 from tests.support.otlp import http_receiver, traces_request
 from tests.support.sinks import ListSink

@@ -19,8 +19,8 @@ from sentinel.errors import (
     UnreachableError,
     UnsupportedInputError,
 )
-from sentinel.runtime.fetch import Fetcher
-from sentinel.runtime.http_client import ClientConfig
+from sentinel.runtime.http.client import ClientConfig
+from sentinel.runtime.http.fetch import Fetcher
 from sentinel.runtime.settings import Duration, Secret
 
 LIMIT_BYTES = 64 * 1024

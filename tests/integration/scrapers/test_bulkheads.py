@@ -19,7 +19,7 @@ import pytest
 
 from sentinel.app.config import ScrapersConfig
 from sentinel.runtime.component import HealthStatus
-from sentinel.runtime.http_client import ClientConfig
+from sentinel.runtime.http.client import ClientConfig
 from sentinel.runtime.settings import Duration, FilePath
 from sentinel.scrapers.kong import KongTargetConfig
 from sentinel.scrapers.nats.config import NatsConfig

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import pytest
 
 from sentinel.app.config import ScrapersConfig
-from sentinel.runtime.http_client import ClientConfig
+from sentinel.runtime.http.client import ClientConfig
 from sentinel.runtime.settings import Duration, FilePath
 from sentinel.scrapers.kong import KongTargetConfig
 from sentinel.scrapers.nats.config import NatsAdvisoriesConfig, NatsConfig

@@ -12,8 +12,8 @@ import pytest
 
 from sentinel.errors import RefusedError, SentinelError
 from sentinel.runtime.consumer_tiers import TierConfig
-from sentinel.runtime.downstream import Downstream
-from sentinel.runtime.reach import ReachStatus
+from sentinel.runtime.intake.downstream import Downstream
+from sentinel.runtime.polling.reach import ReachStatus
 from sentinel.runtime.settings import Duration, Secret
 from sentinel.scrapers.kong import KongSwitch, KongTargetConfig
 from sentinel.scrapers.kong.component import kong_scraping, kong_target

@@ -17,8 +17,8 @@ import pytest
 
 from sentinel.app.config import ScrapersConfig
 from sentinel.errors import UnreachableError
-from sentinel.runtime.fetch import Fetcher
-from sentinel.runtime.http_client import ClientConfig
+from sentinel.runtime.http.client import ClientConfig
+from sentinel.runtime.http.fetch import Fetcher
 from sentinel.runtime.loop import Loop, run_to_end
 from sentinel.runtime.settings import Duration
 from sentinel.scrapers.kong import KongTargetConfig

@@ -15,8 +15,8 @@ import pytest
 from nats.js.api import ConsumerConfig, RetentionPolicy, StreamConfig
 
 from sentinel.errors import RefusedError, UnreachableError
-from sentinel.runtime.http_client import ClientConfig
-from sentinel.runtime.reach import ReachStatus
+from sentinel.runtime.http.client import ClientConfig
+from sentinel.runtime.polling.reach import ReachStatus
 from sentinel.runtime.settings import Duration, FilePath, Secret
 from tests.support.nats_keys import Key, credentials, jwt
 from tests.support.nats_scene import (

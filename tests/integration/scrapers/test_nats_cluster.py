@@ -20,8 +20,8 @@ from nats.js.api import ConsumerConfig, StreamConfig
 from sentinel.core.series import Aggregator
 from sentinel.core.series.settings import SeriesSettings
 from sentinel.errors import UnreachableError
-from sentinel.runtime.http_client import ClientConfig
-from sentinel.runtime.reach import ReachStatus
+from sentinel.runtime.http.client import ClientConfig
+from sentinel.runtime.polling.reach import ReachStatus
 from sentinel.runtime.settings import Duration
 from tests.support.nats_scene import (
     NatsScene,

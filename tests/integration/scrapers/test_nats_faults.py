@@ -13,8 +13,8 @@ from contextlib import asynccontextmanager
 import pytest
 
 from sentinel.errors import SentinelError
-from sentinel.runtime.http_client import ClientConfig
-from sentinel.runtime.reach import ReachStatus
+from sentinel.runtime.http.client import ClientConfig
+from sentinel.runtime.polling.reach import ReachStatus
 from sentinel.runtime.settings import Duration
 from tests.support.nats_scene import (
     advisories_of,

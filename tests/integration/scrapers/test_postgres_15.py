@@ -22,7 +22,7 @@ import pytest
 
 from sentinel.core.series import Aggregator, SeriesSettings
 from sentinel.errors import UnreachableError, UntrustedError
-from sentinel.runtime.reach import ReachStatus
+from sentinel.runtime.polling.reach import ReachStatus
 from sentinel.runtime.settings import Duration, FilePath
 from sentinel.scrapers.postgres.config import TlsMode
 from sentinel.scrapers.postgres.schedule import Due, Schedule

@@ -15,9 +15,9 @@ import pytest
 
 from sentinel.core.model import SampleBatch
 from sentinel.runtime.component import HealthStatus, Surroundings
-from sentinel.runtime.downstream import Downstream
-from sentinel.runtime.http_client import ClientConfig
-from sentinel.runtime.reach import ReachStatus
+from sentinel.runtime.http.client import ClientConfig
+from sentinel.runtime.intake.downstream import Downstream
+from sentinel.runtime.polling.reach import ReachStatus
 from sentinel.runtime.settings import ByteSize, Duration, FilePath
 from sentinel.scrapers.prometheus import (
     FileDiscoveryConfig,

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from sentinel.runtime.clock import SystemClock
-from sentinel.runtime.downstream import Telemetry
-from sentinel.runtime.http_client import ClientConfig, HttpClient, _system_context
+from sentinel.runtime.http.client import ClientConfig, HttpClient, _system_context
+from sentinel.runtime.intake.downstream import Telemetry
 from sentinel.runtime.otlp_reply import OtlpEncoding, OtlpSignal
 from sentinel.runtime.settings import ByteSize, Duration, FilePath
 from sentinel.senders.otlp_forward.config import (

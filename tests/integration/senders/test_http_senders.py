@@ -21,7 +21,7 @@ import pytest
 
 from sentinel.errors import ConfigError
 from sentinel.ports import SendOutcome, SendResult
-from sentinel.runtime.http_client import ClientConfig
+from sentinel.runtime.http.client import ClientConfig
 from sentinel.runtime.settings import Duration, FilePath, Secret
 from sentinel.senders.alertmanager import AlertmanagerConfig, AlertmanagerSender
 from sentinel.senders.webhook import WebhookConfig, WebhookSender

@@ -25,7 +25,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 
 from sentinel.runtime.clock import SystemClock
 from sentinel.runtime.component import HealthStatus, Surroundings
-from sentinel.runtime.downstream import Telemetry
+from sentinel.runtime.intake.downstream import Telemetry
 from sentinel.runtime.otlp_reply import OtlpEncoding, OtlpSignal, encode_success
 from sentinel.runtime.receipt import Offered, Receipt
 from sentinel.runtime.settings import ByteSize, Duration, Secret

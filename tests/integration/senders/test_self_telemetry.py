@@ -19,7 +19,7 @@ from aiohttp import web
 
 from sentinel.errors import ConfigError
 from sentinel.runtime.component import HealthStatus, Surroundings
-from sentinel.runtime.http_client import ClientConfig
+from sentinel.runtime.http.client import ClientConfig
 from sentinel.runtime.log_bound import ALWAYS_WRITTEN
 from sentinel.runtime.settings import Duration, Ratio
 from sentinel.runtime.tracing import OwnSpan

@@ -27,8 +27,8 @@ from sentinel.core.model import (
     Severity,
 )
 from sentinel.runtime.auth import TokensConfig
-from sentinel.runtime.body import BodyLimitsConfig
-from sentinel.runtime.http import ConnectionLimitsConfig
+from sentinel.runtime.http.body import BodyLimitsConfig
+from sentinel.runtime.http.server import ConnectionLimitsConfig
 from sentinel.runtime.listen import ListenConfig
 from sentinel.runtime.settings import Duration, Secret
 from sentinel.web import WebConfig, WebListenConfig, words

@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 
 from sentinel.app.config import SentinelConfig, load_config
 from sentinel.errors import ConfigError
-from sentinel.runtime.config_render import effective_digest, plain, to_yaml
-from sentinel.runtime.config_shapes import Maybe, Section, Shape, setting_fields
+from sentinel.runtime.config.render import effective_digest, plain, to_yaml
+from sentinel.runtime.config.shapes import Maybe, Section, Shape, setting_fields
 
 GOOD = Path(__file__).parents[3] / "deploy" / "example.yaml"
 FRAGMENTS = [

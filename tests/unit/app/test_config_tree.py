@@ -17,10 +17,10 @@ import yaml
 from sentinel.app.config import Mode, SentinelConfig, load_config
 from sentinel.core.scoring.settings import Sensitivity
 from sentinel.errors import ConfigError
-from sentinel.runtime.config_loader import load
-from sentinel.runtime.config_render import differences, effective_digest, plain, to_yaml
-from sentinel.runtime.config_schema import json_schema
-from sentinel.runtime.config_shapes import Many, Maybe, Section, Shape, setting_fields
+from sentinel.runtime.config.loader import load
+from sentinel.runtime.config.render import differences, effective_digest, plain, to_yaml
+from sentinel.runtime.config.schema import json_schema
+from sentinel.runtime.config.shapes import Many, Maybe, Section, Shape, setting_fields
 
 SCHEMA = json_schema(SentinelConfig, title="test")
 VALIDATOR = jsonschema.Draft202012Validator(SCHEMA)

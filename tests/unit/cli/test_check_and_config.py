@@ -15,7 +15,7 @@ import yaml
 from sentinel.app.config import SentinelConfig
 from sentinel.cli import check, config, incidents
 from sentinel.cli.main import main
-from sentinel.runtime.config_render import plain
+from sentinel.runtime.config.render import plain
 
 FAULTY = "mdoe: live\nseries: {window: 10}\n"
 

@@ -62,8 +62,8 @@ def test_a_sidecar_on_its_defaults_loads_nothing_of_what_is_off() -> None:
         "sentinel.core.normalise.prometheus",
         "sentinel.receivers.http_log.component",
         "sentinel.receivers.log_files.component",
-        "sentinel.runtime.fetch",
-        "sentinel.runtime.polling",
+        "sentinel.runtime.http.fetch",
+        "sentinel.runtime.polling.component",
         "sentinel.senders.otlp_forward.forwarding",
     }
     assert names & off == set()

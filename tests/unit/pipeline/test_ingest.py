@@ -20,7 +20,7 @@ from sentinel.core.series.streams import Streams
 from sentinel.pipeline.ingest import Ingest, IngestConfig
 from sentinel.ports import Admission
 from sentinel.runtime.component import HealthStatus, Surroundings
-from sentinel.runtime.inflight import Inflight
+from sentinel.runtime.intake.inflight import Inflight
 from sentinel.runtime.settings import Duration
 from tests.support.clock import ManualClock
 from tests.support.otlp_messages import span, traces

@@ -8,7 +8,7 @@ from __future__ import annotations
 import pytest
 
 from sentinel.runtime.echo import secrets_of, without_secrets
-from sentinel.runtime.http_client import Reply
+from sentinel.runtime.http.client import Reply
 
 URL = "https://hooks.example.com/services/T0AB12CD/abcdefghijklmnopqr?key=URL%20SECRET456&v=1"
 SECRETS = secrets_of(

@@ -9,7 +9,7 @@ from sentinel.runtime.backoff import Backoff
 from sentinel.runtime.catalogue import CATALOGUE
 from sentinel.runtime.component import Health, HealthRecord, HealthStatus
 from sentinel.runtime.metrics import Metrics
-from sentinel.runtime.reach import Reach, ReachStatus
+from sentinel.runtime.polling.reach import Reach, ReachStatus
 from sentinel.runtime.tasks import TaskGroup
 from tests.support.clock import ManualClock
 

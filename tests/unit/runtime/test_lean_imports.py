@@ -23,7 +23,7 @@ def test_https_is_checked_against_the_systems_authorities_and_plain_http_loads_n
     """The library's own context has none in a sidecar; a client that used it could reach nobody."""
     code = (
         "import sentinel.cli.run, ssl\n"
-        "from sentinel.runtime.http_client import ClientConfig, client_context\n"
+        "from sentinel.runtime.http.client import ClientConfig, client_context\n"
         "usual = ssl.create_default_context().cert_store_stats()\n"
         "made = client_context(ClientConfig(), 'http://a', 'https://b')\n"
         "assert made.cert_store_stats() == usual, made.cert_store_stats()\n"

@@ -14,7 +14,7 @@ from nacl.signing import VerifyKey
 
 from sentinel.app.config import ScrapersConfig
 from sentinel.errors import ConfigError
-from sentinel.runtime.http_client import ClientConfig
+from sentinel.runtime.http.client import ClientConfig
 from sentinel.runtime.settings import Duration, Secret
 from sentinel.scrapers.nats.config import NatsAdvisoriesConfig, NatsConfig
 from sentinel.scrapers.nats.nkey import Signer, public_of, seed_of

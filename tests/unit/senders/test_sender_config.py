@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from sentinel.runtime.http_client import ClientConfig
+from sentinel.runtime.http.client import ClientConfig
 from sentinel.runtime.settings import Duration, Secret
 from sentinel.senders.alertmanager import AlertmanagerConfig, alertmanager_senders
 from sentinel.senders.webhook import WebhookConfig, WebhookSender, fingerprint_of

@@ -24,7 +24,7 @@ from sentinel.app.discover import (
 )
 from sentinel.app.discover import render as render_module
 from sentinel.app.discover.findings import name_for, told
-from sentinel.runtime.config_text import parse_text
+from sentinel.runtime.config.text import parse_text
 
 HOSTILE = [
     "no",

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from sentinel.errors import ConfigError, ConfigUnreadableError
-from sentinel.runtime.config_loader import Loaded, changed, load
-from sentinel.runtime.config_text import TEXT_BYTES_MAX
+from sentinel.runtime.config.loader import Loaded, changed, load
+from sentinel.runtime.config.text import TEXT_BYTES_MAX
 from sentinel.runtime.settings import ByteSize, Duration, FilePath, Ratio, Secret, setting
 
 

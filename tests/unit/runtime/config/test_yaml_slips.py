@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sentinel.runtime.config_text import parse_text
+from sentinel.runtime.config.text import parse_text
 
 SECRET = "hunter2"
 RIGHT = f"""mode: shadow

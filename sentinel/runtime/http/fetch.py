@@ -24,7 +24,7 @@ from sentinel.errors import (
     UntrustedError,
 )
 from sentinel.runtime.distrust import distrust_of
-from sentinel.runtime.http_client import (
+from sentinel.runtime.http.client import (
     ClientConfig,
     client_context,
     new_session,

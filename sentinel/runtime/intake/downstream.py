@@ -8,9 +8,9 @@ from typing import Protocol
 from sentinel.core.model import Rung
 from sentinel.core.normalise.kong.twins import KongTwins
 from sentinel.ports import SampleSink
-from sentinel.runtime.inflight import Inflight
+from sentinel.runtime.intake.inflight import Inflight
+from sentinel.runtime.intake.owed import Owed
 from sentinel.runtime.otlp_reply import OtlpEncoding, OtlpSignal
-from sentinel.runtime.owed import Owed
 from sentinel.runtime.receipt import Offered
 
 

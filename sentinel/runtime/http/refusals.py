@@ -20,7 +20,9 @@ from sentinel.errors import (
     UnsupportedInputError,
 )
 from sentinel.runtime.auth import AccessScope
-from sentinel.runtime.body import (
+from sentinel.runtime.component import Surroundings
+from sentinel.runtime.flow import Flow, FlowReason, FlowStage
+from sentinel.runtime.http.body import (
     BodyLimitsConfig,
     SlowInputError,
     body_is_gzip,
@@ -28,10 +30,8 @@ from sentinel.runtime.body import (
     read_body,
     refuse_declared_size,
 )
-from sentinel.runtime.component import Surroundings
-from sentinel.runtime.flow import Flow, FlowReason, FlowStage
-from sentinel.runtime.http import ConnectionLimitsConfig, Handler, HttpServer, Route
-from sentinel.runtime.intake import Intake
+from sentinel.runtime.http.server import ConnectionLimitsConfig, Handler, HttpServer, Route
+from sentinel.runtime.intake.request import Intake
 from sentinel.runtime.listen import ListenConfig
 from sentinel.runtime.otlp_reply import OtlpSignal
 

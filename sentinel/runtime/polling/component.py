@@ -20,10 +20,10 @@ from sentinel.core.redact import redact
 from sentinel.errors import SentinelError
 from sentinel.ports import Admission
 from sentinel.runtime.component import Health, HealthRecord, Surroundings
-from sentinel.runtime.downstream import Downstream
 from sentinel.runtime.flow import Flow, FlowReason, FlowStage, reason_of
+from sentinel.runtime.intake.downstream import Downstream
 from sentinel.runtime.otlp_reply import OtlpSignal
-from sentinel.runtime.reach import Reach, ReachStatus
+from sentinel.runtime.polling.reach import Reach, ReachStatus
 from sentinel.runtime.tasks import TaskGroup
 from sentinel.runtime.tracing import OwnSpan
 

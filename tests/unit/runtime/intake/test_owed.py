@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Hashable
 
 from sentinel.core.model import Missing
+from sentinel.runtime.intake.owed import Owed
 from sentinel.runtime.metrics import Metrics
-from sentinel.runtime.owed import Owed
 from tests.support.clock import ManualClock
 from tests.support.surroundings import make_surroundings
 
@@ -71,6 +71,17 @@ async def test_of_several_of_one_size_it_is_not_known_which_came() -> None:
     assert len(owed.missing()) == 1
     await clock.advance(HOLD_S + 1)
     assert owed.missing() == ()
+
+
+async def test_several_of_one_size_that_all_come_again_are_not_missing() -> None:
+    owed, _, _ = make()
+    for _ in range(3):
+        turn_away(owed, A)
+    for _ in range(3):
+        owed.taken(A)
+        assert owed.missing() == ()
+    owed.taken(A)
+    assert len(owed.missing()) == 1, "one more than were turned away: whose was it?"
 
 
 async def test_one_that_is_settled_says_nothing_of_the_next() -> None:

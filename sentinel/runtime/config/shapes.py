@@ -8,7 +8,7 @@ from dataclasses import MISSING, Field, dataclass, fields, is_dataclass
 from enum import StrEnum
 from typing import Any
 
-from sentinel.runtime.config_types import SCALARS, ScalarType
+from sentinel.runtime.config.types import SCALARS, ScalarType
 from sentinel.runtime.settings import Secret
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sentinel.runtime.inflight import Inflight
+from sentinel.runtime.intake.inflight import Inflight
 
 
 def test_what_does_not_fit_is_not_held() -> None:

@@ -14,8 +14,8 @@ from pathlib import Path
 import yaml
 
 from sentinel.errors import ConfigProblem
+from sentinel.runtime.config.slips import slip_of
 from sentinel.runtime.printable import printable
-from sentinel.runtime.yaml_slips import slip_of
 
 TEXT_BYTES_MAX = 256 * 1024
 DEPTH_MAX = 32

@@ -14,13 +14,13 @@ import pytest
 from sentinel.core.model import Rung, SampleBatch
 from sentinel.errors import MalformedInputError, OverloadedError
 from sentinel.ports import Admission
-from sentinel.runtime.body import SlowInputError
 from sentinel.runtime.component import Surroundings
-from sentinel.runtime.downstream import Downstream, Telemetry
-from sentinel.runtime.inflight import Inflight
-from sentinel.runtime.intake import Intake, IntakeLimitsConfig
+from sentinel.runtime.http.body import SlowInputError
+from sentinel.runtime.intake.downstream import Downstream, Telemetry
+from sentinel.runtime.intake.inflight import Inflight
+from sentinel.runtime.intake.owed import Owed
+from sentinel.runtime.intake.request import Intake, IntakeLimitsConfig
 from sentinel.runtime.otlp_reply import OtlpEncoding, OtlpSignal
-from sentinel.runtime.owed import Owed
 from sentinel.runtime.settings import ByteSize, Duration
 from tests.support.clock import ManualClock
 from tests.support.sinks import ListSink

@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sentinel.errors import ConfigProblem
-from sentinel.runtime.config_text import (
+from sentinel.runtime.config.slips import colon_hint
+from sentinel.runtime.config.text import (
     TEXT_BYTES_MAX,
     MapEntry,
     MapNode,
@@ -28,7 +29,6 @@ from sentinel.runtime.config_text import (
     shown,
 )
 from sentinel.runtime.nearest import nearest
-from sentinel.runtime.yaml_slips import colon_hint
 
 VARIABLE_PREFIX = "SENTINEL_"
 FILES_MAX = 64

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sentinel.runtime.config_shapes import shape_of
-from sentinel.runtime.config_text import Origin, Style, TextNode
-from sentinel.runtime.config_types import SCALARS, parse_scalar
+from sentinel.runtime.config.shapes import shape_of
+from sentinel.runtime.config.text import Origin, Style, TextNode
+from sentinel.runtime.config.types import SCALARS, parse_scalar
 from sentinel.runtime.nearest import hint_for, nearest
 from sentinel.runtime.settings import ByteSize, Duration, Ratio, Zone
 

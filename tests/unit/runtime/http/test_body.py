@@ -18,7 +18,7 @@ from sentinel.errors import (
     MalformedInputError,
     UnsupportedInputError,
 )
-from sentinel.runtime.body import BodyLimitsConfig, body_is_gzip, inflate
+from sentinel.runtime.http.body import BodyLimitsConfig, body_is_gzip, inflate
 from sentinel.runtime.settings import ByteSize
 
 LIMITS = BodyLimitsConfig()

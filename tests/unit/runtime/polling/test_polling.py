@@ -22,11 +22,11 @@ from sentinel.core.model import (
 from sentinel.errors import MalformedInputError, RefusedError, UnreachableError
 from sentinel.ports import Admission
 from sentinel.runtime.component import HealthStatus, Surroundings
-from sentinel.runtime.downstream import Downstream
-from sentinel.runtime.inflight import Inflight
-from sentinel.runtime.owed import Owed
-from sentinel.runtime.polling import Polled, Scraping, SlowReading
-from sentinel.runtime.reach import Reach, ReachStatus
+from sentinel.runtime.intake.downstream import Downstream
+from sentinel.runtime.intake.inflight import Inflight
+from sentinel.runtime.intake.owed import Owed
+from sentinel.runtime.polling.component import Polled, Scraping, SlowReading
+from sentinel.runtime.polling.reach import Reach, ReachStatus
 from tests.support.clock import ManualClock
 from tests.support.sinks import ListSink
 from tests.support.surroundings import make_surroundings

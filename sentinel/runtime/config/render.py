@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from sentinel.runtime.config_shapes import (
+from sentinel.runtime.config.shapes import (
     Choice,
     Hidden,
     Many,
@@ -21,7 +21,7 @@ from sentinel.runtime.config_shapes import (
     Shape,
     setting_fields,
 )
-from sentinel.runtime.config_text import Origin, join
+from sentinel.runtime.config.text import Origin, join
 
 SECRET_SHOWN = "***"  # noqa: S105  # what stands in place of a secret
 

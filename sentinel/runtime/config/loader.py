@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final, Generic, TypeVar, cast
 
 from sentinel.errors import ConfigError, ConfigProblem, ConfigUnreadableError
-from sentinel.runtime.config_shapes import (
+from sentinel.runtime.config.shapes import (
     Choice,
     Hidden,
     Many,
@@ -26,14 +26,15 @@ from sentinel.runtime.config_shapes import (
     Shape,
     setting_fields,
 )
-from sentinel.runtime.config_sources import (
+from sentinel.runtime.config.slips import colon_hint
+from sentinel.runtime.config.sources import (
     UnreadableFileError,
     contents_digest,
     read_contents,
     read_file,
     read_sources,
 )
-from sentinel.runtime.config_text import (
+from sentinel.runtime.config.text import (
     ListNode,
     MapEntry,
     MapNode,
@@ -45,10 +46,9 @@ from sentinel.runtime.config_text import (
     parse_text,
     shown,
 )
-from sentinel.runtime.config_types import parse_scalar
+from sentinel.runtime.config.types import parse_scalar
 from sentinel.runtime.nearest import hint_for, nearest
 from sentinel.runtime.settings import Secret
-from sentinel.runtime.yaml_slips import colon_hint
 
 Config = TypeVar("Config")
 

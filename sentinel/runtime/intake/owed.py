@@ -4,7 +4,8 @@ Bodies are turned away unread, so that a request is known by its receiver, its s
 
     it is turned away                              it is missing
     one of that size is taken                      it came again
-    another of that size is taken after that       which of them it was is not known: missing, to be safe
+    more of that size are taken than were turned   which of them it was is not known: missing, to be safe
+    away
     nothing of that size came within `hold_s`      its sender has given it up, which is counted; it is forgotten
 
 The time is long enough for every window to be closed that it may have told of. Where a signal is given up altogether nothing is
@@ -32,11 +33,12 @@ class _Debt:
     since_ns: int
     last_s: float
     is_owed: bool = True
+    turned_away_count: int = 1
     taken_count: int = 0
 
     @property
     def is_missing(self) -> bool:
-        return self.is_owed or self.taken_count > 1
+        return self.is_owed or self.taken_count > self.turned_away_count
 
 
 class Owed:
@@ -73,6 +75,7 @@ class Owed:
             )
             return
         debt.is_owed, debt.last_s = True, now_s
+        debt.turned_away_count += 1
 
     def taken(self, key: Hashable) -> None:
         """Note that something was taken; it settles the debt of its key. Nearly always there is none."""

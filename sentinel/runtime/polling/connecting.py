@@ -9,7 +9,7 @@ import ssl
 from urllib.parse import urlsplit
 
 from sentinel.errors import ConfigError
-from sentinel.runtime.http_client import ClientConfig, client_context, place_of
+from sentinel.runtime.http.client import ClientConfig, client_context, place_of
 
 
 async def connection_problem(url: str, client: ClientConfig) -> str:

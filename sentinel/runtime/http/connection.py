@@ -26,7 +26,7 @@ from aiohttp.http_writer import StreamWriter
 from aiohttp.web_protocol import RequestHandler
 
 from sentinel.runtime.component import Surroundings
-from sentinel.runtime.http_turned_away import TurnedAway
+from sentinel.runtime.http.turned_away import TurnedAway
 from sentinel.runtime.settings import Duration, setting
 
 Handler = Callable[[web.BaseRequest], Coroutine[Any, Any, web.StreamResponse]]
@@ -170,7 +170,7 @@ def _go_on(begun: Begun) -> Generator[Any, Any, web.StreamResponse]:
 
 
 # aiohttp logs every malformed request with its bytes; those are a sender's text, and counted elsewhere.
-_QUIET = logging.getLogger("sentinel.runtime.http.protocol")
+_QUIET = logging.getLogger("sentinel.runtime.http.server.protocol")
 _QUIET.addHandler(logging.NullHandler())
 _QUIET.propagate = False
 

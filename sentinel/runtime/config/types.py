@@ -15,7 +15,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from sentinel.runtime.config_text import Style, TextNode, shown
+from sentinel.runtime.config.text import Style, TextNode, shown
 from sentinel.runtime.nearest import hint_for
 from sentinel.runtime.settings import ByteSize, Duration, FilePath, Ratio, Zone
 

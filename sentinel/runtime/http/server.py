@@ -18,7 +18,7 @@ from aiohttp import hdrs, web
 from sentinel.runtime.auth import AccessDecision, AccessScope, TokenTable
 from sentinel.runtime.component import Surroundings
 from sentinel.runtime.flow import Flow, FlowReason, FlowStage
-from sentinel.runtime.http_connection import ConnectionLimitsConfig, Connections, Handler
+from sentinel.runtime.http.connection import ConnectionLimitsConfig, Connections, Handler
 from sentinel.runtime.listen import ListenConfig, bind_address, cannot_listen
 from sentinel.runtime.tasks import TaskGroup
 from sentinel.runtime.tls import ServerTls

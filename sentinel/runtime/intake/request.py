@@ -17,8 +17,8 @@ from sentinel.core.model import Rung, SampleBatch
 from sentinel.errors import InputError, MalformedInputError, OverloadedError, RetryableError
 from sentinel.ports import Admission
 from sentinel.runtime.component import Surroundings
-from sentinel.runtime.downstream import Downstream, Telemetry
 from sentinel.runtime.flow import Flow, FlowReason, FlowStage, reason_of
+from sentinel.runtime.intake.downstream import Downstream, Telemetry
 from sentinel.runtime.otlp_reply import OtlpEncoding, OtlpSignal
 from sentinel.runtime.settings import ByteSize, Duration, setting
 

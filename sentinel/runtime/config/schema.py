@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from sentinel.runtime.config_render import plain_value
-from sentinel.runtime.config_shapes import (
+from sentinel.runtime.config.render import plain_value
+from sentinel.runtime.config.shapes import (
     Choice,
     Hidden,
     Many,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import pytest
 
-from sentinel.runtime.config_text import (
+from sentinel.runtime.config.text import (
     DEPTH_MAX,
     FAULTS_MAX,
     TEXT_BYTES_MAX,

@@ -23,9 +23,9 @@ from sentinel.core.normalise.prometheus import (
 )
 from sentinel.core.redact import redact
 from sentinel.errors import SentinelError
-from sentinel.runtime.fetch import Fetcher
-from sentinel.runtime.polling import Polled
-from sentinel.runtime.reach import Reach, ReachStatus
+from sentinel.runtime.http.fetch import Fetcher
+from sentinel.runtime.polling.component import Polled
+from sentinel.runtime.polling.reach import Reach, ReachStatus
 
 _INLINE_BYTES_MAX = 1 << 20
 """Larger pages are read beside the loop: one that has changed is read line by line, and may take a second."""
