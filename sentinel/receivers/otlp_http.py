@@ -16,7 +16,7 @@ from sentinel.errors import UnsupportedInputError
 from sentinel.runtime.auth import AccessScope
 from sentinel.runtime.component import Health, HealthRecord, Surroundings
 from sentinel.runtime.http.body import BodyLimitsConfig
-from sentinel.runtime.http.refusals import BodyRoute, HttpIntake, ReceivedBody, media_type_of
+from sentinel.runtime.http.intake import BodyRoute, HttpIntake, ReceivedBody, media_type_of
 from sentinel.runtime.http.server import ConnectionLimitsConfig
 from sentinel.runtime.intake.downstream import Downstream
 from sentinel.runtime.intake.request import Decoder, Intake, IntakeLimitsConfig, describe_rejected

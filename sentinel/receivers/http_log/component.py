@@ -24,7 +24,7 @@ from sentinel.receivers.http_log.config import HttpLogConfig
 from sentinel.runtime.component import Health, HealthRecord, Surroundings
 from sentinel.runtime.consumer_tiers import checked_tiers
 from sentinel.runtime.flow import Flow, FlowReason
-from sentinel.runtime.http.refusals import BodyRoute, HttpIntake, ReceivedBody, media_type_of
+from sentinel.runtime.http.intake import BodyRoute, HttpIntake, ReceivedBody, media_type_of
 from sentinel.runtime.intake.downstream import NO_TAP, Downstream, Telemetry
 from sentinel.runtime.intake.request import Intake
 from sentinel.runtime.otlp_reply import OtlpEncoding, OtlpSignal

@@ -150,6 +150,7 @@ async def killed_many_times(
                 await asyncio.sleep(0.5)  # what would come more often than once, comes
                 assert side.end(signal.SIGTERM) == 0
     found = Counter(number for taken in upstream.taken for number in numbers_of(taken))
+    assert writer.count > 0
     assert sorted(found) == list(range(writer.count))
     twice = {number for number, count in found.items() if count > 1}
     assert twice <= may_come_twice
