@@ -86,29 +86,39 @@ def text_of(body: bytes, ends: Ends, *, without_exemplars: bool) -> bytes | None
     """
     width = min(int(ends.length.max()), _VALUE_BYTES_MAX)
     table, length = _table(body, ends.at, width + 1), ends.length
-    if without_exemplars:
-        length = _without_exemplars(table, length)
     if (length > width).any():
-        return None
-    kept, filled = _fillings(width)
-    table &= kept.take(length, axis=0)
-    table |= filled.take(length, axis=0)
-    table[-1, -1] = _LINE_FEED
-    return table.tobytes()
+        if not without_exemplars:
+            return None
+        length = _without_exemplars(table, length)
+        if (length > width).any():
+            return None
+    text = _filled(table, length)
+    if without_exemplars and (text == _HASH).any():
+        text = _filled(table, _without_exemplars(table, length))
+    return text.tobytes()
+
+
+def _filled(table: Bytes, length: Ints) -> Bytes:
+    """The first bytes of each row, so many as its length says, a comma at its end and line feeds for the others."""
+    kept, filled = _fillings(table.shape[1] - 1)
+    text = kept.take(length, axis=0)
+    text &= table
+    text |= filled.take(length, axis=0)
+    text[-1, -1] = _LINE_FEED
+    return text
 
 
 def _without_exemplars(table: Bytes, length: Ints) -> Ints:
     """The lengths of ends up to their ` # `."""
-    hashes = table == _HASH
-    if table.shape[1] < len(_EXEMPLAR) or not hashes.any():
+    if table.shape[1] < len(_EXEMPLAR):
         return length
-    (rows,) = hashes.any(axis=1).nonzero()
-    marked = table[rows, 2:] == _SPACE
-    marked &= table[rows, 1:-1] == _HASH
-    marked &= table[rows, :-2] == _SPACE
+    marked = table[:, 2:] == _SPACE
+    marked &= table[:, 1:-1] == _HASH
+    marked &= table[:, :-2] == _SPACE
+    (rows,) = marked.any(axis=1).nonzero()
     # What is beyond an end is the next line.
-    first = marked.argmax(axis=1)
-    own = marked.any(axis=1) & (first < length[rows])
+    first = marked[rows].argmax(axis=1)
+    own = first < length[rows]
     length = length.copy()
     length[rows[own]] = first[own]
     return length
