@@ -126,13 +126,16 @@ def test_the_glossary_defines_each_word_once() -> None:
     assert len(set(words)) == len(words)
 
 
-def test_the_picture_is_drawn_and_says_what_it_shows() -> None:
-    root = ElementTree.parse(ROOT / "docs/picture.svg").getroot()
+@pytest.mark.parametrize(
+    ("picture", "shown_by"), [("picture.svg", "README.md"), ("band.svg", "docs/band.md")]
+)
+def test_a_picture_is_drawn_and_says_what_it_shows(picture: str, shown_by: str) -> None:
+    root = ElementTree.parse(ROOT / "docs" / picture).getroot()
     title = root.find("{http://www.w3.org/2000/svg}title")
     assert title is not None
     assert title.text
     assert not [element for element in root.iter() if element.tag.endswith(("script", "image"))]
-    assert "docs/picture.svg" in (ROOT / "README.md").read_text()
+    assert picture in (ROOT / shown_by).read_text()
 
 
 def test_the_readme_shows_the_two_commands_and_the_limits() -> None:

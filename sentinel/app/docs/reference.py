@@ -1,20 +1,14 @@
-"""Documents that are written from the code: settings, self-metrics, commands, a page. `python -m sentinel.app.docs [--check]`.
-
-They are committed, because people read them in the repository; a test runs `--check`, so that they stay true.
-"""
+"""docs/configuration.md, docs/metrics.md and docs/cli.md: every setting, self-metric and command."""
 
 from __future__ import annotations
 
 import argparse
 import importlib
 import json
-import sys
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 from sentinel.app.config import SentinelConfig
-from sentinel.app.docs_page import page_lines
 from sentinel.runtime.catalogue import CATALOGUE
 from sentinel.runtime.config.render import plain_value
 from sentinel.runtime.config.shapes import (
@@ -36,44 +30,6 @@ from sentinel.web.metrics import (
     LATENCY_QUANTILES,
     SERIES_METRICS,
 )
-
-_NOTE = "<!-- Written by `python -m sentinel.app.docs` from the code; edit the code instead. -->"
-_DOCS = Path(__file__).parents[2] / "docs"
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Write the documents, or with `--check` say which are stale; exit code 1 when one is."""
-    parser = argparse.ArgumentParser(prog="python -m sentinel.app.docs", description=__doc__)
-    parser.add_argument("--check", action="store_true", help="write nothing, name stale documents")
-    parser.add_argument("--folder", type=Path, default=_DOCS, help="where they are")
-    args = parser.parse_args(argv)
-    stale = []
-    for name, text in pages().items():
-        path = args.folder / name
-        if path.is_file() and path.read_text(encoding="utf-8") == text:
-            continue
-        stale.append(path)
-        if not args.check:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(text, encoding="utf-8")
-    for path in stale:
-        sys.stdout.write(f"{path} {'is stale: run make docs' if args.check else 'written'}\n")
-    return 1 if args.check and stale else 0
-
-
-def pages() -> dict[str, str]:
-    """The text of every generated document, by file name."""
-    return {
-        "configuration.md": _document("Configuration", configuration_lines()),
-        "metrics.md": _document("Self-metrics", metrics_lines()),
-        "cli.md": _document("Commands", cli_lines()),
-        "page.md": _document("A page, whole", page_lines()),
-    }
-
-
-def _document(title: str, lines: Iterator[str]) -> str:
-    return "\n".join([f"# {title}", "", _NOTE, "", *lines]).rstrip("\n") + "\n"
-
 
 _CONFIGURATION_INTRO = """\
 Sentinel runs without a file: every setting has a default, and the defaults listen on loopback only.
@@ -281,7 +237,3 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
     for row in (head, ["---"] * len(head), *rows):
         yield "| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |"
     yield ""
-
-
-if __name__ == "__main__":
-    sys.exit(main())

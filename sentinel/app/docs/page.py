@@ -7,7 +7,7 @@ import re
 import textwrap
 from collections.abc import Iterator
 
-from sentinel.app.sample_page import RUNBOOKS_URL, ZONE, sample_pages
+from sentinel.app.docs.sample_page import RUNBOOKS_URL, ZONE, sample_pages
 from sentinel.core.model import Page
 from sentinel.senders.webhook import WebhookConfig, payload_of
 
