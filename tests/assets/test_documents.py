@@ -9,7 +9,9 @@ from xml.etree import ElementTree
 import pytest
 
 from sentinel.core.model import Gate, Reason
+from sentinel.runtime.catalogue import CATALOGUE
 from sentinel.web.index_page import PAGES
+from sentinel.web.metrics import LATENCY_METRIC, SERIES_METRICS
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
@@ -142,3 +144,17 @@ def test_the_readme_shows_the_two_commands_and_the_limits() -> None:
     text = (ROOT / "README.md").read_text()
     for needed in ("make demo", "make test", "docs/limits.md", "docs/index.md"):
         assert needed in text
+
+
+@pytest.mark.parametrize("guide", ["troubleshooting.md", "migration.md", "band.md", "limits.md"])
+def test_a_guide_names_metrics_and_settings_that_are_there(guide: str) -> None:
+    text = (ROOT / "docs" / guide).read_text()
+    told = {one.name for one in CATALOGUE} | {*SERIES_METRICS, LATENCY_METRIC}
+    for name in re.findall(r"`(sentinel_[a-z_]+)[`{]", text):
+        assert name in told, name
+    settings = (ROOT / "docs/configuration.md").read_text()
+    sections = set(re.findall(r"(?m)^## `([a-z_]+)", settings))
+    for path in re.findall(r"`([a-z_]+(?:\.[a-z_0-9]+)+)[`:]", text):
+        section, _, rest = path.partition(".")
+        if section in sections:
+            assert path in settings or f"| `{rest.rpartition('.')[2]}` |" in settings, path
