@@ -10,8 +10,11 @@
     ├── RetryableError               may work later; carries when to try again
     │   ├── OverloadedError          we are full: a queue or memory bound is reached
     │   └── UnreachableError         another system did not answer, or asked us to wait
+    │       ├── TooSlowError         its answer took too long: asked for less, it may be in time
     │       └── UntrustedError       its certificate is not believed: expired, of another name, of nobody we trust
     ├── RefusedError                 another system refused for good; carries status and endpoint
+    │   ├── QueryRefusedError        a query is wrong, or cannot be answered
+    │   └── TooMuchAskedError        a query's answer is over a limit of its server or of ours: asked for less, it may come
     └── StoreError                   the store cannot be used as asked
         ├── StoreLockedError         another process holds it
         ├── StoreTooNewError         written by a newer version
@@ -34,6 +37,7 @@ __all__ = [
     "InputTooLargeError",
     "MalformedInputError",
     "OverloadedError",
+    "QueryRefusedError",
     "RefusedError",
     "RetryableError",
     "SentinelError",
@@ -42,6 +46,8 @@ __all__ = [
     "StoreFullError",
     "StoreLockedError",
     "StoreTooNewError",
+    "TooMuchAskedError",
+    "TooSlowError",
     "UnreachableError",
     "UnsupportedInputError",
     "UntrustedError",
@@ -131,6 +137,10 @@ class UnreachableError(RetryableError):
     """Another system did not answer in time, or asked us to come back later."""
 
 
+class TooSlowError(UnreachableError):
+    """Another system did not answer in time; what was asked may be too much for it."""
+
+
 class UntrustedError(UnreachableError):
     """Another system's certificate is not believed, so nothing was said to it. It may be renewed, so it may work later."""
 
@@ -147,6 +157,14 @@ class RefusedError(SentinelError):
         self.status = status
         self.endpoint = endpoint
         super().__init__(f"{message} (status {status} from {endpoint})")
+
+
+class QueryRefusedError(RefusedError):
+    """Another system says that a query is wrong, or that it cannot answer it."""
+
+
+class TooMuchAskedError(RefusedError):
+    """An answer would be over a limit of the other system or of ours; asked for a shorter time, it may come."""
 
 
 class StoreError(SentinelError):

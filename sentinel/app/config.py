@@ -30,6 +30,7 @@ from sentinel.receivers.otlp_grpc import OtlpGrpcConfig
 from sentinel.receivers.otlp_http import OtlpHttpConfig
 from sentinel.runtime.config.loader import Loaded, load
 from sentinel.runtime.logging import LoggingConfig
+from sentinel.runtime.promql import QueryServerConfig
 from sentinel.runtime.redaction import RedactConfig
 from sentinel.runtime.settings import Zone, setting
 from sentinel.scrapers.kong import KongTargetConfig
@@ -92,6 +93,11 @@ class ScrapersConfig:
         help="Files that name such pages, in the form of Prometheus' `file_sd_configs`; read again when they change.",
         restart=True,
     )
+    prometheus_queries: tuple[QueryServerConfig, ...] = setting(
+        (),
+        help="Servers with Prometheus' query API, and the queries whose answers are series.",
+        restart=True,
+    )
     kong: tuple[KongTargetConfig, ...] = setting(
         (), help="Nodes of Kong, asked for the metrics of its prometheus plugin.", restart=True
     )
@@ -108,6 +114,7 @@ class ScrapersConfig:
             [target.name for target in self.prometheus]
             + [one.name for one in self.prometheus_files],
         )
+        _refuse_same_names("prometheus_queries", [one.name for one in self.prometheus_queries])
         _refuse_same_names("kong", [target.name for target in self.kong])
         _refuse_same_names("postgres", [target.name for target in self.postgres])
         services = [target.service for target in self.postgres]

@@ -7,6 +7,7 @@ nor carry their data. These functions run once for each distinct place (the resu
 from __future__ import annotations
 
 import re
+from zlib import crc32
 
 from sentinel.core.redact import redact
 
@@ -17,6 +18,8 @@ OTHER = "other"
 """Route of calls that name no route but a raw path."""
 
 UNKNOWN_SERVICE = "unknown_service"
+
+_DIGEST_CHARS = 9
 
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]+")
 _ID = re.compile(
@@ -43,6 +46,19 @@ def label_of(text: str) -> str:
     cut = 4 * LABEL_CHARS_MAX
     one_line = " ".join(_CONTROL.sub(" ", text[:cut]).split())
     return redact(one_line, cut_end=len(text) > cut)[:LABEL_CHARS_MAX]
+
+
+def list_label_of(text: str) -> str:
+    """Parts with commas between as one label; one that is cut keeps a digest of the whole, so that two are not taken for one.
+
+    >>> list_label_of("/v1/pay,method=GET")
+    '/v1/pay,method=GET'
+    """
+    whole = ",".join(label_of(part) for part in text.split(","))
+    if len(whole) <= LABEL_CHARS_MAX:
+        return whole
+    digest = f"{crc32(text.encode('utf-8', 'replace')):08x}"
+    return f"{whole[: LABEL_CHARS_MAX - _DIGEST_CHARS]}~{digest}"
 
 
 def without_ids(text: str) -> str:

@@ -19,6 +19,7 @@ from sentinel.errors import (
     InputTooLargeError,
     MalformedInputError,
     RefusedError,
+    TooSlowError,
     UnreachableError,
     UnsupportedInputError,
     UntrustedError,
@@ -78,6 +79,7 @@ class Fetcher:
         headers: Mapping[str, str] | None = None,
         *,
         also: Collection[int] = (),
+        form: Mapping[str, str] | None = None,
     ) -> Fetched:
         """Get a page once.
 
@@ -85,9 +87,10 @@ class Fetcher:
             url: of the page.
             headers: sent besides our own.
             also: statuses that are an answer too, such as the 503 of a health check.
+            form: posted as a form, for what is too long for a URL.
 
         Raises:
-            UnreachableError: no answer, a broken one, or none in time.
+            UnreachableError: no answer or a broken one; TooSlowError: none in time.
             UntrustedError: its certificate is not believed.
             RefusedError: any other status but 2xx, a redirect too.
             InputTooLargeError: the body is over the bound.
@@ -97,10 +100,10 @@ class Fetcher:
         place = _place_of(url)
         try:
             async with asyncio.timeout(self._config.timeout):
-                return await self._get(url, dict(headers or {}), place, also)
+                return await self._get(url, dict(headers or {}), place, also, form)
         except TimeoutError:
             msg = f"no whole answer from {place} within {self._config.timeout:g} s"
-            raise UnreachableError(msg) from None
+            raise TooSlowError(msg) from None
         except aiohttp.ClientError as error:
             if distrust := distrust_of(error):
                 msg = f"{distrust} at {place}"
@@ -125,10 +128,18 @@ class Fetcher:
             await session.close()
 
     async def _get(
-        self, url: str, headers: dict[str, str], place: str, also: Collection[int]
+        self,
+        url: str,
+        headers: dict[str, str],
+        place: str,
+        also: Collection[int],
+        form: Mapping[str, str] | None,
     ) -> Fetched:
         session = self._ready_session()
-        async with session.get(url, headers=headers, allow_redirects=False) as response:
+        method = "GET" if form is None else "POST"
+        async with session.request(
+            method, url, data=form, headers=headers, allow_redirects=False
+        ) as response:
             if not 200 <= response.status < 300 and response.status not in also:
                 what = "a redirect is not followed" if 300 <= response.status < 400 else "refused"
                 # What is left of the body is not read, so the connection cannot be used again.

@@ -9,14 +9,13 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from zlib import crc32
 
 from sentinel.core.model import Placed, Reading, Scope
 from sentinel.core.normalise.call_metrics import CALL_METRICS, CallMetric
 from sentinel.core.normalise.labels import (
-    LABEL_CHARS_MAX,
     OTHER,
     label_of,
+    list_label_of,
     looks_like_raw_path,
     without_ids,
 )
@@ -28,7 +27,6 @@ from sentinel.core.normalise.span_rules import ATTRIBUTES, STAGE_CLIENT
 _METHOD = ("method", "http_method", "http_request_method", "verb")
 _ROUTE = ("route", "handler", "path", "uri", "endpoint", "http_route", "view", "path_template")
 _GRPC = ("grpc_service", "grpc_method")
-_DIGEST_CHARS = 9
 _RUNNING_SUFFIXES = ("_total", "_count", "_sum", "_bucket")
 _UNITS: Mapping[str, float] = {
     "_seconds": 1.0,
@@ -173,7 +171,7 @@ class DefaultPlacing:
         rest = [
             f"{name}={value}" for name, value in sorted(series.labels.items()) if name not in used
         ]
-        route = _bounded(",".join([*given, *rest])) or ROUTE_ALL
+        route = list_label_of(",".join([*given, *rest])) or ROUTE_ALL
         return Placed(
             scope=Scope(self._service(series.labels), stage, route),
             signal=label_of(signal),
@@ -182,15 +180,6 @@ class DefaultPlacing:
 
     def _service(self, labels: Mapping[str, str]) -> str:
         return label_of(_first(labels, self._rules.service_labels)) or self._rules.service
-
-
-def _bounded(text: str) -> str:
-    """Text as a label; one that is cut keeps a digest of the whole, so that two of them are not taken for one."""
-    whole = ",".join(label_of(part) for part in text.split(","))
-    if len(whole) <= LABEL_CHARS_MAX:
-        return whole
-    digest = f"{crc32(text.encode('utf-8', 'replace')):08x}"
-    return f"{whole[: LABEL_CHARS_MAX - _DIGEST_CHARS]}~{digest}"
 
 
 def _first(labels: Mapping[str, str], names: Sequence[str]) -> str:
