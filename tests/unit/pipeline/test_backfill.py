@@ -18,8 +18,8 @@ from sentinel.cli import baseline
 from sentinel.core.model import SeriesKey, WindowBlock
 from sentinel.errors import StoreError
 from sentinel.history import HistoryRows
-from sentinel.pipeline import backfill as backfill_module
 from sentinel.pipeline.backfill import STEP_NS, Backfill
+from sentinel.pipeline.backfill import spool as backfill_module
 from sentinel.storage.memory import MemoryStore
 from sentinel.storage.sqlite import SqliteStore, StoreConfig, StoreReader
 from tests.support.store_blocks import rectangle
