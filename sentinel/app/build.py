@@ -9,6 +9,7 @@ from dataclasses import replace
 from sentinel import __version__
 from sentinel.app.config import Mode, SentinelConfig
 from sentinel.app.lifecycle import Lifecycle
+from sentinel.app.query_windows import may_be_measured
 from sentinel.app.registry import (
     Receiver,
     addresses_of,
@@ -96,7 +97,9 @@ class Application:
             drift_ratio=lambda: self.config.baseline.drift_ratio,
             shedding=self.overload,
         )
-        self.aggregator = Aggregator(config.series.series_settings())
+        self.aggregator = Aggregator(
+            windows, may_be_measured=may_be_measured(config.scrapers.prometheus_queries)
+        )
         self.evaluate = Evaluate(
             config.evaluate,
             self.decision_settings(config),
@@ -133,7 +136,7 @@ class Application:
             config.receivers, downstream, surroundings
         )
         self.sources = make_sources(config, downstream, surroundings)
-        self.scrapers = make_scrapers(config.scrapers, downstream, surroundings)
+        self.scrapers = make_scrapers(config.scrapers, downstream, surroundings, windows=windows)
         self.web = WebServer(
             config.web, surroundings, verdicts=self, incidents=self, status=self, words=self
         )

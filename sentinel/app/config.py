@@ -13,6 +13,7 @@ from sentinel.app.calendar_section import CalendarConfig
 from sentinel.app.calendars import calendar_problems
 from sentinel.app.named_files import file_warnings
 from sentinel.app.own_endpoint import own_endpoint_problems, own_page_problems
+from sentinel.app.query_windows import with_query_windows
 from sentinel.app.sections import IncidentsConfig, ScoringConfig
 from sentinel.app.tls_files import tls_problems
 from sentinel.core.normalise.logs.settings import LogFormat
@@ -231,10 +232,18 @@ def load_config(
     problems += own_page_problems(
         loaded.config.scrapers.prometheus, loaded.config.web, loaded.origins
     )
+    series, clashes = with_query_windows(
+        loaded.config.series, loaded.config.scrapers.prometheus_queries, loaded.origins
+    )
+    problems += clashes
     problems += model_problems(loaded.config.baseline, loaded.origins)
     problems += calendar_problems(loaded.config.calendar, loaded.origins)
     if problems:
         raise ConfigError(problems)
+    if series is not loaded.config.series:
+        loaded = dataclasses.replace(
+            loaded, config=dataclasses.replace(loaded.config, series=series)
+        )
     if unread := file_warnings(loaded.config, loaded.origins):
         loaded = dataclasses.replace(loaded, warnings=(*loaded.warnings, *unread))
     if loaded.config.mode is Mode.LIVE and loaded.config.senders.is_empty:

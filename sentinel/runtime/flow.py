@@ -116,6 +116,7 @@ def counts_by_signal(batch: SampleBatch) -> dict[str, int]:
     """
     columns = batch.log_columns
     scraped = sum(len(page.value) for page in batch.scraped)
+    scraped += sum(len(measured.value) for measured in batch.measured)
     return {
         "traces": batch.call_count,
         "metrics": len(batch.numbers) + len(batch.distributions) + scraped,

@@ -58,7 +58,12 @@ async def look(config: SentinelConfig, *, is_running: bool) -> list[Reach]:
     downstream = Downstream(sink=_NoSink())
     parts: list[Component] = [
         *make_sources(config, downstream, surroundings).values(),
-        *make_scrapers(config.scrapers, downstream, surroundings).values(),
+        *make_scrapers(
+            config.scrapers,
+            downstream,
+            surroundings,
+            windows=config.series.series_settings(),
+        ).values(),
     ]
     try:
         outside = [

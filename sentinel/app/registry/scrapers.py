@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from sentinel.app.config import ScrapersConfig
+from sentinel.core.series import SeriesSettings
 from sentinel.runtime.component import Component, Surroundings
 from sentinel.runtime.intake.downstream import Downstream
 from sentinel.runtime.polling.reach import Reach
@@ -30,15 +31,18 @@ class ScraperEntry:
 
     Attributes:
         name: as in `scrapers.<name>` of the configuration.
-        make: the component with its targets, or None where none is configured.
+        make: the component with its targets, or None where none is configured; it is handed the widths of windows besides.
     """
 
     name: str
-    make: Callable[[ScrapersConfig, Downstream, Surroundings], Scraper | None]
+    make: Callable[[ScrapersConfig, Downstream, Surroundings, SeriesSettings], Scraper | None]
 
 
 def _prometheus(
-    config: ScrapersConfig, downstream: Downstream, surroundings: Surroundings
+    config: ScrapersConfig,
+    downstream: Downstream,
+    surroundings: Surroundings,
+    _windows: SeriesSettings,
 ) -> Scraper | None:
     if not config.prometheus and not config.prometheus_files:
         return None
@@ -48,7 +52,10 @@ def _prometheus(
 
 
 def _kong(
-    config: ScrapersConfig, downstream: Downstream, surroundings: Surroundings
+    config: ScrapersConfig,
+    downstream: Downstream,
+    surroundings: Surroundings,
+    _windows: SeriesSettings,
 ) -> Scraper | None:
     if not config.kong:
         return None
@@ -58,7 +65,10 @@ def _kong(
 
 
 def _postgres(
-    config: ScrapersConfig, downstream: Downstream, surroundings: Surroundings
+    config: ScrapersConfig,
+    downstream: Downstream,
+    surroundings: Surroundings,
+    _windows: SeriesSettings,
 ) -> Scraper | None:
     if not config.postgres:
         return None
@@ -70,7 +80,10 @@ def _postgres(
 
 
 def _nats(
-    config: ScrapersConfig, downstream: Downstream, surroundings: Surroundings
+    config: ScrapersConfig,
+    downstream: Downstream,
+    surroundings: Surroundings,
+    _windows: SeriesSettings,
 ) -> Scraper | None:
     if not config.nats:
         return None
@@ -79,17 +92,40 @@ def _nats(
     return make_nats(config.nats, downstream, surroundings)
 
 
+def _prometheus_queries(
+    config: ScrapersConfig,
+    downstream: Downstream,
+    surroundings: Surroundings,
+    windows: SeriesSettings,
+) -> Scraper | None:
+    if not config.prometheus_queries:
+        return None
+    from sentinel.runtime.polling.component import Scraping
+    from sentinel.scrapers.prometheus_queries.target import NAME, targets_of
+
+    targets = targets_of(config.prometheus_queries, windows, surroundings)
+    return Scraping(NAME, targets, downstream, surroundings)
+
+
 SCRAPERS: tuple[ScraperEntry, ...] = (
     ScraperEntry(name="prometheus", make=_prometheus),
     ScraperEntry(name="kong", make=_kong),
     ScraperEntry(name="postgres", make=_postgres),
     ScraperEntry(name="nats", make=_nats),
+    ScraperEntry(name="prometheus_queries", make=_prometheus_queries),
 )
 
 
 def make_scrapers(
-    config: ScrapersConfig, downstream: Downstream, surroundings: Surroundings
+    config: ScrapersConfig,
+    downstream: Downstream,
+    surroundings: Surroundings,
+    *,
+    windows: SeriesSettings | None = None,
 ) -> dict[str, Scraper]:
-    """The scrapers that are configured, by name."""
-    made = {entry.name: entry.make(config, downstream, surroundings) for entry in SCRAPERS}
+    """The scrapers that are configured, by name; what they measure for whole windows is for those of `windows`."""
+    settings = windows or SeriesSettings()
+    made = {
+        entry.name: entry.make(config, downstream, surroundings, settings) for entry in SCRAPERS
+    }
     return {name: component for name, component in made.items() if component is not None}

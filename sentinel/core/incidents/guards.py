@@ -27,7 +27,7 @@ from sentinel.core.incidents.layout import Layout
 from sentinel.core.incidents.settings import MINUTE_NS, GuardSettings
 from sentinel.core.incidents.stops import Stop, StopState, Thought, no_stops, watch_stops
 from sentinel.core.incidents.text import span
-from sentinel.core.model import LATE_WEIGHT, Kind
+from sentinel.core.model import LATE_WEIGHT, UNREACHED_WEIGHT, Kind
 
 STATIC = "static guard"
 """What the clause of a limit begins with that holds whatever was learned."""
@@ -116,6 +116,7 @@ class Watched:
         late: bool[K], services whose data comes too late.
         known: bool[K], services that were heard for long enough for their silence to mean something.
         any_heard: whether any service is heard in this window, in time or late.
+        behind: bool[K], services that are not heard because who tells of them was not reached.
         all_blind: whether some service is blind, and nothing is heard of any of several that are known.
         owing: columns whose calls of a stop may still come, so that a rise is no news.
     """
@@ -126,6 +127,7 @@ class Watched:
     late: NDArray[np.bool_]
     known: NDArray[np.bool_]
     any_heard: bool
+    behind: NDArray[np.bool_]
     all_blind: bool
     owing: frozenset[int]
 
@@ -154,7 +156,8 @@ def watch(
     unheard_count = np.where(heard_now, 0, state.unheard_count + 1)
     forgotten = unheard_count * step_ns >= settings.forget_after_ns
     heard_count = np.where(forgotten, 0, state.heard_count + heard_now)
-    silent = unheard_count * step_ns >= settings.blind_after_ns
+    # One window alone is no silence, however wide: who is asked once a window may be asked a moment too early.
+    silent = (unheard_count * step_ns >= settings.blind_after_ns) & (unheard_count > 1)
     late_now = _late_services(layout, weight=weight, heard=heard)
     late_count = np.where(late_now, state.late_count + 1, np.where(heard_now, 0, state.late_count))
     since_late_count = np.where(late_now, 0, np.minimum(state.since_late_count + 1, _NEVER))
@@ -192,6 +195,7 @@ def watch(
         late=late,
         known=known,
         any_heard=any_heard,
+        behind=_behind_services(layout, weight=weight) & ~heard_now,
         all_blind=not any_heard and bool(blind.any()) and int(known.sum()) > 1,
         owing=owing,
     )
@@ -212,6 +216,17 @@ def _late_services(
         late[layout.by_service], layout.service_start
     )
     return found & ~in_time
+
+
+def _behind_services(layout: Layout, *, weight: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """bool[K], services of which somebody else tells who was not reached."""
+    unreached = weight == UNREACHED_WEIGHT
+    if not unreached.any():
+        return np.zeros(len(layout.services), np.bool_)
+    found: NDArray[np.bool_] = np.logical_or.reduceat(
+        unreached[layout.by_service], layout.service_start
+    )
+    return found
 
 
 def _over_limit(

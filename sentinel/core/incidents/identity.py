@@ -18,6 +18,8 @@ STORM_ALERT_NAME = "SentinelStorm"
 STORM_SERVICE = "(several)"
 ALL_SOURCES = "(all sources)"
 """Stands where a service is named, on the ticket that nothing is heard of any."""
+BEHIND_ANOTHER = "(all behind one source)"
+"""The same, on the ticket that who tells of several services cannot be asked."""
 _LABEL_CHARACTERS_MAX = 200
 
 

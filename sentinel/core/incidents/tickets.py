@@ -3,6 +3,7 @@
     what is known of the source          the ticket
     not heard, others are                "blind", one a service
     nothing is heard of any              "blind" of all sources, one: their common way here is broken, or all are down
+    who tells of several is not reached  "blind" of all that are behind it, one; each other source is told of by itself
     its data comes after its windows     "late", one a service; it lives, and nothing is known of what it does now
 
 Nothing else is said of a source while it has one: no hold of its incidents runs, so none resolves for want of data.
@@ -17,7 +18,7 @@ import numpy as np
 
 from sentinel.core.incidents.grouping import OpenIncident, ticketed
 from sentinel.core.incidents.guards import GuardState, Watched
-from sentinel.core.incidents.identity import ALL_SOURCES
+from sentinel.core.incidents.identity import ALL_SOURCES, BEHIND_ANOTHER
 from sentinel.core.incidents.layout import Layout
 from sentinel.core.incidents.settings import GuardSettings
 from sentinel.core.model import SOURCE_KINDS, IncidentKind
@@ -43,7 +44,15 @@ def open_tickets(
         since = int(guards.unheard_count[watched.known].min())
         open_one(ALL_SOURCES, IncidentKind.BLIND, since)
     elif not _has(by_service.get(ALL_SOURCES, ()), IncidentKind.BLIND):
-        for at in np.flatnonzero(watched.blind):
+        behind = np.flatnonzero(watched.blind & watched.behind)
+        together = behind.size > 1 or _has(by_service.get(BEHIND_ANOTHER, ()), IncidentKind.BLIND)
+        if together and behind.size:
+            open_one(BEHIND_ANOTHER, IncidentKind.BLIND, int(guards.unheard_count[behind].min()))
+        for at in (
+            np.flatnonzero(watched.blind & ~watched.behind)
+            if together
+            else np.flatnonzero(watched.blind)
+        ):
             open_one(layout.services[at], IncidentKind.BLIND, int(guards.unheard_count[at]))
     for at in np.flatnonzero(watched.late):
         open_one(layout.services[at], IncidentKind.LATE, int(guards.late_count[at]))
@@ -64,8 +73,10 @@ def hold_unheard(
     A pause, not a new start: a source that is heard in every other window must still come to an end.
     """
     for service, entries in by_service.items():
-        if service == ALL_SOURCES:
+        if service in (ALL_SOURCES, BEHIND_ANOTHER):
             is_blind = watched.all_blind or not watched.any_heard
+            if service == BEHIND_ANOTHER:
+                is_blind |= bool((watched.blind & watched.behind).any())
             unheard_ns = (
                 end_ns - min(entry.incident.opened_ns for entry in entries) if entries else 0
             )
@@ -82,7 +93,9 @@ def hold_unheard(
             until_ns = min(entry.active_until_ns + step_ns, end_ns)
             if kind in SOURCE_KINDS:
                 holds = is_blind if kind is IncidentKind.BLIND else is_late
-                ends = service == ALL_SOURCES or (kind is IncidentKind.LATE and is_blind)
+                ends = service in (ALL_SOURCES, BEHIND_ANOTHER) or (
+                    kind is IncidentKind.LATE and is_blind
+                )
                 until_ns = end_ns if holds else entry.active_until_ns if ends else until_ns
             entries[index] = replace(entry, active_until_ns=until_ns)
 

@@ -3,6 +3,7 @@
 from sentinel.core.model.blocks import (
     LATE_WEIGHT,
     SHED_WEIGHT,
+    UNREACHED_WEIGHT,
     ExpectationBlock,
     HistogramBlock,
     Reason,
@@ -41,6 +42,7 @@ from sentinel.core.model.local_hours import (
     local_hours,
     local_hours_of_text,
 )
+from sentinel.core.model.measured import MeasuredColumns
 from sentinel.core.model.missing import Missing
 from sentinel.core.model.rungs import Rung
 from sentinel.core.model.samples import (
@@ -95,6 +97,7 @@ __all__ = [
     "SIGNAL_SLOW",
     "SIGNAL_TRAFFIC",
     "SOURCE_KINDS",
+    "UNREACHED_WEIGHT",
     "UTC_HOURS",
     "Acceptance",
     "AdoptedLevels",
@@ -121,6 +124,7 @@ __all__ = [
     "LogLine",
     "LogRecord",
     "LoggedCall",
+    "MeasuredColumns",
     "Member",
     "Missing",
     "NumberPoint",

@@ -42,6 +42,8 @@ LATE_WEIGHT = -1.0
 """The weight of a cell whose data came too late to be counted: how much that was is not known."""
 SHED_WEIGHT = -2.0
 """The weight of a cell of which some was turned away under overload: how much that was is not known."""
+UNREACHED_WEIGHT = -3.0
+"""The weight of a cell of which another system would have told that could not be asked: nothing is known of its source."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,7 +77,7 @@ class WindowBlock:
         kind: int8[S], `Kind` of each.
         value: float32[T, S]; NaN where the window has none.
         weight: float32[T, S]; calls behind the value, or points behind a gauge's; 0 where none, `LATE_WEIGHT` where
-            they came too late, `SHED_WEIGHT` where some were turned away.
+            they came too late, `SHED_WEIGHT` where some were turned away, `UNREACHED_WEIGHT` where who tells of it was not reached.
         heard: bool[T, S]; whether the series' source was heard in or after the window.
         histograms: of the latency series' cells, where they were kept.
     """

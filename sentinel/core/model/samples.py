@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sentinel.core.model.calls import CallColumns, CallRows
+from sentinel.core.model.measured import MeasuredColumns
 from sentinel.core.model.scraped import ScrapedColumns
 from sentinel.core.model.series import Scope, SeriesKey
 from sentinel.core.model.streams import PointStream
@@ -231,6 +232,7 @@ class SampleBatch:
         logs: log records.
         events: what was told one by one and is no call.
         scraped: metrics pages, as columns.
+        measured: values that another system worked out for whole windows.
         log_columns: more of them, as columns, or None.
         rejected: samples that could not be kept, by reason; the sender is told their number.
         services: the services heard in this batch, also when it brought no sample of theirs.
@@ -245,6 +247,7 @@ class SampleBatch:
     logs: tuple[LogRecord, ...] = ()
     events: EventColumns | None = None
     scraped: tuple[ScrapedColumns, ...] = ()
+    measured: tuple[MeasuredColumns, ...] = ()
     log_columns: LogColumns | None = None
     rejected: dict[RejectReason, int] = field(default_factory=dict)
     services: frozenset[str] = frozenset()
@@ -264,6 +267,7 @@ class SampleBatch:
         if self.log_columns is not None:
             logged += len(self.log_columns.time_ns)
         scraped = sum(len(columns.value) for columns in self.scraped)
+        scraped += sum(len(columns.value) for columns in self.measured)
         return self.call_count + len(self.numbers) + len(self.distributions) + logged + scraped
 
     @property

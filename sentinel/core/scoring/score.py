@@ -23,7 +23,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from sentinel.core.model import SHED_WEIGHT, ExpectationBlock, Reason, VerdictBlock, WindowBlock
+from sentinel.core.model import (
+    SHED_WEIGHT,
+    UNREACHED_WEIGHT,
+    ExpectationBlock,
+    Reason,
+    VerdictBlock,
+    WindowBlock,
+)
 from sentinel.core.scoring.band import band, possible
 from sentinel.core.scoring.counts import ratios_of_counts
 from sentinel.core.scoring.grounds import Looked, grounds
@@ -336,6 +343,7 @@ def _give_reasons(
     verdicts.reason[at] = np.select(
         [
             block.weight[at] == SHED_WEIGHT,
+            block.weight[at] == UNREACHED_WEIGHT,
             block.weight[at] < 0,
             ~block.heard[at],
             ~np.isfinite(block.value[at]),
@@ -344,6 +352,7 @@ def _give_reasons(
         ],
         [
             Reason.SHED,
+            Reason.BLIND,
             Reason.LATE,
             Reason.BLIND,
             Reason.MISSING,

@@ -27,6 +27,7 @@ from sentinel.core.model import (
     CallColumns,
     Exemplar,
     LogColumns,
+    MeasuredColumns,
     Missing,
     RejectReason,
     SampleBatch,
@@ -52,6 +53,7 @@ from sentinel.core.series.late_services import late_services
 from sentinel.core.series.layout import Layout
 from sentinel.core.series.live import OVERFLOW_POINTS, OVERFLOW_SCOPE, LiveNames
 from sentinel.core.series.log_counts import LogCounts
+from sentinel.core.series.measured_series import MayBeMeasured, MeasuredSeries
 from sentinel.core.series.metric_gains import MetricGains
 from sentinel.core.series.open_window import OpenWindow
 from sentinel.core.series.open_windows import FUTURE_MAX_NS, OpenWindows
@@ -67,13 +69,20 @@ from sentinel.core.stats import log_linear
 class Aggregator:
     """Reduces batches to windows; one thread at a time."""
 
-    def __init__(self, settings: SeriesSettings, *, start_ns: int | None = None) -> None:
+    def __init__(
+        self,
+        settings: SeriesSettings,
+        *,
+        start_ns: int | None = None,
+        may_be_measured: MayBeMeasured = lambda _: False,
+    ) -> None:
         """Make an empty aggregator.
 
         Args:
             settings: see `SeriesSettings`.
             start_ns: samples before the first window boundary from here on are late. By default the first call
                 decides, because the window that is running when we begin was seen only in part.
+            may_be_measured: which series of calls that were live before a restart another system may have worked out.
         """
         self._settings = settings
         self._mark = Watermark(lateness_ns=settings.lateness_ns)
@@ -82,6 +91,7 @@ class Aggregator:
         self._call_metrics = CallMetrics(settings, self._live)
         self._metrics = MetricGains(settings, self._live, self._call_metrics)
         self._events = Events(self._live)
+        self._measured = MeasuredSeries(self._live, may_be_measured=may_be_measured)
         self.templates = Templates()
         """What log records without an event are counted by."""
         self._logs = LogCounts(
@@ -118,7 +128,7 @@ class Aggregator:
 
     def remember(self, keys: Iterable[SeriesKey], *, last_ns: int) -> None:
         """Take series for live that were so before a restart, so that their silence is noticed."""
-        self._live.remember(keys, last_ns=last_ns)
+        self._live.remember(self._measured.remember(keys, last_ns=last_ns), last_ns=last_ns)
 
     def begin_after(self, end_ns: int) -> None:
         """Close no window that ends by `end_ns`: those were closed before a restart. To be called before all else."""
@@ -157,6 +167,9 @@ class Aggregator:
         for columns in batch.scraped:
             newest_ns = max(newest_ns, columns.time_ns)
             self._open.hold_page(columns, now_ns, self._counts)
+        for measured in batch.measured:
+            newest_ns = max(newest_ns, measured.end_ns - 1)
+            self._open.hold_measured(measured, now_ns, self._counts)
         for record in batch.logs:
             newest_ns = max(newest_ns, record.time_ns)
             window = self._open.window_for(record.time_ns, now_ns, SIGNAL_LOGS, self._counts)
@@ -314,12 +327,16 @@ class Aggregator:
     def _close_window(self, index: int, start_ns: int, *, silence_known: bool) -> ClosedWindow:
         window = self._open.take_out(index)
         gauges = self._gauge_values(window, start_ns)
+        if self._measured:
+            self._measured.settle_calls(window.calls, self._counts)
         key, count = window.calls.totals()
         sums = sums_of(key, count, width=self._live.scopes.width)
         self._live.scopes.mark(np.flatnonzero(sums.calls), start_ns)
         self._live.gauges.mark(gauges.slot, start_ns)
         layout = self._live.layout()
-        columns = self._columns(layout, sums, gauges, start_ns, silence_known=silence_known)
+        columns = self._columns(
+            layout, sums, gauges, start_ns, window.measured, silence_known=silence_known
+        )
         column = np.zeros(self._live.scopes.width, np.int64)
         column[layout.scopes] = np.arange(len(layout.scopes)) * SERIES_PER_SCOPE + 2
         return ClosedWindow(
@@ -341,6 +358,7 @@ class Aggregator:
         sums: CallSums,
         gauges: GaugeValues,
         start_ns: int,
+        measured: Sequence[MeasuredColumns],
         *,
         silence_known: bool,
     ) -> Columns:
@@ -363,6 +381,8 @@ class Aggregator:
                 gauges=self._live.gauges_late(layout, start_ns),
             )
         self._unknown.mark(columns, layout, start_ns, self._call_metrics, self._counts)
+        if self._measured:
+            self._measured.mark_unreached(columns, layout, measured)
         if wrong := columns.leave_out_immense():
             self._counts.dropped[SIGNAL_METRICS, RejectReason.NOT_FINITE] += wrong
         return columns
@@ -393,6 +413,7 @@ class Aggregator:
             else:
                 by_slot[slot] = values[key]
         by_slot.update(of_events)
+        by_slot.update(self._measured.values(window.measured, self._counts))
         if over:
             self._counts.overflow += over
             by_slot[self._live.gauge_slot(OVERFLOW_POINTS)] = (over / window_s, float(over))
@@ -426,6 +447,7 @@ class Aggregator:
         self._metrics.forget_idle(before_ns, held)
         self._call_metrics.forget_idle(start_ns)
         self._events.forget_idle()
+        self._measured.forget_idle()
         self._unknown.forget_idle(before_ns)
         self.templates.forget_idle(before_ns)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from sentinel.core.model import LATE_WEIGHT, SHED_WEIGHT
+from sentinel.core.model import LATE_WEIGHT, SHED_WEIGHT, UNREACHED_WEIGHT
 from sentinel.core.series.calls import CallSums
 from sentinel.core.series.gauges import LATENCY_QUANTILE, GaugeValues
 from sentinel.core.series.layout import Layout
@@ -97,6 +97,14 @@ class Columns:
         late = of_shed & (self.weight == LATE_WEIGHT)
         self.weight[late] = 0.0
         self.heard[of_shed] = True
+
+    def mark_unreached(self, *, gauges: NDArray[np.bool_]) -> None:
+        """Say of gauges (n) that who tells of them was not reached: of those without a value nothing is known, nor of their source."""
+        unreached = np.zeros(len(self.value), np.bool_)
+        unreached[self._split :] = gauges
+        unreached &= np.isnan(self.value) & (self.weight != SHED_WEIGHT)
+        self.weight[unreached] = UNREACHED_WEIGHT
+        self.heard[unreached] = False
 
     def leave_out_immense(self) -> int:
         """Take values out that float32, in which they are stored, cannot hold; how many those were."""

@@ -41,6 +41,9 @@ def late_services(
         table = columns.table
         for service in {table.placed[stream].scope.service for stream in streams_in(columns)}:
             note(service, columns.time_ns)
+    for measured in batch.measured:
+        for service in {key.service for key in measured.keys}:
+            note(service, measured.start_ns)
     for record in batch.logs:
         note(record.service, record.time_ns)
     if (logged := batch.log_columns) is not None:

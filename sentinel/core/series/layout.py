@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Set
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +16,7 @@ from sentinel.core.model import (
     Kind,
     Scope,
     SeriesKey,
+    kind_of_signal,
 )
 from sentinel.core.series.logs import STAGE_LOGS
 from sentinel.core.series.slots import Slots
@@ -41,8 +43,17 @@ class Layout:
     counted: NDArray[np.bool_]
 
 
-def layout_of(scopes: Slots[Scope], gauges: Slots[SeriesKey], *, last: Layout | None) -> Layout:
-    """The layout of the series that are live; the last one itself when they are the same."""
+def layout_of(
+    scopes: Slots[Scope],
+    gauges: Slots[SeriesKey],
+    *,
+    measured: Set[SeriesKey],
+    last: Layout | None,
+) -> Layout:
+    """The layout of the series that are live; the last one itself when they are the same.
+
+    Gauges that are `measured` have the kind that their signal means.
+    """
     version = (scopes.version, gauges.version)
     live_scopes = np.flatnonzero(scopes.born[: scopes.width])
     live_gauges = np.flatnonzero(gauges.born[: gauges.width])
@@ -62,7 +73,7 @@ def layout_of(scopes: Slots[Scope], gauges: Slots[SeriesKey], *, last: Layout | 
         for signal in (SIGNAL_TRAFFIC, SIGNAL_ERRORS, SIGNAL_LATENCY)
     ]
     kinds = [Kind.TRAFFIC, Kind.ERRORS, Kind.LATENCY] * len(live_scopes)
-    kinds += [Kind.GAUGE] * len(live_gauges)
+    kinds += [kind_of_signal(key.signal) if key in measured else Kind.GAUGE for key in gauge_keys]
     return Layout(
         version=version,
         scopes=live_scopes,

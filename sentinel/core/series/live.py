@@ -34,6 +34,7 @@ class LiveNames:
 
     Attributes:
         held: whether no new name may become live for the moment.
+        measured: gauges whose values another system works out; they have the kind of their signal.
         scopes: places of calls, three series each.
         gauges: all other series.
     """
@@ -44,6 +45,7 @@ class LiveNames:
         self.held = False
         self.scopes: Slots[Scope] = Slots()
         self.gauges: Slots[SeriesKey] = Slots()
+        self.measured: set[SeriesKey] = set()
         self._services: Slots[str] = Slots()
         self._layout: Layout | None = None
 
@@ -75,6 +77,16 @@ class LiveNames:
             return self.gauge_slot(OVERFLOW_POINTS)
         return self.gauges.take(key, group=self._services.take(key.service))
 
+    def measured_slot(self, key: SeriesKey) -> int | None:
+        """The slot of a measured series, a new one if there is room; None when there is none: its values cannot be added up."""
+        if key not in self.measured or self.gauges.find(key) is None:
+            if self.gauges.find(key) is None and not self.room:
+                return None
+            self.measured.add(key)
+            # The kind it has now is another, where it was live as something else.
+            self.gauges.version += 1
+        return self.gauge_slot(key)
+
     def hear(self, service: str, now_ns: int) -> None:
         """Note that a service was heard; one too many is not noted."""
         slot = self._services.find(service)
@@ -102,7 +114,9 @@ class LiveNames:
 
     def layout(self) -> Layout:
         """The order of the series that had data in a closed window; the last layout itself when it still holds."""
-        self._layout = layout_of(self.scopes, self.gauges, last=self._layout)
+        self._layout = layout_of(
+            self.scopes, self.gauges, measured=self.measured, last=self._layout
+        )
         return self._layout
 
     def of_services(

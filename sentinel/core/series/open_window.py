@@ -10,6 +10,7 @@ import numpy as np
 from sentinel.core.model import (
     CallExemplar,
     DistributionPoint,
+    MeasuredColumns,
     NumberPoint,
     Placed,
     PointStream,
@@ -33,6 +34,7 @@ class OpenWindow:
         exemplars: the calls worth naming, by slot of the place and outcome.
         numbers, distributions: its metric points, held because their order of arrival must not matter.
         scraped: its metrics pages, held for the same reason.
+        measured: what other systems have worked out for it.
         logs: its log records, counted.
         events: its events, counted.
     """
@@ -44,6 +46,7 @@ class OpenWindow:
         "events",
         "exemplars",
         "logs",
+        "measured",
         "numbers",
         "scraped",
     )
@@ -55,6 +58,7 @@ class OpenWindow:
         self.numbers: list[NumberPoint] = []
         self.distributions: list[DistributionPoint] = []
         self.scraped: list[ScrapedColumns] = []
+        self.measured: list[MeasuredColumns] = []
         self.logs = LogWindow()
         self.events = EventWindow()
 
@@ -66,7 +70,7 @@ class OpenWindow:
     @property
     def pending_cell_count(self) -> int:
         """How many numbers of pages are held."""
-        return sum(len(columns.value) for columns in self.scraped)
+        return sum(len(one.value) for held in (self.scraped, self.measured) for one in held)
 
     def name_call(self, slot: int, call: CallExemplar) -> None:
         """Look at a call that may be worth naming."""
@@ -122,6 +126,8 @@ def held_by(windows: Iterable[OpenWindow]) -> Held:
             held.streams.add(point.stream)
             held.scopes.add(point.scope)
             held.gauges.update(key for key in distribution_keys(point) if key is not None)
+        for measured in window.measured:
+            held.gauges.update(measured.keys)
         for columns in window.scraped:
             held.pages.append(columns)
             for stream in np.unique(columns.table.stream_of_cell[columns.cell]).tolist():

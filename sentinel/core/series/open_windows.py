@@ -5,7 +5,13 @@ What comes for a window that is closed, or that lies too far ahead, is counted a
 
 from __future__ import annotations
 
-from sentinel.core.model import DistributionPoint, NumberPoint, RejectReason, ScrapedColumns
+from sentinel.core.model import (
+    DistributionPoint,
+    MeasuredColumns,
+    NumberPoint,
+    RejectReason,
+    ScrapedColumns,
+)
 from sentinel.core.series.counts import SIGNAL_METRICS, SeriesCounts
 from sentinel.core.series.open_window import Held, OpenWindow, held_by
 from sentinel.core.series.settings import SeriesSettings
@@ -108,6 +114,22 @@ class OpenWindows:
             return
         self._pending_cell_count += count
         window.scraped.append(columns)
+
+    def hold_measured(self, columns: MeasuredColumns, now_ns: int, counts: SeriesCounts) -> None:
+        """Keep what was worked out for one window until that closes; what is of another width is counted, and left out."""
+        count = len(columns.value)
+        window_ns = self._settings.window_ns
+        if columns.step_ns != window_ns or columns.start_ns % window_ns:
+            counts.dropped[SIGNAL_METRICS, RejectReason.BAD_SHAPE] += count
+            return
+        window = self.window_for(columns.start_ns, now_ns, SIGNAL_METRICS, counts, count=count)
+        if window is None:
+            return
+        if self._pending_cell_count + count > self._settings.pending_cell_count_max:
+            counts.dropped[SIGNAL_METRICS, RejectReason.LIMIT] += count
+            return
+        self._pending_cell_count += count
+        window.measured.append(columns)
 
     def filled_before(self, index: int) -> list[int]:
         """The numbers of those before `index` that have got something, ascending."""

@@ -35,6 +35,13 @@ METRICS = (
         "target",
     ),
     metric(
+        COUNTER,
+        "sentinel_queries_total",
+        "Queries of a server of PromQL, by how asking ended for a window: `ok`, or why there is no answer.",
+        "server",
+        "result",
+    ),
+    metric(
         GAUGE,
         "sentinel_discovered_targets",
         "Targets that the files of a discovery name, and that are asked.",

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from hashlib import blake2b
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from sentinel.core.model import SampleBatch
 from sentinel.core.redact import redact
@@ -81,6 +81,16 @@ class Target(Protocol):
 
     async def close(self) -> None:
         """Release connections; idempotent."""
+        ...
+
+
+@runtime_checkable
+class PlacedTarget(Protocol):
+    """A target that must be asked at one place of its interval, because what it has is ready then."""
+
+    @property
+    def place_s(self) -> float:
+        """How long after each whole interval of the wall clock."""
         ...
 
 
@@ -167,7 +177,10 @@ class Scraping:
     async def _follow(self, target: Target) -> None:
         clock, metrics = self._surroundings.clock, self._surroundings.metrics
         interval_ns = round(target.interval_s * 1e9)
-        phase_ns = place_ns(self._name, target.name, interval_ns=interval_ns)
+        if isinstance(target, PlacedTarget):
+            phase_ns = round(target.place_s * 1e9)
+        else:
+            phase_ns = place_ns(self._name, target.name, interval_ns=interval_ns)
         while self._running:
             await self._poll(target)
             # The place is the wall clock's; how long was waited is not, for that clock may be stepped meanwhile.

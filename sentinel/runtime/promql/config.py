@@ -30,6 +30,7 @@ _QUERY_CHARS_MAX = 16_384
 _LABEL_CHARS_MAX = 160
 _SERIES_MAX = 100_000
 _QUERIES_MAX = 1000
+_REPLICAS_MAX = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,6 +91,13 @@ class QueryConfig:
         restart=True,
     )
 
+    absent_is_zero: bool = setting(
+        default=False,
+        help="A series that an answer leaves out counts nothing: of shares at a place that has calls, of amounts at one that had a value within a"
+        " day. Else nothing is known of it.",
+        restart=True,
+    )
+
     def __post_init__(self) -> None:
         if not self.signal or len(self.signal) > _LABEL_CHARS_MAX or not self.signal.isprintable():
             msg = f"a query must have a signal of at most {_LABEL_CHARS_MAX} printable characters"
@@ -136,6 +144,7 @@ class QueryConfig:
             without_labels=self.without_labels,
             scale=self.scale,
             series_count_max=self.series_max,
+            absent_is_zero=self.absent_is_zero,
         )
 
 
@@ -151,12 +160,20 @@ class QueryServerConfig:
         help="Where its API is, such as http://127.0.0.1:9090; with its prefix, where it has one.",
         restart=True,
     )
+    replica_urls: tuple[str, ...] = setting(
+        (),
+        help="Where the same data is besides, such as the other Prometheus of a pair: asked while `url` does not answer.",
+        restart=True,
+    )
     interval: Duration = setting(
-        Duration(30.0), help="How often each query is asked.", restart=True
+        Duration(60.0),
+        help="How often each query is asked, which is how wide windows are: `series.window` follows it where it is not set, and must be the same"
+        " where it is. 5 minutes are a multiple of it.",
+        restart=True,
     )
     lag: Duration = setting(
         Duration(30.0),
-        help="How far behind now is asked, for samples that come late.",
+        help="How long after its end a window is asked for, so that samples that come late are in it; `series.lateness` is longer.",
         restart=True,
     )
     tenant: str = setting(
@@ -181,8 +198,12 @@ class QueryServerConfig:
         if not self.url:
             msg = "a server must have a url"
             raise ValueError(msg)
-        checked_url(self.url)
-        if "?" in self.url:
+        for url in (self.url, *self.replica_urls):
+            checked_url(url)
+        if len(self.replica_urls) > _REPLICAS_MAX:
+            msg = f"a server may have at most {_REPLICAS_MAX} replica_urls"
+            raise ValueError(msg)
+        if any("?" in url for url in (self.url, *self.replica_urls)):
             msg = "the url of a server must end before the question mark"
             raise ValueError(msg)
         if not _INTERVAL_MIN_S <= self.interval <= _INTERVAL_MAX_S:

@@ -20,6 +20,7 @@ from sentinel.receivers.log_files import LogFilesConfig, LogSourceConfig
 from sentinel.receivers.otlp_grpc import OtlpGrpcConfig, OtlpGrpcListenConfig
 from sentinel.receivers.otlp_http import OtlpHttpConfig, OtlpHttpListenConfig
 from sentinel.runtime.component import HealthStatus
+from sentinel.runtime.promql import QueryConfig, QueryServerConfig
 from sentinel.scrapers.kong import KongTargetConfig
 from sentinel.scrapers.nats.config import NatsConfig
 from sentinel.scrapers.postgres import PostgresTargetConfig
@@ -46,6 +47,7 @@ _NAMES = (
     "scrapers.nats",
     "scrapers.postgres",
     "scrapers.prometheus",
+    "scrapers.prometheus_queries",
     "senders.otlp_forward",
     "senders.self_telemetry",
     "storage.sqlite",
@@ -69,6 +71,13 @@ def whole_config(folder: Path) -> SentinelConfig:
             postgres=(PostgresTargetConfig(port=1),),
             nats=(NatsConfig(urls=("http://127.0.0.1:1",)),),
             prometheus=(PrometheusTargetConfig(name="shop", url="http://127.0.0.1:1/metrics"),),
+            prometheus_queries=(
+                QueryServerConfig(
+                    name="main",
+                    url="http://127.0.0.1:1",
+                    queries=(QueryConfig(signal="traffic", query="up"),),
+                ),
+            ),
         ),
         senders=SendersConfig(
             alertmanager=AlertmanagerConfig(urls=("http://127.0.0.1:1",)),

@@ -35,11 +35,13 @@ class QueryRule:
         calls: PromQL of calls a second behind each value, by the same labels; "" when there is none.
         service, stage, route: fixed names; "" to go by the labels.
         default_service: of series that nothing else names one for.
-        service_labels, stage_labels, route_labels: labels that name them; the first that is there counts, of the route all.
-            Other labels follow in the route as `name=value`.
+        service_labels, stage_labels, route_labels: labels that name them; the first that is there counts, of the route all, with a
+            blank between those of calls. Other labels follow in the route as `name=value`.
         without_labels: labels that are left out of the route.
         scale: what values are multiplied by.
         series_count_max: series taken of one answer.
+        absent_is_zero: whether a series that is not in an answer counts nothing, as a counter that does not exist before its
+            first event; else nothing is known of it.
     """
 
     name: str
@@ -56,6 +58,7 @@ class QueryRule:
     without_labels: tuple[str, ...] = WITHOUT_LABELS
     scale: float = 1.0
     series_count_max: int = SERIES_COUNT_MAX
+    absent_is_zero: bool = False
 
     @property
     def kind(self) -> Kind:
@@ -81,7 +84,10 @@ class QueryRule:
         used.update(self.service_labels if self.service else _used(labels, self.service_labels))
         used.update(self.stage_labels if self.stage else _used(labels, self.stage_labels))
         rest = [f"{name}={value}" for name, value in sorted(labels.items()) if name not in used]
-        return list_label_of(",".join([*given, *rest])) or _ROUTE_ALL
+        # As routes of spans and of scraped pages are called: `POST /v1/transfers`.
+        between = "," if self.kind is Kind.GAUGE else " "
+        parts = [between.join(given), *rest] if given else rest
+        return list_label_of(",".join(parts)) or _ROUTE_ALL
 
 
 class Places:

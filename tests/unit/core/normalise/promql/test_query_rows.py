@@ -71,7 +71,7 @@ def cells(rows: QueryRows) -> dict[tuple[str, int], tuple[float, float]]:
         (
             rule(service="fixed", stage="s", route_labels=("method", "path")),
             {"job": "j", "path": "/a", "method": "GET", "stage": "other"},
-            ("fixed", "s", "GET,/a", "traffic"),
+            ("fixed", "s", "GET /a", "traffic"),
         ),
         (rule(route="r"), {"route": "x"}, ("main", "edge", "r", "traffic")),
         (
