@@ -13,7 +13,7 @@ export OPENBLAS_NUM_THREADS = 1
 SPREAD ?= -n 3 --dist loadscope --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help install lock demo test test-full lint typecheck contracts format system-deps node-deps bench-deps clean \
+.PHONY: help install lock demo test test-full lint typecheck contracts format system-deps node-deps deploy-tools bench-deps clean deploy image stack stack-down \
         bench bench-cost bench-ingest bench-tick bench-memory bench-server bench-postgres bench-store bench-detection bench-calendar bench-forecast bench-fit bench-latency bench-preview bench-ramps bench-scrape bench-redact bench-forward bench-nats bench-logs bench-shipping docs
 
 help:  ## List the targets
@@ -35,14 +35,15 @@ lock:  ## Resolve the lock files anew (needs a package index; writes no index ad
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --all-extras pyproject.toml -o requirements/all.txt
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --extra otel pyproject.toml -o requirements/runtime.txt
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --group bench -c requirements/all.txt -o requirements/bench.txt
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --group sbom -c requirements/all.txt -o requirements/sbom.txt
 
 demo: install  ## Run the pipeline, break it, and see the page (some 80 s; busy machines take over two minutes)
 	@$(BIN)/sentinel demo --install-seconds "$$(cat $(STAMP))" $(DEMO_ARGS)
 
-test: install node-deps lint typecheck contracts  ## Everything CI runs (under 15 minutes)
+test: install node-deps deploy-tools lint typecheck contracts  ## Everything CI runs (under 15 minutes)
 	$(BIN)/python -m pytest -m "not full" $(SPREAD) $(TEST_ARGS)
 
-test-full: install node-deps  ## The long batteries (under 60 minutes)
+test-full: install node-deps deploy-tools  ## The long batteries (under 60 minutes)
 	SENTINEL_TEST_FULL=1 $(BIN)/python -m pytest --timeout 1800 $(SPREAD) $(TEST_ARGS)
 
 lint: install
@@ -61,6 +62,23 @@ format: install  ## Rewrite the code in the house style
 
 docs: install  ## Regenerate the generated documents
 	$(BIN)/python -m sentinel.app.docs
+
+deploy: install  ## Write what deploy/ holds of alert_rules/ and dashboards/
+	$(BIN)/python deploy/generate.py
+
+VERSION = $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' sentinel/__init__.py)
+IMAGES ?=
+
+image:  ## Build the two images, with bill of materials and provenance (needs Docker; IMAGES=registry.example/ names where)
+	docker buildx build -f deploy/Dockerfile --target sentinel --attest type=sbom --attest type=provenance,mode=max -t $(IMAGES)sentinel:$(VERSION) .
+	docker buildx build -f deploy/Dockerfile --target ledger --attest type=sbom --attest type=provenance,mode=max -t $(IMAGES)sentinel-ledger:$(VERSION) .
+
+stack:  ## Start Kong, NATS, PostgreSQL, Prometheus, Alertmanager, Grafana, Tempo, Loki, the ledger and Sentinel (needs Docker)
+	$(PYTHON) deploy/compose/secrets.py
+	docker compose -f deploy/compose/compose.yaml up --build --detach --wait --wait-timeout 300
+
+stack-down:  ## Stop them; DOWN_ARGS=--volumes forgets their data as well
+	docker compose -f deploy/compose/compose.yaml down $(DOWN_ARGS)
 
 bench: bench-cost bench-ingest bench-tick bench-memory bench-scrape bench-logs bench-redact bench-shipping  ## The speed and memory figures beside their goals, with the machine they were taken on
 
@@ -136,6 +154,9 @@ $(NODE_STAMP): tests/node/package-lock.json tests/node/package.json
 	 else \
 	   echo "npm is absent: the tests that send from Node.js are skipped, or fail with CI=true."; \
 	 fi
+
+deploy-tools: install  ## Put kubectl and Helm into .venv, which the tests of deploy/ render with
+	@$(BIN)/python requirements/deploy_tools.py
 
 bench-deps: install  ## Install the Rust collector that stands beside in make bench-cost
 	$(BIN)/python -m pip install --quiet --require-hashes --only-binary :all: --no-deps -r requirements/bench.txt

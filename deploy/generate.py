@@ -1,0 +1,85 @@
+"""Writes what Kustomize needs of `alert_rules/` and `dashboards/`: `make deploy`, after either has changed.
+
+A kustomization may not read files above its own folder, so the rules are written as resources beside it, each file's text
+as it stands under `spec`; the boards are taken where they are, by a kustomization in their own folder. The chart needs
+neither: its links lead to the sources. A test fails when what is here is stale.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+RULES = ROOT / "deploy/kustomize/base/monitoring/rules.yaml"
+BOARDS = ROOT / "dashboards/kustomization.yaml"
+
+_RULE = """apiVersion: monitoring.coreos.com/v1
+kind: PrometheusRule
+metadata:
+  name: sentinel-{subject}
+  labels:
+    app.kubernetes.io/name: sentinel
+    app.kubernetes.io/instance: sentinel
+    release: kube-prometheus-stack
+spec:
+{text}"""
+
+_BOARDS = """# Written by `make deploy`: every board as a ConfigMap, found by Grafana's sidecar by its label.
+apiVersion: kustomize.config.k8s.io/v1beta1
+kind: Kustomization
+generatorOptions:
+  disableNameSuffixHash: true
+  labels:
+    app.kubernetes.io/name: sentinel
+    app.kubernetes.io/instance: sentinel
+    grafana_dashboard: "1"
+  annotations:
+    grafana_folder: Sentinel
+configMapGenerator:
+"""
+
+
+def generated() -> dict[Path, str]:
+    """Path and text of every file that is written."""
+    return {RULES: rules(), BOARDS: boards()}
+
+
+def rules() -> str:
+    """One PrometheusRule a file of `alert_rules/`, in name order."""
+    resources = [
+        _RULE.format(subject=path.stem, text=_indented(path.read_text()))
+        for path in sorted((ROOT / "alert_rules").glob("*.yaml"))
+    ]
+    return "# Written by `make deploy` from alert_rules/.\n" + "---\n".join(resources)
+
+
+def boards() -> str:
+    """A kustomization that makes a ConfigMap of each board."""
+    entries = [
+        f"  - name: sentinel-board-{path.stem.removeprefix('sentinel-')}\n    files:\n      - {path.name}\n"
+        for path in sorted((ROOT / "dashboards").glob("*.json"))
+    ]
+    return _BOARDS + "".join(entries)
+
+
+def _indented(text: str) -> str:
+    return "".join(
+        f"  {line}" if line.strip() else line for line in text.splitlines(keepends=True)
+    )
+
+
+def main() -> int:
+    """Write the files, or with --check say which are stale."""
+    stale = [
+        path for path, text in generated().items() if not path.exists() or path.read_text() != text
+    ]
+    for path in stale:
+        print(f"{'stale' if '--check' in sys.argv else 'written'}: {path.relative_to(ROOT)}")
+        if "--check" not in sys.argv:
+            path.write_text(generated()[path])
+    return 1 if stale and "--check" in sys.argv else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

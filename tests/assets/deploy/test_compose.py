@@ -1,0 +1,245 @@
+"""Goal: the Compose file is well formed, pinned, closed to the outside, and its parts are wired to one another.
+
+Method: the specification's own schema; the file read as data; each configuration by its own program where there is one. No
+container is started, for want of an engine.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import stat
+import subprocess
+import sys
+from importlib import resources
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import jsonschema
+import pytest
+import yaml
+
+from sentinel import __version__
+from sentinel.app.config import load_config
+from tests.support.skips import require_binary
+
+ROOT = Path(__file__).parents[3]
+FOLDER = ROOT / "deploy/compose"
+COMPOSE: dict[str, Any] = yaml.safe_load((FOLDER / "compose.yaml").read_text())
+SERVICES: dict[str, Any] = COMPOSE["services"]
+THEIRS = {"kong", "nats", "postgres", "prometheus", "alertmanager", "grafana", "tempo", "loki"}
+OURS = {"sentinel", "edge", "poster", "load"}
+IN_THE_POD = {"edge", "poster", "load", "sentinel", "prometheus"}
+
+
+def test_it_is_what_the_specification_says() -> None:
+    folder = resources.files("check_jsonschema") / "builtin_schemas/vendor"
+    schema = json.loads((folder / "compose-spec.json").read_text())
+    jsonschema.validators.validator_for(schema)(schema).validate(COMPOSE)
+
+
+def test_everything_that_is_promised_is_in_it() -> None:
+    assert set(SERVICES) == THEIRS | OURS
+
+
+@pytest.mark.parametrize("name", sorted(THEIRS))
+def test_images_of_others_are_given_by_version_and_digest(name: str) -> None:
+    image = SERVICES[name]["image"]
+    assert re.fullmatch(r"[a-z/]+:v?\d[\w.-]*@sha256:[0-9a-f]{64}", image), image
+
+
+@pytest.mark.parametrize("name", sorted(OURS))
+def test_images_of_ours_are_of_this_version(name: str) -> None:
+    ledger = "" if name == "sentinel" else "-ledger"
+    assert SERVICES[name]["image"] == f"sentinel{ledger}:{__version__}"
+    build = SERVICES[name].get("build")
+    if build:
+        assert (FOLDER / build["context"]).resolve() == ROOT
+        assert build["target"] == ("sentinel" if name == "sentinel" else "ledger")
+
+
+def test_kong_is_the_one_that_the_cluster_runs() -> None:
+    edge = (ROOT / "deploy/kustomize/base/ledger/edge.yaml").read_text()
+    assert f"image: {SERVICES['kong']['image']}\n" in edge
+
+
+def test_only_loopback_is_listened_on() -> None:
+    published = [port for service in SERVICES.values() for port in service.get("ports", [])]
+    assert sorted(published) == [
+        "127.0.0.1:3000:3000",
+        "127.0.0.1:8000:8000",
+        "127.0.0.1:9090:9090",
+        "127.0.0.1:9093:9093",
+    ]
+    assert not [
+        name for name, service in SERVICES.items() if service.get("network_mode") == "host"
+    ]
+
+
+@pytest.mark.parametrize("name", sorted(SERVICES))
+def test_every_service_is_held_to_little(name: str) -> None:
+    service = SERVICES[name]
+    assert service["security_opt"] == ["no-new-privileges:true"]
+    assert not service.get("privileged")
+    assert not service.get("cap_add")
+    if name != "postgres":
+        assert service["read_only"] is True
+        assert service["cap_drop"] == ["ALL"]
+
+
+@pytest.mark.parametrize("name", sorted(SERVICES))
+def test_every_service_says_how_it_is(name: str) -> None:
+    """Those that cannot be asked say so; what waits for `healthy` waits for one that can."""
+    check = SERVICES[name]["healthcheck"]
+    if check.get("disable"):
+        assert name in {"poster", "load", "tempo"}
+    else:
+        assert check["test"][0] in ("CMD", "CMD-SHELL")
+        assert {"interval", "timeout", "retries"} <= set(check)
+    for other, how in SERVICES[name].get("depends_on", {}).items():
+        assert other in SERVICES
+        if how["condition"] == "service_healthy":
+            assert not SERVICES[other]["healthcheck"].get("disable"), other
+
+
+def test_nobody_waits_for_who_waits_for_it() -> None:
+    before = {name: set(service.get("depends_on", {})) for name, service in SERVICES.items()}
+    started: set[str] = set()
+    while len(started) < len(before):
+        ready = {name for name, needs in before.items() if needs <= started} - started
+        assert ready, f"in a circle: {sorted(set(before) - started)}"
+        started |= ready
+
+
+def test_what_is_mounted_is_there() -> None:
+    for name, service in SERVICES.items():
+        for volume in service.get("volumes", []):
+            source, _, _ = volume.partition(":")
+            if source.startswith("."):
+                assert (FOLDER / source).exists(), f"{name}: {source}"
+            else:
+                assert source in COMPOSE["volumes"], f"{name}: {source}"
+        for config in service.get("configs", []):
+            assert (FOLDER / COMPOSE["configs"][config["source"]]["file"]).is_file(), name
+        assert set(service.get("secrets", [])) <= set(COMPOSE["secrets"]), name
+
+
+def test_the_passwords_are_made_once_and_are_not_in_the_tree(tmp_path: Path) -> None:
+    program = (FOLDER / "secrets.py").read_text()
+    (tmp_path / "secrets_of_compose.py").write_text(program)
+    script = f"import sys; sys.path.insert(0, {str(tmp_path)!r}); import secrets_of_compose as m; from pathlib import Path; m.main(Path({str(tmp_path / 'made')!r}))"
+    printed = subprocess.run([sys.executable, "-c", script], capture_output=True, check=True, timeout=30)  # fmt: skip
+    assert printed.stdout == printed.stderr == b""
+    made = {path.name: path.read_text() for path in (tmp_path / "made").iterdir()}
+    assert {f"./secrets/{name}" for name in made} == {secret["file"] for secret in COMPOSE["secrets"].values()}  # fmt: skip
+    assert stat.S_IMODE((tmp_path / "made").stat().st_mode) == 0o700
+    url = urlsplit(made["ledger-url"])
+    assert (url.hostname, url.username, url.password, url.path) == ("postgres", "ledger", made["ledger-password"], "/ledger")  # fmt: skip
+    assert min(len(made[name]) for name in made) >= 32
+    subprocess.run([sys.executable, "-c", script], check=True, timeout=30)
+    assert {path.name: path.read_text() for path in (tmp_path / "made").iterdir()} == made
+    assert "/deploy/compose/secrets/" in (ROOT / ".gitignore").read_text().splitlines()
+
+
+def test_sentinel_takes_its_configuration(tmp_path: Path) -> None:
+    password = tmp_path / "password"
+    password.write_text("a password")
+    text = (FOLDER / "sentinel.yaml").read_text().replace("/run/secrets/sentinel-password", str(password))  # fmt: skip
+    file = tmp_path / "sentinel.yaml"
+    file.write_text(text)
+    config = load_config(file, environment={}).config
+    named = [
+        *(url for target in config.scrapers.nats for url in target.urls),
+        *(target.url for target in config.scrapers.kong),
+        *(endpoint.url for endpoint in config.forward.endpoints),
+        *config.senders.alertmanager.urls,
+    ]
+    hosts = {urlsplit(url).hostname for url in named} | {t.host for t in config.scrapers.postgres}
+    assert hosts == {"127.0.0.1", "nats", "postgres", "tempo", "loki", "alertmanager"}
+    assert hosts - {"127.0.0.1"} <= set(SERVICES)
+
+
+def test_prometheus_takes_its_configuration(tmp_path: Path) -> None:
+    """With the rules where the Compose file mounts them."""
+    (tmp_path / "prometheus.yml").write_text((FOLDER / "prometheus.yml").read_text())
+    (tmp_path / "rules").symlink_to(ROOT / "alert_rules")
+    command = [require_binary("promtool"), "check", "config", str(tmp_path / "prometheus.yml")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"{len(list((ROOT / 'alert_rules').glob('*.yaml')))} rule files found" in done.stdout
+    config = yaml.safe_load((FOLDER / "prometheus.yml").read_text())
+    for job in config["scrape_configs"]:
+        [target] = job["static_configs"][0]["targets"]
+        assert target.partition(":")[0] in {*SERVICES, "127.0.0.1"}
+
+
+def test_alertmanager_takes_its_configuration() -> None:
+    command = [require_binary("amtool"), "check-config", str(FOLDER / "alertmanager.yml")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_nats_takes_its_configuration() -> None:
+    command = [require_binary("nats-server"), "--config", str(FOLDER / "nats.conf"), "-t"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_kong_sends_where_the_others_listen(tmp_path: Path) -> None:
+    kong = yaml.safe_load((ROOT / "deploy/kong/ledger.yml").read_text())
+    assert kong["_format_version"] == "3.0"
+    [service] = kong["services"]
+    edge = SERVICES["edge"]["command"]
+    assert urlsplit(service["url"]).port == int(edge[edge.index("--port") + 1])
+    assert {path for route in service["routes"] for path in route["paths"]} == {
+        "/v1/transfers",
+        "/v1/transactions",
+        "/v1/accounts",
+        "/healthz",
+    }
+    assert all(route["strip_path"] is False for route in service["routes"])
+    plugins = {plugin["name"]: plugin["config"] for plugin in kong["plugins"]}
+    assert plugins["http-log"]["http_endpoint"] == "http://127.0.0.1:9880/kong"
+    assert plugins["opentelemetry"]["traces_endpoint"] == "http://127.0.0.1:4318/v1/traces"
+    assert all(plugins["prometheus"].values())
+    environment = SERVICES["kong"]["environment"]
+    assert environment["KONG_STATUS_LISTEN"] == "127.0.0.1:8007"
+    assert environment["KONG_TRACING_SAMPLING_RATE"] == "1"
+    in_cluster = yaml.safe_load_all((ROOT / "deploy/kustomize/base/ledger/edge.yaml").read_text())
+    [pod] = [d["spec"]["template"]["spec"] for d in in_cluster if d["kind"] == "Deployment"]
+    [container] = [c for c in pod["containers"] if c["name"] == "kong"]
+    assert {entry["name"]: entry["value"] for entry in container["env"]} == environment
+
+
+def test_who_shares_the_gateways_network_is_told_to() -> None:
+    """On loopback they hear one another; a service that Grafana asks has a name of its own there."""
+    sharing = {n for n, s in SERVICES.items() if s.get("network_mode") == "service:kong"}
+    assert sharing == IN_THE_POD
+    for name in sharing:
+        assert SERVICES[name]["depends_on"]["kong"]["restart"] is True
+        assert "ports" not in SERVICES[name]
+    assert SERVICES["kong"]["networks"]["default"]["aliases"] == ["prometheus"]
+
+
+def test_grafana_asks_what_is_there() -> None:
+    environment = SERVICES["grafana"]["environment"]
+    for variable in ("PROMETHEUS_URL", "ALERTMANAGER_URL", "TEMPO_URL", "LOKI_URL"):
+        assert urlsplit(environment[variable]).hostname in {*SERVICES, "prometheus"}
+    sources = yaml.safe_load((FOLDER / "grafana/datasources.yaml").read_text())["datasources"]
+    assert {source["url"][2:-1] for source in sources} <= set(environment)
+    uids = {source["uid"] for source in sources}
+    linked = re.findall(r"datasourceUid: (\S+)", (FOLDER / "grafana/datasources.yaml").read_text())
+    assert linked
+    assert set(linked) <= uids
+    boards = yaml.safe_load((FOLDER / "grafana/dashboards.yaml").read_text())
+    path = boards["providers"][0]["options"]["path"]
+    assert f"../../dashboards:{path}:ro" in SERVICES["grafana"]["volumes"]
+    tempo = yaml.safe_load((FOLDER / "tempo.yaml").read_text())
+    loki = yaml.safe_load((FOLDER / "loki.yaml").read_text())
+    assert urlsplit(environment["TEMPO_URL"]).port == tempo["server"]["http_listen_port"]
+    assert urlsplit(environment["LOKI_URL"]).port == loki["server"]["http_listen_port"]
+    assert tempo["distributor"]["receivers"]["otlp"]["protocols"]["http"]["endpoint"].endswith(
+        ":4318"
+    )
+    assert loki["limits_config"]["allow_structured_metadata"] is True

@@ -1,0 +1,309 @@
+"""Goal: what Kustomize and the chart make is taken by every Kubernetes from 1.29 to 1.37, restricted, and does what it says.
+
+Method: both are rendered by their own programs; objects are held against Kubernetes' schemas strictly, custom resources against
+strict schemas of our own, pods against the Pod Security Standard, configurations against the loaders that start-up uses.
+"""
+
+from __future__ import annotations
+
+import base64
+import functools
+import json
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import kubernetes_validate  # type: ignore[import-untyped]  # it ships no types
+import pytest
+import yaml
+
+from sentinel.app.config import load_config
+from tests.support.cluster_manifests import (
+    KUBERNETES,
+    OVERLAYS,
+    ROOT,
+    Document,
+    by_identity,
+    helm,
+    kustomized,
+    pods,
+    templated,
+    tool,
+)
+from tests.support.pod_security import violations
+
+EVERYTHING: dict[str, Any] = {"ledger": {"enabled": True}, "monitoring": {"enabled": True}}
+CUSTOM = {path.stem: json.loads(path.read_text()) for path in (ROOT / "tests/data/crds").glob("*.json")}  # fmt: skip
+# `cluster` is in `monitored`, and what the chart makes by default is the overlays: a test below.
+WAYS = ("monitored", "ledger", "ledger-keda", "chart-other")
+
+
+@functools.cache
+def rendered(way: str) -> list[Document]:
+    if way == "chart":
+        return templated(EVERYTHING)
+    if way == "chart-other":
+        return templated(OTHER, release="second")
+    return kustomized(way)
+
+
+OTHER: dict[str, Any] = {
+    "image": {"repository": "registry.example/sentinel", "digest": f"sha256:{'a' * 64}"},
+    "imagePullSecrets": [{"name": "pull"}],
+    "scorer": {
+        "alertmanagers": ["https://alertmanager.example"],
+        "config": {"mode": "shadow", "incidents": {"hold": "1h"}},
+        "generateSecrets": False,
+        "tlsSecret": "own-tls",
+        "tokensSecret": "own-tokens",
+        "storage": {"size": "64Gi", "className": "fast"},
+        "nodeSelector": {"disk": "ssd"},
+        "tolerations": [{"key": "only", "operator": "Exists"}],
+        "priorityClassName": "important",
+    },
+    "injector": {
+        "replicas": 3,
+        "certificateSecret": "from-cert-manager",
+        "certificate": "second-admission",
+        "profiles": {"tiny": {"config_map": "", "store": "256Mi"}},
+        "defaultProfile": "tiny",
+        "config": {"sidecar": "native"},
+    },
+    "ledger": {
+        "enabled": True,
+        "namespace": "payments",
+        "poster": {"autoscaling": {"kind": "keda", "backlogPerReplica": 50, "natsMonitoring": "nats.q.svc:8222"}},
+    },
+    "monitoring": {"enabled": True, "namespace": "observability", "labels": {"prometheus": "main"}, "rulesLeftOut": ["sentinel"]},
+}  # fmt: skip
+"""Every branch of the templates the defaults do not take."""
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_every_kubernetes_takes_it(way: str) -> None:
+    documents = rendered(way)
+    assert documents
+    for document in documents:
+        if document["kind"] in CUSTOM:
+            jsonschema.Draft7Validator(CUSTOM[document["kind"]]).validate(document)
+            continue
+        for version in KUBERNETES if way in OVERLAYS else KUBERNETES[::4]:
+            kubernetes_validate.validate(document, version, strict=True)
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_every_pod_is_restricted_sized_and_read_only(way: str) -> None:
+    found = dict(pods(rendered(way)))
+    assert found
+    for name, pod in found.items():
+        spec = pod["spec"]
+        assert violations(spec) == [], name
+        for container in spec["containers"]:
+            at = f"{name} {container['name']}"
+            assert container["securityContext"]["readOnlyRootFilesystem"] is True, at
+            assert set(container["resources"]["requests"]) == {"cpu", "memory"}, at
+            assert set(container["resources"]["limits"]) == {"memory"}, at
+        for volume in spec["volumes"]:
+            if "emptyDir" in volume:
+                assert volume["emptyDir"]["sizeLimit"], name
+        assert spec["enableServiceLinks"] is False, name
+        assert spec["automountServiceAccountToken"] is name.endswith("-admission"), name
+
+
+def test_the_check_of_pod_security_finds_each_violation() -> None:
+    """The own check, held against one pod that breaks every rule."""
+    bad: Document = {
+        "hostNetwork": True,
+        "hostPID": True,
+        "hostIPC": True,
+        "volumes": [{"name": "v", "hostPath": {"path": "/"}}],
+        "initContainers": [
+            {
+                "name": "c",
+                "ports": [{"containerPort": 1, "hostPort": 1}],
+                "securityContext": {
+                    "privileged": True,
+                    "runAsUser": 0,
+                    "procMount": "Unmasked",
+                    "capabilities": {"add": ["SYS_ADMIN"]},
+                },
+            }
+        ],
+    }
+    assert violations(bad) == [
+        "hostNetwork is on",
+        "hostPID is on",
+        "hostIPC is on",
+        "volume v is a hostPath",
+        "c: allowPrivilegeEscalation is not false",
+        "c: privileged",
+        "c: does not drop ALL",
+        "c: adds capabilities",
+        "c: runAsNonRoot is not true",
+        "c: runs as root",
+        "c: no seccomp profile",
+        "c: hostPort",
+        "c: procMount",
+    ]
+
+
+def test_the_chart_makes_what_kustomize_makes() -> None:
+    """Helm with every part on is the overlays, object for object; only the Secrets it makes itself are more."""
+    ours = by_identity([*kustomized("monitored"), *kustomized("ledger")], namespace="sentinel")
+    theirs = by_identity(rendered("chart"), namespace="sentinel")
+    namespaces = {identity for identity in ours if identity.startswith("Namespace ")}
+    made = {f"Secret sentinel/sentinel-scorer-{kind}" for kind in ("tls", "tokens")}
+    # Kong's ConfigMap has a name that changes with its content, in Kustomize alone; in the chart a checksum does the same.
+    ours, theirs = _with_plain_names(ours), _with_plain_names(theirs)
+    assert set(ours) - namespaces == set(theirs) - made
+    for identity in sorted(set(ours) - namespaces):
+        assert theirs[identity] == ours[identity], identity
+
+
+def _with_plain_names(objects: dict[str, Document]) -> dict[str, Document]:
+    [kong] = [name for name in objects if name.startswith("ConfigMap ledger/sentinel-ledger-kong")]
+    text = json.dumps(objects).replace(kong.rpartition("/")[2], "sentinel-ledger-kong")
+    plain: dict[str, Document] = json.loads(text)
+    annotations = plain["Deployment ledger/sentinel-ledger-edge"]["spec"]["template"]["metadata"][
+        "annotations"
+    ]
+    annotations.pop("checksum/kong", None)
+    return plain
+
+
+@pytest.mark.parametrize("way", ["ledger", "chart"])
+def test_kong_is_rolled_when_its_configuration_changes(way: str) -> None:
+    """It reads the file at its start only; Sentinel follows its own, and is not restarted."""
+    [(_, edge)] = [each for each in pods(rendered(way)) if each[0].endswith("-edge")]
+    [name] = [v["configMap"]["name"] for v in edge["spec"]["volumes"] if v["name"] == "kong"]
+    assert name != "sentinel-ledger-kong" or "checksum/kong" in edge["metadata"]["annotations"]
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_what_refers_to_another_object_finds_it(way: str) -> None:
+    """Selectors select a pod, ports have the name the pod gives them, ConfigMaps and accounts are there."""
+    documents = rendered(way)
+    made = list(pods(documents))
+    names = {(each["kind"], each["metadata"]["name"]) for each in documents}
+    for document in documents:
+        kind, spec = document["kind"], document.get("spec", {})
+        where = f"{kind} {document['metadata']['name']}"
+        if kind in ("Service", "PodDisruptionBudget", "NetworkPolicy"):
+            selected = _selected(document, made)
+            assert selected, where
+            if kind == "Service":
+                ports = {
+                    port["name"]
+                    for pod in selected
+                    for container in pod["spec"]["containers"]
+                    for port in container.get("ports", [])
+                }
+                assert {port["targetPort"] for port in spec["ports"]} <= ports, where
+        if kind in ("HorizontalPodAutoscaler", "ScaledObject"):
+            assert ("Deployment", spec["scaleTargetRef"]["name"]) in names, where
+    for name, pod in made:
+        assert ("ServiceAccount", pod["spec"]["serviceAccountName"]) in names, name
+        for volume in pod["spec"]["volumes"]:
+            if "configMap" in volume:
+                assert ("ConfigMap", volume["configMap"]["name"]) in names, name
+        mounted = {m["name"] for c in pod["spec"]["containers"] for m in c["volumeMounts"]}
+        assert mounted >= {volume["name"] for volume in pod["spec"]["volumes"]}, name
+    for name, pod in made:
+        over = {
+            kind: [d for d in documents if d["kind"] == kind and _selected(d, [(name, pod)])]
+            for kind in ("PodDisruptionBudget", "NetworkPolicy")
+        }
+        assert len(over["PodDisruptionBudget"]) == 1, name
+        directions = {way for each in over["NetworkPolicy"] for way in each["spec"]["policyTypes"]}
+        assert directions == {"Ingress", "Egress"}, name
+
+
+def _selected(document: Document, among: Sequence[tuple[str, Document]]) -> list[Document]:
+    selector = _selector(document).items()
+    return [pod for _, pod in among if selector <= pod["metadata"]["labels"].items()]
+
+
+def _selector(document: Document) -> dict[str, str]:
+    spec = document["spec"]
+    if document["kind"] == "Service":
+        return dict(spec["selector"])
+    key = "podSelector" if document["kind"] == "NetworkPolicy" else "selector"
+    return dict(spec[key]["matchLabels"])
+
+
+@pytest.mark.parametrize(
+    ("way", "count"), [("cluster", 1), ("ledger", 2), ("chart", 3), ("chart-other", 3)]
+)
+def test_every_configuration_of_sentinel_loads(way: str, count: int, tmp_path: Path) -> None:
+    """With the certificate and the token that the chart makes, for the loader reads them."""
+    secrets = [d["data"] for d in rendered("chart") if d["kind"] == "Secret" and "data" in d]
+    for name, encoded in {key: value for data in secrets for key, value in data.items()}.items():
+        (tmp_path / name).write_bytes(base64.b64decode(encoded))
+    configs = [
+        document
+        for document in rendered(way)
+        if document["kind"] == "ConfigMap" and "sentinel.yaml" in document["data"]
+    ]
+    for document in configs:
+        file = tmp_path / f"{document['metadata']['name']}.yaml"
+        text: str = document["data"]["sentinel.yaml"]
+        for folder in ("/etc/sentinel-tls", "/etc/sentinel-tokens"):
+            text = text.replace(folder, str(tmp_path))
+        file.write_text(text)
+        load_config(file, environment={})
+    assert len(configs) == count
+
+
+def test_no_value_is_taken_that_the_schema_does_not_know() -> None:
+    for wrong in (
+        {"scorre": {"enabled": True}},
+        {"scorer": {"replica": 3}},
+        {"scorer": {"storage": {"size": "much"}}},
+        {"injector": {"profiles": {"standard": {"cpu": "1"}}}},
+        {"ledger": {"poster": {"autoscaling": {"kind": "cron"}}}},
+        {"image": {"digest": "sha256:short"}},
+        {"monitoring": {"interval": "often"}},
+    ):
+        done = helm(values=wrong)
+        assert done.returncode != 0, wrong
+        assert "schema" in done.stderr.lower(), done.stderr
+
+
+def test_the_schema_knows_every_value_and_is_closed() -> None:
+    values = yaml.safe_load((ROOT / "deploy/chart/values.yaml").read_text())
+    schema = json.loads((ROOT / "deploy/chart/values.schema.json").read_text())
+    jsonschema.Draft7Validator.check_schema(schema)
+    jsonschema.Draft7Validator(schema).validate(values)
+    open_ended = {"scorer.config", "injector.config", "global"}
+    for path, part in _objects(schema, "", schema["definitions"]):
+        key = path.rpartition(".")[2]
+        if path in open_ended or key == "affinity":
+            continue
+        assert "additionalProperties" in part, path
+
+
+def _objects(part: Any, path: str, known: Any) -> Any:
+    if "$ref" in part:
+        part = known[part["$ref"].rpartition("/")[2]]
+    if part.get("type") == "object":
+        yield path, part
+        for name, inner in part.get("properties", {}).items():
+            yield from _objects(inner, f"{path}.{name}".lstrip("."), known)
+
+
+def test_helm_finds_nothing_to_complain_of() -> None:
+    command = [tool("helm"), "lint", "--strict", str(ROOT / "deploy/chart")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_what_the_chart_makes_once_is_what_the_scorer_needs() -> None:
+    secrets = {
+        d["metadata"]["name"]: d["data"]
+        for d in rendered("chart")
+        if d["kind"] == "Secret" and "data" in d
+    }
+    assert set(secrets["sentinel-scorer-tls"]) == {"ca.crt", "tls.crt", "tls.key"}
+    assert set(secrets["sentinel-scorer-tokens"]) == {"read"}
