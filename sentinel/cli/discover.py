@@ -43,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="URL",
-        help="a Prometheus, whose targets are tried from here, such as http://127.0.0.1:9090",
+        help="a Prometheus, such as http://127.0.0.1:9090: queries for the metrics that are recognised; its other targets are tried from here",
     )
     parser.add_argument(
         "--metrics",

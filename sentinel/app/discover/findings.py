@@ -29,12 +29,25 @@ class Outcome(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Nested:
+    """One item of a list inside an entry, such as one query of a server.
+
+    Attributes:
+        values: the settings.
+        comments: sentences that stand above it.
+    """
+
+    values: Mapping[str, Any]
+    comments: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
     """One item of a list of the configuration.
 
     Attributes:
         section: the list: `("scrapers", "nats")`.
-        values: the settings; `name` is one of them.
+        values: the settings; `name` is one of them. A list of `Nested` is a list of settings of its own.
         comments: sentences that stand above it.
         remarks: lines that stand below it as comments, such as a secret's setting.
         group: parts of one whole share it, such as a cluster: they are one item, whose lists hold what each has.

@@ -1,4 +1,4 @@
-"""A Prometheus: what it scrapes is what Sentinel can scrape, as far as it is reached from here."""
+"""A Prometheus: what it has is asked of it by queries; what no query is written for, Sentinel can scrape itself, as far as it is reached."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from sentinel.app.discover.asking import (
 from sentinel.app.discover.findings import Entry, Finding, Outcome, name_for
 from sentinel.app.discover.kong import kong_entries
 from sentinel.app.discover.pages import PageOfMetrics, read_page, shown_url, target_entry
+from sentinel.app.discover.queries import look_at_metrics_of
 from sentinel.errors import MalformedInputError, SentinelError
 from sentinel.runtime.http.client import checked_url
 
@@ -40,23 +41,35 @@ async def look_at_prometheus(asking: Asking, url: str, *, asked: bool = True) ->
     where = shown_url(base)
     try:
         info = await _data(asking, f"{base}/api/v1/status/buildinfo")
-        listed = await _data(asking, f"{base}/api/v1/targets?state=active")
     except (SentinelError, OSError, TimeoutError) as error:
         return not_found("prometheus", where, error, asked=asked, name="a Prometheus")
-    targets = _targets(list_of(listed.get("activeTargets")))
+    try:
+        listed = await _data(asking, f"{base}/api/v1/targets?state=active")
+    except (SentinelError, OSError, TimeoutError):
+        # What only answers queries has none, and a list of thousands is larger than is read.
+        listed = {}
+    active = [dict_of(one) for one in list_of(listed.get("activeTargets"))]
+    told = await look_at_metrics_of(asking, base, name="main", targets=active)
+    targets = [one for one in _targets(active) if one.job not in told.jobs]
     looked = await at_once(targets[:_TARGETS_MAX], lambda one: _looked_at(asking, one))
-    entries: list[Entry] = []
+    entries: list[Entry] = [] if told.entry is None else [told.entry]
     names: set[str] = set()
     for one in looked:
         found = _entries(one, names)
         names.update(str(entry.values.get("name", "")) for entry in found)
         entries += found
     good_count = sum(not one.problem for one in looked)
+    target_count = len({one.get("scrapeUrl") for one in active})
     sentence = (
         f"Prometheus {text_of(info.get('version'), 'of an unknown version')} with"
-        f" {len(targets)} target{'' if len(targets) == 1 else 's'}, {good_count} of them reached from here"
+        f" {target_count} target{'' if target_count == 1 else 's'}"
     )
-    advice = []
+    if told.entry is None:
+        sentence += f", {good_count} of them reached from here; {told.sentence}"
+    else:
+        others = f"; {good_count} of {len(targets)} others reached from here" if targets else ""
+        sentence += f"; {told.sentence}{others}"
+    advice = [f"Not taken: {one}" for one in told.said]
     if len(targets) > _TARGETS_MAX:
         advice.append(
             f"Only the first {_TARGETS_MAX} of its targets were looked at; name others with --metrics."
@@ -65,10 +78,11 @@ async def look_at_prometheus(asking: Asking, url: str, *, asked: bool = True) ->
         advice.append(
             "Targets that are not reached from here stand as comments: run sentinel discover where the sidecar runs."
         )
+    is_good = told.entry is not None or bool(good_count) or not active
     return Finding(
         kind="prometheus",
         where=where,
-        outcome=Outcome.FOUND if good_count or not targets else Outcome.LACKING,
+        outcome=Outcome.FOUND if is_good else Outcome.LACKING,
         sentence=sentence,
         asked=asked,
         advice=tuple(advice),
@@ -84,10 +98,10 @@ async def _data(asking: Asking, url: str) -> dict[str, object]:
     return dict_of(document["data"])
 
 
-def _targets(listed: list[object]) -> list[_Target]:
+def _targets(listed: list[dict[str, object]]) -> list[_Target]:
     """Its targets, each address once, in the order of their names."""
     by_url: dict[str, _Target] = {}
-    for one in map(dict_of, listed):
+    for one in listed:
         labels = dict_of(one.get("labels"))
         url = one.get("scrapeUrl")
         if isinstance(url, str) and url:

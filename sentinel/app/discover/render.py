@@ -11,7 +11,7 @@ import yaml
 
 from sentinel import __version__
 from sentinel.app.config import SentinelConfig
-from sentinel.app.discover.findings import Entry, Finding, Outcome, name_for
+from sentinel.app.discover.findings import Entry, Finding, Nested, Outcome, name_for
 from sentinel.runtime.config.shapes import Maybe, Section, setting_fields
 
 _COLUMNS = 118
@@ -132,7 +132,7 @@ def as_config(findings: Sequence[Finding]) -> dict[str, Any]:
         inner = config
         for name in entry.section[:-1]:
             inner = inner.setdefault(name, {})
-        inner.setdefault(entry.section[-1], []).append(dict(entry.values))
+        inner.setdefault(entry.section[-1], []).append(_plain(entry.values))
     return config
 
 
@@ -195,12 +195,39 @@ def _entry_lines(entry: Entry, depth: int, *, dead_at: int | None) -> Iterator[s
     for sentence in entry.comments:
         for line in _comment(sentence, depth=depth):
             yield _live(line, dead_at)
-    rows = [f"{key}: {_value(value)}" for key, value in entry.values.items()]
-    for number, row in enumerate(rows):
-        yield _live(f"{' ' * depth}{'  ' if number else '- '}{row}", dead_at)
+    for line in _settings(entry.values, depth):
+        yield _live(line, dead_at)
     for remark in entry.remarks:
         for line in _comment(remark, depth=depth + 2):
             yield _live(line, dead_at)
+
+
+def _settings(values: Mapping[str, Any], depth: int) -> Iterator[str]:
+    """The lines of one item of a list."""
+    for number, (key, value) in enumerate(values.items()):
+        before = f"{' ' * depth}{'  ' if number else '- '}{key}:"
+        if not _is_nested(value):
+            yield f"{before} {_value(value)}"
+            continue
+        yield before
+        for item in value:
+            for sentence in item.comments:
+                yield from _comment(sentence, depth=depth + 4)
+            yield from _settings(item.values, depth + 4)
+
+
+def _is_nested(value: object) -> bool:
+    return (
+        isinstance(value, list) and bool(value) and all(isinstance(one, Nested) for one in value)
+    )
+
+
+def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The same without comments."""
+    return {
+        key: [_plain(item.values) for item in value] if _is_nested(value) else value
+        for key, value in values.items()
+    }
 
 
 def _live(line: str, dead_at: int | None) -> str:
