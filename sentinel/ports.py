@@ -17,6 +17,7 @@ __all__ = [
     "IncidentStore",
     "Outbox",
     "OutboxEntry",
+    "PastStore",
     "SampleSink",
     "SendOutcome",
     "SendResult",
@@ -127,6 +128,20 @@ class SeriesStore(Protocol):
         self, *, step_ns: int, start_ns: int, end_ns: int, series: Sequence[int] | None = None
     ) -> Iterator[WindowBlock]:
         """Stored windows of one resolution in time order, chunk by chunk; damaged chunks are skipped and counted."""
+        ...
+
+
+class PastStore(SeriesStore, Protocol):
+    """Windows of the past that come piece by piece, with a note of how far that got."""
+
+    def append_past(
+        self, blocks: Sequence[WindowBlock], *, source: str, progress: bytes, now_ns: int
+    ) -> None:
+        """Store windows as `append_history` does, and the note on their source in the same transaction; an empty one is none."""
+        ...
+
+    def past_progress(self, source: str) -> bytes:
+        """The note on a source that was stored last; empty when there is none."""
         ...
 
 

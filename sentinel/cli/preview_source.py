@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import re
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
+from sentinel.cli.instants import SECOND_NS, instant_ns, span_s
 from sentinel.storage.sqlite.excerpt import excerpt_span
 from sentinel.storage.sqlite.reader import StoreReader
 
-SECOND_NS = 1_000_000_000
 END_NS = 2**62
-_UNITS_S = {"m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,11 +36,11 @@ def add_store_options(
     )
     group = parser.add_argument_group("over a store or a snapshot")
     group.add_argument(
-        "--from", dest="begin", metavar="TIME", type=_instant, help="such as 2026-11-01T08:00Z"
+        "--from", dest="begin", metavar="TIME", type=instant_ns, help="such as 2026-11-01T08:00Z"
     )
-    group.add_argument("--to", dest="end", metavar="TIME", type=_instant, help="until then")
+    group.add_argument("--to", dest="end", metavar="TIME", type=instant_ns, help="until then")
     group.add_argument(
-        "--last", metavar="SPAN", type=_span_s, help="the last 12h, 7d or 4w of what is stored"
+        "--last", metavar="SPAN", type=span_s, help="the last 12h, 7d or 4w of what is stored"
     )
     group.add_argument(
         "--coarse",
@@ -102,22 +99,3 @@ def span_of(args: argparse.Namespace, reader: StoreReader, *, step_ns: int) -> S
         )
         from_ns = min(newest_ns, to_ns) - args.last * SECOND_NS
     return Span(from_ns=from_ns, to_ns=to_ns)
-
-
-def _instant(text: str) -> int:
-    try:
-        found = datetime.fromisoformat(text)
-    except ValueError:
-        msg = f"{text!r} is no time; write 2026-11-01T08:00Z"
-        raise argparse.ArgumentTypeError(msg) from None
-    if found.tzinfo is None:
-        found = found.replace(tzinfo=UTC)
-    return int(found.timestamp()) * SECOND_NS
-
-
-def _span_s(text: str) -> int:
-    match = re.fullmatch(r"(\d{1,4})([mhdw])", text)
-    if match is None or int(match[1]) == 0:
-        msg = f"{text!r} is no length of time; write 12h, 7d or 4w"
-        raise argparse.ArgumentTypeError(msg)
-    return int(match[1]) * _UNITS_S[match[2]]

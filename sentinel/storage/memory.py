@@ -46,6 +46,7 @@ class MemoryStore:
         self._entries: dict[tuple[str, str], OutboxEntry] = {}
         self.notes: list[tuple[int, str]] = []
         self.dropped_window_count = 0
+        self._progress: dict[str, bytes] = {}
 
     # SeriesStore
 
@@ -89,6 +90,29 @@ class MemoryStore:
         """See `SeriesStore.append_history`."""
         with self._lock:
             self._put(block)
+
+    # PastStore
+
+    def append_past(
+        self,
+        blocks: Sequence[WindowBlock],
+        *,
+        source: str,
+        progress: bytes,
+        now_ns: int,  # noqa: ARG002  # a port
+    ) -> None:
+        """See `PastStore.append_past`."""
+        with self._lock:
+            for block in blocks:
+                self._put(block)
+            self._progress[source] = progress
+
+    def past_progress(self, source: str) -> bytes:
+        """See `PastStore.past_progress`."""
+        with self._lock:
+            return self._progress.get(source, b"")
+
+    # SeriesStore, what is read
 
     def windows(
         self, *, step_ns: int, start_ns: int, end_ns: int, series: Sequence[int] | None = None

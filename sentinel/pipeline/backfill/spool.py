@@ -10,7 +10,6 @@ and doing it twice leaves the same store. Nothing here decides, so nothing pages
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self
@@ -18,14 +17,13 @@ from typing import Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from sentinel.core.model import SHARE_KINDS, SeriesKey, WindowBlock, kind_of_signal
+from sentinel.core.model import SeriesKey, kind_of_signal
+from sentinel.pipeline.backfill.summary import BackfillSummary
+from sentinel.pipeline.backfill.windows import BINS_A_CHUNK, ROW, STEP_NS, bins_of, block_of
 from sentinel.ports import SeriesStore
 from sentinel.runtime.own_folder import OwnFolder
 
-STEP_NS = 300_000_000_000
-_BINS_A_CHUNK = 48
 _SPOOLED_ROWS_MAX = 4_000_000  # 52 MB
-_ROW = np.dtype([("series", "<i4"), ("bin", "u1"), ("value", "<f4"), ("weight", "<f4")])
 
 
 class Rows(Protocol):
@@ -39,26 +37,6 @@ class Rows(Protocol):
     def value(self) -> NDArray[np.float64]: ...  # noqa: D102
     @property
     def weight(self) -> NDArray[np.float64]: ...  # noqa: D102
-
-
-@dataclass(slots=True)
-class BackfillSummary:
-    """What was stored, or would be.
-
-    Attributes:
-        series_count: series that got windows.
-        window_count: windows of five minutes with something in them, over all series.
-        row_count: rows that went into them.
-        start_ns, end_ns: the span of time they cover; 0 when there is nothing.
-        skipped: rows left out, by reason.
-    """
-
-    series_count: int = 0
-    window_count: int = 0
-    row_count: int = 0
-    start_ns: int = 0
-    end_ns: int = 0
-    skipped: dict[str, int] = field(default_factory=dict)
 
 
 class Backfill:
@@ -99,11 +77,11 @@ class Backfill:
             self.skip("older than the store keeps", int(np.count_nonzero(is_old)))
             self.skip("in a window that is not over", int(np.count_nonzero(is_open & ~is_old)))
             wanted = ~(is_old | is_open)
-            packed = np.empty(int(np.count_nonzero(wanted)), dtype=_ROW)
+            packed = np.empty(int(np.count_nonzero(wanted)), dtype=ROW)
             packed["series"] = rows.series[wanted]
             packed["value"] = rows.value[wanted]
             packed["weight"] = rows.weight[wanted]
-            chunk, packed["bin"] = np.divmod(number[wanted], _BINS_A_CHUNK)
+            chunk, packed["bin"] = np.divmod(number[wanted], BINS_A_CHUNK)
             for one in np.unique(chunk):
                 self._spooled.setdefault(int(one), []).append(packed[chunk == one])
             self._spooled_count += packed.size
@@ -127,7 +105,7 @@ class Backfill:
         seen = np.zeros(len(keys), dtype=np.bool_)
         for chunk in sorted(self._spooled.keys() | self._spilled().keys()):
             rows = self._rows_of(chunk)
-            block = _block_of(rows, chunk, ids=ids, kinds=kinds)
+            block = block_of(bins_of(rows, kinds=kinds), chunk, ids=ids, kinds=kinds)
             seen[np.unique(rows["series"])] = True
             if target is not None:
                 target.append_history(block)
@@ -154,67 +132,8 @@ class Backfill:
         path = self._spool / str(chunk)
         if path.exists():
             # Mapped, not read: four hours of 10 s rows of 10,000 series are 190 MB.
-            spilled: NDArray[np.void] = np.memmap(path, dtype=_ROW, mode="r")
+            spilled: NDArray[np.void] = np.memmap(path, dtype=ROW, mode="r")
             if not parts:
                 return spilled
             parts.insert(0, spilled)
         return np.concatenate(parts)
-
-
-def _block_of(
-    rows: NDArray[np.void], chunk: int, *, ids: NDArray[np.int64], kinds: NDArray[np.int8]
-) -> WindowBlock:
-    """The windows of one chunk, over the bins and series that have rows."""
-    bins = np.unique(rows["bin"])
-    numbers = np.unique(rows["series"])
-    order = np.argsort(ids[numbers])
-    numbers = numbers[order]
-    column_of = np.full(len(ids), -1, dtype=np.int64)
-    column_of[numbers] = np.arange(numbers.size)
-    first, count = int(bins[0]), int(bins[-1]) - int(bins[0]) + 1
-    value = np.full((count, numbers.size), np.nan, dtype=np.float32)
-    weight = np.zeros((count, numbers.size), dtype=np.float32)
-    heard = np.zeros((count, numbers.size), dtype=np.bool_)
-    for one in bins.tolist():
-        here = rows[rows["bin"] == one]
-        series, values, weights = _reduced(here, kinds)
-        at = (one - first, column_of[series])
-        value[at] = values
-        weight[at] = weights
-        heard[at] = True
-    return WindowBlock(
-        start_ns=(chunk * _BINS_A_CHUNK + first) * STEP_NS,
-        step_ns=STEP_NS,
-        series=ids[numbers],
-        kind=kinds[numbers],
-        value=value,
-        weight=weight,
-        heard=heard,
-    )
-
-
-def _reduced(
-    rows: NDArray[np.void], kinds: NDArray[np.int8]
-) -> tuple[NDArray[np.int32], NDArray[np.float32], NDArray[np.float32]]:
-    """Series of one bin with the median of their values and the sum of their weights.
-
-    Errors with calls are the share of all calls that failed. A series without any weight in its rows counts its values
-    instead, as a live gauge does; of errors it is not known then how many calls they were, which is 0.
-    """
-    ordered = rows[np.lexsort((rows["value"], rows["series"]))]  # NaN sorts last
-    numbers, first = np.unique(ordered["series"], return_index=True)
-    value = ordered["value"].astype(np.float64)
-    known = np.add.reduceat((~np.isnan(value)).astype(np.int64), first)
-    low = value[first + np.maximum(known - 1, 0) // 2]
-    high = value[first + np.minimum(known // 2, np.diff(first, append=value.size) - 1)]
-    has_weight = np.add.reduceat((~np.isnan(ordered["weight"])).astype(np.int64), first) > 0
-    weights = np.add.reduceat(np.nan_to_num(ordered["weight"].astype(np.float64)), first)
-    median = np.where(known > 0, (low + high) / 2, np.nan)
-    is_ratio = np.isin(kinds[numbers], SHARE_KINDS)
-    weight = np.where(has_weight, weights, np.where(is_ratio, 0, known))
-    calls = np.where(np.isnan(value), 0.0, np.nan_to_num(ordered["weight"].astype(np.float64)))
-    failed = np.add.reduceat(np.nan_to_num(value) * calls, first)
-    total = np.add.reduceat(calls, first)
-    pooled = is_ratio & (total > 0)
-    median[pooled] = failed[pooled] / total[pooled]
-    return numbers, median.astype(np.float32), weight.astype(np.float32)

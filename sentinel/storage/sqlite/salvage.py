@@ -25,6 +25,7 @@ from sentinel.storage.sqlite.migrations import (
     migrate,
 )
 from sentinel.storage.sqlite.outbox import entry_crc
+from sentinel.storage.sqlite.progress import forget_progress
 from sentinel.storage.sqlite.series import is_sound_row
 
 # The module decodes names in SQLite's own messages, too, and numbers that are beyond 64 bits.
@@ -206,6 +207,8 @@ def _bring_over(source: sqlite3.Connection, target: sqlite3.Connection, salvage:
         except StoreFullError:
             salvage.dropped[table] = salvage.dropped.get(table, 0) + 1  # pages are safe already
     _raise_sequence(target)
+    # It says that windows are there, of which some may just have been lost.
+    forget_progress(target)
 
 
 def _copy_table(

@@ -14,7 +14,7 @@ and what follows:
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from sentinel.core.model import Incident, Kind, SeriesKey, WindowBlock
 from sentinel.errors import StoreCorruptError, StoreError, StoreFullError
@@ -34,6 +34,7 @@ from sentinel.storage.sqlite.histograms import HourHistograms, histogram_hours, 
 from sentinel.storage.sqlite.housekeeping import Housekeeping
 from sentinel.storage.sqlite.incidents import known_pages, read_incidents, write_incidents
 from sentinel.storage.sqlite.outbox import hand_over, read_entries, update_entries, write_pages
+from sentinel.storage.sqlite.progress import read_progress, write_progress
 from sentinel.storage.sqlite.records import RecordKind, record_times, write_record
 from sentinel.storage.sqlite.series import read_series
 from sentinel.storage.sqlite.session import Session
@@ -130,16 +131,33 @@ class SqliteStore:
         Raises:
             StoreFullError: there is no room for it on the disk.
         """
-        with self._access.lock:
-            self._access.ready()
-            if not self._access.has_room():
-                msg = f"the disk of {self._directory} is full"
-                raise StoreFullError(msg)
-            self._access.write(
-                "append_history",
-                lambda session: session.chunks.put(block, on_damage=self._damage.note_chunk),
-            )
-            self._house.after_history()
+        self._put_past(lambda session: self._put_block(session, block))
+
+    # PastStore
+
+    def append_past(
+        self, blocks: Sequence[WindowBlock], *, source: str, progress: bytes, now_ns: int
+    ) -> None:
+        """See `PastStore.append_past`.
+
+        Raises:
+            StoreFullError: there is no room for it on the disk.
+        """
+
+        def put(session: Session) -> None:
+            for block in blocks:
+                self._put_block(session, block)
+            write_progress(session.connection, source, progress, now_ns=now_ns)
+
+        self._put_past(put)
+
+    def past_progress(self, source: str) -> bytes:
+        """See `PastStore.past_progress`."""
+        return self._access.read(
+            "progress", lambda session: read_progress(session.connection, source)
+        )
+
+    # SeriesStore, what is read
 
     def windows(
         self, *, step_ns: int, start_ns: int, end_ns: int, series: Sequence[int] | None = None
@@ -320,8 +338,20 @@ class SqliteStore:
         return False
 
     def _put_tick(self, session: Session, tick: Tick) -> None:
-        session.chunks.put(tick.block, on_damage=self._damage.note_chunk)
+        self._put_block(session, tick.block)
         self._put_transitions(session, tick)
+
+    def _put_block(self, session: Session, block: WindowBlock) -> None:
+        session.chunks.put(block, on_damage=self._damage.note_chunk)
+
+    def _put_past(self, put: Callable[[Session], None]) -> None:
+        with self._access.lock:
+            self._access.ready()
+            if not self._access.has_room():
+                msg = f"the disk of {self._directory} is full"
+                raise StoreFullError(msg)
+            self._access.write("append_history", put)
+            self._house.after_history()
 
     def _put_transitions(self, session: Session, tick: Tick) -> None:
         write_incidents(session.connection, tick.incidents)

@@ -19,7 +19,7 @@ from sentinel.core.model import SeriesKey, WindowBlock
 from sentinel.errors import StoreError
 from sentinel.history import HistoryRows
 from sentinel.pipeline.backfill import STEP_NS, Backfill
-from sentinel.pipeline.backfill import spool as backfill_module
+from sentinel.pipeline.backfill import spool as spool_module
 from sentinel.storage.memory import MemoryStore
 from sentinel.storage.sqlite import SqliteStore, StoreConfig, StoreReader
 from tests.support.store_blocks import rectangle
@@ -87,7 +87,7 @@ def test_spilling_to_disk_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> No
     parts = [random_rows(500, seed=seed) for seed in range(6)]
     results = []
     for limit in (10**6, 700):
-        monkeypatch.setattr(backfill_module, "_SPOOLED_ROWS_MAX", limit)
+        monkeypatch.setattr(spool_module, "_SPOOLED_ROWS_MAX", limit)
         store = MemoryStore()
         with Backfill(now_ns=NOW_NS, keep_ns=KEEP_NS) as run:
             run.add(parts)
@@ -131,7 +131,7 @@ def history(path: Path, *, routes: int = 3, first_s: int = FIRST_S) -> Path:
 
 @pytest.fixture(autouse=True)
 def _clock(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sentinel.cli.baseline.SystemClock.now_ns", lambda _: NOW_NS)
+    monkeypatch.setattr("sentinel.cli.baseline_backfill.SystemClock.now_ns", lambda _: NOW_NS)
 
 
 def test_the_command_twice_leaves_the_same_store(

@@ -1,0 +1,223 @@
+"""What `sentinel baseline backfill` says of a server, and what it refuses, each with a sentence and its exit code.
+
+Method: the command in-process against a server that answers as it is told to, in a thread of its own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import io
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from sentinel.cli import baseline
+from sentinel.cli.progress import ProgressLine
+from sentinel.pipeline.backfill import STEP_NS
+from sentinel.storage.sqlite import StoreReader
+from tests.support.clock import ManualClock
+from tests.support.query_api import Fault, QueryApi, serving
+
+NOW_NS = 1_790_000_000_000_000_000
+PLACE = (("route", "/a"), ("service", "shop"))
+
+
+@pytest.fixture(autouse=True)
+def _clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sentinel.cli.baseline_backfill.SystemClock.now_ns", lambda _: NOW_NS)
+
+
+@contextmanager
+def served(api: QueryApi) -> Iterator[QueryApi]:
+    """The server in a thread: the command has an event loop of its own."""
+    up, down = threading.Event(), threading.Event()
+
+    async def serve() -> None:
+        async with serving(api):
+            up.set()
+            while not down.is_set():
+                await asyncio.sleep(0.01)
+
+    thread = threading.Thread(target=lambda: asyncio.run(serve()))
+    thread.start()
+    try:
+        assert up.wait(10)
+        yield api
+    finally:
+        down.set()
+        thread.join(10)
+
+
+def api() -> QueryApi:
+    return QueryApi(queries={"rate": {PLACE: lambda at: 1.0 if at < 1e15 else None}})
+
+
+def written(folder: Path, url: str, *, more: str = "", queries: str = "") -> str:
+    path = folder / "sentinel.yaml"
+    asked = queries or "[{signal: traffic, query: rate}]"
+    path.write_text(
+        f"scrapers:\n  prometheus_queries:\n    - {{name: main, url: '{url}', queries: {asked}}}\n{more}"
+    )
+    return str(path)
+
+
+def run(*words: str) -> int:
+    parser = argparse.ArgumentParser()
+    baseline.add_arguments(parser.add_subparsers(required=True).add_parser("baseline"))
+    args = parser.parse_args(["baseline", "backfill", *words])
+    code: int = args.run(args)
+    return code
+
+
+def test_a_server_is_read_and_what_came_is_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with served(api()) as running:
+        config = written(tmp_path, running.url)
+        store = str(tmp_path / "store")
+        words = ("--config", config, "--store", store, "--weeks", "1")
+        assert run(*words, "--dry-run", "-o", "json") == 0
+        told = json.loads(capsys.readouterr().out)
+        assert not (tmp_path / "store").exists()
+        assert run(*words, "-o", "json") == 0
+        taken = capsys.readouterr()
+        again = json.loads(taken.out)
+        assert run(*words) == 0
+        out = capsys.readouterr().out
+    told.pop("dry_run")
+    again.pop("dry_run")
+    timed = ("read_s", "store_s")
+    assert {name: told[name] for name in told if name not in timed} == {
+        name: again[name] for name in again if name not in timed
+    }
+    assert (told["series_count"], told["window_count"]) == (1, 7 * 288)
+    assert told["remarks"] == []
+    assert "main: 100%, read until" in taken.err
+    assert "left" in taken.err
+    assert out.splitlines()[-1] == "Stored. Start the sidecar; it fits at once."
+    with StoreReader(tmp_path / "store") as reader:
+        [(step, _, end_ns)] = reader.history_span()
+        assert (step, end_ns) == (STEP_NS, (NOW_NS - 30 * 10**9) // STEP_NS * STEP_NS)
+
+
+def test_the_store_is_that_of_the_configuration(tmp_path: Path) -> None:
+    with served(api()) as running:
+        config = written(tmp_path, running.url, more=f"store: {{directory: {tmp_path}/own}}\n")
+        assert run("--config", config, "--weeks", "1") == 0
+    assert (tmp_path / "own").is_dir()
+
+
+def test_what_it_skips_and_lacks_it_says(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    begins_s = NOW_NS / 1e9 - 3 * 86_400
+    running = QueryApi(
+        queries={
+            "rate": {PLACE: lambda at: (1.0 if at % 600 else -1.0) if at > begins_s else None},
+            "none": {},
+        },
+        warnings=("a part is away",),
+    )
+    queries = "[{signal: traffic, query: rate}, {signal: depth, query: none}]"
+    with served(running):
+        config = written(tmp_path, running.url, queries=queries)
+        assert run("--config", config, "--weeks", "1", "--dry-run") == 0
+    out = capsys.readouterr().out
+    assert "skipped        432 not possible for its signal" in out
+    assert "there is nothing before" in out
+    assert "query depth gives nothing now" in out
+    assert "the server says: a part is away" in out
+    assert out.splitlines()[-1] == "Dry run: all of it can be stored, and nothing was."
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ((), "--config"),
+        (("x.csv", "--weeks", "3"), "--weeks: only without files"),
+        (("--config", "C", "--weeks", "3", "--start", "2026-01-01"), "not both"),
+        (("--config", "C", "--end", "2027-01-01"), "lies in the future"),
+        (("--config", "C", "--start", "2026-09-21T14:13:00Z"), "not before the end"),
+        (("--config", "C", "--prometheus", "other"), "called other"),
+        (("--config", "C", "--prometheus", "http://u:p@h"), "credentials"),
+    ],
+)
+def test_what_makes_no_sense_is_a_fault_of_usage(
+    words: tuple[str, ...], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = written(tmp_path, "http://127.0.0.1:1")
+    assert run(*(config if word == "C" else word for word in words)) == 2
+    assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "words", [("--weeks", "0"), ("--step", "7s"), ("--step", "1h"), ("--parallel", "99")]
+)
+def test_an_option_out_of_bounds_is_a_fault_of_usage(words: tuple[str, ...]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        run("--config", "x", *words)
+    assert caught.value.code == 2
+
+
+def test_a_configuration_without_queries_has_nothing_to_ask(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "empty.yaml"
+    path.write_text("mode: shadow\n")
+    assert run("--config", str(path)) == 2
+    assert "no scrapers.prometheus_queries" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("fault", "code", "said"),
+    [
+        (Fault(400, "bad_data", "parse error"), 1, "main: parse error"),
+        (Fault(401, "", ""), 1, "bearer_token_file"),
+    ],
+)
+def test_a_server_that_refuses_ends_it(
+    fault: Fault, code: int, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    running = api()
+    running.fault_of = lambda given: fault
+    with served(running):
+        config = written(tmp_path, running.url)
+        assert run("--config", config, "--store", str(tmp_path / "store")) == code
+    assert said in capsys.readouterr().err
+
+
+def test_what_the_store_does_not_keep_is_not_read(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with served(api()) as running:
+        config = written(tmp_path, running.url, more="store: {keep_5m: 2d}\n")
+        assert run("--config", config, "--weeks", "1", "--dry-run") == 0
+    taken = capsys.readouterr()
+    assert "the store keeps no longer" in taken.err
+    assert "window count   575" in taken.out
+
+
+class _Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+async def test_progress_is_one_line_on_a_terminal_and_some_lines_elsewhere() -> None:
+    clock = ManualClock()
+    for stream, shown in (
+        (_Terminal(), ["\r\x1b[K1", "\r\x1b[K3", "\r\x1b[Ksaid\n", "\r\x1b[K4"]),
+        (io.StringIO(), ["1\n", "said\n", "4\n"]),
+    ):
+        line = ProgressLine(clock, stream=stream)
+        line.show("1")
+        line.show("2")
+        await clock.advance(1)
+        line.show("3")
+        line.say("said")
+        line.show("4", is_last=True)
+        assert stream.getvalue() == "".join(shown)
