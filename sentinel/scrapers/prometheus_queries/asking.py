@@ -55,8 +55,10 @@ class Asking:
         self._clock = clock
         self._first = 0
 
-    async def ask(self, rules: Sequence[QueryRule], *, at_ns: int, within_s: float) -> Round:
-        """Ask until every query has its answer, or cannot have one, or time is up; never raises for what was asked."""
+    async def ask(
+        self, rules: Sequence[QueryRule], *, at_ns: int, within_s: float, once: bool = False
+    ) -> Round:
+        """Ask until every query has its answer, or cannot have one, or time is up, or `once`; never raises for what was asked."""
         asked = Round(at_ns=at_ns)
         pending = list(rules)
         until_s = self._clock.monotonic_s() + within_s
@@ -86,7 +88,7 @@ class Asking:
                 if isinstance(error := asked.failed[rule.name], UnreachableError)
             ]
             wait_s = _BACKOFF.wait_s(attempt, retry_after_s=min(wishes, default=0.0))
-            if not pending or self._clock.monotonic_s() + wait_s >= until_s:
+            if once or not pending or self._clock.monotonic_s() + wait_s >= until_s:
                 break
             await self._clock.sleep(wait_s)
         return asked

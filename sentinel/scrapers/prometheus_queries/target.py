@@ -154,8 +154,9 @@ class QueryTarget:
         step_ns = self._windows.window_ns
         at_ns = (self._clock.now_ns() - self._lag_ns) // step_ns * step_ns
         what = f"{NAME} {self.name}"
-        # Once: a person waits.
-        asked = await self._asking.ask(self._rules, at_ns=at_ns, within_s=self._budget_s)
+        asked = await self._asking.ask(
+            self._rules, at_ns=at_ns, within_s=self._budget_s, once=True
+        )
         if asked.failed and not asked.answers:
             sentence = _why(next(iter(asked.failed.values())))
             remedy = "is it running there, and are `url` and `client` right?"
