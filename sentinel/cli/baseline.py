@@ -11,6 +11,7 @@ from pathlib import Path
 from sentinel.cli.asking import add_address, add_token, ask
 from sentinel.cli.baseline_audit import add_audit
 from sentinel.cli.baseline_backfill import add_backfill
+from sentinel.cli.baseline_export import add_export
 from sentinel.cli.baseline_show import add_show
 from sentinel.cli.incidents import LIMIT_MAX
 from sentinel.cli.options import add_output
@@ -47,6 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(title="actions", metavar="ACTION", required=True)
 
     _add_common(add_backfill(actions), has_config=True)
+    add_export(actions)
 
     for name, what in _WORDS.items():
         word = actions.add_parser(

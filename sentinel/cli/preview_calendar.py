@@ -44,7 +44,15 @@ def add_calendar_options(parser: argparse.ArgumentParser) -> None:
 
 
 def calendar_of(args: argparse.Namespace, series: Iterable[PlainSeries]) -> Calendar | None:
-    """The calendar over all days of the series; None when nothing is asked for.
+    """The calendar over all days of the series; None when nothing is asked for. Raises as `calendar_over`."""
+    spans = [(int(one.time_ns[0]), int(one.time_ns[-1])) for one in series if one.time_ns.size]
+    first_ns = min((first for first, _ in spans), default=0)
+    last_ns = max((last for _, last in spans), default=0)
+    return calendar_over(args, first_ns=first_ns, last_ns=last_ns)
+
+
+def calendar_over(args: argparse.Namespace, *, first_ns: int, last_ns: int) -> Calendar | None:
+    """The calendar over all days of a span; None when nothing is asked for.
 
     Raises:
         CalendarError: an option says nothing that there is.
@@ -68,9 +76,6 @@ def calendar_of(args: argparse.Namespace, series: Iterable[PlainSeries]) -> Cale
         raise CalendarError(str(error)) from error
     if not config.looks_at_days and zone == "UTC":
         return None
-    spans = [(int(one.time_ns[0]), int(one.time_ns[-1])) for one in series if one.time_ns.size]
-    first_ns = min((first for first, _ in spans), default=0)
-    last_ns = max((last for _, last in spans), default=0)
     return make_calendar(config.to_plain(zone), now_ns=last_ns, first_ns=first_ns)
 
 

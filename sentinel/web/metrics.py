@@ -16,22 +16,20 @@ from numpy.typing import NDArray
 from sentinel.core.model import SeriesKey
 from sentinel.core.stats import log_linear
 from sentinel.runtime.metrics import Metrics
+from sentinel.runtime.verdict_metrics import (
+    SERIES_LABELS,
+    SERIES_METRICS,
+    has_sample,
+    label_values,
+    number_text,
+    quoted,
+)
 from sentinel.web.scope import SeriesScope
 from sentinel.web.sources import LatestVerdicts, VerdictSource
 
 _TEXT = "text/plain; version=0.0.4; charset=utf-8"
 _OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
 _SLICE_LINES = 500
-_ESCAPES = str.maketrans({"\\": "\\\\", '"': '\\"', "\n": "\\n"})
-
-SERIES_METRICS = {
-    "sentinel_value": "Measured value of the last evaluated window.",
-    "sentinel_expected": "Value that was expected for that window.",
-    "sentinel_lower": "Lower end of the band of ordinary values.",
-    "sentinel_upper": "Upper end of the band of ordinary values.",
-    "sentinel_score": "Strangeness; 1 is the edge of the band.",
-}
-"""Name and help of the verdict metrics, in the order of the page."""
 LATENCY_METRIC = "sentinel_latency_seconds"
 LATENCY_HELP = "Quantile of the durations of the last evaluated window's calls, where their histogram is known."
 LATENCY_QUANTILES = (0.5, 0.95, 0.99)
@@ -43,7 +41,6 @@ _HORIZON_COLUMN = {
     "sentinel_upper": 4,
     "sentinel_score": 5,
 }
-_BOUNDS = frozenset({"sentinel_lower", "sentinel_upper"})
 
 
 class MetricsPages:
@@ -214,28 +211,14 @@ def _content_type(*, openmetrics: bool) -> dict[str, str]:
 
 
 def _labels(key: SeriesKey) -> str:
-    service, stage, route, signal = (_escape(part) for part in key)
-    return f'{{service="{service}",route="{route}",stage="{stage}",signal="{signal}"}}'
-
-
-def _escape(value: str) -> str:
-    # A lone surrogate cannot be sent; it stands for a byte that was not text to begin with.
-    return value.translate(_ESCAPES).encode("utf-8", "replace").decode()
+    pairs = zip(SERIES_LABELS, label_values(key), strict=True)
+    return f"{{{','.join(f'{name}={quoted(value)}' for name, value in pairs)}}}"
 
 
 def _lines(name: str, labels: Sequence[str], values: NDArray[np.float32]) -> bytes:
-    # What is unknown has no sample, and neither has a bound that does not exist: a side that nothing is strange on.
-    # An infinity would be drawn as one, and turn every sum and mean over it into another.
-    known = np.isfinite(values) if name in _BOUNDS else ~np.isnan(values)
-    # Nine digits give a float32 back exactly.
+    known = has_sample(name, values)
     lines = [
-        f"{name}{labels[at]} {_number(value)}\n"
+        f"{name}{labels[at]} {number_text(value)}\n"
         for at, value in zip(np.flatnonzero(known).tolist(), values[known].tolist(), strict=True)
     ]
     return "".join(lines).encode()
-
-
-def _number(value: float) -> str:
-    if value in {float("inf"), float("-inf")}:
-        return "+Inf" if value > 0 else "-Inf"
-    return f"{value:.9g}"

@@ -13,7 +13,7 @@ import pytest
 
 from sentinel.runtime.catalogue import CATALOGUE
 from sentinel.runtime.metrics import MetricType
-from sentinel.web.metrics import SERIES_METRICS
+from sentinel.runtime.verdict_metrics import SERIES_METRICS
 from tests.support.dashboards import BOARDS, Board
 
 _BUILT_IN = {"__rate_interval", "__range", "__interval"}

@@ -10,8 +10,9 @@ import pytest
 
 from sentinel.core.model import Gate, Reason
 from sentinel.runtime.catalogue import CATALOGUE
+from sentinel.runtime.verdict_metrics import SERIES_METRICS
 from sentinel.web.index_page import PAGES
-from sentinel.web.metrics import LATENCY_METRIC, SERIES_METRICS
+from sentinel.web.metrics import LATENCY_METRIC
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])

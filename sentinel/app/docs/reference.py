@@ -24,11 +24,11 @@ from sentinel.runtime.config.shapes import (
     setting_fields,
 )
 from sentinel.runtime.config.types import SCALARS
+from sentinel.runtime.verdict_metrics import SERIES_METRICS
 from sentinel.web.metrics import (
     LATENCY_HELP,
     LATENCY_METRIC,
     LATENCY_QUANTILES,
-    SERIES_METRICS,
 )
 
 _CONFIGURATION_INTRO = """\

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 import numpy as np
 
@@ -61,11 +61,24 @@ class _StoreNames:
 
 
 def coarse_series(
-    view: StoreView, *, step_ns: int, start_ns: int, end_ns: int
+    view: StoreView,
+    *,
+    step_ns: int,
+    start_ns: int,
+    end_ns: int,
+    series: Collection[int] | None = None,
 ) -> list[PlainSeries]:
-    """The stored windows of one resolution as series, for a replay that does not know what live was judged by."""
-    blocks = list(view.windows(step_ns=step_ns, start_ns=start_ns, end_ns=end_ns))
-    keys = {row.series_id: row.key for row in view.series()}
+    """The stored windows of one resolution as series, for a replay that does not know what live was judged by.
+
+    `series` are the ids of those that are wanted, None for all.
+    """
+    wanted = None if series is None else sorted(series)
+    blocks = list(view.windows(step_ns=step_ns, start_ns=start_ns, end_ns=end_ns, series=wanted))
+    keys = {
+        row.series_id: row.key
+        for row in view.series()
+        if series is None or row.series_id in series
+    }
     found: list[PlainSeries] = []
     for series_id, key in keys.items():
         parts = [part for block in blocks if (part := _column(block, series_id)) is not None]

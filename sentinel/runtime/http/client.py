@@ -76,12 +76,14 @@ class Reply:
         text: what the other side said, bounded, for programs; or what went wrong, without credentials.
         retry_after_s: its wish, or None.
         secrets: what was sent that must not be shown where the other side says it back.
+        headers: of the answer, names in lower case; of a name that came twice the last.
     """
 
     status: int
     text: str = ""
     retry_after_s: float | None = None
     secrets: tuple[str, ...] = field(default=(), repr=False)
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def ok(self) -> bool:
@@ -183,6 +185,7 @@ class HttpClient:
                         text=text,
                         retry_after_s=retry_after_of(response.headers),
                         secrets=secrets,
+                        headers={name.lower(): value for name, value in response.headers.items()},
                     )
         except TimeoutError:
             return Reply(status=0, text=f"no answer from {place_of(url)} in time")

@@ -53,6 +53,7 @@ def test_a_sidecar_on_its_defaults_loads_nothing_of_what_is_off() -> None:
     assert "sentinel.receivers.otlp_http" in names
     off = {
         "asyncpg",
+        "cramjam",
         "nacl",
         "nats",
         "opentelemetry",
@@ -61,6 +62,7 @@ def test_a_sidecar_on_its_defaults_loads_nothing_of_what_is_off() -> None:
         "sentinel.core.normalise.logs.reader",
         "sentinel.core.normalise.prometheus",
         "sentinel.receivers.http_log.component",
+        "sentinel.history",
         "sentinel.receivers.log_files.component",
         "sentinel.runtime.http.fetch",
         "sentinel.runtime.polling.component",

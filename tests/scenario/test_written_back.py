@@ -1,0 +1,98 @@
+"""Goal: what is written of the past is what `/metrics/series` showed at that time, to the last digit.
+
+Method: the whole program in shadow mode on a manual clock, with a fit and a failing service; after every window its page
+is read. Then its store is exported by the command, as files and by remote write, and every line of every page must be there, and no other.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from sentinel.cli.main import main
+from tests.support.clock import ManualClock
+from tests.support.previewed import EDGE, POSTER, USUAL, in_shadow, told
+from tests.support.remote_write import write_receiver
+from tests.support.whole_app import Calls, Sidecar, sidecar, with_history
+
+pytestmark = pytest.mark.timeout(120)
+
+Page = dict[tuple[str, int], float]
+"""Values by the series as it stands on a page, without empty labels, and by Unix seconds."""
+
+
+async def pages_of(side: Sidecar, count: int, calls: Calls = EDGE) -> Page:
+    """Live through windows, and read the page after each."""
+    found: Page = {}
+    async with aiohttp.ClientSession() as session:
+        for _ in range(count):
+            await told(side, 1, calls, POSTER)
+            end_s = side.next_ns // 10**9
+            async with session.get(f"{side.web_url}/metrics/series") as reply:
+                text = await reply.text()
+            for line in text.splitlines():
+                if line.startswith("#") or "horizon=" in line or "latency_seconds" in line:
+                    continue
+                series, value = line.rsplit(" ", 1)
+                found[sorted_labels(series), end_s] = float(value)
+    return found
+
+
+def sorted_labels(series: str) -> str:
+    name, _, rest = series.partition("{")
+    labels = sorted(re.findall(r'[a-z_]+="(?:[^"\\]|\\.)*"', rest))
+    return (
+        f"{name}{{{','.join(one for one in labels if not one.endswith(chr(61) + chr(34) * 2))}}}"
+    )
+
+
+async def test_the_past_is_written_as_it_was_shown(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async with sidecar(in_shadow(tmp_path), clock=ManualClock()) as side:
+        await with_history(side, USUAL, days=15)
+        shown = await pages_of(side, 8)
+        shown |= await pages_of(side, 4, replace(EDGE, failed_count=25))
+        shown |= await pages_of(side, 3)
+        begun_s = side.next_ns // 10**9 - 15 * 10
+    scores = [value for (series, _), value in shown.items() if series.startswith("sentinel_score")]
+    assert max(scores) > 1
+
+    export = ["baseline", "export", "--store", str(tmp_path / "store"), "--windows", "decided"]
+    export += ["--from", as_option(begun_s + 1), "-o", "json"]
+    assert await asyncio.to_thread(main, [*export, "--openmetrics", str(tmp_path / "om")]) == 0
+    report = json.loads(capsys.readouterr().out)
+    found: Page = {}
+    for file in (tmp_path / "om").iterdir():
+        for line in file.read_text().splitlines():
+            if not line.startswith("#"):
+                series, value, at_s = line.rsplit(" ", 2)
+                found[sorted_labels(series), int(at_s)] = float(value)
+    assert found == shown
+    assert report["samples"] == len(shown)
+
+    with write_receiver() as receiver:
+        assert await asyncio.to_thread(main, [*export, "--remote-write", receiver.url]) == 0
+        sent = {
+            (as_on_page(labels), at_ms // 1000): value
+            for labels, samples in receiver.numbers().items()
+            for at_ms, value in samples
+        }
+    assert sent == shown
+
+
+def as_on_page(labels: tuple[tuple[str, str], ...]) -> str:
+    rest = dict(labels)
+    name = rest.pop("__name__")
+    return f"{name}{{{','.join(f'{one}={json.dumps(value)}' for one, value in rest.items())}}}"
+
+
+def as_option(at_s: int) -> str:
+    return datetime.fromtimestamp(at_s, tz=UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
