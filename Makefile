@@ -14,7 +14,7 @@ SPREAD ?= -n 3 --dist loadscope --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
 .PHONY: help install lock demo test test-full lint typecheck contracts format system-deps node-deps deploy-tools bench-deps clean deploy image stack stack-down \
-        bench bench-cost bench-ingest bench-tick bench-memory bench-server bench-postgres bench-store bench-detection bench-calendar bench-forecast bench-fit bench-latency bench-preview bench-ramps bench-scrape bench-redact bench-forward bench-nats bench-logs bench-shipping docs
+        bench bench-admission bench-cost bench-ingest bench-tick bench-memory bench-server bench-postgres bench-store bench-detection bench-calendar bench-forecast bench-fit bench-latency bench-preview bench-ramps bench-scrape bench-redact bench-forward bench-nats bench-logs bench-shipping docs
 
 help:  ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -33,7 +33,7 @@ $(STAMP): $(LOCK) pyproject.toml
 
 lock:  ## Resolve the lock files anew (needs a package index; writes no index address)
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --all-extras pyproject.toml -o requirements/all.txt
-	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --extra otel --extra remote-write pyproject.toml -o requirements/runtime.txt
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --extra admission --extra otel --extra remote-write pyproject.toml -o requirements/runtime.txt
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --group bench -c requirements/all.txt -o requirements/bench.txt
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --group sbom -c requirements/all.txt -o requirements/sbom.txt
 
@@ -138,6 +138,9 @@ bench-logs: install  ## How many log records a core reads, counts, redacts and e
 
 bench-shipping: install  ## How long a log line takes from the file to an OTLP collector, redacted
 	$(BIN)/python benchmarks/bench_shipping.py $(BENCH_ARGS)
+
+bench-admission: install  ## How long reviews take under load, and what one costs
+	$(BIN)/python -m benchmarks.bench_admission $(BENCH_ARGS)
 
 bench-forecast: install  ## How well the next day is foretold, beside the truth and statsmodels' MSTL
 	$(BIN)/python -m benchmarks.forecast $(BENCH_ARGS)

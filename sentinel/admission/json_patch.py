@@ -1,7 +1,7 @@
 """The difference of two JSON documents as a JSON Patch (RFC 6902).
 
 Only what the injector makes is told apart finely: members of objects, a list with elements put in front or
-behind, a list whose elements changed in place. Any other change of a list replaces it, which is right, if wordy.
+behind, a list whose elements changed in place (and, where they have names, more behind them). Any other change of a list replaces it, which is right, if wordy.
 """
 
 from __future__ import annotations
@@ -60,17 +60,31 @@ def _difference_of_lists(before: list[Any], after: list[Any], pointer: str) -> l
         return [
             {"op": "add", "path": f"{pointer}/-", "value": value} for value in after[len(before) :]
         ]
-    if added == 0:
+    if added == 0 or (added > 0 and all(map(_have_one_name, before, after))):
         return [
             operation
-            for index, (old, new) in enumerate(zip(before, after, strict=True))
+            for index, (old, new) in enumerate(zip(before, after, strict=False))
             for operation in difference(old, new, f"{pointer}/{index}")
+        ] + [
+            {"op": "add", "path": f"{pointer}/-", "value": value} for value in after[len(before) :]
         ]
     return [{"op": "replace", "path": pointer, "value": after}]
 
 
+def _have_one_name(before: Any, after: Any) -> bool:
+    """Whether two elements are the same thing, changed or not: Kubernetes merges its lists by name."""
+    return (
+        isinstance(before, dict)
+        and isinstance(after, dict)
+        and "name" in before
+        and _same(before["name"], after.get("name"))
+    )
+
+
 def _same(before: Any, after: Any) -> bool:
     """Equality as JSON sees it: for Python True == 1, for JSON it is not."""
+    if before is after:
+        return True
     if isinstance(before, dict) and isinstance(after, dict):
         return before.keys() == after.keys() and all(
             _same(value, after[key]) for key, value in before.items()

@@ -17,7 +17,7 @@ import yaml
 from sentinel.admission.fields import unknown_fields
 from sentinel.admission.json_patch import Operation, difference
 from sentinel.admission.patch import EXPLANATIONS, Outcome, patch_pod
-from sentinel.admission.sidecar import SidecarConfig
+from sentinel.admission.profiles import SidecarConfig
 from sentinel.errors import MalformedInputError
 
 SIZE_BYTES_MAX = 4 * 1024 * 1024
@@ -109,7 +109,7 @@ def inject_document(document: dict[str, Any], config: SidecarConfig) -> Injected
         warnings.extend(f"{name}: {remark}" for remark in remarks)
         if outcome is Outcome.INJECTED:
             injected_count += 1
-        elif outcome is Outcome.OPTED_OUT:
+        elif outcome in (Outcome.OPTED_OUT, Outcome.RUNS_TO_END):
             warnings.append(f"{name}: {EXPLANATIONS[outcome]}")
         else:
             problems.append(f"{name}: {EXPLANATIONS[outcome]}")

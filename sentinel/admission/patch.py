@@ -2,14 +2,17 @@
 
     patch_pod(patch_pod(pod)) == patch_pod(pod)
 
-What is ours in a pod is found by the status annotation and replaced, never added twice; a pod with a container of our
-name that we did not put there is refused. Annotations of a pod choose a profile by name: no annotation reaches an image,
-a command, an environment, a volume or a security context, because whoever may annotate a pod may not thereby run code.
+What is ours in a pod is found by the status annotation, never added twice; a pod with a container of our name that we
+did not put there is refused. The annotation holds a digest of what was put in. Where that is what would be put in now, it
+is left as it stands: what others have changed since (a mirror of the image, resources, a mount of theirs) is theirs, and
+an API server asks again after they did. Where it is not, ours is replaced.
+
+Annotations of a pod choose a profile by name: no annotation reaches an image, a command, an environment, a volume or a
+security context, because whoever may annotate a pod may not thereby run code.
 """
 
 from __future__ import annotations
 
-import copy
 import hashlib
 import json
 from dataclasses import dataclass
@@ -18,7 +21,7 @@ from typing import Any
 
 from sentinel.admission import sidecar
 from sentinel.admission.json_patch import Operation, difference
-from sentinel.admission.sidecar import Profile, SidecarConfig
+from sentinel.admission.profiles import ProfileConfig, SidecarConfig, SidecarKind
 from sentinel.errors import MalformedInputError
 
 ANNOTATION_PREFIX = "sentinel.dev/"
@@ -35,6 +38,9 @@ _OURS = tuple(
     for host in ("127.0.0.1", "localhost")
 )
 _SHOWN_CHARS_MAX = 63
+_NAMES_LISTED_MAX = 5
+_MARKS = {SidecarKind.NATIVE: "injected-", SidecarKind.CONTAINER: "container-"}
+"""How the status of a pod begins: where its sidecar is found again."""
 
 
 class Outcome(StrEnum):
@@ -45,6 +51,7 @@ class Outcome(StrEnum):
     HOST_NETWORK = "host_network"
     WINDOWS = "windows"
     NAME_TAKEN = "name_taken"
+    RUNS_TO_END = "runs_to_end"
 
 
 EXPLANATIONS = {
@@ -53,6 +60,7 @@ EXPLANATIONS = {
     Outcome.HOST_NETWORK: "refused, because with hostNetwork the ports would be those of the node",
     Outcome.WINDOWS: "refused, because the sidecar runs on Linux only",
     Outcome.NAME_TAKEN: "refused, because it has a container or volume of our name that is not ours",
+    Outcome.RUNS_TO_END: "left alone, because it is to end, and a sidecar that is not native would keep it from that",
 }
 
 
@@ -65,10 +73,14 @@ class Injection:
         pod: the pod as it should be; the one given, untouched, unless `outcome` is INJECTED.
         operations: JSON Patch from the pod given to `pod`; empty when there is nothing to change.
         warnings: sentences for whoever asked, each at most 256 characters.
+        profile: name of the profile that it has, or would have.
+        status: what the pod is marked with when it is as it should be; "" unless `outcome` is INJECTED.
     """
 
     outcome: Outcome
     pod: dict[str, Any]
+    profile: str
+    status: str = ""
     operations: tuple[Operation, ...] = ()
     warnings: tuple[str, ...] = ()
 
@@ -84,18 +96,37 @@ def patch_pod(pod: dict[str, Any], config: SidecarConfig) -> Injection:
         MalformedInputError: it is not shaped like a pod.
     """
     _check_shape(pod)
-    annotations: dict[str, str] = (pod.get("metadata") or {}).get("annotations") or {}
+    annotations = annotations_of(pod)
     warnings: list[str] = []
-    profile = _profile(annotations, config, warnings)
+    name = _profile(annotations, config, warnings)
     outcome = _outcome(pod, annotations, config)
     if outcome is not Outcome.INJECTED:
-        return Injection(outcome=outcome, pod=pod, warnings=tuple(warnings))
-    patched = _injected(pod, config, profile, warnings)
+        return Injection(outcome=outcome, pod=pod, profile=name, warnings=tuple(warnings))
+    patched, status = _injected(pod, config, config.profiles[name], warnings)
     return Injection(
         outcome=outcome,
         pod=patched,
+        profile=name,
+        status=status,
         operations=tuple(difference(pod, patched)),
         warnings=tuple(warnings),
+    )
+
+
+def annotations_of(pod: dict[str, Any]) -> dict[str, str]:
+    """The annotations of an object that is shaped like a pod."""
+    return (pod.get("metadata") or {}).get("annotations") or {}
+
+
+def has_sidecar(pod: dict[str, Any]) -> bool:
+    """Whether a pod, as patched or as running, has a sidecar of ours: its mark, and the container where the mark says."""
+    status = annotations_of(pod).get(STATUS, "")
+    spec = pod["spec"]
+    lists = {SidecarKind.NATIVE: "initContainers", SidecarKind.CONTAINER: "containers"}
+    return any(
+        status.startswith(mark)
+        and any(one["name"] == sidecar.CONTAINER for one in spec.get(lists[kind]) or [])
+        for kind, mark in _MARKS.items()
     )
 
 
@@ -107,50 +138,81 @@ def _outcome(pod: dict[str, Any], annotations: dict[str, str], config: SidecarCo
         return Outcome.HOST_NETWORK
     if (spec.get("os") or {}).get("name") == "windows":
         return Outcome.WINDOWS
-    if _name_is_taken(spec, marked=STATUS in annotations):
+    # Always is the default; a pod of a Job may not have it.
+    if (
+        config.kind is SidecarKind.CONTAINER
+        and (spec.get("restartPolicy") or "Always") != "Always"
+    ):
+        return Outcome.RUNS_TO_END
+    if _name_is_taken(spec, annotations.get(STATUS)):
         return Outcome.NAME_TAKEN
     return Outcome.INJECTED
 
 
-def _name_is_taken(spec: dict[str, Any], *, marked: bool) -> bool:
-    """An application container may never have our name; an init container or volume only when the pod is marked."""
-    if any(container["name"] == sidecar.CONTAINER for container in spec["containers"]):
+def _name_is_taken(spec: dict[str, Any], status: str | None) -> bool:
+    """Whether something has our name that we did not put there.
+
+    Among the application's containers only one that the mark speaks of is ours, and never the only one; an init
+    container or a volume is ours when the pod is marked at all.
+    """
+    named = [one for one in spec["containers"] if one["name"] == sidecar.CONTAINER]
+    is_ours = (status or "").startswith(_MARKS[SidecarKind.CONTAINER])
+    if named and (not is_ours or len(named) == len(spec["containers"])):
         return True
-    return not marked and (
+    return status is None and (
         any(one["name"] == sidecar.CONTAINER for one in spec.get("initContainers") or [])
         or any(_is_our_volume(volume) for volume in spec.get("volumes") or [])
     )
 
 
 def _injected(
-    pod: dict[str, Any], config: SidecarConfig, profile: Profile, warnings: list[str]
-) -> dict[str, Any]:
-    patched = copy.deepcopy(pod)
-    spec = patched["spec"]
-    others = [one for one in spec.get("initContainers") or [] if one["name"] != sidecar.CONTAINER]
-    ours = sidecar.container(
-        config, profile, guaranteed=_is_guaranteed([*others, *spec["containers"]])
-    )
-    volumes = sidecar.volumes(config, profile)
-    # First in the list: what starts after it is heard from its first call.
-    spec["initContainers"] = [ours, *others]
-    spec["volumes"] = [
-        *(volume for volume in spec.get("volumes") or [] if not _is_our_volume(volume)),
-        *volumes,
+    pod: dict[str, Any], config: SidecarConfig, profile: ProfileConfig, warnings: list[str]
+) -> tuple[dict[str, Any], str]:
+    """The pod as it should be, and its mark; what is not changed of the pod given is shared with it, not copied."""
+    spec = {**pod["spec"]}
+    patched = {**pod, "spec": spec}
+    first = [one for one in spec.get("initContainers") or [] if one["name"] != sidecar.CONTAINER]
+    others = [one for one in spec["containers"] if one["name"] != sidecar.CONTAINER]
+    ours = sidecar.container(profile, config.kind, guaranteed=_is_guaranteed([*first, *others]))
+    volumes = sidecar.volumes(profile)
+    status = f"{_MARKS[config.kind]}{_digest([ours, volumes])}"
+    if not _is_as_marked(patched, status, volumes):
+        if config.kind is SidecarKind.NATIVE:
+            # First in the list: what starts after it is heard from its first call.
+            spec["initContainers"], spec["containers"] = [ours, *first], others
+        else:
+            # Last in the list: the first one is who `kubectl logs` and `kubectl exec` mean.
+            spec["containers"] = [*others, ours]
+            if len(first) != len(spec.get("initContainers") or []):
+                spec["initContainers"] = first
+        spec["volumes"] = [
+            *(volume for volume in spec.get("volumes") or [] if not _is_our_volume(volume)),
+            *volumes,
+        ]
+    spec["containers"] = [
+        one if one["name"] == sidecar.CONTAINER else _pointed_to_sidecar(one, warnings)
+        for one in spec["containers"]
     ]
-    for container in spec["containers"]:
-        _point_to_sidecar(container, warnings)
     metadata = patched.get("metadata") or {}
-    status = {STATUS: f"injected-{_digest([ours, volumes])}"}
     patched["metadata"] = {
         **metadata,
-        "annotations": {**(metadata.get("annotations") or {}), **status},
+        "annotations": {**(metadata.get("annotations") or {}), STATUS: status},
     }
-    return patched
+    return patched, status
 
 
-def _point_to_sidecar(container: dict[str, Any], warnings: list[str]) -> None:
-    """Send the container's telemetry to the sidecar, unless it already says where it goes."""
+def _is_as_marked(pod: dict[str, Any], status: str, volumes: list[dict[str, Any]]) -> bool:
+    """Whether what would be put in is there already, whatever others made of it since."""
+    names = {volume["name"] for volume in pod["spec"].get("volumes") or []}
+    return (
+        annotations_of(pod).get(STATUS) == status
+        and has_sidecar(pod)
+        and all(volume["name"] in names for volume in volumes)
+    )
+
+
+def _pointed_to_sidecar(container: dict[str, Any], warnings: list[str]) -> dict[str, Any]:
+    """The container with its telemetry sent to the sidecar, unless it already says where it goes."""
     environment = container.get("env") or []
     given = {variable["name"]: variable.get("value") for variable in environment}
     elsewhere = [
@@ -165,36 +227,40 @@ def _point_to_sidecar(container: dict[str, Any], warnings: list[str]) -> None:
             "it; have what it sends to send a copy to the sidecar"
         )
     if _ENDPOINT in given:
-        return
+        return container
     if container.get("envFrom"):
         # What `env` says wins over `envFrom`, whose content is not known here: it may hold the endpoint.
         warnings.append(
             f"container {_shown(container['name'])} takes variables from elsewhere, so {_ENDPOINT} "
             "was not set; set it there"
         )
-        return
+        return container
     protocol = given.get(_PROTOCOL, "http/protobuf")
     added = [] if _PROTOCOL in given else [{"name": _PROTOCOL, "value": "http/protobuf"}]
     endpoint = sidecar.OTLP_GRPC_ENDPOINT if protocol == "grpc" else sidecar.OTLP_HTTP_ENDPOINT
-    container["env"] = [*environment, *added, {"name": _ENDPOINT, "value": endpoint}]
+    return {
+        **container,
+        "env": [*environment, *added, {"name": _ENDPOINT, "value": endpoint}],
+    }
 
 
-def _profile(annotations: dict[str, str], config: SidecarConfig, warnings: list[str]) -> Profile:
+def _profile(annotations: dict[str, str], config: SidecarConfig, warnings: list[str]) -> str:
+    """The name of the pod's profile; one that is not known is told of, and the default is meant."""
     warnings.extend(
         f"annotation {_shown(key)} is not known and does nothing"
         for key in sorted(annotations)
         if key.startswith(ANNOTATION_PREFIX) and key not in (INJECT, PROFILE, STATUS)
     )
     wanted = annotations.get(PROFILE)
-    if wanted is None:
-        return config.profile
-    if wanted not in tuple(Profile):
-        warnings.append(
-            f"annotation {PROFILE} names no profile: {_shown(wanted)}; known are "
-            f"{', '.join(Profile)}; {config.profile} is used"
-        )
-        return config.profile
-    return Profile(wanted)
+    if wanted is None or wanted in config.profiles:
+        return config.default_profile if wanted is None else wanted
+    names = [_cut(name, 16) for name in config.profiles]
+    more = ", ..." if len(names) > _NAMES_LISTED_MAX else ""
+    warnings.append(
+        f"annotation {PROFILE} names no profile: {_cut(_shown(wanted), 40)}; known are "
+        f"{', '.join(names[:_NAMES_LISTED_MAX])}{more}; {_cut(config.default_profile, 16)} is used"
+    )
+    return config.default_profile
 
 
 def _is_guaranteed(containers: list[dict[str, Any]]) -> bool:
@@ -220,8 +286,12 @@ def _digest(value: object) -> str:
 
 
 def _shown(text: object) -> str:
-    """Text of others, fit for a message: cut, and with its control characters escaped."""
-    return json.dumps(str(text)[:_SHOWN_CHARS_MAX])
+    """Text of others, fit for a message: with its control characters escaped, and cut, for an escape takes twelve."""
+    return _cut(json.dumps(str(text)[:_SHOWN_CHARS_MAX]), _SHOWN_CHARS_MAX + 2)
+
+
+def _cut(text: str, limit: int) -> str:
+    return text if len(text) <= limit else f"{text[: limit - 1]}…"
 
 
 def _check_shape(pod: dict[str, Any]) -> None:

@@ -31,7 +31,7 @@ from sentinel.pipeline.ingest import Ingest
 from sentinel.pipeline.log_templates import LogTemplates
 from sentinel.pipeline.overload import Overload
 from sentinel.ports import Clock
-from sentinel.runtime.catalogue import CATALOGUE
+from sentinel.runtime.catalogue import SIDECAR
 from sentinel.runtime.component import Component, Health, HealthStatus, Surroundings
 from sentinel.runtime.intake.downstream import NO_TAP, Downstream
 from sentinel.runtime.intake.inflight import Inflight
@@ -312,7 +312,7 @@ def build(
     config: SentinelConfig, *, clock: Clock, logger: logging.Logger, metrics: Metrics | None = None
 ) -> Application:
     """The program for a configuration."""
-    surroundings = Surroundings(clock=clock, metrics=metrics or Metrics(CATALOGUE), logger=logger)
+    surroundings = Surroundings(clock=clock, metrics=metrics or Metrics(SIDECAR), logger=logger)
     listen = config.web.listen
     scheme = "https" if listen.tls else "http"
     web_url = f"{scheme}://{listen.address}:{listen.port}" if listen.port else ""

@@ -8,15 +8,14 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import signal
-import tempfile
 from pathlib import Path
 
 from sentinel import __version__
 from sentinel.app.build import Application, build
 from sentinel.app.config import SentinelConfig
+from sentinel.app.process import started, stop_on_signals, write_whole
 from sentinel.app.reload import Reloader
-from sentinel.runtime.catalogue import CATALOGUE
+from sentinel.runtime.catalogue import SIDECAR
 from sentinel.runtime.clock import SystemClock
 from sentinel.runtime.config.loader import Loaded
 from sentinel.runtime.lean_imports import import_what_comes_late
@@ -43,7 +42,7 @@ async def serve(
     """
     limit_kept_memory()
     import_what_comes_late()
-    metrics = Metrics(CATALOGUE)
+    metrics = Metrics(SIDECAR)
     logger = configure_logging(
         loaded.config.logging,
         on_withheld=lambda level: metrics.count("sentinel_log_lines_withheld_total", level=level),
@@ -54,14 +53,9 @@ async def serve(
     reloader = Reloader(loaded, path, application)
     application.lifecycle.add(reloader)
     tasks = TaskGroup("app.serve", metrics=application.surroundings.metrics, logger=logger)
-    stopping = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, _told_to_stop, stopping)
-    # Untaken it would end the process at once, without a drain: a terminal that closes sends it too.
-    loop.add_signal_handler(signal.SIGHUP, reloader.look_now)
+    stopping = stop_on_signals(on_hangup=reloader.look_now)
     logger.info("Starting", extra=_told_at_start(loaded, path))
-    if not await _started(application, stopping):
+    if not await started(application.start(), stopping):
         logger.info("Told to stop before everything had started")
         return
     try:
@@ -69,7 +63,7 @@ async def serve(
         addresses = application.addresses()
         logger.info("Sentinel is ready", extra={"mode": loaded.config.mode, **addresses})
         if ready_file is not None:
-            _write_whole(ready_file, json.dumps({"pid": os.getpid(), **addresses}) + "\n")
+            write_whole(ready_file, json.dumps({"pid": os.getpid(), **addresses}) + "\n")
         await stopping.wait()
         logger.info("Draining: nothing new is accepted, what was accepted is decided and stored")
     finally:
@@ -91,38 +85,8 @@ def _told_at_start(loaded: Loaded[SentinelConfig], path: Path | None) -> dict[st
     }
 
 
-async def _started(application: Application, stopping: asyncio.Event) -> bool:
-    """Start; False when a signal came first, and what had started is stopped again."""
-    starting = asyncio.create_task(application.start())  # noqa: TID251  # ended here in every case
-    told = asyncio.create_task(stopping.wait())  # noqa: TID251  # the same
-    await asyncio.wait((starting, told), return_when=asyncio.FIRST_COMPLETED)
-    told.cancel()
-    if not starting.done():
-        starting.cancel()
-    try:
-        await starting
-    except asyncio.CancelledError:
-        return False
-    return True
-
-
-def _told_to_stop(stopping: asyncio.Event) -> None:
-    if stopping.is_set():
-        # Told twice: a person is waiting. The outbox and the store are safe at any moment.
-        os._exit(130)
-    stopping.set()
-
-
 async def _report_health(application: Application) -> None:
     while True:
         application.lifecycle.health()
         application.evaluate.report_lag()
         await asyncio.sleep(_HEALTH_EVERY_S)
-
-
-def _write_whole(path: Path, text: str) -> None:
-    """Readers see the whole file or none."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".ready-")
-    with os.fdopen(handle, "w") as file:
-        file.write(text)
-    Path(name).replace(path)

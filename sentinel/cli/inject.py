@@ -7,7 +7,9 @@ applied by a pipe.
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -19,7 +21,14 @@ from sentinel.admission.manifests import (
     read_documents,
     write_documents,
 )
-from sentinel.admission.sidecar import Profile, SidecarConfig
+from sentinel.admission.profiles import (
+    DEFAULT_IMAGE,
+    DEFAULT_PROFILE,
+    SidecarConfig,
+    SidecarKind,
+    built_in_profiles,
+)
+from sentinel.app.admission.config import load_admission
 from sentinel.errors import MalformedInputError
 
 EXIT_DONE, EXIT_WRONG, EXIT_USAGE, EXIT_UNREADABLE = 0, 1, 2, 3
@@ -30,7 +39,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.description = (
         "Reads Pods, Deployments, StatefulSets, DaemonSets, ReplicaSets, Jobs, CronJobs\n"
         "and Lists of them, and prints them with Sentinel as a native sidecar (Kubernetes\n"
-        "1.29 or newer). Other objects pass through."
+        "1.29 or newer), or with --sidecar container as one beside the application's. Other\n"
+        "objects pass through."
     )
     parser.epilog = (
         "examples:\n"
@@ -38,9 +48,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "  sentinel inject -f deploy.yaml --image registry.example/sentinel:0.1.0 \\\n"
         "      --config-map sentinel | kubectl apply -f -\n"
         "  sentinel inject -f pod.yaml -o patch\n"
+        "  sentinel inject -f deploy.yaml --config admission.yaml\n"
     )
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    defaults = SidecarConfig()
     parser.add_argument(
         "-f",
         "--filename",
@@ -52,7 +62,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--image",
         metavar="REFERENCE",
-        help=f"image of the sidecar, where the cluster finds it (default: {defaults.image})",
+        help=f"image of the sidecar, where the cluster finds it (default: {DEFAULT_IMAGE})",
     )
     parser.add_argument(
         "--config-map",
@@ -61,9 +71,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--profile",
-        choices=[str(profile) for profile in Profile],
-        default=str(defaults.profile),
-        help="size of pods that name none by annotation (default: %(default)s)",
+        metavar="NAME",
+        help=f"profile of pods that name none by annotation: small, standard, large, or one of --config (default: {DEFAULT_PROFILE})",
+    )
+    parser.add_argument(
+        "--config",
+        type=Path,
+        metavar="PATH",
+        help="the injector's configuration, whose profiles are meant then",
+    )
+    parser.add_argument(
+        "--sidecar",
+        choices=[str(kind) for kind in SidecarKind],
+        default=str(SidecarKind.NATIVE),
+        help="native; container for clusters before 1.29, where pods that are to end get none (default: %(default)s)",
     )
     parser.add_argument(
         "--allow-host-network", action="store_true", help="inject pods with hostNetwork too"
@@ -81,12 +102,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Inject, print, and say by the exit code how it went."""
     try:
-        config = SidecarConfig(
-            image=SidecarConfig().image if arguments.image is None else arguments.image,
-            config_map=arguments.config_map,
-            profile=Profile(arguments.profile),
-            allow_host_network=arguments.allow_host_network,
-        )
+        config = _wanted(arguments)
     except ValueError as error:
         _complain(str(error))
         return EXIT_USAGE
@@ -122,12 +138,38 @@ def run(arguments: argparse.Namespace) -> int:
     return EXIT_DONE
 
 
+def _wanted(arguments: argparse.Namespace) -> SidecarConfig:
+    """What to put in; ValueError for what cannot be, ConfigError where the injector's configuration is wrong."""
+    kind = SidecarKind(arguments.sidecar)
+    if arguments.config is None:
+        image = DEFAULT_IMAGE if arguments.image is None else arguments.image
+        return SidecarConfig(
+            profiles=built_in_profiles(image=image, config_map=arguments.config_map or ""),
+            default_profile=arguments.profile or DEFAULT_PROFILE,
+            kind=kind,
+            allow_host_network=arguments.allow_host_network,
+        )
+    if arguments.image is not None or arguments.config_map is not None:
+        msg = (
+            "--config says image and ConfigMap by its profiles: leave out --image and --config-map"
+        )
+        raise ValueError(msg)
+    given = load_admission(arguments.config, environment=os.environ).config.sidecar_config(kind)
+    return dataclasses.replace(
+        given,
+        default_profile=arguments.profile or given.default_profile,
+        allow_host_network=arguments.allow_host_network or given.allow_host_network,
+    )
+
+
 def _assumed(arguments: argparse.Namespace) -> list[str]:
     """What was not said and has to be true for the pods to start and to page."""
-    assumed = []
+    assumed: list[str] = []
+    if arguments.config is not None:
+        return assumed
     if arguments.image is None:
         assumed.append(
-            f"the image {SidecarConfig().image} has to be on the cluster's nodes, or its pods wait for it; give --image"
+            f"the image {DEFAULT_IMAGE} has to be on the cluster's nodes, or its pods wait for it; give --image"
         )
     if arguments.config_map is None:
         assumed.append("without --config-map the sidecar runs on its defaults, which page nobody")

@@ -72,6 +72,10 @@ COMMANDS = {
     "inject": Command(
         file="sentinel.cli.inject", help="put the sidecar into Kubernetes manifests"
     ),
+    "admission": Command(
+        file="sentinel.cli.admission",
+        help="put the sidecar into pods as they are made: the webhook of a cluster",
+    ),
 }
 """Every command, in the order of the list; a command's file, and what that imports, is loaded when the command is named."""
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from sentinel.core.model import SeriesKey
 from sentinel.core.stats import log_linear
+from sentinel.runtime.http.exposition import content_type, own_metrics, wants_openmetrics
 from sentinel.runtime.metrics import Metrics
 from sentinel.runtime.verdict_metrics import (
     SERIES_LABELS,
@@ -27,8 +28,6 @@ from sentinel.runtime.verdict_metrics import (
 from sentinel.web.scope import SeriesScope
 from sentinel.web.sources import LatestVerdicts, VerdictSource
 
-_TEXT = "text/plain; version=0.0.4; charset=utf-8"
-_OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
 _SLICE_LINES = 500
 LATENCY_METRIC = "sentinel_latency_seconds"
 LATENCY_HELP = "Quantile of the durations of the last evaluated window's calls, where their histogram is known."
@@ -54,16 +53,14 @@ class MetricsPages:
 
     async def own(self, request: web.BaseRequest) -> web.Response:
         """Sentinel's own metrics."""
-        openmetrics = wants_openmetrics(request.headers.get(hdrs.ACCEPT, ""))
-        body = self._metrics.exposition(openmetrics=openmetrics)
-        return web.Response(body=body, headers=_content_type(openmetrics=openmetrics))
+        return own_metrics(self._metrics, request)
 
     async def series(self, request: web.BaseRequest) -> web.Response:
         """The latest verdicts; an empty page before the first window."""
         openmetrics = wants_openmetrics(request.headers.get(hdrs.ACCEPT, ""))
         latest = self._source.latest_verdicts()
         body = self._write(latest, end=b"# EOF\n" if openmetrics else b"")
-        return web.Response(body=body, headers=_content_type(openmetrics=openmetrics))
+        return web.Response(body=body, headers=content_type(openmetrics=openmetrics))
 
     async def _write(self, latest: LatestVerdicts | None, *, end: bytes) -> AsyncIterator[bytes]:
         if latest is not None:
@@ -176,38 +173,6 @@ class LabelCache:
         """Forget all others once there are more than twice as many as a page showed."""
         if len(self._known) > 2 * len(keys) + _SLICE_LINES:
             self._known = dict(zip(keys, labels, strict=True))
-
-
-def wants_openmetrics(accept: str) -> bool:
-    """Whether an Accept header prefers OpenMetrics 1.0 to text.
-
-    >>> wants_openmetrics("application/openmetrics-text;version=1.0.0;q=0.6,text/plain;q=0.3")
-    True
-    >>> wants_openmetrics("*/*")
-    False
-    """
-    openmetrics = text = 0.0
-    for entry in accept.split(","):
-        media, *parameters = (part.strip().lower() for part in entry.split(";"))
-        named = dict(part.partition("=")[::2] for part in parameters)
-        weight = _weight(named.get("q", "1"))
-        if media == "application/openmetrics-text" and named.get("version", "1.0.0") == "1.0.0":
-            openmetrics = max(openmetrics, weight)
-        elif media in {"text/plain", "text/*", "*/*"}:
-            text = max(text, weight)
-    return openmetrics > 0.0 and openmetrics >= text
-
-
-def _weight(text: str) -> float:
-    try:
-        weight = float(text)
-    except ValueError:
-        return 0.0
-    return weight if 0.0 <= weight <= 1.0 else 0.0
-
-
-def _content_type(*, openmetrics: bool) -> dict[str, str]:
-    return {hdrs.CONTENT_TYPE: _OPENMETRICS if openmetrics else _TEXT}
 
 
 def _labels(key: SeriesKey) -> str:

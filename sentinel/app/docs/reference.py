@@ -1,4 +1,4 @@
-"""docs/configuration.md, docs/metrics.md and docs/cli.md: every setting, self-metric and command."""
+"""docs/configuration.md, docs/admission.md, docs/metrics.md and docs/cli.md: every setting, self-metric and command."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import json
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from sentinel.admission.config import AdmissionConfig
 from sentinel.app.config import SentinelConfig
 from sentinel.runtime.catalogue import CATALOGUE
 from sentinel.runtime.config.render import plain_value
@@ -71,6 +72,19 @@ def configuration_lines() -> Iterator[str]:
     yield from _section_lines(SentinelConfig, "", SentinelConfig(), restart=False)
 
 
+_ADMISSION_INTRO = """\
+What `sentinel admission --config PATH` goes by; [what it does](components/admission.md) is told apart. It is written and checked as
+[the sidecar's configuration](configuration.md) is, in a file of its own, and a variable `SENTINEL_SECTION__KEY` overrides it as
+there. `sentinel admission --config PATH --check` says whether it is right, and asks nobody.
+"""
+
+
+def admission_lines() -> Iterator[str]:
+    """docs/admission.md, from the config classes."""
+    yield _ADMISSION_INTRO
+    yield from _section_lines(AdmissionConfig, "", None, restart=False)
+
+
 def _section_lines(cls: type[Any], path: str, base: object, *, restart: bool) -> Iterator[str]:
     """A table of the section's own settings, then its sections, each with a heading."""
     settings = setting_fields(cls, base)
@@ -79,7 +93,8 @@ def _section_lines(cls: type[Any], path: str, base: object, *, restart: bool) ->
         yield f"## {f'`{path}`' if path else 'Outside sections'}"
         yield ""
         if path:
-            unset = "" if base is not None or path.endswith("[]") else " Unset by default."
+            is_one_of_many = path.endswith(("[]", ".NAME"))
+            unset = "" if base is not None or is_one_of_many else " Unset by default."
             yield f"{_first_sentence(cls)}{unset}"
             yield ""
         rows = [_setting_row(one, restart=restart or one.restart) for one in leaves]
@@ -90,10 +105,11 @@ def _section_lines(cls: type[Any], path: str, base: object, *, restart: bool) ->
             continue
         where = f"{path}.{one.name}" if path else one.name
         is_list = isinstance(one.shape, Many)
+        is_named = isinstance(one.shape, Named)
         yield from _section_lines(
             inner,
-            f"{where}[]" if is_list else where,
-            None if is_list else one.default,
+            f"{where}[]" if is_list else f"{where}.NAME" if is_named else where,
+            None if is_list or is_named else one.default,
             restart=restart or one.restart,
         )
 
@@ -103,7 +119,7 @@ def _inner_section(shape: Shape) -> type[Any] | None:
     match shape:
         case Section(cls=cls):
             return cls
-        case Maybe(inner=inner) | Many(item=inner):
+        case Maybe(inner=inner) | Many(item=inner) | Named(value=inner):
             return _inner_section(inner)
         case _:
             return None

@@ -12,7 +12,12 @@ from pathlib import Path
 
 from sentinel.app.docs.band import band_lines, band_picture
 from sentinel.app.docs.page import page_lines
-from sentinel.app.docs.reference import cli_lines, configuration_lines, metrics_lines
+from sentinel.app.docs.reference import (
+    admission_lines,
+    cli_lines,
+    configuration_lines,
+    metrics_lines,
+)
 
 _NOTE = "<!-- Written by `python -m sentinel.app.docs` from the code; edit the code instead. -->"
 _DOCS = Path(__file__).parents[3] / "docs"
@@ -42,6 +47,7 @@ def pages() -> dict[str, str]:
     """The text of every generated document, by file name."""
     return {
         "configuration.md": _document("Configuration", configuration_lines()),
+        "admission.md": _document("Configuration of the injector", admission_lines()),
         "metrics.md": _document("Self-metrics", metrics_lines()),
         "cli.md": _document("Commands", cli_lines()),
         "page.md": _document("A page, whole", page_lines()),

@@ -1,12 +1,14 @@
 """The catalogue of self-metrics: every name Sentinel exposes about itself, with its labels and help.
 
 Dashboards, rules and docs/metrics.md are checked against it. Labels are bounded: component names, closed
-enumerations, configured destinations and targets; never a route, a service or free text. One file a subject.
+enumerations, configured destinations and targets; never a route, a service or free text. One file a subject. The injector,
+which is a program of its own, shows some of them and a few that no sidecar has.
 """
 
 from __future__ import annotations
 
 from sentinel.runtime.catalogue import (
+    admission,
     delivery,
     evaluation,
     fit,
@@ -25,9 +27,9 @@ from sentinel.runtime.catalogue import (
 )
 from sentinel.runtime.metrics import MetricSpec
 
-__all__ = ["CATALOGUE"]
+__all__ = ["CATALOGUE", "INJECTOR", "SIDECAR"]
 
-CATALOGUE: tuple[MetricSpec, ...] = tuple(
+SIDECAR: tuple[MetricSpec, ...] = tuple(
     one
     for part in (
         process,
@@ -48,3 +50,10 @@ CATALOGUE: tuple[MetricSpec, ...] = tuple(
     )
     for one in part.METRICS
 )
+"""What a sidecar shows. A gauge of something else would be shown as 0, and an alert would take that for a value."""
+
+INJECTOR: tuple[MetricSpec, ...] = (*process.METRICS, *web.METRICS, *admission.METRICS)
+"""What the injector shows."""
+
+CATALOGUE: tuple[MetricSpec, ...] = (*SIDECAR, *admission.METRICS)
+"""All there are."""

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from sentinel.admission.json_patch import difference
 from sentinel.admission.manifests import read_documents, write_documents
 from sentinel.admission.patch import Outcome, patch_pod
-from sentinel.admission.sidecar import SidecarConfig
+from sentinel.admission.profiles import SidecarConfig, SidecarKind, built_in_profiles
 from tests.support.json_patch import apply_patch
 
 _names = st.sampled_from(["app", "sentinel", "migrate", "proxy", "a/b~c", "sentinel-store", "x"])
@@ -48,6 +48,7 @@ _pods = st.fixed_dictionaries(
                 "volumes": st.none()
                 | st.lists(st.fixed_dictionaries({"name": _names}), max_size=3),
                 "hostNetwork": st.booleans(),
+                "restartPolicy": st.sampled_from(["Always", "Never", "OnFailure"]),
             },
         )
     },
@@ -71,7 +72,10 @@ _pods = st.fixed_dictionaries(
 )
 _configs = st.builds(
     SidecarConfig,
-    config_map=st.none() | st.just("sentinel"),
+    profiles=st.sampled_from(["", "sentinel"]).map(
+        lambda name: built_in_profiles(config_map=name)
+    ),
+    kind=st.sampled_from(SidecarKind),
     allow_host_network=st.booleans(),
 )
 _json = st.recursive(
@@ -101,8 +105,12 @@ def test_twice_is_once_and_the_patch_makes_the_pod(
 
 @given(pod=_pods, config=_configs)
 def test_the_application_keeps_its_own(pod: dict[str, Any], config: SidecarConfig) -> None:
-    patched = patch_pod(pod, config).pod
-    for old, new in zip(pod["spec"]["containers"], patched["spec"]["containers"], strict=True):
+    injection = patch_pod(pod, config)
+    patched = injection.pod["spec"]["containers"]
+    if injection.outcome is Outcome.INJECTED and config.kind is SidecarKind.CONTAINER:
+        assert patched[-1]["name"] == "sentinel"
+        patched = patched[:-1]
+    for old, new in zip(pod["spec"]["containers"], patched, strict=True):
         assert {**new, "env": old.get("env")} == {**old, "env": old.get("env")}
         assert (new.get("env") or [])[: len(old.get("env") or [])] == (old.get("env") or [])
 

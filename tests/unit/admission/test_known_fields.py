@@ -14,7 +14,7 @@ import pytest
 from sentinel.admission import fields
 from sentinel.admission.fields import ObjectFields, unknown_fields
 from sentinel.admission.manifests import inject_document
-from sentinel.admission.sidecar import SidecarConfig
+from sentinel.admission.profiles import SidecarConfig
 
 VERSIONS = [f"v1.{minor}.0-local" for minor in range(29, 38)]
 

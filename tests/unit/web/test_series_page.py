@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 
 from sentinel.core.model import HistogramBlock, SeriesKey
 from sentinel.core.stats import log_linear
+from sentinel.runtime.http.exposition import wants_openmetrics
 from sentinel.web.metrics import (
     LabelCache,
     _horizon_lines,
     _latency_lines,
     latency_quantiles,
-    wants_openmetrics,
 )
 from sentinel.web.scope import SeriesScope
 from sentinel.web.sources import LatestVerdicts
