@@ -20,6 +20,7 @@ from sentinel.app.registry import (
 )
 from sentinel.app.sections import to_ns
 from sentinel.core.decide import DecisionSettings
+from sentinel.core.evidence import ServiceVersions
 from sentinel.core.model import Incident, Page, Rung
 from sentinel.core.normalise import require_fast_protobuf
 from sentinel.core.redact import put_in_force
@@ -42,6 +43,7 @@ from sentinel.senders.self_telemetry import SelfTelemetry
 from sentinel.storage.sqlite import Store
 from sentinel.web.server import WebServer
 from sentinel.web.sources import LatestVerdicts, Status
+from sentinel.web.told import Told
 
 _STOP_MARGIN_S = 10.0
 
@@ -115,6 +117,7 @@ class Application:
         self.log_templates = LogTemplates(
             self.aggregator.templates, config.store.directory, surroundings
         )
+        self.versions = ServiceVersions()
         self.ingest = Ingest(
             config.series,
             self.aggregator,
@@ -122,6 +125,7 @@ class Application:
             surroundings,
             inflight=self.inflight,
             missing=self.owed.missing,
+            versions=self.versions,
         )
         self.deliver = self._make_deliver(config)
         self.forwarding = make_forwarding(config.forward, config.store.directory, surroundings)
@@ -138,7 +142,13 @@ class Application:
         self.sources = make_sources(config, downstream, surroundings)
         self.scrapers = make_scrapers(config.scrapers, downstream, surroundings, windows=windows)
         self.web = WebServer(
-            config.web, surroundings, verdicts=self, incidents=self, status=self, words=self
+            config.web,
+            surroundings,
+            verdicts=self,
+            told=self,
+            incidents=self,
+            status=self,
+            words=self,
         )
         # Downstream first; the web stands before all, so that probes see what start-up waits for.
         self.lifecycle = Lifecycle(
@@ -215,6 +225,14 @@ class Application:
             verdicts=latest.verdicts,
             keys=latest.keys,
             horizons=latest.horizons,
+        )
+
+    def told(self) -> Told:
+        """Open incidents, calls that windows named, and versions that services came to run."""
+        return Told(
+            incidents=self.evaluate.open_incidents,
+            calls=self.evaluate.named_calls(),
+            versions=self.versions.since(),
         )
 
     async def incidents(self, *, limit: int, open_only: bool) -> list[Incident]:

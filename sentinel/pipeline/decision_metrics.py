@@ -5,8 +5,28 @@ from __future__ import annotations
 import numpy as np
 
 from sentinel.core.decide import Decision
-from sentinel.core.model import Gate, Reason, TransitionKind
+from sentinel.core.model import (
+    Gate,
+    IncidentKind,
+    PageReason,
+    Reason,
+    Severity,
+    TransitionKind,
+)
 from sentinel.runtime.metrics import Metrics
+
+
+def begin_counts(metrics: Metrics) -> None:
+    """Show what is counted by a closed list of labels from the start, as 0.
+
+    A counter that is born with its first event looks to Prometheus as if that one had never happened, and the first page of
+    a week is not one to leave out of the week's.
+    """
+    for kind in IncidentKind:
+        for severity in Severity:
+            metrics.count("sentinel_incidents_total", 0, kind=kind, severity=severity)
+    for reason in PageReason:
+        metrics.count("sentinel_pages_total", 0, reason=reason)
 
 
 def count_decision(metrics: Metrics, decision: Decision) -> None:

@@ -23,7 +23,9 @@ from sentinel.core.incidents.text import one_line
 from sentinel.core.model import (
     Incident,
     IncidentKind,
+    NamedCalls,
     Page,
+    Scope,
     SeriesKey,
     VerdictBlock,
     WindowBlock,
@@ -32,7 +34,7 @@ from sentinel.core.series import ClosedWindow, ClosedWindows, to_block
 from sentinel.errors import StoreError
 from sentinel.pipeline.accepting import Accepting
 from sentinel.pipeline.deciding import Deciding, FitSource, LiveSeries, StoreThread
-from sentinel.pipeline.decision_metrics import count_decision
+from sentinel.pipeline.decision_metrics import begin_counts, count_decision
 from sentinel.pipeline.incident_log import IncidentLog
 from sentinel.pipeline.plain_settings import plain_settings
 from sentinel.pipeline.recording import Evidence, Recorder
@@ -134,6 +136,15 @@ class Evaluate:
         return self._latest
 
     @property
+    def open_incidents(self) -> tuple[Incident, ...]:
+        """The incidents that are open, oldest first, with every member."""
+        return self._deciding.state.tracker.open_incidents()
+
+    def named_calls(self) -> dict[tuple[Scope, bool], NamedCalls]:
+        """The calls that windows named, by place and whether they failed."""
+        return self._evidence.named()
+
+    @property
     def fit_version(self) -> int | None:
         """The baseline in effect, or None before the first."""
         return self._deciding.fit_version
@@ -171,6 +182,7 @@ class Evaluate:
                     "series": len(self._deciding.keys),
                 },
             )
+        begin_counts(self._surroundings.metrics)
         self._started = True
         self._health.ok("Waiting for the first window")
 
@@ -199,7 +211,7 @@ class Evaluate:
             TimeoutError: no window was stored in time; what was said still waits for the next.
         """
         recent = await self._store.run(self._store.sync.incidents, limit=_INCIDENTS_ASKED_MAX)
-        for open_now in self._deciding.state.tracker.open_incidents():
+        for open_now in self.open_incidents:
             if open_now.incident_id == incident_id:
                 recent = [open_now]
         incident = next((one for one in recent if one.incident_id == incident_id), None)
@@ -374,7 +386,7 @@ class Evaluate:
     def _tell_health(self, block: WindowBlock) -> None:
         late = sorted(
             incident.group
-            for incident in self._deciding.state.tracker.open_incidents()
+            for incident in self.open_incidents
             if incident.kind is IncidentKind.LATE
         )
         if not late:
@@ -398,7 +410,7 @@ class Evaluate:
 
     def _open_counts(self) -> dict[str, int]:
         counts = {"page": 0, "ticket": 0}
-        for incident in self._deciding.state.tracker.open_incidents():
+        for incident in self.open_incidents:
             counts[incident.severity] += 1
         return counts
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from sentinel.core.evidence import ServiceVersions
 from sentinel.core.model import Kind, Missing, SampleBatch
 from sentinel.core.series import (
     Aggregator,
@@ -127,6 +128,7 @@ class Ingest:
         *,
         inflight: Inflight | None = None,
         missing: Callable[[], Sequence[Missing]] = tuple,
+        versions: ServiceVersions | None = None,
     ) -> None:
         """Store what is needed.
 
@@ -137,8 +139,10 @@ class Ingest:
             surroundings: clock, metrics, logger.
             inflight: where what is queued and not reduced yet is held.
             missing: what was turned away and has not come again.
+            versions: where it is noted which versions services name.
         """
         self._missing = missing
+        self._versions = versions or ServiceVersions()
         self._config = config
         self._inflight = inflight or Inflight()
         self._aggregator = aggregator
@@ -187,8 +191,16 @@ class Ingest:
         for signal, count in counts_by_signal(batch).items():
             self._flow.received(count, signal=signal)
         self._inflight.hold(size_bytes)
+        if batch.versions:
+            self._note_versions(batch, received_ns)
         self._wake_soon()
         return Admission.ACCEPTED
+
+    def _note_versions(self, batch: SampleBatch, received_ns: int) -> None:
+        before = self._versions.dropped_count
+        self._versions.heard(sorted(batch.versions), now_ns=received_ns)
+        if dropped := self._versions.dropped_count - before:
+            self._surroundings.metrics.count("sentinel_service_versions_dropped_total", dropped)
 
     def _wake_soon(self) -> None:
         """Begin a round at once when the last one began a while ago, or when much waits; else when it will have been.

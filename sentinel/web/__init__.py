@@ -6,14 +6,18 @@ from sentinel.web.sources import (
     LatestVerdicts,
     Status,
     StatusSource,
+    ToldSource,
     VerdictSource,
 )
+from sentinel.web.told import Told
 
 __all__ = [
     "IncidentSource",
     "LatestVerdicts",
     "Status",
     "StatusSource",
+    "Told",
+    "ToldSource",
     "VerdictSource",
     "WebConfig",
     "WebListenConfig",

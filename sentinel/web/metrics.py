@@ -26,7 +26,8 @@ from sentinel.runtime.verdict_metrics import (
     quoted,
 )
 from sentinel.web.scope import SeriesScope
-from sentinel.web.sources import LatestVerdicts, VerdictSource
+from sentinel.web.sources import LatestVerdicts, ToldSource, VerdictSource
+from sentinel.web.told import told_lines
 
 _SLICE_LINES = 500
 LATENCY_METRIC = "sentinel_latency_seconds"
@@ -45,9 +46,12 @@ _HORIZON_COLUMN = {
 class MetricsPages:
     """`/metrics` and `/metrics/series`, as text 0.0.4 or OpenMetrics 1.0, whichever is asked for."""
 
-    def __init__(self, metrics: Metrics, source: VerdictSource, scope: SeriesScope) -> None:
+    def __init__(
+        self, metrics: Metrics, source: VerdictSource, told: ToldSource, scope: SeriesScope
+    ) -> None:
         self._metrics = metrics
         self._source = source
+        self._told = told
         self._scope = scope
         self._labels = LabelCache()
 
@@ -56,14 +60,17 @@ class MetricsPages:
         return own_metrics(self._metrics, request)
 
     async def series(self, request: web.BaseRequest) -> web.Response:
-        """The latest verdicts; an empty page before the first window."""
+        """The latest verdicts and what is told beside them; an empty page before the first window."""
         openmetrics = wants_openmetrics(request.headers.get(hdrs.ACCEPT, ""))
         latest = self._source.latest_verdicts()
-        body = self._write(latest, end=b"# EOF\n" if openmetrics else b"")
+        body = self._write(latest, openmetrics=openmetrics)
         return web.Response(body=body, headers=content_type(openmetrics=openmetrics))
 
-    async def _write(self, latest: LatestVerdicts | None, *, end: bytes) -> AsyncIterator[bytes]:
+    async def _write(
+        self, latest: LatestVerdicts | None, *, openmetrics: bool
+    ) -> AsyncIterator[bytes]:
         if latest is not None:
+            told = self._told.told()
             chosen = self._scope.choose(latest)
             keys = [latest.keys[position] for position in chosen.tolist()]
             labels: list[str] = []
@@ -84,7 +91,10 @@ class MetricsPages:
                     yield piece
             async for piece in _latency_lines(latest, chosen, labels):
                 yield piece
-        yield end
+            for piece in told_lines(told, (key.scope for key in keys), openmetrics=openmetrics):
+                yield piece
+                await asyncio.sleep(0)
+        yield b"# EOF\n" if openmetrics else b""
 
 
 def verdict_columns(latest: LatestVerdicts) -> tuple[NDArray[np.float32], ...]:

@@ -24,7 +24,13 @@ from sentinel.web.index_page import IndexPage
 from sentinel.web.metrics import MetricsPages
 from sentinel.web.replies import render_error
 from sentinel.web.scope import PATTERN_LENGTH_MAX, SeriesScope
-from sentinel.web.sources import AcceptSource, IncidentSource, StatusSource, VerdictSource
+from sentinel.web.sources import (
+    AcceptSource,
+    IncidentSource,
+    StatusSource,
+    ToldSource,
+    VerdictSource,
+)
 from sentinel.web.words import WordPages
 
 _PATTERN_COUNT_MAX = 100
@@ -94,6 +100,7 @@ class WebServer:
         surroundings: Surroundings,
         *,
         verdicts: VerdictSource,
+        told: ToldSource,
         incidents: IncidentSource,
         status: StatusSource,
         words: AcceptSource,
@@ -103,6 +110,7 @@ class WebServer:
         metrics = MetricsPages(
             surroundings.metrics,
             verdicts,
+            told,
             SeriesScope(config.series_routes, strangest_count=config.series_strangest_count),
         )
         api = ApiPages(

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from sentinel.core.model import Incident, SeriesKey, VerdictBlock, WindowBlock
 from sentinel.runtime.component import Health
+from sentinel.web.told import Told
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +45,14 @@ class VerdictSource(Protocol):
 
     def latest_verdicts(self) -> LatestVerdicts | None:
         """The last evaluated window, or None before the first."""
+        ...
+
+
+class ToldSource(Protocol):
+    """Where what is told beside verdicts is found; asking costs nothing."""
+
+    def told(self) -> Told:
+        """As it is now."""
         ...
 
 

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 
 from sentinel.core.model import Incident
 from sentinel.runtime.component import Health, HealthStatus, Surroundings
-from sentinel.web import LatestVerdicts, Status, WebConfig, WebListenConfig, WebServer
+from sentinel.web import LatestVerdicts, Status, Told, WebConfig, WebListenConfig, WebServer
 from tests.support.surroundings import make_surroundings
 
 
@@ -16,6 +16,7 @@ class Pages:
 
     def __init__(self) -> None:
         self.latest: LatestVerdicts | None = None
+        self.beside = Told(calls={})
         self.found: list[Incident] = []
         self.ready = True
         self.said: list[tuple[str, str, bool]] = []
@@ -23,6 +24,10 @@ class Pages:
     def latest_verdicts(self) -> LatestVerdicts | None:
         """What the test set."""
         return self.latest
+
+    def told(self) -> Told:
+        """What the test set."""
+        return self.beside
 
     async def incidents(self, *, limit: int, open_only: bool) -> list[Incident]:
         """What the test set, up to the limit."""
@@ -59,6 +64,7 @@ async def serve_pages(
         config or WebConfig(listen=WebListenConfig(port=0)),
         surroundings or make_surroundings(),
         verdicts=pages,
+        told=pages,
         incidents=pages,
         status=pages,
         words=pages,

@@ -31,6 +31,7 @@ from sentinel.web.metrics import (
     LATENCY_METRIC,
     LATENCY_QUANTILES,
 )
+from sentinel.web.told import TOLD_METRICS
 
 _CONFIGURATION_INTRO = """\
 Sentinel runs without a file: every setting has a default, and the defaults listen on loopback only.
@@ -177,6 +178,15 @@ def metrics_lines() -> Iterator[str]:
     durations = f"{LATENCY_HELP} With the label `quantile`: {told}."
     verdicts.append([f"`{LATENCY_METRIC}`", "gauge", durations])
     yield from _table(["Metric", "Type", "Meaning"], verdicts)
+    yield "## Beside verdicts"
+    yield ""
+    yield "On `/metrics/series` too, for the boards: what is open, calls to look at, and versions that services came to run."
+    yield ""
+    beside = [
+        [f"`{name}`", one.type, ", ".join(f"`{x}`" for x in one.labels), one.help]
+        for name, one in TOLD_METRICS.items()
+    ]
+    yield from _table(["Metric", "Type", "Labels", "Meaning"], beside)
 
 
 def cli_lines() -> Iterator[str]:

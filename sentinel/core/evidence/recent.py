@@ -16,6 +16,7 @@ from sentinel.core.model import (
     Incident,
     LogLine,
     Member,
+    NamedCalls,
     Scope,
 )
 
@@ -54,11 +55,13 @@ class RecentEvidence:
         self._settings = settings or EvidenceSettings()
         self._traces: dict[tuple[Scope, bool], deque[Exemplar]] = {}
         self._lines: dict[str, _Lines] = {}
+        self._named: dict[tuple[Scope, bool], NamedCalls] = {}
         self.dropped_count = 0
         """Places and services whose evidence gave way to that of others."""
 
     def remember(self, exemplars: Iterable[Exemplar], lines: Iterable[LogLine]) -> None:
         """Take a window's traces and new error lines."""
+        of_window: dict[tuple[Scope, bool], Exemplar] = {}
         for exemplar in exemplars:
             name = (exemplar.key.scope, exemplar.error)
             ring = self._traces.pop(name, None)
@@ -67,8 +70,11 @@ class RecentEvidence:
             ring.append(exemplar)
             # Put back at the end: the first key is the place that was silent longest.
             self._traces[name] = ring
+            self._name(name, exemplar, of_window)
             if len(self._traces) > 2 * self._settings.scopes_max:
-                del self._traces[next(iter(self._traces))]
+                silent = next(iter(self._traces))
+                del self._traces[silent]
+                self._named.pop(silent, None)
                 self.dropped_count += 1
         for line in lines:
             kept = self._lines.pop(line.service, None) or _Lines(self._settings)
@@ -106,6 +112,26 @@ class RecentEvidence:
             exemplars=traces or incident.exemplars,
             log_lines=lines or incident.log_lines,
         )
+
+    def named(self) -> dict[tuple[Scope, bool], NamedCalls]:
+        """The calls that windows named, by place and whether they failed; a copy."""
+        return dict(self._named)
+
+    def _name(
+        self,
+        name: tuple[Scope, bool],
+        exemplar: Exemplar,
+        of_window: dict[tuple[Scope, bool], Exemplar],
+    ) -> None:
+        """Count a call, and show the slowest of its window.
+
+        Never one of a window before: the time of what is shown of a place must not go back, or Prometheus refuses it.
+        """
+        slowest = of_window.get(name)
+        if slowest is None or exemplar.duration_s > slowest.duration_s:
+            of_window[name] = slowest = exemplar
+        known = self._named.get(name)
+        self._named[name] = NamedCalls(count=(known.count if known else 0) + 1, newest=slowest)
 
     def _onset_of(self, member: Member, *, step_ns: int) -> Onset | None:
         """The first call that shows what is strange of a member, from the member's first window on."""

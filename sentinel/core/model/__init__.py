@@ -79,6 +79,7 @@ from sentinel.core.model.series import (
     name_matches,
 )
 from sentinel.core.model.streams import PointStream
+from sentinel.core.model.told import NamedCalls, ServiceVersion
 
 __all__ = [
     "BESIDE_KINDS",
@@ -127,6 +128,7 @@ __all__ = [
     "MeasuredColumns",
     "Member",
     "Missing",
+    "NamedCalls",
     "NumberPoint",
     "Page",
     "PageReason",
@@ -144,6 +146,7 @@ __all__ = [
     "ScrapedColumns",
     "SeriesKey",
     "SeriesPattern",
+    "ServiceVersion",
     "Severity",
     "StreamTable",
     "Temporality",

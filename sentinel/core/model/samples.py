@@ -236,6 +236,7 @@ class SampleBatch:
         log_columns: more of them, as columns, or None.
         rejected: samples that could not be kept, by reason; the sender is told their number.
         services: the services heard in this batch, also when it brought no sample of theirs.
+        versions: services heard with the version that they name, of those that name one.
         fingerprint: the same for a batch that was sent again because its answer was lost, or b"" when unknown.
         pulled: whether it was asked for, so that what is pushed may be missing without any of it being so.
     """
@@ -251,6 +252,7 @@ class SampleBatch:
     log_columns: LogColumns | None = None
     rejected: dict[RejectReason, int] = field(default_factory=dict)
     services: frozenset[str] = frozenset()
+    versions: frozenset[tuple[str, str]] = frozenset()
     fingerprint: bytes = b""
     pulled: bool = False
 

@@ -73,10 +73,14 @@ class LogsDecoder:
         kept: list[tuple[str, Any, int, ToldCall | None]] = []
         rejected: dict[RejectReason, int] = {}
         services: set[str] = set()
+        versions: set[tuple[str, str]] = set()
         digest = blake2b(digest_size=16)
         for resource_logs in request.resource_logs:
-            service = self._resources.service(resource_logs.resource)
+            labels = self._resources.labels(resource_logs.resource)
+            service = labels.service
             services.add(service)
+            if labels.version:
+                versions.add(labels)
             digest.update(resource_logs.resource)
             for scope_logs in resource_logs.scope_logs:
                 for raw in scope_logs.log_records:
@@ -100,6 +104,7 @@ class LogsDecoder:
             logs=tuple(records),
             rejected=rejected,
             services=frozenset(services),
+            versions=frozenset(versions),
             fingerprint=digest.digest() if records else b"",
         )
 

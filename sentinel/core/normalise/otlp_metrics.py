@@ -109,7 +109,8 @@ class MetricsDecoder:
         distributions: list[DistributionPoint] = []
         rejected: dict[RejectReason, int] = {}
         services: set[str] = set()
-        for source in self._sources(request, services):
+        versions: set[tuple[str, str]] = set()
+        for source in self._sources(request, services, versions):
             for make, point in self._points(source):
                 try:
                     _check_times(point, now_ns)
@@ -126,13 +127,22 @@ class MetricsDecoder:
             distributions=tuple(distributions),
             rejected=rejected,
             services=frozenset(services),
+            versions=frozenset(versions),
         )
 
-    def _sources(self, request: Any, services: set[str]) -> Iterator[_Source]:  # noqa: ANN401, RUF100
+    def _sources(
+        self,
+        request: Any,  # noqa: ANN401, RUF100
+        services: set[str],
+        versions: set[tuple[str, str]],
+    ) -> Iterator[_Source]:
         for resource_metrics in request.resource_metrics:
             resource = resource_metrics.resource
-            service = self._resources.service(resource)
+            labels = self._resources.labels(resource)
+            service = labels.service
             services.add(service)
+            if labels.version:
+                versions.add(labels)
             for scope_metrics in resource_metrics.scope_metrics:
                 scope = scope_metrics.scope
                 for metric in scope_metrics.metrics:

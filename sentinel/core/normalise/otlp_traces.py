@@ -126,9 +126,13 @@ class TracesDecoder:
         spans: list[Any] = []
         classes: list[int] = []
         services: set[str] = set()
+        versions: set[tuple[str, str]] = set()
         for resource_spans in request.resource_spans:
-            service = self._resources.service(resource_spans.resource)
+            labels = self._resources.labels(resource_spans.resource)
+            service = labels.service
             services.add(service)
+            if labels.version:
+                versions.add(labels)
             for scope_spans in resource_spans.scope_spans:
                 group = list(scope_spans.spans)
                 spans += group
@@ -139,8 +143,8 @@ class TracesDecoder:
                     del classes[len(spans) - len(group) :]
                     self._classify(service, [_Trimmed(span) for span in group], classes)
         if not spans:
-            return SampleBatch(services=frozenset(services))
-        return self._batch(spans, classes, frozenset(services), now_ns=now_ns)
+            return SampleBatch(services=frozenset(services), versions=frozenset(versions))
+        return self._batch(spans, classes, frozenset(services), frozenset(versions), now_ns=now_ns)
 
     def _forget_classes(self) -> None:
         # A new table: rows that are no columns yet go by the old one.
@@ -229,6 +233,7 @@ class TracesDecoder:
         spans: list[Any],
         classes: list[int],
         services: frozenset[str],
+        versions: frozenset[tuple[str, str]],
         *,
         now_ns: int,
     ) -> SampleBatch:
@@ -241,7 +246,7 @@ class TracesDecoder:
             span_ids = [span_ids[row] for row in rows]
             classes = [classes[row] for row in rows]
             if not rows:
-                return SampleBatch(services=services, fingerprint=fingerprint)
+                return SampleBatch(services=services, versions=versions, fingerprint=fingerprint)
         trace_ids = [span.trace_id for span in spans]
         start_ns = [span.start_ns for span in spans]
         end_ns = [span.end_ns for span in spans]
@@ -280,6 +285,7 @@ class TracesDecoder:
             else None,
             rejected=rejected,
             services=services,
+            versions=versions,
             fingerprint=fingerprint,
         )
 

@@ -8,6 +8,7 @@ and is not seen by them.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import NamedTuple
 
 from google.protobuf.message import DecodeError
 
@@ -55,8 +56,15 @@ def all_attributes_of(raw: Iterable[bytes]) -> dict[str, str]:
     return found
 
 
-def service_of(resource: bytes) -> str:
-    """The service a resource names, as a label.
+class ResourceLabels(NamedTuple):
+    """What a resource says of who sends, as labels; an empty version is none."""
+
+    service: str
+    version: str
+
+
+def resource_labels(resource: bytes) -> ResourceLabels:
+    """The service a resource names, and its version.
 
     Raises:
         MalformedInputError: the resource cannot be decoded.
@@ -66,28 +74,29 @@ def service_of(resource: bytes) -> str:
     except DecodeError as error:
         msg = "a resource is not valid protobuf"
         raise MalformedInputError(msg) from error
-    for pair in pairs:
-        if pair.key == b"service.name":
-            return label_of(scalar_text(pair.value) or "") or UNKNOWN_SERVICE
-    return UNKNOWN_SERVICE
+    found = {b"service.name": "", b"service.version": ""}
+    for pair in reversed(pairs):
+        if pair.key in found:
+            found[pair.key] = label_of(scalar_text(pair.value) or "")
+    return ResourceLabels(found[b"service.name"] or UNKNOWN_SERVICE, found[b"service.version"])
 
 
 class ResourceNames:
-    """Encoded resources to their service, remembered; bounded in number and in size."""
+    """Encoded resources to their service and version, remembered; bounded in number and in size."""
 
     def __init__(self) -> None:
-        self._known: dict[bytes, str] = {}
+        self._known: dict[bytes, ResourceLabels] = {}
 
-    def service(self, resource: bytes) -> str:
-        """As `service_of`."""
-        service = self._known.get(resource)
-        if service is None:
-            service = service_of(resource)
+    def labels(self, resource: bytes) -> ResourceLabels:
+        """As `resource_labels`."""
+        labels = self._known.get(resource)
+        if labels is None:
+            labels = resource_labels(resource)
             if len(self._known) >= _RESOURCES_MAX:
                 self._known.clear()
             if len(resource) <= _RESOURCE_BYTES_MAX:
-                self._known[resource] = service
-        return service
+                self._known[resource] = labels
+        return labels
 
 
 def scalar_text(value: bytes) -> str | None:

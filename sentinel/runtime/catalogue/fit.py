@@ -40,4 +40,9 @@ METRICS = (
         "sentinel_evidence_dropped_total",
         "Places and services whose traces and log lines were forgotten for want of room.",
     ),
+    metric(
+        COUNTER,
+        "sentinel_service_versions_dropped_total",
+        "Services and versions of them that were forgotten for want of room: a deploy may have been missed.",
+    ),
 )

@@ -97,9 +97,8 @@ async def test_series_page_parses_and_escapes(*, openmetrics: bool) -> None:
     assert reply.headers["Content-Type"].startswith(accept.partition(";")[0])
     parse = parse_openmetrics if openmetrics else parse_text
     families = {family.name: family for family in parse(reply.text)}
-    assert set(families) == {
-        f"sentinel_{name}" for name in ("value", "expected", "lower", "upper", "score")
-    }
+    names = ("value", "expected", "lower", "upper", "score", "incidents_left_out")
+    assert set(families) == {f"sentinel_{name}" for name in names}
     values = {
         sample.labels["route"]: sample.value for sample in families["sentinel_value"].samples
     }

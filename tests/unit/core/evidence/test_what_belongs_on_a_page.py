@@ -295,3 +295,26 @@ def test_memory_is_bounded_and_what_gave_way_is_counted() -> None:
     kept = evidence.attach(slow, [slow], at_ns=T0_NS + 100 * 10**9, step_ns=STEP_NS)
     assert len(kept.exemplars) == 1
     assert len(kept.log_lines) == 3
+
+
+def test_calls_are_counted_and_of_a_window_the_slowest_is_shown_never_an_older_one() -> None:
+    """Prometheus refuses an exemplar that is older than the last of its series: the time of what is shown never goes back."""
+    evidence = RecentEvidence(EvidenceSettings(scopes_max=1))
+    quick = trace("a", "pay", "edge", at_s=1, lasts_s=0.1)
+    slow = trace("b", "pay", "edge", at_s=2, lasts_s=9.0)
+    failed = trace("c", "pay", "edge", at_s=3, lasts_s=0.2, error=True)
+    evidence.remember([slow, quick, failed], [])
+    scope = quick.key.scope
+    assert {name: one.count for name, one in evidence.named().items()} == {
+        (scope, False): 2,
+        (scope, True): 1,
+    }
+    assert evidence.named()[scope, False].newest == slow
+    later = trace("d", "pay", "edge", at_s=12, lasts_s=0.1)
+    evidence.remember([later], [])
+    assert evidence.named()[scope, False].newest == later
+    assert evidence.named()[scope, False].count == 3
+    # Room for one place, of calls that failed and of others: the failed ones of the place were silent longest.
+    evidence.remember([trace("e", "ship", "edge", at_s=20, lasts_s=0.1)], [])
+    assert (scope, True) not in evidence.named()
+    assert len(evidence.named()) == 2
