@@ -14,7 +14,7 @@ SPREAD ?= -n 3 --dist loadscope --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
 .PHONY: help install lock demo test test-full lint typecheck contracts format system-deps node-deps deploy-tools bench-deps clean deploy image stack stack-down \
-        bench bench-admission bench-cost bench-ingest bench-tick bench-memory bench-server bench-postgres bench-store bench-detection bench-calendar bench-forecast bench-fit bench-latency bench-preview bench-ramps bench-scrape bench-redact bench-forward bench-nats bench-logs bench-shipping docs
+        bench bench-admission bench-cost bench-ingest bench-tick bench-memory bench-server bench-postgres bench-store bench-detection bench-calendar bench-forecast bench-fit bench-latency bench-preview bench-ramps bench-scrape bench-redact bench-forward bench-nats bench-logs bench-shipping docs dashboards
 
 help:  ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -62,6 +62,9 @@ format: install  ## Rewrite the code in the house style
 
 docs: install  ## Regenerate the generated documents
 	$(BIN)/python -m sentinel.app.docs
+
+dashboards: install  ## Write the boards from their source
+	$(BIN)/python -m dashboards.source
 
 deploy: install  ## Write what deploy/ holds of alert_rules/ and dashboards/
 	$(BIN)/python deploy/generate.py

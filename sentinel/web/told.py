@@ -104,7 +104,9 @@ def told_lines(told: Told, scopes: Iterable[Scope], *, openmetrics: bool) -> Ite
     }
     for name, lines in samples.items():
         if lines:
-            yield (_head(name, openmetrics=openmetrics) + "".join(lines)).encode()
+            text = _head(name, openmetrics=openmetrics) + "".join(lines)
+            # A lone surrogate cannot be sent; it stands for a byte that was not text to begin with.
+            yield text.encode("utf-8", "replace")
 
 
 def _head(name: str, *, openmetrics: bool) -> str:
@@ -165,9 +167,7 @@ def _version_line(version: ServiceVersion) -> str:
 
 def _line(name: str, values: tuple[str, ...], value: str) -> str:
     names = TOLD_METRICS[name].labels
-    labels = ",".join(
-        f"{label}={quoted(text)}" for label, text in zip(names, values, strict=True)
-    )
+    labels = ",".join(f"{label}={quoted(text)}" for label, text in zip(names, values, strict=True))
     return f"{name}{{{labels}}} {value}\n"
 
 

@@ -8,16 +8,38 @@ from __future__ import annotations
 import itertools
 import json
 import re
+from pathlib import Path
 
 import pytest
 
 from sentinel.runtime.catalogue import CATALOGUE
 from sentinel.runtime.metrics import MetricType
 from sentinel.runtime.verdict_metrics import SERIES_METRICS
-from tests.support.dashboards import BOARDS, Board
+from sentinel.web.metrics import LATENCY_METRIC
+from sentinel.web.told import TOLD_METRICS
+from tests.support.dashboards import BOARDS, BUILT_IN, Board
 
-_BUILT_IN = {"__rate_interval", "__range", "__interval"}
-_PROMETHEUS_OWN = {"up", "ALERTS"}
+_OTHERS = {"ALERTS", "alertmanager_silences"}
+"""What Prometheus and Alertmanager say of themselves."""
+_WORDS = {
+    *("and", "or", "unless", "by", "without", "on", "ignoring", "group_left", "bool", "offset"),
+    *(
+        "sum",
+        "max",
+        "min",
+        "avg",
+        "count",
+        "topk",
+        "bottomk",
+        "rate",
+        "increase",
+        "time",
+        "vector",
+    ),
+    *("histogram_quantile", "last_over_time", "avg_over_time", "sum_over_time", "max_over_time"),
+    *("clamp_min", "clamp_max", "count_over_time", "label_values", "sort", "sort_desc", "changes"),
+}
+_ROOT = Path(__file__).parents[2]
 
 pytestmark = pytest.mark.parametrize("board", BOARDS, ids=[board.path.stem for board in BOARDS])
 
@@ -29,23 +51,33 @@ def test_it_can_be_provisioned_anywhere(board: Board) -> None:
     assert top["schemaVersion"] == 41
     assert top.get("id") is None
     assert "__inputs" not in top
+    assert top["title"]
+    assert top["description"]
+    assert "sentinel" in top["tags"]
 
 
 def test_no_data_source_is_named_but_by_the_variable(board: Board) -> None:
     text = board.path.read_text()
     uids = set(re.findall(r'"uid": "([^"]*)"', text)) - {board.document["uid"]}
     assert uids == {"${ds}"}
-    variables = board.document["templating"]["list"]
-    assert (variables[0]["type"], variables[0]["name"]) == ("datasource", "ds")
+    first = board.variables()[0]
+    assert (first["type"], first["name"], first["query"]) == ("datasource", "ds", "prometheus")
+    for panel in board.panels():
+        for one in (panel, *panel["targets"]):
+            assert one["datasource"] == {"type": "prometheus", "uid": "${ds}"}
 
 
-def test_panels_have_ids_of_their_own_and_a_word_of_explanation(board: Board) -> None:
+def test_panels_have_ids_of_their_own_a_unit_and_a_word_of_explanation(board: Board) -> None:
     ids = [panel["id"] for panel in board.document["panels"]]
     assert len(set(ids)) == len(ids)
+    titles = [panel["title"] for panel in board.panels()]
+    assert len(set(titles)) == len(titles)
     for panel in board.panels():
         assert panel["title"]
-        assert panel["description"]
-        assert panel["fieldConfig"]["defaults"]["unit"]
+        assert len(panel["description"]) > 20, panel["title"]
+        assert panel["description"].endswith("."), panel["title"]
+        assert panel["fieldConfig"]["defaults"]["unit"], panel["title"]
+        assert panel["targets"], panel["title"]
         refs = [target["refId"] for target in panel["targets"]]
         assert len(set(refs)) == len(refs)
 
@@ -55,6 +87,7 @@ def test_panels_fit_the_grid_and_do_not_overlap(board: Board) -> None:
     for panel in board.document["panels"]:
         place = panel["gridPos"]
         assert place["w"] > 0
+        assert place["h"] > 0
         assert place["x"] + place["w"] <= 24
         cells = set(
             itertools.product(
@@ -64,29 +97,77 @@ def test_panels_fit_the_grid_and_do_not_overlap(board: Board) -> None:
         )
         assert not cells & taken, panel["title"]
         taken |= cells
+        assert not panel.get("panels"), "what is in a closed row is not seen"
 
 
 def test_every_variable_used_is_declared_and_every_declared_one_is_used(board: Board) -> None:
-    declared = [variable["name"] for variable in board.document["templating"]["list"]]
+    declared = [variable["name"] for variable in board.variables()]
     assert len(set(declared)) == len(declared)
     used = set(re.findall(r"\$\{?(\w+)", board.path.read_text()))
-    assert used - _BUILT_IN == set(declared)
+    assert used - BUILT_IN == set(declared)
     seen: set[str] = set()
-    for variable in board.document["templating"]["list"]:
+    for variable in board.variables():
         if variable["type"] == "query":
             assert set(re.findall(r"\$(\w+)", variable["query"]["query"])) <= seen
         seen.add(variable["name"])
 
 
 def test_every_metric_used_is_exposed(board: Board) -> None:
-    exposed = set(SERIES_METRICS) | _PROMETHEUS_OWN
+    exposed = {*SERIES_METRICS, LATENCY_METRIC, *TOLD_METRICS, *_OTHERS}
     for spec in CATALOGUE:
         suffixes = ("_bucket", "_sum", "_count") if spec.type is MetricType.HISTOGRAM else ("",)
         exposed |= {spec.name + suffix for suffix in suffixes}
     for expression in board.expressions():
-        used = set(re.findall(r"\b(?:sentinel_\w+|ALERTS)\b", expression))
-        assert used, expression
+        used = _names(expression)
+        assert used or expression.startswith("vector($"), expression
         assert used <= exposed, expression
+
+
+def test_labels_asked_for_are_labels_of_the_metric(board: Board) -> None:
+    """A matcher on a label that a metric does not have matches nothing, or everything, and looks like quiet."""
+    verdict = {"service", "stage", "route", "signal", "horizon", "quantile"}
+    labels = {
+        **dict.fromkeys([*SERIES_METRICS, LATENCY_METRIC], verdict),
+        **{name: set(one.labels) for name, one in TOLD_METRICS.items()},
+        **{spec.name: set(spec.labels) for spec in CATALOGUE},
+        **{f"{spec.name}_bucket": {*spec.labels, "le"} for spec in CATALOGUE},
+        "alertmanager_silences": {"state"},
+        "ALERTS": {"alertname", "alertstate"},
+    }
+    for expression in board.expressions():
+        for metric, matchers in re.findall(r"\b(\w+)\{([^}]*)\}", expression):
+            asked = set(re.findall(r"(\w+)(?:=~|!=|!~|=)", matchers))
+            assert asked <= labels[metric] | {"instance", "job"}, expression
+
+
+def test_links_lead_to_boards_and_runbooks_that_exist(board: Board) -> None:
+    uids = {other.path.stem for other in BOARDS}
+    for url in board.links():
+        if url.startswith("/d/"):
+            uid, _, query = url.removeprefix("/d/").partition("?")
+            assert uid in uids, url
+            [target] = [other for other in BOARDS if other.path.stem == uid]
+            names = {variable["name"] for variable in target.variables()}
+            assert set(re.findall(r"var-(\w+)=", query)) <= names, url
+        elif url.startswith("${runbooks}/"):
+            name = url.removeprefix("${runbooks}/")
+            assert (_ROOT / "docs/runbooks" / name).is_file(), url
+        else:
+            assert url.startswith("${sentinel}/api/v1/"), url
+    assert any(url.startswith("${runbooks}/") for url in board.links())
+
+
+def test_fields_that_links_and_tables_name_are_columns(board: Board) -> None:
+    for panel in board.panels():
+        if panel["type"] != "table":
+            continue
+        [target] = panel["targets"]
+        assert (target["instant"], target["format"]) == (True, "table")
+        chosen, arranged = (one["options"] for one in panel["transformations"])
+        columns = set(chosen["include"]["names"])
+        assert set(arranged["indexByName"]) == columns
+        text = json.dumps(panel["fieldConfig"]["defaults"].get("links", []))
+        assert set(re.findall(r"__data\.fields\.(\w+)", text)) <= columns, panel["title"]
 
 
 def test_the_band_lies_between_two_series_of_its_own_panel(board: Board) -> None:
@@ -94,17 +175,29 @@ def test_the_band_lies_between_two_series_of_its_own_panel(board: Board) -> None
     bands = [
         panel for panel in board.panels() if "fillBelowTo" in json.dumps(panel["fieldConfig"])
     ]
-    assert len(bands) == (board.path.stem == "sentinel-series")
-    if not bands:
-        return
-    [band] = bands
-    legends = [target["legendFormat"] for target in band["targets"]]
-    assert legends == ["upper", "lower", "expected", "value"]
-    for target in band["targets"]:
-        matchers = re.findall(r'(\w+)="\$\1"', target["expr"])
-        assert set(matchers) == {"instance", "route", "service", "signal", "stage"}
-    # Errors and latency have no lower end, and a fill down to nothing is not drawn: then it goes down to 0.
-    assert " or 0 * sentinel_upper{" in band["targets"][1]["expr"]
-    upper = band["fieldConfig"]["overrides"][0]
-    assert upper["matcher"] == {"id": "byName", "options": "upper"}
-    assert {"id": "custom.fillBelowTo", "value": "lower"} in upper["properties"]
+    with_bands = {"sentinel-series", "sentinel-ledger", "sentinel-nats", "sentinel-postgres"}
+    assert bool(bands) == (board.path.stem in with_bands)
+    for band in bands:
+        legends = [target["legendFormat"] for target in band["targets"]]
+        assert legends[:4] == ["upper", "lower", "expected", "value"]
+        assert legends[4:] in ([], ["strange"])
+        # Errors and latency have no lower end, and a fill down to nothing is not drawn: then it goes down to 0.
+        assert " or 0 * sentinel_upper{" in band["targets"][1]["expr"]
+        upper = band["fieldConfig"]["overrides"][0]
+        assert upper["matcher"] == {"id": "byName", "options": "upper"}
+        assert {"id": "custom.fillBelowTo", "value": "lower"} in upper["properties"]
+        # One series a legend: with two of a name the fill is between any of them.
+        for target in band["targets"][:4]:
+            for matchers in re.findall(r"\{([^}]*)\}", target["expr"]):
+                asked = dict(re.findall(r'(\w+)="([^"]*)"', matchers))
+                assert {"service", "stage", "route", "signal"} <= asked.keys(), target["expr"]
+                assert asked["horizon"] == ""
+
+
+def _names(expression: str) -> set[str]:
+    """Names of metrics in an expression: what is no string, label, function, number or variable."""
+    asked = re.fullmatch(r"label_values\((.*), \w+\)", expression)
+    bare = re.sub(r'"(?:[^"\\]|\\.)*"', "", asked[1] if asked else expression)
+    bare = re.sub(r"\{[^}]*\}|\[[^\]]*\]", "", bare)
+    bare = re.sub(r"\b(?:by|without|on|ignoring|group_left) *\([^)]*\)|\$\w+", " ", bare)
+    return set(re.findall(r"[a-zA-Z_]\w*", bare)) - _WORDS

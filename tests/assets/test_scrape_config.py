@@ -11,7 +11,10 @@ from pathlib import Path
 
 import yaml
 
-from sentinel.web import WebListenConfig
+from sentinel.core.model import SeriesKey
+from sentinel.web import WebConfig, WebListenConfig
+from sentinel.web.scope import SeriesScope
+from tests.support.latest_verdicts import make_latest
 from tests.support.skips import require_binary
 
 ROOT = Path(__file__).parents[2]
@@ -52,6 +55,28 @@ def test_the_rules_know_its_jobs() -> None:
         assert all(re.fullmatch(pattern, job["job_name"]) for pattern in asked)
 
 
-def test_the_board_it_speaks_of_is_there() -> None:
-    [board] = set(re.findall(r"dashboards/[\w.-]+\.json", TEXT))
-    assert (ROOT / board).is_file()
+def test_every_board_is_in_the_table_of_boards_and_no_other() -> None:
+    text = (ROOT / "docs/components/dashboards.md").read_text()
+    told = re.findall(r"(?m)^\| `(sentinel-\w+)` \|", text)
+    assert sorted(told) == sorted(path.stem for path in (ROOT / "dashboards").glob("*.json"))
+    for path in re.findall(r"`(dashboards/provisioning/[\w./-]+)`", text):
+        assert (ROOT / path).is_file(), path
+
+
+def test_the_series_the_boards_need_can_be_named_as_the_document_says() -> None:
+    """NATS and PostgreSQL alone are more series than are shown by default."""
+    text = (ROOT / "docs/components/dashboards.md").read_text()
+    [block] = re.findall(r"(?ms)^ *```yaml\n(.*?)^ *```$", text)
+    routes = yaml.safe_load(block)["web"]["series_routes"]
+    WebConfig(series_routes=tuple(routes))
+    latest = make_latest(
+        [
+            SeriesKey("nats", "queue", "LEDGER/poster", "consumer_backlog_count"),
+            SeriesKey("postgres", "database", "locks", "sessions_blocked_count"),
+            SeriesKey("ledger-edge", "edge", "POST /v1/transfers", "traffic"),
+            SeriesKey("shop", "edge", "GET /", "traffic"),
+        ],
+        [1.0] * 4,
+        [0.5] * 4,
+    )
+    assert SeriesScope(routes, strangest_count=0).choose(latest).tolist() == [0, 1, 2]
