@@ -76,6 +76,10 @@ image:  ## Build the two images, with bill of materials and provenance (needs Do
 	docker buildx build -f deploy/Dockerfile --target sentinel --attest type=sbom --attest type=provenance,mode=max -t $(IMAGES)sentinel:$(VERSION) .
 	docker buildx build -f deploy/Dockerfile --target ledger --attest type=sbom --attest type=provenance,mode=max -t $(IMAGES)sentinel-ledger:$(VERSION) .
 
+.PHONY: release
+release: install deploy-tools  ## Build wheel, sdist, chart, bill of materials and their sums into dist/
+	$(BIN)/python deploy/release.py
+
 stack:  ## Start Kong, NATS, PostgreSQL, Prometheus, Alertmanager, Grafana, Tempo, Loki, the ledger and Sentinel (needs Docker)
 	$(PYTHON) deploy/compose/secrets.py
 	docker compose -f deploy/compose/compose.yaml up --build --detach --wait --wait-timeout 300

@@ -26,7 +26,8 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--root", type=Path, required=True, help="where pyproject.toml is")
     parser.add_argument("--output", type=Path, required=True)
     given = parser.parse_args(argv)
-    command = [sys.executable, "-m", "cyclonedx_py"]
+    # It warns that the package has no dependencies of its own, which a lock file does not tell.
+    command = [sys.executable, "-W", "ignore::UserWarning", "-m", "cyclonedx_py"]
     command += ["requirements" if given.kind == "lock" else "environment", given.source]
     command += ["--pyproject", str(given.root / "pyproject.toml"), "--output-reproducible"]
     command += ["--spec-version", "1.6", "--output-format", "JSON", "--output-file", "-"]

@@ -76,6 +76,9 @@ COMMANDS = {
         file="sentinel.cli.admission",
         help="put the sidecar into pods as they are made: the webhook of a cluster",
     ),
+    "completion": Command(
+        file="sentinel.cli.completion", help="print a completion script for bash, zsh or fish"
+    ),
 }
 """Every command, in the order of the list; a command's file, and what that imports, is loaded when the command is named."""
 

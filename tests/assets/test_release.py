@@ -1,0 +1,206 @@
+"""Goal: a release is the same whoever builds it, holds what it needs and nothing else, and works where nothing else is installed.
+
+Method: the tree is copied twice, with other times and rights, and built in both; the wheel is installed into an environment that
+has the locked dependencies and nothing of the tests, and its programs are run there. Nothing is fetched.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tarfile
+import zipfile
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+import yaml
+from cyclonedx.schema import SchemaVersion
+from cyclonedx.validation.json import JsonStrictValidator
+from packaging.requirements import Requirement
+
+from sentinel import __version__
+
+ROOT = Path(__file__).parents[2]
+MINOR = f"python{sys.version_info.major}.{sys.version_info.minor}"
+EPOCH = "1700000000"
+WHEEL = f"sentinel_sidecar-{__version__}-py3-none-any.whl"
+SDIST = f"sentinel_sidecar-{__version__}.tar.gz"
+
+
+def _listed() -> list[str]:
+    """Files of the tree as git would have them, so that caches and data of a developer are no part of it."""
+    command = ["git", "-C", str(ROOT), "ls-files", "-co", "--exclude-standard"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    return [name for name in done.stdout.splitlines() if (ROOT / name).is_file()]
+
+
+def _copy(to: Path, *, seconds: int, rights: int) -> Path:
+    for name in _listed():
+        target = to / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(ROOT / name, target)
+        os.utime(target, (seconds, seconds))
+        target.chmod(rights)
+    return to
+
+
+def _build(tree: Path, *targets: str) -> None:
+    for target in targets:
+        command = [sys.executable, "-m", "hatchling", "build", "--target", target]
+        subprocess.run(
+            [*command, "--directory", str(tree / "made")],
+            cwd=tree, env={**os.environ, "SOURCE_DATE_EPOCH": EPOCH},
+            capture_output=True, timeout=120, check=True,
+        )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    tree = _copy(tmp_path_factory.mktemp("first"), seconds=1_600_000_000, rights=0o644)
+    _build(tree, "sdist", "wheel")
+    return tree / "made"
+
+
+def test_two_builds_of_one_tree_are_the_same_bytes(built: Path, tmp_path: Path) -> None:
+    """With other times and rights of the files, in another folder."""
+    tree = _copy(tmp_path / "second", seconds=1_650_000_000, rights=0o600)
+    _build(tree, "sdist", "wheel")
+    for name in (WHEEL, SDIST):
+        assert (tree / "made" / name).read_bytes() == (built / name).read_bytes(), name
+
+
+def test_the_wheel_can_be_built_from_the_sdist(built: Path, tmp_path: Path) -> None:
+    with tarfile.open(built / SDIST) as archive:
+        archive.extractall(tmp_path, filter="data")
+    [tree] = tmp_path.iterdir()
+    _build(tree, "wheel")
+    assert (tree / "made" / WHEEL).read_bytes() == (built / WHEEL).read_bytes()
+
+
+def test_the_wheel_holds_all_of_the_package_and_nothing_else(built: Path) -> None:
+    held = set(zipfile.ZipFile(built / WHEEL).namelist())
+    package = {name for name in _listed() if name.startswith("sentinel/")}
+    assert {name for name in held if name.startswith("sentinel/")} == package
+    shared = f"sentinel_sidecar-{__version__}.data/data/share/sentinel/"
+    for folder, pattern in (("alert_rules", "*.yaml"), ("dashboards", "*.json")):
+        sources = {f"{shared}{folder}/{path.name}" for path in (ROOT / folder).glob(pattern)}
+        assert sources <= held
+    assert f"{shared}example.yaml" in held
+    beside = {name for name in held if not name.startswith(("sentinel/", shared))}
+    assert all(name.startswith(f"sentinel_sidecar-{__version__}.dist-info/") for name in beside)
+
+
+@pytest.fixture(scope="module")
+def clean(built: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An environment with the wheel, and of all packages here only those that the image gets as well."""
+    prefix = tmp_path_factory.mktemp("clean") / "venv"
+    base = Path(sys.base_prefix) / "bin" / MINOR
+    subprocess.run([base, "-m", "venv", "--without-pip", str(prefix)], timeout=60, check=True)
+    packages = prefix / "lib" / MINOR / "site-packages"
+    names = re.findall(r"(?m)^([a-z0-9._-]+)==", (ROOT / "requirements/runtime.txt").read_text())
+    for name in names:
+        try:
+            distribution = metadata.distribution(name)
+        except metadata.PackageNotFoundError:
+            continue  # of another platform
+        for file in distribution.files or ():
+            if ".." in file.parts or "__pycache__" in file.parts:
+                continue
+            target = packages / file
+            target.parent.mkdir(parents=True, exist_ok=True)
+            if not target.exists():
+                target.symlink_to(file.locate())
+    install = [sys.executable, "-m", "pip", "--python", str(prefix / "bin/python"), "install"]
+    install += ["--quiet", "--no-index", "--disable-pip-version-check", str(built / WHEEL)]
+    done = subprocess.run(install, capture_output=True, text=True, timeout=120, check=False)
+    # With its dependencies resolved: one that the lock does not hold is an error here.
+    assert done.returncode == 0, done.stdout + done.stderr
+    return prefix
+
+
+def _run(prefix: Path, *command: str, home: Path) -> subprocess.CompletedProcess[str]:
+    program = str(prefix / "bin" / command[0])
+    return subprocess.run(
+        [program, *command[1:]], capture_output=True, text=True, timeout=120, check=False,
+        cwd=home, env={"PATH": str(prefix / "bin"), "HOME": str(home)},
+    )  # fmt: skip
+
+
+def test_it_works_where_nothing_else_is_installed(clean: Path, tmp_path: Path) -> None:
+    told = _run(clean, "sentinel", "--version", home=tmp_path)
+    assert told.stdout == f"sentinel {__version__}\n", told.stderr
+    example = clean / "share/sentinel/example.yaml"
+    checked = _run(clean, "sentinel", "check", "config", str(example), home=tmp_path)
+    assert checked.returncode == 0, checked.stderr
+    # Every command's file, so that none needs what only tests have.
+    completion = _run(clean, "sentinel", "completion", "bash", home=tmp_path)
+    assert completion.returncode == 0, completion.stderr
+    assert "complete" in completion.stdout
+    ledger = _run(clean, "sentinel-ledger", "history", "--weeks", "0.1", home=tmp_path)
+    assert ledger.returncode == 0, ledger.stderr
+    assert ledger.stdout.startswith("timestamp,service,stage,route,signal,value,weight\n")
+
+
+def test_the_boards_and_rules_are_where_the_documents_say(clean: Path) -> None:
+    shared = clean / "share/sentinel"
+    for path in (ROOT / "alert_rules").glob("*.yaml"):
+        assert (shared / "alert_rules" / path.name).read_text() == path.read_text()
+    for path in (ROOT / "dashboards").glob("*.json"):
+        assert (shared / "dashboards" / path.name).read_text() == path.read_text()
+    assert "share/sentinel" in (ROOT / "docs/components/release.md").read_text()
+
+
+def test_the_bill_of_materials_is_valid_and_names_every_locked_package(tmp_path: Path) -> None:
+    lock = ROOT / "requirements/runtime.txt"
+    bills = []
+    for name in ("first", "second"):
+        command = [sys.executable, str(ROOT / "deploy/image/sbom.py"), "lock", str(lock)]
+        command += ["--root", str(ROOT), "--output", str(tmp_path / name)]
+        subprocess.run(command, capture_output=True, timeout=120, check=True)
+        bills.append((tmp_path / name).read_text())
+    assert bills[0] == bills[1]
+    assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(bills[0]) is None
+    bill = json.loads(bills[0])
+    assert bill["metadata"]["component"]["version"] == __version__
+    listed = {(one["name"], one["version"]) for one in bill["components"]}
+    lines = re.sub(r"\\\n\s*", " ", lock.read_text()).splitlines()
+    locked = [line for line in lines if line.strip() and not line.strip().startswith("#")]
+    requirements = [Requirement(line.partition(" --hash")[0]) for line in locked]
+    assert listed == {(one.name, str(one.specifier).removeprefix("==")) for one in requirements}
+    for component in bill["components"]:
+        hashes = [h for ref in component["externalReferences"] for h in ref.get("hashes", [])]
+        assert hashes, component["name"]
+
+
+def test_the_version_is_written_in_one_place() -> None:
+    """What else names it is held to it here: a release changes one line, and then what this says."""
+    chart = yaml.safe_load((ROOT / "deploy/chart/Chart.yaml").read_text())
+    assert (chart["version"], chart["appVersion"]) == (__version__, __version__)
+    pyproject = (ROOT / "pyproject.toml").read_text()
+    assert 'dynamic = ["version"]' in pyproject
+    assert 'path = "sentinel/__init__.py"' in pyproject
+    places = [
+        *(ROOT / "deploy").rglob("*.yaml"),
+        ROOT / "README.md",
+        *(ROOT / "docs").rglob("*.md"),
+    ]
+    named = {
+        (str(path.relative_to(ROOT)), version)
+        for path in places
+        if path.is_file()
+        for version in re.findall(r"(?<![\w-])sentinel(?:-ledger)?:(\d[\w.]*\w)", path.read_text())
+    }
+    assert named
+    assert {version for _, version in named} == {__version__}, named
+    tags = [
+        image["newTag"]
+        for path in (ROOT / "deploy/kustomize/overlays").rglob("kustomization.yaml")
+        for image in yaml.safe_load(path.read_text()).get("images", [])
+    ]
+    assert tags
+    assert set(map(str, tags)) == {__version__}
