@@ -32,7 +32,8 @@ class PrometheusMark(models.AnnotationQuery):
             "tagKeys": "service,severity,kind",
             "titleFormat": title,
             "textFormat": text,
-            "useValueForTime": "on" if value_is_time else "off",
+            # A boolean: any text, "off" too, would mean that it is.
+            "useValueForTime": value_is_time,
         }
 
     def to_json(self) -> dict[str, object]:

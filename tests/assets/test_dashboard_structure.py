@@ -170,6 +170,25 @@ def test_fields_that_links_and_tables_name_are_columns(board: Board) -> None:
         assert set(re.findall(r"__data\.fields\.(\w+)", text)) <= columns, panel["title"]
 
 
+def test_marks_say_what_they_mark_and_whether_their_value_is_a_time(board: Board) -> None:
+    """Grafana takes any text for true: with "off" every mark stood in 1970, or wherever its value led."""
+    marks = board.document["annotations"]["list"]
+    assert marks
+    for mark in marks:
+        assert mark["titleFormat"]
+        assert mark["step"] == "60s"
+        assert mark["datasource"] == {"type": "prometheus", "uid": "${ds}"}
+        # Grafana wants milliseconds, and Prometheus' names are in seconds.
+        in_milliseconds = mark["expr"].startswith("1000 * ")
+        assert mark["useValueForTime"] is in_milliseconds, mark["name"]
+        labels = set(re.findall(r"\{\{(\w+)\}\}", mark["titleFormat"] + mark["textFormat"]))
+        [metric] = _names(mark["expr"])
+        known = {"ALERTS": {"alertname"}, "alertmanager_silences": {"state"}}
+        known |= {name: set(one.labels) for name, one in TOLD_METRICS.items()}
+        known |= {spec.name: set(spec.labels) for spec in CATALOGUE}
+        assert labels <= known[metric] | {"instance"}, mark["name"]
+
+
 def test_the_band_lies_between_two_series_of_its_own_panel(board: Board) -> None:
     """A fill names one other legend, not a pattern: with any other legend the band silently disappears."""
     bands = [

@@ -55,13 +55,14 @@ class RecentEvidence:
         self._settings = settings or EvidenceSettings()
         self._traces: dict[tuple[Scope, bool], deque[Exemplar]] = {}
         self._lines: dict[str, _Lines] = {}
-        self._named: dict[tuple[Scope, bool], NamedCalls] = {}
+        self._named: dict[tuple[Scope, bool], _Named] = {}
+        self._window_count = 0
         self.dropped_count = 0
         """Places and services whose evidence gave way to that of others."""
 
     def remember(self, exemplars: Iterable[Exemplar], lines: Iterable[LogLine]) -> None:
         """Take a window's traces and new error lines."""
-        of_window: dict[tuple[Scope, bool], Exemplar] = {}
+        self._window_count += 1
         for exemplar in exemplars:
             name = (exemplar.key.scope, exemplar.error)
             ring = self._traces.pop(name, None)
@@ -70,7 +71,7 @@ class RecentEvidence:
             ring.append(exemplar)
             # Put back at the end: the first key is the place that was silent longest.
             self._traces[name] = ring
-            self._name(name, exemplar, of_window)
+            self._name(name, exemplar)
             if len(self._traces) > 2 * self._settings.scopes_max:
                 silent = next(iter(self._traces))
                 del self._traces[silent]
@@ -114,24 +115,25 @@ class RecentEvidence:
         )
 
     def named(self) -> dict[tuple[Scope, bool], NamedCalls]:
-        """The calls that windows named, by place and whether they failed; a copy."""
-        return dict(self._named)
+        """The calls that windows named, by place and whether they failed."""
+        return {
+            name: NamedCalls(count=one.count, newest=one.newest)
+            for name, one in self._named.items()
+        }
 
-    def _name(
-        self,
-        name: tuple[Scope, bool],
-        exemplar: Exemplar,
-        of_window: dict[tuple[Scope, bool], Exemplar],
-    ) -> None:
+    def _name(self, name: tuple[Scope, bool], exemplar: Exemplar) -> None:
         """Count a call, and show the slowest of its window.
 
         Never one of a window before: the time of what is shown of a place must not go back, or Prometheus refuses it.
         """
-        slowest = of_window.get(name)
-        if slowest is None or exemplar.duration_s > slowest.duration_s:
-            of_window[name] = slowest = exemplar
         known = self._named.get(name)
-        self._named[name] = NamedCalls(count=(known.count if known else 0) + 1, newest=slowest)
+        if known is None:
+            self._named[name] = _Named(count=1, newest=exemplar, window=self._window_count)
+            return
+        known.count += 1
+        if known.window != self._window_count or exemplar.duration_s > known.newest.duration_s:
+            known.newest = exemplar
+            known.window = self._window_count
 
     def _onset_of(self, member: Member, *, step_ns: int) -> Onset | None:
         """The first call that shows what is strange of a member, from the member's first window on."""
@@ -211,6 +213,15 @@ class RecentEvidence:
                 told.add((line.service, line.body))
                 shown.append(line)
         return tuple(shown)
+
+
+@dataclass(slots=True)
+class _Named:
+    """As `NamedCalls`, to be counted on; thousands are in a window."""
+
+    count: int
+    newest: Exemplar
+    window: int
 
 
 class _Lines:
