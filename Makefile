@@ -14,7 +14,7 @@ SPREAD ?= -n 3 --dist loadscope --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
 .PHONY: help install lock demo test test-full lint typecheck contracts format system-deps node-deps deploy-tools bench-deps clean deploy image stack stack-down \
-        bench bench-admission bench-cost bench-ingest bench-tick bench-memory bench-server bench-postgres bench-store bench-detection bench-calendar bench-forecast bench-fit bench-latency bench-preview bench-ramps bench-scrape bench-redact bench-forward bench-nats bench-logs bench-shipping docs dashboards
+        bench bench-admission bench-cost bench-ingest bench-tick bench-memory bench-server bench-postgres bench-store bench-detection bench-calendar bench-forecast bench-fit bench-backfill bench-latency bench-preview bench-ramps bench-scrape bench-redact bench-forward bench-nats bench-logs bench-shipping docs dashboards
 
 help:  ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -124,6 +124,9 @@ bench-detection: install  ## Pages beside the peers', in the simulator and in DE
 
 bench-fit: install  ## What a fit costs in its child, with 10,000 series
 	$(BIN)/python -m benchmarks.bench_fit $(BENCH_ARGS)
+
+bench-backfill: install  ## How long 10,000 series of four weeks take to read from a Prometheus, and then to fit
+	$(BIN)/python -m benchmarks.bench_backfill $(BENCH_ARGS)
 
 bench-latency: install  ## Latency by its share of slow calls beside its 95th percentile: false pages, and what each finds
 	$(BIN)/python benchmarks/bench_latency.py $(BENCH_ARGS)

@@ -56,8 +56,16 @@ def main() -> None:
         measure(name, folder, model="profile", series_count=args.series, country="DE")
 
 
-def measure(name: str, folder: str, *, model: str, series_count: int, country: str = "") -> None:
-    """Run the child once and print what it took."""
+def measure(
+    name: str,
+    folder: str,
+    *,
+    model: str,
+    series_count: int,
+    country: str = "",
+    end_ns: int = _END_NS,
+) -> float:
+    """Run the child once and print what it took; the seconds it did."""
     from dataclasses import asdict
 
     from sentinel.app.calendar_section import CalendarConfig, PaydayConfig
@@ -72,7 +80,7 @@ def measure(name: str, folder: str, *, model: str, series_count: int, country: s
     calendar = CalendarConfig(country=country, paydays=paydays)
     request = {
         "directory": folder,
-        "now_ns": _END_NS,
+        "now_ns": end_ns,
         "version": 1,
         "step_ns": _STEP_NS,
         "scoring": settings_to_plain(ScoringSettings()),
@@ -101,6 +109,7 @@ def measure(name: str, folder: str, *, model: str, series_count: int, country: s
         f" {usage.ru_maxrss / 1024:.0f} MB at most, a fit of {size / 1e6:.0f} MB",
         flush=True,
     )
+    return wall_s
 
 
 def make_ready(folder: str) -> None:

@@ -21,6 +21,7 @@ from sentinel.errors import (
     RetryableError,
     StoreError,
     StoreLockedError,
+    UnsupportedInputError,
 )
 from sentinel.history import OpenMetricsFile, SeriesNumbers, read_long
 from sentinel.pipeline.backfill import STEP_NS, Backfill, BackfillSummary
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 
     from sentinel.app.backfill.promql import Advance
     from sentinel.app.config import SentinelConfig
+    from sentinel.history.parquet import ParquetFile
     from sentinel.runtime.promql.config import QueryServerConfig
 
 _DONE, _WRONG, _USAGE, _CANNOT_TELL = 0, 1, 2, 3
@@ -48,6 +50,7 @@ _WEEKS_MAX = 260
 _PARALLEL_MAX = 16
 _AFTER = "Stored. Start the sidecar; it fits at once."
 _AFTER_DRY_RUN = "Dry run: all of it can be stored, and nothing was."
+_HOW_TO_INSTALL = "pip install 'sentinel-sidecar[parquet]'"
 _GO_ON = "what is stored stays; the same command goes on from there"
 
 
@@ -59,8 +62,8 @@ def add_backfill(
         "backfill",
         help="store past data as windows of five minutes",
         description=(
-            "Reads CSV (timestamp,service,stage,route,signal,value,weight; sorted by time; .gz too) or OpenMetrics with"
-            " timestamps, or asks servers with Prometheus' query API what `scrapers.prometheus_queries` of a configuration asks"
+            "Reads CSV (timestamp,service,stage,route,signal,value,weight; sorted by time; .gz too), Parquet with these columns, or"
+            " OpenMetrics with timestamps, or asks servers with Prometheus' query API what `scrapers.prometheus_queries` of a configuration asks"
             " while the sidecar runs; and stores windows of five minutes. Nothing is stored when a file has a fault. Ended in the"
             " middle, the same command goes on; the same data again leaves the same store. Never pages."
             " Exit codes: 0 stored, 1 the data, a query or the configuration is wrong, 2 usage, 3 a file, the server or the store cannot be used."
@@ -75,7 +78,7 @@ def add_backfill(
     )
     parser.add_argument(
         "--format",
-        choices=("auto", "csv", "openmetrics"),
+        choices=("auto", "csv", "openmetrics", "parquet"),
         default="auto",
         help="what the files hold; auto goes by the name, then by the first line (default: %(default)s)",
     )
@@ -402,6 +405,9 @@ def _read(
 ) -> None:
     if form == "auto":
         form = _format_of(path)
+    if form == "parquet":
+        backfill.add(_parquet(path).rows(numbers, not_after_ns=now_ns))
+        return
     if form == "csv":
         backfill.add(read_long(path, numbers, not_after_ns=now_ns))
         return
@@ -410,19 +416,39 @@ def _read(
     backfill.skip("not a gauge of a series", source.skipped_count)
 
 
+def _parquet(path: Path) -> ParquetFile:
+    try:
+        # 60 MB, and not everybody's.
+        from sentinel.history.parquet import ParquetFile
+    except ImportError as error:
+        msg = f"{path} is Parquet, which needs pyarrow: {_HOW_TO_INSTALL} brings it"
+        raise UnsupportedInputError(msg) from error
+    return ParquetFile(path)
+
+
 def _format_of(path: Path) -> str:
     """What a file holds, by its name and, where that says nothing, by its first bytes."""
-    names = {".csv": "csv", ".om": "openmetrics", ".prom": "openmetrics", ".txt": "openmetrics"}
+    names = {
+        ".csv": "csv",
+        ".parquet": "parquet",
+        ".om": "openmetrics",
+        ".prom": "openmetrics",
+        ".txt": "openmetrics",
+    }
     suffix = path.with_suffix("").suffix if path.suffix == ".gz" else path.suffix
     if suffix in names:
         return names[suffix]
     with path.open("rb") as file:
         head = file.read(_HEAD_BYTES)
+    if head.startswith(b"PAR1"):
+        return "parquet"
     if head.startswith(b"timestamp,"):
         return "csv"
     if head.startswith(b"#"):
         return "openmetrics"
-    msg = f"{path}: neither CSV with its header nor OpenMetrics; say which with --format"
+    msg = (
+        f"{path}: neither CSV with its header nor OpenMetrics nor Parquet; say which with --format"
+    )
     raise MalformedInputError(msg)
 
 

@@ -9,11 +9,14 @@ import argparse
 import asyncio
 import io
 import json
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pyarrow as pa  # type: ignore[import-untyped]
+import pyarrow.parquet as pq  # type: ignore[import-untyped]
 import pytest
 
 from sentinel.cli import baseline
@@ -200,6 +203,24 @@ def test_what_the_store_does_not_keep_is_not_read(
     taken = capsys.readouterr()
     assert "the store keeps no longer" in taken.err
     assert "window count   575" in taken.out
+
+
+def test_parquet_is_known_by_its_name_or_its_first_bytes(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    columns = {
+        "timestamp": [NOW_NS // 10**9 - 900, NOW_NS // 10**9 - 600],
+        **{name: [name] * 2 for name in ("service", "stage", "route")},
+        "signal": ["traffic"] * 2,
+        "value": [1.0, None],
+    }
+    for name in ("h.parquet", "unnamed"):
+        pq.write_table(pa.table(columns), tmp_path / name)
+        assert run(str(tmp_path / name), "--dry-run", "-o", "json") == 0
+        assert json.loads(capsys.readouterr().out)["window_count"] == 2
+    monkeypatch.setitem(sys.modules, "sentinel.history.parquet", None)
+    assert run(str(tmp_path / "h.parquet"), "--dry-run") == 1
+    assert "pip install 'sentinel-sidecar[parquet]'" in capsys.readouterr().err
 
 
 class _Terminal(io.StringIO):

@@ -1,0 +1,159 @@
+"""How long the past of 10,000 series takes to come in from a Prometheus, and then to fit.
+
+Run as `make bench-backfill`. Debian's Prometheus, filled by promtool with 1,000 series of a value in five minutes; each is asked for under
+ten names (`label_replace`), so the server answers 10,000 series without 80 million samples having to be written first. Reading is bounded by
+the server, which has a process of its own on the same cores: both sides' CPU time is printed. The fit is the sidecar's own child, over what
+was stored, as after its first start. Goal: the fit of 10,000 series in 10 s.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from pathlib import Path
+
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+from benchmarks.bench_fit import measure
+from benchmarks.machine import describe
+
+_STORED = 1_000
+_NAMES = 10
+_STEP_S = 300
+_DAY_S = 86_400
+_GOAL_S = 10.0
+_LISTENING = re.compile(rb"Listening on.*?address=127\.0\.0\.1:(\d+)")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--series", type=int, default=_STORED * _NAMES)
+    parser.add_argument("--days", type=int, default=28)
+    args = parser.parse_args()
+    stored = max(1, args.series // _NAMES)
+    end_s = (int(time.time()) - 4 * 3600) // 7200 * 7200
+    start_s = end_s - args.days * _DAY_S
+    print(f"{describe()}; {stored * _NAMES:,} series of {args.days} days", flush=True)
+    with tempfile.TemporaryDirectory(prefix="bench_backfill_") as name:
+        folder = Path(name)
+        fill(folder, stored, start_s, end_s)
+        log = folder / "prometheus.log"
+        with log.open("wb") as output:
+            server = subprocess.Popen(
+                [
+                    shutil.which("prometheus") or "prometheus",
+                    f"--config.file={folder / 'prometheus.yml'}",
+                    f"--storage.tsdb.path={folder / 'data'}",
+                    "--storage.tsdb.retention.time=1y",
+                    "--web.listen-address=127.0.0.1:0",
+                ],
+                stdout=output,
+                stderr=output,
+            )
+        try:
+            read(folder, address_of(server, log), start_s, end_s)
+        finally:
+            server.terminate()
+            _, _, usage = os.wait4(server.pid, 0)
+            server.returncode = 0
+        print(f"  the server's side of it {usage.ru_utime + usage.ru_stime:6.1f} s of a processor")
+        wall_s = measure(
+            "first fit, profile",
+            str(folder / "store"),
+            model="profile",
+            series_count=stored * _NAMES,
+            end_ns=end_s * 10**9,
+        )
+    print(f"  fit after reading {wall_s:.1f} s; goal {_GOAL_S:g} s for 10,000 series")
+
+
+def fill(folder: Path, stored: int, start_s: int, end_s: int) -> None:
+    """Blocks by promtool, a day at a time: it reads its file anew for each block."""
+    (folder / "prometheus.yml").write_text("{}\n")
+    import numpy as np
+
+    rng = np.random.default_rng(1)
+    level = rng.lognormal(3.0, 1.0, stored)
+    began_s = time.perf_counter()
+    for day_s in range(start_s, end_s, _DAY_S):
+        times = range(day_s, min(day_s + _DAY_S, end_s), _STEP_S)
+        shape = 1 + 0.5 * np.sin(2 * np.pi * np.array(times) / _DAY_S)
+        path = folder / "day.om"
+        with path.open("w") as file:
+            file.write("# TYPE rate gauge\n")
+            for one in range(stored):
+                noise = 1 + 0.05 * rng.standard_normal(len(times))
+                head = f'rate{{service="s{one // 50}",route="/{one}"}}'
+                values = (level[one] * shape * noise).clip(0).tolist()
+                file.writelines(
+                    f"{head} {value:.4f} {at}\n" for at, value in zip(times, values, strict=True)
+                )
+            file.write("# EOF\n")
+        made = ["promtool", "tsdb", "create-blocks-from", "--max-block-duration=24h"]
+        made += ["openmetrics", "--quiet", str(path), str(folder / "data")]
+        subprocess.run(made, check=True, stdout=subprocess.DEVNULL)
+        path.unlink()
+    print(f"  filled by promtool in {time.perf_counter() - began_s:.0f} s", flush=True)
+
+
+def address_of(server: subprocess.Popen[bytes], log: Path) -> str:
+    """Where it listens, once it is ready."""
+    deadline_s = time.monotonic() + 120
+    while time.monotonic() < deadline_s and server.poll() is None:
+        found = _LISTENING.search(log.read_bytes())
+        if found:
+            url = f"http://127.0.0.1:{int(found[1])}"
+            try:
+                with urllib.request.urlopen(f"{url}/-/ready", timeout=5):
+                    return url
+            except OSError:
+                pass
+        time.sleep(0.2)
+    raise SystemExit("prometheus is not ready:\n" + log.read_text()[-2000:])
+
+
+def read(folder: Path, url: str, start_s: int, end_s: int) -> None:
+    """Backfill by the command, as a person does, and print what it took."""
+    queries = []
+    for number in range(_NAMES):
+        signal, scale = (("traffic", 1.0), ("errors", 1e-4), ("latency", 1e-3))[number % 3]
+        query = f'label_replace(rate, \\"copy\\", \\"{number}\\", \\"\\", \\"\\")'
+        queries.append(
+            f'{{name: q{number}, signal: {signal}, scale: {scale}, series_max: 100000, query: "{query}"}}'
+        )
+    config = folder / "sentinel.yaml"
+    config.write_text(
+        f"scrapers:\n  prometheus_queries:\n    - {{name: main, url: '{url}', queries: [{', '.join(queries)}]}}\n"
+    )
+    words = ["--config", str(config), "--store", str(folder / "store")]
+    words += ["--start", iso(start_s), "--end", iso(end_s)]
+    began_s = time.perf_counter()
+    child = subprocess.Popen(
+        [sys.executable, "-m", "sentinel", "baseline", "backfill", *words],
+        env={"PATH": os.environ.get("PATH", ""), "OPENBLAS_NUM_THREADS": "1"},
+    )
+    _, status, usage = os.wait4(child.pid, 0)
+    wall_s = time.perf_counter() - began_s
+    child.returncode = os.waitstatus_to_exitcode(status)
+    if child.returncode:
+        raise SystemExit(f"the backfill ended with {child.returncode}")
+    cpu_s = usage.ru_utime + usage.ru_stime
+    print(
+        f"  reading and storing {wall_s:6.1f} s, {cpu_s:6.1f} s of a processor, {usage.ru_maxrss / 1024:.0f} MB at most",
+        flush=True,
+    )
+
+
+def iso(second: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(second))
+
+
+if __name__ == "__main__":
+    main()
