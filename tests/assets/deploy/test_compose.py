@@ -226,14 +226,22 @@ def test_grafana_asks_what_is_there() -> None:
     environment = SERVICES["grafana"]["environment"]
     for variable in ("PROMETHEUS_URL", "ALERTMANAGER_URL", "TEMPO_URL", "LOKI_URL"):
         assert urlsplit(environment[variable]).hostname in {*SERVICES, "prometheus"}
-    sources = yaml.safe_load((FOLDER / "grafana/datasources.yaml").read_text())["datasources"]
+    boards = ROOT / "dashboards/provisioning"
+    files = [FOLDER / "grafana/loki.yaml", *(boards / "datasources").glob("*.yaml")]
+    sources = [s for file in files for s in yaml.safe_load(file.read_text())["datasources"]]
+    assert {"prometheus", "tempo", "loki", "alertmanager"} == {
+        source["type"] for source in sources
+    }
     assert {source["url"][2:-1] for source in sources} <= set(environment)
-    uids = {source["uid"] for source in sources}
-    linked = re.findall(r"datasourceUid: (\S+)", (FOLDER / "grafana/datasources.yaml").read_text())
+    linked = {uid for f in files for uid in re.findall(r"datasourceUid: (\S+)", f.read_text())}
     assert linked
-    assert set(linked) <= uids
-    boards = yaml.safe_load((FOLDER / "grafana/dashboards.yaml").read_text())
-    path = boards["providers"][0]["options"]["path"]
+    assert linked <= {source["uid"] for source in sources}
+    [provider] = [
+        one
+        for file in (boards / "dashboards").glob("*.yaml")
+        for one in yaml.safe_load(file.read_text())["providers"]
+    ]
+    path = provider["options"]["path"]
     assert f"../../dashboards:{path}:ro" in SERVICES["grafana"]["volumes"]
     tempo = yaml.safe_load((FOLDER / "tempo.yaml").read_text())
     loki = yaml.safe_load((FOLDER / "loki.yaml").read_text())

@@ -10,6 +10,7 @@ import base64
 import functools
 import json
 import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -254,6 +255,17 @@ def test_every_configuration_of_sentinel_loads(way: str, count: int, tmp_path: P
         file.write_text(text)
         load_config(file, environment={})
     assert len(configs) == count
+
+
+@pytest.mark.parametrize("way", ["monitored", "chart", "chart-other"])
+def test_the_injector_takes_its_configuration(way: str, tmp_path: Path) -> None:
+    [document] = [
+        d for d in rendered(way) if d["kind"] == "ConfigMap" and "admission.yaml" in d["data"]
+    ]
+    (tmp_path / "admission.yaml").write_text(document["data"]["admission.yaml"])
+    command = [sys.executable, "-m", "sentinel", "admission", "--config", str(tmp_path), "--check"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 def test_no_value_is_taken_that_the_schema_does_not_know() -> None:
