@@ -20,6 +20,7 @@ from sentinel.cli.preview_blind import blind_document, blind_table
 from sentinel.cli.preview_calendar import add_calendar_options, calendar_of
 from sentinel.cli.preview_clock import ShownClock, clock_of_calendar
 from sentinel.cli.preview_files import UNREADABLE, WRONG, read_past
+from sentinel.cli.preview_queries import add_query_options, read_servers
 from sentinel.cli.preview_source import add_store_options, ignored_options
 from sentinel.cli.preview_stops import stops_table
 from sentinel.cli.preview_store import replay_of_store
@@ -65,6 +66,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         help="files, or folders of files named *.csv or *.csv.gz",
     )
+    add_query_options(parser, source)
     add_store_options(parser, source)
     parser.add_argument(
         "--sensitivity",
@@ -107,11 +109,16 @@ def run(args: argparse.Namespace) -> int:
     if pointless:
         _say(pointless)
         return _USAGE
-    if args.paths is None:
+    if args.prometheus is not None and args.config is None:
+        _say(
+            "--prometheus: give --config with the queries; `sentinel discover --prometheus URL` writes it"
+        )
+        return _USAGE
+    if args.paths is None and args.prometheus is None:
         return _run_store(args)
     kind = Kind.GAUGE if args.kind is None else Kind[args.kind.upper()]
-    past = read_past(args.paths, kind)
     try:
+        past = read_servers(args) if args.paths is None else read_past(args.paths, kind)
         calendar = calendar_of(args, past.series.values())
         past.leave_out_endless(keeps_dates=calendar is not None)
         for sentence in past.said:

@@ -34,7 +34,9 @@ def add_store_options(
     source.add_argument(
         "--snapshot", metavar="FILE", type=Path, help="a file that --save-snapshot wrote"
     )
-    group = parser.add_argument_group("over a store or a snapshot")
+    group = parser.add_argument_group(
+        "over a store, a snapshot or, but for --coarse and --save-snapshot, queries"
+    )
     group.add_argument(
         "--from", dest="begin", metavar="TIME", type=instant_ns, help="such as 2026-11-01T08:00Z"
     )
@@ -71,7 +73,13 @@ def ignored_options(args: argparse.Namespace) -> str | None:
         "--country": args.country is not None and not args.coarse,
         "--closing-dates": args.closing_dates is not None and not args.coarse,
     }
-    if args.paths is not None:
+    over_queries = {"--kind": args.kind is not None, "--coarse": args.coarse}
+    over_queries["--save-snapshot"] = args.save_snapshot is not None
+    if args.step is not None and args.prometheus is None:
+        return "--step: only for --prometheus"
+    if args.prometheus is not None:
+        given, where = over_queries, "--csv" if args.kind is not None else "--store"
+    elif args.paths is not None:
         given, where = over_files, "--store and --snapshot"
     else:
         given, where = over_stores, "--csv"
@@ -79,7 +87,9 @@ def ignored_options(args: argparse.Namespace) -> str | None:
     if not names:
         return None
     coarse = (
-        ", or for --coarse" if args.paths is None and names[0] not in {"--kind", "--model"} else ""
+        ", or for --coarse"
+        if given is over_stores and names[0] not in {"--kind", "--model"}
+        else ""
     )
     return f"{', '.join(names)}: only for {where}{coarse}"
 

@@ -18,7 +18,8 @@ import numpy as np
 from sentinel.core.model import SeriesKey
 from sentinel.core.normalise.promql.answer import Answer, AnswerSeries
 from sentinel.core.normalise.promql.rows import QueryRows, Skip, rows_of, with_traffic_calls
-from sentinel.core.normalise.promql.rules import Places, QueryRule
+from sentinel.core.normalise.promql.rules import Places, QueryRule, calls_rule
+from sentinel.core.normalise.promql.zeros import with_zeros
 from sentinel.errors import (
     MalformedInputError,
     SentinelError,
@@ -239,19 +240,29 @@ class PromqlHistory:
         )
 
     def _rows(self, answers: dict[str, Answer], span: Span) -> tuple[QueryRows, ...]:
-        return with_traffic_calls(
+        def over(places: Places, values: Answer, calls: Answer | None = None) -> QueryRows:
+            step_ns = self._grid.step_ns
+            return rows_of(
+                places, values, calls, step_ns=step_ns, start_ns=span[0], end_ns=span[1]
+            )
+
+        rows = with_traffic_calls(
             [
-                rows_of(
+                over(
                     places,
                     answers[places.rule.query],
                     answers[places.rule.calls] if places.rule.calls else None,
-                    step_ns=self._grid.step_ns,
-                    start_ns=span[0],
-                    end_ns=span[1],
                 )
                 for places in self._places
             ]
         )
+        calls = {
+            rule.name: over(Places(calls_rule(rule)), answers[rule.calls])
+            for rule in self._rules
+            if rule.absent_is_zero and rule.calls
+        }
+        # As live does; of an amount no further back than this slice.
+        return with_zeros(rows, self._rules, calls=calls)
 
     async def _range(self, query: str, span: Span) -> Answer:
         """A query over a slice, in as many pieces as the server wants."""

@@ -9,13 +9,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
 from sentinel.core.model import (
     SHARE_KINDS,
-    SIGNAL_TRAFFIC,
     Kind,
     MeasuredColumns,
     RejectReason,
@@ -29,7 +28,7 @@ from sentinel.core.normalise.promql.rows import (
     rows_of,
     with_traffic_calls,
 )
-from sentinel.core.normalise.promql.rules import Places, QueryRule
+from sentinel.core.normalise.promql.rules import Places, QueryRule, calls_rule
 from sentinel.core.normalise.promql.zeros import KNOWN_FOR_NS, last_told, with_zeros
 from sentinel.core.redact import redact
 from sentinel.core.series import SeriesSettings
@@ -83,12 +82,7 @@ class QueryTarget:
         self._server = server
         self._rules = server.rules()
         self._places = {rule.name: Places(rule) for rule in self._rules}
-        self._calls_places = {
-            rule.name: Places(
-                replace(rule, signal=SIGNAL_TRAFFIC, scale=1.0, absent_is_zero=False)
-            )
-            for rule in self._rules
-        }
+        self._calls_places = {rule.name: Places(calls_rule(rule)) for rule in self._rules}
         self._windows = windows
         self._metrics, self._clock = surroundings.metrics, surroundings.clock
         self._asking = Asking(server, surroundings.clock)

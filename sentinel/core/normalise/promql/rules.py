@@ -6,9 +6,9 @@ It stands without the readers of answers, so that a configuration loads none of 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from sentinel.core.model import Kind, SeriesKey, kind_of_signal
+from sentinel.core.model import SIGNAL_TRAFFIC, Kind, SeriesKey, kind_of_signal
 from sentinel.core.normalise.labels import label_of, list_label_of
 from sentinel.core.normalise.span_rules import STAGE_EDGE
 
@@ -88,6 +88,13 @@ class QueryRule:
         between = "," if self.kind is Kind.GAUGE else " "
         parts = [between.join(given), *rest] if given else rest
         return list_label_of(",".join(parts)) or _ROUTE_ALL
+
+
+def calls_rule(rule: QueryRule) -> QueryRule:
+    """The calls behind a query's values, as a query of traffic of the same places."""
+    return replace(
+        rule, signal=SIGNAL_TRAFFIC, query=rule.calls, calls="", scale=1.0, absent_is_zero=False
+    )
 
 
 class Places:
