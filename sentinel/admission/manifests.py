@@ -17,7 +17,7 @@ import yaml
 from sentinel.admission.fields import unknown_fields
 from sentinel.admission.json_patch import Operation, difference
 from sentinel.admission.patch import EXPLANATIONS, Outcome, patch_pod
-from sentinel.admission.profiles import SidecarConfig
+from sentinel.admission.profiles import ProfileConfig, SidecarConfig, SidecarRole
 from sentinel.errors import MalformedInputError
 
 SIZE_BYTES_MAX = 4 * 1024 * 1024
@@ -144,7 +144,23 @@ def _inject_object(
     if injection.pod is not target:
         target.clear()
         target.update(injection.pod)
-    return injection.outcome, injection.warnings
+    if injection.outcome is not Outcome.INJECTED:
+        return injection.outcome, injection.warnings
+    told = _told_of_replicas(item, config.profiles[injection.profile])
+    return injection.outcome, (*injection.warnings, *told)
+
+
+def _told_of_replicas(item: dict[str, Any], profile: ProfileConfig) -> tuple[str, ...]:
+    """What to say where each of several sidecars would judge its own share of a service."""
+    spec = item.get("spec")
+    replicas = spec.get("replicas") if isinstance(spec, dict) else None
+    decides_alone = profile.role is SidecarRole.BOTH or not (profile.role or profile.config_map)
+    if not isinstance(replicas, int) or replicas < 2 or not decides_alone:
+        return ()
+    return (
+        f"{replicas} replicas have a sidecar each, and each would judge its own share of the traffic: a profile with"
+        " role: collect hands it to one scorer",
+    )
 
 
 def _objects(document: dict[str, Any], problems: list[str]) -> list[dict[str, Any]]:

@@ -52,11 +52,15 @@ class ProfileConfig:
     )
     config_map: str = setting(
         "",
-        help="ConfigMap with the sidecar's configuration, in the pod's own namespace; empty for the built-in defaults. One that is not there keeps the pod from starting.",
+        help="ConfigMap with the sidecar's configuration, in the pod's own namespace; empty for the built-in defaults, which also hold for as long as it is not there or is wrong.",
+    )
+    secret: str = setting(
+        "",
+        help="Secret with the tokens and authorities that the configuration names, in the pod's own namespace; its keys are files in /etc/sentinel-secret.",
     )
     role: SidecarRole | None = setting(
         None,
-        help="`collect` hands windows to the service's scorer, which the ConfigMap names; unset, the ConfigMap decides.",
+        help="`collect` hands windows to the service's scorer, which `config_map` has to name; unset, the ConfigMap decides.",
     )
     cpu_request: str = setting("50m", help="CPU that is reserved.")
     cpu_limit: str = setting(
@@ -74,8 +78,12 @@ class ProfileConfig:
         if not _IMAGE.fullmatch(self.image):
             msg = f"image must be a reference such as {DEFAULT_IMAGE}, not {self.image!r}"
             raise ValueError(msg)
-        if self.config_map and not _OBJECT_NAME.fullmatch(self.config_map):
-            msg = f"config_map must be the name of an object, not {self.config_map!r}"
+        for name in ("config_map", "secret"):
+            if (text := getattr(self, name)) and not _OBJECT_NAME.fullmatch(text):
+                msg = f"{name} must be the name of an object, not {text[:63]!r}"
+                raise ValueError(msg)
+        if self.role is SidecarRole.COLLECT and not self.config_map:
+            msg = "role collect needs config_map: it says where the scorer is"
             raise ValueError(msg)
         request, limit = _memory("memory_request", self), _memory("memory_limit", self)
         if limit < max(request, _MEMORY_LIMIT_MIN):

@@ -14,17 +14,19 @@ CONTAINER = "sentinel"
 OTLP_GRPC_ENDPOINT = "http://127.0.0.1:4317"
 OTLP_HTTP_ENDPOINT = "http://127.0.0.1:4318"
 
-_STORE, _TMP, _NO_TOKEN, _CONFIG = (
+_STORE, _TMP, _NO_TOKEN, _CONFIG, _SECRET = (
     "sentinel-store",
     "sentinel-tmp",
     "sentinel-no-token",
     "sentinel-config",
+    "sentinel-secret",
 )
-VOLUMES = frozenset({_STORE, _TMP, _NO_TOKEN, _CONFIG})
+VOLUMES = frozenset({_STORE, _TMP, _NO_TOKEN, _CONFIG, _SECRET})
 
 _PROBE_PORT = 9641
 _PROBE_PORT_NAME = "sntl-metrics"
 _CONFIG_DIRECTORY = "/etc/sentinel"
+_SECRET_DIRECTORY = "/etc/sentinel-secret"  # noqa: S105  # where it is, not what it is
 _STORE_DIRECTORY = "/var/lib/sentinel"
 _USER_ID = 65532
 
@@ -43,14 +45,11 @@ def container(profile: ProfileConfig, kind: SidecarKind, *, guaranteed: bool) ->
         },
     ]
     if profile.config_map:
-        arguments += ["--config", _CONFIG_DIRECTORY]
-        mounts.append(
-            {
-                "name": _CONFIG,
-                "mountPath": _CONFIG_DIRECTORY,
-                "readOnly": True,
-            }
-        )
+        # A container that does not run makes the whole pod unready, and takes the application out of its Service.
+        arguments += ["--config", _CONFIG_DIRECTORY, "--or-defaults"]
+        mounts.append({"name": _CONFIG, "mountPath": _CONFIG_DIRECTORY, "readOnly": True})
+    if profile.secret:
+        mounts.append({"name": _SECRET, "mountPath": _SECRET_DIRECTORY, "readOnly": True})
     made: dict[str, Any] = {
         "name": CONTAINER,
         "image": profile.image,
@@ -92,10 +91,11 @@ def volumes(profile: ProfileConfig) -> list[dict[str, Any]]:
         {"name": _TMP, "emptyDir": {"sizeLimit": "64Mi"}},
         {"name": _NO_TOKEN, "emptyDir": {"sizeLimit": "1Mi"}},
     ]
+    # Optional: the kubelet starts no container of a pod before all that must be there is.
     if profile.config_map:
-        made.append(
-            {"name": _CONFIG, "configMap": {"name": profile.config_map}},
-        )
+        made.append({"name": _CONFIG, "configMap": {"name": profile.config_map, "optional": True}})
+    if profile.secret:
+        made.append({"name": _SECRET, "secret": {"secretName": profile.secret, "optional": True}})
     return made
 
 

@@ -15,6 +15,7 @@ from sentinel.app.build import Application, build
 from sentinel.app.config import SentinelConfig
 from sentinel.app.process import started, stop_on_signals, write_whole
 from sentinel.app.reload import Reloader
+from sentinel.errors import ConfigError
 from sentinel.runtime.catalogue import SIDECAR
 from sentinel.runtime.clock import SystemClock
 from sentinel.runtime.config.loader import Loaded
@@ -28,7 +29,11 @@ _HEALTH_EVERY_S = 5.0
 
 
 async def serve(
-    loaded: Loaded[SentinelConfig], *, path: Path | None, ready_file: Path | None
+    loaded: Loaded[SentinelConfig],
+    *,
+    path: Path | None,
+    ready_file: Path | None,
+    refused: ConfigError | None = None,
 ) -> None:
     """Start, say where, wait for a signal, drain.
 
@@ -36,6 +41,7 @@ async def serve(
         loaded: the configuration.
         path: where it came from, to be watched.
         ready_file: where the addresses are written as one line of JSON once everything runs.
+        refused: what was wrong with the configuration there, when `loaded` stands in for it until it is right.
 
     Raises:
         SentinelError, OSError: something could not be started; what had started was stopped.
@@ -49,6 +55,11 @@ async def serve(
     )
     for warning in loaded.warnings:
         logger.warning("Configuration warning", extra={"warning": str(warning)})
+    if refused is not None:
+        logger.error(
+            "The configuration cannot be taken, the defaults hold until it is right",
+            extra={"faults": str(refused)},
+        )
     application = build(loaded.config, clock=SystemClock(), logger=logger, metrics=metrics)
     reloader = Reloader(loaded, path, application)
     application.lifecycle.add(reloader)

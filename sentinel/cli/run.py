@@ -7,6 +7,7 @@ import errno
 import os
 from pathlib import Path
 
+from sentinel.errors import ConfigError
 from sentinel.runtime.lean_imports import lean_imports
 from sentinel.runtime.loop import run_to_end
 
@@ -25,6 +26,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--config", type=Path, metavar="PATH", help="YAML file, or a folder of them"
     )
     parser.add_argument(
+        "--or-defaults",
+        action="store_true",
+        help="where that is not there or has a fault, say so and run on the defaults until it is right: an injected sidecar that"
+        " does not run would take its pod out of service",
+    )
+    parser.add_argument(
         "--ready-file",
         type=Path,
         metavar="FILE",
@@ -38,6 +45,15 @@ def run(args: argparse.Namespace) -> int:
     if args.ready_file is not None and not args.ready_file.absolute().parent.is_dir():
         # Before anything runs, and by the name that was given.
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(args.ready_file))
-    loaded = load_config(args.config, environment=os.environ)
-    run_to_end(serve(loaded, path=args.config, ready_file=args.ready_file))
+    refused: ConfigError | None = None
+    try:
+        loaded = load_config(args.config, environment=os.environ)
+    except ConfigError as error:
+        if not args.or_defaults:
+            raise
+        refused = error
+        # A role that needs more than the defaults have is part of what could not be taken.
+        kept = {name: text for name, text in os.environ.items() if name != "SENTINEL_ROLE"}
+        loaded = load_config(None, environment=kept)
+    run_to_end(serve(loaded, path=args.config, ready_file=args.ready_file, refused=refused))
     return 0

@@ -178,6 +178,8 @@ _configs = st.builds(
             **built_in_profiles(config_map="sentinel"),
             "lean": ProfileConfig(
                 role=SidecarRole.COLLECT,
+                config_map="c",
+                secret="s",
                 cpu_limit="1.5",
                 memory_limit="96Mi",
                 memory_request="96M",
@@ -219,7 +221,7 @@ def assert_restricted(pod: dict[str, Any]) -> None:
     assert not any("hostPort" in port for port in ours["ports"])
     assert {"requests", "limits"} <= set(ours["resources"])
     assert "livenessProbe" in ours
-    allowed = {"configMap", "emptyDir"}
+    allowed = {"configMap", "emptyDir", "secret"}
     for volume in pod["spec"]["volumes"]:
         if volume["name"].startswith("sentinel-"):
             assert set(volume) - {"name"} <= allowed

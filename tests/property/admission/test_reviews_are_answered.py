@@ -21,7 +21,7 @@ _json = st.recursive(
     st.none()
     | st.booleans()
     | st.integers(-(2**70), 2**70)
-    | st.floats(allow_nan=False)
+    | st.floats(allow_nan=False, allow_infinity=False)
     | st.text(max_size=8)
     | st.sampled_from(["sentinel", "true", "CREATE", "Pod", "Never", "sentinel-store"]),
     lambda inner: (

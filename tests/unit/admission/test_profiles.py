@@ -28,7 +28,7 @@ def test_a_profile_says_everything_and_a_pod_only_its_name(tmp_path: Path) -> No
     config = load(
         tmp_path,
         "default_profile: payments\nprofiles:\n  payments:\n    image: registry.example/sentinel@sha256:ab\n"
-        "    config_map: sentinel-collect\n    role: collect\n    cpu_request: '1'\n    cpu_limit: 1500m\n"
+        "    config_map: sentinel-collect\n    secret: scorer-token\n    role: collect\n    cpu_request: '1'\n    cpu_limit: 1500m\n"
         "    memory_request: 200Mi\n    memory_limit: 1Gi\n    store: 512Mi\n  tiny: {memory_request: 64Mi, memory_limit: 96Mi}\n",
     )
     sidecar = config.sidecar_config(SidecarKind.NATIVE)
@@ -43,9 +43,13 @@ def test_a_profile_says_everything_and_a_pod_only_its_name(tmp_path: Path) -> No
     values = {one["name"]: one.get("value") for one in ours["env"]}
     assert values["SENTINEL_ROLE"] == "collect"
     assert values["SENTINEL_STORE__MAX_BYTES"] == "384MiB"
-    assert {"name": "sentinel-config", "configMap": {"name": "sentinel-collect"}} in pod["spec"][
-        "volumes"
-    ]
+    volumes = {one["name"]: one for one in pod["spec"]["volumes"]}
+    assert volumes["sentinel-config"]["configMap"]["name"] == "sentinel-collect"
+    assert volumes["sentinel-secret"]["secret"]["secretName"] == "scorer-token"
+    mounts = {one["name"]: one for one in ours["volumeMounts"]}
+    assert mounts["sentinel-secret"] == {
+        "name": "sentinel-secret", "mountPath": "/etc/sentinel-secret", "readOnly": True,
+    }  # fmt: skip
     asked = {"sentinel.dev/inject": "true", "sentinel.dev/profile": "tiny"}
     [tiny] = patch_pod(make_pod(annotations=asked), sidecar).pod["spec"]["initContainers"]
     assert tiny["resources"]["limits"] == {"memory": "96Mi"}
@@ -79,6 +83,8 @@ def test_a_name_that_is_no_profile_means_the_default_and_is_told() -> None:
         ("profiles: {small: {memory_request: 128MiB}}", "memory_request must be a quantity"),
         ("profiles: {small: {store: 1Mi}}", "store must be at least 64Mi"),
         ("profiles: {small: {role: score}}", "is not one of collect, both"),
+        ("profiles: {small: {role: collect}}", "role collect needs config_map"),
+        ("profiles: {small: {secret: A}}", "secret must be the name of an object"),
         ("default_profile: small\nprofiles: {small: {imgae: a}}", "did you mean image"),
         ("profiles: {Small: {}}", "profiles must have names"),
         ("profiles: {small: {}}", "default_profile must be one of profiles (small)"),
@@ -112,3 +118,14 @@ def test_an_authority_is_checked_as_well(tmp_path: Path, name: str) -> None:
 
 def test_the_roles_are_those_an_injected_sidecar_can_have() -> None:
     assert {one.value for one in SidecarRole} == {"collect", "both"}
+
+
+def test_nothing_of_a_sidecar_has_to_be_there_for_the_pod_to_start() -> None:
+    """A ConfigMap that somebody deleted kept every new pod of a namespace from starting."""
+    profile = ProfileConfig(config_map="sentinel", secret="scorer-token")
+    config = SidecarConfig(profiles={"standard": profile})
+    pod = patch_pod(make_pod(), config).pod
+    for volume in pod["spec"]["volumes"]:
+        source = volume.get("configMap") or volume.get("secret")
+        assert "emptyDir" in volume or source["optional"] is True
+    assert "--or-defaults" in pod["spec"]["initContainers"][0]["args"]

@@ -282,3 +282,49 @@ def test_a_container_that_sends_elsewhere_is_left_so_and_told(
     again, told_again = capsys.readouterr()
     assert again == out
     assert told_again.replace("again.yaml", "in.yaml") == err
+
+
+def test_several_replicas_that_would_each_judge_alone_are_told_of(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    document = workload("Deployment")
+    document["spec"]["replicas"] = 3
+    path = write(tmp_path / "in.yaml", document)
+    assert run("-f", path) == 0
+    assert "3 replicas have a sidecar each" in capsys.readouterr().err
+    # What a ConfigMap says of roles is not known here.
+    assert run("-f", path, "--config-map", "sentinel") == 0
+    assert "replicas" not in capsys.readouterr().err
+
+
+def test_the_webhooks_configuration_says_what_is_put_in(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = tmp_path / "admission.yaml"
+    config.write_text(
+        "authority: {}\ndefault_profile: lean\nprofiles:\n"
+        "  lean: {image: mirror/sentinel:9, config_map: c, role: collect, memory_limit: 96Mi, memory_request: 64Mi}\n"
+    )
+    path = write(tmp_path / "in.yaml", workload("Deployment"))
+    assert run("-f", path, "--config", str(config)) == 0
+    captured = capsys.readouterr()
+    assert captured.err == ""
+    [ours] = yaml.safe_load(captured.out)["spec"]["template"]["spec"]["initContainers"]
+    assert ours["image"] == "mirror/sentinel:9"
+    assert {"name": "SENTINEL_ROLE", "value": "collect"} in ours["env"]
+    assert run("-f", path, "--config", str(config), "--image", "x") == 2
+    assert run("-f", path, "--config", str(config), "--profile", "none") == 2
+    assert "default_profile must be one of profiles (lean)" in capsys.readouterr().err
+
+
+def test_an_older_cluster_gets_a_container_and_its_jobs_none(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = write(tmp_path / "in.yaml", workload("Deployment"), workload("CronJob"))
+    assert run("-f", path, "--sidecar", "container") == 0
+    captured = capsys.readouterr()
+    deployment, job = yaml.safe_load_all(captured.out)
+    names = [one["name"] for one in deployment["spec"]["template"]["spec"]["containers"]]
+    assert names == ["app", "sentinel"]
+    assert "sentinel" not in yaml.safe_dump(job)
+    assert "is to end" in captured.err
