@@ -201,7 +201,7 @@ def _queue() -> list[Panel]:
                     "sentinel_value",
                     service="ledger-poster",
                     stage="metrics",
-                    signal="~ledger[.]consumer[.](ack_)?pending",
+                    signal="~ledger[.]consumer[.]pending|ledger[.]consumer[.]ack_pending",
                 )
                 + ")",
                 "{{signal}}",
@@ -327,7 +327,7 @@ def _database() -> list[Panel]:
             "Blocked and blocking sessions, as PostgreSQL tells: a lock shows here first.",
             "none",
             Ask(
-                f"max by (signal) ({window('sentinel_value', **activity, signal='~sessions_block(ed|ing)_count')})",
+                f"max by (signal) ({window('sentinel_value', **activity, signal='~sessions_blocked_count|sessions_blocking_count')})",
                 "{{signal}}",
             ),
             width=8,

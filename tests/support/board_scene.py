@@ -41,6 +41,7 @@ _DAYS = 14
 _STEP_S = 300
 # Gauges that are given a past, so that boards have a band of them.
 _WITH_PAST = ("consumer_backlog_count", "connections_used_ratio")
+_WATCHED = {("ledger-edge", "traffic"), ("ledger-poster", "traffic"), ("postgres", "traffic")}
 _NAMES = ("service", "stage", "route", "signal")
 
 _SIDECAR = """\
@@ -236,8 +237,10 @@ def _measured_levels(sidecar: SidecarProcess) -> list[dict[str, Any]]:
     def seen_enough() -> bool:
         report = json.loads(sidecar.get("/api/v1/series?limit=10000"))
         known = {row["signal"] for row in report["series"] if row["value"] is not None}
-        places = {(row["service"], row["stage"]) for row in report["series"]}
-        if not known.issuperset(_WITH_PAST) or ("ledger-poster", "database") not in places:
+        places = {
+            (row["service"], row["signal"]) for row in report["series"] if row["value"] is not None
+        }
+        if not known.issuperset(_WITH_PAST) or not places >= _WATCHED:
             return False
         if report["window"]["end"] in ends:
             return False
