@@ -14,7 +14,7 @@ SPREAD ?= -n 3 --dist loadscope --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
 .PHONY: help install lock demo test test-full lint typecheck contracts format system-deps node-deps deploy-tools bench-deps clean deploy image stack stack-down \
-        bench bench-admission bench-cost bench-ingest bench-tick bench-memory bench-server bench-postgres bench-store bench-detection bench-calendar bench-forecast bench-fit bench-backfill bench-latency bench-preview bench-ramps bench-scrape bench-redact bench-forward bench-nats bench-logs bench-shipping docs dashboards
+        bench bench-admission bench-cost bench-ingest bench-tick bench-memory bench-server bench-postgres bench-store bench-detection bench-calendar bench-forecast bench-fit bench-backfill bench-latency bench-preview bench-ramps bench-write-back bench-scrape bench-redact bench-forward bench-nats bench-logs bench-shipping docs dashboards
 
 help:  ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -100,6 +100,9 @@ bench-tick: install
 
 bench-memory: install
 	$(BIN)/python benchmarks/bench_memory.py
+
+bench-write-back: install  ## Windows of series a second that an export of the past judges and writes
+	$(BIN)/python benchmarks/bench_write_back.py $(BENCH_ARGS)
 
 bench-server: install  ## What a span costs from the socket on, over HTTP and gRPC
 	$(BIN)/python benchmarks/bench_server.py

@@ -193,11 +193,13 @@ def _export(
         if plan.from_ns < plan.recorded_ns:
             _write_unrecorded(args, config, reader, plan, target, progress)
         if plan.recorded_ns < plan.to_ns:
+            # What was judged before the seam is with the receiver, and is not told once more.
+            lead_ns = target.lead_ns if plan.recorded_ns == plan.from_ns else 0
             found = decide_recorded(
                 reader,
                 target,
                 slice_ns=target.slice_ns,
-                from_ns=max(plan.recorded_ns - target.lead_ns, 0),
+                from_ns=max(plan.recorded_ns - lead_ns, 0),
                 to_ns=plan.to_ns,
                 wanted=plan.wanted,
                 on_piece=progress.written,

@@ -14,9 +14,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import aiohttp
+import numpy as np
 import pytest
 
 from sentinel.cli.main import main
+from sentinel.runtime.settings import Duration
 from tests.support.clock import ManualClock
 from tests.support.previewed import EDGE, POSTER, USUAL, in_shadow, told
 from tests.support.remote_write import write_receiver
@@ -96,3 +98,38 @@ def as_on_page(labels: tuple[tuple[str, str], ...]) -> str:
 
 def as_option(at_s: int) -> str:
     return datetime.fromtimestamp(at_s, tz=UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+async def test_a_backfills_past_and_what_was_decided_join_without_a_seam(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Windows of five minutes up to a full hour that has records, and what was shown from there on."""
+    config = in_shadow(tmp_path)
+    config = replace(config, series=replace(config.series, window=Duration(60), tick=Duration(5)))
+    # Ten minutes before an hour is full.
+    begin_ns = (1_790_000_000 // 3600 * 3600 - 600) * 10**9
+    async with sidecar(config, clock=ManualClock(begin_ns)) as side:
+        await with_history(side, USUAL, days=2)
+        shown = await pages_of(side, 25)
+    export = ["baseline", "export", "--store", str(tmp_path / "store"), "-o", "json"]
+    with write_receiver() as receiver:
+        code = await asyncio.to_thread(main, [*export, "--remote-write", receiver.url])
+        said = capsys.readouterr().err
+        assert code == 0, said
+        sent = {
+            (as_on_page(labels), at_ms // 1000): value
+            for labels, samples in receiver.numbers().items()
+            for at_ms, value in samples
+        }
+    assert "may differ" not in said
+    first_s = min(at_s for _, at_s in shown)
+    seam_s = (first_s // 3600 + 1) * 3600
+    assert {one: value for one, value in sent.items() if one[1] >= seam_s} == {
+        one: value for one, value in shown.items() if one[1] >= seam_s
+    }
+    before = sorted({at_s for _, at_s in sent if at_s < seam_s})
+    assert set(np.diff(before).tolist()) == {300}
+    assert (before[0], before[-1]) == (before[-1] - (len(before) - 1) * 300, seam_s - 300)
+    assert len(before) > 2 * 288
+    scored = {one for one in sent if one[0].startswith("sentinel_score")}
+    assert {at_s >= seam_s for _, at_s in scored} == {False, True}

@@ -17,10 +17,10 @@ from prometheus_client.core import CollectorRegistry, Gauge
 from prometheus_client.openmetrics.exposition import generate_latest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
-from sentinel.core.model import SeriesKey
+from sentinel.core.model import SeriesKey, kind_of_signal
 from sentinel.errors import InputTooLargeError, MalformedInputError
 from sentinel.history import HistoryRows, OpenMetricsFile, SeriesNumbers, read_long
-from sentinel.history.rows import check_signal
+from sentinel.history.rows import bounds_of, check_signal
 
 HEADER = "timestamp,service,stage,route,signal,value,weight\n"
 LATER_NS = 2 * 10**18
@@ -191,7 +191,8 @@ def is_no_slip(signal: str) -> bool:
     return True
 
 
-SIGNAL = LABEL.filter(is_no_slip)
+SIGNAL = LABEL.filter(is_no_slip).filter(lambda one: bounds_of(kind_of_signal(one))[0] < 0)
+"""Gauges, which may have any value."""
 
 
 @given(

@@ -93,6 +93,8 @@ def test_what_was_given_is_in_the_files_and_each_block_in_one_of_them(
 
 def test_a_large_past_is_cut_sooner_and_nothing_is_written_of_nothing(tmp_path: Path) -> None:
     parts = [two_hours(at, [1, 2]) for at in range(6)]
+    # What a kill left behind half written is written whole, under the name that only what is whole has.
+    (tmp_path / "sentinel-20260921T0400Z.om.part").write_text("# TYPE sentinel_va")
     files = files_of(tmp_path, parts, split_ns=12 * BLOCK_NS, cells_a_file=4 * COUNT)
     assert [one.name for one in files] == [
         f"sentinel-20260921T{hour:02d}00Z.om" for hour in (0, 4, 8)
