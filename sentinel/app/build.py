@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 from sentinel import __version__
 from sentinel.app.config import Mode, SentinelConfig
@@ -18,18 +19,22 @@ from sentinel.app.registry import (
     make_scrapers,
     make_sources,
 )
+from sentinel.app.registry.windows import make_windows_receivers, windows_addresses_of
+from sentinel.app.role import Role
 from sentinel.app.sections import to_ns
 from sentinel.core.decide import DecisionSettings
 from sentinel.core.evidence import ServiceVersions
 from sentinel.core.model import Incident, Page, Rung
 from sentinel.core.normalise import require_fast_protobuf
 from sentinel.core.redact import put_in_force
-from sentinel.core.series import Aggregator
+from sentinel.core.series import Aggregator, ClosedWindow
+from sentinel.core.series.collected import CollectedWindow, Collecting, Merging
 from sentinel.pipeline.deliver import Deliver
 from sentinel.pipeline.evaluate import Evaluate
 from sentinel.pipeline.fit import Fitter
 from sentinel.pipeline.ingest import Ingest
 from sentinel.pipeline.log_templates import LogTemplates
+from sentinel.pipeline.merge import LOCAL, Merge
 from sentinel.pipeline.overload import Overload
 from sentinel.ports import Clock
 from sentinel.runtime.catalogue import SIDECAR
@@ -40,12 +45,16 @@ from sentinel.runtime.intake.owed import Owed
 from sentinel.runtime.metrics import Metrics
 from sentinel.senders.otlp_forward import make_forwarding
 from sentinel.senders.self_telemetry import SelfTelemetry
+from sentinel.storage.parts import PartFiles
 from sentinel.storage.sqlite import Store
 from sentinel.web.server import WebServer
 from sentinel.web.sources import LatestVerdicts, Status
 from sentinel.web.told import Told
 
 _STOP_MARGIN_S = 10.0
+_DELIVERY_SECTIONS = ("senders", "deliver", "mode")
+_FIT_SECTIONS = ("calendar", "zone")
+"""What these say is only felt after a fit, which would else come within the hour."""
 
 
 class Application:
@@ -99,9 +108,16 @@ class Application:
             drift_ratio=lambda: self.config.baseline.drift_ratio,
             shedding=self.overload,
         )
-        self.aggregator = Aggregator(
-            windows, may_be_measured=may_be_measured(config.scrapers.prometheus_queries)
+        measured = may_be_measured(config.scrapers.prometheus_queries)
+        self.merging = (
+            Merging(windows, may_be_measured=measured) if config.role is Role.SCORE else None
         )
+        self.aggregator: Aggregator | Collecting = (
+            Aggregator(windows, may_be_measured=measured)
+            if self.merging is None
+            else Collecting(windows, collector=LOCAL, incarnation=self._started_ns, qualify=False)
+        )
+        scoring = self.merging or self.aggregator
         self.evaluate = Evaluate(
             config.evaluate,
             self.decision_settings(config),
@@ -109,24 +125,49 @@ class Application:
             self.fitter,
             surroundings,
             step_ns=config.series.series_settings().window_ns,
-            live=self.aggregator,
+            live=scoring,
             pages_stored=self._pages_stored,
             pages_unstored=self._pages_unstored,
             page_note=self.overload.note,
+            amended=self._amended,
         )
-        self.log_templates = LogTemplates(
-            self.aggregator.templates, config.store.directory, surroundings
-        )
+        self.log_templates = LogTemplates(scoring.templates, config.store.directory, surroundings)
         self.versions = ServiceVersions()
-        self.ingest = Ingest(
-            config.series,
-            self.aggregator,
-            self.evaluate.on_closed,
-            surroundings,
-            inflight=self.inflight,
-            missing=self.owed.missing,
-            versions=self.versions,
-        )
+        self.ingest: Ingest[ClosedWindow] | Ingest[CollectedWindow]
+        self.merge: Merge | None = None
+        if isinstance(self.aggregator, Collecting) and self.merging is not None:
+            self.merge = Merge(
+                config.merge,
+                windows,
+                self.merging,
+                PartFiles(
+                    Path(config.store.directory) / "windows", bytes_max=int(config.merge.parts_max)
+                ),
+                self.evaluate.on_closed,
+                surroundings,
+                own=self.aggregator,
+                versions=self.versions,
+                report=lambda counts: self.ingest.report(counts),
+            )
+            self.ingest = Ingest(
+                config.series,
+                self.aggregator,
+                self.merge.take_own,
+                surroundings,
+                finish=self.aggregator.finish,
+                inflight=self.inflight,
+                missing=self.owed.missing,
+            )
+        elif isinstance(self.aggregator, Aggregator):
+            self.ingest = Ingest(
+                config.series,
+                self.aggregator,
+                self.evaluate.on_closed,
+                surroundings,
+                inflight=self.inflight,
+                missing=self.owed.missing,
+                versions=self.versions,
+            )
         self.deliver = self._make_deliver(config)
         self.forwarding = make_forwarding(config.forward, config.store.directory, surroundings)
         downstream = Downstream(
@@ -141,6 +182,11 @@ class Application:
         )
         self.sources = make_sources(config, downstream, surroundings)
         self.scrapers = make_scrapers(config.scrapers, downstream, surroundings, windows=windows)
+        self.windows_in = (
+            make_windows_receivers(config.receivers, self.merge.take, surroundings)
+            if self.merge is not None
+            else {}
+        )
         self.web = WebServer(
             config.web,
             surroundings,
@@ -161,9 +207,11 @@ class Application:
                 self.fitter,
                 self.evaluate,
                 self.log_templates,
+                *([self.merge] if self.merge else []),
                 self.ingest,
                 self.overload,
                 *([self.forwarding] if self.forwarding else []),
+                *self.windows_in.values(),
                 *self.receivers.values(),
                 *self.sources.values(),
                 *self.scrapers.values(),
@@ -191,7 +239,8 @@ class Application:
     def addresses(self) -> dict[str, str]:
         """Where the running program answers, by name."""
         receivers = addresses_of(self.config.receivers, self.receivers)
-        return {"web_url": self.web.url, **receivers}
+        windows = windows_addresses_of(self.config.receivers, self.windows_in)
+        return {"web_url": self.web.url, **receivers, **windows}
 
     def decision_settings(self, config: SentinelConfig) -> DecisionSettings:
         """What decides, as the core takes it."""
@@ -200,6 +249,25 @@ class Application:
             now_ns=self.surroundings.clock.now_ns(),
             web_url=config.web.external_url or self._web_url,
         )
+
+    async def adopt(self, config: SentinelConfig, *, paths: Sequence[str], digest: str) -> None:
+        """Go on by a changed configuration, of which `paths` take effect without a restart.
+
+        Raises:
+            OSError, ValueError: a destination cannot be made; nothing of the rest is taken.
+            StoreError: the store does not take it now; call again.
+        """
+        if paths:
+            self.evaluate.use(self.decision_settings(config), digest=digest)
+        if any(path.split(".")[0].split("[")[0] in _DELIVERY_SECTIONS for path in paths):
+            await self.change_delivery(config)
+        self.config = config
+        if any(path.split(".")[0] in _FIT_SECTIONS for path in paths):
+            self.fitter.request()
+
+    def report(self) -> None:
+        """Show what nobody would show who is stuck."""
+        self.evaluate.report_lag()
 
     async def change_delivery(self, config: SentinelConfig) -> None:
         """Deliver by another configuration; what is under way is in the outbox and goes on from there.
@@ -255,11 +323,12 @@ class Application:
         return Status(
             version=__version__,
             mode=self.config.mode,
+            role=self.config.role.value,
             started_ns=self._started_ns,
             ready=self._ready and not failing,
             waiting_for=waiting or failing,
             components=components,
-            watermark_ns=self.ingest.watermark_ns or None,
+            watermark_ns=(self.merge or self.ingest).watermark_ns or None,
             fit_version=self.evaluate.fit_version,
             shed=tuple(rung.value for rung in self.overload.shed.rungs),
             shed_since_ns=self.overload.shed.since_ns or None,
@@ -269,8 +338,13 @@ class Application:
     def _shed(self, rungs: tuple[Rung, ...], unsettled: tuple[Rung, ...], now_ns: int) -> None:
         """Tell the reduction what is turned away, and what was a moment ago."""
         self.aggregator.hold_names(held=Rung.LABELS in rungs)
+        if self.merging is not None:
+            self.merging.hold_names(held=Rung.LABELS in rungs)
         signals = {rung.value for rung in unsettled if rung in {Rung.TRACES, Rung.LOGS}}
         self.aggregator.shed(signals, now_ns)
+
+    def _amended(self, page: Page) -> Page:
+        return page if self.merge is None else self.merge.amended(page)
 
     def _inflight_pressure(self) -> float:
         self.surroundings.metrics.set("sentinel_inflight_bytes", self.inflight.held_bytes)
@@ -350,6 +424,8 @@ def components_of(application: Application) -> dict[str, Component]:
         application.web,
         *([application.self_telemetry] if application.self_telemetry else []),
         *([application.forwarding] if application.forwarding else []),
+        *([application.merge] if application.merge else []),
+        *application.windows_in.values(),
         *application.receivers.values(),
         *application.sources.values(),
         *application.scrapers.values(),

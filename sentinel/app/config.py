@@ -14,6 +14,7 @@ from sentinel.app.calendars import calendar_problems
 from sentinel.app.named_files import file_warnings
 from sentinel.app.own_endpoint import own_endpoint_problems, own_page_problems
 from sentinel.app.query_windows import with_query_windows
+from sentinel.app.role import Role, role_problems, role_warnings
 from sentinel.app.sections import IncidentsConfig, ScoringConfig
 from sentinel.app.tls_files import tls_problems
 from sentinel.core.normalise.logs.settings import LogFormat
@@ -23,14 +24,17 @@ from sentinel.pipeline.deliver import DeliverConfig
 from sentinel.pipeline.evaluate import EvaluateConfig
 from sentinel.pipeline.fit import FitConfig
 from sentinel.pipeline.ingest import IngestConfig
+from sentinel.pipeline.merge import MergeConfig
 from sentinel.pipeline.models import BaselineConfig
 from sentinel.pipeline.overload import OverloadConfig
 from sentinel.receivers.http_log import HttpLogConfig
 from sentinel.receivers.log_files import LogFilesConfig
 from sentinel.receivers.otlp_grpc import OtlpGrpcConfig
 from sentinel.receivers.otlp_http import OtlpHttpConfig
+from sentinel.receivers.windows.http import WindowsHttpConfig
 from sentinel.runtime.config.loader import Loaded, load
 from sentinel.runtime.logging import LoggingConfig
+from sentinel.runtime.nats.config import NatsStreamConfig
 from sentinel.runtime.promql import QueryServerConfig
 from sentinel.runtime.redaction import RedactConfig
 from sentinel.runtime.settings import Zone, setting
@@ -42,6 +46,7 @@ from sentinel.senders.alertmanager import AlertmanagerConfig
 from sentinel.senders.otlp_forward import ForwardConfig
 from sentinel.senders.self_telemetry import SelfTelemetryConfig
 from sentinel.senders.webhook import WebhookConfig
+from sentinel.senders.windows.config import CollectConfig
 from sentinel.storage.sqlite.config import StoreConfig
 from sentinel.web.server import WebConfig
 
@@ -62,6 +67,14 @@ class ReceiversConfig:
     http_log: HttpLogConfig = setting(HttpLogConfig(), help="Records of Kong's http-log plugin.")
     log_files: LogFilesConfig = setting(
         LogFilesConfig(), help="Log files and container logs.", restart=True
+    )
+    windows_http: WindowsHttpConfig = setting(
+        WindowsHttpConfig(), help="Windows of collecting sidecars over HTTP, in the role `score`."
+    )
+    windows_nats: NatsStreamConfig = setting(
+        NatsStreamConfig(),
+        help="A JetStream stream that collecting sidecars publish windows to, in the role `score`.",
+        restart=True,
     )
 
     def __post_init__(self) -> None:
@@ -158,6 +171,21 @@ class SendersConfig:
 class SentinelConfig:
     """Everything a user may set."""
 
+    role: Role = setting(
+        Role.BOTH,
+        help="`both` collects and scores in one process; of a service with several sidecars each is `collect`, and one more is `score`.",
+        restart=True,
+    )
+    replicas: int = setting(
+        1,
+        help="How many replicas of this sidecar its service has, as whoever deploys it knows; `both` refuses more than one.",
+        restart=True,
+    )
+    each_replica_scores: bool = setting(
+        False,  # noqa: FBT003  # a default
+        help="Lets `both` run in several replicas: each learns, decides and pages by what it hears alone.",
+        restart=True,
+    )
     mode: Mode = setting(
         Mode.LIVE,
         help="`live` sends pages; `shadow` decides and records the same, and sends none.",
@@ -202,6 +230,14 @@ class SentinelConfig:
     incidents: IncidentsConfig = setting(IncidentsConfig(), help="How pages follow on anomalies.")
     deliver: DeliverConfig = setting(DeliverConfig(), help="How pages get where they must be.")
     senders: SendersConfig = setting(SendersConfig(), help="Where pages go.")
+    collect: CollectConfig = setting(
+        CollectConfig(), help="Where closed windows are sent, in the role `collect`.", restart=True
+    )
+    merge: MergeConfig = setting(
+        MergeConfig(),
+        help="How windows of collectors are merged, in the role `score`.",
+        restart=True,
+    )
     forward: ForwardConfig = setting(
         ForwardConfig(), help="Where telemetry is handed on to.", restart=True
     )
@@ -226,7 +262,7 @@ def load_config(
     problems += own_endpoint_problems(
         loaded.config.self_telemetry,
         loaded.config.forward,
-        loaded.config.receivers,
+        receivers_of(loaded.config),
         loaded.origins,
     )
     problems += own_page_problems(
@@ -238,6 +274,7 @@ def load_config(
     problems += clashes
     problems += model_problems(loaded.config.baseline, loaded.origins)
     problems += calendar_problems(loaded.config.calendar, loaded.origins)
+    problems += _role_problems(loaded)
     if problems:
         raise ConfigError(problems)
     if series is not loaded.config.series:
@@ -246,8 +283,49 @@ def load_config(
         )
     if unread := file_warnings(loaded.config, loaded.origins):
         loaded = dataclasses.replace(loaded, warnings=(*loaded.warnings, *unread))
-    if loaded.config.mode is Mode.LIVE and loaded.config.senders.is_empty:
+    if strange := _role_warnings(loaded.config):
+        loaded = dataclasses.replace(loaded, warnings=(*loaded.warnings, *strange))
+    if (
+        loaded.config.role is not Role.COLLECT
+        and loaded.config.mode is Mode.LIVE
+        and loaded.config.senders.is_empty
+    ):
         message = "no destination is given: incidents are recorded and shown, and nobody is paged"
         warning = ConfigProblem(path="senders", message=message)
         loaded = dataclasses.replace(loaded, warnings=(*loaded.warnings, warning))
     return loaded
+
+
+def receivers_of(config: SentinelConfig) -> ReceiversConfig:
+    """The ways in that the role has: windows are taken in by a scorer alone."""
+    if config.role is Role.SCORE:
+        return config.receivers
+    closed = dataclasses.replace(config.receivers.windows_http, enabled=False)
+    return dataclasses.replace(config.receivers, windows_http=closed)
+
+
+def _role_problems(loaded: Loaded[SentinelConfig]) -> list[ConfigProblem]:
+    config = loaded.config
+    return role_problems(
+        config.role,
+        replicas=config.replicas,
+        each_replica_scores=config.each_replica_scores,
+        collect=config.collect,
+        is_listened=config.receivers.windows_http.enabled
+        or bool(config.receivers.windows_nats.urls),
+        origins=loaded.origins,
+    )
+
+
+def _role_warnings(config: SentinelConfig) -> list[ConfigProblem]:
+    shared: dict[str, tuple[object, ...]] = {
+        "kong": config.scrapers.kong,
+        "nats": config.scrapers.nats,
+        "postgres": config.scrapers.postgres,
+        "prometheus_queries": config.scrapers.prometheus_queries,
+    }
+    return role_warnings(
+        config.role,
+        shared_scrapers=[f"scrapers.{name}" for name, targets in shared.items() if targets],
+        has_destinations=not config.senders.is_empty,
+    )

@@ -12,8 +12,8 @@ import asyncio
 import os
 from pathlib import Path
 
-from sentinel.app.build import Application
 from sentinel.app.config import Mode, SentinelConfig, load_config
+from sentinel.app.program import Program
 from sentinel.core.redact import put_in_force
 from sentinel.errors import ConfigError, SentinelError
 from sentinel.runtime.component import Health, HealthRecord, HealthStatus
@@ -25,9 +25,6 @@ from sentinel.runtime.logging import configure_logging
 from sentinel.runtime.tasks import TaskGroup
 
 _LOOK_EVERY_S = 2.0
-_DELIVERY_SECTIONS = ("senders", "deliver", "mode")
-_FIT_SECTIONS = ("calendar", "zone")
-"""What these say is only felt after a fit, which would else come within the hour."""
 _DESTINATION_PATHS = ("senders.webhooks", "senders.alertmanager.urls")
 
 
@@ -35,7 +32,7 @@ class Reloader:
     """Watches one configuration for one application."""
 
     def __init__(
-        self, loaded: Loaded[SentinelConfig], path: Path | None, application: Application
+        self, loaded: Loaded[SentinelConfig], path: Path | None, application: Program
     ) -> None:
         self._loaded = loaded
         self._asked = asyncio.Event()
@@ -155,17 +152,11 @@ class Reloader:
         found = differences(old, loaded.config)
         paths = [one.path for one in found if not one.restart]
         digest = effective_digest(loaded.config)
-        if paths:
-            application.evaluate.use(application.decision_settings(loaded.config), digest=digest)
-        if any(path.split(".")[0].split("[")[0] in _DELIVERY_SECTIONS for path in paths):
-            await application.change_delivery(loaded.config)
+        await application.adopt(loaded.config, paths=paths, digest=digest)
         if any(path.startswith("redact") for path in paths):
             put_in_force(loaded.config.redact.policy())
         if any(path.startswith("logging") for path in paths):
             configure_logging(loaded.config.logging)
-        application.config = loaded.config
-        if any(path.split(".")[0] in _FIT_SECTIONS for path in paths):
-            application.fitter.request()
         self._loaded = loaded
         # Against what runs, not against the last file: a restart that was needed before still is.
         self._needs_restart = tuple(

@@ -11,9 +11,10 @@ import os
 from pathlib import Path
 
 from sentinel import __version__
-from sentinel.app.build import Application, build
 from sentinel.app.config import SentinelConfig
+from sentinel.app.making import make_program
 from sentinel.app.process import started, stop_on_signals, write_whole
+from sentinel.app.program import Program
 from sentinel.app.reload import Reloader
 from sentinel.errors import ConfigError
 from sentinel.runtime.catalogue import SIDECAR
@@ -60,7 +61,7 @@ async def serve(
             "The configuration cannot be taken, the defaults hold until it is right",
             extra={"faults": str(refused)},
         )
-    application = build(loaded.config, clock=SystemClock(), logger=logger, metrics=metrics)
+    application = make_program(loaded.config, clock=SystemClock(), logger=logger, metrics=metrics)
     reloader = Reloader(loaded, path, application)
     application.lifecycle.add(reloader)
     tasks = TaskGroup("app.serve", metrics=application.surroundings.metrics, logger=logger)
@@ -96,8 +97,8 @@ def _told_at_start(loaded: Loaded[SentinelConfig], path: Path | None) -> dict[st
     }
 
 
-async def _report_health(application: Application) -> None:
+async def _report_health(application: Program) -> None:
     while True:
         application.lifecycle.health()
-        application.evaluate.report_lag()
+        application.report()
         await asyncio.sleep(_HEALTH_EVERY_S)

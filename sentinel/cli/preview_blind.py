@@ -27,6 +27,7 @@ _WHY_NOT = {
     Reason.NO_SCALE: "the usual spread was not known yet",
     Reason.LATE: "data came too late to be counted",
     Reason.SHED: "telemetry was turned away under overload",
+    Reason.PARTIAL: "a collecting sidecar was silent",
 }
 
 

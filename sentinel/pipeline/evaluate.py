@@ -99,6 +99,7 @@ class Evaluate:
         pages_stored: Callable[[Sequence[Page]], None],
         pages_unstored: Callable[[Sequence[Page]], None],
         page_note: Callable[[int], str] = lambda _start_ns: "",
+        amended: Callable[[Page], Page] = lambda page: page,
     ) -> None:
         self._config = config
         self._next_settings: tuple[DecisionSettings, str] | None = None
@@ -108,6 +109,7 @@ class Evaluate:
         self._live = live
         self._pages_stored = pages_stored
         self._page_note = page_note
+        self._amended = amended
         self._health = HealthRecord(surroundings.clock)
         self._flow = Flow(self.name, surroundings.metrics)
         self._evidence = RecentEvidence()
@@ -370,7 +372,10 @@ class Evaluate:
         note = self._page_note(block.start_ns) if decision.pages else ""
         self._ticks.add(
             decision.transitions,
-            [noted(page, name="overload", text=note) if note else page for page in decision.pages],
+            [
+                noted(page, name="overload", text=note) if note else page
+                for page in map(self._amended, decision.pages)
+            ],
         )
         try:
             tick = await self._ticks.store(block)

@@ -7,18 +7,18 @@ come back: what is accepted is reduced, what is not accepted stays with the send
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-
-import numpy as np
+from typing import Generic, Protocol, TypeVar
 
 from sentinel.core.evidence import ServiceVersions
 from sentinel.core.model import Kind, Missing, SampleBatch
 from sentinel.core.series import (
-    Aggregator,
     CallsFromLogs,
     CallsFromMetrics,
-    ClosedWindows,
+    Closed,
+    Reduction,
+    SeriesCounts,
     SeriesSettings,
 )
 from sentinel.core.series.row_groups import Received, groups_of, joined
@@ -31,7 +31,18 @@ from sentinel.runtime.queue import BoundedQueue
 from sentinel.runtime.settings import ByteSize, Duration, setting
 from sentinel.runtime.tasks import TaskGroup
 
-WindowStage = Callable[[ClosedWindows], Awaitable[None]]
+
+class HandedOn(Protocol):
+    """A closed window, whatever it was made into."""
+
+    @property
+    def series_counts(self) -> Mapping[Kind, int]:
+        """How many series of each kind it has."""
+        ...
+
+
+Window = TypeVar("Window", bound=HandedOn)
+WindowStage = Callable[[Closed[Window]], Awaitable[None]]
 """What closed windows are handed to, one call at a time and in order.
 
 It owns its failures: windows for which it raises are counted as dropped and are not handed on again, because
@@ -116,16 +127,17 @@ class IngestConfig:
         )
 
 
-class Ingest:
+class Ingest(Generic[Window]):
     """The `SampleSink` of the program."""
 
     def __init__(
         self,
         config: IngestConfig,
-        aggregator: Aggregator,
-        next_stage: WindowStage,
+        aggregator: Reduction[Window],
+        next_stage: WindowStage[Window],
         surroundings: Surroundings,
         *,
+        finish: Callable[[int], Closed[Window]] | None = None,
         inflight: Inflight | None = None,
         missing: Callable[[], Sequence[Missing]] = tuple,
         versions: ServiceVersions | None = None,
@@ -137,12 +149,14 @@ class Ingest:
             aggregator: what batches are reduced by.
             next_stage: what closed windows are handed to.
             surroundings: clock, metrics, logger.
+            finish: closes what is open when nothing more comes, where a part of a window is worth handing on.
             inflight: where what is queued and not reduced yet is held.
             missing: what was turned away and has not come again.
             versions: where it is noted which versions services name.
         """
         self._missing = missing
         self._versions = versions or ServiceVersions()
+        self._finish = finish
         self._config = config
         self._inflight = inflight or Inflight()
         self._aggregator = aggregator
@@ -238,7 +252,8 @@ class Ingest:
     async def stop(self) -> None:
         """Accept nothing more, reduce what is queued, hand on the windows that are complete.
 
-        A window that is still open is left out: half of it would look like a fall of traffic.
+        A window that is still open is left out: half of it would look like a fall of traffic. Not so where it is a part that
+        others add to.
         """
         if not self._accepting:
             return
@@ -253,6 +268,8 @@ class Ingest:
         except TimeoutError:
             self._surroundings.logger.warning("Queued samples were not reduced in time")
         await self._tasks.close()
+        if self._finish is not None:
+            await self._hand_on(self._finish(self._surroundings.clock.now_ns()))
         self._health.failing("Stopped")
 
     def health(self) -> Health:
@@ -331,19 +348,16 @@ class Ingest:
             self._flow.dropped(FlowReason.FAULT, batch.sample_count)
             self._surroundings.logger.exception("A batch could not be reduced")
 
-    def _note_faults(self, closed: ClosedWindows) -> None:
+    def _note_faults(self, closed: Closed[Window]) -> None:
         for fault in closed.faults:
             self._faulty_reason = f"{type(fault).__name__} while reducing a window"
             self._surroundings.logger.error("A window could not be reduced", exc_info=fault)
         if closed.windows and not closed.faults:
             self._faulty_reason = ""
 
-    async def _hand_on(self, closed: ClosedWindows) -> None:
-        kinds = np.bincount(closed.windows[-1].kind, minlength=len(Kind))
-        for kind in Kind:
-            self._surroundings.metrics.set(
-                "sentinel_series", int(kinds[kind]), kind=kind.name.lower()
-            )
+    async def _hand_on(self, closed: Closed[Window]) -> None:
+        for kind, count in closed.windows[-1].series_counts.items():
+            self._surroundings.metrics.set("sentinel_series", count, kind=kind.name.lower())
         try:
             await asyncio.wait_for(self._next_stage(closed), self._config.stage_timeout)
         except Exception as error:
@@ -361,12 +375,17 @@ class Ingest:
             self._dropped_reason = ""
 
     def _report(self) -> None:
-        counts, metrics = self._aggregator.take_counts(), self._surroundings.metrics
+        metrics = self._surroundings.metrics
         templates = self._aggregator.templates
         metrics.set("sentinel_log_templates", templates.count)
         if templates.refused_count:
             metrics.count("sentinel_log_templates_refused_total", templates.refused_count)
             templates.refused_count = 0
+        self.report(self._aggregator.take_counts())
+
+    def report(self, counts: SeriesCounts) -> None:
+        """Count what the reduction of samples gave up or noticed, here or where parts are merged."""
+        metrics = self._surroundings.metrics
         for signal, count in counts.late.items():
             metrics.count("sentinel_samples_late_total", count, signal=signal)
             self._flow.dropped(FlowReason.STALE, count)

@@ -95,6 +95,7 @@ class ApiPages:
             {
                 "version": status.version,
                 "mode": status.mode,
+                "role": status.role,
                 "started": iso_time(status.started_ns),
                 "uptime_s": round((self._clock.now_ns() - status.started_ns) / 1e9, 3),
                 "ready": status.ready,

@@ -84,6 +84,7 @@ class Status:
     Attributes:
         version: of the program.
         mode: `live` or `shadow`.
+        role: `both`, `collect` or `score`.
         started_ns: when it started.
         ready: whether state is loaded and receivers are up.
         waiting_for: what is missing when not ready, one clause each.
@@ -106,6 +107,7 @@ class Status:
     shed: tuple[str, ...] = ()
     shed_since_ns: int | None = None
     pressure: tuple[str, float] = ("", 0.0)
+    role: str = "both"
 
 
 class StatusSource(Protocol):

@@ -66,6 +66,10 @@ POLICY = (
 )
 _SIGNS = {HealthStatus.OK: "●", HealthStatus.DEGRADED: "▲", HealthStatus.FAILING: "■"}
 _WORST_FIRST = (HealthStatus.FAILING, HealthStatus.DEGRADED, HealthStatus.OK)
+_ROLES = {
+    "collect": "<strong>collect</strong>: windows are sent to the service's scorer, which decides on them",
+    "score": "<strong>score</strong>: windows of the service's collectors are merged and decided on here",
+}
 _MODES = {
     "live": "pages are sent",
     "shadow": "it decides and records, and sends no page",
@@ -122,6 +126,7 @@ def _facts(seen: Seen) -> str:
     status = seen.status
     facts = [
         ("Mode", f"<strong>{escape(status.mode)}</strong>: {_MODES.get(status.mode, '')}"),
+        *([] if status.role == "both" else [("Role", _ROLES.get(status.role, ""))]),
         ("Runs since", _time(status.started_ns)),
     ]
     if seen.is_detailed:

@@ -16,9 +16,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from sentinel.runtime.disk_queue.queue import ASIDE_FILES_MAX, DiskQueue
+from sentinel.runtime.disk_queue.records import HEADER_BYTES, MAGIC, Record
 from sentinel.runtime.otlp_reply import OtlpEncoding
-from sentinel.senders.otlp_forward.disk_queue import ASIDE_FILES_MAX, DiskQueue
-from sentinel.senders.otlp_forward.records import HEADER_BYTES, MAGIC, Record
 
 BYTES_MAX = 1 << 20
 

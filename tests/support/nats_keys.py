@@ -10,7 +10,7 @@ from typing import Any
 
 from nacl.signing import SigningKey
 
-from sentinel.scrapers.nats.nkey import check_sum
+from sentinel.runtime.nats.nkey import check_sum
 
 _PREFIXES = {"operator": 14 << 3, "account": 0, "user": 20 << 3}
 _SEED = 18 << 3

@@ -11,9 +11,10 @@ import logging
 from collections.abc import Awaitable, Sequence
 from typing import Protocol, runtime_checkable
 
-from sentinel.app.config import Mode, SentinelConfig
+from sentinel.app.config import Mode, SentinelConfig, receivers_of
 from sentinel.app.ready.own import port_reach, store_reach
 from sentinel.app.registry import make_scrapers, make_sources
+from sentinel.app.role import Role
 from sentinel.core.model import SampleBatch
 from sentinel.errors import SentinelError
 from sentinel.ports import Admission
@@ -24,6 +25,7 @@ from sentinel.runtime.http.client import place_of
 from sentinel.runtime.intake.downstream import Downstream
 from sentinel.runtime.listen import listening
 from sentinel.runtime.metrics import Metrics
+from sentinel.runtime.nats.config import NatsStreamConfig
 from sentinel.runtime.polling.connecting import connection_problem
 from sentinel.runtime.polling.reach import Reach, ReachStatus
 from sentinel.senders.otlp_forward import EndpointConfig
@@ -75,7 +77,7 @@ async def look(config: SentinelConfig, *, is_running: bool) -> list[Reach]:
         own = [
             port_reach(path, listen, is_running=is_running)
             for path, listen in (
-                *listening(config.receivers, "receivers"),
+                *listening(receivers_of(config), "receivers"),
                 *listening(config.web, "web"),
             )
         ]
@@ -100,6 +102,8 @@ async def _of(name: str, reaching: Awaitable[Sequence[Reach]]) -> Sequence[Reach
 
 
 def _senders(config: SentinelConfig) -> list[Awaitable[Sequence[Reach]]]:
+    if config.role is Role.COLLECT:
+        return [_of("collect", _scorer(config))]
     if config.senders.is_empty:
         return [_nobody_is_paged(config)]
     alertmanager = config.senders.alertmanager
@@ -127,6 +131,45 @@ def _senders(config: SentinelConfig) -> list[Awaitable[Sequence[Reach]]]:
         )
 
     return [_of(f"senders.{name}", one(name)) for name in clients]
+
+
+async def _scorer(config: SentinelConfig) -> Sequence[Reach]:
+    """Whether the scorer's address, or a server of its stream, takes connections."""
+    if config.collect.nats.urls:
+        return (await _stream(config.collect.nats),)
+    problem = await connection_problem(config.collect.url, config.collect.client)
+    return (
+        Reach(
+            what="collect",
+            status=ReachStatus.FAILING if problem else ReachStatus.OK,
+            sentence=problem or f"the scorer at {place_of(config.collect.url)} takes connections",
+            remedy="Start it, or mend collect.url; windows wait on disk until it takes them."
+            if problem
+            else "",
+        ),
+    )
+
+
+async def _stream(config: NatsStreamConfig) -> Reach:
+    """Whether the stream is there and may be asked for; nothing is made."""
+    from sentinel.runtime.nats.stream import StreamConnection
+
+    what, connection = "collect", StreamConnection(config, name="sentinel-check")
+    try:
+        found = await connection.find()
+    except Exception as error:  # noqa: BLE001  # the library raises what it meets
+        return Reach(
+            what=what,
+            status=ReachStatus.FAILING,
+            sentence=connection.words(error),
+            remedy="Start it, or mend collect.nats; windows wait on disk until it takes them.",
+        )
+    finally:
+        await connection.close()
+    sentence = f"{connection.place} takes windows"
+    if not found:
+        sentence = f"{connection.place} is not there yet, and is made by the first who needs it"
+    return Reach(what=what, status=ReachStatus.OK, sentence=sentence)
 
 
 async def _nobody_is_paged(config: SentinelConfig) -> Sequence[Reach]:

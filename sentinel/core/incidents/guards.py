@@ -161,7 +161,8 @@ def watch(
     late_now = _late_services(layout, weight=weight, heard=heard)
     late_count = np.where(late_now, state.late_count + 1, np.where(heard_now, 0, state.late_count))
     since_late_count = np.where(late_now, 0, np.minimum(state.since_late_count + 1, _NEVER))
-    lately = since_late_count * step_ns < settings.blind_after_ns
+    # Not multiplied: "never" in nanoseconds is beyond 64 bits, and was below 0 for windows of a second.
+    lately = since_late_count < -(-settings.blind_after_ns // step_ns)
     known = layout.watched & (heard_count * step_ns >= settings.blind_heard_ns)
     late = known & lately & (late_count * step_ns >= settings.blind_after_ns)
     blind = known & silent & ~lately

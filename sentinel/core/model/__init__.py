@@ -2,6 +2,7 @@
 
 from sentinel.core.model.blocks import (
     LATE_WEIGHT,
+    PARTIAL_WEIGHT,
     SHED_WEIGHT,
     UNREACHED_WEIGHT,
     ExpectationBlock,
@@ -91,6 +92,7 @@ __all__ = [
     "LATE_WEIGHT",
     "NO_BUCKET",
     "OVERFLOW",
+    "PARTIAL_WEIGHT",
     "SHARE_KINDS",
     "SHED_WEIGHT",
     "SIGNAL_ERRORS",

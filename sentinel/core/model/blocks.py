@@ -36,6 +36,8 @@ class Reason(IntEnum):
     """A quantile of latency whose place is judged by its share of slow calls."""
     SHED = 8
     """Telemetry was turned away under overload, so that how much there was is not known."""
+    PARTIAL = 9
+    """A collecting sidecar did not tell of its part of the window, so that how much there was is not known."""
 
 
 LATE_WEIGHT = -1.0
@@ -44,6 +46,8 @@ SHED_WEIGHT = -2.0
 """The weight of a cell of which some was turned away under overload: how much that was is not known."""
 UNREACHED_WEIGHT = -3.0
 """The weight of a cell of which another system would have told that could not be asked: nothing is known of its source."""
+PARTIAL_WEIGHT = -4.0
+"""The weight of a cell of which a collecting sidecar did not tell: how much that was is not known."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,7 +81,8 @@ class WindowBlock:
         kind: int8[S], `Kind` of each.
         value: float32[T, S]; NaN where the window has none.
         weight: float32[T, S]; calls behind the value, or points behind a gauge's; 0 where none, `LATE_WEIGHT` where
-            they came too late, `SHED_WEIGHT` where some were turned away, `UNREACHED_WEIGHT` where who tells of it was not reached.
+            they came too late, `SHED_WEIGHT` where some were turned away, `UNREACHED_WEIGHT` where who tells of it was not
+            reached, `PARTIAL_WEIGHT` where a collector was silent.
         heard: bool[T, S]; whether the series' source was heard in or after the window.
         histograms: of the latency series' cells, where they were kept.
     """

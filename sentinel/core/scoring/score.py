@@ -24,6 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sentinel.core.model import (
+    PARTIAL_WEIGHT,
     SHED_WEIGHT,
     UNREACHED_WEIGHT,
     ExpectationBlock,
@@ -342,6 +343,7 @@ def _give_reasons(
     at = np.nonzero(unknown)
     verdicts.reason[at] = np.select(
         [
+            block.weight[at] == PARTIAL_WEIGHT,
             block.weight[at] == SHED_WEIGHT,
             block.weight[at] == UNREACHED_WEIGHT,
             block.weight[at] < 0,
@@ -351,6 +353,7 @@ def _give_reasons(
             np.isnan(profile[at]),
         ],
         [
+            Reason.PARTIAL,
             Reason.SHED,
             Reason.BLIND,
             Reason.LATE,

@@ -35,6 +35,11 @@ def slot_of(key: Keys) -> NDArray[np.int64]:
     return key >> _SLOT_SHIFT
 
 
+def bucket_number_of(key: Keys) -> NDArray[np.int64]:
+    """The number of the bucket that each key is about."""
+    return (key >> 1) & _BUCKET_MASK
+
+
 class CallCounts:
     """Counts of keys; grows with the number of distinct keys, not of calls."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from sentinel.core.model import LATE_WEIGHT, SHED_WEIGHT, UNREACHED_WEIGHT
+from sentinel.core.model import LATE_WEIGHT, PARTIAL_WEIGHT, SHED_WEIGHT, UNREACHED_WEIGHT
 from sentinel.core.series.calls import CallSums
 from sentinel.core.series.gauges import LATENCY_QUANTILE, GaugeValues
 from sentinel.core.series.layout import Layout
@@ -86,12 +86,7 @@ class Columns:
         The calls that were taken are as good as any others, so shares and durations of them stay. The source is taken
         for heard: that it was turned away says nothing of whether it lives.
         """
-        split = self._split
-        traffic = np.zeros(len(self.value), np.bool_)
-        traffic[0:split:SERIES_PER_SCOPE] = scopes
-        traffic[split:] = gauges
-        self.value[traffic] = np.nan
-        self.weight[traffic] = SHED_WEIGHT
+        self._take_amounts_out(scopes, gauges, SHED_WEIGHT)
         of_shed = np.concatenate([np.repeat(scopes, SERIES_PER_SCOPE), gauges])
         # Late as well as shed is shed: it came late because it was turned away.
         late = of_shed & (self.weight == LATE_WEIGHT)
@@ -102,9 +97,27 @@ class Columns:
         """Say of gauges (n) that who tells of them was not reached: of those without a value nothing is known, nor of their source."""
         unreached = np.zeros(len(self.value), np.bool_)
         unreached[self._split :] = gauges
-        unreached &= np.isnan(self.value) & (self.weight != SHED_WEIGHT)
+        unreached &= np.isnan(self.value) & ~np.isin(self.weight, (SHED_WEIGHT, PARTIAL_WEIGHT))
         self.weight[unreached] = UNREACHED_WEIGHT
         self.heard[unreached] = False
+
+    def mark_partial(self, scopes: NDArray[np.bool_], gauges: NDArray[np.bool_]) -> None:
+        """Take amounts for unknown of which only some collectors told: traffic of places (n), and gauges (n)."""
+        self._take_amounts_out(scopes, gauges, PARTIAL_WEIGHT)
+        of_both = np.concatenate([np.repeat(scopes, SERIES_PER_SCOPE), gauges])
+        late = of_both & (self.weight == LATE_WEIGHT)
+        self.weight[late] = 0.0
+        self.heard[of_both] = True
+
+    def _take_amounts_out(
+        self, scopes: NDArray[np.bool_], gauges: NDArray[np.bool_], weight: float
+    ) -> None:
+        split = self._split
+        amounts = np.zeros(len(self.value), np.bool_)
+        amounts[0:split:SERIES_PER_SCOPE] = scopes
+        amounts[split:] = gauges
+        self.value[amounts] = np.nan
+        self.weight[amounts] = weight
 
     def leave_out_immense(self) -> int:
         """Take values out that float32, in which they are stored, cannot hold; how many those were."""

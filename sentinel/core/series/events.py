@@ -6,7 +6,7 @@ which the log that tells of them told of anything else of its service.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,6 +53,14 @@ class Events:
             if window is not None:
                 window.counts.add(key[rows])
                 window.named.update(slots.tolist())
+
+    def is_rated(self, key: SeriesKey) -> bool:
+        """Whether a series of events is a rate, because some of them had no value."""
+        return key in self._counted
+
+    def rate(self, keys: Iterable[SeriesKey]) -> None:
+        """Take series for rates that another process knows to be so."""
+        self._counted.update(keys)
 
     def values(
         self, window: EventWindow, *, window_s: float

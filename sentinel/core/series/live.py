@@ -5,7 +5,7 @@ What comes after the cap has the overflow series' slot; a name that is known is 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +22,7 @@ from sentinel.core.model import (
 from sentinel.core.series.layout import Layout, layout_of
 from sentinel.core.series.open_window import Held
 from sentinel.core.series.settings import SERIES_PER_SCOPE
-from sentinel.core.series.slots import Slots
+from sentinel.core.series.slots import Name, Slots
 
 OVERFLOW_SCOPE = Scope(OVERFLOW, OVERFLOW, OVERFLOW)
 OVERFLOW_POINTS = SeriesKey(OVERFLOW, OVERFLOW, OVERFLOW, "points")
@@ -152,6 +152,33 @@ class LiveNames:
         late: NDArray[np.bool_] = services.late_ns[slots] >= start_ns
         return late & (services.last_ns[slots] < start_ns)
 
+    def are_measured(self, layout: Layout) -> NDArray[np.bool_]:
+        """bool[n], gauges whose values another system works out."""
+        if not self.measured:
+            return np.zeros(len(layout.gauges), np.bool_)
+        names = (self.gauges.names[slot] for slot in layout.gauges.tolist())
+        return np.array([name in self.measured for name in names], np.bool_)
+
+    def heard_since(self, start_ns: int) -> dict[str, int]:
+        """When each service was heard last that was heard since."""
+        return _since(self._services, self._services.last_ns, start_ns)
+
+    def late_since(self, start_ns: int) -> tuple[dict[str, int], dict[Scope, int]]:
+        """When data of services, and of places, came too late last, where it did since."""
+        return (
+            _since(self._services, self._services.late_ns, start_ns),
+            _since(self.scopes, self.scopes.late_ns, start_ns),
+        )
+
+    def hear_late_at(self, services: Mapping[str, int], scopes: Mapping[Scope, int]) -> None:
+        """Note when data came too late, as another process knows it; names that are not live are not noted."""
+        for service, late_ns in services.items():
+            if (slot := self._services.find(service)) is not None:
+                self._services.late_ns[slot] = max(int(self._services.late_ns[slot]), late_ns)
+        for scope, late_ns in scopes.items():
+            if (place := self.scopes.find(scope)) is not None:
+                self.scopes.late_ns[place] = max(int(self.scopes.late_ns[place]), late_ns)
+
     def set_back(self, now_ns: int) -> None:
         """Take what was heard later than now for heard just before, because the clock that said so was wrong.
 
@@ -199,3 +226,9 @@ class LiveNames:
             if key is not None:
                 self.gauges.group[slot] = self._services.take(key.service)
         self._layout = None
+
+
+def _since(slots: Slots[Name], at_ns: NDArray[np.int64], start_ns: int) -> dict[Name, int]:
+    found = np.flatnonzero(slots.live[: slots.width] & (at_ns[: slots.width] >= start_ns))
+    names = ((slots.names[slot], int(at_ns[slot])) for slot in found.tolist())
+    return {name: last_ns for name, last_ns in names if name is not None}

@@ -8,9 +8,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from sentinel.core.model import LogColumns, LogRecord, SeriesKey
+from sentinel.core.model import OVERFLOW, LogColumns, LogRecord, SeriesKey
 from sentinel.core.series.live import OVERFLOW_POINTS, LiveNames
-from sentinel.core.series.logs import LogWindow, NewLines, log_key
+from sentinel.core.series.logs import ROUTE_OTHER, STAGE_LOGS, LogWindow, NewLines, log_key
 from sentinel.core.series.templates import Templates
 
 
@@ -55,6 +55,23 @@ class LogCounts:
             self._count(window, log_key(kind.service, route, kind.severity), count)
             if kind.place is not None and self._takes_calls:
                 window.note_calls(kind.place, buckets[start:end], error=kind.error)
+
+    def add_counted(
+        self,
+        service: str,
+        text: str,
+        signal: str,
+        count: int,
+        window: LogWindow,
+        now_ns: int,
+        *,
+        is_gist: bool,
+    ) -> None:
+        """Count records that another process has counted by their event, or by the gist of their text."""
+        event, gist = ("", text) if is_gist else (text, "")
+        route = self._route(service, event, gist, now_ns)
+        key = SeriesKey(service, STAGE_LOGS, route or ROUTE_OTHER, signal)
+        self._count(window, OVERFLOW_POINTS if service == OVERFLOW else key, count)
 
     def note(self, record: LogRecord, window: LogWindow, now_ns: int) -> None:
         """Look at a record that columns count already."""

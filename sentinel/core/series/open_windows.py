@@ -23,9 +23,15 @@ FUTURE_MAX_NS = 300 * 10**9
 class OpenWindows:
     """Open windows by their number, which is their start over the width of a window."""
 
-    def __init__(self, settings: SeriesSettings, *, start_ns: int | None) -> None:
-        """None is open yet; by default `begin` decides which is the first, otherwise the first boundary from `start_ns` on."""
+    def __init__(
+        self, settings: SeriesSettings, *, start_ns: int | None, takes_running: bool = False
+    ) -> None:
+        """None is open yet; by default `begin` decides which is the first, otherwise the first boundary from `start_ns` on.
+
+        With `takes_running` the first is the one that is running when `begin` is called first.
+        """
         self._settings = settings
+        self._takes_running = takes_running
         self._closed_until_ns = 0
         self._next: int | None = None if start_ns is None else self._boundary(start_ns)
         self._begun: int | None = None
@@ -44,7 +50,10 @@ class OpenWindows:
     def begin(self, now_ns: int) -> int:
         """The number of the first that is not closed; the first call decides where that begins."""
         if self._next is None:
-            self._next = self._begun = self._boundary(max(now_ns, self._closed_until_ns))
+            begun_ns = max(now_ns, self._closed_until_ns)
+            if self._takes_running:
+                begun_ns -= begun_ns % self._settings.window_ns
+            self._next = self._begun = self._boundary(begun_ns)
         return self._next
 
     def due_ns(self, now_ns: int) -> int:
@@ -54,6 +63,10 @@ class OpenWindows:
     def close_before(self, index: int) -> None:
         """Nothing more comes for those before this one; they are to be taken out."""
         self._next = index
+
+    def last(self) -> int | None:
+        """The number of the latest that has got something."""
+        return max(self._open, default=None)
 
     def set_back(self, now_ns: int) -> None:
         """Drop all, and go on with the first that begins from now on: the one that is running was seen only in part."""

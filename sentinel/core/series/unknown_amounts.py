@@ -25,6 +25,7 @@ class UnknownAmounts:
 
     Attributes:
         missing: what was turned away at a bound and has not come again, as it is when windows are closed.
+        partly_told: services of which a part of the next window is not known, because who would have told of it is silent.
     """
 
     def __init__(self, settings: SeriesSettings, live: LiveNames) -> None:
@@ -33,10 +34,25 @@ class UnknownAmounts:
         self._shed = ShedWindows()
         self._points_ns: dict[str, int] = {}
         self.missing: Sequence[Missing] = ()
+        self.partly_told: Set[str] = frozenset()
 
     def shed(self, signals: Set[str], *, first: int, last: int) -> None:
         """These signals are given up while the windows `[first, last]` are open."""
         self._shed.note(signals, first=first, last=last)
+
+    def told_of_since(self, start_ns: int) -> frozenset[str]:
+        """The services that points of metrics were pushed of since."""
+        return frozenset(
+            service for service, at_ns in self._points_ns.items() if at_ns >= start_ns
+        )
+
+    def shed_of(self, start_ns: int) -> tuple[frozenset[str], frozenset[Missing]]:
+        """What was given up of the window at `start_ns`, and what of it has not come again; asked once of each."""
+        until_ns = start_ns + self._settings.window_ns + self._settings.lateness_ns
+        return (
+            frozenset(self._shed.take(start_ns // self._settings.window_ns)),
+            frozenset(one for one in self.missing if one.since_ns < until_ns),
+        )
 
     def points_told_of(self, services: Iterable[str], now_ns: int) -> None:
         """Points of metrics were pushed that tell of these services; one too many is not noted."""
@@ -56,6 +72,10 @@ class UnknownAmounts:
         counts: SeriesCounts,
     ) -> None:
         """Take the amounts out of a window's columns that are not known; windows come in order."""
+        if self.partly_told:
+            scopes, gauges = self._live.of_services(layout, self.partly_told)
+            # What another system has worked out does not depend on who collects.
+            columns.mark_partial(scopes, gauges & ~self._live.are_measured(layout))
         # What came for a window before it was turned away may be of any that was not closed then.
         until_ns = start_ns + self._settings.window_ns + self._settings.lateness_ns
         missing = [one for one in self.missing if one.since_ns < until_ns]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
+from typing import Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +18,8 @@ from sentinel.core.model import (
     WindowBlock,
 )
 from sentinel.core.stats import log_linear
+
+Window = TypeVar("Window")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +54,12 @@ class ClosedWindow:
         """Its end."""
         return self.start_ns + self.step_ns
 
+    @property
+    def series_counts(self) -> dict[Kind, int]:
+        """How many series of each kind there are."""
+        counts = np.bincount(self.kind, minlength=len(Kind))
+        return {kind: int(counts[kind]) for kind in Kind}
+
     def named(self) -> list[tuple[SeriesKey, Kind]]:
         """The series as `SeriesStore.register` takes them."""
         return [(key, Kind(int(kind))) for key, kind in zip(self.keys, self.kind, strict=True)]
@@ -70,8 +79,8 @@ class ClosedWindow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ClosedWindows:
-    """What one call of `Aggregator.close` closed, in order of time.
+class Closed(Generic[Window]):
+    """What one call of `Reduction.close` closed, in order of time.
 
     Attributes:
         windows: the windows.
@@ -79,9 +88,12 @@ class ClosedWindows:
         faults: what ended the reduction of a window each; those windows are lost, and counted.
     """
 
-    windows: tuple[ClosedWindow, ...] = ()
+    windows: tuple[Window, ...] = ()
     watermark_ns: int = 0
     faults: tuple[Exception, ...] = ()
+
+
+ClosedWindows = Closed[ClosedWindow]
 
 
 def to_block(window: ClosedWindow, ids: Mapping[SeriesKey, int]) -> WindowBlock:

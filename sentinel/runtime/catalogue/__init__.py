@@ -20,6 +20,7 @@ from sentinel.runtime.catalogue import (
     postgres,
     process,
     receivers,
+    roles,
     scrapers,
     series,
     store,
@@ -46,6 +47,7 @@ SIDECAR: tuple[MetricSpec, ...] = tuple(
         store,
         delivery,
         forward,
+        roles,
         web,
     )
     for one in part.METRICS

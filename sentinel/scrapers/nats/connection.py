@@ -15,16 +15,14 @@ from collections.abc import Callable
 from contextlib import suppress
 from importlib import import_module
 from itertools import count
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from sentinel.core.redact import redact
-from sentinel.errors import ConfigError, UnreachableError, UntrustedError
+from sentinel.errors import UnreachableError, UntrustedError
 from sentinel.runtime.backoff import Backoff
 from sentinel.runtime.component import Surroundings
 from sentinel.runtime.distrust import distrust_of
-from sentinel.runtime.http.client import ClientConfig, client_context
+from sentinel.runtime.nats.client import credentials, new_client, tls_of, words
 from sentinel.scrapers.nats.config import NatsAdvisoriesConfig
-from sentinel.scrapers.nats.nkey import Signer
 
 if TYPE_CHECKING:
     from nats.aio.client import Client
@@ -39,7 +37,6 @@ _PINGS_MAX = 2
 _PENDING_MESSAGES_MAX = 4096
 _PENDING_BYTES_MAX = 4 * 2**20
 _CLOSE_S = 2.0
-_WORDS_MAX = 200
 
 
 class AdvisoryConnection:
@@ -61,10 +58,7 @@ class AdvisoryConnection:
         self._config = config
         self._on_message = on_message
         self._surroundings = surroundings
-        files = ClientConfig(
-            ca_file=config.ca_file, cert_file=config.cert_file, key_file=config.key_file
-        )
-        self._tls = client_context(files)
+        self._tls = tls_of(config)
         self._attempts = count()
         self._connected = asyncio.Event()
         self._changed = asyncio.Event()
@@ -98,7 +92,7 @@ class AdvisoryConnection:
                 failures = 0
             except Exception as error:  # noqa: BLE001  # the library raises what it meets; nothing of it may end this
                 failures += 1
-                self.problem = self._words(error)
+                self.problem = words(self._config, error)
                 self._is_untrusted = bool(distrust_of(error))
                 self._changed.set()
             await self._surroundings.clock.sleep(backoff.wait_s(max(1, failures)))
@@ -112,7 +106,7 @@ class AdvisoryConnection:
 
         # Reading the library's files takes long enough to be noticed by others; a thread reads them, the first time.
         await asyncio.to_thread(import_module, "nats.aio.client")
-        client = self._client()
+        client = new_client(self._config)
         url = self._config.urls[next(self._attempts) % len(self._config.urls)]
         try:
             async with asyncio.timeout(2 * self._config.connect_timeout):
@@ -126,7 +120,7 @@ class AdvisoryConnection:
                     error_cb=self._on_error,
                     closed_cb=on_closed,
                     tls_handshake_first=self._config.tls_first,
-                    **self._credentials(),
+                    **credentials(self._config, self._tls),
                 )
                 self.denied = ""
                 for subject in SUBJECTS:
@@ -150,7 +144,9 @@ class AdvisoryConnection:
             with suppress(TimeoutError):
                 async with asyncio.timeout(self._config.reconnect_max if self.denied else None):
                     await over.wait()
-            self.problem = self._words(client.last_error) if client.last_error else "disconnected"
+            self.problem = (
+                words(self._config, client.last_error) if client.last_error else "disconnected"
+            )
         finally:
             self._connected.clear()
             await self._let_go(client)
@@ -166,69 +162,12 @@ class AdvisoryConnection:
         self._on_message(message.data)
 
     async def _on_error(self, error: Exception) -> None:
-        words = self._words(error)
-        if "permissions violation" in words.lower():
-            self.denied = words
+        told = words(self._config, error)
+        if "permissions violation" in told.lower():
+            self.denied = told
             if self.is_connected:
                 self._over.set()
         elif type(error).__name__ == "SlowConsumerError":
             self.overflow_count += 1
         else:
-            self.problem = words
-
-    def _client(self) -> Client:
-        from nats.aio.client import Client
-
-        wants_tls = self._config.wants_tls
-        signer = self._signer()
-        is_key = signer is not None and bool(self._config.nkey_seed_file)
-
-        class Ours(Client):
-            def _connect_command(self) -> bytes:
-                # What is sent next proves who we are; a server, or somebody between, that says nothing of TLS must not get it.
-                if wants_tls and not self._server_info.get("tls_required"):
-                    msg = "the server offers no TLS, and this connection is not to go without"
-                    raise ConnectionError(msg)
-                if is_key and signer is not None:
-                    # The library takes it from its own reading of a seed alone.
-                    self._public_nkey = signer.public()
-                command: bytes = super()._connect_command()  # type: ignore[no-untyped-call, unused-ignore]
-                return command
-
-        return Ours()
-
-    def _signer(self) -> Signer | None:
-        if self._config.credentials_file:
-            return Signer(self._config.credentials_file, setting="credentials_file")
-        if self._config.nkey_seed_file:
-            return Signer(self._config.nkey_seed_file, setting="nkey_seed_file")
-        return None
-
-    def _credentials(self) -> dict[str, Any]:
-        config, given = self._config, {}
-        signer = self._signer()
-        if signer is not None:
-            # The library offers a signature only where it was given some user; with a signature the name is not sent.
-            given = {"user": "sentinel", "signature_cb": signer.sign}
-            if config.credentials_file:
-                given["user_jwt_cb"] = signer.jwt
-        elif config.password is not None:
-            given = {"user": config.user, "password": config.password.reveal()}
-        elif config.token is not None:
-            given = {"token": config.token.reveal()}
-        if self._tls is not True:
-            given["tls"] = self._tls
-        return given
-
-    def _words(self, error: Exception) -> str:
-        """What went wrong, fit to be shown: no credentials, one line."""
-        if isinstance(error, TimeoutError):
-            return "no answer in time"
-        if distrust := distrust_of(error):
-            return distrust
-        text = str(error) if not isinstance(error, ConfigError) else str(error.problems[0])
-        for secret in (self._config.password, self._config.token):
-            if secret is not None and secret.reveal():
-                text = text.replace(secret.reveal(), "***")
-        visible = "".join(one if one.isprintable() else " " for one in redact(text))
-        return visible[:_WORDS_MAX] or type(error).__name__
+            self.problem = told

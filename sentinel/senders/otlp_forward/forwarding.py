@@ -27,6 +27,9 @@ from sentinel.core.redact import Redactor, redactor
 from sentinel.core.redact.otlp import OtlpRedactor
 from sentinel.errors import MalformedInputError
 from sentinel.runtime.component import Health, HealthRecord, HealthStatus, Surroundings
+from sentinel.runtime.disk_queue.marks import joined_marks
+from sentinel.runtime.disk_queue.queue import DiskQueue
+from sentinel.runtime.disk_queue.records import Record
 from sentinel.runtime.flow import Flow, FlowReason, FlowStage
 from sentinel.runtime.intake.downstream import Telemetry
 from sentinel.runtime.otlp_reply import OtlpEncoding, OtlpSignal
@@ -37,10 +40,7 @@ from sentinel.senders.otlp_forward.config import (
     ForwardProtocol,
     RawPlace,
 )
-from sentinel.senders.otlp_forward.disk_queue import DiskQueue
 from sentinel.senders.otlp_forward.lane import Lane
-from sentinel.senders.otlp_forward.marks import joined_marks
-from sentinel.senders.otlp_forward.records import Record
 from sentinel.senders.otlp_forward.transports import Transport, make_transport
 
 NAME = "senders.otlp_forward"

@@ -16,13 +16,13 @@ from sentinel.core.normalise.otlp_requests import halves
 from sentinel.errors import MalformedInputError
 from sentinel.runtime.backoff import Backoff
 from sentinel.runtime.component import Surroundings
+from sentinel.runtime.disk_queue.queue import DiskQueue
+from sentinel.runtime.disk_queue.records import Record
 from sentinel.runtime.flow import Flow, FlowReason, FlowStage
 from sentinel.runtime.otlp_reply import OtlpEncoding, OtlpSignal
 from sentinel.senders.otlp_forward.config import EndpointConfig
-from sentinel.senders.otlp_forward.disk_queue import DiskQueue
 from sentinel.senders.otlp_forward.memory_queue import MemoryQueue
 from sentinel.senders.otlp_forward.outcome import Outcome, Verdict
-from sentinel.senders.otlp_forward.records import Record
 from sentinel.senders.otlp_forward.transports import Transport
 
 RETRY_AFTER_MAX_S = 300.0

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 
-from sentinel.senders.otlp_forward.records import Record
+from sentinel.runtime.disk_queue.records import Record
 
 
 class MemoryQueue:

@@ -342,7 +342,7 @@ def _client_of(config: Any) -> Any:
 
     from nats.aio.client import Client
 
-    from sentinel.scrapers.nats.nkey import Signer
+    from sentinel.runtime.nats.nkey import Signer
 
     @asynccontextmanager
     async def connected() -> Any:

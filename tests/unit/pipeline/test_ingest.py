@@ -79,7 +79,7 @@ async def running(
     *,
     start_ns: int | None = START_NS,
     inflight: Inflight | None = None,
-) -> AsyncIterator[tuple[Ingest, ManualClock, Surroundings]]:
+) -> AsyncIterator[tuple[Ingest[ClosedWindow], ManualClock, Surroundings]]:
     clock = ManualClock(START_NS)
     surroundings = make_surroundings(clock)
     config = config or IngestConfig()

@@ -15,9 +15,9 @@ from nacl.signing import VerifyKey
 from sentinel.app.config import ScrapersConfig
 from sentinel.errors import ConfigError
 from sentinel.runtime.http.client import ClientConfig
+from sentinel.runtime.nats.nkey import Signer, public_of, seed_of
 from sentinel.runtime.settings import Duration, Secret
 from sentinel.scrapers.nats.config import NatsAdvisoriesConfig, NatsConfig
-from sentinel.scrapers.nats.nkey import Signer, public_of, seed_of
 from tests.support.nats_keys import Key, credentials
 
 URLS = ("http://127.0.0.1:8222",)

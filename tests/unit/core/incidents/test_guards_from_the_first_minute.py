@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 
@@ -118,6 +119,20 @@ def test_a_source_that_is_not_heard_is_one_blind_ticket_and_nothing_else() -> No
     assert opened.starts_ns == START_NS + 30 * STEP_NS
     assert tracked.transitions[0].at_ns == START_NS + 36 * STEP_NS
     assert over.ends_ns == START_NS + 48 * STEP_NS
+
+
+@pytest.mark.parametrize("step_s", [1, 5, 10, 30, 60, 3600])
+def test_a_source_is_blind_whatever_the_width_of_windows(step_s: int) -> None:
+    """With windows of a second no source was ever blind: "never late" was multiplied beyond 64 bits, and below 0."""
+    settings = IncidentSettings(
+        guards=GuardSettings(blind_after_ns=2 * step_s * 10**9, blind_heard_ns=3 * step_s * 10**9)
+    )
+    values = [[value] for value in [5.0] * 30 + [NAN] * 12]
+    heard = [[is_heard] for is_heard in [True] * 30 + [False] * 12]
+    block = block_of({1: TRAFFIC}, values, heard=heard)
+    block = replace(block, start_ns=3600 * 10**9, step_ns=step_s * 10**9)
+    tracked = track(TrackerState(), block, verdicts_of(block, NAN), {1: TRAFFIC}, settings)
+    assert [page.labels["alertname"] for page in tracked.pages] == ["SentinelBlind"]
 
 
 def test_an_open_incident_of_a_blind_source_is_not_resolved() -> None:

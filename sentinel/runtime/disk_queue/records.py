@@ -14,9 +14,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from struct import Struct
 
+from sentinel.runtime.disk_queue.marks import MARK_BYTES, decode_marks, encode_marks
 from sentinel.runtime.otlp_reply import OtlpEncoding
 from sentinel.runtime.receipt import Offered
-from sentinel.senders.otlp_forward.marks import MARK_BYTES, decode_marks, encode_marks
 
 MAGIC = b"SFQ1"
 _FIELDS = Struct("<4sIIIBxH")

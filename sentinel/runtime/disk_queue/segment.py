@@ -7,8 +7,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from sentinel.senders.otlp_forward.marks import Marks, decode_marks
-from sentinel.senders.otlp_forward.records import (
+from sentinel.runtime.disk_queue.marks import Marks, decode_marks
+from sentinel.runtime.disk_queue.records import (
     HEADER_BYTES,
     MAGIC,
     Header,

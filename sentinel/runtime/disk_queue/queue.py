@@ -22,10 +22,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from struct import Struct
 
+from sentinel.runtime.disk_queue.marks import Marks
+from sentinel.runtime.disk_queue.records import Record, encode
+from sentinel.runtime.disk_queue.segment import Segment
 from sentinel.runtime.otlp_reply import OtlpEncoding
-from sentinel.senders.otlp_forward.marks import Marks
-from sentinel.senders.otlp_forward.records import Record, encode
-from sentinel.senders.otlp_forward.segment import Segment
 
 SEGMENT_BYTES_MAX = 16 << 20
 SEGMENT_BYTES_MIN = 16 << 10

@@ -1,0 +1,524 @@
+"""From parts of windows to windows: kept before they are acknowledged, waited for, merged once, and handed on in order.
+
+A part is on the disk before its collector is told so, and stays there until its window is decided and a while longer. So a scorer that
+is killed at any moment goes on where it stopped: windows that were stored as decided are merged again for what counters need to
+know, and decided no second time; parts of all others are merged for the first time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from sentinel.core.evidence import ServiceVersions
+from sentinel.core.model import Page
+from sentinel.core.series import Closed, ClosedWindow, SeriesSettings
+from sentinel.core.series.collected import (
+    Attendance,
+    CollectedWindow,
+    Merging,
+    Roster,
+    RosterSettings,
+    Taken,
+    decode,
+    encode,
+)
+from sentinel.core.series.collected.telling import blind_page, roll_call
+from sentinel.core.series.counts import SeriesCounts
+from sentinel.core.series.watermark import STEP_MAX_NS, Watermark
+from sentinel.errors import (
+    InputTooLargeError,
+    MalformedInputError,
+    OverloadedError,
+    StoreError,
+    StoreFullError,
+)
+from sentinel.runtime.component import Health, HealthRecord, Surroundings
+from sentinel.runtime.flow import Flow, FlowReason, FlowStage, reason_of
+from sentinel.runtime.settings import ByteSize, Duration, setting
+from sentinel.runtime.tasks import TaskGroup
+
+LOCAL = "scorer"
+"""What the scorer's own ways in are called among collectors."""
+_JUMP_WINDOWS = 6
+_CLOSED_A_TURN = 8
+_THREAD_BYTES = 256 * 1024
+_TICK_S = 1.0
+_RETRY_S = 2.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MergeConfig:
+    """How parts of windows are waited for and kept."""
+
+    wait: Duration = setting(
+        Duration(5.0),
+        help="How long a window waits for collectors beyond `series.lateness`; it is closed at once when all have told.",
+        restart=True,
+    )
+    gone_after: Duration = setting(
+        Duration(3600.0),
+        help="A collector that is blind for so long is let go: what it told of counts as gone. One that takes its place lets"
+        " it go at once.",
+        restart=True,
+    )
+    grace: Duration = setting(
+        Duration(30.0),
+        help="How long collectors have after a start of the scorer to bring what they have kept meanwhile.",
+        restart=True,
+    )
+    keep: Duration = setting(
+        Duration(3600.0),
+        help="How long parts of decided windows are kept, so that counters have a number before the first after a restart.",
+        restart=True,
+    )
+    parts_max: ByteSize = setting(
+        ByteSize(512 << 20),
+        help="Most bytes of parts on disk; those of decided windows give way first, then collectors are told to come back.",
+        restart=True,
+    )
+    collectors_max: int = setting(1000, help="Most collectors at once.", restart=True)
+
+    def __post_init__(self) -> None:
+        for name in ("wait", "gone_after", "grace", "keep", "collectors_max"):
+            if getattr(self, name) <= 0:
+                msg = f"{name} must be above 0"
+                raise ValueError(msg)
+        if self.parts_max < 1 << 20:
+            msg = "parts_max must be at least 1MiB"
+            raise ValueError(msg)
+        if self.wait > 300.0:
+            msg = "wait must be at most 5m: windows are decided that much later while a collector is silent"
+            raise ValueError(msg)
+
+
+class StoredPart(Protocol):
+    """A part as it came before a restart."""
+
+    @property
+    def received_ns(self) -> int:
+        """When it came."""
+        ...
+
+    @property
+    def body(self) -> bytes:
+        """Its bytes."""
+        ...
+
+
+class PartStore(Protocol):
+    """Where parts are kept; blocking, one thread at a time. Raises StoreError."""
+
+    @property
+    def size_bytes(self) -> int:
+        """What is kept."""
+        ...
+
+    def open(self) -> Sequence[StoredPart]:
+        """What is there, in the order of its arrival."""
+        ...
+
+    def add(self, start_ns: int, body: bytes, *, received_ns: int) -> None:
+        """Keep a part of the window at `start_ns`; on return it is on the disk."""
+        ...
+
+    def make_room(self, size_bytes: int, *, before_ns: int) -> None:
+        """Have room for so many bytes, at the cost of windows that begin before."""
+        ...
+
+    def forget_before(self, start_ns: int) -> None:
+        """Keep nothing of windows that begin before."""
+        ...
+
+
+class OwnWays(Protocol):
+    """What the scorer hears itself."""
+
+    def hello(self, now_ns: int) -> CollectedWindow:
+        """What is said at the start."""
+        ...
+
+
+class Merge:
+    """The way of parts to the evaluation; there is one of it, and one of its windows at a time."""
+
+    def __init__(
+        self,
+        config: MergeConfig,
+        settings: SeriesSettings,
+        merging: Merging,
+        parts: PartStore,
+        next_stage: Callable[[Closed[ClosedWindow]], Awaitable[None]],
+        surroundings: Surroundings,
+        *,
+        own: OwnWays,
+        versions: ServiceVersions | None = None,
+        report: Callable[[SeriesCounts], None] = lambda _counts: None,
+    ) -> None:
+        """Store what is needed.
+
+        Args:
+            config: see there.
+            settings: how wide windows are, and how long their samples are waited for.
+            merging: what merges; it knows after the evaluation's start up to where windows are decided.
+            parts: where parts are kept.
+            next_stage: what windows are handed to.
+            surroundings: clock, metrics, logger.
+            own: what the scorer's own ways in are collected by.
+            versions: where it is noted which versions services name.
+            report: counts what was given up or noticed while merging.
+        """
+        self._config = config
+        self._settings = settings
+        self._merging = merging
+        self._parts = parts
+        self._next_stage = next_stage
+        self._surroundings = surroundings
+        self._own = own
+        self._versions = versions or ServiceVersions()
+        self._report_counts = report
+        self._health = HealthRecord(surroundings.clock)
+        self._flow = Flow(self.name, surroundings.metrics)
+        self._tasks = TaskGroup(
+            self.name, metrics=surroundings.metrics, logger=surroundings.logger
+        )
+        self._roster = Roster(
+            RosterSettings(
+                step_ns=settings.window_ns,
+                wait_ns=settings.lateness_ns + round(config.wait * 1e9),
+                gone_after_ns=round(config.gone_after * 1e9),
+                collectors_max=config.collectors_max,
+                aside=LOCAL,
+            )
+        )
+        self._disk = asyncio.Lock()
+        self._wake = asyncio.Event()
+        self._next_ns: int | None = None
+        self._mark = Watermark(lateness_ns=0)
+        self._told_ns = 0
+        self._not_before_ns = 0
+        self._attendance: Attendance | None = None
+        self._trouble = ""
+        self._failed = ""
+        self._running = False
+
+    @property
+    def name(self) -> str:
+        """Unique name of the component."""
+        return "pipeline.merge"
+
+    @property
+    def watermark_ns(self) -> int:
+        """Windows that end by here are merged."""
+        return self._merging.watermark_ns
+
+    async def start(self) -> None:
+        """Take up what was kept: merge again what is decided, and wait for the rest."""
+        clock = self._surroundings.clock
+        decided_ns = self._merging.next_ns
+        async with self._disk:
+            found = await asyncio.to_thread(self._parts.open)
+        for stored in found:
+            try:
+                self._roster.take(decode(stored.body), stored.received_ns)
+            except (MalformedInputError, InputTooLargeError) as error:
+                self._flow.error(FlowStage.READ, reason_of(error))
+        first_ns = self._roster.first_waiting_ns
+        if first_ns is not None:
+            await self._warm_up(first_ns, decided_ns)
+        self._roster.begin(decided_ns)
+        self._next_ns = decided_ns or None
+        self._merging.take_counts()
+        self._not_before_ns = clock.now_ns() + round(self._config.grace * 1e9)
+        self._running = True
+        await self._hear_own(self._own.hello(clock.now_ns()))
+        self._wake.set()
+        self._tasks.spawn("merge", self._run)
+        self._tasks.spawn("tick", self._tick)
+        self._tell_health()
+
+    async def stop(self) -> None:
+        """Merge no more; what came is on the disk."""
+        if not self._running:
+            return
+        self._running = False
+        # A window that is being decided on is let end.
+        self._wake.set()
+        await self._tasks.close(timeout_s=10.0)
+        self._health.failing("Stopped")
+
+    def health(self) -> Health:
+        """The present state."""
+        if self._running:
+            self._tell_health()
+        return self._health.current
+
+    # Taking.
+
+    async def take(self, body: bytes) -> Taken:
+        """Take a part; on return it is kept, or known already, or too late.
+
+        Raises:
+            InputError: it is no part that could ever be taken.
+            OverloadedError: not now.
+        """
+        part = (
+            decode(body) if len(body) <= _THREAD_BYTES else await asyncio.to_thread(decode, body)
+        )
+        self._flow.received(1, signal="windows")
+        if part.step_ns != self._settings.window_ns:
+            self._flow.dropped(FlowReason.UNSUPPORTED)
+            msg = (
+                f"its windows are {part.step_ns / 1e9:g} s wide, the scorer's {self._settings.window_ns / 1e9:g} s:"
+                " give both the same `series.window`"
+            )
+            raise MalformedInputError(msg)
+        return await self._take(part, body)
+
+    async def take_own(self, closed: Closed[CollectedWindow]) -> None:
+        """Take what the scorer's own ways in came to."""
+        for window in closed.windows:
+            await self._hear_own(window)
+
+    async def _hear_own(self, window: CollectedWindow) -> None:
+        """Take one part of our own."""
+        encoded = encode(window)
+        # As it is read from the wire, so that both ways are one.
+        await self._take(decode(encoded.body), encoded.body)
+
+    async def _take(self, part: CollectedWindow, body: bytes) -> Taken:
+        if not self._running:
+            msg = "the scorer is starting or stopping"
+            raise OverloadedError(msg, retry_after_s=_RETRY_S)
+        clock, metrics = self._surroundings.clock, self._surroundings.metrics
+        async with self._disk:
+            now_ns = clock.now_ns()
+            if self._roster.judge(part, now_ns) is Taken.FRESH:
+                await self._keep(part, body, now_ns)
+            taken = self._roster.take(part, now_ns)
+        metrics.count("sentinel_collected_parts_total", outcome=taken.value)
+        if taken is Taken.FULL:
+            msg = f"{self._config.collectors_max} collectors are all that may be at once"
+            raise OverloadedError(msg, retry_after_s=_RETRY_S)
+        if taken is Taken.AHEAD:
+            # Told to come back it would hold up what is behind it until its time has come.
+            self._flow.dropped(FlowReason.STALE)
+            self._surroundings.logger.warning(
+                "A window lies far ahead: the clock of its collector, or ours, is wrong",
+                extra={"collector": part.collector},
+            )
+        elif taken is Taken.LATE:
+            self._flow.dropped(FlowReason.STALE)
+        elif taken is Taken.AGAIN:
+            self._flow.dropped(FlowReason.DUPLICATE)
+        elif now_ns >= self._roster.deadline_ns(part.start_ns):
+            # It brings what it has kept; the rest of that is on its way.
+            wait_ns = round(self._config.wait * 1e9)
+            self._not_before_ns = max(self._not_before_ns, now_ns + wait_ns)
+        if taken is Taken.FRESH:
+            self._told_ns = max(self._told_ns, part.closed_ns)
+        metrics.set("sentinel_collected_waiting_parts", self._roster.waiting_count)
+        self._wake.set()
+        return taken
+
+    async def _keep(self, part: CollectedWindow, body: bytes, now_ns: int) -> None:
+        try:
+            await asyncio.to_thread(self._store, part.start_ns, body, now_ns)
+        except StoreFullError as error:
+            self._trouble = str(error)
+            self._flow.error(FlowStage.STORE, FlowReason.DISK_FULL)
+            raise OverloadedError(str(error), retry_after_s=_RETRY_S) from error
+        except StoreError as error:
+            self._trouble = str(error)
+            self._flow.error(FlowStage.STORE, reason_of(error))
+            raise OverloadedError(str(error), retry_after_s=_RETRY_S) from error
+        self._trouble = ""
+
+    def _store(self, start_ns: int, body: bytes, now_ns: int) -> None:
+        try:
+            self._parts.add(start_ns, body, received_ns=now_ns)
+        except StoreFullError:
+            self._parts.make_room(len(body) + 4096, before_ns=self._next_ns or 0)
+            self._parts.add(start_ns, body, received_ns=now_ns)
+
+    # Merging.
+
+    async def _warm_up(self, first_ns: int, decided_ns: int) -> None:
+        """Merge what is decided already once more: what follows needs what counters showed before."""
+        step_ns = self._settings.window_ns
+        first_ns = max(first_ns, decided_ns - round(self._config.keep * 1e9 // step_ns) * step_ns)
+        count = 0
+        for start_ns in range(first_ns, decided_ns, step_ns):
+            attendance = self._roster.close(start_ns)
+            self._merge(start_ns, attendance)
+            count += 1
+            if count % _CLOSED_A_TURN == 0:
+                await asyncio.sleep(0)
+        if count:
+            self._surroundings.logger.info(
+                "Merged the newest decided windows again", extra={"window_count": count}
+            )
+
+    async def _run(self) -> None:
+        while self._running:
+            # The tick task sets it at the latest.
+            await self._wake.wait()
+            self._wake.clear()
+            await self._close_due()
+
+    async def _tick(self) -> None:
+        clock = self._surroundings.clock
+        while self._running:
+            await clock.sleep(self._wait_s(clock.now_ns()))
+            self._wake.set()
+
+    def _wait_s(self, now_ns: int) -> float:
+        if self._next_ns is None:
+            return _TICK_S
+        due_ns = max(self._roster.deadline_ns(self._next_ns), self._not_before_ns)
+        return min(max((due_ns - now_ns) / 1e9, 0.01), _TICK_S)
+
+    async def _close_due(self) -> None:
+        """Close and hand on what waits for nobody any more, a few windows at most."""
+        clock, step_ns = self._surroundings.clock, self._settings.window_ns
+        for _ in range(_CLOSED_A_TURN):
+            # As one process does: a clock that steps forward is believed once what comes agrees, or it has stayed.
+            now_ns = self._mark.advance(clock.now_ns(), event_ns=self._told_ns)
+            self._begin(now_ns)
+            start_ns = self._next_ns
+            if (
+                not self._running
+                or start_ns is None
+                or not self._roster.may_close(start_ns, now_ns, not_before_ns=self._not_before_ns)
+            ):
+                return
+            async with self._disk:
+                attendance = self._roster.close(start_ns)
+                self._next_ns = start_ns + step_ns
+            closed = self._merge(start_ns, attendance)
+            self._told(attendance)
+            await self._hand_on(closed)
+            if start_ns // step_ns % 60 == 0:
+                await self._forget(start_ns)
+        self._wake.set()
+
+    def _begin(self, now_ns: int) -> None:
+        """Know which window is next: after a long silence it is the first that is told of, or the present one."""
+        step_ns = self._settings.window_ns
+        first_ns = self._roster.first_waiting_ns
+        present_ns = now_ns - now_ns % step_ns
+        if self._next_ns is None:
+            if first_ns is not None:
+                self._next_ns = first_ns
+            elif now_ns >= self._not_before_ns:
+                self._next_ns = present_ns
+            if self._next_ns is not None:
+                self._roster.begin(self._next_ns)
+            return
+        if self._next_ns - now_ns > STEP_MAX_NS:
+            # The clock was ahead, was believed, and has been put back since.
+            self._surroundings.logger.warning(
+                "The clock was put back; windows go on from the present"
+            )
+            self._surroundings.metrics.count("sentinel_clock_set_back_total")
+            self._next_ns = present_ns
+            self._not_before_ns = min(self._not_before_ns, now_ns)
+            self._roster.begin(present_ns)
+            return
+        if now_ns < self._not_before_ns:
+            return
+        until_ns = present_ns if first_ns is None else min(first_ns, present_ns)
+        gap = (until_ns - self._next_ns) // step_ns
+        if gap > _JUMP_WINDOWS:
+            self._surroundings.metrics.count(
+                "sentinel_windows_dropped_total", gap, reason="nobody_told"
+            )
+            self._next_ns = until_ns
+            self._roster.begin(until_ns)
+
+    def _merge(self, start_ns: int, attendance: Attendance) -> Closed[ClosedWindow]:
+        self._note_versions(attendance)
+        replicas = attendance.expected_count
+        return self._merging.merge(
+            start_ns,
+            attendance.parts,
+            partly_told=attendance.partly_told,
+            attended=None if not replicas else not attendance.silent,
+        )
+
+    def _note_versions(self, attendance: Attendance) -> None:
+        before = self._versions.dropped_count
+        told = sorted(
+            (at_ns, names)
+            for part in attendance.parts
+            for names, at_ns in part.content.versions.items()
+        )
+        for at_ns, names in told:
+            self._versions.heard([names], now_ns=at_ns)
+        if dropped := self._versions.dropped_count - before:
+            self._surroundings.metrics.count("sentinel_service_versions_dropped_total", dropped)
+
+    async def _hand_on(self, closed: Closed[ClosedWindow]) -> None:
+        metrics, logger = self._surroundings.metrics, self._surroundings.logger
+        self._report_counts(self._merging.take_counts())
+        metrics.set("sentinel_watermark_timestamp_seconds", closed.watermark_ns / 1e9)
+        for fault in closed.faults:
+            self._failed = f"{type(fault).__name__} while merging a window"
+            logger.error("A window could not be merged", exc_info=fault)
+        if not closed.windows:
+            return
+        for kind, count in closed.windows[-1].series_counts.items():
+            metrics.set("sentinel_series", count, kind=kind.name.lower())
+        try:
+            await self._next_stage(closed)
+        except Exception as error:
+            self._failed = f"{type(error).__name__} while deciding on a window"
+            metrics.count("sentinel_windows_dropped_total", len(closed.windows), reason="failed")
+            self._flow.error(FlowStage.SEND, reason_of(error))
+            self._flow.dropped(reason_of(error), len(closed.windows))
+            logger.exception("A merged window was dropped")
+        else:
+            self._failed = ""
+            self._flow.sent(len(closed.windows), signal="windows")
+
+    async def _forget(self, start_ns: int) -> None:
+        before_ns = start_ns - round(self._config.keep * 1e9)
+        async with self._disk:
+            self._roster.forget_before(before_ns)
+            await asyncio.to_thread(self._parts.forget_before, before_ns)
+        self._surroundings.metrics.set("sentinel_collected_parts_bytes", self._parts.size_bytes)
+
+    def _told(self, attendance: Attendance) -> None:
+        metrics, logger = self._surroundings.metrics, self._surroundings.logger
+        before = self._attendance
+        self._attendance = attendance
+        metrics.set("sentinel_collectors", attendance.expected_count)
+        metrics.set("sentinel_collectors_silent", len(attendance.silent))
+        metrics.set("sentinel_collected_waiting_parts", self._roster.waiting_count)
+        if attendance.silent:
+            metrics.count("sentinel_windows_partial_total")
+        was = set() if before is None else set(before.silent)
+        for name in sorted(set(attendance.silent) - was):
+            logger.warning("A collector is silent", extra={"collector": name})
+        for name in attendance.let_go:
+            logger.warning(
+                "A collector that was silent for long is let go", extra={"collector": name}
+            )
+
+    def amended(self, page: Page) -> Page:
+        """A page about collectors, with who is silent; any other as it is."""
+        return page if self._attendance is None else blind_page(page, self._attendance)
+
+    def _tell_health(self) -> None:
+        if self._tasks.failing:
+            self._health.failing(f"Crashed and restarting: {', '.join(self._tasks.failing)}")
+        elif self._failed or self._trouble:
+            self._health.failing(self._failed or self._trouble)
+        elif self._attendance is not None and self._attendance.silent:
+            self._health.degraded(roll_call(self._attendance))
+        elif self._attendance is None or not self._attendance.expected_count:
+            self._health.ok("No collector has told anything yet")
+        else:
+            self._health.ok(roll_call(self._attendance))

@@ -1,0 +1,1 @@
+"""Parts of windows that collecting sidecars send to the scorer."""

@@ -1,0 +1,1 @@
+"""Connecting to NATS as a client: what everything that does so shares."""

@@ -1,0 +1,1 @@
+"""Closed windows on their way to the service's scorer."""
