@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import json
 import math
+import os
+import signal
 import subprocess
+import sys
 import time
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -24,7 +27,8 @@ from sentinel.pipeline.replay import replay
 from sentinel.pipeline.replay.stored_pages import coarse_series
 from sentinel.storage.sqlite import StoreReader
 from tests.support.past_store import DAY_NS, STEP_NS, past_store
-from tests.support.servers import PrometheusServer, prometheus_server
+from tests.support.remote_write import write_receiver
+from tests.support.servers import PrometheusServer, prometheus_server, running_process
 from tests.support.skips import require_binary
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
@@ -186,3 +190,42 @@ def receiving(tmp_path: Path, *, window: str = "30d") -> AbstractContextManager[
     config = f"storage: {{tsdb: {{out_of_order_time_window: {window}}}}}\n" if window else ""
     options = ("--web.enable-remote-write-receiver",)
     return prometheus_server(config, tmp_path / "prometheus", options=options)
+
+
+def test_after_a_kill_the_same_command_writes_the_same_and_leaves_nothing_behind(
+    store: Path, tmp_path: Path
+) -> None:
+    temporary = tmp_path / "tmp"
+    temporary.mkdir()
+    argv = [sys.executable, "-m", "sentinel", "baseline", "export", "--store", str(store), *EXTRA]
+    env = {**os.environ, "TMPDIR": str(temporary)}
+    with write_receiver() as first:
+        take = first.take
+        with running_process(
+            [*argv, "--remote-write", first.url], log=tmp_path / "log", env=env
+        ) as process:
+
+            def killing(headers: dict[str, str], body: bytes) -> tuple[int, dict[str, str], str]:
+                answer = take(headers, body)
+                if len(first.requests) == 20:
+                    process.kill()
+                return answer
+
+            first.take = killing  # type: ignore[method-assign]
+            assert process.wait(timeout=60) == -signal.SIGKILL
+    assert len(list(temporary.iterdir())) == 1
+    with write_receiver() as second:
+        done = subprocess.run(
+            [*argv, "--remote-write", second.url, "-o", "json"],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+            env=env,
+        )
+        assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["protocol"] == "2.0"
+    assert list(temporary.iterdir()) == []
+    assert 0 < sum(map(len, first.series.values())) < sum(map(len, second.series.values()))
+    for labels, samples in first.series.items():
+        assert second.series[labels][: len(samples)] == samples
