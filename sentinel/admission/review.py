@@ -159,7 +159,11 @@ def _answer(request: dict[str, Any], uid: str, rules: ReviewRules) -> ReviewAnsw
     if not asks(annotations):
         return _allow(uid, ReviewOutcome.NOT_ASKED, warnings=_half_asked(annotations))
     # Of a pod that a controller makes, the object itself need not say its namespace.
-    if request.get("namespace") in rules.ignored_namespaces:
+    namespace = request.get("namespace")
+    if not isinstance(namespace, str):
+        msg = "the request has no namespace"
+        raise MalformedInputError(msg)
+    if namespace in rules.ignored_namespaces:
         warning = "sentinel: no sidecar is put into pods of this namespace"
         return _allow(uid, ReviewOutcome.IGNORED_NAMESPACE, warnings=(warning,))
     if MIRROR in annotations:

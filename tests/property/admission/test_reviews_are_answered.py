@@ -73,7 +73,9 @@ def test_bytes(data: bytes, rules: ReviewRules) -> None:
 
 @given(value=_json, rules=_rules)
 def test_json(value: Any, rules: ReviewRules) -> None:
-    response_of(answer_review(json.dumps(value).encode(), rules).body)
+    answer = answer_review(json.dumps(value).encode(), rules)
+    assert answer.outcome is not ReviewError.FAULT, answer.cause
+    response_of(answer.body)
 
 
 @given(
@@ -88,7 +90,9 @@ def test_a_review_with_anything_in_a_place_keeps_its_uid(
     uid: str, part: str, value: Any, rules: ReviewRules
 ) -> None:
     review = make_review(make_pod(), uid=uid, **{part: value})
-    response_of(answer_review(json.dumps(review).encode(), rules).body, uid=uid)
+    answer = answer_review(json.dumps(review).encode(), rules)
+    assert answer.outcome is not ReviewError.FAULT, answer.cause
+    response_of(answer.body, uid=uid)
 
 
 @settings(max_examples=300)
