@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.server
+import ssl
 import struct
 import threading
 from collections import deque
@@ -88,7 +89,7 @@ class WriteReceiver:
 
 
 @contextmanager
-def write_receiver(**how: object) -> Iterator[WriteReceiver]:
+def write_receiver(*, tls: ssl.SSLContext | None = None, **how: object) -> Iterator[WriteReceiver]:
     """A receiver on a free port; what it could not read fails the test that used it."""
     receiver = WriteReceiver(**how)  # type: ignore[arg-type]  # the test's own names
 
@@ -117,7 +118,9 @@ def write_receiver(**how: object) -> Iterator[WriteReceiver]:
 
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
-    receiver.url = f"http://127.0.0.1:{server.server_address[1]}/api/v1/write"
+    if tls is not None:
+        server.socket = tls.wrap_socket(server.socket, server_side=True)
+    receiver.url = f"http{'s' if tls else ''}://127.0.0.1:{server.server_address[1]}/api/v1/write"
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
     try:

@@ -6,8 +6,10 @@ Method: the command in this process, on a small store as a backfill leaves it.
 from __future__ import annotations
 
 import json
+import ssl
 import sys
 import time
+from base64 import b64encode
 from pathlib import Path
 
 import pytest
@@ -15,6 +17,7 @@ import pytest
 from sentinel.cli.main import main
 from tests.support.past_store import DAY_NS, past_store
 from tests.support.remote_write import write_receiver
+from tests.support.tls import make_certificate
 
 URL = "http://127.0.0.1:1"
 
@@ -182,3 +185,26 @@ def test_a_secret_that_cannot_be_sent_is_named_by_its_file(
     )
     assert code == 1
     assert f"{file} must hold one line" in err
+
+
+def test_a_receiver_behind_tls_is_believed_by_its_authority_and_told_who_we_are(
+    store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    certificate, key = make_certificate(tmp_path, "receiver")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    password = tmp_path / "password"
+    password.write_text("pass:word")
+    with write_receiver(tls=context) as receiver:
+        args: list[str | Path] = ["--store", store, "--remote-write", receiver.url]
+        code, _, err = export(capsys, *args, "--give-up-after", "0.3")
+        assert code == 3
+        assert "certificate" in err
+        assert receiver.requests == []
+        args += ["--ca-file", certificate, "--basic-username", "team"]
+        assert export(capsys, *args, "--basic-password-file", password)[0] == 0
+        known = {one["authorization"] for one in receiver.requests}
+        assert known == {f"Basic {b64encode(b'team:pass:word').decode()}"}
+        # A name without a password is no proof.
+        code, _, err = export(capsys, *args)
+        assert (code, "belong together" in err) == (1, True)
