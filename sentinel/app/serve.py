@@ -91,6 +91,7 @@ def _told_at_start(loaded: Loaded[SentinelConfig], path: Path | None) -> dict[st
     return {
         "version": __version__,
         "config": "none, the defaults" if path is None else path,
+        "role": loaded.config.role,
         "mode": loaded.config.mode,
         "destinations": ", ".join(destinations) or "none",
         "store": loaded.config.store.directory,

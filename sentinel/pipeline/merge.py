@@ -44,7 +44,8 @@ LOCAL = "scorer"
 """What the scorer's own ways in are called among collectors."""
 _JUMP_WINDOWS = 6
 _CLOSED_A_TURN = 8
-_THREAD_BYTES = 256 * 1024
+_THREAD_BYTES = 24 * 1024
+"""A part of this size takes some 10 ms to read; what is larger must not hold the loop up."""
 _TICK_S = 1.0
 _RETRY_S = 2.0
 

@@ -7,6 +7,9 @@ time, for as long as the queue has room; and a collector that is killed sends wh
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import fcntl
+import os
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -16,7 +19,7 @@ from typing import TypeVar
 from sentinel.core.series import Closed
 from sentinel.core.series.collected import CollectedWindow, encode
 from sentinel.core.series.collected.wire import identity_of
-from sentinel.errors import InputTooLargeError
+from sentinel.errors import InputTooLargeError, StoreLockedError
 from sentinel.runtime.backoff import Backoff
 from sentinel.runtime.component import Health, HealthRecord, Surroundings
 from sentinel.runtime.disk_queue.queue import DiskQueue
@@ -61,6 +64,8 @@ class Shipping:
         self._queue = DiskQueue(
             folder, bytes_max=int(config.queue_max), free_bytes_min=_FREE_BYTES_MIN
         )
+        self._folder = folder
+        self._lock_fd = -1
         self._memory: deque[Record] = deque()
         self._memory_bytes = 0
         self._health = HealthRecord(surroundings.clock)
@@ -82,7 +87,12 @@ class Shipping:
         return "senders.windows"
 
     async def start(self) -> None:
-        """Find what a process before left, say hello, and send from now on."""
+        """Find what a process before left, say hello, and send from now on.
+
+        Raises:
+            StoreLockedError: another process has the queue; two would send the same windows, and lose others.
+        """
+        await self._run(self._claim)
         try:
             await self._run(self._queue.open)
             self._is_open = True
@@ -116,6 +126,7 @@ class Shipping:
         await self._tasks.close()
         await self._transport.close()
         await self._run(self._queue.close)
+        self._let_go()
         self._thread.shutdown(wait=False)
         self._flow.dropped(FlowReason.STOPPED, len(self._memory))
         self._health.failing("Stopped")
@@ -237,6 +248,26 @@ class Shipping:
 
     async def _run(self, function: Callable[[], Result]) -> Result:
         return await asyncio.get_running_loop().run_in_executor(self._thread, function)
+
+    def _claim(self) -> None:
+        """Hold the folder for as long as this process lives; one that cannot be held is left to the queue to complain of."""
+        with contextlib.suppress(OSError):
+            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+            self._lock_fd = os.open(self._folder / "in-use", flags, 0o600)
+        if self._lock_fd < 0:
+            return
+        try:
+            fcntl.flock(self._lock_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            self._let_go()
+            msg = f"another process uses the queue of windows in {self._folder}"
+            raise StoreLockedError(msg) from None
+
+    def _let_go(self) -> None:
+        if self._lock_fd >= 0:
+            os.close(self._lock_fd)
+            self._lock_fd = -1
 
     def _tell_health(self) -> None:
         place, waiting = self._transport.place, self._waiting_count
