@@ -158,6 +158,9 @@ def test_sentinel_takes_its_configuration(tmp_path: Path) -> None:
     hosts = {urlsplit(url).hostname for url in named} | {t.host for t in config.scrapers.postgres}
     assert hosts == {"127.0.0.1", "nats", "postgres", "tempo", "loki", "alertmanager"}
     assert hosts - {"127.0.0.1"} <= set(SERVICES)
+    # The boards of these two have series by the hundred, and some 200 are shown unless they are named.
+    services = {config.scrapers.nats[0].service, config.scrapers.postgres[0].service}
+    assert services <= {route.split()[0] for route in config.web.series_routes}
 
 
 def test_prometheus_takes_its_configuration(tmp_path: Path) -> None:
