@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -22,11 +23,12 @@ import pytest
 
 from sentinel.cli.main import main
 from sentinel.core.decide import Decision, DecisionSettings
-from sentinel.core.model import Kind, WindowBlock
+from sentinel.core.model import Kind, SeriesKey, WindowBlock
 from sentinel.pipeline.replay import replay
 from sentinel.pipeline.replay.stored_pages import coarse_series
 from sentinel.storage.sqlite import StoreReader
-from tests.support.past_store import DAY_NS, STEP_NS, past_store
+from tests.support.dashboards import BOARDS, substitute
+from tests.support.past_store import DAY_NS, KEYS, STEP_NS, past_store
 from tests.support.remote_write import write_receiver
 from tests.support.servers import PrometheusServer, prometheus_server, running_process
 from tests.support.skips import require_binary
@@ -132,6 +134,22 @@ def test_files_become_blocks_that_a_prometheus_serves(
         assert made.returncode == 0, made.stderr
     with prometheus_server("", tmp_path / "prometheus") as server:
         assert held(server, start_ns) == decided
+        for title, query in banded(KEYS[0]):
+            at = str(start_ns / 1e9 + (DAYS - 0.5) * 86_400)
+            assert server.get("/api/v1/query", query=query, time=at)["result"], title
+
+
+def banded(key: SeriesKey) -> list[tuple[str, str]]:
+    """Title and query of what the shipped board draws of one series: value, expected, band and score."""
+    (board,) = (one for one in BOARDS if one.path.name == "sentinel-series.json")
+    values = {**key._asdict(), "instance": "127.0.0.1:9640"}
+    found = [
+        (title, substitute(query, values))
+        for title, query in board.queries()
+        if re.fullmatch(r'sentinel_\w+\{instance="[^{}]+\}( or .*)?', query)
+    ]
+    assert len(found) >= 5
+    return found
 
 
 def test_a_receiver_that_does_not_know_2_is_found_out_and_gets_the_same_by_1(
