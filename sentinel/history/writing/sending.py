@@ -180,7 +180,8 @@ class RemoteWriteEndpoint:
         sent.written += taken
         if taken < count:
             sent.refused += count - taken
-            sent.refused_why = sent.refused_why or reply.detail
+            why = "it says that it wrote fewer" if reply.ok else reply.detail
+            sent.refused_why = sent.refused_why or why
         self._refused_in_row = 0 if taken else self._refused_in_row + 1
         if self._refused_in_row >= _REFUSED_IN_ROW_MAX:
             msg = f"{_REFUSED_IN_ROW_MAX} requests in a row were refused, the last with: {reply.detail}"

@@ -162,6 +162,12 @@ async def test_what_is_refused_is_counted_and_told_once() -> None:
         assert scene.endpoint.sent.refused_why == "status 400: out of order sample"
         await scene.send()
         assert (scene.endpoint.sent.written, scene.endpoint.sent.refused) == (17, 7)
+        # One that leaves something out and says 2xx all the same is believed in what it counts.
+        receiver.answers.append((204, partly, ""))
+        scene = Scene(receiver, protocol=Protocol.V2)
+        await scene.send(*some_runs(first_ms=9_000_000))
+        assert (scene.endpoint.sent.written, scene.endpoint.sent.refused) == (5, 7)
+        assert scene.endpoint.sent.refused_why == "it says that it wrote fewer"
         # 1.0 has no way to say what of it was taken.
         receiver.answers.append((400, {}, "out of bounds"))
         scene = Scene(receiver, protocol=Protocol.V1)
