@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -57,6 +58,22 @@ def test_the_librarys_models_read_it_and_write_the_same(board: Board) -> None:
         for field in ("step", "tagKeys", "titleFormat", "textFormat", "useValueForTime"):
             del mark[field]
     assert written == expected
+
+
+def test_addresses_are_put_into_the_files_as_the_document_says(tmp_path: Path) -> None:
+    [command] = re.findall(
+        r"(?m)^ *(sed -i .*)$", (FOLDER.parent / "docs/components/dashboards.md").read_text()
+    )
+    for name, text in texts().items():
+        (tmp_path / name).write_text(text)
+    subprocess.run(["sh", "-c", command], cwd=tmp_path, check=True, timeout=20)
+    for path in tmp_path.iterdir():
+        variables = json.loads(path.read_text())["templating"]["list"]
+        written = {one["name"]: one for one in variables if one["type"] == "textbox"}
+        assert written["runbooks"]["current"]["value"] == "https://wiki.example/runbooks"
+        assert written["runbooks"]["query"] == "https://wiki.example/runbooks"
+        if path.stem == "sentinel-incident":
+            assert written["sentinel"]["query"] == "https://sentinel.example"
 
 
 def test_the_boards_are_loaded_from_where_they_are_mounted() -> None:
