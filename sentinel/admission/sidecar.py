@@ -29,6 +29,8 @@ _CONFIG_DIRECTORY = "/etc/sentinel"
 _SECRET_DIRECTORY = "/etc/sentinel-secret"  # noqa: S105  # where it is, not what it is
 _STORE_DIRECTORY = "/var/lib/sentinel"
 _USER_ID = 65532
+_QUEUE_MAX_BYTES = 256 * 2**20
+"""What a collector keeps at most by default."""
 
 
 def container(profile: ProfileConfig, kind: SidecarKind, *, guaranteed: bool) -> dict[str, Any]:
@@ -115,6 +117,10 @@ def _environment(profile: ProfileConfig) -> list[dict[str, Any]]:
         {"name": "SENTINEL_STORE__DIRECTORY", "value": f"{_STORE_DIRECTORY}/store"},
         {"name": "SENTINEL_STORE__MAX_BYTES", "value": _size(profile.store_max_bytes)},
     ]
+    if profile.store_max_bytes < 2 * _QUEUE_MAX_BYTES:
+        # A collector's windows wait in that folder for their scorer; what is usual would fill a small volume.
+        queue_max_bytes = profile.store_max_bytes // 2
+        made.append({"name": "SENTINEL_COLLECT__QUEUE_MAX", "value": _size(queue_max_bytes)})
     if profile.role is not None:
         made.append({"name": "SENTINEL_ROLE", "value": profile.role.value})
     return made

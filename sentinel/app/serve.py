@@ -16,6 +16,7 @@ from sentinel.app.making import make_program
 from sentinel.app.process import started, stop_on_signals, write_whole
 from sentinel.app.program import Program
 from sentinel.app.reload import Reloader
+from sentinel.app.stand_in import until_right
 from sentinel.errors import ConfigError
 from sentinel.runtime.catalogue import SIDECAR
 from sentinel.runtime.clock import SystemClock
@@ -35,8 +36,8 @@ async def serve(
     path: Path | None,
     ready_file: Path | None,
     refused: ConfigError | None = None,
-) -> None:
-    """Start, say where, wait for a signal, drain.
+) -> bool:
+    """Start, say where, wait for a signal, drain; True when it ended because the program should begin anew.
 
     Args:
         loaded: the configuration.
@@ -69,8 +70,18 @@ async def serve(
     logger.info("Starting", extra=_told_at_start(loaded, path))
     if not await started(application.start(), stopping):
         logger.info("Told to stop before everything had started")
-        return
+        return False
+    can_be_taken = asyncio.Event()
+
+    async def wait_for_a_right_one() -> None:
+        await until_right(path)
+        logger.info("The configuration can be taken: beginning anew")
+        can_be_taken.set()
+        stopping.set()
+
     try:
+        if refused is not None:
+            tasks.spawn("stand-in", wait_for_a_right_one)
         tasks.spawn("health", lambda: _report_health(application))
         addresses = application.addresses()
         logger.info("Sentinel is ready", extra={"mode": loaded.config.mode, **addresses})
@@ -82,6 +93,7 @@ async def serve(
         await tasks.close()
         await application.stop()
         logger.info("Stopped")
+    return can_be_taken.is_set()
 
 
 def _told_at_start(loaded: Loaded[SentinelConfig], path: Path | None) -> dict[str, object]:

@@ -7,13 +7,13 @@ import errno
 import os
 from pathlib import Path
 
-from sentinel.errors import ConfigError
 from sentinel.runtime.lean_imports import lean_imports
 from sentinel.runtime.loop import run_to_end
 
 with lean_imports():
     from sentinel.app.config import load_config
     from sentinel.app.serve import serve
+    from sentinel.app.stand_in import begin_anew, load_or_defaults
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -45,15 +45,11 @@ def run(args: argparse.Namespace) -> int:
     if args.ready_file is not None and not args.ready_file.absolute().parent.is_dir():
         # Before anything runs, and by the name that was given.
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(args.ready_file))
-    refused: ConfigError | None = None
-    try:
+    if not args.or_defaults:
         loaded = load_config(args.config, environment=os.environ)
-    except ConfigError as error:
-        if not args.or_defaults:
-            raise
-        refused = error
-        # A role that needs more than the defaults have is part of what could not be taken.
-        kept = {name: text for name, text in os.environ.items() if name != "SENTINEL_ROLE"}
-        loaded = load_config(None, environment=kept)
-    run_to_end(serve(loaded, path=args.config, ready_file=args.ready_file, refused=refused))
+        run_to_end(serve(loaded, path=args.config, ready_file=args.ready_file))
+        return 0
+    loaded, refused = load_or_defaults(args.config, os.environ)
+    if run_to_end(serve(loaded, path=args.config, ready_file=args.ready_file, refused=refused)):
+        begin_anew()
     return 0

@@ -18,6 +18,7 @@ from sentinel.admission.patch import PROFILE, STATUS, Outcome, patch_pod
 from sentinel.admission.profiles import (
     ProfileConfig,
     SidecarConfig,
+    SidecarRole,
     built_in_profiles,
 )
 from sentinel.app.config import load_config
@@ -300,3 +301,18 @@ def test_the_operators_mistakes_are_refused(settings: dict[str, Any]) -> None:
 
 def test_the_profile_annotation_is_where_the_documents_say() -> None:
     assert PROFILE == "sentinel.dev/profile"
+
+
+def test_a_collecting_sidecars_variables_are_settings_too() -> None:
+    """Its windows wait in the store's folder: more of them than the volume holds would have the pod evicted."""
+    profile = ProfileConfig(config_map="c", role=SidecarRole.COLLECT, store="512Mi")
+    pod = patch_pod(make_pod(), SidecarConfig(profiles={"standard": profile})).pod
+    values = {
+        variable["name"]: variable["value"].replace("$(POD_IP)", "10.1.2.3")
+        for variable in sidecar_of(pod)["env"]
+        if variable["name"].startswith("SENTINEL_")
+    }
+    given = {**values, "SENTINEL_COLLECT__URL": "http://127.0.0.1:4319"}
+    config = load_config(None, environment=given).config
+    assert config.role.value == "collect"
+    assert config.collect.queue_max <= 192 * 2**20
