@@ -12,19 +12,17 @@ from pathlib import Path
 
 from sentinel import __version__
 from sentinel.app.config import SentinelConfig
-from sentinel.app.making import make_program
+from sentinel.app.making import make_program, metrics_of
 from sentinel.app.process import started, stop_on_signals, write_whole
 from sentinel.app.program import Program
 from sentinel.app.reload import Reloader
 from sentinel.app.stand_in import until_right
 from sentinel.errors import ConfigError
-from sentinel.runtime.catalogue import SIDECAR
 from sentinel.runtime.clock import SystemClock
 from sentinel.runtime.config.loader import Loaded
 from sentinel.runtime.lean_imports import import_what_comes_late
 from sentinel.runtime.logging import configure_logging
 from sentinel.runtime.memory import limit_kept_memory
-from sentinel.runtime.metrics import Metrics
 from sentinel.runtime.tasks import TaskGroup
 
 _HEALTH_EVERY_S = 5.0
@@ -50,7 +48,7 @@ async def serve(
     """
     limit_kept_memory()
     import_what_comes_late()
-    metrics = Metrics(SIDECAR)
+    metrics = metrics_of(loaded.config)
     logger = configure_logging(
         loaded.config.logging,
         on_withheld=lambda level: metrics.count("sentinel_log_lines_withheld_total", level=level),

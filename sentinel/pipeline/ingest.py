@@ -377,7 +377,8 @@ class Ingest(Generic[Window]):
     def _report(self) -> None:
         metrics = self._surroundings.metrics
         templates = self._aggregator.templates
-        metrics.set("sentinel_log_templates", templates.count)
+        if templates.names_series:
+            metrics.set("sentinel_log_templates", templates.count)
         if templates.refused_count:
             metrics.count("sentinel_log_templates_refused_total", templates.refused_count)
             templates.refused_count = 0

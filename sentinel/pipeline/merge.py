@@ -464,6 +464,11 @@ class Merge:
     async def _hand_on(self, closed: Closed[ClosedWindow]) -> None:
         metrics, logger = self._surroundings.metrics, self._surroundings.logger
         self._report_counts(self._merging.take_counts())
+        templates = self._merging.templates
+        metrics.set("sentinel_log_templates", templates.count)
+        if templates.refused_count:
+            metrics.count("sentinel_log_templates_refused_total", templates.refused_count)
+            templates.refused_count = 0
         metrics.set("sentinel_watermark_timestamp_seconds", closed.watermark_ns / 1e9)
         for fault in closed.faults:
             self._failed = f"{type(fault).__name__} while merging a window"

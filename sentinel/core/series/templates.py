@@ -47,6 +47,9 @@ class TemplateSettings:
 class Templates:
     """The templates of every service; one thread at a time."""
 
+    names_series = True
+    """Whether series are called by them; not so of what another process makes templates of."""
+
     def __init__(self, settings: TemplateSettings | None = None) -> None:
         self._settings = settings or TemplateSettings()
         self._services: dict[str, dict[tuple[int, str], list[_Template]]] = {}

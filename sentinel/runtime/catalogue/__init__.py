@@ -28,7 +28,7 @@ from sentinel.runtime.catalogue import (
 )
 from sentinel.runtime.metrics import MetricSpec
 
-__all__ = ["CATALOGUE", "INJECTOR", "SIDECAR"]
+__all__ = ["CATALOGUE", "COLLECTOR", "INJECTOR", "SIDECAR"]
 
 SIDECAR: tuple[MetricSpec, ...] = tuple(
     one
@@ -53,6 +53,16 @@ SIDECAR: tuple[MetricSpec, ...] = tuple(
     for one in part.METRICS
 )
 """What a sidecar shows. A gauge of something else would be shown as 0, and an alert would take that for a value."""
+
+_OF_A_SCORER = frozenset(
+    one.name
+    for part in (evaluation, fit, store, delivery)
+    for one in part.METRICS
+    if one.name != "sentinel_service_versions_dropped_total"
+)
+
+COLLECTOR: tuple[MetricSpec, ...] = tuple(one for one in SIDECAR if one.name not in _OF_A_SCORER)
+"""What a collecting sidecar shows: it decides nothing, and "no window decided" must not look like a fault of its own."""
 
 INJECTOR: tuple[MetricSpec, ...] = (*process.METRICS, *web.METRICS, *admission.METRICS)
 """What the injector shows."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import io
 import ssl
 from base64 import b64encode
 from collections.abc import Mapping
@@ -25,6 +26,7 @@ from sentinel.runtime.tls import load_authorities, load_pair
 REPLY_BYTES_MAX = 64 * 1024
 _RETRY_AFTER_MAX_S = 300.0
 _CONNECTIONS_MAX = 4
+_WRITTEN_WHOLE_MAX = 2**20
 _DETAIL_CHARACTERS_MAX = 200
 
 
@@ -175,9 +177,12 @@ class HttpClient:
         try:
             session = self._ready_session()
             secrets = secrets_of(url, {**session.headers, **headers}, self._credentials())
+            # The library warns of larger bodies that are handed over as they are: they are written in one piece.
+            is_large = body is not None and len(body) > _WRITTEN_WHOLE_MAX
+            data = io.BytesIO(body) if is_large and body is not None else body
             async with asyncio.timeout(self._config.timeout):
                 async with session.request(
-                    method, url, data=body, headers=headers, allow_redirects=False
+                    method, url, data=data, headers=headers, allow_redirects=False
                 ) as response:
                     text = await _bounded_text(response)
                     return Reply(

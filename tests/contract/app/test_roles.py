@@ -86,6 +86,21 @@ def test_a_scorer_has_all_that_one_process_has_and_a_collector_neither_store_nor
     assert not names & {"storage.sqlite", "pipeline.evaluate", "pipeline.fit", "pipeline.deliver"}
 
 
+def test_a_collector_shows_no_number_that_says_that_nothing_is_decided(
+    collector: Collector,
+) -> None:
+    """An alert on windows that are not decided would fire of each collector."""
+    shown = collector.surroundings.metrics.exposition(openmetrics=False).decode()
+    for name in (
+        "sentinel_ticks_total",
+        "sentinel_evaluation_lag",
+        "sentinel_fit_",
+        "sentinel_outbox",
+    ):
+        assert name not in shown
+    assert "sentinel_collect_queue_windows" in shown
+
+
 async def keeps_the_contract(component: Component) -> None:
     assert component.health().status is HealthStatus.FAILING
     await component.start()

@@ -170,14 +170,16 @@ def test_a_collector_that_dies_is_one_ticket_and_more_of_them_are_no_anomaly(
     with collector() as hook, fleet(tmp_path, "http", hook=hook.url) as many:
         many.add("a", "b", "c")
         traffic = Traffic()
-        traffic.deal_to(many.collectors)
+        # The scorer has ways in of its own.
+        own = {"scorer": many.scorer}
+        traffic.deal_to({**many.collectors, **own})
         with traffic.flowing():
             many.until_told("3 collectors, all heard")
             begun_s = int(time.time()) + 2
             many.until_decided(begun_s + 3)
             killed_s = int(time.time())
             many.collectors["c"].end(signal.SIGKILL)
-            rest = {name: many.collectors[name] for name in "ab"}
+            rest = {**own, **{name: many.collectors[name] for name in "ab"}}
             traffic.deal_to(rest)
             wait_until(lambda: bool(hook.alerts("firing")), what="the ticket", timeout_s=60)
             many.until_decided(time.time() + 2)
@@ -188,7 +190,7 @@ def test_a_collector_that_dies_is_one_ticket_and_more_of_them_are_no_anomaly(
             assert alert == ("SentinelBlind", "collectors: blind 1/3: c is not heard")
             # Back under its name, and three more: nothing is strange about any of it.
             many.add("c", "d", "e", "f")
-            traffic.deal_to(many.collectors)
+            traffic.deal_to({**many.collectors, **own})
             many.until_told("6 collectors, all heard")
             scaled_s = int(time.time()) + 1
             many.until_decided(scaled_s + 4)

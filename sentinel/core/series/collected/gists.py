@@ -15,6 +15,8 @@ class Gists(Templates):
     templates, and one kind of line would be several series.
     """
 
+    names_series = False
+
     def __init__(self) -> None:
         super().__init__()
         self._met: set[tuple[str, str]] = set()
