@@ -112,13 +112,15 @@ def measure(
     return wall_s
 
 
-def make_ready(folder: str) -> None:
+def make_ready(folder: str, *, end_ns: int = _END_NS) -> None:
     """Store a state in which all series can be judged, in a process of its own."""
-    code = f"from benchmarks.bench_fit import store_ready_state as go\ngo({str(folder)!r})"
+    code = (
+        f"from benchmarks.bench_fit import store_ready_state as go\ngo({str(folder)!r}, {end_ns})"
+    )
     subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[1])
 
 
-def store_ready_state(folder: str) -> None:
+def store_ready_state(folder: str, end_ns: int = _END_NS) -> None:
     """As after weeks: every series has a level and a spread."""
     import numpy as np
 
@@ -134,7 +136,7 @@ def store_ready_state(folder: str) -> None:
     detector.scale[:] = 1.0
     state = new_decision_state(step_ns=_STEP_NS, settings=DecisionSettings())
     state = state.primed(detector, settings=DecisionSettings().scoring)
-    store.save_state(Snapshot(at_ns=_END_NS, version=1, payload=state.to_bytes()))
+    store.save_state(Snapshot(at_ns=end_ns, version=1, payload=state.to_bytes()))
     store.close()
 
 

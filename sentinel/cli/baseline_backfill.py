@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import hashlib
+import json
 import logging
 import sys
 from contextlib import contextmanager
@@ -23,7 +25,7 @@ from sentinel.errors import (
     StoreLockedError,
     UnsupportedInputError,
 )
-from sentinel.history import OpenMetricsFile, SeriesNumbers, read_long
+from sentinel.history import HistoryRows, Mark, OpenMetricsFile, SeriesNumbers, read_long
 from sentinel.pipeline.backfill import STEP_NS, Backfill, BackfillSummary
 from sentinel.runtime.catalogue import CATALOGUE
 from sentinel.runtime.clock import SystemClock
@@ -51,6 +53,7 @@ _PARALLEL_MAX = 16
 _AFTER = "Stored. Start the sidecar; it fits at once."
 _AFTER_DRY_RUN = "Dry run: all of it can be stored, and nothing was."
 _HOW_TO_INSTALL = "pip install 'sentinel-sidecar[parquet]'"
+_QUIET_S = 2.0
 _GO_ON = "what is stored stays; the same command goes on from there"
 
 
@@ -159,36 +162,76 @@ def run_backfill(args: argparse.Namespace) -> int:
 
 def _run_files(args: argparse.Namespace, config: StoreConfig) -> int:
     """Read the files, then store what they hold."""
-    now_ns = SystemClock().now_ns()
-    numbers = SeriesNumbers()
+    try:
+        # A dry run keeps nothing, and so does one whose files cannot even be looked at.
+        source = "" if args.dry_run else _source(args.files, args.format)
+        backfill = Backfill(
+            now_ns=SystemClock().now_ns(),
+            keep_ns=config.keep_ns(STEP_NS),
+            folder=Path(config.directory) if source else None,
+            source=source,
+        )
+    except StoreLockedError as error:
+        _say(str(error))
+        return _CANNOT_TELL
+    with backfill:
+        return _read_and_store(args, config, backfill)
+
+
+def _read_and_store(args: argparse.Namespace, config: StoreConfig, backfill: Backfill) -> int:
+    begun = backfill.resumed
+    numbers = SeriesNumbers(() if begun is None else begun.keys)
+    if begun is not None:
+        _say(
+            f"goes on where an earlier run was, in file {begun.file + 1} of {len(args.files)}"
+            if begun.file < len(args.files)
+            else "goes on where an earlier run was: all is read"
+        )
     code = _DONE
-    with Backfill(now_ns=now_ns, keep_ns=config.keep_ns(STEP_NS)) as backfill:
-        for path in args.files:
-            try:
-                _read(path, args.format, numbers, backfill, now_ns=now_ns)
-            except InputError as error:
-                for line in str(error).splitlines():
-                    _say(line)
-                code = max(code, _WRONG)
-            except OSError as error:
-                if str(error.filename) != str(path):
-                    raise  # not the file: the room for what was read of it
-                _say(unreadable(path, error))
-                code = _CANNOT_TELL
-        if code != _DONE:
-            _say("nothing is stored")
-            return code
-        if args.dry_run:
-            summary = backfill.store(None, numbers.keys)
-        else:
-            with _opened(config) as store:
-                if store is None:
-                    return _CANNOT_TELL
-                summary = backfill.store(store, numbers.keys)
+    for at, path in enumerate(args.files):
+        mark = None
+        if begun is not None:
+            if at < begun.file:
+                continue
+            mark = begun.mark if at == begun.file else None
+        try:
+            _read(path, args.format, numbers, backfill, file=at, mark=mark)
+            if code == _DONE:
+                backfill.file_read(numbers, file=at, is_last=at == len(args.files) - 1)
+        except InputError as error:
+            for line in str(error).splitlines():
+                _say(line)
+            code = max(code, _WRONG)
+        except OSError as error:
+            if str(error.filename) != str(path):
+                raise  # not the file: the room for what was read of it
+            _say(unreadable(path, error))
+            code = _CANNOT_TELL
+    if code != _DONE:
+        backfill.forget()
+        _say("nothing is stored")
+        return code
+    if args.dry_run:
+        summary = backfill.store(None, numbers.keys)
+    else:
+        with _opened(config) as store:
+            if store is None:
+                return _CANNOT_TELL
+            summary = backfill.store(store, numbers.keys)
     print_report(args.output, _told(summary, dry_run=args.dry_run))
     if args.output == "table":
         print(_AFTER_DRY_RUN if args.dry_run else _AFTER)
     return _DONE
+
+
+def _source(files: list[Path], form: str) -> str:
+    """What is read, and how: the same files, unchanged, in the same order; "" where one cannot be looked at."""
+    try:
+        stats = [(str(path.resolve()), path.stat()) for path in files]
+    except OSError:
+        return ""
+    what = [[name, stat.st_size, stat.st_mtime_ns] for name, stat in stats]
+    return hashlib.blake2b(json.dumps([form, what]).encode(), digest_size=16).hexdigest()
 
 
 def _run_servers(args: argparse.Namespace, config: SentinelConfig, stored: StoreConfig) -> int:
@@ -401,19 +444,52 @@ def _say(sentence: str) -> None:
 
 
 def _read(
-    path: Path, form: str, numbers: SeriesNumbers, backfill: Backfill, *, now_ns: int
+    path: Path,
+    form: str,
+    numbers: SeriesNumbers,
+    backfill: Backfill,
+    *,
+    file: int,
+    mark: Mark | None,
 ) -> None:
+    now_ns = backfill.now_ns
     if form == "auto":
         form = _format_of(path)
     if form == "parquet":
-        backfill.add(_parquet(path).rows(numbers, not_after_ns=now_ns))
+        rows = _parquet(path).rows(numbers, not_after_ns=now_ns, mark=mark)
+        backfill.add(_watched(path, rows), numbers=numbers, file=file)
         return
     if form == "csv":
-        backfill.add(read_long(path, numbers, not_after_ns=now_ns))
+        rows = read_long(path, numbers, not_after_ns=now_ns, mark=mark)
+        backfill.add(_watched(path, rows), numbers=numbers, file=file)
         return
     source = OpenMetricsFile(path)
-    backfill.add(source.rows(numbers, not_after_ns=now_ns))
+    rows = source.rows(numbers, not_after_ns=now_ns, mark=mark)
+    backfill.add(_watched(path, rows), numbers=numbers, file=file)
     backfill.skip("not a gauge of a series", source.skipped_count)
+
+
+def _watched(path: Path, batches: Iterator[HistoryRows]) -> Iterator[HistoryRows]:
+    """The same, with how far it is on standard error; a file that is read in a moment says nothing."""
+    clock = SystemClock()
+    began_s = clock.monotonic_s()
+    line = ProgressLine(clock)
+    size, first, count = path.stat().st_size, None, 0
+    for rows in batches:
+        count += rows.time_ns.size
+        mark = rows.mark or {}
+        # Of what is compressed only the rows are known.
+        at = mark.get("of") or (mark.get("offset", 0) / size if path.suffix != ".gz" else 0.0)
+        first = at if first is None else first
+        elapsed_s = clock.monotonic_s() - began_s
+        if elapsed_s > _QUIET_S and rows.mark is not None:
+            told = f"{path.name}: {count_told(count)} rows, {count_told(count / elapsed_s)}/s"
+            if 0 < first < at <= 1:
+                left_s = elapsed_s * (1 - at) / (at - first)
+                told += f", {at:.0%}, {span_told(left_s)} left"
+            line.show(told)
+        yield rows
+    line.clear()
 
 
 def _parquet(path: Path) -> ParquetFile:

@@ -18,9 +18,10 @@ from numpy.typing import NDArray
 
 from sentinel.core.model import SeriesKey, kind_of_signal
 from sentinel.errors import InputTooLargeError, MalformedInputError
-from sentinel.history.lines import Faults, malformed, number_of, numbered_lines, time_ns_of
+from sentinel.history.lines import Faults, Lines, malformed, number_of, numbered_lines, time_ns_of
 from sentinel.history.rows import (
     HistoryRows,
+    Mark,
     RowGatherer,
     SeriesNumbers,
     beyond_bounds,
@@ -108,18 +109,20 @@ def read_series(path: Path, *, row_count_max: int = _ROW_COUNT_MAX) -> SeriesFil
     )
 
 
-def read_long(path: Path, numbers: SeriesNumbers, *, not_after_ns: int) -> Iterator[HistoryRows]:
+def read_long(
+    path: Path, numbers: SeriesNumbers, *, not_after_ns: int, mark: Mark | None = None
+) -> Iterator[HistoryRows]:
     """Read `timestamp,service,stage,route,signal,value,weight`, sorted by time, batch by batch.
 
-    An empty value is missing; an empty weight is unknown. A series has one row at most at a time.
+    An empty value is missing; an empty weight is unknown. A series has one row at most at a time. With the `mark` of a batch it goes on
+    after that; `numbers` must be those of then.
 
     Raises:
         MalformedInputError: the file breaks a rule of the format, a row lies after `not_after_ns`, or a value is
             none that its signal can have; the message has a line a fault, each with file and line, and
             comes when the file was read or there are ten. What was given until then is not to be used.
     """
-    lines = numbered_lines(path)
-    _, header = next(lines, (1, ""))
+    _, header = next(numbered_lines(path), (1, ""))
     if tuple(name.strip().lower() for name in header.split(",")) != LONG_HEADER:
         raise malformed(path, 1, f"the header must be {','.join(LONG_HEADER)}")
     number_of_labels: dict[str, int] = {}
@@ -128,8 +131,12 @@ def read_long(path: Path, numbers: SeriesNumbers, *, not_after_ns: int) -> Itera
     gatherer = RowGatherer()
     time_text, time_ns = "", -1
     seen: set[int] = set()
+    lines = Lines(path)
+    if mark is not None:
+        lines = Lines(path, number=int(mark["line"]), offset=int(mark["offset"]))
+        time_ns, seen = int(mark["time_ns"]), set(mark["seen"])
     for line_number, line in lines:
-        if not line:
+        if not line or line_number == 1:
             continue
         try:
             stamp, _, rest = line.partition(",")
@@ -158,7 +165,14 @@ def read_long(path: Path, numbers: SeriesNumbers, *, not_after_ns: int) -> Itera
         except ValueError as error:
             faults.add(line_number, error)
         if gatherer.is_full:
-            rows = gatherer.take()
+            rows = gatherer.take(
+                {
+                    "line": lines.number,
+                    "offset": lines.offset,
+                    "time_ns": time_ns,
+                    "seen": list(seen),
+                }
+            )
             if not faults:
                 yield rows
     faults.raise_any()

@@ -26,32 +26,56 @@ _NUMBER = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?
 _MANY_DIGITS = re.compile(r"[0-9]{12,}(?:\.[0-9]*)?", re.ASCII)
 
 
-def numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
+class Lines:
     """The lines of a UTF-8 file with their numbers, without line ends; `.gz` is decompressed as it is read.
 
-    Raises:
-        MalformedInputError: it is not UTF-8, or not gzip although its name says so.
-        InputTooLargeError: a line has more than 64 KiB.
-        OSError: it cannot be read.
+    Attributes:
+        number: lines that were given so far.
+        offset: bytes that they take, decompressed.
     """
-    number = 0
-    try:
-        with _opened(path) as file:
-            while raw := file.readline(_LINE_BYTES_MAX + 1):
-                number += 1
-                if len(raw) > _LINE_BYTES_MAX:
-                    msg = f"{path}:{number}: line is too long"
-                    raise InputTooLargeError(msg, size_bytes=len(raw), limit_bytes=_LINE_BYTES_MAX)
-                line = raw.decode("utf-8").rstrip("\r\n")
-                if number == 1:
-                    line = line.removeprefix("\ufeff")
-                yield number, line
-    except UnicodeDecodeError as error:
-        msg = f"{path}:{number}: not UTF-8"
-        raise MalformedInputError(msg) from error
-    except (gzip.BadGzipFile, zlib.error, EOFError) as error:
-        msg = f"{path}:{number + 1}: not a whole gzip file: {error}"
-        raise MalformedInputError(msg) from error
+
+    def __init__(self, path: Path, *, number: int = 0, offset: int = 0) -> None:
+        """Make it; with what another one of the same file said of itself it goes on from there."""
+        self._path = path
+        self.number = number
+        self.offset = offset
+
+    def __iter__(self) -> Iterator[tuple[int, str]]:
+        """Read on.
+
+        Raises:
+            MalformedInputError: it is not UTF-8, or not gzip although its name says so.
+            InputTooLargeError: a line has more than 64 KiB.
+            OSError: it cannot be read.
+        """
+        path = self._path
+        try:
+            with _opened(path) as file:
+                if self.offset:
+                    file.seek(self.offset)
+                while raw := file.readline(_LINE_BYTES_MAX + 1):
+                    self.number += 1
+                    self.offset += len(raw)
+                    if len(raw) > _LINE_BYTES_MAX:
+                        msg = f"{path}:{self.number}: line is too long"
+                        raise InputTooLargeError(
+                            msg, size_bytes=len(raw), limit_bytes=_LINE_BYTES_MAX
+                        )
+                    line = raw.decode("utf-8").rstrip("\r\n")
+                    if self.number == 1:
+                        line = line.removeprefix("\ufeff")
+                    yield self.number, line
+        except UnicodeDecodeError as error:
+            msg = f"{path}:{self.number}: not UTF-8"
+            raise MalformedInputError(msg) from error
+        except (gzip.BadGzipFile, zlib.error, EOFError) as error:
+            msg = f"{path}:{self.number + 1}: not a whole gzip file: {error}"
+            raise MalformedInputError(msg) from error
+
+
+def numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
+    """The lines of a file from its beginning, as `Lines` gives them."""
+    return iter(Lines(path))
 
 
 def time_ns_of(text: str) -> int:

@@ -16,9 +16,10 @@ from pathlib import Path
 import numpy as np
 
 from sentinel.core.model import SeriesKey, kind_of_signal
-from sentinel.history.lines import Faults, number_of, numbered_lines, time_ns_of
+from sentinel.history.lines import Faults, Lines, number_of, time_ns_of
 from sentinel.history.rows import (
     HistoryRows,
+    Mark,
     RowGatherer,
     SeriesNumbers,
     beyond_bounds,
@@ -60,8 +61,12 @@ class OpenMetricsFile:
         self._last_ns: dict[tuple[int, _Part], int] = {}
         self.skipped_count = 0
 
-    def rows(self, numbers: SeriesNumbers, *, not_after_ns: int) -> Iterator[HistoryRows]:
+    def rows(
+        self, numbers: SeriesNumbers, *, not_after_ns: int, mark: Mark | None = None
+    ) -> Iterator[HistoryRows]:
         """The samples, batch by batch; a sample gives a value or a weight, and NaN for the other.
+
+        With the `mark` of a batch it goes on after that; `numbers` must be those of then.
 
         Raises:
             MalformedInputError: the file breaks a rule of the format, has a sample without a
@@ -72,7 +77,10 @@ class OpenMetricsFile:
         faults = Faults(self._path)
         line_number = 0
         ended = False
-        for line_number, line in numbered_lines(self._path):
+        lines = Lines(self._path)
+        if mark is not None:
+            lines = self._gone_on(mark, numbers)
+        for line_number, line in lines:
             try:
                 if ended:
                     msg = "there is something after # EOF"
@@ -86,13 +94,34 @@ class OpenMetricsFile:
             except ValueError as error:
                 faults.add(line_number, error)
             if gatherer.is_full:
-                rows = gatherer.take()
+                rows = gatherer.take(self._mark(lines))
                 if not faults:
                     yield rows
         if not ended:
             faults.add(line_number, "the file does not end with # EOF")
         faults.raise_any()
         yield gatherer.take()
+
+    def _mark(self, lines: Lines) -> Mark:
+        return {
+            "line": lines.number,
+            "offset": lines.offset,
+            "types": self._type_of,
+            "last": [
+                [number, int(part), at_ns] for (number, part), at_ns in self._last_ns.items()
+            ],
+            "skipped": self.skipped_count,
+        }
+
+    def _gone_on(self, mark: Mark, numbers: SeriesNumbers) -> Lines:
+        self._type_of = dict(mark["types"])
+        self._last_ns = {
+            (int(number), _Part(part)): int(at_ns) for number, part, at_ns in mark["last"]
+        }
+        for number, key in enumerate(numbers.keys):
+            self._bounds_of[number] = bounds_of(kind_of_signal(key.signal))
+        self.skipped_count = int(mark["skipped"])
+        return Lines(self._path, number=int(mark["line"]), offset=int(mark["offset"]))
 
     def _describe(self, line: str) -> None:
         match = _DESCRIPTION.fullmatch(line)

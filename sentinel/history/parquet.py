@@ -6,6 +6,7 @@ pyarrow is in the extra `parquet` and takes 60 MB, so this module is imported by
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from sentinel.errors import InputTooLargeError, MalformedInputError
 from sentinel.history.lines import Faults
 from sentinel.history.rows import (
     HistoryRows,
+    Mark,
     SeriesNumbers,
     beyond_bounds,
     bounds_of,
@@ -50,8 +52,12 @@ class ParquetFile:
         self._highest: list[float] = []
         self._last_ns: dict[int, int] = {}
 
-    def rows(self, numbers: SeriesNumbers, *, not_after_ns: int) -> Iterator[HistoryRows]:
+    def rows(
+        self, numbers: SeriesNumbers, *, not_after_ns: int, mark: Mark | None = None
+    ) -> Iterator[HistoryRows]:
         """The rows, batch by batch.
+
+        With the `mark` of a batch, which the last of a row group has, it goes on after that; `numbers` must be those of then.
 
         `timestamp` is a timestamp, or Unix seconds as a number; a null in `value` or `weight`, and NaN, is missing. `weight` may be left
         out, and other columns are not looked at. The rows of a series ascend in time, however series lie among one another.
@@ -67,13 +73,27 @@ class ParquetFile:
         try:
             with self._path.open("rb") as handle, pq.ParquetFile(handle) as file:
                 columns = self._checked(file)
-                for batch in file.iter_batches(batch_size=_ROWS_A_BATCH, columns=columns):
-                    rows = self._rows(
-                        batch, numbers, faults, first_row=first_row, not_after_ns=not_after_ns
-                    )
-                    first_row += batch.num_rows
-                    if not faults:
-                        yield rows
+                first_group = 0
+                if mark is not None:
+                    first_group, first_row = int(mark["group"]), int(mark["row"])
+                    self._last_ns = {int(number): int(at) for number, at in mark["last"]}
+                for group in range(first_group, file.metadata.num_row_groups):
+                    left = file.metadata.row_group(group).num_rows
+                    for batch in file.iter_batches(
+                        batch_size=_ROWS_A_BATCH, row_groups=[group], columns=columns
+                    ):
+                        rows = self._rows(
+                            batch, numbers, faults, first_row=first_row, not_after_ns=not_after_ns
+                        )
+                        first_row += batch.num_rows
+                        left -= batch.num_rows
+                        if left == 0:
+                            last = list(self._last_ns.items())
+                            done = (first_row - 1) / file.metadata.num_rows
+                            at = {"group": group + 1, "row": first_row, "last": last, "of": done}
+                            rows = replace(rows, mark=at)
+                        if not faults:
+                            yield rows
         except (pa.ArrowException, EOFError, UnicodeDecodeError, OverflowError, OSError) as error:
             if isinstance(error, OSError) and error.errno is not None:
                 raise  # the system's; pyarrow calls what is damaged an OSError, too

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 from array import array
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +14,9 @@ from numpy.typing import NDArray
 from sentinel.core.model import SIGNAL_ERRORS, SIGNAL_LATENCY, SIGNAL_TRAFFIC, Kind, SeriesKey
 from sentinel.errors import InputTooLargeError
 from sentinel.runtime.nearest import nearest
+
+Mark = Mapping[str, Any]
+"""Where a reader was in its file."""
 
 _ROWS_A_BATCH = 100_000
 _SIGNALS = (SIGNAL_TRAFFIC, SIGNAL_ERRORS, SIGNAL_LATENCY)
@@ -35,20 +40,22 @@ class HistoryRows:
         time_ns: int64[n].
         value: float64[n], NaN where a row has no value.
         weight: float64[n], NaN where a row says nothing about it.
+        mark: what the reader wants back to go on after these rows, as JSON has it; None where it cannot.
     """
 
     series: NDArray[np.int32]
     time_ns: NDArray[np.int64]
     value: NDArray[np.float64]
     weight: NDArray[np.float64]
+    mark: Mark | None = None
 
 
 class SeriesNumbers:
     """Numbers the series of one or several files, in the order they are met; bounded."""
 
-    def __init__(self, *, count_max: int = 100_000) -> None:
+    def __init__(self, known: Iterable[SeriesKey] = (), *, count_max: int = 100_000) -> None:
         self._count_max = count_max
-        self._number_of: dict[SeriesKey, int] = {}
+        self._number_of: dict[SeriesKey, int] = {key: at for at, key in enumerate(known)}
 
     @property
     def keys(self) -> list[SeriesKey]:
@@ -89,13 +96,14 @@ class RowGatherer:
         self._value.append(value)
         self._weight.append(weight)
 
-    def take(self) -> HistoryRows:
-        """The rows so far, leaving none."""
+    def take(self, mark: Mark | None = None) -> HistoryRows:
+        """The rows so far, leaving none; `mark` is where the reader is after them."""
         rows = HistoryRows(
             series=np.array(self._series, dtype=np.int32),
             time_ns=np.array(self._time_ns, dtype=np.int64),
             value=np.array(self._value, dtype=np.float64),
             weight=np.array(self._weight, dtype=np.float64),
+            mark=mark,
         )
         self._clear()
         return rows

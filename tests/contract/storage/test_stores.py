@@ -159,6 +159,22 @@ def test_history_again_replaces_and_other_history_adds(look: Look) -> None:
     assert {at: cells[at] for at in expected} == expected
 
 
+def test_past_windows_come_with_a_note_on_how_far_that_got(look: Look) -> None:
+    ids = look().register(keys(4), now_ns=BASE_NS)
+    five_ns = 300_000_000_000
+    first = block(ids, count=60, seed=1, step_ns=five_ns)
+    assert look().past_progress("one") == b""
+    look().append_past([first], source="one", progress=b"\x00half", now_ns=BASE_NS)
+    assert rectangle(everything(look(), five_ns)) == rectangle([first])
+    look().append_past((), source="two", progress=b"other", now_ns=BASE_NS)
+    look().append_past((), source="one", progress=b"more", now_ns=BASE_NS)
+    assert (look().past_progress("one"), look().past_progress("two")) == (b"more", b"other")
+    look().append_past((), source="one", progress=b"", now_ns=BASE_NS)
+    assert (look().past_progress("one"), look().past_progress("two")) == (b"", b"other")
+    # A note is no snapshot: what a sidecar goes on from stays as it was.
+    assert look().fits() == look().states() == []
+
+
 def test_coarser_windows_are_medians_and_sums_and_shares_of_all_calls(look: Look) -> None:
     ids = look().register(keys(5), now_ns=BASE_NS)
     given = [block(ids, at=at) for at in range(60) if at not in (7, 8)]

@@ -92,6 +92,7 @@ def test_spilling_to_disk_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> No
         with Backfill(now_ns=NOW_NS, keep_ns=KEEP_NS) as run:
             run.add(parts)
             folder = run._spool
+            assert folder is not None
             assert bool(list(folder.iterdir())) == (limit == 700)
             results.append((run.store(store, KEYS), rectangle(stored(store))))
         assert not folder.exists()
