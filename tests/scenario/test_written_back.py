@@ -1,7 +1,7 @@
 """Goal: what is written of the past is what `/metrics/series` showed at that time, to the last digit.
 
 Method: the whole program in shadow mode on a manual clock, with a fit and a failing service; after every window its page
-is read. Then its store is exported by the command, as files and by remote write, and every line of every page must be there, and no other.
+is read. Then its store is exported by the command, as files and by remote write, and every verdict of every page must be there, and no other.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import pytest
 
 from sentinel.cli.main import main
 from sentinel.runtime.settings import Duration
+from sentinel.runtime.verdict_metrics import SERIES_METRICS
 from tests.support.clock import ManualClock
 from tests.support.previewed import EDGE, POSTER, USUAL, in_shadow, told
 from tests.support.remote_write import write_receiver
@@ -40,9 +41,9 @@ async def pages_of(side: Sidecar, count: int, calls: Calls = EDGE) -> Page:
             async with session.get(f"{side.web_url}/metrics/series") as reply:
                 text = await reply.text()
             for line in text.splitlines():
-                if line.startswith("#") or "horizon=" in line or "latency_seconds" in line:
+                series, _, value = line.rpartition(" ")
+                if series.partition("{")[0] not in SERIES_METRICS or "horizon=" in series:
                     continue
-                series, value = line.rsplit(" ", 1)
                 found[sorted_labels(series), end_s] = float(value)
     return found
 
