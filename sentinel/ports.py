@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
 
 from sentinel.core.model import Incident, Kind, Page, SampleBatch, SeriesKey, WindowBlock
 
@@ -15,8 +18,10 @@ __all__ = [
     "Clock",
     "HandedOver",
     "IncidentStore",
+    "KeyedRows",
     "Outbox",
     "OutboxEntry",
+    "PastSink",
     "PastStore",
     "SampleSink",
     "SendOutcome",
@@ -142,6 +147,39 @@ class PastStore(SeriesStore, Protocol):
 
     def past_progress(self, source: str) -> bytes:
         """The note on a source that was stored last; empty when there is none."""
+        ...
+
+
+class KeyedRows(Protocol):
+    """Rows of past data with the names of their series; see `sentinel.core.normalise.promql.rows.QueryRows`."""
+
+    @property
+    def keys(self) -> tuple[SeriesKey, ...]: ...  # noqa: D102  # said there
+    @property
+    def key_index(self) -> NDArray[np.int32]: ...  # noqa: D102
+    @property
+    def time_ns(self) -> NDArray[np.int64]: ...  # noqa: D102
+    @property
+    def value(self) -> NDArray[np.float64]: ...  # noqa: D102
+    @property
+    def weight(self) -> NDArray[np.float64]: ...  # noqa: D102
+
+
+class PastSink(Protocol):
+    """Where a source that was away puts what it tells of that time: learned from, and never decided on."""
+
+    async def gaps(
+        self, keys: Collection[SeriesKey], *, start_ns: int, end_ns: int
+    ) -> list[tuple[int, int]]:
+        """Spans of whole windows of five minutes in which none of these series has a value, ascending."""
+        ...
+
+    async def put(self, rows: Sequence[KeyedRows]) -> int:
+        """Keep rows as windows of five minutes; how many windows, over all series.
+
+        Raises:
+            StoreError: they are not kept.
+        """
         ...
 
 

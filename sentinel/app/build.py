@@ -36,6 +36,7 @@ from sentinel.pipeline.ingest import Ingest
 from sentinel.pipeline.log_templates import LogTemplates
 from sentinel.pipeline.merge import LOCAL, Merge
 from sentinel.pipeline.overload import Overload
+from sentinel.pipeline.past_windows import PastWindows
 from sentinel.ports import Clock
 from sentinel.runtime.catalogue import SIDECAR
 from sentinel.runtime.component import Component, Health, HealthStatus, Surroundings
@@ -176,6 +177,7 @@ class Application:
             shedding=self.overload,
             inflight=self.inflight,
             owed=self.owed,
+            past=PastWindows(self.store, surroundings.clock, keep_ns=config.store.keep_ns),
         )
         self.receivers: dict[str, Receiver] = make_receivers(
             config.receivers, downstream, surroundings

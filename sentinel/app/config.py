@@ -13,6 +13,7 @@ from sentinel.app.calendar_section import CalendarConfig
 from sentinel.app.calendars import calendar_problems
 from sentinel.app.named_files import file_warnings
 from sentinel.app.own_endpoint import own_endpoint_problems, own_page_problems
+from sentinel.app.query_warnings import query_warnings
 from sentinel.app.query_windows import with_query_windows
 from sentinel.app.role import Role, role_problems, role_warnings
 from sentinel.app.sections import IncidentsConfig, ScoringConfig
@@ -281,6 +282,10 @@ def load_config(
         loaded = dataclasses.replace(
             loaded, config=dataclasses.replace(loaded.config, series=series)
         )
+    if odd := query_warnings(
+        loaded.config.scrapers.prometheus_queries, loaded.origins, window_s=series.window
+    ):
+        loaded = dataclasses.replace(loaded, warnings=(*loaded.warnings, *odd))
     if unread := file_warnings(loaded.config, loaded.origins):
         loaded = dataclasses.replace(loaded, warnings=(*loaded.warnings, *unread))
     if strange := _role_warnings(loaded.config):

@@ -25,6 +25,7 @@ _SECTION_COMMENTS = {
     ("receivers",): "What is given to Sentinel, besides OTLP.",
     ("scrapers",): "What Sentinel asks for.",
 }
+_QUERIES = ("scrapers", "prometheus_queries")
 _PLACE_KEYS = ("url", "urls", "host", "port", "paths")
 _HEAD = """\
 # Every setting and its default: docs/configuration.md. What is a comment below is for you to finish.
@@ -156,6 +157,9 @@ def _told(findings: Sequence[Finding]) -> Iterator[str]:
     yield "#"
     yield "#   sentinel check config FILE             whether it is right"
     yield "#   sentinel check ready --config FILE     what of it is reachable, and why not"
+    if any(entry.section == _QUERIES for finding in findings for entry in finding.entries):
+        yield "#   sentinel preview --prometheus --config FILE    whom it would have paged in the last four weeks"
+        yield "#   sentinel baseline backfill --config FILE       gives it that past, before it runs"
     yield "#   sentinel run --config FILE"
 
 

@@ -100,11 +100,9 @@ def _prometheus_queries(
 ) -> Scraper | None:
     if not config.prometheus_queries:
         return None
-    from sentinel.runtime.polling.component import Scraping
-    from sentinel.scrapers.prometheus_queries.target import NAME, targets_of
+    from sentinel.scrapers.prometheus_queries.component import QueryScraping
 
-    targets = targets_of(config.prometheus_queries, windows, surroundings)
-    return Scraping(NAME, targets, downstream, surroundings)
+    return QueryScraping(config.prometheus_queries, windows, downstream, surroundings)
 
 
 SCRAPERS: tuple[ScraperEntry, ...] = (

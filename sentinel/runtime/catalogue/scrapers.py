@@ -42,6 +42,12 @@ METRICS = (
         "result",
     ),
     metric(
+        COUNTER,
+        "sentinel_query_gap_windows_total",
+        "Windows of five minutes, over all series, that were missed while a server of PromQL or Sentinel was away, and were kept afterwards.",
+        "server",
+    ),
+    metric(
         GAUGE,
         "sentinel_discovered_targets",
         "Targets that the files of a discovery name, and that are asked.",

@@ -7,7 +7,7 @@ from typing import Protocol
 
 from sentinel.core.model import Rung
 from sentinel.core.normalise.kong.twins import KongTwins
-from sentinel.ports import SampleSink
+from sentinel.ports import PastSink, SampleSink
 from sentinel.runtime.intake.inflight import Inflight
 from sentinel.runtime.intake.owed import Owed
 from sentinel.runtime.otlp_reply import OtlpEncoding, OtlpSignal
@@ -118,6 +118,7 @@ class Downstream:
         inflight: the bytes that all of them together may hold; asked before they are held.
         twins: where a gateway's file-log and http-log find out that they tell of the same requests.
         owed: where it is noted what was turned away to come again, and that it came; None where nobody asks for it.
+        past: where what was missed is kept once it can be told; None where nothing is.
     """
 
     sink: SampleSink
@@ -126,3 +127,4 @@ class Downstream:
     inflight: Inflight = field(default_factory=Inflight)
     twins: KongTwins = field(default_factory=KongTwins)
     owed: Owed | None = None
+    past: PastSink | None = None

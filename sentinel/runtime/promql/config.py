@@ -25,6 +25,7 @@ _NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,62}\Z")
 _TENANT = re.compile(r"[!-~]{0,256}\Z")
 _INTERVAL_MIN_S, _INTERVAL_MAX_S = 1.0, 300.0
 _LAG_MAX_S = 3600.0
+_GAP_MAX_S = 86_400.0
 _PARALLEL_MAX = 16
 _QUERY_CHARS_MAX = 16_384
 _LABEL_CHARS_MAX = 160
@@ -176,6 +177,11 @@ class QueryServerConfig:
         help="How long after its end a window is asked for, so that samples that come late are in it; `series.lateness` is longer.",
         restart=True,
     )
+    gap_max: Duration = setting(
+        Duration(86_400.0),
+        help="How far back is asked for what was missed, while the server or Sentinel was away: it is learned from, and never paged for. At most 1d; 0s for not at all.",
+        restart=True,
+    )
     tenant: str = setting(
         "",
         help="Sent as `X-Scope-OrgID`, which Mimir, Cortex and Thanos know tenants by.",
@@ -211,6 +217,9 @@ class QueryServerConfig:
             raise ValueError(msg)
         if not 0 <= self.lag <= _LAG_MAX_S:
             msg = "lag must be at most 1h"
+            raise ValueError(msg)
+        if not 0 <= self.gap_max <= _GAP_MAX_S:
+            msg = "gap_max must be at most 1d"
             raise ValueError(msg)
         if not _TENANT.match(self.tenant):
             msg = "tenant must have at most 256 printable characters without blanks"

@@ -93,6 +93,23 @@ class Asking:
             await self._clock.sleep(wait_s)
         return asked
 
+    async def over(
+        self, rules: Sequence[QueryRule], *, first_ns: int, last_ns: int, step_ns: int
+    ) -> dict[str, tuple[Answer, Answer | None]]:
+        """Ask each query over a span of the past, once; raises what any of them met."""
+        client = self._clients[self._first]
+
+        async def one(rule: QueryRule) -> tuple[Answer, Answer | None]:
+            async with self._room:
+                span = {"first_ns": first_ns, "last_ns": last_ns, "step_ns": step_ns}
+                values = whole(await client.over_range(rule.query, **span))
+                if not rule.calls:
+                    return values, None
+                return values, whole(await client.over_range(rule.calls, **span))
+
+        found = await asyncio.gather(*(one(rule) for rule in rules))
+        return dict(zip((rule.name for rule in rules), found, strict=True))
+
     async def close(self) -> None:
         """Release connections; idempotent."""
         for client in self._clients:

@@ -52,6 +52,7 @@ _EARLY_NS = 200_000_000
 """A sleep may end a little before its time by the wall clock; the window is due all the same."""
 _BYTES_A_ROW = 200
 _NOTES_MAX = 3
+_TOLD_MAX = 100_000
 _REJECTED_AS = {
     Skip.NOT_FINITE: RejectReason.NOT_FINITE,
     Skip.OUT_OF_BOUNDS: RejectReason.BAD_SHAPE,
@@ -88,7 +89,10 @@ class QueryTarget:
         self._asking = Asking(server, surroundings.clock)
         self._lag_ns = round(server.lag * 1e9)
         self._known: dict[str, dict[SeriesKey, int]] = {}
+        self._told: set[SeriesKey] = set()
         self._asked_until_ns: int | None = None
+        self.missed_ns = 0
+        """End of the last window that may have been missed and was not looked for yet; 0 for none."""
 
     @property
     def name(self) -> str:
@@ -122,7 +126,7 @@ class QueryTarget:
         if self._asked_until_ns is None:
             # Over before we began: nothing is made of it but the names that it brings.
             first = await self._window(due_ns)
-            self._asked_until_ns = due_ns
+            self._asked_until_ns = self.missed_ns = due_ns
             return Polled(
                 batch=SampleBatch(services=first.services),
                 size_bytes=_BYTES_A_ROW,
@@ -167,6 +171,32 @@ class QueryTarget:
             ),
         )
 
+    @property
+    def gap_max_s(self) -> float:
+        """How far back is asked for what was missed; 0 for not at all."""
+        return float(self._server.gap_max)
+
+    @property
+    def told(self) -> frozenset[SeriesKey]:
+        """The series that were told of so far."""
+        return frozenset(self._told)
+
+    async def past(self, start_ns: int, end_ns: int) -> tuple[QueryRows, ...]:
+        """What all queries give for windows of the past, once.
+
+        Raises:
+            SentinelError, TimeoutError: one of them has no answer.
+        """
+        answers = await self._asking.over(
+            self._rules,
+            first_ns=start_ns + self._windows.window_ns,
+            last_ns=end_ns,
+            step_ns=self._windows.window_ns,
+        )
+        rows = self._rows(self._rules, answers, start_ns, end_ns)
+        calls = self._calls(self._rules, answers, start_ns, end_ns)
+        return with_zeros(rows, self._rules, calls=calls)
+
     async def close(self) -> None:
         """Release connections; idempotent."""
         await self._asking.close()
@@ -199,6 +229,8 @@ class QueryTarget:
             SentinelError, TimeoutError: no query has an answer.
         """
         asked = await self._asking.ask(self._rules, at_ns=end_ns, within_s=self._budget_s)
+        if asked.failed:
+            self.missed_ns = end_ns
         for name, error in asked.failed.items():
             if name not in asked.answers:
                 self._count(reason_of(error).value)
@@ -213,24 +245,9 @@ class QueryTarget:
         rejected: Counter[RejectReason] = Counter()
         notes: list[str] = [f"query {name}: {_why(error)}" for name, error in asked.failed.items()]
         answered = [rule for rule in self._rules if rule.name in asked.answers]
-        rows = [
-            rows_of(
-                self._places[rule.name],
-                *asked.answers[rule.name],
-                step_ns=step_ns,
-                start_ns=start_ns,
-                end_ns=asked.at_ns,
-            )
-            for rule in answered
-        ]
-        rows = list(with_traffic_calls(rows))
-        told = {rule.name: last_told([one]) for rule, one in zip(answered, rows, strict=True)}
-        calls = {
-            rule.name: self._calls(rule, found, start_ns)
-            for rule in answered
-            if (found := asked.answers[rule.name][1]) is not None and rule.absent_is_zero
-        }
-        rows = list(with_zeros(rows, answered, calls=calls, known=self._known))
+        told = self._rows(answered, asked.answers, start_ns, asked.at_ns)
+        calls = self._calls(answered, asked.answers, start_ns, asked.at_ns)
+        rows = with_zeros(told, answered, calls=calls, known=self._known)
         self._remember(answered, told, start_ns)
         services: set[str] = set()
         measured: list[MeasuredColumns] = []
@@ -251,19 +268,58 @@ class QueryTarget:
             notes=tuple(notes[:_NOTES_MAX]),
         )
 
-    def _calls(self, rule: QueryRule, calls: Answer, start_ns: int) -> QueryRows:
-        """The calls behind a query's values as rows of traffic."""
-        own = self._calls_places[rule.name]
+    def _rows(
+        self,
+        rules: Sequence[QueryRule],
+        answers: Mapping[str, tuple[Answer, Answer | None]],
+        start_ns: int,
+        end_ns: int,
+    ) -> tuple[QueryRows, ...]:
+        """The rows of queries that were answered, with the calls behind them."""
+        return with_traffic_calls(
+            [
+                rows_of(
+                    self._places[rule.name],
+                    *answers[rule.name],
+                    step_ns=self._windows.window_ns,
+                    start_ns=start_ns,
+                    end_ns=end_ns,
+                )
+                for rule in rules
+            ]
+        )
+
+    def _calls(
+        self,
+        rules: Sequence[QueryRule],
+        answers: Mapping[str, tuple[Answer, Answer | None]],
+        start_ns: int,
+        end_ns: int,
+    ) -> dict[str, QueryRows]:
+        """The calls of queries that have such of their own and ask for zeros, as rows of traffic."""
         step_ns = self._windows.window_ns
-        return rows_of(own, calls, step_ns=step_ns, start_ns=start_ns, end_ns=start_ns + step_ns)
+        return {
+            rule.name: rows_of(
+                self._calls_places[rule.name],
+                found,
+                step_ns=step_ns,
+                start_ns=start_ns,
+                end_ns=end_ns,
+            )
+            for rule in rules
+            if (found := answers[rule.name][1]) is not None and rule.absent_is_zero
+        }
 
     def _remember(
-        self, rules: Sequence[QueryRule], told: dict[str, dict[SeriesKey, int]], start_ns: int
+        self, rules: Sequence[QueryRule], told: Sequence[QueryRows], start_ns: int
     ) -> None:
-        """What series there are, of queries whose absent series are 0; no more than are taken of an answer."""
-        for rule in rules:
+        """What series there are; of queries whose absent series are 0 also since when, no more than are taken of an answer."""
+        if len(self._told) > _TOLD_MAX:
+            self._told.clear()
+        self._told.update(key for one in told for key in one.keys)
+        for rule, rows in zip(rules, told, strict=True):
             if rule.absent_is_zero and rule.kind not in SHARE_KINDS:
-                known = {**self._known.get(rule.name, {}), **told[rule.name]}
+                known = {**self._known.get(rule.name, {}), **last_told([rows])}
                 recent = sorted(
                     (-at_ns, key)
                     for key, at_ns in known.items()
@@ -302,10 +358,3 @@ def _why(error: Exception) -> str:
     if isinstance(error, TimeoutError):
         return "no answer in time"
     return redact(str(error)) if isinstance(error, SentinelError) else type(error).__name__
-
-
-def targets_of(
-    servers: Sequence[QueryServerConfig], windows: SeriesSettings, surroundings: Surroundings
-) -> list[QueryTarget]:
-    """A target for each server."""
-    return [QueryTarget(one, windows, surroundings) for one in servers]

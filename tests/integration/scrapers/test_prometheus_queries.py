@@ -19,8 +19,10 @@ from typing import Any
 import pytest
 
 from sentinel.app.config import ScrapersConfig, SentinelConfig
+from sentinel.app.past_queries import past_of_server
 from sentinel.core.model import SeriesKey
 from sentinel.pipeline.ingest import IngestConfig
+from sentinel.runtime.clock import SystemClock
 from sentinel.runtime.promql import QueryConfig, QueryServerConfig
 from sentinel.runtime.settings import Duration
 from tests.support.alertmanager_server import Collector, collector
@@ -32,6 +34,7 @@ from tests.support.whole_app import Sidecar, config_of, sidecar, until
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
 
 MINUTE_NS = 60 * 10**9
+CLIENT = QueryServerConfig(name="x", url="http://x").client
 START_S = 1_790_000_040
 """A whole minute; the past begins half an hour before it."""
 LAG_S, LATENESS_S = 30.0, 50.0
@@ -93,6 +96,8 @@ class Walk:
 
     side: Sidecar
     number: int = 0
+    is_away: bool = False
+    """Whether no answer is to be waited for."""
 
     async def window(self) -> dict[SeriesKey, tuple[Any, Any, bool]]:
         """The next window: asked for, closed, decided; its values, weights and whether they were heard."""
@@ -104,7 +109,7 @@ class Walk:
         await clock.advance((asked_ns - clock.now_ns()) / 1e9)
         # What is asked again waits by the clock, and that must not pass the window while an answer is on its way.
         for _ in range(round(LATENESS_S - LAG_S)):
-            if self.polls() > before or await self.polled(before):
+            if self.polls() > before or await self.polled(before, 0.1 if self.is_away else 15.0):
                 break
             await clock.advance(1.0)
         end_ns = start_ns + MINUTE_NS + round((LATENESS_S + 1.5) * 1e9)
@@ -127,10 +132,10 @@ class Walk:
         for _ in range(count):
             await self.window()
 
-    async def polled(self, before: int) -> bool:
+    async def polled(self, before: int, wait_s: float) -> bool:
         """Give an answer real time; whether there was one more poll than before."""
         loop = asyncio.get_running_loop()
-        deadline_s = loop.time() + 0.5
+        deadline_s = loop.time() + wait_s
         while loop.time() < deadline_s:
             if self.polls() > before:
                 return True
@@ -201,44 +206,124 @@ async def test_values_and_calls_are_those_of_each_window(tmp_path: Path) -> None
     assert later[key("/cart", "errors")][0] == 0.0
 
 
+@contextmanager
+def held(folder: Path, walking: Walk) -> Iterator[None]:
+    """The server of this folder takes connections and answers nothing meanwhile."""
+    pid = next(
+        int(one.name)
+        for one in Path("/proc").iterdir()
+        if one.name.isdigit() and str(folder) in _command_of(one)
+    )
+    os.kill(pid, signal.SIGSTOP)
+    walking.is_away = True
+    try:
+        yield
+    finally:
+        walking.is_away = False
+        os.kill(pid, signal.SIGCONT)
+
+
 async def test_a_server_that_is_away_is_one_ticket_and_no_page_and_its_return_is_quiet(
     tmp_path: Path,
 ) -> None:
     """Held, it takes connections and answers nothing, as one that is overloaded does; then it ends, and starts again."""
     folder = tmp_path / "prometheus"
-    with collector() as hook:
-        put_past(shop_lines(usual, start_s=START_S - 1800, end_s=START_S + 3600), folder / "data")
-        with served(folder) as server:
-            pid = next(
-                int(one.name)
-                for one in Path("/proc").iterdir()
-                if one.name.isdigit() and str(folder) in _command_of(one)
-            )
-            client = {
-                "client": replace(
-                    QueryServerConfig(name="x", url="http://x").client,
-                    connect_timeout=Duration(1.0),
-                    timeout=Duration(1.0),
-                )
-            }
-            async with walk(config(tmp_path, server.url, hook=hook.url, **client)) as walking:
-                await walking.windows(8)
-                os.kill(pid, signal.SIGSTOP)
-                try:
-                    gone = await walking.window()
-                    assert all(
-                        math.isnan(value) and not heard for value, _, heard in gone.values()
-                    )
-                    assert not told(hook)
-                    await walking.windows(3)
-                finally:
-                    os.kill(pid, signal.SIGCONT)
-                await walking.side.sees(lambda: bool(told(hook)), "the ticket")
-                assert told(hook) == [("SentinelBlind", "shop", "opened")]
-                await walking.windows(6)
-                await walking.side.sees(lambda: len(told(hook)) > 1, "the ticket's end")
+    quick = replace(CLIENT, connect_timeout=Duration(0.3), timeout=Duration(0.3))
+    folder = tmp_path / "prometheus"
+    with collector() as hook, past(usual, folder) as server:
+        async with walk(config(tmp_path, server.url, hook=hook.url, client=quick)) as walking:
+            await walking.windows(8)
+            with held(folder, walking):
+                gone = await walking.window()
+                assert all(math.isnan(value) and not heard for value, _, heard in gone.values())
+                assert not told(hook)
+                await walking.windows(3)
+            await walking.side.sees(lambda: bool(told(hook)), "the ticket")
+            assert told(hook) == [("SentinelBlind", "shop", "opened")]
+            await walking.windows(6)
+            await walking.side.sees(lambda: len(told(hook)) > 1, "the ticket's end")
     assert [one[0] for one in told(hook)] == ["SentinelBlind", "SentinelBlind"]
     assert told(hook)[1][2] == "resolved"
+
+
+async def test_what_was_missed_is_learned_from_afterwards_and_pages_nobody(tmp_path: Path) -> None:
+    """Half of the calls failed while the server was held: the past knows it, and nobody is told of what is over."""
+
+    def story(route: str, second: int) -> Minute:
+        bad = START_S + 540 <= second < START_S + 960
+        return replace(usual(route, second), error_ratio=0.5 if bad else 0.0)
+
+    quick = replace(CLIENT, connect_timeout=Duration(0.2), timeout=Duration(0.2))
+    folder = tmp_path / "prometheus"
+    with collector() as hook, past(story, folder) as server:
+        config_ = config(tmp_path, server.url, hook=hook.url, client=quick)
+        async with walk(config_) as walking:
+            await walking.windows(8)
+            with held(folder, walking):
+                await walking.windows(10)
+            await walking.windows(22)
+            store = walking.side.app.store
+            name = key("/pay", "errors")
+
+            def kept() -> dict[int, float]:
+                ids = {row.key: row.series_id for row in store.sync.series()}
+                return {
+                    block.start_ns + at * block.step_ns: float(value)
+                    for block in store.sync.windows(
+                        step_ns=300 * 10**9, start_ns=0, end_ns=2**62, series=[ids[name]]
+                    )
+                    for at, value in enumerate(block.value[:, 0].tolist())
+                    if not math.isnan(value)
+                }
+
+            missed_ns = (START_S + 660) * 10**9
+            await walking.side.sees(lambda: missed_ns in kept(), "what was missed")
+            # Of the time before the start, too: as much of the day before as there is.
+            assert min(kept()) <= (START_S - 1500) * 10**9
+            assert kept()[missed_ns] == pytest.approx(0.5, rel=0.05)
+            assert {one[0] for one in told(hook)} == {"SentinelBlind"}
+            filled = walking.side.metrics.registry.get_sample_value(
+                "sentinel_query_gap_windows_total", {"server": "main"}
+            )
+            assert filled is not None
+            assert filled > 0
+
+
+async def test_the_past_of_a_query_is_what_live_made_of_it(tmp_path: Path) -> None:
+    """Else a baseline of the past would not fit the present: the same names, values and calls, window for window."""
+
+    def story(route: str, second: int) -> Minute:
+        return Minute(
+            calls_per_s=5 + 3 * math.sin(second / 97.0),
+            error_ratio=0.1 if route == "/pay" and second > START_S + 240 else 0.0,
+            slow_ratio=0.1 * (1 + math.sin(second / 61.0)),
+        )
+
+    with past(story, tmp_path / "prometheus") as server:
+        config_ = config(tmp_path, server.url)
+        async with walk(config_) as walking:
+            live = [await walking.window() for _ in range(10)]
+        [queries] = config_.scrapers.prometheus_queries
+        found = await past_of_server(
+            queries,
+            span=((START_S - 240) * 10**9, (START_S + 660) * 10**9),
+            step_ns=MINUTE_NS,
+            clock=SystemClock(),
+            on_advance=lambda *_: None,
+            on_wait=lambda _: None,
+        )
+    for number, window in enumerate(live):
+        at_ns = START_S * 10**9 + number * MINUTE_NS
+        told_of = {
+            one.key: (float(one.value[row]), float(weights[row]))
+            for one in found.series
+            if one.key is not None and (weights := one.weight) is not None
+            for row in (one.time_ns == at_ns).nonzero()[0].tolist()
+        }
+        assert {
+            name: (pytest.approx(value, rel=1e-6), pytest.approx(weight, rel=1e-6))
+            for name, (value, weight) in told_of.items()
+        } == {name: (value, weight) for name, (value, weight, _) in window.items()}
 
 
 async def test_half_of_the_calls_fail_and_somebody_is_paged(tmp_path: Path) -> None:
