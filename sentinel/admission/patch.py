@@ -52,6 +52,7 @@ class Outcome(StrEnum):
     WINDOWS = "windows"
     NAME_TAKEN = "name_taken"
     RUNS_TO_END = "runs_to_end"
+    PORT_TAKEN = "port_taken"
 
 
 EXPLANATIONS = {
@@ -60,6 +61,8 @@ EXPLANATIONS = {
     Outcome.HOST_NETWORK: "refused, because with hostNetwork the ports would be those of the node",
     Outcome.WINDOWS: "refused, because the sidecar runs on Linux only",
     Outcome.NAME_TAKEN: "refused, because it has a container or volume of our name that is not ours",
+    Outcome.PORT_TAKEN: "refused, because a container of it listens where the sidecar would"
+    f" ({', '.join(map(str, sorted(sidecar.PORTS)))})",
     Outcome.RUNS_TO_END: "left alone, because it is to end, and a sidecar that is not native would keep it from that",
 }
 
@@ -99,7 +102,7 @@ def patch_pod(pod: dict[str, Any], config: SidecarConfig) -> Injection:
     annotations = annotations_of(pod)
     warnings: list[str] = []
     name = _profile(annotations, config, warnings)
-    outcome = _outcome(pod, annotations, config)
+    outcome = _outcome(pod, annotations, config, config.profiles[name], warnings)
     if outcome is not Outcome.INJECTED:
         return Injection(outcome=outcome, pod=pod, profile=name, warnings=tuple(warnings))
     patched, status = _injected(pod, config, config.profiles[name], warnings)
@@ -130,13 +133,22 @@ def has_sidecar(pod: dict[str, Any]) -> bool:
     )
 
 
-def _outcome(pod: dict[str, Any], annotations: dict[str, str], config: SidecarConfig) -> Outcome:
+def _outcome(
+    pod: dict[str, Any],
+    annotations: dict[str, str],
+    config: SidecarConfig,
+    profile: ProfileConfig,
+    warnings: list[str],
+) -> Outcome:
     spec = pod["spec"]
     if annotations.get(INJECT) == "false":
         return Outcome.OPTED_OUT
     if spec.get("hostNetwork") is True and not config.allow_host_network:
         return Outcome.HOST_NETWORK
-    if (spec.get("os") or {}).get("name") == "windows":
+    if "windows" in (
+        (spec.get("os") or {}).get("name"),
+        (spec.get("nodeSelector") or {}).get("kubernetes.io/os"),
+    ):
         return Outcome.WINDOWS
     # Always is the default; a pod of a Job may not have it.
     if (
@@ -146,7 +158,31 @@ def _outcome(pod: dict[str, Any], annotations: dict[str, str], config: SidecarCo
         return Outcome.RUNS_TO_END
     if _name_is_taken(spec, annotations.get(STATUS)):
         return Outcome.NAME_TAKEN
+    if _port_is_taken(spec, profile, warnings):
+        return Outcome.PORT_TAKEN
     return Outcome.INJECTED
+
+
+def _port_is_taken(spec: dict[str, Any], profile: ProfileConfig, warnings: list[str]) -> bool:
+    """Whether a container says that it listens where the sidecar does: of two only one starts, and the pod is never ready.
+
+    Where a ConfigMap may have moved the sidecar elsewhere, that is its to say; the port of probes is given by us.
+    """
+    for container in [*(spec.get("initContainers") or []), *spec["containers"]]:
+        taken = {
+            port.get("containerPort")
+            for port in container.get("ports") or []
+            if port.get("protocol", "TCP") == "TCP"
+        } & sidecar.PORTS
+        if not taken or container["name"] == sidecar.CONTAINER:
+            continue
+        if sidecar.PROBE_PORT in taken or not profile.config_map:
+            return True
+        warnings.append(
+            f"container {_shown(container['name'])} has port {min(taken)}, where the sidecar listens unless its"
+            " configuration says otherwise: only one of them can start"
+        )
+    return False
 
 
 def _name_is_taken(spec: dict[str, Any], status: str | None) -> bool:
@@ -308,7 +344,8 @@ def _check_shape(pod: dict[str, Any]) -> None:
     if not isinstance(spec, dict):
         msg = "spec is missing or is not an object"
         raise MalformedInputError(msg)
-    _expect(isinstance(spec.get("os") or {}, dict), "spec.os is not an object")
+    for name in ("os", "nodeSelector"):
+        _expect(isinstance(spec.get(name) or {}, dict), f"spec.{name} is not an object")
     _expect(bool(spec.get("containers")), "spec.containers is missing or empty")
     for name in ("containers", "initContainers", "volumes"):
         _expect_named(spec.get(name) or [], f"spec.{name}")
@@ -316,6 +353,7 @@ def _check_shape(pod: dict[str, Any]) -> None:
         for index, container in enumerate(spec.get(name) or []):
             where = f"spec.{name}[{index}]"
             _expect_named(container.get("env") or [], f"{where}.env")
+            _expect_ports(container.get("ports") or [], f"{where}.ports")
             resources = container.get("resources") or {}
             _expect(isinstance(resources, dict), f"{where}.resources is not an object")
             for kind in ("limits", "requests"):
@@ -330,6 +368,17 @@ def _expect_named(items: object, where: str) -> None:
         isinstance(items, list)
         and all(isinstance(item, dict) and isinstance(item.get("name"), str) for item in items),
         f"{where} is not a list of objects with a name",
+    )
+
+
+def _expect_ports(items: object, where: str) -> None:
+    _expect(
+        isinstance(items, list)
+        and all(
+            isinstance(item, dict) and isinstance(item.get("containerPort"), int | None)
+            for item in items
+        ),
+        f"{where} is not a list of objects with a number",
     )
 
 

@@ -23,7 +23,9 @@ _STORE, _TMP, _NO_TOKEN, _CONFIG, _SECRET = (
 )
 VOLUMES = frozenset({_STORE, _TMP, _NO_TOKEN, _CONFIG, _SECRET})
 
-_PROBE_PORT = 9641
+PROBE_PORT = 9641
+PORTS = frozenset({4317, 4318, 9640, PROBE_PORT})
+"""Where a sidecar listens on its defaults: OTLP in both its forms, its pages, and probes."""
 _PROBE_PORT_NAME = "sntl-metrics"
 _CONFIG_DIRECTORY = "/etc/sentinel"
 _SECRET_DIRECTORY = "/etc/sentinel-secret"  # noqa: S105  # where it is, not what it is
@@ -57,7 +59,7 @@ def container(profile: ProfileConfig, kind: SidecarKind, *, guaranteed: bool) ->
         "image": profile.image,
         "args": arguments,
         "env": _environment(profile),
-        "ports": [{"name": _PROBE_PORT_NAME, "containerPort": _PROBE_PORT, "protocol": "TCP"}],
+        "ports": [{"name": _PROBE_PORT_NAME, "containerPort": PROBE_PORT, "protocol": "TCP"}],
         "resources": _resources(profile, guaranteed=guaranteed),
         # No startup or readiness probe: either would let the monitor keep the application from its traffic.
         "livenessProbe": {
@@ -113,7 +115,7 @@ def _environment(profile: ProfileConfig) -> list[dict[str, Any]]:
         # The kubelet and Prometheus come from outside the pod. This listener has health and self-metrics only;
         # everything that carries telemetry stays on loopback.
         {"name": "SENTINEL_WEB__PROBES__ADDRESS", "value": "$(POD_IP)"},
-        {"name": "SENTINEL_WEB__PROBES__PORT", "value": str(_PROBE_PORT)},
+        {"name": "SENTINEL_WEB__PROBES__PORT", "value": str(PROBE_PORT)},
         {"name": "SENTINEL_STORE__DIRECTORY", "value": f"{_STORE_DIRECTORY}/store"},
         {"name": "SENTINEL_STORE__MAX_BYTES", "value": _size(profile.store_max_bytes)},
     ]

@@ -6,6 +6,7 @@ Method: the injector in this process on a free port; the caller trusts its autho
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import json
 import threading
 from pathlib import Path
@@ -16,13 +17,22 @@ import pytest
 
 from sentinel.admission import webhook as webhooks
 from sentinel.admission.certificates.issue import Lifetimes, issue
-from sentinel.admission.certificates.keeping import put_in_service
-from sentinel.admission.config import ReviewsConfig
+from sentinel.admission.certificates.keeping import put_in_service, serving_files
+from sentinel.admission.config import (
+    ProbesConfig,
+    ReconcileConfig,
+    ReviewsConfig,
+    WebhookListenConfig,
+)
 from sentinel.admission.patch import has_sidecar
 from sentinel.admission.review import answer_review
+from sentinel.app.admission.config import load_admission
 from sentinel.app.admission.injector import Injector
+from sentinel.app.admission.reload import AdmissionReloader
 from sentinel.runtime.clock import SystemClock
-from sentinel.runtime.settings import ByteSize, Duration
+from sentinel.runtime.component import HealthStatus
+from sentinel.runtime.settings import ByteSize, Duration, FilePath
+from sentinel.runtime.tls import TlsConfig
 from tests.support.injector import (
     HOST,
     calling,
@@ -191,6 +201,74 @@ async def test_a_new_certificate_is_served_without_a_restart(tmp_path: Path) -> 
         assert (
             value("sentinel_tls_reloads_total", listener="admission.webhook", result="taken") == 1
         )
+
+
+async def test_a_certificate_that_somebody_else_renews_is_followed(tmp_path: Path) -> None:
+    """As cert-manager does it: a mounted Secret, whose files change by a switched link."""
+    lifetimes = Lifetimes(certificate_s=864_000.0, authority_s=8_640_000.0)
+    now_s = SystemClock().now_ns() / 1e9
+    first, second = (issue((HOST,), lifetimes=lifetimes, now_s=now_s) for _ in range(2))
+    await asyncio.to_thread(put_in_service, tmp_path, first)
+    cert, key = serving_files(tmp_path)
+    tls = TlsConfig(
+        cert_file=FilePath(str(cert)), key_file=FilePath(str(key)), reload_interval=Duration(0.1)
+    )
+    async with running(injector_config(tmp_path, None, authority=None, tls=tls)) as injector:
+        async with calling(injector, first.authorities) as caller:
+            assert "patch" in await caller.review(make_review(make_pod()))
+        await asyncio.to_thread(put_in_service, tmp_path, second)
+        for _ in range(100):
+            try:
+                async with calling(injector, second.authorities) as caller:
+                    assert "patch" in await caller.review(make_review(make_pod()))
+                break
+            except aiohttp.ClientConnectorCertificateError:
+                await asyncio.sleep(0.05)
+        assert reviews_of(injector, "injected") == 2
+
+
+async def test_a_change_that_needs_a_restart_is_named_and_the_rest_is_taken(
+    tmp_path: Path,
+) -> None:
+    file = tmp_path / "admission.yaml"
+    written = f"authority: {{folder: {tmp_path / 'tls'}, secret: '', webhook: '', namespace: sentinel}}\nsidecar: native\n"
+    file.write_text(written)
+    loaded = load_admission(file, environment={})
+    ports: dict[str, Any] = {
+        "listen": WebhookListenConfig(port=0),
+        "probes": ProbesConfig(port=0),
+        "reconcile": ReconcileConfig(enabled=False),
+        "stop_delay": Duration(0.0),
+    }
+    async with running(dataclasses.replace(loaded.config, **ports)) as injector:
+        reloader = AdmissionReloader(loaded, file, injector, {})
+        assert not await reloader.look()
+        file.write_text(f"{written}listen: {{port: 9999}}\nreviews: {{time_limit: 1s}}\n")
+        assert await reloader.look()
+        assert injector.config.reviews.time_limit == 1.0
+        assert reloader.health().status is HealthStatus.DEGRADED
+        assert "listen.port" in reloader.health().sentence
+        file.write_text(written)
+        assert await reloader.look()
+        assert reloader.health().status is HealthStatus.OK
+        file.write_text("# nothing\n")
+        assert not await reloader.look()
+        assert injector.config.authority is not None
+
+
+def test_room_is_bounded_by_number_and_by_bytes() -> None:
+    load = webhooks._Load()
+    limits = ReviewsConfig(
+        body_max=ByteSize(100), in_flight_bytes_max=ByteSize(250), in_flight_count_max=3
+    )
+    first = load.take(100, limits)
+    assert first is not None
+    assert load.take(100, limits) is not None
+    assert load.take(100, limits) is None
+    assert load.take(50, limits) is not None
+    assert load.take(0, limits) is None
+    first.leave()
+    assert load.take(100, limits) is not None
 
 
 async def test_a_burst_is_answered_whole_and_the_rest_is_told(tmp_path: Path) -> None:

@@ -175,6 +175,11 @@ def test_variables_from_elsewhere_are_not_overridden_unseen() -> None:
     [
         (make_pod(hostNetwork=True), Outcome.HOST_NETWORK),
         (make_pod(os={"name": "windows"}), Outcome.WINDOWS),
+        (make_pod(nodeSelector={"kubernetes.io/os": "windows"}), Outcome.WINDOWS),
+        (
+            make_pod(containers=[{"name": "a", "ports": [{"containerPort": 9641}]}]),
+            Outcome.PORT_TAKEN,
+        ),
         (annotated(inject="false"), Outcome.OPTED_OUT),
         (make_pod(containers=[{"name": "sentinel", "image": "x"}]), Outcome.NAME_TAKEN),
         (make_pod(initContainers=[{"name": "sentinel", "image": "x"}]), Outcome.NAME_TAKEN),
@@ -271,6 +276,12 @@ def test_a_guaranteed_pod_stays_guaranteed() -> None:
         (make_pod(volumes={"a": 1}), "spec.volumes is not a list"),
         (make_pod(initContainers=[1]), "spec.initContainers is not a list"),
         (make_pod(os="linux"), "spec.os is not an object"),
+        (make_pod(nodeSelector=[1]), "spec.nodeSelector is not an object"),
+        (make_pod(containers=[{"name": "a", "ports": [1]}]), "ports is not a list of objects"),
+        (
+            make_pod(containers=[{"name": "a", "ports": [{"containerPort": [1]}]}]),
+            "ports is not a list of objects",
+        ),
         (make_pod(containers=[{"name": "a", "env": {"A": "b"}}]), "containers.0..env is not"),
         (make_pod(containers=[{"name": "a", "resources": [1]}]), "resources is not an object"),
         (
@@ -316,3 +327,21 @@ def test_a_collecting_sidecars_variables_are_settings_too() -> None:
     config = load_config(None, environment=given).config
     assert config.role.value == "collect"
     assert config.collect.queue_max <= 192 * 2**20
+
+
+def test_a_port_of_the_sidecars_that_the_application_has_is_not_fought_over() -> None:
+    """Beside a collector in the pod the sidecar could not bind 4317, and the pod was never ready."""
+    collector = {"name": "collector", "ports": [{"name": "otlp", "containerPort": 4317}]}
+    for place in ("containers", "initContainers"):
+        spec: dict[str, Any] = {"containers": [{"name": "app"}]}
+        spec[place] = [*spec.get(place, []), collector]
+        assert patch_pod(make_pod(**spec), SidecarConfig()).outcome is Outcome.PORT_TAKEN
+        # A ConfigMap may have moved it.
+        injection = patch_pod(make_pod(**spec), CONFIG)
+        assert injection.outcome is Outcome.INJECTED
+        assert any("port 4317" in one for one in injection.warnings)
+    udp = {"name": "dns", "ports": [{"containerPort": 4318, "protocol": "UDP"}]}
+    assert patch_pod(make_pod(containers=[udp]), SidecarConfig()).outcome is Outcome.INJECTED
+    # Its own ports are no reason, when it is asked again.
+    again = patch_pod(patch_pod(make_pod(), SidecarConfig()).pod, SidecarConfig())
+    assert again.outcome is Outcome.INJECTED
