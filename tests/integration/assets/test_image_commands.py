@@ -1,15 +1,13 @@
-"""Goal: the image's recipe makes something that starts, with nothing in it but what it names.
+"""Goal: the sidecar of the image starts, and answers, with nothing in it but what the image's recipe names.
 
-Method: its steps are done by hand in a virtual environment that holds the packages of requirements/runtime.txt and no
-other; what is copied is what .dockerignore lets through. Only paths are exchanged, for ones in the test's folder.
+Method: assemble.py, the build's last step, is run over a virtual environment that holds the packages of requirements/runtime.txt
+and no other; then the recipe's own entry point, arguments and variables start it. Only paths are exchanged, for ones in the test's folder.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -28,8 +26,13 @@ ROOT = Path(__file__).parents[3]
 TEXT = re.sub(r"\\\n\s*", "", re.sub(r"(?m)^#.*\n", "", (ROOT / "deploy/Dockerfile").read_text()))
 
 
-def steps(name: str) -> list[str]:
-    return re.findall(rf"(?m)^{name} (.*)$", TEXT)
+MINOR = f"python{sys.version_info.major}.{sys.version_info.minor}"
+# What a build without a target makes: the last stage.
+LAST = TEXT[TEXT.rindex("\nFROM ") :]
+
+
+def steps(name: str, *, text: str = LAST) -> list[str]:
+    return re.findall(rf"(?m)^{name} (.*)$", text)
 
 
 def locked_packages(target: Path) -> None:
@@ -53,39 +56,36 @@ def site_packages(home: Path) -> Path:
 
 
 def test_the_recipes_commands_work_and_the_entry_point_runs(tmp_path: Path) -> None:
-    home, build = tmp_path / "opt/sentinel", tmp_path / "build"
-    build.mkdir()
+    home = tmp_path / "opt/sentinel"
 
     def placed(part: str) -> str:
-        exchanged = part.replace("/opt/sentinel", str(home)).replace("/build", str(build))
+        exchanged = part.replace("/opt/sentinel", str(home))
         return exchanged.replace("/var/lib/sentinel", str(tmp_path / "lib"))
 
-    environment = {"PATH": os.environ["PATH"]}
-    for line in (json.loads(step) for step in steps("RUN")):
-        command = [placed(part) for part in line]
-        if command[0] == "python":
-            command[0] = sys.executable
-        if "install" in command:
-            locked_packages(site_packages(home))
-            shutil.copytree(
-                ROOT / "sentinel",
-                build / "sentinel",
-                ignore=shutil.ignore_patterns("reference", "__pycache__"),
-            )
-            continue
-        if "compileall" in command:
-            # The linked packages are not this test's to write to.
-            command[-1] = str(site_packages(home) / "sentinel")
-        done = subprocess.run(
-            command, cwd=build, env=environment, capture_output=True, text=True, check=False
-        )
-        assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
+    base = Path(sys.base_prefix) / "bin" / MINOR
+    subprocess.run([base, "-m", "venv", "--without-pip", home], check=True, timeout=60)
+    locked_packages(site_packages(home))
+    [step] = [each for each in steps("RUN", text=TEXT) if '"assemble.py", "sentinel"' in each]
+    options = dict(zip(*[iter(json.loads(step)[3:])] * 2, strict=True))
+    assert options.keys() == {"--sources", "--prefix", "--interpreter", "--state"}
+    options |= {
+        "--sources": str(ROOT / "sentinel"),
+        "--prefix": str(home),
+        "--interpreter": str(base.resolve().with_name(MINOR)),
+        "--state": str(tmp_path / "state"),
+    }
+    command = [sys.executable, str(ROOT / "deploy/image/assemble.py"), "sentinel"]
+    for pair in options.items():
+        command += pair
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    environment: dict[str, str] = {}
     (tmp_path / "lib").mkdir()
-    assert (build / "state").stat().st_mode & 0o777 == 0o700
+    assert (tmp_path / "state").stat().st_mode & 0o777 == 0o700
     assert not (site_packages(home) / "sentinel/reference").exists()
 
-    for pair in " ".join(steps("ENV")).split():
-        name, _, value = pair.partition("=")
+    for variable in " ".join(steps("ENV")).split():
+        name, _, value = variable.partition("=")
         environment[name] = placed(value)
     for port in ("RECEIVERS__OTLP_HTTP__LISTEN", "RECEIVERS__OTLP_GRPC__LISTEN", "WEB__LISTEN"):
         environment[f"SENTINEL_{port}__PORT"] = "0"
