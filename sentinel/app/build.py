@@ -335,6 +335,7 @@ class Application:
             shed=tuple(rung.value for rung in self.overload.shed.rungs),
             shed_since_ns=self.overload.shed.since_ns or None,
             pressure=self.overload.shed.pressure,
+            pages_left_to_rules=self.deliver.is_left_to_rules,
         )
 
     def _shed(self, rungs: tuple[Rung, ...], unsettled: tuple[Rung, ...], now_ns: int) -> None:

@@ -118,6 +118,11 @@ class Deliver:
         """Name of the component."""
         return "pipeline.deliver"
 
+    @property
+    def is_left_to_rules(self) -> bool:
+        """Whether pages are decided and nobody is told from here, so that rules in Prometheus may tell; never in shadow mode."""
+        return not self._shadow and not self._senders
+
     async def start(self) -> None:
         """Tell the outbox who must get every page from now on, and begin to deliver what it holds."""
         names = [] if self._shadow else [sender.name for sender in self._senders]
@@ -154,7 +159,9 @@ class Deliver:
         elif self._shadow:
             self._health.ok("Shadow mode: pages are recorded and not sent")
         elif not self._lanes:
-            self._health.degraded("No destination is configured: pages are only recorded")
+            self._health.degraded(
+                "No destination is configured: pages are only recorded, and left to rules in Prometheus"
+            )
         else:
             troubles = [lane.trouble for lane in self._lanes if lane.trouble]
             stuck = [lane for lane in self._lanes if lane.is_failing]

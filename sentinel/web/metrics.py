@@ -26,13 +26,18 @@ from sentinel.runtime.verdict_metrics import (
     quoted,
 )
 from sentinel.web.scope import SeriesScope
-from sentinel.web.sources import LatestVerdicts, ToldSource, VerdictSource
+from sentinel.web.sources import LatestVerdicts, StatusSource, ToldSource, VerdictSource
 from sentinel.web.told import told_lines
 
 _SLICE_LINES = 500
 LATENCY_METRIC = "sentinel_latency_seconds"
 LATENCY_HELP = "Quantile of the durations of the last evaluated window's calls, where their histogram is known."
 LATENCY_QUANTILES = (0.5, 0.95, 0.99)
+LEFT_TO_RULES_METRIC = "sentinel_pages_left_to_rules"
+LEFT_TO_RULES_HELP = (
+    "1 where pages are for rules in Prometheus to send: the mode is live and no destination is configured; 0 where Sentinel"
+    " delivers them itself, or withholds them in shadow mode."
+)
 _HORIZONS = ("1m", "5m", "30m")
 _HORIZON_COLUMN = {
     "sentinel_value": 0,
@@ -47,11 +52,17 @@ class MetricsPages:
     """`/metrics` and `/metrics/series`, as text 0.0.4 or OpenMetrics 1.0, whichever is asked for."""
 
     def __init__(
-        self, metrics: Metrics, source: VerdictSource, told: ToldSource, scope: SeriesScope
+        self,
+        metrics: Metrics,
+        source: VerdictSource,
+        told: ToldSource,
+        status: StatusSource,
+        scope: SeriesScope,
     ) -> None:
         self._metrics = metrics
         self._source = source
         self._told = told
+        self._status = status
         self._scope = scope
         self._labels = LabelCache()
 
@@ -60,7 +71,7 @@ class MetricsPages:
         return own_metrics(self._metrics, request)
 
     async def series(self, request: web.BaseRequest) -> web.Response:
-        """The latest verdicts and what is told beside them; an empty page before the first window."""
+        """The latest verdicts and what is told beside them; before the first window only whether pages are left to rules."""
         openmetrics = wants_openmetrics(request.headers.get(hdrs.ACCEPT, ""))
         latest = self._source.latest_verdicts()
         body = self._write(latest, openmetrics=openmetrics)
@@ -69,6 +80,12 @@ class MetricsPages:
     async def _write(
         self, latest: LatestVerdicts | None, *, openmetrics: bool
     ) -> AsyncIterator[bytes]:
+        # On this page and not with Sentinel's own metrics: rules join it to the scores, and only what one scrape brings
+        # has the same job and instance for certain.
+        yield (
+            f"# HELP {LEFT_TO_RULES_METRIC} {LEFT_TO_RULES_HELP}\n# TYPE {LEFT_TO_RULES_METRIC} gauge\n"
+            f"{LEFT_TO_RULES_METRIC} {int(self._status.status().pages_left_to_rules)}\n"
+        ).encode()
         if latest is not None:
             told = self._told.told()
             chosen = self._scope.choose(latest)

@@ -111,6 +111,7 @@ class WebServer:
             surroundings.metrics,
             verdicts,
             told,
+            status,
             SeriesScope(config.series_routes, strangest_count=config.series_strangest_count),
         )
         api = ApiPages(

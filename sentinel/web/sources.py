@@ -94,6 +94,7 @@ class Status:
         shed: what is given up under overload, in order; empty when nothing is.
         shed_since_ns: since when something has been, or None.
         pressure: what is fullest, and how full; 1 is its bound.
+        pages_left_to_rules: whether pages are decided and sent to nobody from here, so that rules in Prometheus may.
     """
 
     version: str
@@ -108,6 +109,7 @@ class Status:
     shed_since_ns: int | None = None
     pressure: tuple[str, float] = ("", 0.0)
     role: str = "both"
+    pages_left_to_rules: bool = False
 
 
 class StatusSource(Protocol):

@@ -19,6 +19,7 @@ class Pages:
         self.beside = Told(calls={})
         self.found: list[Incident] = []
         self.ready = True
+        self.pages_left_to_rules = False
         self.said: list[tuple[str, str, bool]] = []
 
     def latest_verdicts(self) -> LatestVerdicts | None:
@@ -52,6 +53,7 @@ class Pages:
             components={"pipeline.ingest": health},
             watermark_ns=1_790_000_000 * 10**9,
             fit_version=4,
+            pages_left_to_rules=self.pages_left_to_rules,
         )
 
 

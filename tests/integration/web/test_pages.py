@@ -97,7 +97,7 @@ async def test_series_page_parses_and_escapes(*, openmetrics: bool) -> None:
     assert reply.headers["Content-Type"].startswith(accept.partition(";")[0])
     parse = parse_openmetrics if openmetrics else parse_text
     families = {family.name: family for family in parse(reply.text)}
-    names = ("value", "expected", "lower", "upper", "score", "incidents_left_out")
+    names = ("value", "expected", "lower", "upper", "score", "incidents_left_out", "pages_left_to_rules")
     assert set(families) == {f"sentinel_{name}" for name in names}
     values = {
         sample.labels["route"]: sample.value for sample in families["sentinel_value"].samples
@@ -106,6 +106,23 @@ async def test_series_page_parses_and_escapes(*, openmetrics: bool) -> None:
     assert values == {HOSTILE: pytest.approx(0.1), "GET /r/1": 3.0}
     labels = families["sentinel_score"].samples[0].labels
     assert labels == {"service": HOSTILE, "stage": "edge", "route": HOSTILE, "signal": "latency"}
+
+
+@pytest.mark.parametrize("left", [False, True])
+async def test_series_page_says_whether_rules_are_to_page_before_there_is_a_verdict(
+    *, left: bool
+) -> None:
+    pages = Pages()
+    pages.pages_left_to_rules = left
+    async with serve_pages(pages) as server:
+        reply = await fetch(f"{server.url}/metrics/series")
+    [family] = parse_text(reply.text)
+    [sample] = family.samples
+    assert (sample.name, sample.labels, sample.value) == (
+        "sentinel_pages_left_to_rules",
+        {},
+        float(left),
+    )
 
 
 async def test_a_bound_that_does_not_exist_has_no_sample() -> None:

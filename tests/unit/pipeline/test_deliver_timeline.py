@@ -212,6 +212,16 @@ async def test_shadow_mode_sends_nothing_and_counts_what_it_withheld() -> None:
         withheld = at.surroundings.metrics.value("sentinel_pages_withheld_total", reason="opened")
         assert withheld == 1
         assert at.deliver.health().status is HealthStatus.OK
+        # In shadow mode nobody is to be told, by rules in Prometheus neither.
+        assert not at.deliver.is_left_to_rules
+
+
+async def test_without_a_destination_pages_are_left_to_rules() -> None:
+    async with scene() as at:
+        assert at.deliver.is_left_to_rules
+        assert at.deliver.health().status is HealthStatus.DEGRADED
+    async with scene(alertmanager()) as at:
+        assert not at.deliver.is_left_to_rules
 
 
 async def test_the_heartbeat_goes_out_with_every_resend_and_finds_out_that_a_destination_is_back() -> (
