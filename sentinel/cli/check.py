@@ -1,4 +1,4 @@
-"""`sentinel check config|ready`: is the configuration right; is the running sidecar ready, and what is reachable.
+"""`sentinel check config|ready|rules`: is the configuration right; is the sidecar ready, and what is reachable; are rules.
 
 `check config` loads with the code that starts the sidecar, so what it accepts is what starts.
 """
@@ -15,6 +15,7 @@ from typing import Any
 from sentinel.app.config import SentinelConfig, load_config
 from sentinel.cli.asking import add_address
 from sentinel.cli.check_ready import run_ready
+from sentinel.cli.check_rules import add_rules_arguments
 from sentinel.cli.options import add_output
 from sentinel.errors import ConfigError, ConfigUnreadableError
 from sentinel.runtime.config.loader import Loaded
@@ -52,6 +53,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_address(ready, config_help="look at what this configuration names, and ask its sidecar")
     add_output(ready, "table", "json")
     ready.set_defaults(run=run_ready)
+
+    add_rules_arguments(
+        what.add_parser(
+            "rules",
+            help="check files of Prometheus rules against the metrics that there are",
+            description=(
+                "What promtool check rules cannot know: whether the metrics of Sentinel, Kong and the reference ledger that rules ask"
+                " for exist, whether each alert says who must look (severity) and what to do (summary, description, a runbook of its"
+                " name). Other names are noted. Exit codes: 0 no fault, 1 faults, 2 usage, 3 cannot be read."
+            ),
+        )
+    )
 
 
 def run_config(args: argparse.Namespace) -> int:

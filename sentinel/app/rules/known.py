@@ -1,0 +1,83 @@
+"""Names that rules may ask for: Sentinel's own, its verdicts, and those of exporters that the shipped rules look at."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final
+
+from sentinel.runtime.catalogue import CATALOGUE
+from sentinel.runtime.metrics import MetricType
+from sentinel.web.metrics import LATENCY_METRIC, LEFT_TO_RULES_METRIC, SERIES_METRICS
+
+SCRAPE_LABELS: Final = frozenset({"job", "instance"})
+"""What Prometheus puts on every series."""
+
+_VERDICT_LABELS: Final = frozenset({"service", "stage", "route", "signal", "horizon"})
+
+
+def _own() -> dict[str, frozenset[str]]:
+    found = dict.fromkeys(SERIES_METRICS, _VERDICT_LABELS)
+    found[LATENCY_METRIC] = (_VERDICT_LABELS - {"horizon"}) | {"quantile"}
+    found[LEFT_TO_RULES_METRIC] = frozenset()
+    for spec in CATALOGUE:
+        labels = frozenset(spec.labels)
+        if spec.type is MetricType.HISTOGRAM:
+            found[f"{spec.name}_bucket"] = labels | {"le"}
+            found[f"{spec.name}_sum"] = found[f"{spec.name}_count"] = labels
+        else:
+            found[spec.name] = labels
+    return found
+
+
+OWN: Final[Mapping[str, frozenset[str]]] = MappingProxyType(_own())
+"""Every metric of Sentinel with its labels."""
+
+OF_PROMETHEUS: Final = frozenset(
+    {
+        *("up", "ALERTS", "ALERTS_FOR_STATE"),
+        *("scrape_duration_seconds", "scrape_samples_scraped", "scrape_series_added"),
+        "scrape_samples_post_metric_relabeling",
+    }
+)
+
+_KONG: Final = frozenset(
+    {
+        *("kong_http_requests_total", "kong_stream_sessions_total", "kong_bandwidth_bytes"),
+        *("kong_upstream_target_health", "kong_nginx_connections_total"),
+        *("kong_nginx_requests_total", "kong_nginx_timers", "kong_datastore_reachable"),
+        *("kong_control_plane_connected", "kong_data_plane_cluster_cert_expiry_timestamp"),
+        *("kong_data_plane_last_seen", "kong_data_plane_config_hash", "kong_node_info"),
+        *("kong_data_plane_version_compatible", "kong_memory_lua_shared_dict_bytes"),
+        *("kong_memory_lua_shared_dict_total_bytes", "kong_memory_workers_lua_vms_bytes"),
+        "kong_nginx_metric_errors_total",
+        *(
+            f"kong_{what}_ms_{part}"
+            for what in ("kong_latency", "upstream_latency", "request_latency", "session_duration")
+            for part in ("bucket", "sum", "count")
+        ),
+    }
+)
+# The reference ledger's, named apart from its code, which nothing here may import: they meet on the wire.
+_LEDGER: Final = frozenset(
+    {
+        *(f"ledger_transfer_age_seconds_{part}" for part in ("bucket", "sum", "count")),
+        *(
+            f"ledger_transfers_{what}_total"
+            for what in ("posted", "rejected", "repeated", "dead_lettered")
+        ),
+        *("ledger_edge_refused_total", "ledger_consumer_pending", "ledger_consumer_ack_pending"),
+    }
+)
+_OTEL_HTTP: Final = "http_server_request_duration_"
+
+FOREIGN: Final[Mapping[str, frozenset[str]]] = MappingProxyType(
+    {
+        "kong_": _KONG,
+        "ledger_": _LEDGER,
+        _OTEL_HTTP: frozenset(
+            f"{_OTEL_HTTP}seconds_{part}" for part in ("bucket", "sum", "count")
+        ),
+    }
+)
+"""All names of a source by how they begin: Kong's prometheus plugin 3.x, the reference ledger and HTTP servers over OTLP."""
