@@ -179,7 +179,9 @@ def metrics_lines() -> Iterator[str]:
     told = " or ".join(f"`{q:g}`" for q in LATENCY_QUANTILES)
     durations = f"{LATENCY_HELP} With the label `quantile`: {told}."
     verdicts.append([f"`{LATENCY_METRIC}`", "gauge", durations])
-    verdicts.append([f"`{LEFT_TO_RULES_METRIC}`", "gauge", f"{LEFT_TO_RULES_HELP} Without labels."])
+    verdicts.append(
+        [f"`{LEFT_TO_RULES_METRIC}`", "gauge", f"{LEFT_TO_RULES_HELP} Without labels."]
+    )
     yield from _table(["Metric", "Type", "Meaning"], verdicts)
     yield "## Beside verdicts"
     yield ""

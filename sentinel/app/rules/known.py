@@ -8,7 +8,9 @@ from typing import Final
 
 from sentinel.runtime.catalogue import CATALOGUE
 from sentinel.runtime.metrics import MetricType
-from sentinel.web.metrics import LATENCY_METRIC, LEFT_TO_RULES_METRIC, SERIES_METRICS
+from sentinel.runtime.verdict_metrics import SERIES_METRICS
+from sentinel.web.metrics import LATENCY_METRIC, LEFT_TO_RULES_METRIC
+from sentinel.web.told import TOLD_METRICS
 
 SCRAPE_LABELS: Final = frozenset({"job", "instance"})
 """What Prometheus puts on every series."""
@@ -20,6 +22,7 @@ def _own() -> dict[str, frozenset[str]]:
     found = dict.fromkeys(SERIES_METRICS, _VERDICT_LABELS)
     found[LATENCY_METRIC] = (_VERDICT_LABELS - {"horizon"}) | {"quantile"}
     found[LEFT_TO_RULES_METRIC] = frozenset()
+    found |= {name: frozenset(one.labels) for name, one in TOLD_METRICS.items()}
     for spec in CATALOGUE:
         labels = frozenset(spec.labels)
         if spec.type is MetricType.HISTOGRAM:

@@ -97,7 +97,15 @@ async def test_series_page_parses_and_escapes(*, openmetrics: bool) -> None:
     assert reply.headers["Content-Type"].startswith(accept.partition(";")[0])
     parse = parse_openmetrics if openmetrics else parse_text
     families = {family.name: family for family in parse(reply.text)}
-    names = ("value", "expected", "lower", "upper", "score", "incidents_left_out", "pages_left_to_rules")
+    names = (
+        "value",
+        "expected",
+        "lower",
+        "upper",
+        "score",
+        "incidents_left_out",
+        "pages_left_to_rules",
+    )
     assert set(families) == {f"sentinel_{name}" for name in names}
     values = {
         sample.labels["route"]: sample.value for sample in families["sentinel_value"].samples
