@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from sentinel.core.evidence import ServiceVersions
@@ -19,6 +19,7 @@ from sentinel.core.series.collected import (
     Attendance,
     CollectedWindow,
     Merging,
+    PartKind,
     Roster,
     RosterSettings,
     Taken,
@@ -43,6 +44,7 @@ from sentinel.runtime.tasks import TaskGroup
 LOCAL = "scorer"
 """What the scorer's own ways in are called among collectors."""
 _JUMP_WINDOWS = 6
+_NEAR_WINDOWS = 2
 _CLOSED_A_TURN = 8
 _THREAD_BYTES = 24 * 1024
 """A part of this size takes some 10 ms to read; what is larger must not hold the loop up."""
@@ -71,7 +73,7 @@ class MergeConfig:
         restart=True,
     )
     keep: Duration = setting(
-        Duration(3600.0),
+        Duration(900.0),
         help="How long parts of decided windows are kept, so that counters have a number before the first after a restart.",
         restart=True,
     )
@@ -194,6 +196,8 @@ class Merge:
                 aside=LOCAL,
             )
         )
+        # Of parts that wait for long the bytes are kept: read, they take thirty times as much.
+        self._bodies: dict[str, bytes] = {}
         self._disk = asyncio.Lock()
         self._wake = asyncio.Event()
         self._next_ns: int | None = None
@@ -223,7 +227,10 @@ class Merge:
             found = await asyncio.to_thread(self._parts.open)
         for stored in found:
             try:
-                self._roster.take(decode(stored.body), stored.received_ns)
+                part = decode(stored.body)
+                taken = self._roster.take(part, stored.received_ns, kept_elsewhere=True)
+                if taken is Taken.FRESH and part.kind is not PartKind.HELLO:
+                    self._bodies[part.identity] = stored.body
             except (MalformedInputError, InputTooLargeError) as error:
                 self._flow.error(FlowStage.READ, reason_of(error))
         first_ns = self._roster.first_waiting_ns
@@ -298,7 +305,13 @@ class Merge:
             now_ns = clock.now_ns()
             if self._roster.judge(part, now_ns) is Taken.FRESH:
                 await self._keep(part, body, now_ns)
-            taken = self._roster.take(part, now_ns)
+            is_far = (
+                self._next_ns is not None
+                and part.start_ns > self._next_ns + _NEAR_WINDOWS * self._settings.window_ns
+            )
+            taken = self._roster.take(part, now_ns, kept_elsewhere=is_far)
+            if is_far and taken is Taken.FRESH and part.kind is not PartKind.HELLO:
+                self._bodies[part.identity] = body
         metrics.count("sentinel_collected_parts_total", outcome=taken.value)
         if taken is Taken.FULL:
             msg = f"{self._config.collectors_max} collectors are all that may be at once"
@@ -440,6 +453,9 @@ class Merge:
             self._roster.begin(until_ns)
 
     def _merge(self, start_ns: int, attendance: Attendance) -> Closed[ClosedWindow]:
+        attendance = replace(
+            attendance, parts=tuple(self._unpacked(part) for part in attendance.parts)
+        )
         self._note_versions(attendance)
         replicas = attendance.expected_count
         return self._merging.merge(
@@ -448,6 +464,10 @@ class Merge:
             partly_told=attendance.partly_told,
             attended=None if not replicas else not attendance.silent,
         )
+
+    def _unpacked(self, part: CollectedWindow) -> CollectedWindow:
+        body = self._bodies.pop(part.identity, None)
+        return part if body is None else decode(body)
 
     def _note_versions(self, attendance: Attendance) -> None:
         before = self._versions.dropped_count

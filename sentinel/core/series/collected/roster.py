@@ -16,9 +16,10 @@ A part is taken once: what is delivered again is known by its collector, incarna
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
+from sentinel.core.series.collected.content import WindowContent
 from sentinel.core.series.collected.wire import CollectedWindow, PartKind
 
 PATIENCE_WINDOWS = 2
@@ -155,8 +156,11 @@ class Roster:
             return Taken.LATE
         return Taken.FRESH
 
-    def take(self, part: CollectedWindow, now_ns: int) -> Taken:
-        """Take a part that came at `now_ns`; one that is late still says that its collector lives."""
+    def take(self, part: CollectedWindow, now_ns: int, *, kept_elsewhere: bool = False) -> Taken:
+        """Take a part that came at `now_ns`; one that is late still says that its collector lives.
+
+        Of one whose content is kept elsewhere nothing but its head is kept here: what waits may be many windows.
+        """
         judged = self.judge(part, now_ns)
         if judged not in (Taken.FRESH, Taken.LATE):
             return judged
@@ -179,7 +183,8 @@ class Roster:
         if part.kind is PartKind.LAST and part.incarnation == member.incarnation:
             member.left_ns = part.end_ns
         if judged is Taken.FRESH:
-            self._waiting.setdefault(part.start_ns, {})[part.identity] = part
+            kept = replace(part, content=WindowContent()) if kept_elsewhere else part
+            self._waiting.setdefault(part.start_ns, {})[part.identity] = kept
         return judged
 
     def knows(self, part: CollectedWindow) -> bool:
