@@ -81,7 +81,7 @@ release: install deploy-tools  ## Build wheel, sdist, chart, bill of materials a
 	$(BIN)/python deploy/release.py
 
 stack:  ## Start Kong, NATS, PostgreSQL, Prometheus, Alertmanager, Grafana, Tempo, Loki, the ledger and Sentinel (needs Docker)
-	$(PYTHON) deploy/compose/secrets.py
+	$(PYTHON) deploy/compose/make_secrets.py
 	docker compose -f deploy/compose/compose.yaml up --build --detach --wait --wait-timeout 300
 
 stack-down:  ## Stop them; DOWN_ARGS=--volumes forgets their data as well

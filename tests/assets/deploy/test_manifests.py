@@ -14,6 +14,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import jsonschema
 import kubernetes_validate  # type: ignore[import-untyped]  # it ships no types
@@ -156,6 +157,7 @@ def test_the_chart_makes_what_kustomize_makes() -> None:
     theirs = by_identity(rendered("chart"), namespace="sentinel")
     namespaces = {identity for identity in ours if identity.startswith("Namespace ")}
     made = {f"Secret sentinel/sentinel-scorer-{kind}" for kind in ("tls", "tokens")}
+    made.add("Secret ledger/sentinel")
     # Kong's ConfigMap has a name that changes with its content, in Kustomize alone; in the chart a checksum does the same.
     ours, theirs = _with_plain_names(ours), _with_plain_names(theirs)
     assert set(ours) - namespaces == set(theirs) - made
@@ -248,9 +250,9 @@ def test_every_configuration_of_sentinel_loads(way: str, count: int, tmp_path: P
         if document["kind"] == "ConfigMap" and "sentinel.yaml" in document["data"]
     ]
     for document in configs:
-        file = tmp_path / f"{document['metadata']['name']}.yaml"
+        file = tmp_path / f"of-{document['metadata']['name']}.yaml"
         text: str = document["data"]["sentinel.yaml"]
-        for folder in ("/etc/sentinel-tls", "/etc/sentinel-tokens"):
+        for folder in ("/etc/sentinel-tls", "/etc/sentinel-tokens", "/etc/sentinel-secret"):
             text = text.replace(folder, str(tmp_path))
         file.write_text(text)
         load_config(file, environment={})
@@ -288,7 +290,7 @@ def test_the_schema_knows_every_value_and_is_closed() -> None:
     schema = json.loads((ROOT / "deploy/chart/values.schema.json").read_text())
     jsonschema.Draft7Validator.check_schema(schema)
     jsonschema.Draft7Validator(schema).validate(values)
-    open_ended = {"scorer.config", "injector.config", "global"}
+    open_ended = {"scorer.config", "injector.config", "ledger.sidecar", "global"}
     for path, part in _objects(schema, "", schema["definitions"]):
         key = path.rpartition(".")[2]
         if path in open_ended or key == "affinity":
@@ -311,11 +313,59 @@ def test_helm_finds_nothing_to_complain_of() -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_what_the_chart_makes_once_is_what_the_scorer_needs() -> None:
+def test_what_the_chart_makes_once_is_what_scorer_and_sidecars_need() -> None:
     secrets = {
         d["metadata"]["name"]: d["data"]
         for d in rendered("chart")
         if d["kind"] == "Secret" and "data" in d
     }
-    assert set(secrets["sentinel-scorer-tls"]) == {"ca.crt", "tls.crt", "tls.key"}
-    assert set(secrets["sentinel-scorer-tokens"]) == {"read"}
+    scorer, tokens, sidecar = (
+        secrets[name] for name in ("sentinel-scorer-tls", "sentinel-scorer-tokens", "sentinel")
+    )
+    assert set(scorer) == {"ca.crt", "tls.crt", "tls.key"}
+    assert set(tokens) == {"read", "ingest"}
+    assert tokens["read"] != tokens["ingest"]
+    assert sidecar == {"ca.crt": scorer["ca.crt"], "token": tokens["ingest"]}
+
+
+@pytest.mark.parametrize(("way", "release"), [("chart", "sentinel"), ("chart-other", "second")])
+def test_sidecars_send_their_windows_to_where_the_scorer_takes_them(
+    way: str, release: str
+) -> None:
+    documents = rendered(way)
+    read = {
+        d["metadata"]["name"]: yaml.safe_load(d["data"]["sentinel.yaml"])
+        for d in documents
+        if d["kind"] == "ConfigMap" and "sentinel.yaml" in d["data"]
+    }
+    scorer = read.pop(f"{release}-scorer")
+    assert scorer["role"] == "score"
+    port = scorer["receivers"]["windows_http"]["listen"]["port"]
+    assert set(read) == {"sentinel", "sentinel-gateway"}
+    for config in read.values():
+        assert config["role"] == "collect"
+        url = urlsplit(config["collect"]["url"])
+        assert (url.scheme, url.hostname, url.port) == ("https", f"{release}-scorer.sentinel.svc", port)  # fmt: skip
+    [service] = [d for d in documents if d["kind"] == "Service" and d["metadata"]["name"] == f"{release}-scorer"]  # fmt: skip
+    assert port in [one["port"] for one in service["spec"]["ports"]]
+    policies = {
+        d["metadata"]["name"]: d["spec"] for d in documents if d["kind"] == "NetworkPolicy"
+    }
+    out = [
+        one["port"] for rule in policies[f"{release}-ledger"]["egress"] for one in rule["ports"]
+    ]
+    assert port in out
+    assert {"namespaceSelector": {}} in [
+        peer for rule in policies[f"{release}-scorer"]["ingress"] for peer in rule.get("from", [])
+    ]
+
+
+@pytest.mark.parametrize("way", ["chart", "chart-other", "monitored"])
+def test_the_profiles_of_the_ledgers_pods_are_ones_the_injector_has(way: str) -> None:
+    documents = rendered(way) + (rendered("ledger") if way == "monitored" else [])
+    [text] = [d["data"]["admission.yaml"] for d in documents if d["kind"] == "ConfigMap" and "admission.yaml" in d["data"]]  # fmt: skip
+    profiles = yaml.safe_load(text)["profiles"]
+    annotations = [pod["metadata"].get("annotations", {}) for _, pod in pods(documents)]
+    asked = {a["sentinel.dev/profile"] for a in annotations if "sentinel.dev/profile" in a}
+    assert len(asked) == 2
+    assert asked <= set(profiles)

@@ -6,6 +6,7 @@ A password that is there is left: a database was made with it.
 from __future__ import annotations
 
 import secrets
+import sys
 from pathlib import Path
 
 FOLDER = Path(__file__).with_name("secrets")
@@ -29,4 +30,4 @@ def _write(path: Path, text: str) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(*map(Path, sys.argv[1:2]))
