@@ -96,12 +96,13 @@ def _with_zero_shares(
 def _with_zero_amounts(
     rows: QueryRows, known: Mapping[SeriesKey, int], told_ns: Times
 ) -> QueryRows:
-    own = last_told([rows])
+    own, times_of = last_told([rows]), _Times(rows)
     added: list[tuple[SeriesKey, Times, NDArray[np.float64]]] = []
     kind_weight = 1.0 if rows.kind is Kind.GAUGE else 0.0
     for key in sorted({*own, *known}):
-        seen_ns = _times_of(rows, key)
-        since = np.concatenate([[known[key]] if key in known else [], seen_ns]).astype(np.int64)
+        seen_ns = times_of.of(key)
+        before = np.array([known[key]] if key in known else [], np.int64)
+        since = np.concatenate([before, seen_ns])
         at = np.searchsorted(since, told_ns, side="right") - 1
         within = (at >= 0) & (told_ns - since[np.maximum(at, 0)] <= KNOWN_FOR_NS)
         times = told_ns[within]
@@ -115,12 +116,20 @@ def _bounds(rows: QueryRows) -> list[int]:
     return found
 
 
-def _times_of(rows: QueryRows, key: SeriesKey) -> Times:
-    if key not in rows.keys:
-        return np.empty(0, np.int64)
-    number = rows.keys.index(key)
-    first, last = _bounds(rows)[number : number + 2]
-    return rows.time_ns[first:last]
+class _Times:
+    """The times of each series of some rows."""
+
+    def __init__(self, rows: QueryRows) -> None:
+        self._rows = rows
+        self._bounds = _bounds(rows)
+        self._number_of = {key: number for number, key in enumerate(rows.keys)}
+
+    def of(self, key: SeriesKey) -> Times:
+        """Its times, ascending; none where it has no row."""
+        number = self._number_of.get(key)
+        if number is None:
+            return np.empty(0, np.int64)
+        return self._rows.time_ns[self._bounds[number] : self._bounds[number + 1]]
 
 
 def _may_give(rule: QueryRule, key: SeriesKey) -> bool:
@@ -141,10 +150,11 @@ def _with(
     """The rows with zeros at the times that have no row."""
     keys = sorted({*rows.keys, *(key for key, times, _ in added if times.size)})
     position = {key: number for number, key in enumerate(keys)}
+    times_of = _Times(rows)
     index = [np.array([position[key] for key in rows.keys], np.int32)[rows.key_index]]
     time_ns, value, weight = [rows.time_ns], [rows.value], [rows.weight]
     for key, times, weights in added:
-        new = ~np.isin(times, _times_of(rows, key))
+        new = ~np.isin(times, times_of.of(key))
         if new.any():
             count = int(np.count_nonzero(new))
             index.append(np.full(count, position[key], np.int32))
