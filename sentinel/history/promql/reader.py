@@ -15,11 +15,11 @@ from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
-from sentinel.core.model import SeriesKey
+from sentinel.core.model import SHARE_KINDS, SeriesKey
 from sentinel.core.normalise.promql.answer import Answer, AnswerSeries
 from sentinel.core.normalise.promql.rows import QueryRows, Skip, rows_of, with_traffic_calls
 from sentinel.core.normalise.promql.rules import Places, QueryRule, calls_rule
-from sentinel.core.normalise.promql.zeros import with_zeros
+from sentinel.core.normalise.promql.zeros import KNOWN_FOR_NS, last_told, with_zeros
 from sentinel.errors import (
     MalformedInputError,
     SentinelError,
@@ -88,6 +88,16 @@ class SliceRead:
         return found
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Asked:
+    """What was answered of a slice, before absent series are looked at; `calls` by query."""
+
+    span: Span
+    rows: tuple[QueryRows, ...]
+    calls: dict[str, QueryRows]
+    value_count: int
+
+
 @dataclass(slots=True)
 class Remarks:
     """What a person should know, each once, and bounded.
@@ -146,6 +156,10 @@ class PromqlHistory:
         self._parallel = parallel
         self._clock = clock
         self._on_wait = on_wait
+        self._calls_places = tuple(
+            Places(calls_rule(rule)) for rule in rules if rule.absent_is_zero and rule.calls
+        )
+        self._known: dict[str, dict[SeriesKey, int]] = {}
         self._requests = asyncio.Semaphore(parallel)
         self._bins_max_of: dict[str, int] = {}
         self._series_count = 1
@@ -202,44 +216,66 @@ class PromqlHistory:
         self._last_good_s = self._clock.monotonic_s()
         per_slice = sum(len(_asked(rule)) for rule in self._rules)
         ahead = max(2, -(-self._parallel // max(per_slice, 1)))
-        waiting: deque[asyncio.Task[SliceRead]] = deque()
+        waiting: deque[tuple[bool, asyncio.Task[_Asked]]] = deque()
+
+        async def hand_on() -> None:
+            is_before, task = waiting.popleft()
+            found = await task
+            whole = await asyncio.to_thread(self._with_zeros, found)
+            if not is_before:
+                await take(whole)
+
         try:
             async with asyncio.TaskGroup() as group:
-                for span in self._slices(spans):
-                    waiting.append(group.create_task(self._slice(span)))
+                for is_before, span in self._slices(spans):
+                    waiting.append((is_before, group.create_task(self._slice(span))))
                     if len(waiting) >= ahead:
-                        await take(await waiting.popleft())
+                        await hand_on()
                 while waiting:
-                    await take(await waiting.popleft())
+                    await hand_on()
         except BaseExceptionGroup as group_error:
             raise _first_of(group_error) from None
 
-    def _slices(self, spans: Sequence[Span]) -> Iterator[Span]:
-        for start, end in spans:
-            at = start
-            while at < end:
-                # As many series as the fullest slice so far: they may have been more in the past than now.
-                one = self._grid.first_of(
-                    (at, end), bins_max=self._grid.bins_max(self._series_count)
-                )
-                yield one
-                at = one[1]
+    def _slices(self, spans: Sequence[Span]) -> Iterator[tuple[bool, Span]]:
+        """Slices of the spans; True with those before a span, which only tell what had a value of late.
 
-    async def _slice(self, span: Span) -> SliceRead:
+        So a span that begins where an earlier run ended is read as if that had not ended.
+        """
+        reaches_back = any(map(_counts_absent, self._rules))
+        last_ns = 0
+        for start, end in spans:
+            if reaches_back and start > last_ns:
+                before = max(
+                    last_ns, start - -(-KNOWN_FOR_NS // self._grid.bin_ns) * self._grid.bin_ns
+                )
+                yield from ((True, one) for one in self._cut((before, start)))
+            yield from ((False, one) for one in self._cut((start, end)))
+            last_ns = end
+
+    def _cut(self, span: Span) -> Iterator[Span]:
+        at, end = span
+        while at < end:
+            # As many series as the fullest slice so far: they may have been more in the past than now.
+            one = self._grid.first_of((at, end), bins_max=self._grid.bins_max(self._series_count))
+            yield one
+            at = one[1]
+
+    async def _slice(self, span: Span) -> _Asked:
         queries = list(dict.fromkeys(chain.from_iterable(map(_asked, self._rules))))
         found = await _together([self._range(query, span) for query in queries])
         answers = dict(zip(queries, found, strict=True))
         for answer in found:
             self.remarks.add([f"the server says: {said}" for said in answer.warnings])
         self._series_count = max(self._series_count, sum(len(each.series) for each in found))
-        rows = await asyncio.to_thread(self._rows, answers, span)
+        rows, calls = await asyncio.to_thread(self._rows, answers, span)
         for one in rows:
             self.remarks.add(one.notes)
-        return SliceRead(
-            span=span, rows=rows, value_count=sum(answer.value_count for answer in found)
-        )
+        count = sum(answer.value_count for answer in found)
+        return _Asked(span=span, rows=rows, calls=calls, value_count=count)
 
-    def _rows(self, answers: dict[str, Answer], span: Span) -> tuple[QueryRows, ...]:
+    def _rows(
+        self, answers: dict[str, Answer], span: Span
+    ) -> tuple[tuple[QueryRows, ...], dict[str, QueryRows]]:
         def over(places: Places, values: Answer, calls: Answer | None = None) -> QueryRows:
             step_ns = self._grid.step_ns
             return rows_of(
@@ -257,12 +293,22 @@ class PromqlHistory:
             ]
         )
         calls = {
-            rule.name: over(Places(calls_rule(rule)), answers[rule.calls])
-            for rule in self._rules
-            if rule.absent_is_zero and rule.calls
+            places.rule.name: over(places, answers[places.rule.query])
+            for places in self._calls_places
         }
-        # As live does; of an amount no further back than this slice.
-        return with_zeros(rows, self._rules, calls=calls)
+        return rows, calls
+
+    def _with_zeros(self, asked: _Asked) -> SliceRead:
+        """The slice as live would have taken it; slices come in order, each knows which series had a value before it."""
+        rows = with_zeros(asked.rows, self._rules, calls=asked.calls, known=self._known)
+        for rule, one in zip(self._rules, asked.rows, strict=True):
+            if _counts_absent(rule):
+                known = {**self._known.get(rule.name, {}), **last_told([one])}
+                oldest_ns = asked.span[1] - KNOWN_FOR_NS
+                self._known[rule.name] = {
+                    key: at_ns for key, at_ns in known.items() if at_ns >= oldest_ns
+                }
+        return SliceRead(span=asked.span, rows=rows, value_count=asked.value_count)
 
     async def _range(self, query: str, span: Span) -> Answer:
         """A query over a slice, in as many pieces as the server wants."""
@@ -321,6 +367,11 @@ class PromqlHistory:
                 self._last_good_s = self._clock.monotonic_s()
                 self.request_count += 1
                 return answer
+
+
+def _counts_absent(rule: QueryRule) -> bool:
+    """Whether an absent series of it counts nothing where it had a value of late."""
+    return rule.absent_is_zero and rule.kind not in SHARE_KINDS
 
 
 def _asked(rule: QueryRule) -> tuple[str, ...]:

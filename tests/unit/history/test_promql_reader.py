@@ -248,6 +248,38 @@ async def test_warnings_are_told_once_and_a_silent_query_is_named() -> None:
             ]
 
 
+async def test_absent_series_count_nothing_wherever_reading_begins_again() -> None:
+    """What had a value within a day was known within a slice alone: after a kill, zeros lay elsewhere."""
+    running = api()
+    place = (("code", "500"),)
+    running.queries["seldom"] = {place: lambda at: 1.0 if at % 200_000 < 300 else None}
+    seldom = QueryConfig(signal="depth", query="seldom", absent_is_zero=True)
+    end_ns = (FIRST_S + 5 * 86_400) * NS
+    middle_ns = (FIRST_S + 2 * 86_400 + 7 * CHUNK_S) * NS
+
+    async def depths(*spans: tuple[int, int], series: int = 1) -> dict[int, float]:
+        async with _Reading(running, TRAFFIC, seldom) as reading:
+            reading.history._series_count = series
+            await reading.history.read(spans, reading.take)
+        return {
+            time_ns: value
+            for one in reading.slices
+            for time_ns, value in zip(
+                one.rows[1].time_ns.tolist(), one.rows[1].value.tolist(), strict=True
+            )
+        }
+
+    async with serving(running):
+        whole = await depths((FIRST_S * NS, end_ns))
+        assert 0.0 in whole.values()
+        assert len(whole) < 5 * 288
+        for series in (1, 3_000, 200_000):
+            rest = await depths((middle_ns, end_ns), series=series)
+            assert rest == {at: value for at, value in whole.items() if at >= middle_ns}
+        split = await depths((FIRST_S * NS, middle_ns), (middle_ns, end_ns))
+        assert split == whole
+
+
 def test_slices_stay_within_what_fits() -> None:
     fine = Grid(step_ns=10 * NS, bin_ns=BIN_S * NS, chunk_ns=CHUNK_S * NS)
     for series in (1, 100, 10_000):
