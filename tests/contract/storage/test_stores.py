@@ -20,7 +20,7 @@ from sentinel.ports import (
     HandedOver,
     IncidentStore,
     Outbox,
-    SeriesStore,
+    PastStore,
     Snapshot,
     Tick,
 )
@@ -32,7 +32,7 @@ from tests.support.surroundings import make_surroundings
 MINUTE_NS = 60_000_000_000
 
 
-class AnyStore(SeriesStore, BaselineStore, IncidentStore, Outbox, Protocol):
+class AnyStore(PastStore, BaselineStore, IncidentStore, Outbox, Protocol):
     """All four ports at once."""
 
 

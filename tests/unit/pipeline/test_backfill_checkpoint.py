@@ -92,6 +92,7 @@ def test_ended_anywhere_it_goes_on_to_the_same_store(tmp_path: Path) -> None:
     assert code == 0
     assert not (whole / "backfill").exists()
     store, ends = tmp_path / "store", 0
+    told: dict[str, Any] = {}
     # Each run does a little to the disk, and then ends.
     for _ in range(20):
         code, told = run(store, files, left=3)
