@@ -169,6 +169,9 @@ def main() -> None:
                     f" ({told} the goal of {GOAL_P99_MS:g} ms), most {found[-1]:6.2f} ms,"
                     f" {own_ms:.2f} ms CPU of the injector each"
                 )
+            status = Path(f"/proc/{process.pid}/status").read_text()
+            resident_mb = int(status.partition("VmRSS:")[2].split()[0]) / 1000
+            print(f"resident afterwards: {resident_mb:.0f} MB")
         finally:
             process.send_signal(signal.SIGTERM)
             process.wait(timeout=20)

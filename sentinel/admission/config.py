@@ -78,7 +78,9 @@ class ReviewsConfig:
     """Bounds of what is worked on; beyond them a pod is let through without a sidecar, and counted."""
 
     body_max: ByteSize = setting(ByteSize(4 * 2**20), help="Largest review.")
-    in_flight_count_max: int = setting(64, help="Most reviews at once.")
+    in_flight_count_max: int = setting(
+        512, help="Most reviews at once; an API server has 200 under way at most, by its defaults."
+    )
     in_flight_bytes_max: ByteSize = setting(
         ByteSize(32 * 2**20), help="Most bytes of reviews at once."
     )

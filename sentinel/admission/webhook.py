@@ -1,7 +1,7 @@
 """The webhook: takes reviews over HTTPS, within bounds, and always answers 200 with `allowed`.
 
 Small reviews, which nearly all are, are worked on where they are read, which takes less than a millisecond. A large one
-would hold up all others, so it goes to one of two threads; what takes longer than there is time for is answered without
+would hold up all others, so it goes to a thread beside them; what takes longer than there is time for is answered without
 it, and counts against the bounds until it ends.
 """
 
@@ -37,12 +37,14 @@ from sentinel.runtime.tls import TlsConfig
 
 PATH = "/mutate"
 _AT_ONCE_BYTES = 128 * 1024
-_THREADS = 2
+_THREADS = 1
+"""More would take as long, for Python works on one at a time, and hold more memory."""
 _WAIT = re.compile(r"([0-9]{1,3})s")
 _OF_THE_WAIT = 0.8
 """Of what the API server waits: the rest is for the way there and back."""
 _CONNECTIONS = ConnectionLimitsConfig(
-    connection_count_max=256,
+    # An API server has 200 reviews under way at most by its defaults, each on a connection of its own.
+    connection_count_max=640,
     # API servers keep their connections for a minute and a half, and a closed one fails a review in the worst moment.
     idle_timeout=Duration(120.0),
     drain_timeout=Duration(5.0),

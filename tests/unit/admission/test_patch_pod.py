@@ -22,6 +22,7 @@ from sentinel.admission.profiles import (
     built_in_profiles,
 )
 from sentinel.app.config import load_config
+from sentinel.cli.main import build_parser
 from sentinel.errors import MalformedInputError
 from tests.support.json_patch import apply_patch
 
@@ -312,6 +313,14 @@ def test_the_operators_mistakes_are_refused(settings: dict[str, Any]) -> None:
 
 def test_the_profile_annotation_is_where_the_documents_say() -> None:
     assert PROFILE == "sentinel.dev/profile"
+
+
+def test_the_sidecars_arguments_are_those_of_the_program() -> None:
+    for config in (CONFIG, SidecarConfig()):
+        arguments = sidecar_of(patch_pod(make_pod(), config).pod)["args"]
+        parsed = build_parser([arguments[0]]).parse_args(arguments)
+        assert parsed.command == "run"
+        assert parsed.or_defaults is bool(parsed.config)
 
 
 def test_a_collecting_sidecars_variables_are_settings_too() -> None:
