@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from tests.support.alertmanager_server import collector
-from tests.support.nats_servers import debian_binary, free_ports, nats_server
+from tests.support.nats_servers import NatsProcess, debian_binary, free_ports, nats_server
 from tests.support.role_processes import (
     Traffic,
     collector_config,
@@ -34,7 +34,11 @@ pytestmark = [pytest.mark.integration, pytest.mark.timeout(240)]
 class Fleet:
     """A scorer and its collectors, over HTTP or through a stream."""
 
-    def __init__(self, folder: Path, stack: ExitStack, *, hook: str, nats: str) -> None:
+    def __init__(
+        self, folder: Path, stack: ExitStack, *, hook: str, server: NatsProcess | None
+    ) -> None:
+        nats = "" if server is None else server.url
+        self.server = server
         self._folder, self._stack, self._nats = folder, stack, nats
         (port,) = free_ports(1)
         self._url = "" if nats else f"http://127.0.0.1:{port}"
@@ -85,11 +89,10 @@ class Fleet:
 @contextmanager
 def fleet(folder: Path, way: str, *, hook: str) -> Iterator[Fleet]:
     with ExitStack() as stack:
-        nats = ""
+        server = None
         if way == "nats":
             server = stack.enter_context(nats_server(folder / "nats", binary=debian_binary()))
-            nats = server.url
-        yield Fleet(folder, stack, hook=hook, nats=nats)
+        yield Fleet(folder, stack, hook=hook, server=server)
 
 
 def of_guard(side: SidecarProcess) -> dict[str, Any] | None:
@@ -125,7 +128,7 @@ def assert_stored_as_sent(
     return known
 
 
-@pytest.mark.parametrize("way", ["http", "nats"])
+@pytest.mark.parametrize("way", ["http", pytest.param("nats", marks=pytest.mark.full)])
 def test_three_collectors_and_a_scorer_page_as_one_process_that_hears_all(
     tmp_path: Path, way: str
 ) -> None:
@@ -208,7 +211,7 @@ def test_a_collector_that_dies_is_one_ticket_and_more_of_them_are_no_anomaly(
         assert assert_stored_as_sent(found, traffic, from_s=scaled_s) >= 4
 
 
-@pytest.mark.parametrize("way", ["http", "nats"])
+@pytest.mark.parametrize("way", [pytest.param("http", marks=pytest.mark.full), "nats"])
 def test_a_scorer_that_is_killed_loses_nothing_and_decides_nothing_twice(
     tmp_path: Path, way: str
 ) -> None:
@@ -228,3 +231,23 @@ def test_a_scorer_that_is_killed_loses_nothing_and_decides_nothing_twice(
                 many.until_decided(time.time() + 1)
         assert assert_stored_as_sent(stored_calls(many.store), traffic, from_s=begun_s) >= 10
         assert many.scorer.incidents() == []
+
+
+@pytest.mark.full
+def test_a_stream_whose_server_is_killed_costs_time_and_no_window(tmp_path: Path) -> None:
+    with collector() as hook, fleet(tmp_path, "nats", hook=hook.url) as many:
+        many.add("a", "b", "c")
+        assert many.server is not None
+        traffic = Traffic()
+        traffic.deal_to(many.collectors)
+        with traffic.flowing():
+            many.until_told("3 collectors, all heard")
+            begun_s = int(time.time()) + 2
+            many.until_decided(begun_s + 3)
+            many.server.stop(signal.SIGKILL)
+            # Shorter than a window waits for it, so that none is closed without its parts.
+            time.sleep(1.0)
+            many.server.start()
+            many.until_decided(time.time() + 4)
+        found = stored_calls(many.store)
+        assert assert_stored_as_sent(found, traffic, from_s=begun_s, unknown_ok=True) >= 4
