@@ -357,9 +357,10 @@ class PromqlHistory:
                 if may_be_less and isinstance(error, TooSlowError):
                     raise
                 attempts += 1
-                wait_s = _BACKOFF.wait_s(attempts, retry_after_s=error.retry_after_s)
+                wait_s = max(_BACKOFF.wait_s(attempts), error.retry_after_s)
                 quiet_s = self._clock.monotonic_s() - self._last_good_s
-                if quiet_s + wait_s > self._patience_s:
+                # Who says when to come back is there, and is waited for that much longer.
+                if quiet_s + wait_s > self._patience_s + error.retry_after_s:
                     raise
                 self._on_wait(f"{error}; asked again in {wait_s:.0f} s")
                 await self._clock.sleep(wait_s)

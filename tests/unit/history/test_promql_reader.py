@@ -164,7 +164,7 @@ async def test_what_is_too_much_is_asked_for_in_parts(fault: Fault) -> None:
 async def test_a_stumble_is_waited_out_as_long_as_the_server_asks() -> None:
     running = api()
     left = [
-        Fault(429, "", "slow down", {"Retry-After": "20"}),
+        Fault(429, "", "slow down", {"Retry-After": "90"}),
         Fault(503, "unavailable", "starting"),
         Fault(500, "internal", "oops"),
         Fault(502, "", ""),
@@ -172,7 +172,7 @@ async def test_a_stumble_is_waited_out_as_long_as_the_server_asks() -> None:
     running.fault_of = lambda given: left.pop(0) if "start" in given and left else None
     async with serving(running), _Reading(running) as reading:
         assert same(await reading.read(), await good())
-        assert max(reading.clock.waits) >= 20.0
+        assert max(reading.clock.waits) == 90.0
         assert len(reading.clock.waits) == 4
         assert any("slow down" in one and "asked again" in one for one in reading.said)
 
@@ -195,7 +195,7 @@ async def test_a_server_that_is_not_there_is_not_waited_for_for_long() -> None:
     async with _Reading(running) as reading:
         with pytest.raises(UnreachableError):
             await reading.read()
-        assert reading.clock.now_s <= 10.0
+        assert reading.clock.now_s <= 12.0
 
 
 async def test_what_is_too_much_in_its_smallest_part_is_said() -> None:
