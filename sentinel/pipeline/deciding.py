@@ -18,13 +18,13 @@ from sentinel.core.decide import (
 from sentinel.core.incidents import Attach, TrackerState, published
 from sentinel.core.model import Acceptance, Incident, SeriesKey, WindowBlock
 from sentinel.pipeline.fit import Fit
-from sentinel.ports import BaselineStore, IncidentStore, ReplayRecord, SeriesStore, Snapshot
+from sentinel.ports import BaselineStore, IncidentStore, PastStore, ReplayRecord, Snapshot
 
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
 
 
-class EvaluationStore(SeriesStore, BaselineStore, ReplayRecord, IncidentStore, Protocol):
+class EvaluationStore(PastStore, BaselineStore, ReplayRecord, IncidentStore, Protocol):
     """What evaluation reads and writes."""
 
 

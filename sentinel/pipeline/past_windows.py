@@ -24,6 +24,7 @@ class _Rows:
     time_ns: NDArray[np.int64]
     value: NDArray[np.float64]
     weight: NDArray[np.float64]
+    mark: None = None
 
 
 class PastWindows:
