@@ -6,6 +6,7 @@ has the locked dependencies and nothing of the tests, and its programs are run t
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -94,6 +95,21 @@ def test_the_wheel_holds_all_of_the_package_and_nothing_else(built: Path) -> Non
     assert not [name for name in held if name.startswith(shared) and name.endswith(".py")]
     beside = {name for name in held if not name.startswith(("sentinel/", shared))}
     assert all(name.startswith(f"sentinel_sidecar-{__version__}.dist-info/") for name in beside)
+
+
+def test_what_a_release_consists_of_is_built_with_its_sums(built: Path, tmp_path: Path) -> None:
+    """As `make release` does it, in a tree without a past: the same files from the same time."""
+    tree = _copy(tmp_path / "tree", seconds=1_640_000_000, rights=0o644)
+    command = [sys.executable, str(tree / "deploy/release.py"), "--output", str(tmp_path / "dist")]
+    environment = {**os.environ, "SOURCE_DATE_EPOCH": EPOCH}
+    subprocess.run(command, capture_output=True, timeout=300, check=True, env=environment)
+    made = {path.name: path for path in (tmp_path / "dist").iterdir()}
+    assert {WHEEL, SDIST, f"sentinel-{__version__}.cdx.json", "SHA256SUMS"} <= set(made)
+    lines = [line.split("  ") for line in made.pop("SHA256SUMS").read_text().splitlines()]
+    sums = {name: digest for digest, name in lines}
+    assert sums == {name: hashlib.sha256(p.read_bytes()).hexdigest() for name, p in made.items()}
+    for name in (WHEEL, SDIST):
+        assert made[name].read_bytes() == (built / name).read_bytes()
 
 
 @pytest.fixture(scope="module")
