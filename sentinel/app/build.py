@@ -147,6 +147,7 @@ class Application:
                 self.evaluate.on_closed,
                 surroundings,
                 own=self.aggregator,
+                stage_timeout_s=config.series.stage_timeout,
                 versions=self.versions,
                 report=lambda counts: self.ingest.report(counts),
             )

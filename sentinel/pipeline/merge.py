@@ -157,6 +157,7 @@ class Merge:
         surroundings: Surroundings,
         *,
         own: OwnWays,
+        stage_timeout_s: float = 120.0,
         versions: ServiceVersions | None = None,
         report: Callable[[SeriesCounts], None] = lambda _counts: None,
     ) -> None:
@@ -170,6 +171,7 @@ class Merge:
             next_stage: what windows are handed to.
             surroundings: clock, metrics, logger.
             own: what the scorer's own ways in are collected by.
+            stage_timeout_s: longest time that deciding on a window may take.
             versions: where it is noted which versions services name.
             report: counts what was given up or noticed while merging.
         """
@@ -180,6 +182,7 @@ class Merge:
         self._next_stage = next_stage
         self._surroundings = surroundings
         self._own = own
+        self._stage_timeout_s = stage_timeout_s
         self._versions = versions or ServiceVersions()
         self._report_counts = report
         self._health = HealthRecord(surroundings.clock)
@@ -498,7 +501,7 @@ class Merge:
         for kind, count in closed.windows[-1].series_counts.items():
             metrics.set("sentinel_series", count, kind=kind.name.lower())
         try:
-            await self._next_stage(closed)
+            await asyncio.wait_for(self._next_stage(closed), self._stage_timeout_s)
         except Exception as error:
             self._failed = f"{type(error).__name__} while deciding on a window"
             metrics.count("sentinel_windows_dropped_total", len(closed.windows), reason="failed")

@@ -7,9 +7,12 @@ compared with itself in other orders and groupings by the bytes it is written as
 
 from __future__ import annotations
 
+import zlib
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
+import orjson
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -29,7 +32,15 @@ from sentinel.core.model import (
     Temporality,
 )
 from sentinel.core.normalise.prometheus import DefaultPlacing, MetricsParser
-from sentinel.core.series.collected import CollectedWindow, WindowContent, decode, encode, merged
+from sentinel.core.series import SeriesSettings
+from sentinel.core.series.collected import (
+    CollectedWindow,
+    Merging,
+    WindowContent,
+    decode,
+    encode,
+    merged,
+)
 from sentinel.core.stats import log_linear
 from sentinel.errors import InputError
 from tests.support.batches import START_NS, at
@@ -258,3 +269,72 @@ def test_damaged_parts_are_refused(made: list[Timed], data: st.DataObject) -> No
         decode(bytes(body))
     with pytest.raises(InputError):
         decode(bytes(body[: data.draw(st.integers(0, len(body) - 1))]))
+
+
+ODD = (
+    None,
+    True,
+    False,
+    0,
+    -1,
+    1,
+    3,
+    2**31,
+    2**62,
+    2**63,
+    1.5,
+    "",
+    "x",
+    "\x00",
+    [],
+    [0],
+    [[]],
+    {},
+    "AAAAAAAA8H8=",
+)
+
+
+def spots(value: object, path: tuple[object, ...] = ()) -> list[tuple[object, ...]]:
+    """Every place in plain data."""
+    found = [path] if path else []
+    if isinstance(value, dict):
+        for key, one in value.items():
+            found += spots(one, (*path, key))
+    elif isinstance(value, list):
+        for at_index, one in enumerate(value):
+            found += spots(one, (*path, at_index))
+    return found
+
+
+def put(value: Any, path: tuple[Any, ...], new: object) -> None:  # plain data
+    for step in path[:-1]:
+        value = value[step]
+    value[path[-1]] = new
+
+
+def page_and(made: list[Timed]) -> list[Timed]:
+    return sorted([*made, *pages_of(0, [3, 5, 9, 9, 9])[:1]], key=lambda one: one[0])
+
+
+@settings(max_examples=examples(60, thorough=20_000), deadline=None)
+@given(batches, st.data())
+def test_odd_parts_are_refused_or_cost_nothing(made: list[Timed], data: st.DataObject) -> None:
+    """A collector is let in by its token; what is wrong with it must not cost the windows of all others."""
+    made = page_and(made)
+    (part,) = parts_of(made, windows=1, collectors=1, whose=[0] * len(made))
+    body = encode(part).body
+    document = orjson.loads(zlib.decompress(body[12:]))
+    for _ in range(data.draw(st.integers(1, 2))):
+        path = data.draw(st.sampled_from(spots(document["content"])))
+        put(document["content"], path, data.draw(st.sampled_from(ODD)))
+    packed = zlib.compress(orjson.dumps(document))
+    try:
+        odd = decode(body[:8] + zlib.crc32(packed).to_bytes(4, "little") + packed)
+    except InputError:
+        return
+    merging = Merging(SeriesSettings())
+    merging.begin_after(START_NS)
+    for start_ns in (START_NS, START_NS + 10 * 10**9):
+        closed = merging.merge(start_ns, [replace(odd, start_ns=start_ns), part])
+        assert not closed.faults, closed.faults
+    assert encode(odd).body

@@ -21,6 +21,7 @@ from sentinel.core.series.gauges import GaugeValues
 from sentinel.core.series.live import OVERFLOW_SCOPE
 from sentinel.core.series.measured_series import MayBeMeasured
 from sentinel.core.series.open_window import OpenWindow
+from sentinel.core.series.open_windows import FUTURE_MAX_NS
 from sentinel.core.series.settings import SeriesSettings
 from sentinel.core.series.windows import Closed, ClosedWindow
 
@@ -113,9 +114,14 @@ class Merging(Aggregator):
             window.events.named.update(live.gauge_slot(key) for key in events.names)
             window.events.counts.add(by_slot(events, live.gauge_slot), events.count)
             self._events.rate(content.rated)
+        # A clock that is far ahead must not have a service heard for ever.
+        until_ns = start_ns + self._settings.window_ns + self._settings.lateness_ns + FUTURE_MAX_NS
         for service, heard_ns in content.heard.items():
-            live.hear(service, heard_ns)
-        live.hear_late_at(content.late, content.late_places)
+            live.hear(service, min(heard_ns, until_ns))
+        live.hear_late_at(
+            {service: min(late_ns, until_ns) for service, late_ns in content.late.items()},
+            {scope: min(late_ns, until_ns) for scope, late_ns in content.late_places.items()},
+        )
         return window
 
     def _put_logs(self, content: WindowContent, window: OpenWindow, start_ns: int) -> None:
