@@ -271,7 +271,7 @@ def test_damaged_parts_are_refused(made: list[Timed], data: st.DataObject) -> No
         decode(bytes(body[: data.draw(st.integers(0, len(body) - 1))]))
 
 
-ODD = (
+ODD: tuple[object, ...] = (
     None,
     True,
     False,
