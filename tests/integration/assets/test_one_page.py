@@ -107,5 +107,5 @@ async def _scene(
 
 async def _settled(hook: Collector) -> list[dict[str, Any]]:
     """All that was told, once a second page would have come: rules are evaluated and groups told each second."""
-    await asyncio.sleep(6)
+    await asyncio.sleep(4)
     return hook.alerts()
