@@ -133,7 +133,7 @@ def read(folder: Path, url: str, start_s: int, end_s: int) -> None:
         f"scrapers:\n  prometheus_queries:\n    - {{name: main, url: '{url}', queries: [{', '.join(queries)}]}}\n"
     )
     words = ["--config", str(config), "--store", str(folder / "store")]
-    words += ["--start", iso(start_s), "--end", iso(end_s)]
+    words += ["--start", iso(start_s), "--end", iso(end_s), "--step", "5m"]
     began_s = time.perf_counter()
     child = subprocess.Popen(
         [sys.executable, "-m", "sentinel", "baseline", "backfill", *words],

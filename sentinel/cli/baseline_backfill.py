@@ -47,7 +47,6 @@ _DONE, _WRONG, _USAGE, _CANNOT_TELL = 0, 1, 2, 3
 _HEAD_BYTES = 4096
 _WEEK_NS = 7 * 86_400 * SECOND_NS
 _WEEKS = 4
-_STEP_S = 300
 _WEEKS_MAX = 260
 _PARALLEL_MAX = 16
 _AFTER = "Stored. Start the sidecar; it fits at once."
@@ -114,7 +113,7 @@ def add_backfill(
         "--step",
         type=_step_s,
         metavar="TIME",
-        help="between two values, such as 15s or 1m; divides five minutes (default: 5m)",
+        help="between two values, such as 15s or 5m; divides five minutes (default: the server's interval, as while the sidecar runs)",
     )
     server.add_argument(
         "--parallel",
@@ -271,7 +270,6 @@ def _ask_servers(
     from sentinel.app.backfill.promql import backfill_from_server, finished, short_of_ns
 
     clock = SystemClock()
-    step_ns = (args.step or _STEP_S) * SECOND_NS
     for server in servers:
         line = ProgressLine(clock)
 
@@ -284,7 +282,7 @@ def _ask_servers(
                     server,
                     store,
                     span=span,
-                    step_ns=step_ns,
+                    step_ns=_step_ns(args, server),
                     now_ns=now_ns,
                     clock=clock,
                     on_advance=advance,
@@ -324,7 +322,8 @@ def _ask_servers(
         told["remarks"] = remarks if args.output == "json" else [{"-": one} for one in remarks]
         print_report(args.output, told)
     if store is not None:
-        finished(store, servers, step_ns=step_ns, now_ns=now_ns)
+        for server in servers:
+            finished(store, server, step_ns=_step_ns(args, server), now_ns=now_ns)
     if args.output == "table":
         print(_AFTER_DRY_RUN if args.dry_run else _AFTER)
     return _DONE
@@ -415,6 +414,12 @@ def _sentence(name: str, one: Advance) -> str:
         f"{name}: {one.done_ratio:.0%}, read until {instant_told(one.at_ns)},"
         f" {count_told(one.value_count)} values, {count_told(one.rate)}/s{left}"
     )
+
+
+def _step_ns(args: argparse.Namespace, server: QueryServerConfig) -> int:
+    """Between two values: what is asked for, else the server's interval, or a window where that does not divide it."""
+    step_ns = args.step * SECOND_NS if args.step is not None else round(server.interval * 1e9)
+    return step_ns if STEP_NS % step_ns == 0 else STEP_NS
 
 
 def _weeks(text: str) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 
 from sentinel.history.promql.cutting import Grid, Span
@@ -158,11 +158,9 @@ async def backfill_from_server(
     return report
 
 
-def finished(
-    store: PastStore, servers: Iterable[QueryServerConfig], *, step_ns: int, now_ns: int
-) -> None:
-    """Every server of a command was read to the end: the next backfill of them begins anew."""
-    finish(store, (digest_of(server, step_ns) for server in servers), now_ns=now_ns)
+def finished(store: PastStore, server: QueryServerConfig, *, step_ns: int, now_ns: int) -> None:
+    """Every server of a command was read to the end, this one too: the next backfill of it begins anew."""
+    finish(store, [digest_of(server, step_ns)], now_ns=now_ns)
 
 
 def short_of_ns(span: Span, summary: BackfillSummary) -> int | None:

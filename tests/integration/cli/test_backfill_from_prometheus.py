@@ -177,31 +177,41 @@ def killed_again_and_again(past: Past, folder: Path, *, kill_count: int, seed: i
     expected = ended(words(whole, past, "--step", "15s"))
     lasts_s = time.monotonic() - began_s
     rng = random.Random(seed)
-    kills, resumed = 0, False
-    while kills < kill_count:
-        process = subprocess.Popen(
-            words(killed, past, "--step", "15s"),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            env=environment(),
-        )
+    for _ in range(kill_count):
+        process = started(killed, past)
         try:
             out, err = process.communicate(timeout=lasts_s * rng.uniform(0.3, 1.0))
         except subprocess.TimeoutExpired:
             process.kill()
             process.communicate(timeout=20)
-            kills += 1
             continue
         # Done before it was killed: what is there must be right, and the next one begins anew.
         assert process.returncode == 0, err.decode()
-        told = json.loads(out)
-        resumed |= told["resumed"]
+        _compare(json.loads(out), expected)
+        assert content(killed) == content(whole)
+    for _ in range(5):
+        process = started(killed, past)
+        assert process.stderr is not None
+        try:
+            process.stderr.readline()  # the first slice is stored
+        finally:
+            process.kill()
+            process.communicate(timeout=20)
+        told = ended(words(killed, past, "--step", "15s"))
         _compare(told, expected)
         assert content(killed) == content(whole)
-    told = ended(words(killed, past, "--step", "15s"))
-    assert resumed or told["resumed"]
-    _compare(told, expected)
-    assert content(killed) == content(whole)
+        if told["resumed"]:
+            return
+    pytest.fail("no run went on from an earlier one")
+
+
+def started(folder: Path, past: Past) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        words(folder, past, "--step", "15s"),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=environment(),
+    )
 
 
 def _compare(told: dict[str, Any], expected: dict[str, Any]) -> None:
