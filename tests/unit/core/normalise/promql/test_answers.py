@@ -7,6 +7,7 @@ must agree on any matrix.
 from __future__ import annotations
 
 import json
+import random
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sentinel.core.normalise.promql.answer import Answer, decode_answer, error_of
-from sentinel.errors import MalformedInputError
+from sentinel.errors import InputError, MalformedInputError
 
 
 def body(kind: str, result: object, **more: object) -> bytes:
@@ -141,3 +142,37 @@ def test_the_error_of_an_answer_is_found() -> None:
     )
     assert error_of(b"<html>") == ("", "")
     assert error_of(b"[]") == ("", "")
+
+
+def test_a_damaged_answer_is_read_or_refused_and_nothing_else() -> None:
+    labels = {"route": '/a "values":[[1,"2"]]', "b": "é"}
+    good = body(
+        "matrix",
+        [
+            {"metric": {**labels, "n": str(at)}, "values": [[60 * one, "1.5"] for one in range(9)]}
+            for at in range(4)
+        ],
+        warnings=["x"],
+    )
+    rng = random.Random(3)
+    refused = 0
+    for _ in range(3000):
+        data = bytearray(good)
+        for _ in range(rng.randrange(1, 4)):
+            at = rng.randrange(len(data))
+            match rng.randrange(3):
+                case 0:
+                    data[at] = rng.choice(b'[]{}",:0e.-aN\\\x00\xff')
+                case 1:
+                    del data[at : at + rng.randrange(1, 30)]
+                case _:
+                    data[at:at] = data[: rng.randrange(1, 30)]
+        try:
+            answer = decode_answer(bytes(data))
+        except InputError:
+            refused += 1
+            continue
+        for one in answer.series:
+            assert one.time_ns.shape == one.value.shape
+            assert (np.diff(one.time_ns) > 0).all()
+    assert 1000 < refused < 3000
