@@ -145,15 +145,12 @@ def test_the_error_of_an_answer_is_found() -> None:
 
 
 def test_a_damaged_answer_is_read_or_refused_and_nothing_else() -> None:
-    labels = {"route": '/a "values":[[1,"2"]]', "b": "é"}
-    good = body(
-        "matrix",
-        [
-            {"metric": {**labels, "n": str(at)}, "values": [[60 * one, "1.5"] for one in range(9)]}
-            for at in range(4)
-        ],
-        warnings=["x"],
-    )
+    labels: dict[str, str] = {"route": '/a "values":[[1,"2"]]', "b": "é"}
+    result: list[object] = [
+        {"metric": labels | {"n": str(at)}, "values": [[60 * one, "1.5"] for one in range(9)]}
+        for at in range(4)
+    ]
+    good = body("matrix", result, warnings=["x"])
     rng = random.Random(3)
     refused = 0
     for _ in range(3000):
