@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import functools
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -24,6 +25,7 @@ import yaml
 from sentinel.app.config import load_config
 from tests.support.cluster_manifests import (
     KUBERNETES,
+    KUSTOMIZE,
     OVERLAYS,
     ROOT,
     Document,
@@ -174,6 +176,34 @@ def _with_plain_names(objects: dict[str, Document]) -> dict[str, Document]:
     ]
     annotations.pop("checksum/kong", None)
     return plain
+
+
+def test_another_namespace_is_one_line(tmp_path: Path) -> None:
+    """A copy of the overlay with another namespace leaves no word of the old one."""
+    shutil.copytree(KUSTOMIZE, tmp_path / "kustomize")
+    overlay = tmp_path / "kustomize/overlays/cluster"
+    file = overlay / "kustomization.yaml"
+    file.write_text(file.read_text().replace("namespace: sentinel\n", "namespace: watch\n", 1))
+    command = [tool("kubectl"), "kustomize", str(overlay)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    documents = by_identity(list(yaml.safe_load_all(done.stdout)), namespace="?")
+    assert "Namespace -/watch" in documents
+    for identity, document in documents.items():
+        assert "/sentinel" not in identity.replace("/sentinel-", "/"), identity
+        for subject in document.get("subjects", []):
+            assert subject["namespace"] == "watch"
+    [webhook] = documents["MutatingWebhookConfiguration -/sentinel-admission"]["webhooks"]
+    assert webhook["clientConfig"]["service"]["namespace"] == "watch"
+    [expression] = webhook["namespaceSelector"]["matchExpressions"]
+    assert "watch" in expression["values"]
+    assert "sentinel" not in expression["values"]
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_every_object_can_be_applied(way: str) -> None:
+    """`kubectl apply` keeps the object in an annotation of at most 256 KiB; a board may outgrow it."""
+    for document in rendered(way):
+        assert len(json.dumps(document)) < 256 * 1024, document["metadata"]["name"]
 
 
 @pytest.mark.parametrize("way", ["ledger", "chart"])
