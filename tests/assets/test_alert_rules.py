@@ -8,13 +8,16 @@ must notice. All of them are broken in the full battery.
 from __future__ import annotations
 
 import re
+import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from sentinel.app.config import load_config
 from sentinel.app.rules import look
+from sentinel.app.rules.known import FOREIGN
 from sentinel.app.rules.promql import selectors, words
 from sentinel.core.incidents.identity import ALERT_NAMES, STORM_ALERT_NAME
 from sentinel.core.model.known_gauges import KNOWN_GAUGES
@@ -31,6 +34,8 @@ from tests.support.rules.cases import (
     subjects,
 )
 from tests.support.rules.mutants import mutants
+from tests.support.rules.otlp_page import prometheus_name
+from tests.support.skips import require_binary
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -155,6 +160,59 @@ def test_the_recordings_are_of_the_ledger_and_of_no_machine() -> None:
         assert not re.search(r"127\.0\.0\.1|/tmp/", text)
     used = {case["recorded"] for one in subjects() for case in cases_of(one) if "recorded" in case}
     assert used == {"errors", "lock", "stall"}
+
+
+def test_the_ledger_has_the_names_that_rules_ask_it_for() -> None:
+    """Rules and ledger meet on the wire: what one of them renames, nothing else would notice."""
+    code = (ROOT / "sentinel/reference/ledger/telemetry/signals.py").read_text()
+    instruments = {
+        prometheus_name(name, "", is_counter=False)
+        for name in re.findall(r'"((?:ledger|http)\.[a-z_.]+)"', code)
+    }
+    endings = r"(?:_seconds)?(?:_total|_bucket|_sum|_count)?$"
+    known = {*FOREIGN["ledger_"], *FOREIGN["http_server_request_duration_"]}
+    assert {name for name in known if re.sub(endings, "", name) not in instruments} == set()
+    asked = {
+        (label, text)
+        for placed in PLACED
+        for one in selectors(words(placed.rule["expr"]))
+        for label, operator, text in one.matchers
+        if operator == "=" and label in ("http_route", "ledger_transfer_outcome")
+    }
+    assert asked == {("http_route", "/v1/transfers"), ("ledger_transfer_outcome", "conflict")}
+    assert '"/v1/transfers"' in (ROOT / "sentinel/reference/ledger/edge/server.py").read_text()
+    assert (
+        'CONFLICT = "conflict"'
+        in (ROOT / "sentinel/reference/ledger/domain/posting.py").read_text()
+    )
+
+
+def test_what_the_page_says_to_configure_is_accepted(tmp_path: Path) -> None:
+    text = (ROOT / "docs/components/alert_rules.md").read_text()
+    blocks = [yaml.safe_load(one) for one in re.findall(r"(?ms)^```yaml\n(.*?)^```$", text)]
+    prometheus = {key: value for one in blocks for key, value in one.items() if key != "web"}
+    inhibit, forward = prometheus.pop("inhibit_rules"), prometheus.pop("forward")
+    (tmp_path / "prometheus.yml").write_text(
+        yaml.safe_dump({**prometheus, "rule_files": [str(RULES / "*.yaml")]})
+    )
+    checked = promtool("check", "config", tmp_path / "prometheus.yml")
+    assert checked.returncode == 0, checked.stdout
+    (tmp_path / "alertmanager.yml").write_text(
+        yaml.safe_dump(
+            {"route": {"receiver": "x"}, "receivers": [{"name": "x"}], "inhibit_rules": inhibit}
+        )
+    )
+    amtool = subprocess.run(
+        [require_binary("amtool"), "check-config", str(tmp_path / "alertmanager.yml")],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert amtool.returncode == 0, amtool.stdout + amtool.stderr
+    [web] = [one["web"] for one in blocks if "web" in one]
+    (tmp_path / "sentinel.yaml").write_text(yaml.safe_dump({"web": web, "forward": forward}))
+    assert load_config(tmp_path / "sentinel.yaml", environment={}).config.web.series_routes
 
 
 def test_the_page_names_what_fired_in_a_recording() -> None:
