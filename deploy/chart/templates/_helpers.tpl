@@ -45,3 +45,12 @@ affinity:
 {{- define "sentinel.tokensSecret" -}}
 {{ .Values.scorer.tokensSecret | default (printf "%s-scorer-tokens" .Release.Name) }}
 {{- end -}}
+
+{{- /* The injector's certificate, where it does not make its own: given, or asked of cert-manager. Empty for its own. */ -}}
+{{- define "sentinel.certificateSecret" -}}
+{{ .Values.injector.certificateSecret | default (ternary (printf "%s-admission-cert" .Release.Name) "" .Values.injector.certManager) }}
+{{- end -}}
+
+{{- define "sentinel.certificate" -}}
+{{ .Values.injector.certificate | default (ternary (printf "%s-admission" .Release.Name) "" .Values.injector.certManager) }}
+{{- end -}}

@@ -178,6 +178,28 @@ def _with_plain_names(objects: dict[str, Document]) -> dict[str, Document]:
     return plain
 
 
+def test_cert_manager_makes_the_injectors_certificate_where_it_is_asked_to() -> None:
+    """Names, Secret and annotation fit, and the injector has no right left that only its own authority needs."""
+    documents = templated({"injector": {"certManager": True}})
+    objects = by_identity(documents, namespace="sentinel")
+    for kind in ("Issuer", "Certificate"):
+        document = objects[f"{kind} sentinel/sentinel-admission"]
+        jsonschema.Draft7Validator(CUSTOM[kind]).validate(document)
+    certificate = objects["Certificate sentinel/sentinel-admission"]["spec"]
+    assert "sentinel-admission.sentinel.svc" in certificate["dnsNames"]
+    [(_, pod)] = [each for each in pods(documents) if each[0].endswith("-admission")]
+    [volume] = [v for v in pod["spec"]["volumes"] if v["name"] == "tls"]
+    assert volume["secret"]["secretName"] == certificate["secretName"]
+    webhook = objects["MutatingWebhookConfiguration -/sentinel-admission"]
+    assert webhook["metadata"]["annotations"]["cert-manager.io/inject-ca-from"] == "sentinel/sentinel-admission"  # fmt: skip
+    config = objects["ConfigMap sentinel/sentinel-admission"]["data"]["admission.yaml"]
+    assert "authority" not in config
+    assert config["tls"]["cert_file"].startswith("/etc/sentinel-tls/")
+    assert not [identity for identity in objects if identity.startswith(("Role ", "RoleBinding "))]
+    [rule] = objects["ClusterRole -/sentinel-admission"]["rules"]
+    assert rule["resources"] == ["pods"]
+
+
 def test_another_namespace_is_one_line(tmp_path: Path) -> None:
     """A copy of the overlay with another namespace leaves no word of the old one."""
     shutil.copytree(KUSTOMIZE, tmp_path / "kustomize")
