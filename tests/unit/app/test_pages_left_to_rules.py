@@ -33,7 +33,7 @@ def test_it_is_said_of_each_configuration(
     config = replace(
         config,
         mode=mode,
-        store=replace(config.store, directory=tmp_path),
+        store=replace(config.store, directory=str(tmp_path)),
         senders=replace(config.senders, alertmanager=AlertmanagerConfig(urls=urls)),
     )
     application = build(config, clock=SystemClock(), logger=logging.getLogger("test"))
