@@ -7,12 +7,14 @@ have the page. Windows are shorter than a person's, so that the test does not wa
 
 from __future__ import annotations
 
+import json
 import math
 import re
 import subprocess
 import sys
 import time
 import urllib.parse
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -137,8 +139,9 @@ def test_from_a_prometheus_with_a_past_to_a_page(tmp_path: Path) -> None:
                 with steps.step("sentinel run, until it is ready"):
                     wait_until(ready_file.exists, what="the sidecar")
                 # What it knows of the shop now is usual, and pages nobody.
-                with steps.step("two windows that are usual"):
-                    time.sleep(25)
+                url = json.loads(ready_file.read_text())["web_url"]
+                with steps.step("until each series is judged"):
+                    wait_until(lambda: judged(url), what="all scores", timeout_s=150, every_s=1.0)
                 assert hook.alerts() == [], log.read_text()
                 running.error_ratio = 0.3
                 with steps.step("from the fault to the page"):
@@ -150,17 +153,24 @@ def test_from_a_prometheus_with_a_past_to_a_page(tmp_path: Path) -> None:
     sys.stdout.write(steps.table() + "\n")
 
 
+def judged(url: str) -> bool:
+    """Whether each series has a score in the last window."""
+    with urllib.request.urlopen(f"{url}/api/v1/series", timeout=5) as reply:  # loopback
+        rows = json.load(reply)["series"]
+    return len(rows) == 6 and all(row["score"] is not None for row in rows)
+
+
 def _quick(text: str, folder: Path) -> str:
-    """The same with windows of ten seconds, asked two seconds after their end, and free ports."""
+    """The same with windows of five seconds, asked a second after their end, and free ports."""
     text = re.sub(r"\[65s\]", "[20s]", text)
     assert "[20s]" in text
     text = text.replace("./sentinel-store", str(folder / "sentinel-store"))
     text = text.replace(
-        "      queries:\n", "      interval: 10s\n      lag: 2s\n      queries:\n", 1
+        "      queries:\n", "      interval: 5s\n      lag: 1s\n      queries:\n", 1
     )
     return (
         text
-        + "receivers: {otlp_http: {enabled: false}, otlp_grpc: {enabled: false}}\nweb: {listen: {port: 0}}\nseries: {lateness: 8s}\n"
+        + "receivers: {otlp_http: {enabled: false}, otlp_grpc: {enabled: false}}\nweb: {listen: {port: 0}}\nseries: {lateness: 7s}\n"
     )
 
 
