@@ -88,8 +88,10 @@ class Injector:
     async def start(self) -> None:
         """Start everything; raises what stopped the start, after stopping what had started."""
         metrics = self.surroundings.metrics
-        metrics.set("sentinel_build_info", 1, version=__version__)
-        metrics.set("sentinel_start_time_seconds", self.surroundings.clock.now_ns() / 1e9)
+        metrics.set("sentinel_admission_build_info", 1, version=__version__)
+        metrics.set(
+            "sentinel_admission_start_time_seconds", self.surroundings.clock.now_ns() / 1e9
+        )
         await self.lifecycle.start()
 
     async def stop(self) -> None:

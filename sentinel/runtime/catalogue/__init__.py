@@ -64,7 +64,14 @@ _OF_A_SCORER = frozenset(
 COLLECTOR: tuple[MetricSpec, ...] = tuple(one for one in SIDECAR if one.name not in _OF_A_SCORER)
 """What a collecting sidecar shows: it decides nothing, and "no window decided" must not look like a fault of its own."""
 
-INJECTOR: tuple[MetricSpec, ...] = (*process.METRICS, *web.METRICS, *admission.METRICS)
+_OF_A_SIDECAR = frozenset({"sentinel_build_info", "sentinel_start_time_seconds"})
+"""What says that there is a sidecar: rules ask of each whether it hears anything, and whether there is one at all."""
+
+INJECTOR: tuple[MetricSpec, ...] = (
+    *(one for one in process.METRICS if one.name not in _OF_A_SIDECAR),
+    *web.METRICS,
+    *admission.METRICS,
+)
 """What the injector shows."""
 
 CATALOGUE: tuple[MetricSpec, ...] = (*SIDECAR, *admission.METRICS)

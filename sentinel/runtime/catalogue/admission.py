@@ -6,6 +6,13 @@ from sentinel.runtime.catalogue.declare import COUNTER, FAST_S, GAUGE, HISTOGRAM
 
 METRICS = (
     metric(
+        GAUGE,
+        "sentinel_admission_build_info",
+        "Version of the running injector; always 1.",
+        "version",
+    ),
+    metric(GAUGE, "sentinel_admission_start_time_seconds", "When the injector started (Unix)."),
+    metric(
         COUNTER,
         "sentinel_admission_reviews_total",
         "Reviews answered, by what each came to; every one was allowed.",

@@ -141,6 +141,8 @@ def test_it_follows_its_file_counts_pods_and_drains(tmp_path: Path) -> None:
             # What only a sidecar has is not shown as 0.
             assert "sentinel_budget" not in metrics
             assert "sentinel_store" not in metrics
+            assert "sentinel_build_info" not in metrics
+            assert "sentinel_start_time_seconds" not in metrics
             injector.process.send_signal(signal.SIGHUP)
             wait_until(lambda: "Asked to look" in injector.log, what="the answer to SIGHUP")
             injector.process.send_signal(signal.SIGTERM)
