@@ -193,15 +193,23 @@ async def test_a_query_that_is_refused_costs_its_own_series_and_is_not_asked_aga
         await scene.target.close()
 
 
-async def test_an_answer_that_lacks_a_part_is_none_and_an_annotation_is_no_lack() -> None:
-    """Thanos answers without a store that is away, and says so; a sum of what is left would be a fall."""
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"warnings": ["No StoreAPIs matched; store eu-1: connection refused"]},
+        {"isPartial": True},
+    ],
+    ids=["Thanos", "VictoriaMetrics"],
+)
+async def test_an_answer_that_lacks_a_part_is_none_and_an_annotation_is_no_lack(
+    said: dict[str, Any],
+) -> None:
+    """They answer without a store that is away, and say so; a sum of what is left would be a fall."""
     ill = Ill(values=SHOP, more={"backlog": {"warnings": ["PromQL warning: bucket label"]}})
     async with serving(ill):
         scene = Scene(ill, TRAFFIC, BACKLOG)
         await scene.first()
-        ill.more["traffic"] = {
-            "warnings": ["No StoreAPIs matched; store eu-1: connection refused"]
-        }
+        ill.more["traffic"] = said
         found = await scene.window()
         assert {one.signal for one in found} == {"backlog_count"}
         assert "lacks a part" in scene.polled.notes[0]

@@ -107,7 +107,7 @@ def decode_answer(body: bytes) -> Answer:
             )
     return Answer(
         series=tuple(series),
-        warnings=_texts(document.get("warnings")),
+        warnings=(*_texts(document.get("warnings")), *_lacks(document)),
         infos=_texts(document.get("infos")),
         histogram_count=histogram_count,
     )
@@ -228,6 +228,13 @@ def _labels_of(given: object) -> dict[str, str]:
 
 def _is_histogram(one: dict[object, object]) -> bool:
     return "histogram" in one or "histograms" in one
+
+
+def _lacks(document: dict[str, object]) -> tuple[str, ...]:
+    """How VictoriaMetrics says that a part of it did not answer, as a warning, which others say it by."""
+    return (
+        ("isPartial: a part of the data is missing",) if document.get("isPartial") is True else ()
+    )
 
 
 def _texts(given: object) -> tuple[str, ...]:
