@@ -285,6 +285,17 @@ async def test_what_cannot_be_is_left_out_and_counted() -> None:
         await scene.target.close()
 
 
+async def test_series_over_the_bound_are_left_out_counted_and_said() -> None:
+    ill = Ill(values=SHOP)
+    async with serving(ill):
+        scene = Scene(ill, replace(TRAFFIC, series_max=1))
+        await scene.first()
+        assert list(await scene.window()) == [key("/cart", "traffic")]
+        assert scene.polled.batch.rejected == {RejectReason.LIMIT: 1}
+        assert "series_max" in scene.polled.notes[0]
+        await scene.target.close()
+
+
 async def test_a_share_of_unknown_calls_counts_as_one_of_many_and_not_where_calls_are_lost() -> (
     None
 ):

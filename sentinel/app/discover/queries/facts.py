@@ -85,7 +85,8 @@ class Questions:
             except (TypeError, ValueError):
                 continue
             labels = dict_of(one.get("metric"))
-            found.append(({str(name): str(text) for name, text in labels.items()}, number))
+            texts = {name: text for name, text in labels.items() if isinstance(text, str)}
+            found.append((texts, number))
         return found
 
     async def number(self, query: str) -> float | None:
@@ -151,9 +152,12 @@ async def facts_of(
     watchers: set[str] = set()
     for labels, _ in by_job:
         name = labels.get("__name__", "")
+        # Names from outside stand in queries and in comments: those that PromQL takes without quotes, and no others.
+        if not _NAME.match(name):
+            continue
         if OF_WATCHERS.fullmatch(name):
             watchers.add(name)
-        elif _NAME.match(name):
+        else:
             jobs.setdefault(name, set()).add(labels.get("job", ""))
     names = sorted(jobs)
     taken = names[:_METRICS_MAX]
