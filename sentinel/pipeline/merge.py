@@ -8,9 +8,8 @@ know, and decided no second time; parts of all others are merged for the first t
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, replace
-from typing import Protocol
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
 
 from sentinel.core.evidence import ServiceVersions
 from sentinel.core.model import Page
@@ -36,9 +35,10 @@ from sentinel.errors import (
     StoreError,
     StoreFullError,
 )
+from sentinel.pipeline.merge_config import MergeConfig
+from sentinel.pipeline.merge_ports import OwnWays, PartStore
 from sentinel.runtime.component import Health, HealthRecord, Surroundings
 from sentinel.runtime.flow import Flow, FlowReason, FlowStage, reason_of
-from sentinel.runtime.settings import ByteSize, Duration, setting
 from sentinel.runtime.tasks import TaskGroup
 
 LOCAL = "scorer"
@@ -50,98 +50,6 @@ _THREAD_BYTES = 24 * 1024
 """A part of this size takes some 10 ms to read; what is larger must not hold the loop up."""
 _TICK_S = 1.0
 _RETRY_S = 2.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MergeConfig:
-    """How parts of windows are waited for and kept."""
-
-    wait: Duration = setting(
-        Duration(5.0),
-        help="How long a window waits for collectors beyond `series.lateness`; it is closed at once when all have told.",
-        restart=True,
-    )
-    gone_after: Duration = setting(
-        Duration(3600.0),
-        help="A collector that is blind for so long is let go: what it told of counts as gone. One that takes its place lets"
-        " it go at once.",
-        restart=True,
-    )
-    grace: Duration = setting(
-        Duration(30.0),
-        help="How long collectors have after a start of the scorer to bring what they have kept meanwhile.",
-        restart=True,
-    )
-    keep: Duration = setting(
-        Duration(900.0),
-        help="How long parts of decided windows are kept, so that counters have a number before the first after a restart.",
-        restart=True,
-    )
-    parts_max: ByteSize = setting(
-        ByteSize(512 << 20),
-        help="Most bytes of parts on disk; those of decided windows give way first, then collectors are told to come back.",
-        restart=True,
-    )
-    collectors_max: int = setting(1000, help="Most collectors at once.", restart=True)
-
-    def __post_init__(self) -> None:
-        for name in ("wait", "gone_after", "grace", "keep", "collectors_max"):
-            if getattr(self, name) <= 0:
-                msg = f"{name} must be above 0"
-                raise ValueError(msg)
-        if self.parts_max < 1 << 20:
-            msg = "parts_max must be at least 1MiB"
-            raise ValueError(msg)
-        if self.wait > 300.0:
-            msg = "wait must be at most 5m: windows are decided that much later while a collector is silent"
-            raise ValueError(msg)
-
-
-class StoredPart(Protocol):
-    """A part as it came before a restart."""
-
-    @property
-    def received_ns(self) -> int:
-        """When it came."""
-        ...
-
-    @property
-    def body(self) -> bytes:
-        """Its bytes."""
-        ...
-
-
-class PartStore(Protocol):
-    """Where parts are kept; blocking, one thread at a time. Raises StoreError."""
-
-    @property
-    def size_bytes(self) -> int:
-        """What is kept."""
-        ...
-
-    def open(self) -> Sequence[StoredPart]:
-        """What is there, in the order of its arrival."""
-        ...
-
-    def add(self, start_ns: int, body: bytes, *, received_ns: int) -> None:
-        """Keep a part of the window at `start_ns`; on return it is on the disk."""
-        ...
-
-    def make_room(self, size_bytes: int, *, before_ns: int) -> None:
-        """Have room for so many bytes, at the cost of windows that begin before."""
-        ...
-
-    def forget_before(self, start_ns: int) -> None:
-        """Keep nothing of windows that begin before."""
-        ...
-
-
-class OwnWays(Protocol):
-    """What the scorer hears itself."""
-
-    def hello(self, now_ns: int) -> CollectedWindow:
-        """What is said at the start."""
-        ...
 
 
 class Merge:

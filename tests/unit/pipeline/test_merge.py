@@ -24,7 +24,8 @@ from sentinel.core.series.collected import (
     encode,
 )
 from sentinel.errors import MalformedInputError, OverloadedError
-from sentinel.pipeline.merge import LOCAL, Merge, MergeConfig
+from sentinel.pipeline.merge import LOCAL, Merge
+from sentinel.pipeline.merge_config import MergeConfig
 from sentinel.runtime.settings import ByteSize, Duration
 from sentinel.storage.parts import PartFiles
 from tests.support.batches import EDGE, START_NS, at, calls, number, numbers
