@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from sentinel.app.audit_child import model_problems
 from sentinel.app.calendar_section import CalendarConfig
@@ -322,9 +323,15 @@ def _role_problems(loaded: Loaded[SentinelConfig]) -> list[ConfigProblem]:
     )
 
 
+def _is_on_loopback(url: str) -> bool:
+    host = urlsplit(url).hostname or ""
+    return host in ("localhost", "::1") or host.startswith("127.")
+
+
 def _role_warnings(config: SentinelConfig) -> list[ConfigProblem]:
     shared: dict[str, tuple[object, ...]] = {
-        "kong": config.scrapers.kong,
+        # A gateway on loopback is the pod's own: nobody else can ask it, and each has calls of its own.
+        "kong": tuple(one for one in config.scrapers.kong if not _is_on_loopback(one.url)),
         "nats": config.scrapers.nats,
         "postgres": config.scrapers.postgres,
         "prometheus_queries": config.scrapers.prometheus_queries,

@@ -75,3 +75,19 @@ def test_what_has_another_effect_in_a_collector_is_told(tmp_path: Path) -> None:
     assert any("scrapers.nats: every collector would ask the same servers" in one for one in told)
     assert any("senders: a collector pages nobody" in one for one in told)
     assert not any("nobody is paged" in one for one in told)
+
+
+@pytest.mark.parametrize(
+    ("host", "is_told"), [("127.0.0.1", False), ("localhost", False), ("kong.gateway.svc", True)]
+)
+def test_a_gateway_in_the_collectors_own_pod_is_its_own(
+    host: str, *, is_told: bool, tmp_path: Path
+) -> None:
+    """The shipped configuration of pods with a gateway was warned at each start of what is right there."""
+    text = f"""
+role: collect
+collect: {{url: "http://127.0.0.1:4319"}}
+scrapers: {{kong: [{{name: kong, url: "http://{host}:8007/metrics", service: kong}}]}}
+"""
+    told = [one for one in loaded(tmp_path, text) if "scrapers.kong" in one]
+    assert bool(told) is is_told
