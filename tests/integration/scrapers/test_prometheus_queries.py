@@ -109,7 +109,7 @@ class Walk:
         await clock.advance((asked_ns - clock.now_ns()) / 1e9)
         # What is asked again waits by the clock, and that must not pass the window while an answer is on its way.
         for _ in range(round(LATENESS_S - LAG_S)):
-            if self.polls() > before or await self.polled(before, 0.1 if self.is_away else 15.0):
+            if self.polls() > before or await self.polled(before, 0.1 if self.is_away else 4.0):
                 break
             await clock.advance(1.0)
         end_ns = start_ns + MINUTE_NS + round((LATENESS_S + 1.5) * 1e9)
@@ -228,7 +228,7 @@ async def test_a_server_that_is_away_is_one_ticket_and_no_page_and_its_return_is
 ) -> None:
     """Held, it takes connections and answers nothing, as one that is overloaded does; then it ends, and starts again."""
     folder = tmp_path / "prometheus"
-    quick = replace(CLIENT, connect_timeout=Duration(0.3), timeout=Duration(0.3))
+    quick = replace(CLIENT, connect_timeout=Duration(0.5), timeout=Duration(0.5))
     folder = tmp_path / "prometheus"
     with collector() as hook, past(usual, folder) as server:
         async with walk(config(tmp_path, server.url, hook=hook.url, client=quick)) as walking:
@@ -253,7 +253,7 @@ async def test_what_was_missed_is_learned_from_afterwards_and_pages_nobody(tmp_p
         bad = START_S + 540 <= second < START_S + 960
         return replace(usual(route, second), error_ratio=0.5 if bad else 0.0)
 
-    quick = replace(CLIENT, connect_timeout=Duration(0.2), timeout=Duration(0.2))
+    quick = replace(CLIENT, connect_timeout=Duration(0.5), timeout=Duration(0.5))
     folder = tmp_path / "prometheus"
     with collector() as hook, past(story, folder) as server:
         config_ = config(tmp_path, server.url, hook=hook.url, client=quick)
