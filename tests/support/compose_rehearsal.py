@@ -51,7 +51,11 @@ def main(folder: Path) -> None:
     (folder / "prometheus").mkdir()
     shutil.copy(COMPOSE / "prometheus.yml", folder / "prometheus")
     (folder / "prometheus/rules").symlink_to(ROOT / "alert_rules")
-    _start("prometheus", *_command("prometheus", {"/etc/prometheus": folder / "prometheus", "=/prometheus": f"={folder}/tsdb"}))  # fmt: skip
+    arguments = _command("prometheus", {"/etc/prometheus": folder / "prometheus", "=/prometheus": f"={folder}/tsdb"})  # fmt: skip
+    # Debian's is older than the Compose file's: it has no way in for OTLP.
+    known = subprocess.run(["prometheus", "--help"], capture_output=True, text=True, check=False)
+    flags = known.stdout + known.stderr
+    _start("prometheus", *(one for one in arguments if one.partition("=")[0] in flags))
     _start("prometheus-alertmanager", *_command("alertmanager", {"/etc/alertmanager": COMPOSE, "=/alertmanager": f"={folder}/alertmanager"}))  # fmt: skip
     programs = Path(sys.executable).parent
     config = {"/etc/sentinel": COMPOSE}
