@@ -78,10 +78,33 @@ OTHER: dict[str, Any] = {
     "ledger": {
         "enabled": True,
         "namespace": "payments",
-        "poster": {"autoscaling": {"kind": "keda", "backlogPerReplica": 50, "natsMonitoring": "nats.q.svc:8222"}},
+        "sidecar": {
+            "forward": {
+                "endpoints": [
+                    {
+                        "name": "prometheus",
+                        "url": "http://prometheus:9090/api/v1/otlp",
+                        "traces": False,
+                        "logs": False,
+                    }
+                ]
+            }
+        },
+        "poster": {
+            "autoscaling": {
+                "kind": "keda",
+                "backlogPerReplica": 50,
+                "natsMonitoring": "nats.q.svc:8222",
+            }
+        },
     },
-    "monitoring": {"enabled": True, "namespace": "observability", "labels": {"prometheus": "main"}, "rulesLeftOut": ["sentinel"]},
-}  # fmt: skip
+    "monitoring": {
+        "enabled": True,
+        "namespace": "observability",
+        "labels": {"prometheus": "main"},
+        "rulesLeftOut": ["sentinel"],
+    },
+}
 """Every branch of the templates the defaults do not take."""
 
 
