@@ -54,7 +54,7 @@ COMMANDS = {
         help="look at what runs already, and print a configuration that watches it",
     ),
     "preview": Command(
-        file="sentinel.cli.preview",
+        file="sentinel.cli.preview.command",
         help="print the pages that would have gone out for series of the past",
     ),
     "check": Command(
@@ -62,7 +62,7 @@ COMMANDS = {
     ),
     "config": Command(file="sentinel.cli.config", help="show the configuration, or its schema"),
     "baseline": Command(
-        file="sentinel.cli.baseline",
+        file="sentinel.cli.baseline.command",
         help="bring past data into a store, show what it holds, say what is normal",
     ),
     "incidents": Command(

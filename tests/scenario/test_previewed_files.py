@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 
 from sentinel.app.config import SentinelConfig
-from sentinel.cli.preview_files import read_past
+from sentinel.cli.preview.files import read_past
 from sentinel.core.evidence import RecentEvidence
 from sentinel.core.model import Kind
 from sentinel.pipeline.fit import FitConfig

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from sentinel.cli import preview
+from sentinel.cli.preview import command as preview
 from tests.support.prometheus_past import put_past, shop_lines, usual
 from tests.support.servers import PrometheusServer, prometheus_server
 

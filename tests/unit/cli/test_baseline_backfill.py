@@ -19,7 +19,7 @@ import pyarrow as pa  # type: ignore[import-untyped]
 import pyarrow.parquet as pq  # type: ignore[import-untyped]
 import pytest
 
-from sentinel.cli import baseline
+from sentinel.cli.baseline import command as baseline
 from sentinel.cli.progress import ProgressLine
 from sentinel.pipeline.backfill import STEP_NS
 from sentinel.storage.sqlite import StoreReader
@@ -32,7 +32,7 @@ PLACE = (("route", "/a"), ("service", "shop"))
 
 @pytest.fixture(autouse=True)
 def _clock(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sentinel.cli.baseline_backfill.SystemClock.now_ns", lambda _: NOW_NS)
+    monkeypatch.setattr("sentinel.runtime.clock.SystemClock.now_ns", lambda _: NOW_NS)
 
 
 @contextmanager

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from sentinel.cli.main import main
-from sentinel.cli.preview_clock import ShownClock, clock_of_zone
+from sentinel.cli.preview.clock import ShownClock, clock_of_zone
 from sentinel.runtime.settings import Zone
 
 pytestmark = pytest.mark.timeout(120)

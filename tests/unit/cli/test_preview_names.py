@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import math
 
-from sentinel.cli.preview_stops import stops_table
-from sentinel.cli.preview_table import number_told, with_names
+from sentinel.cli.preview.stops import stops_table
+from sentinel.cli.preview.table import number_told, with_names
 from sentinel.core.model import Gate
 from sentinel.pipeline.replay import ReplayedStop
 

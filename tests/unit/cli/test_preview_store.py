@@ -15,7 +15,7 @@ import pytest
 
 from sentinel.app.zones import zone_offsets
 from sentinel.cli.main import main
-from sentinel.cli.preview_table import summary, table
+from sentinel.cli.preview.table import summary, table
 from sentinel.core.decide import DecisionSettings, new_decision_state
 from sentinel.core.model import IncidentKind, Kind, PageReason, SeriesKey, Severity, WindowBlock
 from sentinel.core.stats.packing import pack_arrays

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sentinel.cli import baseline
+from sentinel.cli.baseline import command as baseline
 from sentinel.core.model import SeriesKey, WindowBlock
 from sentinel.errors import StoreError
 from sentinel.history import HistoryRows
@@ -132,7 +132,7 @@ def history(path: Path, *, routes: int = 3, first_s: int = FIRST_S) -> Path:
 
 @pytest.fixture(autouse=True)
 def _clock(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sentinel.cli.baseline_backfill.SystemClock.now_ns", lambda _: NOW_NS)
+    monkeypatch.setattr("sentinel.runtime.clock.SystemClock.now_ns", lambda _: NOW_NS)
 
 
 def test_the_command_twice_leaves_the_same_store(

@@ -11,7 +11,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from sentinel.cli.preview_blind import blind_document, blind_table, blind_words, unjudged_said
+from sentinel.cli.preview.blind import blind_document, blind_table, blind_words, unjudged_said
 from sentinel.core.model import Reason, VerdictBlock
 from sentinel.pipeline.blind_spots import BlindSpot, BlindSpots
 

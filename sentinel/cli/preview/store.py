@@ -11,15 +11,15 @@ import numpy as np
 
 from sentinel.app.build import decision_settings
 from sentinel.app.config import load_config
-from sentinel.cli.preview_blind import unjudged_said
-from sentinel.cli.preview_calendar import calendar_of
-from sentinel.cli.preview_clock import (
+from sentinel.cli.preview.blind import unjudged_said
+from sentinel.cli.preview.calendar import calendar_of
+from sentinel.cli.preview.clock import (
     ShownClock,
     clock_of_calendar,
     clock_of_pages,
     clock_of_zone,
 )
-from sentinel.cli.preview_source import END_NS, Span, span_of
+from sentinel.cli.preview.source import END_NS, Span, span_of
 from sentinel.core.decide import Decision, DecisionSettings
 from sentinel.core.model import Kind, Reason, WindowBlock
 from sentinel.core.scoring import Sensitivity

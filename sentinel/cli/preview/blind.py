@@ -6,7 +6,7 @@ import math
 import textwrap
 from collections.abc import Mapping
 
-from sentinel.cli.preview_clock import ShownClock
+from sentinel.cli.preview.clock import ShownClock
 from sentinel.core.incidents.text import cut_middle
 from sentinel.core.model import Reason
 from sentinel.pipeline.blind_spots import BlindSpot

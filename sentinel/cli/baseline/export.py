@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 from sentinel.app.build import decision_settings
 from sentinel.app.calendars import CalendarError
 from sentinel.app.config import SentinelConfig, load_config
-from sentinel.cli.baseline_export_options import add_options, problem_of
-from sentinel.cli.baseline_export_target import Target, target_of
-from sentinel.cli.baseline_report import instant_told, print_report
+from sentinel.cli.baseline.export_options import add_options, problem_of
+from sentinel.cli.baseline.export_target import Target, target_of
+from sentinel.cli.baseline.report import instant_told, print_report
 from sentinel.cli.instants import SECOND_NS
-from sentinel.cli.preview_calendar import calendar_over
+from sentinel.cli.preview.calendar import calendar_over
 from sentinel.cli.progress import ProgressLine, count_told, span_told
 from sentinel.core.model import SeriesKey, name_matches
 from sentinel.errors import (

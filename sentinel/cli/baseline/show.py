@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from sentinel.cli.baseline_report import instant_told, print_report
+from sentinel.cli.baseline.report import instant_told, print_report
 from sentinel.cli.options import terminal_columns
-from sentinel.cli.preview_table import named_beside
+from sentinel.cli.preview.table import named_beside
 from sentinel.core.model import name_matches
 from sentinel.ports import SeriesRow
 from sentinel.runtime.printable import printable

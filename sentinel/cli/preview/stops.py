@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from sentinel.cli.preview_clock import ShownClock
-from sentinel.cli.preview_table import joined_cells, number_told, with_names
+from sentinel.cli.preview.clock import ShownClock
+from sentinel.cli.preview.table import joined_cells, number_told, with_names
 from sentinel.core.incidents import GATE_WORDS
 from sentinel.core.incidents.text import score_told
 from sentinel.core.model import Gate

@@ -9,10 +9,10 @@ import sys
 from pathlib import Path
 
 from sentinel.cli.asking import add_address, add_token, ask
-from sentinel.cli.baseline_audit import add_audit
-from sentinel.cli.baseline_backfill import add_backfill
-from sentinel.cli.baseline_export import add_export
-from sentinel.cli.baseline_show import add_show
+from sentinel.cli.baseline.audit import add_audit
+from sentinel.cli.baseline.backfill import add_backfill
+from sentinel.cli.baseline.export import add_export
+from sentinel.cli.baseline.show import add_show
 from sentinel.cli.incidents import LIMIT_MAX
 from sentinel.cli.options import add_output
 from sentinel.core.model import BY_LENGTH_MAX

@@ -16,15 +16,15 @@ from sentinel.app.build import decision_settings
 from sentinel.app.calendars import CalendarError
 from sentinel.app.config import SentinelConfig, load_config
 from sentinel.cli.options import add_output, terminal_columns, unreadable
-from sentinel.cli.preview_blind import blind_document, blind_table
-from sentinel.cli.preview_calendar import add_calendar_options, calendar_of
-from sentinel.cli.preview_clock import ShownClock, clock_of_calendar
-from sentinel.cli.preview_files import UNREADABLE, WRONG, read_past
-from sentinel.cli.preview_queries import add_query_options, read_servers
-from sentinel.cli.preview_source import add_store_options, ignored_options
-from sentinel.cli.preview_stops import stops_table
-from sentinel.cli.preview_store import replay_of_store
-from sentinel.cli.preview_table import closing, direction_of, summary, table
+from sentinel.cli.preview.blind import blind_document, blind_table
+from sentinel.cli.preview.calendar import add_calendar_options, calendar_of
+from sentinel.cli.preview.clock import ShownClock, clock_of_calendar
+from sentinel.cli.preview.files import UNREADABLE, WRONG, read_past
+from sentinel.cli.preview.queries import add_query_options, read_servers
+from sentinel.cli.preview.source import add_store_options, ignored_options
+from sentinel.cli.preview.stops import stops_table
+from sentinel.cli.preview.store import replay_of_store
+from sentinel.cli.preview.table import closing, direction_of, summary, table
 from sentinel.core.baseline import Model, ModelRule
 from sentinel.core.decide import DecisionSettings
 from sentinel.core.model import Kind, Reason

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from sentinel.cli.baseline_report import instant_told
+from sentinel.cli.baseline.report import instant_told
 from sentinel.core.model import SeriesKey
 from sentinel.core.model.verdict_slices import VerdictSlice
 from sentinel.history.writing import BLOCK_NS, OpenMetricsFiles, SampleNames, Written

@@ -6,7 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from sentinel.cli.preview_clock import ShownClock
+from sentinel.cli.preview.clock import ShownClock
 from sentinel.core.incidents.text import cut_middle, score_told
 from sentinel.core.model import IncidentKind, PageReason, Severity
 from sentinel.pipeline.replay.rows import ReplayedPage, ReplayedStop

@@ -6,7 +6,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 from sentinel.cli.instants import SECOND_NS, span_s
-from sentinel.cli.preview_files import UNREADABLE, WRONG, PastData
+from sentinel.cli.preview.files import UNREADABLE, WRONG, PastData
 from sentinel.cli.progress import ProgressLine, count_told
 from sentinel.errors import InputError, RefusedError, RetryableError, SentinelError
 from sentinel.runtime.clock import SystemClock

@@ -1,0 +1,209 @@
+"""`sentinel baseline backfill --config PATH`: past data from servers with Prometheus' query API."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from sentinel.cli.baseline.backfill_told import (
+    AFTER,
+    AFTER_DRY_RUN,
+    CANNOT_TELL,
+    DONE,
+    USAGE,
+    WRONG,
+    opened_store,
+    say,
+    told_of,
+)
+from sentinel.cli.baseline.report import instant_told, print_report
+from sentinel.cli.instants import SECOND_NS
+from sentinel.cli.progress import ProgressLine, count_told, span_told
+from sentinel.errors import InputError, RefusedError, RetryableError, StoreError
+from sentinel.pipeline.backfill import STEP_NS
+from sentinel.runtime.clock import SystemClock
+from sentinel.runtime.loop import run_to_end
+from sentinel.runtime.printable import printable
+from sentinel.storage.sqlite import SqliteStore, StoreConfig
+
+if TYPE_CHECKING:
+    from sentinel.app.backfill.promql import Advance
+    from sentinel.app.config import SentinelConfig
+    from sentinel.runtime.promql.config import QueryServerConfig
+
+WEEKS = 4
+"""So many are asked for when nothing is said."""
+_WEEK_NS = 7 * 86_400 * SECOND_NS
+_GO_ON = "what is stored stays; the same command goes on from there"
+
+
+def run_servers(args: argparse.Namespace, config: SentinelConfig, stored: StoreConfig) -> int:
+    """Ask each server what it knows of the past."""
+    servers = _servers(args, config)
+    if not servers:
+        return USAGE
+    clock = SystemClock()
+    now_ns = clock.now_ns()
+    span = _span(args, now_ns=now_ns, lag_s=max(server.lag for server in servers))
+    if span is None:
+        return USAGE
+    span, too_old = _kept(span, now_ns - stored.keep_ns(STEP_NS))
+    if too_old:
+        say(
+            f"what is before {instant_told(span[0])} is left out: the store keeps no longer (store.keep_5m)"
+        )
+    if span[0] >= span[1]:
+        say("no whole window of five minutes lies between the start and the end")
+        return USAGE
+    if args.dry_run:
+        return _ask_servers(args, servers, None, span=span, now_ns=now_ns)
+    with opened_store(stored) as store:
+        if store is None:
+            return CANNOT_TELL
+        return _ask_servers(args, servers, store, span=span, now_ns=now_ns)
+
+
+def _ask_servers(
+    args: argparse.Namespace,
+    servers: list[QueryServerConfig],
+    store: SqliteStore | None,
+    *,
+    span: tuple[int, int],
+    now_ns: int,
+) -> int:
+    from sentinel.app.backfill.promql import backfill_from_server, finished, short_of_ns
+
+    clock = SystemClock()
+    for server in servers:
+        line = ProgressLine(clock)
+
+        def advance(one: Advance, line: ProgressLine = line, name: str = server.name) -> None:
+            line.show(_sentence(name, one), is_last=one.run_ratio >= 1)
+
+        try:
+            report = run_to_end(
+                backfill_from_server(
+                    server,
+                    store,
+                    span=span,
+                    step_ns=_step_ns(args, server),
+                    now_ns=now_ns,
+                    clock=clock,
+                    on_advance=advance,
+                    on_wait=line.say,
+                )
+            )
+        except (InputError, RefusedError) as error:
+            line.clear()
+            return _ended(server, error, WRONG, is_dry=store is None)
+        except (RetryableError, StoreError) as error:
+            line.clear()
+            return _ended(server, error, CANNOT_TELL, is_dry=store is None)
+        except KeyboardInterrupt:
+            line.clear()
+            say(f"ended by hand; {_GO_ON}")
+            raise
+        line.clear()
+        told: dict[str, Any] = {"source": f"{server.name}: {server.url}"}
+        told |= told_of(report.summary, dry_run=args.dry_run)
+        told |= {
+            "resumed": report.resumed,
+            "value_count": report.value_count,
+            "request_count": report.request_count,
+            "read_s": round(report.read_s, 1),
+            "store_s": round(report.store_s, 1),
+        }
+        remarks = list(report.remarks)
+        missing_ns = short_of_ns(span, report.summary)
+        if missing_ns is not None:
+            remarks.insert(
+                0,
+                f"asked for from {instant_told(span[0])} on, there is nothing before {instant_told(report.summary.start_ns)}:"
+                f" {span_told(missing_ns / 1e9)} less; does the server keep no more?",
+            )
+        elif not report.summary.window_count:
+            remarks.insert(0, "there is nothing at all: are the queries right, and the time?")
+        told["remarks"] = remarks if args.output == "json" else [{"-": one} for one in remarks]
+        print_report(args.output, told)
+    if store is not None:
+        for server in servers:
+            finished(store, server, step_ns=_step_ns(args, server), now_ns=now_ns)
+    if args.output == "table":
+        print(AFTER_DRY_RUN if args.dry_run else AFTER)
+    return DONE
+
+
+def _ended(server: QueryServerConfig, error: Exception, code: int, *, is_dry: bool) -> int:
+    for sentence in str(error).splitlines():
+        say(f"{server.name}: {sentence}")
+    if code == CANNOT_TELL and not is_dry:
+        say(_GO_ON)
+    return code
+
+
+def _servers(args: argparse.Namespace, config: SentinelConfig) -> list[QueryServerConfig]:
+    """Whom to ask; none, with a sentence said, where that makes no sense."""
+    known = list(config.scrapers.prometheus_queries)
+    named = args.prometheus
+    if named is not None:
+        chosen = [server for server in known if named in (server.name, server.url)]
+        if not chosen and "://" in named and len(known) == 1:
+            try:
+                chosen = [replace(known[0], url=named)]
+            except ValueError as error:
+                say(f"--prometheus: {error}")
+                return []
+        if not chosen:
+            names = ", ".join(server.name for server in known) or "none"
+            say(f"no server of the configuration is called {printable(named)}; there is {names}")
+            return []
+        known = chosen
+    if not known:
+        say("the configuration has no scrapers.prometheus_queries to ask")
+        return []
+    without = [server.name for server in known if not server.queries]
+    if without:
+        say(f"server {without[0]} of the configuration has no queries")
+        return []
+    if args.parallel is not None:
+        known = [replace(server, parallel=args.parallel) for server in known]
+    return known
+
+
+def _span(args: argparse.Namespace, *, now_ns: int, lag_s: float) -> tuple[int, int] | None:
+    """Whole windows between start and end; None, with a sentence said, where that makes no sense."""
+    newest_ns = now_ns - round(lag_s * SECOND_NS)
+    end_ns = newest_ns if args.end is None else args.end
+    if end_ns > now_ns:
+        say(
+            f"--end {instant_told(end_ns)} lies in the future: only what has been can be learnt from"
+        )
+        return None
+    end_ns = min(end_ns, newest_ns) // STEP_NS * STEP_NS
+    start_ns = args.start
+    if start_ns is None:
+        start_ns = end_ns - (args.weeks or WEEKS) * _WEEK_NS
+    if start_ns >= end_ns:
+        say(f"--start {instant_told(start_ns)} is not before the end, {instant_told(end_ns)}")
+        return None
+    return -(-start_ns // STEP_NS) * STEP_NS, end_ns
+
+
+def _kept(span: tuple[int, int], oldest_ns: int) -> tuple[tuple[int, int], bool]:
+    first_ns = -(-oldest_ns // STEP_NS) * STEP_NS
+    return (max(span[0], first_ns), span[1]), span[0] < first_ns
+
+
+def _sentence(name: str, one: Advance) -> str:
+    left = "" if one.left_s is None else f", {span_told(one.left_s)} left"
+    return (
+        f"{name}: {one.done_ratio:.0%}, read until {instant_told(one.at_ns)},"
+        f" {count_told(one.value_count)} values, {count_told(one.rate)}/s{left}"
+    )
+
+
+def _step_ns(args: argparse.Namespace, server: QueryServerConfig) -> int:
+    """Between two values: what is asked for, else the server's interval, or a window where that does not divide it."""
+    step_ns = args.step * SECOND_NS if args.step is not None else round(server.interval * 1e9)
+    return step_ns if STEP_NS % step_ns == 0 else STEP_NS

@@ -1,0 +1,59 @@
+"""What every backfill says, and the store that it opens."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from typing import Any
+
+from sentinel.cli.baseline.report import instant_told
+from sentinel.errors import StoreLockedError
+from sentinel.pipeline.backfill import BackfillSummary
+from sentinel.runtime.catalogue import CATALOGUE
+from sentinel.runtime.clock import SystemClock
+from sentinel.runtime.component import Surroundings
+from sentinel.runtime.metrics import Metrics
+from sentinel.runtime.printable import printable
+from sentinel.storage.sqlite import SqliteStore, StoreConfig
+
+DONE, WRONG, USAGE, CANNOT_TELL = 0, 1, 2, 3
+AFTER = "Stored. Start the sidecar; it fits at once."
+AFTER_DRY_RUN = "Dry run: all of it can be stored, and nothing was."
+
+
+def say(sentence: str) -> None:
+    """On standard error, as this command's."""
+    print(f"sentinel baseline: {printable(sentence)}", file=sys.stderr)
+
+
+@contextmanager
+def opened_store(config: StoreConfig) -> Iterator[SqliteStore | None]:
+    """The store, or None with a sentence said when a sidecar uses it."""
+    logger = logging.getLogger("sentinel.baseline")
+    surroundings = Surroundings(clock=SystemClock(), metrics=Metrics(CATALOGUE), logger=logger)
+    store = SqliteStore(config, surroundings)
+    try:
+        store.open()
+    except StoreLockedError as error:
+        say(f"{error}; stop the sidecar, backfill, and start it again")
+        yield None
+        return
+    try:
+        yield store
+    finally:
+        store.close()
+
+
+def told_of(summary: BackfillSummary, *, dry_run: bool) -> dict[str, Any]:
+    """The summary as it is reported."""
+    told = asdict(summary)
+    start_ns, end_ns = told.pop("start_ns"), told.pop("end_ns")
+    return {
+        "dry_run": dry_run,
+        **told,
+        "start": instant_told(start_ns) if end_ns else None,
+        "end": instant_told(end_ns) if end_ns else None,
+    }
