@@ -1,6 +1,6 @@
 #!/bin/sh
 # Install the real servers that the integration tests run against, Node.js for the exporters of others, shells that complete
-# commands, and Chromium for views in a browser, of which there are none yet.
+# commands, and Chromium for the page in the browser.
 # Does nothing when they are there, and says what is missing when it may not install.
 set -eu
 missing=""
