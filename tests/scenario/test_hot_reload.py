@@ -54,6 +54,8 @@ store: {{directory: {self._folder / "store"}}}
 incidents: {{hold: 1m, guards: {{error_ratio: {error_ratio}}}}}
 senders: {{webhooks: [{{name: hook, url: "{url}", client: {{{client}}}}}]}}
 web: {{listen: {{port: 0}}}}
+# The memory read is that of the process that runs the tests.
+overload: {{memory_max: 1000GiB}}
 {more}
 """
         )
