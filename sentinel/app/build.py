@@ -10,6 +10,7 @@ from pathlib import Path
 from sentinel import __version__
 from sentinel.app.config import Mode, SentinelConfig
 from sentinel.app.lifecycle import Lifecycle
+from sentinel.app.owed import owed_of
 from sentinel.app.query_windows import may_be_measured
 from sentinel.app.registry import (
     Receiver,
@@ -42,7 +43,6 @@ from sentinel.runtime.catalogue import SIDECAR
 from sentinel.runtime.component import Component, Health, HealthStatus, Surroundings
 from sentinel.runtime.intake.downstream import NO_TAP, Downstream
 from sentinel.runtime.intake.inflight import Inflight
-from sentinel.runtime.intake.owed import Owed
 from sentinel.runtime.metrics import Metrics
 from sentinel.senders.otlp_forward import make_forwarding
 from sentinel.senders.self_telemetry import SelfTelemetry
@@ -80,12 +80,7 @@ class Application:
         self.store = Store(config.store, surroundings)
         self.inflight = Inflight(int(config.overload.inflight_max))
         windows = config.series.series_settings()
-        self.owed = Owed(
-            surroundings.clock,
-            surroundings.metrics,
-            # Every window that may have been told of is closed by then, and senders have caught up.
-            hold_s=(windows.window_ns + windows.lateness_ns) / 1e9 + config.overload.settle,
-        )
+        self.owed = owed_of(config, surroundings)
         # Asked by what is made before it can ask anything itself, so its pressures are looked up at each look.
         self.overload = Overload(
             config.overload,

@@ -10,6 +10,7 @@ from pathlib import Path
 from sentinel import __version__
 from sentinel.app.config import SentinelConfig
 from sentinel.app.lifecycle import Lifecycle
+from sentinel.app.owed import owed_of
 from sentinel.app.registry import (
     Receiver,
     addresses_of,
@@ -27,7 +28,6 @@ from sentinel.pipeline.overload import Overload
 from sentinel.runtime.component import Component, HealthStatus, Surroundings
 from sentinel.runtime.intake.downstream import NO_TAP, Downstream
 from sentinel.runtime.intake.inflight import Inflight
-from sentinel.runtime.intake.owed import Owed
 from sentinel.senders.otlp_forward import make_forwarding
 from sentinel.senders.self_telemetry import SelfTelemetry
 from sentinel.senders.windows.shipping import Shipping
@@ -56,11 +56,7 @@ class Collector:
         self._ready = False
         self.inflight = Inflight(int(config.overload.inflight_max))
         windows = config.series.series_settings()
-        self.owed = Owed(
-            surroundings.clock,
-            surroundings.metrics,
-            hold_s=(windows.window_ns + windows.lateness_ns) / 1e9 + config.overload.settle,
-        )
+        self.owed = owed_of(config, surroundings)
         self.overload = Overload(
             config.overload,
             surroundings,
