@@ -5,7 +5,9 @@ Method: the small parts one by one; the endpoint that is away is a port nobody l
 
 from __future__ import annotations
 
+import json
 import logging
+import re
 import socket
 import time
 from collections.abc import Iterator
@@ -20,7 +22,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from sentinel.reference.ledger.domain import LedgerError, UsageError
 from sentinel.reference.ledger.edge.burst import Burst, lift_burst, read_burst, write_burst
 from sentinel.reference.ledger.operate.cli import run
-from sentinel.reference.ledger.operate.fault import EXPECTED, FaultConfig
+from sentinel.reference.ledger.operate.faults import FAULTS, FaultConfig, listed
 from sentinel.reference.ledger.operate.load import Load, LoadConfig
 from sentinel.reference.ledger.operate.state import RunState, read_state, write_state
 from sentinel.reference.ledger.telemetry import Event, Telemetry, start_telemetry
@@ -71,7 +73,6 @@ def test_a_socket_in_a_folder_is_an_address_too() -> None:
         [],
         ["fly"],
         ["load", "--rate", "5"],
-        ["fault", "flood", "--state", "x", "--seconds", "1"],
         ["history", "--step", "5 parsecs"],
         ["up", "--port", "65536"],
         ["edge", "--port", "http"],
@@ -166,11 +167,42 @@ def test_a_burst_file_that_makes_no_sense_is_no_burst(tmp_path: Path) -> None:
     assert not file.exists()
 
 
-def test_every_fault_says_what_it_should_move() -> None:
-    for signals in EXPECTED.values():
-        assert signals
-        assert {one.direction for one in signals} <= {"up", "down"}
-        assert {one.signal for one in signals} <= {"traffic", "errors", "latency"}
+def test_every_fault_says_what_it_does_and_what_it_should_move() -> None:
+    assert [one["fault"] for one in listed()] == list(FAULTS)
+    assert len(FAULTS) >= 15
+    for name, fault in FAULTS.items():
+        assert re.fullmatch(r"[a-z]+(-[a-z]+)*", name)
+        assert fault.summary
+        assert not fault.summary.endswith(".")
+        assert fault.expected
+        assert {one.direction for one in fault.expected} <= {"up", "down"}
+        for one in fault.expected:
+            if one.service.startswith("ledger-"):
+                assert one.signal in ("traffic", "errors", "latency")
+            else:
+                assert one.service in ("nats", "postgres")
+
+
+@pytest.mark.parametrize("name", ["flood", "LOCK", ""])
+def test_a_fault_that_is_not_known_is_a_usage_error(
+    name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["fault", name, "--state", "x", "--seconds", "1"]) == 2
+    assert "there are: lock, slow, stall" in capsys.readouterr().err
+
+
+def test_a_fault_needs_a_run_and_a_time(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["fault", "lock"]) == 2
+    assert "--state and --seconds" in capsys.readouterr().err
+
+
+def test_the_list_of_faults_is_for_people_and_for_programs(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert run(["fault", "list", "-o", "json"]) == 0
+    assert json.loads(capsys.readouterr().out) == listed()
+    assert run(["fault", "list"]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == len(FAULTS)
 
 
 @pytest.mark.parametrize(("seconds", "ratio"), [(0.0, 0.5), (1.0, 0.0), (1.0, 1.5)])
@@ -265,3 +297,9 @@ def test_an_unknown_protocol_stops_the_start() -> None:
                 "OTEL_EXPORTER_OTLP_PROTOCOL": "smoke",
             },
         )
+
+
+def test_the_page_of_the_ledger_names_every_fault() -> None:
+    page = (Path(__file__).parents[3] / "docs/components/ledger.md").read_text()
+    rows = [f"| `{one['fault']}` | {one['summary']} |" for one in listed()]
+    assert [line for line in page.splitlines() if line in rows] == rows

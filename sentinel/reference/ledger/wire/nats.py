@@ -12,7 +12,8 @@ poster, where nobody would deliver them again.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Final
 
@@ -292,6 +293,31 @@ class Queue:
                     # A stream that exists with other limits belongs to its operator.
                     if failure.err_code != _STREAM_NAME_IN_USE:
                         raise
+
+
+@asynccontextmanager
+async def operator(
+    config: NatsConfig, *, name: str
+) -> AsyncIterator[tuple[Client, JetStreamContext]]:
+    """A connection that may do what the ledger itself never does; errors leave translated.
+
+    Raises:
+        UnavailableError: the server did not answer, or refused.
+    """
+    client = Client()
+    with _reaching("NATS did not do it"):
+        try:
+            async with asyncio.timeout(config.connect_timeout_s):
+                await client.connect(
+                    servers=[config.url],
+                    name=name,
+                    allow_reconnect=False,
+                    max_reconnect_attempts=1,
+                )
+            yield client, client.jetstream(timeout=config.publish_timeout_s)
+        finally:
+            if not client.is_closed:
+                await client.close()
 
 
 class _reaching:  # noqa: N801 - reads as a block: `with _reaching("..."):`

@@ -1,0 +1,179 @@
+"""Every fault by its name. Gauges are named as Sentinel's scrapers name them, of services called `nats` and `postgres`."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from sentinel.reference.ledger.operate.faults import database, queue, traffic
+from sentinel.reference.ledger.operate.faults.fault import Fault, signals
+from sentinel.reference.ledger.operate.faults.processes import going_on, stopped
+
+_EDGE: Final = "ledger-edge"
+_POSTER: Final = "ledger-poster"
+_COMMIT: Final = (_POSTER, "database", "COMMIT transactions")
+_PROCESS: Final = (_POSTER, "consumer", "process ledger.transfers")
+_PUBLISH: Final = (_EDGE, "queue", "publish ledger.transfers")
+_ACCOUNTS: Final = (_EDGE, "database", "SELECT accounts")
+_TRANSFERS: Final = (_EDGE, "edge", "POST /v1/transfers")
+_BALANCE: Final = (_EDGE, "edge", "GET /v1/accounts/{id}/balance")
+_STREAM: Final = ("nats", "queue", "LEDGER")
+_CONSUMER: Final = ("nats", "queue", "LEDGER/poster")
+_NATS: Final = ("nats", "queue", "server/*")
+_DATABASE: Final = ("postgres", "database", "database/ledger")
+_SERVER: Final = ("postgres", "database", "server")
+
+FAULTS: Final[dict[str, Fault]] = {
+    # Batches and balance reads wait for the table until their time limit ends them.
+    "lock": Fault(
+        summary="A session holds the accounts table's strongest lock",
+        expected=signals(
+            (*_COMMIT, "errors", "up"),
+            (*_COMMIT, "latency", "up"),
+            (*_PROCESS, "errors", "up"),
+            (*_PROCESS, "latency", "up"),
+            (*_ACCOUNTS, "errors", "up"),
+            (*_ACCOUNTS, "latency", "up"),
+            (*_BALANCE, "errors", "up"),
+            (*_BALANCE, "latency", "up"),
+        ),
+        hold=database.lock,
+    ),
+    "slow": Fault(
+        summary="The same lock is held for a second at a time, with pauses: everything works, slowly",
+        expected=signals(
+            (*_COMMIT, "latency", "up"),
+            (*_PROCESS, "latency", "up"),
+            (*_ACCOUNTS, "latency", "up"),
+            (*_BALANCE, "latency", "up"),
+        ),
+        hold=database.slow,
+    ),
+    # The edge goes on accepting: only what the poster does falls silent.
+    "stall": Fault(
+        summary="The poster is stopped (SIGSTOP)",
+        expected=signals((*_PROCESS, "traffic", "down"), (*_COMMIT, "traffic", "down")),
+        hold=stopped("poster"),
+        undo=going_on("poster"),
+    ),
+    # A write that fails at the edge is never published, so less of everything follows.
+    "errors": Fault(
+        summary="The edge answers a share of the writes (`--ratio`) with 500",
+        expected=signals(
+            (*_TRANSFERS, "errors", "up"),
+            (*_PUBLISH, "traffic", "down"),
+            (*_PROCESS, "traffic", "down"),
+            (*_COMMIT, "traffic", "down"),
+        ),
+        hold=traffic.errors,
+    ),
+    "poison": Fault(
+        summary="Messages come that nobody can read; the poster gives them up",
+        expected=signals((*_CONSUMER, "events_terminated_per_s", "up")),
+        hold=queue.poison,
+    ),
+    "loss": Fault(
+        summary="The stream is purged every two minutes, with what was accepted in the last 15 s",
+        expected=signals((*_PROCESS, "traffic", "down"), (*_COMMIT, "traffic", "down")),
+        hold=queue.loss,
+        undo=going_on("poster"),
+    ),
+    "unacknowledged": Fault(
+        summary="Somebody takes every message in the poster's place and acknowledges none",
+        expected=signals(
+            (*_PROCESS, "traffic", "down"),
+            (*_COMMIT, "traffic", "down"),
+            (*_CONSUMER, "consumer_ack_pending_ratio", "up"),
+        ),
+        hold=queue.unacknowledged,
+        undo=going_on("poster"),
+    ),
+    "full": Fault(
+        summary="The stream has hardly any room and the poster is stopped; the edge answers 503",
+        expected=signals(
+            (*_TRANSFERS, "errors", "up"),
+            (*_PUBLISH, "errors", "up"),
+            (*_PROCESS, "traffic", "down"),
+            (*_STREAM, "stream_limit_ratio", "up"),
+        ),
+        hold=queue.full,
+        undo=queue.make_room,
+    ),
+    "store-full": Fault(
+        summary="Another stream fills the memory that JetStream may have",
+        expected=signals((*_NATS, "server_store_memory_ratio", "up")),
+        hold=queue.store_full,
+        undo=queue.drop_ballast,
+    ),
+    "slow-reader": Fault(
+        summary="A client subscribes and does not read; the server cuts it off, every minute",
+        expected=signals((*_NATS, "server_slow_consumers_per_s", "up")),
+        hold=queue.slow_reader,
+    ),
+    "nats-stopped": Fault(
+        summary="NATS is stopped (SIGSTOP)",
+        expected=signals(
+            (*_TRANSFERS, "errors", "up"),
+            (*_PUBLISH, "errors", "up"),
+            (*_PROCESS, "traffic", "down"),
+        ),
+        hold=stopped("nats"),
+        undo=going_on("nats"),
+    ),
+    "reused-keys": Fault(
+        summary="Keys that the queue has forgotten come again with another body",
+        expected=signals((*_TRANSFERS, "traffic", "up"), (*_PROCESS, "traffic", "up")),
+        hold=traffic.reused_keys,
+    ),
+    "duplicates": Fault(
+        summary="The last transfers are sent again and again, 20 twice a second",
+        expected=signals((*_TRANSFERS, "traffic", "up"), (*_PUBLISH, "traffic", "up")),
+        hold=traffic.duplicates,
+    ),
+    "postgres-stopped": Fault(
+        summary="PostgreSQL and its sessions are stopped (SIGSTOP)",
+        expected=signals(
+            (*_ACCOUNTS, "errors", "up"),
+            (*_BALANCE, "errors", "up"),
+            (*_COMMIT, "errors", "up"),
+            (*_PROCESS, "errors", "up"),
+        ),
+        hold=stopped("postgres"),
+        undo=going_on("postgres"),
+    ),
+    "connections": Fault(
+        summary="Every connection that clients can have is taken",
+        expected=signals((*_SERVER, "connections_used_ratio", "up")),
+        hold=database.connections,
+    ),
+    "deadlocks": Fault(
+        summary="Two sessions wait for each other, every ten seconds",
+        expected=signals((*_DATABASE, "deadlocks_per_s", "up")),
+        hold=database.deadlocks,
+    ),
+    "slot": Fault(
+        summary="A replication slot that nobody reads has lost what it needs",
+        expected=signals(("postgres", "database", "slots", "slots_at_risk_count", "up")),
+        hold=database.slot,
+        undo=database.drop_slot,
+    ),
+    "archive": Fault(
+        summary="Archiving the log fails",
+        expected=signals(("postgres", "database", "archiver", "archiver_failing_count", "up")),
+        hold=database.archive,
+        undo=database.archive_again,
+    ),
+    "damage": Fault(
+        summary="A page of a database made for it has another content than its checksum says",
+        expected=signals(
+            (
+                "postgres",
+                "database",
+                "database/ledger_fault_damaged",
+                "checksum_failures_count",
+                "up",
+            )
+        ),
+        hold=database.damage,
+        undo=database.drop_damaged,
+    ),
+}

@@ -1,0 +1,131 @@
+"""What a fault is: what it should move, how it is held, and how it is undone.
+
+Whoever holds a fault may be killed before lifting it. So what does not go with its process is undone by `undo`, from what stands
+in a note beside the run: by the command itself when it ends, and by the next fault command when it could not.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import orjson
+
+from sentinel.reference.ledger.domain import UnavailableError, UsageError
+from sentinel.reference.ledger.operate.state import RunState, write_private
+from sentinel.reference.ledger.wire.config import NatsConfig, PostgresConfig, read_url
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExpectedSignal:
+    """A series that the fault should move, and which way."""
+
+    service: str
+    stage: str
+    route: str
+    signal: str
+    direction: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FaultConfig:
+    """Which fault, for how long, on which run."""
+
+    fault: str
+    state_file: Path
+    seconds: float
+    record_file: Path | None = None
+    error_ratio: float = 0.5
+
+    def __post_init__(self) -> None:
+        """Refuse a fault that would never show or never end."""
+        if not 0 < self.seconds <= 86_400:
+            message = "--seconds must be above 0 and at most 86400"
+            raise UsageError(message)
+        if not 0 < self.error_ratio <= 1:
+            message = "--ratio must be above 0 and at most 1"
+            raise UsageError(message)
+
+
+@dataclass(slots=True, kw_only=True)
+class Target:
+    """The run that is broken, and the note that outlives whoever breaks it."""
+
+    fault: str
+    state: RunState
+    notes: dict[str, object] = field(default_factory=dict)
+
+    @property
+    def marker(self) -> Path:
+        """Where the note is kept."""
+        return Path(self.state.burst_file).with_name(f"fault-{self.fault}.json")
+
+    def note(self, **what: object) -> None:
+        """Keep what undoing will need; before the first call there is nothing to undo."""
+        self.notes |= what
+        write_private(self.marker, orjson.dumps({**self.notes, "pid": os.getpid()}))
+
+    @property
+    def nats(self) -> NatsConfig:
+        """The run's queue."""
+        return NatsConfig(url=self.state.nats_url)
+
+    @property
+    def postgres(self) -> PostgresConfig:
+        """The run's database."""
+        return PostgresConfig(url=read_url(Path(self.state.postgres_url_file)))
+
+
+Hold = Callable[[Target, FaultConfig], AbstractAsyncContextManager[dict[str, object]]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fault:
+    """One way to break the ledger.
+
+    Attributes:
+        summary: what is wrong while it holds, in a sentence without its full stop.
+        expected: the series that it should move.
+        hold: breaks on entry, and gives the parameters of the record.
+        undo: mends what `hold` left; harmless when there is nothing left.
+    """
+
+    summary: str
+    expected: tuple[ExpectedSignal, ...]
+    hold: Hold
+    undo: Callable[[Target], Awaitable[None]] | None = None
+
+
+def signals(*rows: tuple[str, str, str, str, str]) -> tuple[ExpectedSignal, ...]:
+    """Expected signals, each as (service, stage, route, signal, direction)."""
+    return tuple(
+        ExpectedSignal(service=service, stage=stage, route=route, signal=name, direction=direction)
+        for service, stage, route, name, direction in rows
+    )
+
+
+@asynccontextmanager
+async def repeated(act: Callable[[], Awaitable[None]], *, every_s: float) -> AsyncIterator[None]:
+    """Do `act` again and again while the block runs; a server that is away does not end it.
+
+    Raises:
+        LedgerError: an act failed for another reason; raised when the block ends.
+    """
+
+    async def go_on() -> None:
+        while True:
+            with suppress(UnavailableError):
+                await act()
+            await asyncio.sleep(every_s)
+
+    task = asyncio.create_task(go_on(), name="fault-repeated")
+    try:
+        yield
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task

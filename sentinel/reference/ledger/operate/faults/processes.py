@@ -1,0 +1,88 @@
+"""Faults that hold processes: SIGSTOP, as a machine that hangs looks to its neighbours."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from pathlib import Path
+from typing import Final
+
+from sentinel.reference.ledger.domain import LedgerError
+from sentinel.reference.ledger.operate.faults.fault import FaultConfig, Target
+
+# A word of its command line: the id may by now be another process's, and no other may be stopped.
+_WORD: Final = {"poster": b"poster", "nats": b"nats-server", "postgres": b"bin/postgres"}
+
+
+def stopped(role: str) -> Callable[..., AbstractAsyncContextManager[dict[str, object]]]:
+    """The fault that stops a process of the run, and its children."""
+
+    @asynccontextmanager
+    async def hold(target: Target, config: FaultConfig) -> AsyncIterator[dict[str, object]]:
+        del config
+        yield {"pid": stop(target, role)}
+
+    return hold
+
+
+def stop(target: Target, role: str) -> int:
+    """Stop a process of the run and its children; its id.
+
+    Raises:
+        LedgerError: it does not run, or is not one that `up` started.
+    """
+    pid = target.state.pids.get(role, 0)
+    if not _is(role, pid):
+        message = f"no {role} runs as process {pid}"
+        raise LedgerError(message)
+    target.note(stopped=role)
+    # The parent first: a postmaster that saw its children stand still could start others.
+    for one in (pid, *_children_of(pid)):
+        _send(one, signal.SIGSTOP)
+    return pid
+
+
+def let_go(target: Target, role: str) -> None:
+    """Let a stopped process go on; harmless when it does."""
+    pid = target.state.pids.get(role, 0)
+    if _is(role, pid):
+        for one in (*_children_of(pid), pid):
+            _send(one, signal.SIGCONT)
+
+
+def going_on(role: str) -> Callable[[Target], Awaitable[None]]:
+    """How a stopped process is undone."""
+
+    async def undo(target: Target) -> None:
+        let_go(target, role)
+
+    return undo
+
+
+def command_line(pid: int) -> bytes:
+    """The command line of a process; empty when there is none."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return b""
+
+
+def _is(role: str, pid: int) -> bool:
+    words = command_line(pid).split(b"\0")
+    if role == "poster" and b"sentinel.reference.ledger" not in words:
+        return False
+    return any(word.endswith(_WORD[role]) for word in words)
+
+
+def _children_of(pid: int) -> list[int]:
+    try:
+        return [int(one) for one in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    except OSError:
+        return []
+
+
+def _send(pid: int, number: signal.Signals) -> None:
+    with suppress(ProcessLookupError):
+        os.kill(pid, number)

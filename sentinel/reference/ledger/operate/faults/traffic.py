@@ -1,0 +1,93 @@
+"""Faults of what comes in: failing writes, keys used again, the same again and again."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import aiohttp
+
+from sentinel.reference.ledger.domain import LedgerError, UnavailableError
+from sentinel.reference.ledger.edge.burst import Burst, lift_burst, write_burst
+from sentinel.reference.ledger.operate.faults.fault import FaultConfig, Target, repeated
+from sentinel.reference.ledger.wire import postgres
+
+_TIMEOUT_S: Final = 5.0
+_PAST: Final = """
+select tenant, idempotency_key, debit_account, credit_account, amount_minor, currency
+from ledger.transactions
+where accepted_at < now() - make_interval(secs => $1) order by accepted_at desc limit $2
+"""
+_BODY: Final = ("debit_account", "credit_account", "amount_minor", "currency")
+_STORM_COUNT: Final = 20
+
+
+@asynccontextmanager
+async def errors(target: Target, config: FaultConfig) -> AsyncIterator[dict[str, object]]:
+    """Have the edge answer a share of the writes with 500."""
+    path = Path(target.state.burst_file)
+    until_ns = time.time_ns() + int(config.seconds * 1e9)
+    write_burst(path, Burst(error_ratio=config.error_ratio, until_ns=until_ns))
+    try:
+        yield {"error_ratio": config.error_ratio}
+    finally:
+        lift_burst(path)
+
+
+@asynccontextmanager
+async def reused_keys(target: Target, config: FaultConfig) -> AsyncIterator[dict[str, object]]:
+    """Send keys that the queue has forgotten again, for a transfer of another amount."""
+    del config
+    past_s = target.nats.duplicate_window_s + 30
+    rows = await _past(target, older_than_s=past_s, count=1000)
+    if not rows:
+        message = f"no transfer is older than {past_s:g} s: its key would be recognised"
+        raise LedgerError(message)
+    places = iter(range(10**9))
+    async with aiohttp.ClientSession(target.state.edge_url, timeout=_timeout()) as http:
+
+        async def send() -> None:
+            row = dict(rows[next(places) % len(rows)])
+            await _post(http, {**row, "amount_minor": row["amount_minor"] + 1})
+
+        async with repeated(send, every_s=0.5):
+            yield {"keys_count": len(rows)}
+
+
+@asynccontextmanager
+async def duplicates(target: Target, config: FaultConfig) -> AsyncIterator[dict[str, object]]:
+    """Send the last transfers again and again, as clients do that lose their patience."""
+    del config
+    async with aiohttp.ClientSession(target.state.edge_url, timeout=_timeout()) as http:
+
+        async def send() -> None:
+            rows = await _past(target, older_than_s=0, count=_STORM_COUNT)
+            await asyncio.gather(*(_post(http, dict(row)) for row in rows))
+
+        async with repeated(send, every_s=0.5):
+            yield {"count_a_turn": _STORM_COUNT}
+
+
+async def _past(target: Target, *, older_than_s: float, count: int) -> list[Any]:
+    async with postgres.session(target.postgres, application_name="ledger_fault:keys") as session:
+        return list(await session.fetch(_PAST, older_than_s, count))
+
+
+async def _post(http: aiohttp.ClientSession, row: Mapping[str, Any]) -> None:
+    headers = {"X-Tenant": row["tenant"], "Idempotency-Key": row["idempotency_key"]}
+    try:
+        async with http.post(
+            "/v1/transfers", json={name: row[name] for name in _BODY}, headers=headers
+        ) as response:
+            await response.read()
+    except (aiohttp.ClientError, TimeoutError) as error:
+        message = f"the edge does not answer: {type(error).__name__}"
+        raise UnavailableError(message) from error
+
+
+def _timeout() -> aiohttp.ClientTimeout:
+    return aiohttp.ClientTimeout(total=_TIMEOUT_S)
