@@ -7,6 +7,7 @@ an anchor, a tag or a document that is not an object is a problem with its file 
 from __future__ import annotations
 
 import copy
+import math
 import re
 from collections.abc import Hashable
 from dataclasses import dataclass
@@ -24,6 +25,13 @@ SIZE_BYTES_MAX = 4 * 1024 * 1024
 _DEPTH_MAX = 64
 _INTEGER_BITS_MAX = (
     64  # more than any field of Kubernetes; text of more cannot even be written back
+)
+
+_TEMPLATE_ADVICE = "`{{` is a template: render it first, such as by `helm template`"
+_LISTS_MAX = 8
+"""Lists in lists are read so deep; Kubernetes takes them, and nobody writes more than one."""
+_TAGS = frozenset(
+    f"tag:yaml.org,2002:{name}" for name in ("null", "bool", "int", "float", "str", "seq", "map")
 )
 
 _TEMPLATE_PATHS: dict[str, tuple[str, ...]] = {
@@ -104,6 +112,11 @@ def inject_document(document: dict[str, Any], config: SidecarConfig) -> Injected
             problems.append(f"{name}: {error}")
             continue
         if injection is None:
+            if _holds_a_pod(item):
+                warnings.append(
+                    f"{name}: its pods get no sidecar, because where this kind keeps them is not known here;"
+                    " the injector reaches them when they are made"
+                )
             continue
         outcome, remarks = injection
         warnings.extend(f"{name}: {remark}" for remark in remarks)
@@ -163,18 +176,29 @@ def _told_of_replicas(item: dict[str, Any], profile: ProfileConfig) -> tuple[str
     )
 
 
-def _objects(document: dict[str, Any], problems: list[str]) -> list[dict[str, Any]]:
-    """The document itself, or the items of a List of any kind."""
+def _holds_a_pod(item: dict[str, Any]) -> bool:
+    """Whether an object of another kind has what looks like the template of pods, as an Argo Rollout."""
+    found: object = item
+    for name in ("spec", "template", "spec", "containers"):
+        found = found.get(name) if isinstance(found, dict) else None
+    return isinstance(found, list) and bool(found)
+
+
+def _objects(
+    document: dict[str, Any], problems: list[str], *, depth: int = 0
+) -> list[dict[str, Any]]:
+    """The document itself, or the items of a List of any kind, Lists among them."""
     if not document["kind"].endswith("List") or "items" not in document:
         return [document]
     items = document["items"]
-    if not isinstance(items, list):
-        problems.append(f"{document['kind']}: items is not a list")
+    if not isinstance(items, list) or depth >= _LISTS_MAX:
+        what = "items is not a list" if depth < _LISTS_MAX else f"nested deeper than {_LISTS_MAX}"
+        problems.append(f"{document['kind']}: {what}")
         return []
-    objects = []
+    objects: list[dict[str, Any]] = []
     for index, item in enumerate(items):
         if isinstance(item, dict) and isinstance(item.get("kind"), str):
-            objects.append(item)
+            objects += _objects(item, problems, depth=depth + 1)
         else:
             problems.append(f"{document['kind']}: items[{index}] is not an object with a kind")
     return objects
@@ -188,8 +212,19 @@ def _name(item: dict[str, Any]) -> str:
 
 def _in_one_line(error: yaml.YAMLError) -> str:
     if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
-        return f"line {error.problem_mark.line + 1}: {error.problem}"
+        told = f"line {error.problem_mark.line + 1}: {error.problem}"
+        return f"{told}; {_TEMPLATE_ADVICE}" if "{{" in _line_of(error.problem_mark) else told
     return " ".join(str(error).split())
+
+
+def _line_of(mark: yaml.Mark) -> str:
+    """The line that a mark is in."""
+    if mark.buffer is None or mark.pointer is None:
+        return ""
+    text = mark.buffer.rstrip("\0")
+    first = text.rfind("\n", 0, mark.pointer) + 1
+    last = text.find("\n", mark.pointer)
+    return text[first : last if last >= 0 else len(text)]
 
 
 class _StrictLoader(yaml.SafeLoader):
@@ -210,9 +245,23 @@ class _StrictLoader(yaml.SafeLoader):
             )
         node = super().compose_node(parent, index)
         self._depth -= 1
+        if node is not None and node.tag not in _TAGS:
+            # Such as !!binary and !!set: Python has values for them that neither JSON nor Kubernetes has.
+            raise yaml.composer.ComposerError(
+                None, None, f"the tag {node.tag} is not taken", node.start_mark
+            )
         if isinstance(node, yaml.ScalarNode):
             node.value = _paired(node)
         return node
+
+    def construct_decimal(self, node: yaml.ScalarNode) -> float:
+        """A number with a fraction; none that JSON cannot write."""
+        number: float = self.construct_yaml_float(node)
+        if not math.isfinite(number):
+            raise yaml.constructor.ConstructorError(
+                None, None, "a number that is infinite or none", node.start_mark
+            )
+        return number
 
     def construct_integer(self, node: yaml.ScalarNode) -> int:
         """A number as Kubernetes' fields can hold it."""
@@ -251,12 +300,13 @@ def _paired(node: yaml.ScalarNode) -> str:
 
 
 def _plain_resolvers() -> dict[str, list[tuple[str, re.Pattern[str]]]]:
-    """The implicit types Kubernetes' readers know: no date, no `<<`, and `1:30` is text, not ninety."""
+    """The implicit types Kubernetes' readers know: no date, no `<<` and no `=`, and `1:30` is text, not ninety."""
     ours = {
         "tag:yaml.org,2002:int": r"[-+]?(0b[01]+|0x[0-9a-fA-F]+|0[0-7]*|[1-9][0-9]*)\Z",
         "tag:yaml.org,2002:float": r"[-+]?(\.[0-9]+|[0-9]+\.[0-9]*)([eE][-+]?[0-9]+)?\Z",
     }
-    dropped = {"tag:yaml.org,2002:timestamp", "tag:yaml.org,2002:merge", *ours}
+    python_only = {f"tag:yaml.org,2002:{name}" for name in ("timestamp", "merge", "value")}
+    dropped = {*python_only, *ours}
     resolvers = {
         first: [(tag, pattern) for tag, pattern in pairs if tag not in dropped]
         for first, pairs in yaml.SafeLoader.yaml_implicit_resolvers.items()
@@ -268,6 +318,7 @@ def _plain_resolvers() -> dict[str, list[tuple[str, re.Pattern[str]]]]:
 
 _StrictLoader.yaml_implicit_resolvers = _plain_resolvers()
 _StrictLoader.add_constructor("tag:yaml.org,2002:int", _StrictLoader.construct_integer)
+_StrictLoader.add_constructor("tag:yaml.org,2002:float", _StrictLoader.construct_decimal)
 
 
 class _PlainDumper(yaml.SafeDumper):

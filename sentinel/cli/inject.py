@@ -30,6 +30,7 @@ from sentinel.admission.profiles import (
 )
 from sentinel.app.admission.config import load_admission
 from sentinel.errors import MalformedInputError
+from sentinel.runtime.printable import printable
 
 EXIT_DONE, EXIT_WRONG, EXIT_USAGE, EXIT_UNREADABLE = 0, 1, 2, 3
 
@@ -208,4 +209,5 @@ def _output(injected: list[InjectedDocument], kind: str) -> str:
 
 
 def _complain(sentence: str) -> None:
-    print(f"sentinel inject: {sentence}", file=sys.stderr)
+    # Names of the manifest stand in it, which may hold what a terminal would obey.
+    print(f"sentinel inject: {printable(sentence)}", file=sys.stderr)

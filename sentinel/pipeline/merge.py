@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import replace
 
 from sentinel.core.evidence import ServiceVersions
@@ -22,6 +23,7 @@ from sentinel.core.series.collected import (
     Roster,
     RosterSettings,
     Taken,
+    WireLimits,
     decode,
     encode,
 )
@@ -48,6 +50,8 @@ _NEAR_WINDOWS = 2
 _CLOSED_A_TURN = 8
 _THREAD_BYTES = 24 * 1024
 """A part of this size takes some 10 ms to read; what is larger must not hold the loop up."""
+_THREAD_LIMITS = WireLimits(decoded_max=32 * _THREAD_BYTES)
+"""Nor must a small one that becomes large once it is inflated."""
 _TICK_S = 1.0
 _RETRY_S = 2.0
 
@@ -110,6 +114,7 @@ class Merge:
         # Of parts that wait for long the bytes are kept: read, they take thirty times as much.
         self._bodies: dict[str, bytes] = {}
         self._disk = asyncio.Lock()
+        self._decoding = asyncio.Lock()
         self._wake = asyncio.Event()
         self._next_ns: int | None = None
         self._mark = Watermark(lateness_ns=0)
@@ -183,9 +188,7 @@ class Merge:
             InputError: it is no part that could ever be taken.
             OverloadedError: not now.
         """
-        part = (
-            decode(body) if len(body) <= _THREAD_BYTES else await asyncio.to_thread(decode, body)
-        )
+        part = await self._decoded(body)
         self._flow.received(1, signal="windows")
         if part.step_ns != self._settings.window_ns:
             self._flow.dropped(FlowReason.UNSUPPORTED)
@@ -206,6 +209,14 @@ class Merge:
         encoded = encode(window)
         # As it is read from the wire, so that both ways are one.
         await self._take(decode(encoded.body), encoded.body)
+
+    async def _decoded(self, body: bytes) -> CollectedWindow:
+        if len(body) <= _THREAD_BYTES:
+            with suppress(InputTooLargeError):
+                return decode(body, _THREAD_LIMITS)
+        # One at a time: read, a part may take a hundred times its bytes, and together they are no faster.
+        async with self._decoding:
+            return await asyncio.to_thread(decode, body)
 
     async def _take(self, part: CollectedWindow, body: bytes) -> Taken:
         if not self._running:
@@ -437,7 +448,13 @@ class Merge:
         if attendance.silent:
             metrics.count("sentinel_windows_partial_total")
         was = set() if before is None else set(before.silent)
-        for name in sorted(set(attendance.silent) - was):
+        doubled = set() if before is None else before.doubled
+        for name in sorted(attendance.doubled - doubled):
+            logger.warning(
+                "Several collectors have one name and windows of theirs are lost: each needs its own `collect.name`",
+                extra={"collector": name},
+            )
+        for name in sorted(set(attendance.silent) - was - attendance.doubled):
             logger.warning("A collector is silent", extra={"collector": name})
         for name in attendance.let_go:
             logger.warning(

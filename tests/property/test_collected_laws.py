@@ -42,8 +42,8 @@ from sentinel.core.series.collected import (
     merged,
 )
 from sentinel.core.stats import log_linear
-from sentinel.errors import InputError
-from tests.support.batches import START_NS, at
+from sentinel.errors import InputError, MalformedInputError
+from tests.support.batches import EDGE, START_NS, at, calls
 from tests.support.collected import (
     Timed,
     evidence,
@@ -280,7 +280,9 @@ ODD: tuple[object, ...] = (
     1,
     3,
     2**31,
+    2**53,
     2**62,
+    2**63 - 1,
     2**63,
     1.5,
     "",
@@ -337,4 +339,20 @@ def test_odd_parts_are_refused_or_cost_nothing(made: list[Timed], data: st.DataO
     for start_ns in (START_NS, START_NS + 10 * 10**9):
         closed = merging.merge(start_ns, [replace(odd, start_ns=start_ns), part])
         assert not closed.faults, closed.faults
+        assert all((window.weight >= 0).all() for window in closed.windows)
     assert encode(odd).body
+
+
+@pytest.mark.parametrize(
+    "column", [1, 2], ids=["keys that add up beyond 64 bits", "counts that do"]
+)
+def test_numbers_that_would_leave_64_bits_are_refused(column: int) -> None:
+    """They came back negative: the merge of every collector's window failed, or had traffic below nothing."""
+    batch = calls([(EDGE, 1.0, 0.1, False), (EDGE, 2.0, 0.2, False), (EDGE, 2.5, 0.3, False)])
+    (part,) = parts_of([(3.0, batch)], windows=1, collectors=1, whose=[0])
+    body = encode(part).body
+    document = orjson.loads(zlib.decompress(body[12:]))
+    document["content"]["calls"][column][1] = 2**63 - 1
+    packed = zlib.compress(orjson.dumps(document))
+    with pytest.raises(MalformedInputError):
+        decode(body[:8] + zlib.crc32(packed).to_bytes(4, "little") + packed)

@@ -173,7 +173,7 @@ def test_a_pair_of_escapes_is_one_character_and_whole_numbers_of_64_bits_pass(
     [
         ("kind: Pod\nkind: Pod\n", "document 1: line 2: key 'kind' is there twice"),
         ("kind: A\n---\nkind: Pod\nspec: &a {}\n", "document 2: line 4: anchors and aliases"),
-        ("kind: Pod\nspec: !!python/object:os.system {}\n", "document 1: line 2: could not"),
+        ("kind: Pod\nspec: !!python/object:os.system {}\n", "document 1: line 2: the tag"),
         ("- 1\n", "document 1: not an object with a kind"),
         ("a: 1\n", "document 1: not an object with a kind"),
         ("kind: Pod\n1: 2\n", "document 1: line 2: a key is not text"),
@@ -328,3 +328,61 @@ def test_an_older_cluster_gets_a_container_and_its_jobs_none(
     assert names == ["app", "sentinel"]
     assert "sentinel" not in yaml.safe_dump(job)
     assert "is to end" in captured.err
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("data: {a: !!binary aGVsbG8=}", "the tag tag:yaml.org,2002:binary is not taken"),
+        ("data: !!set {a, b}", "the tag tag:yaml.org,2002:set is not taken"),
+        ("data: {a: 1.0e999}", "a number that is infinite or none"),
+        ("data: {a: {{ .Values.a }}}", "render it first, such as by `helm template`"),
+        ("metadata: {name: {{ .Release.Name }}-a}", "render it first"),
+    ],
+)
+def test_what_json_cannot_say_and_templates_are_refused_by_their_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str, told: str
+) -> None:
+    """Bytes and sets of Python ended `-o json` with a traceback, and stood in the YAML as a tag that Kubernetes refuses."""
+    path = write(tmp_path / "a.yaml", workload("Pod"))
+    with Path(path).open("a", encoding="utf-8") as file:
+        file.write(f"---\nkind: ConfigMap\n{text}\n")
+    assert run("-f", path, "-o", "json") == inject.EXIT_WRONG
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert told in err
+
+
+def test_a_list_in_a_list_and_an_equals_sign_are_read(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A pod in a List in a List went through without its sidecar, and without a word."""
+    inner = {"apiVersion": "v1", "kind": "List", "items": [workload("Pod")]}
+    path = write(tmp_path / "a.yaml", {"apiVersion": "v1", "kind": "List", "items": [inner]})
+    with Path(path).open("a", encoding="utf-8") as file:
+        file.write("---\nkind: ConfigMap\ndata: {operator: =}\n")
+    assert run("-f", path) == inject.EXIT_DONE
+    lists, config = yaml.safe_load_all(capsys.readouterr().out)
+    (pod,) = lists["items"][0]["items"]
+    assert pod["spec"]["initContainers"][0]["name"] == "sentinel"
+    assert config["data"] == {"operator": "="}
+    for _ in range(9):
+        inner = {"apiVersion": "v1", "kind": "List", "items": [inner]}
+    assert run("-f", write(tmp_path / "b.yaml", inner)) == inject.EXIT_WRONG
+    assert "nested deeper than 8" in capsys.readouterr().err
+
+
+def test_another_kind_that_keeps_pods_is_told_of(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rollout = {**workload("Deployment"), "apiVersion": "argoproj.io/v1alpha1", "kind": "Rollout"}
+    assert run("-f", write(tmp_path / "a.yaml", workload("Pod"), rollout)) == inject.EXIT_DONE
+    assert "warning: Rollout payments: its pods get no sidecar" in capsys.readouterr().err
+
+
+def test_nothing_of_a_manifest_reaches_the_terminal_as_it_is(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    broken = {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "a\x1b[2J\nb"}}
+    assert run("-f", write(tmp_path / "a.yaml", broken)) == inject.EXIT_WRONG
+    assert "Deployment a\\x1b[2J\\nb: spec" in capsys.readouterr().err

@@ -7,10 +7,14 @@ folder as a scorer that was started again.
 from __future__ import annotations
 
 import asyncio
+import math
+import threading
+import zlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import orjson
 import pytest
 
 from sentinel.core.model import NumberPoint, SeriesKey
@@ -21,6 +25,8 @@ from sentinel.core.series.collected import (
     Collecting,
     Merging,
     Taken,
+    WireLimits,
+    decode,
     encode,
 )
 from sentinel.errors import MalformedInputError, OverloadedError
@@ -58,9 +64,9 @@ class Stage:
 class Pod:
     """A collector whose parts are made by hand."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, *, incarnation: int = 1) -> None:
         self._collecting = Collecting(
-            SeriesSettings(), collector=name, incarnation=1, start_ns=START_NS
+            SeriesSettings(), collector=name, incarnation=incarnation, start_ns=START_NS
         )
         self.hello = encode(self._collecting.hello(START_NS)).body
 
@@ -257,3 +263,43 @@ async def test_a_part_of_a_time_far_ahead_is_dropped_and_holds_nothing_up(tmp_pa
         ).hello(at(10_000))
         assert await merge.take(encode(ahead).body) is Taken.AHEAD
         assert await merge.take(pod.window(0, call_count=10)) is Taken.FRESH
+
+
+async def test_two_collectors_of_one_name_make_amounts_unknown_and_health_says_so(
+    tmp_path: Path,
+) -> None:
+    elder, younger = Pod("a"), Pod("a", incarnation=2)
+    async with merging(tmp_path, now_s=5) as (merge, stage, clock):
+        for body in (elder.hello, younger.hello):
+            await merge.take(body)
+        for of_number in range(6):
+            await until(clock, 10 * of_number + 16)
+            await merge.take(younger.window(of_number, call_count=10))
+            await settled()
+            await merge.take(elder.window(of_number, call_count=10))
+        traffic = stage.values(TRAFFIC)
+        assert str(traffic[3:]) == str([math.nan] * len(traffic[3:])), "half of it would be a fall"
+        assert "several collectors have the name a" in merge.health().sentence
+
+
+async def test_a_small_part_that_becomes_large_is_read_beside_the_loop(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A client with a token could hold the scorer up for seconds with each of its 24 KiB."""
+    threads: list[bool] = []
+
+    def noted(data: bytes, limits: WireLimits | None = None) -> CollectedWindow:
+        part = decode(data, limits)
+        threads.append(threading.current_thread() is threading.main_thread())
+        return part
+
+    document = orjson.loads(zlib.decompress(Pod("a").window(0, call_count=1)[12:]))
+    document["nothing"] = "x" * 2_000_000
+    packed = zlib.compress(orjson.dumps(document))
+    body = b"SNCW\x01\x00\x00\x00" + zlib.crc32(packed).to_bytes(4, "little") + packed
+    assert len(body) < 20_000
+    async with merging(tmp_path, now_s=12) as (merge, _, _):
+        monkeypatch.setattr("sentinel.pipeline.merge.decode", noted)
+        assert await merge.take(body) is Taken.FRESH
+        assert await merge.take(Pod("b").window(0, call_count=1)) is Taken.FRESH
+    assert threads == [False, True]

@@ -40,6 +40,8 @@ from sentinel.core.series.exemplars import NamedCalls
 from sentinel.core.stats import log_linear
 
 _INT64_MAX = 2**63 - 1
+_COUNT_MAX = 2**53
+"""What is counted in one part stays below, as what comes in does; so that no sum over collectors leaves 64 bits."""
 
 Item = TypeVar("Item")
 
@@ -154,21 +156,25 @@ def _counted(counted: Counted[Name]) -> list[Any]:
 
 
 def _counted_of(plain: Sequence[Any], name_of: Callable[[Any], Name]) -> Counted[Name]:
-    names_plain, steps, counts = plain
+    names_plain, steps_plain, counts = plain
     names = tuple(name_of(one) for one in names_plain)
-    key = np.cumsum(_ints(steps))
-    count = _ints(counts)
-    if len(key) != len(count) or list(names) != sorted(set(names)):
+    steps, count = _ints(steps_plain), _counts(counts)
+    if len(steps) != len(count) or list(names) != sorted(set(names)):
         msg = "counts and names do not fit"
         raise ValueError(msg)
+    # A step that is larger than all keys would be added up beyond 64 bits, and come back as another key.
+    if len(steps) and (
+        steps[0] < 0 or (steps[1:] <= 0).any() or slot_of(steps).max() >= len(names)
+    ):
+        msg = "counted keys ascend, and each has a name"
+        raise ValueError(msg)
+    key = np.cumsum(steps)
     if len(key) and (
-        (np.diff(key) <= 0).any()
-        or key[0] < 0
-        or int(slot_of(key[-1:])[0]) >= len(names)
+        int(slot_of(key[-1:])[0]) >= len(names)
         or (count <= 0).any()
         or (bucket_number_of(key) > log_linear.UNTIMED).any()
     ):
-        msg = "counted keys are ascending, named, and counted at least once"
+        msg = "counted keys are named, and counted at least once"
         raise ValueError(msg)
     return Counted(names=names, key=key, count=count)
 
@@ -266,8 +272,8 @@ def _distribution_of(plain: Sequence[Any], digests: Sequence[str]) -> Distributi
         resolution,
         flags,
     ) = plain
-    buckets, counts = _buckets(bucket), _ints(count)
-    if len(buckets) != len(counts) or (counts < 0).any() or (np.diff(buckets) <= 0).any():
+    buckets, counts = _buckets(bucket), _counts(count)
+    if len(buckets) != len(counts) or (np.diff(buckets) <= 0).any():
         msg = "a histogram's buckets are ascending, and have counts"
         raise ValueError(msg)
     (summed,) = _floats_of(total).tolist()
@@ -455,8 +461,8 @@ def _whole(value: object) -> int:
 
 def _positive(value: object) -> int:
     number = _whole(value)
-    if not number:
-        msg = "a count is above 0"
+    if not 0 < number < _COUNT_MAX:
+        msg = "a count is above 0 and below 2**53"
         raise ValueError(msg)
     return number
 
@@ -466,6 +472,15 @@ def _ints(values: Sequence[Any]) -> NDArray[np.int64]:
         msg = "integers are expected"
         raise TypeError(msg)
     return np.array(values, np.int64)
+
+
+def _counts(values: Sequence[Any]) -> NDArray[np.int64]:
+    """Counts, none below 0, and of all together fewer than there can be."""
+    found = _ints(values)
+    if any(not 0 <= value < _COUNT_MAX for value in values) or sum(values) >= _COUNT_MAX:
+        msg = "counts are from 0 on, and together below 2**53"
+        raise ValueError(msg)
+    return found
 
 
 def _buckets(values: Sequence[Any], *, least: int = 0) -> NDArray[np.int16]:

@@ -6,6 +6,7 @@
 | has not told of a window by its deadline | the window is closed without: what its services amount to is not known |
 | was silent in `PATIENCE_WINDOWS` windows in a row | it is blind: windows close without waiting for it, until it tells again |
 | comes back as another process, and the one before said no goodbye | the window it comes back in is known in part as well |
+| has the name of another that tells as well | windows are known in part for as long as both do: a window cannot wait for two by one name |
 | says goodbye | it is waited for no longer, and nothing is unknown |
 | is blind, and another that is new says hello | the new one took its place; the one that was blind longest is let go |
 | is blind for `gone_after_ns` | it is let go |
@@ -23,6 +24,8 @@ from sentinel.core.series.collected.content import WindowContent
 from sentinel.core.series.collected.wire import CollectedWindow, PartKind
 
 PATIENCE_WINDOWS = 2
+DOUBLED_WINDOWS = 3
+"""So many windows after both of one name have told, it is still not known that only one of them does."""
 _SERVICES_MAX = 1000
 
 
@@ -76,6 +79,7 @@ class Member:
         services: those it told of.
         heard_ns: when its latest part came.
         torn: starts of windows of which another process of the same name may have known more.
+        doubled_until_ns: until when another process that lives is taken to have the same name.
     """
 
     begun_ns: int
@@ -88,6 +92,7 @@ class Member:
     services: set[str] = field(default_factory=set)
     heard_ns: int = 0
     torn: set[int] = field(default_factory=set)
+    doubled_until_ns: int = 0
 
     @property
     def is_blind(self) -> bool:
@@ -110,6 +115,7 @@ class Attendance:
         silent: those that did not, or only in part, with since when each is; not who is aside.
         partly_told: the services that these tell of, or who is aside and did not.
         let_go: collectors that are waited for no longer though they said no goodbye.
+        doubled: names that two collectors have, of those that are silent.
     """
 
     parts: tuple[CollectedWindow, ...]
@@ -117,6 +123,7 @@ class Attendance:
     silent: dict[str, int]
     partly_told: frozenset[str]
     let_go: tuple[str, ...]
+    doubled: frozenset[str] = frozenset()
 
 
 class Roster:
@@ -172,6 +179,8 @@ class Roster:
             )
         elif part.incarnation > member.incarnation:
             self._begin_anew(member, part)
+        elif part.incarnation < member.incarnation:
+            self._note_doubled(member, part)
         member.heard_ns = max(member.heard_ns, now_ns)
         if len(member.services) < _SERVICES_MAX:
             member.services |= part.content.services
@@ -230,6 +239,7 @@ class Roster:
         silent: dict[str, int] = {}
         partly_told: set[str] = set()
         let_go: list[str] = []
+        doubled: set[str] = set()
         expected_count = 0
         for name, member in list(self.members.items()):
             if not member.is_expected(start_ns):
@@ -237,9 +247,12 @@ class Roster:
                     del self.members[name]
                 continue
             expected_count += name != self._settings.aside
-            if name in told and start_ns not in member.torn:
+            is_doubled = start_ns < member.doubled_until_ns
+            if name in told and start_ns not in member.torn and not is_doubled:
                 member.silent_count = 0
                 continue
+            if is_doubled:
+                doubled.add(name)
             partly_told |= member.services
             if name in told:
                 member.silent_count = 0
@@ -261,6 +274,7 @@ class Roster:
             silent=silent,
             partly_told=frozenset(partly_told),
             let_go=tuple(let_go),
+            doubled=frozenset(doubled),
         )
 
     def forget_before(self, start_ns: int) -> None:
@@ -287,6 +301,16 @@ class Roster:
         member.told_until_ns = 0
         member.resumed_ns = part.start_ns
         member.incarnation = part.incarnation
+
+    def _note_doubled(self, member: Member, part: CollectedWindow) -> None:
+        """Note that a process which is not the latest tells of a window that the latest one tells of as well.
+
+        What one that ended had left to send is of windows before the latest began.
+        """
+        is_of_both = member.resumed_ns < part.start_ns <= member.told_until_ns
+        if part.kind is not PartKind.HELLO and is_of_both:
+            until_ns = part.start_ns + DOUBLED_WINDOWS * self._settings.step_ns
+            member.doubled_until_ns = max(member.doubled_until_ns, until_ns)
 
     def _replace_one(self, name: str) -> None:
         blind = [

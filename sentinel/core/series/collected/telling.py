@@ -18,7 +18,15 @@ def roll_call(attendance: Attendance) -> str:
     >>> roll_call(Attendance(parts=(), expected_count=3, silent={"pay-2": 0}, partly_told=frozenset(), let_go=()))
     'blind 1/3: pay-2 is not heard'
     """
-    count, silent = attendance.expected_count, sorted(attendance.silent)
+    count, silent = (
+        attendance.expected_count,
+        sorted(attendance.silent.keys() - attendance.doubled),
+    )
+    if attendance.doubled:
+        name = min(attendance.doubled)[:_NAME_CHARS_MAX]
+        twice = f"several collectors have the name {name}, and windows of theirs are lost: each needs its own `collect.name`"
+        others = replace(attendance, doubled=frozenset(), silent=dict.fromkeys(silent, 0))
+        return f"{twice}; {roll_call(others)}" if silent else twice
     if not silent:
         return f"{count} collector{'s' if count > 1 else ''}, all heard"
     named = ", ".join(name[:_NAME_CHARS_MAX] for name in silent[:_NAMED_MAX])
@@ -42,7 +50,7 @@ def blind_page(page: Page, attendance: Attendance) -> Page:
     of_what = f" of {named}{more}" if services else ""
     annotations["summary"] = f"collectors: {told}"
     annotations["description"] = (
-        f"A collecting sidecar sends no windows: {told}. How much traffic there is{of_what} is not known meanwhile, and is"
+        f"Windows of a collecting sidecar are missing: {told}. How much traffic there is{of_what} is not known meanwhile, and is"
         " not paged as a fall; shares of errors and durations are judged by what the others hear. Does its pod run, and does it"
         " reach the scorer? Scaled down for good without a goodbye, it is let go after `merge.gone_after`."
     )

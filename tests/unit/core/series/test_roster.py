@@ -186,3 +186,30 @@ def test_who_comes_back_late_is_waited_for_again() -> None:
     assert not roster.may_close(start_of(4), now_after(4, 5))
     tell(roster, 4, "b")
     assert roster.close(start_of(4)).silent == {}
+
+
+def test_two_that_have_one_name_are_known_in_part_for_as_long_as_both_tell() -> None:
+    """What the elder told came after its window was closed and was lost: half the traffic, and a page that it fell."""
+    roster = roster_of("a", "b")
+    roster.take(part("a", 0, kind=PartKind.HELLO, incarnation=2, sequence=0), start_of(0))
+    told: list[tuple[list[str], set[str]]] = []
+    for number in range(10):
+        tell(roster, number, "b")
+        roster.take(part("a", number, incarnation=2), now_after(number, 5))
+        attendance = roster.close(start_of(number))
+        told.append((list(attendance.silent), set(attendance.doubled)))
+        if number < 6:
+            assert roster.take(part("a", number), now_after(number, 6)) is Taken.LATE
+    assert told[0] == (["a"], set()), "the window that it came in"
+    assert told[2:8] == [(["a"], {"a"})] * 6
+    assert told[8:] == [([], set())] * 2, "one of them has ended"
+
+
+def test_what_an_elder_had_left_to_send_makes_no_two_of_it() -> None:
+    roster = roster_of("a")
+    roster.take(part("a", 5, kind=PartKind.HELLO, incarnation=2, sequence=0), now_after(4, 3))
+    for number in range(6):
+        roster.take(part("a", number), now_after(4, 4))
+    roster.take(part("a", 5, incarnation=2), now_after(5, 5))
+    roster.take(part("a", 6, incarnation=2), now_after(6, 5))
+    assert [set(roster.close(start_of(number)).doubled) for number in range(7)] == [set()] * 7
