@@ -20,7 +20,7 @@ import yaml
 ROOT = Path(__file__).parents[2]
 KUSTOMIZE = ROOT / "deploy/kustomize"
 CHART = ROOT / "deploy/chart"
-OVERLAYS = ("cluster", "monitored", "ledger", "ledger-keda")
+OVERLAYS = ("cluster", "monitored", "ledger", "ledger-keda", "ledger-monitored")
 KUBERNETES = tuple(f"1.{minor}" for minor in range(29, 38))
 CLUSTER_WIDE = {
     "ClusterRole",
@@ -119,11 +119,31 @@ def by_identity(documents: Sequence[Document], *, namespace: str) -> dict[str, D
             if key not in _OWN_LABELS
         }
         if held["kind"] == "ConfigMap":
-            held["data"] = {key: _read(key, text) for key, text in held["data"].items()}
+            held["data"] = _joined({key: _read(key, text) for key, text in held["data"].items()})
         identity = f"{held['kind']} {metadata.get('namespace', '-')}/{metadata['name']}"
         assert identity not in found, f"twice: {identity}"
         found[identity] = held
     return found
+
+
+def _joined(data: dict[str, Any]) -> dict[str, Any]:
+    """A folder of Sentinel's files as the one that it reads them for: Kustomize adds files, the chart writes into one."""
+    if "sentinel.yaml" not in data:
+        return data
+    whole: dict[str, Any] = {}
+    for part in data.values():
+        _add(part, whole)
+    return {"sentinel.yaml": whole}
+
+
+def _add(part: dict[str, Any], whole: dict[str, Any]) -> None:
+    for key, value in part.items():
+        if isinstance(value, dict) and isinstance(whole.get(key), dict):
+            _add(value, whole[key])
+        else:
+            # As Sentinel's own reading has it: a value is in one file only.
+            assert key not in whole, key
+            whole[key] = value
 
 
 def _read(key: str, text: str) -> Any:

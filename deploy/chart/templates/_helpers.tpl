@@ -54,3 +54,37 @@ affinity:
 {{- define "sentinel.certificate" -}}
 {{ .Values.injector.certificate | default (ternary (printf "%s-admission" .Release.Name) "" .Values.injector.certManager) }}
 {{- end -}}
+
+{{- /* The port that a URL leads to. */ -}}
+{{- define "sentinel.port" -}}
+{{- $url := urlParse . -}}
+{{- regexFind "[0-9]+$" (regexFind ":[0-9]+$" $url.host) | default (ternary "443" "80" (eq $url.scheme "https")) -}}
+{{- end -}}
+
+{{- /* Whether the scorer asks the ledger's NATS: what it says is on a page that somebody reads. Empty for no. */ -}}
+{{- define "sentinel.asksQueue" -}}
+{{- if and .Values.monitoring.enabled .Values.ledger.enabled -}}
+yes
+{{- end -}}
+{{- end -}}
+
+{{- define "sentinel.queueUrl" -}}
+http://{{ .Values.ledger.poster.autoscaling.natsMonitoring }}
+{{- end -}}
+
+{{- /* A quantity of memory or storage in bytes, whole. */ -}}
+{{- define "sentinel.bytes" -}}
+{{- $factors := dict "" 1 "k" 1000 "M" 1000000 "G" 1000000000 "T" 1000000000000 "P" 1000000000000000 "Ki" 1024 "Mi" 1048576 "Gi" 1073741824 "Ti" 1099511627776 "Pi" 1125899906842624 -}}
+{{- $number := regexFind "^[0-9.]+" . -}}
+{{- mulf (float64 $number) (index $factors (trimPrefix $number .)) | floor | int64 -}}
+{{- end -}}
+
+{{- /* Three quarters of the volume, as a setting of Sentinel's: the rest is for queues, and for what SQLite holds while it writes. */ -}}
+{{- define "sentinel.storeMax" -}}
+{{- $mebibytes := div (mul 3 (div (include "sentinel.bytes" .Values.scorer.storage.size | int64) 1048576)) 4 -}}
+{{- if mod $mebibytes 1024 -}}
+{{ $mebibytes }}MiB
+{{- else -}}
+{{ div $mebibytes 1024 }}GiB
+{{- end -}}
+{{- end -}}
