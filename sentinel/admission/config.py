@@ -11,6 +11,7 @@ from sentinel.admission.profiles import (
     ProfileConfig,
     SidecarConfig,
     SidecarKind,
+    SidecarRole,
     built_in_profiles,
     refuse_profiles,
 )
@@ -284,6 +285,13 @@ class AdmissionConfig:
 
     def __post_init__(self) -> None:
         refuse_profiles(self.profiles, default=self.default_profile)
+        for name, profile in self.profiles.items():
+            if profile.role is SidecarRole.BOTH and not profile.each_replica_scores:
+                msg = (
+                    f"profile {name}: how many pods a workload will have is not known when one is made, and with role both"
+                    " each would page for a share of its traffic: role collect, or each_replica_scores: true"
+                )
+                raise ValueError(msg)
         if (self.tls is None) == (self.authority is None):
             msg = "exactly one of tls and authority must be given: who renews the certificate?"
             raise ValueError(msg)

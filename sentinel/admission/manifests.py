@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import math
 import re
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +18,8 @@ import yaml
 from sentinel.admission.fields import unknown_fields
 from sentinel.admission.json_patch import Operation, difference
 from sentinel.admission.patch import EXPLANATIONS, Outcome, patch_pod
-from sentinel.admission.profiles import ProfileConfig, SidecarConfig, SidecarRole
+from sentinel.admission.profiles import SidecarConfig, SidecarRole
+from sentinel.admission.replicas import Scaler, counts_from_zero, several_pods
 from sentinel.errors import MalformedInputError
 
 SIZE_BYTES_MAX = 4 * 1024 * 1024
@@ -98,8 +99,21 @@ def write_documents(documents: list[dict[str, Any]]) -> str:
     return yaml.dump_all(documents, Dumper=_PlainDumper, sort_keys=False, width=1_000)
 
 
-def inject_document(document: dict[str, Any], config: SidecarConfig) -> InjectedDocument:
-    """Put the sidecar into every pod and pod template of a document, also inside a List; the input is not changed."""
+def objects_of(document: dict[str, Any]) -> list[dict[str, Any]]:
+    """The document itself, or what is an object with a kind among the items of a List."""
+    return _objects(document, [])
+
+
+def inject_document(
+    document: dict[str, Any], config: SidecarConfig, *, scalers: Sequence[Scaler] = ()
+) -> InjectedDocument:
+    """Put the sidecar into every pod and pod template of a document, also inside a List; the input is not changed.
+
+    Args:
+        document: an object with a kind.
+        config: what the operator decided.
+        scalers: what scales workloads, wherever it stands in the input.
+    """
     after = copy.deepcopy(document)
     problems: list[str] = []
     warnings: list[str] = []
@@ -107,7 +121,7 @@ def inject_document(document: dict[str, Any], config: SidecarConfig) -> Injected
     for item in _objects(after, problems):
         name = _name(item)
         try:
-            injection = _inject_object(item, config)
+            injection = _inject_object(item, config, scalers)
         except MalformedInputError as error:
             problems.append(f"{name}: {error}")
             continue
@@ -136,9 +150,13 @@ def inject_document(document: dict[str, Any], config: SidecarConfig) -> Injected
 
 
 def _inject_object(
-    item: dict[str, Any], config: SidecarConfig
+    item: dict[str, Any], config: SidecarConfig, scalers: Sequence[Scaler]
 ) -> tuple[Outcome, tuple[str, ...]] | None:
-    """Inject in place; None when the kind holds no pod."""
+    """Inject in place; None when the kind holds no pod.
+
+    Raises:
+        MalformedInputError: there is no pod where it should be, or there would be several where one is to decide.
+    """
     path = _TEMPLATE_PATHS.get(item["kind"])
     if path is None:
         return None
@@ -151,29 +169,26 @@ def _inject_object(
             raise MalformedInputError(msg)
     if unknown := unknown_fields(holder[key]):
         raise MalformedInputError("; ".join(unknown))
-    injection = patch_pod(holder[key], config)
+    injection = patch_pod(holder[key], config, is_numbered=counts_from_zero(item))
+    profile = config.profiles[injection.profile]
+    decides_alone = profile.role is SidecarRole.BOTH and not profile.each_replica_scores
+    if (
+        injection.outcome is Outcome.INJECTED
+        and decides_alone
+        and (several := several_pods(item, scalers))
+    ):
+        msg = (
+            f"{several}: with role both, which profile {injection.profile} has, each pod would page for its share of the"
+            " traffic. Have them collect for one scorer (role collect), or say each_replica_scores where each is a service"
+            " of its own"
+        )
+        raise MalformedInputError(msg)
     # An object that is itself the pod is changed in place, because the list it may stand in holds it.
     target = holder[key]
     if injection.pod is not target:
         target.clear()
         target.update(injection.pod)
-    if injection.outcome is not Outcome.INJECTED:
-        return injection.outcome, injection.warnings
-    told = _told_of_replicas(item, config.profiles[injection.profile])
-    return injection.outcome, (*injection.warnings, *told)
-
-
-def _told_of_replicas(item: dict[str, Any], profile: ProfileConfig) -> tuple[str, ...]:
-    """What to say where each of several sidecars would judge its own share of a service."""
-    spec = item.get("spec")
-    replicas = spec.get("replicas") if isinstance(spec, dict) else None
-    decides_alone = profile.role is SidecarRole.BOTH or not (profile.role or profile.config_map)
-    if not isinstance(replicas, int) or replicas < 2 or not decides_alone:
-        return ()
-    return (
-        f"{replicas} replicas have a sidecar each, and each would judge its own share of the traffic: a profile with"
-        " role: collect hands it to one scorer",
-    )
+    return injection.outcome, injection.warnings
 
 
 def _holds_a_pod(item: dict[str, Any]) -> bool:
@@ -332,6 +347,7 @@ __all__ = [
     "SIZE_BYTES_MAX",
     "InjectedDocument",
     "inject_document",
+    "objects_of",
     "read_documents",
     "write_documents",
 ]

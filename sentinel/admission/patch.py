@@ -88,12 +88,15 @@ class Injection:
     warnings: tuple[str, ...] = ()
 
 
-def patch_pod(pod: dict[str, Any], config: SidecarConfig) -> Injection:
+def patch_pod(
+    pod: dict[str, Any], config: SidecarConfig, *, is_numbered: bool = False
+) -> Injection:
     """Put the sidecar into a pod, or into the pod template of a workload.
 
     Args:
         pod: an object with `metadata` and `spec` of a Pod; it is not changed.
         config: what the operator decided.
+        is_numbered: whether it is the template of a StatefulSet, whose pods are named by number from 0.
 
     Raises:
         MalformedInputError: it is not shaped like a pod.
@@ -105,7 +108,9 @@ def patch_pod(pod: dict[str, Any], config: SidecarConfig) -> Injection:
     outcome = _outcome(pod, annotations, config, config.profiles[name], warnings)
     if outcome is not Outcome.INJECTED:
         return Injection(outcome=outcome, pod=pod, profile=name, warnings=tuple(warnings))
-    patched, status = _injected(pod, config, config.profiles[name], warnings)
+    patched, status = _injected(
+        pod, config, config.profiles[name], warnings, is_numbered=is_numbered
+    )
     return Injection(
         outcome=outcome,
         pod=patched,
@@ -202,14 +207,24 @@ def _name_is_taken(spec: dict[str, Any], status: str | None) -> bool:
 
 
 def _injected(
-    pod: dict[str, Any], config: SidecarConfig, profile: ProfileConfig, warnings: list[str]
+    pod: dict[str, Any],
+    config: SidecarConfig,
+    profile: ProfileConfig,
+    warnings: list[str],
+    *,
+    is_numbered: bool,
 ) -> tuple[dict[str, Any], str]:
     """The pod as it should be, and its mark; what is not changed of the pod given is shared with it, not copied."""
     spec = {**pod["spec"]}
     patched = {**pod, "spec": spec}
     first = [one for one in spec.get("initContainers") or [] if one["name"] != sidecar.CONTAINER]
     others = [one for one in spec["containers"] if one["name"] != sidecar.CONTAINER]
-    ours = sidecar.container(profile, config.kind, guaranteed=_is_guaranteed([*first, *others]))
+    ours = sidecar.container(
+        profile,
+        config.kind,
+        guaranteed=_is_guaranteed([*first, *others]),
+        is_numbered=is_numbered,
+    )
     volumes = sidecar.volumes(profile)
     status = f"{_MARKS[config.kind]}{_digest([ours, volumes])}"
     if not _is_as_marked(patched, status, volumes):

@@ -16,6 +16,7 @@ from sentinel.runtime.settings import setting
 
 DEFAULT_IMAGE = f"sentinel:{__version__}"
 DEFAULT_PROFILE = "standard"
+DEFAULT_CONFIG_MAP = "sentinel"
 PROFILE_COUNT_MAX = 100
 
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
@@ -51,16 +52,20 @@ class ProfileConfig:
         help="Image of the sidecar, where the cluster's nodes find it; give it by digest.",
     )
     config_map: str = setting(
-        "",
-        help="ConfigMap with the sidecar's configuration, in the pod's own namespace; empty for the built-in defaults, which also hold for as long as it is not there or is wrong.",
+        DEFAULT_CONFIG_MAP,
+        help="ConfigMap with the sidecar's configuration, in the pod's own namespace; for as long as it is not there or is wrong the built-in defaults hold, which page nobody. Empty for those defaults, with `role: both` only.",
     )
     secret: str = setting(
         "",
         help="Secret with the tokens and authorities that the configuration names, in the pod's own namespace; its keys are files in /etc/sentinel-secret.",
     )
-    role: SidecarRole | None = setting(
-        None,
-        help="`collect` hands windows to the service's scorer, which `config_map` has to name; unset, the ConfigMap decides.",
+    role: SidecarRole = setting(
+        SidecarRole.COLLECT,
+        help="`collect` hands windows to the service's scorer, which `config_map` has to name; `both` decides by what one pod hears, and needs `each_replica_scores` in the injector, which cannot know how many pods a service will have. It counts before what the ConfigMap says.",
+    )
+    each_replica_scores: bool = setting(
+        False,  # noqa: FBT003  # a default
+        help="With `both`: each pod is a service of its own, which learns, decides and pages by what it hears alone, however many there are.",
     )
     cpu_request: str = setting("50m", help="CPU that is reserved.")
     cpu_limit: str = setting(
@@ -85,6 +90,9 @@ class ProfileConfig:
         if self.role is SidecarRole.COLLECT and not self.config_map:
             msg = "role collect needs config_map: it says where the scorer is"
             raise ValueError(msg)
+        if self.role is SidecarRole.COLLECT and self.each_replica_scores:
+            msg = "each_replica_scores goes with role both: a collecting sidecar scores nothing"
+            raise ValueError(msg)
         request, limit = _memory("memory_request", self), _memory("memory_limit", self)
         if limit < max(request, _MEMORY_LIMIT_MIN):
             msg = "memory_limit must be at least 96Mi and not below memory_request"
@@ -106,10 +114,16 @@ class ProfileConfig:
 
 
 def built_in_profiles(
-    *, image: str = DEFAULT_IMAGE, config_map: str = ""
+    *,
+    image: str = DEFAULT_IMAGE,
+    config_map: str = DEFAULT_CONFIG_MAP,
+    role: SidecarRole = SidecarRole.COLLECT,
+    each_replica_scores: bool = False,
 ) -> dict[str, ProfileConfig]:
-    """The three sizes there are without a configuration; ValueError for what cannot be an image or a ConfigMap."""
-    standard = ProfileConfig(image=image, config_map=config_map)
+    """The three sizes there are without a configuration; ValueError for what cannot be an image or a ConfigMap, and for a role that does not go with the rest."""
+    standard = ProfileConfig(
+        image=image, config_map=config_map, role=role, each_replica_scores=each_replica_scores
+    )
     return {
         "small": replace(
             standard,

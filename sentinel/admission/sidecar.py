@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sentinel.admission.profiles import ProfileConfig, SidecarKind
+from sentinel.admission.profiles import ProfileConfig, SidecarKind, SidecarRole
 
 CONTAINER = "sentinel"
 OTLP_GRPC_ENDPOINT = "http://127.0.0.1:4317"
@@ -35,9 +35,12 @@ _QUEUE_MAX_BYTES = 256 * 2**20
 """What a collector keeps at most by default."""
 
 
-def container(profile: ProfileConfig, kind: SidecarKind, *, guaranteed: bool) -> dict[str, Any]:
+def container(
+    profile: ProfileConfig, kind: SidecarKind, *, guaranteed: bool, is_numbered: bool
+) -> dict[str, Any]:
     """The sidecar. A native one starts first, ends last and holds no Job open; for that it is an init container that stays."""
-    arguments = ["run"]
+    # A container that does not run makes the whole pod unready, and takes the application out of its Service.
+    arguments = ["run", "--or-defaults"]
     mounts = [
         {"name": _STORE, "mountPath": _STORE_DIRECTORY},
         {"name": _TMP, "mountPath": "/tmp"},  # noqa: S108  # of the container
@@ -49,8 +52,7 @@ def container(profile: ProfileConfig, kind: SidecarKind, *, guaranteed: bool) ->
         },
     ]
     if profile.config_map:
-        # A container that does not run makes the whole pod unready, and takes the application out of its Service.
-        arguments += ["--config", _CONFIG_DIRECTORY, "--or-defaults"]
+        arguments += ["--config", _CONFIG_DIRECTORY]
         mounts.append({"name": _CONFIG, "mountPath": _CONFIG_DIRECTORY, "readOnly": True})
     if profile.secret:
         mounts.append({"name": _SECRET, "mountPath": _SECRET_DIRECTORY, "readOnly": True})
@@ -58,7 +60,7 @@ def container(profile: ProfileConfig, kind: SidecarKind, *, guaranteed: bool) ->
         "name": CONTAINER,
         "image": profile.image,
         "args": arguments,
-        "env": _environment(profile),
+        "env": _environment(profile, is_numbered=is_numbered),
         "ports": [{"name": _PROBE_PORT_NAME, "containerPort": PROBE_PORT, "protocol": "TCP"}],
         "resources": _resources(profile, guaranteed=guaranteed),
         # No startup or readiness probe: either would let the monitor keep the application from its traffic.
@@ -103,7 +105,7 @@ def volumes(profile: ProfileConfig) -> list[dict[str, Any]]:
     return made
 
 
-def _environment(profile: ProfileConfig) -> list[dict[str, Any]]:
+def _environment(profile: ProfileConfig, *, is_numbered: bool) -> list[dict[str, Any]]:
     def field(name: str, path: str) -> dict[str, Any]:
         return {"name": name, "valueFrom": {"fieldRef": {"fieldPath": path}}}
 
@@ -123,8 +125,12 @@ def _environment(profile: ProfileConfig) -> list[dict[str, Any]]:
         # A collector's windows wait in that folder for their scorer; what is usual would fill a small volume.
         queue_max_bytes = profile.store_max_bytes // 2
         made.append({"name": "SENTINEL_COLLECT__QUEUE_MAX", "value": _size(queue_max_bytes)})
-    if profile.role is not None:
-        made.append({"name": "SENTINEL_ROLE", "value": profile.role.value})
+    made.append({"name": "SENTINEL_ROLE", "value": profile.role.value})
+    if profile.each_replica_scores:
+        made.append({"name": "SENTINEL_EACH_REPLICA_SCORES", "value": "true"})
+    elif profile.role is SidecarRole.BOTH and is_numbered:
+        # Scaled later, its second pod has no other way to know that it is not alone.
+        made.append({"name": "SENTINEL_REPLICA_NAME", "value": "$(POD_NAME)"})
     return made
 
 

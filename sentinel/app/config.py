@@ -183,6 +183,11 @@ class SentinelConfig:
         help="How many replicas of this sidecar its service has, as whoever deploys it knows; `both` refuses more than one.",
         restart=True,
     )
+    replica_name: str = setting(
+        "",
+        help="Name of this replica, where a StatefulSet gives it and counts from 0, such as `$(POD_NAME)` of its pod: a `score` or `both` whose name ends in `-1` or more is not the only one, and is refused; empty where names say nothing.",
+        restart=True,
+    )
     each_replica_scores: bool = setting(
         False,  # noqa: FBT003  # a default
         help="Lets `both` run in several replicas: each learns, decides and pages by what it hears alone.",
@@ -315,6 +320,7 @@ def _role_problems(loaded: Loaded[SentinelConfig]) -> list[ConfigProblem]:
     return role_problems(
         config.role,
         replicas=config.replicas,
+        replica_name=config.replica_name,
         each_replica_scores=config.each_replica_scores,
         collect=config.collect,
         is_listened=config.receivers.windows_http.enabled

@@ -18,8 +18,10 @@ from sentinel.errors import ConfigError
 from sentinel.runtime.config.loader import Loaded
 
 _LOOK_EVERY_S = 2.0
-_NEED_MORE = frozenset({"SENTINEL_ROLE", "SENTINEL_REPLICAS"})
-"""Overrides that ask for settings which the defaults do not have."""
+_NEED_MORE = ("SENTINEL_ROLE", "SENTINEL_REPLICAS", "SENTINEL_REPLICA_NAME")
+"""Overrides that ask for settings which the defaults do not have, or refuse them."""
+_PAGES = "SENTINEL_SENDERS__"
+"""Destinations given by override: what stands in for a refused configuration has none, or a refused `both` would page all the same."""
 
 
 def load_or_defaults(
@@ -29,7 +31,11 @@ def load_or_defaults(
     try:
         return load_config(path, environment=environment), None
     except ConfigError as refused:
-        kept = {name: text for name, text in environment.items() if name not in _NEED_MORE}
+        kept = {
+            name: text
+            for name, text in environment.items()
+            if name not in _NEED_MORE and not name.startswith(_PAGES)
+        }
         return load_config(None, environment=kept), refused
 
 

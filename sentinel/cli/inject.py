@@ -18,16 +18,20 @@ from sentinel.admission.manifests import (
     SIZE_BYTES_MAX,
     InjectedDocument,
     inject_document,
+    objects_of,
     read_documents,
     write_documents,
 )
 from sentinel.admission.profiles import (
+    DEFAULT_CONFIG_MAP,
     DEFAULT_IMAGE,
     DEFAULT_PROFILE,
     SidecarConfig,
     SidecarKind,
+    SidecarRole,
     built_in_profiles,
 )
+from sentinel.admission.replicas import scalers_of
 from sentinel.app.admission.config import load_admission
 from sentinel.errors import MalformedInputError
 from sentinel.runtime.printable import printable
@@ -48,7 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "  kubectl create configmap sentinel --from-file=sentinel.yaml\n"
         "  sentinel inject -f deploy.yaml --image registry.example/sentinel:0.1.0 \\\n"
         "      --config-map sentinel | kubectl apply -f -\n"
-        "  sentinel inject -f pod.yaml -o patch\n"
+        "  sentinel inject -f pod.yaml --role both -o patch\n"
         "  sentinel inject -f deploy.yaml --config admission.yaml\n"
     )
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
@@ -68,7 +72,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--config-map",
         metavar="NAME",
-        help="ConfigMap with the configuration, in the pod's namespace (default: built-in defaults)",
+        help=f'ConfigMap with the configuration, in the pod\'s namespace; "" for the built-in defaults, with --role both (default: {DEFAULT_CONFIG_MAP})',
+    )
+    parser.add_argument(
+        "--role",
+        choices=[str(role) for role in SidecarRole],
+        help="collect hands windows to the service's scorer, which the ConfigMap names; both decides in the pod, and is refused"
+        f" where there may be several (default: {SidecarRole.COLLECT})",
+    )
+    parser.add_argument(
+        "--each-replica-scores",
+        action="store_true",
+        help="with --role both: several pods are meant, each a service of its own that pages by what it hears alone",
     )
     parser.add_argument(
         "--profile",
@@ -107,11 +122,12 @@ def run(arguments: argparse.Namespace) -> int:
     except ValueError as error:
         _complain(str(error))
         return EXIT_USAGE
+    documents: list[tuple[str, dict[str, Any]]] = []
     injected: list[InjectedDocument] = []
     problems = 0
     for filename in arguments.filename:
         try:
-            documents = read_documents(_read(filename))
+            read = read_documents(_read(filename))
         except OSError as error:
             _complain(f"{filename}: cannot be read: {error.strerror or error}")
             return EXIT_UNREADABLE
@@ -119,14 +135,17 @@ def run(arguments: argparse.Namespace) -> int:
             _complain(f"{filename}: {error}")
             problems += 1
             continue
-        for number, document in documents:
-            result = inject_document(document, config)
-            injected.append(result)
-            problems += len(result.problems)
-            for sentence in result.problems:
-                _complain(f"{filename}: document {number}: {sentence}")
-            for sentence in result.warnings:
-                _complain(f"{filename}: document {number}: warning: {sentence}")
+        documents += [(f"{filename}: document {number}", document) for number, document in read]
+    # What scales a workload may stand before it, after it, or in another file.
+    scalers = scalers_of(item for _, document in documents for item in objects_of(document))
+    for where, document in documents:
+        result = inject_document(document, config, scalers=scalers)
+        injected.append(result)
+        problems += len(result.problems)
+        for sentence in result.problems:
+            _complain(f"{where}: {sentence}")
+        for sentence in result.warnings:
+            _complain(f"{where}: warning: {sentence}")
     if problems:
         _complain("nothing was written")
         return EXIT_WRONG
@@ -145,15 +164,26 @@ def _wanted(arguments: argparse.Namespace) -> SidecarConfig:
     if arguments.config is None:
         image = DEFAULT_IMAGE if arguments.image is None else arguments.image
         return SidecarConfig(
-            profiles=built_in_profiles(image=image, config_map=arguments.config_map or ""),
+            profiles=built_in_profiles(
+                image=image,
+                config_map=DEFAULT_CONFIG_MAP
+                if arguments.config_map is None
+                else arguments.config_map,
+                role=SidecarRole(arguments.role or SidecarRole.COLLECT),
+                each_replica_scores=arguments.each_replica_scores,
+            ),
             default_profile=arguments.profile or DEFAULT_PROFILE,
             kind=kind,
             allow_host_network=arguments.allow_host_network,
         )
-    if arguments.image is not None or arguments.config_map is not None:
-        msg = (
-            "--config says image and ConfigMap by its profiles: leave out --image and --config-map"
-        )
+    told = {
+        "--image": arguments.image is not None,
+        "--config-map": arguments.config_map is not None,
+        "--role": arguments.role is not None,
+        "--each-replica-scores": arguments.each_replica_scores,
+    }
+    if twice := [option for option, is_given in told.items() if is_given]:
+        msg = f"--config says that by its profiles: leave out {', '.join(twice)}"
         raise ValueError(msg)
     given = load_admission(arguments.config, environment=os.environ).config.sidecar_config(kind)
     return dataclasses.replace(
@@ -172,8 +202,19 @@ def _assumed(arguments: argparse.Namespace) -> list[str]:
         assumed.append(
             f"the image {DEFAULT_IMAGE} has to be on the cluster's nodes, or its pods wait for it; give --image"
         )
-    if arguments.config_map is None:
-        assumed.append("without --config-map the sidecar runs on its defaults, which page nobody")
+    name = DEFAULT_CONFIG_MAP if arguments.config_map is None else arguments.config_map
+    if not name:
+        assumed.append("without a ConfigMap the sidecar runs on its defaults, which page nobody")
+    elif arguments.role is None:
+        assumed.append(
+            f"the sidecars collect: ConfigMap {name} of the pods' namespace has to name their scorer, or they page nobody;"
+            " say --role collect, or --role both for a pod that decides by itself"
+        )
+    elif arguments.config_map is None:
+        assumed.append(
+            f"ConfigMap {name} of the pods' namespace is meant; until it is there the sidecar runs on its defaults, which page"
+            " nobody; give --config-map"
+        )
     return assumed
 
 

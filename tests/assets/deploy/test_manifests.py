@@ -23,6 +23,7 @@ import pytest
 import yaml
 
 from sentinel.app.config import load_config
+from sentinel.errors import ConfigError
 from tests.support.cluster_manifests import (
     KUBERNETES,
     KUSTOMIZE,
@@ -70,7 +71,14 @@ OTHER: dict[str, Any] = {
         "replicas": 3,
         "certificateSecret": "from-cert-manager",
         "certificate": "second-admission",
-        "profiles": {"tiny": {"config_map": "", "store": "256Mi"}},
+        "profiles": {
+            "tiny": {
+                "config_map": "",
+                "role": "both",
+                "each_replica_scores": True,
+                "store": "256Mi",
+            }
+        },
         "defaultProfile": "tiny",
         "config": {"sidecar": "native"},
     },
@@ -351,6 +359,23 @@ def test_every_configuration_of_sentinel_loads(way: str, count: int, tmp_path: P
             (mounted / name).write_text(text)
         load_config(mounted, environment={})
     assert len(configs) == count
+
+
+@pytest.mark.parametrize("way", ["cluster", "chart", "chart-other"])
+def test_a_second_scorer_refuses_to_start(way: str, tmp_path: Path) -> None:
+    """Scaled to two, each merged a part of the windows and paged for a fall of traffic that was none."""
+    [scorer] = [document for document in rendered(way) if document["kind"] == "StatefulSet"]
+    assert scorer["spec"]["replicas"] == 1
+    assert "ordinals" not in scorer["spec"]
+    [container] = scorer["spec"]["template"]["spec"]["containers"]
+    [given] = [one for one in container["env"] if one["name"] == "SENTINEL_REPLICA_NAME"]
+    assert given["valueFrom"] == {"fieldRef": {"fieldPath": "metadata.name"}}
+    file = tmp_path / "sentinel.yaml"
+    file.write_text("role: score\n")
+    name = scorer["metadata"]["name"]
+    load_config(file, environment={given["name"]: f"{name}-0"})
+    with pytest.raises(ConfigError, match=f"{name}-1 is one more: scale back to one"):
+        load_config(file, environment={given["name"]: f"{name}-1"})
 
 
 @pytest.mark.parametrize("way", ["monitored", "chart", "chart-other"])

@@ -63,6 +63,10 @@ async def test_a_pod_gets_its_sidecar_and_whatever_else_comes_is_answered(tmp_pa
         response = await caller.review(make_review(make_pod()))
         pod = patched(make_pod(), response)
         assert has_sidecar(pod)
+        # By the built-in profiles, whatever the ConfigMap says.
+        assert {"name": "SENTINEL_ROLE", "value": "collect"} in pod["spec"]["initContainers"][0][
+            "env"
+        ]
         assert "patch" not in await caller.review(make_review(pod))
         for data in (b"", b"\x00", b"{}", b'{"request":{"uid":"u"}}', b"[" * 100_000):
             response_of(await caller.post(data))

@@ -14,7 +14,12 @@ from hypothesis import strategies as st
 from sentinel.admission.json_patch import difference
 from sentinel.admission.manifests import read_documents, write_documents
 from sentinel.admission.patch import Outcome, patch_pod
-from sentinel.admission.profiles import SidecarConfig, SidecarKind, built_in_profiles
+from sentinel.admission.profiles import (
+    SidecarConfig,
+    SidecarKind,
+    SidecarRole,
+    built_in_profiles,
+)
 from tests.support.json_patch import apply_patch
 
 _names = st.sampled_from(["app", "sentinel", "migrate", "proxy", "a/b~c", "sentinel-store", "x"])
@@ -72,8 +77,12 @@ _pods = st.fixed_dictionaries(
 )
 _configs = st.builds(
     SidecarConfig,
-    profiles=st.sampled_from(["", "sentinel"]).map(
-        lambda name: built_in_profiles(config_map=name)
+    profiles=st.sampled_from(
+        [
+            built_in_profiles(),
+            built_in_profiles(config_map="", role=SidecarRole.BOTH),
+            built_in_profiles(role=SidecarRole.BOTH, each_replica_scores=True),
+        ]
     ),
     kind=st.sampled_from(SidecarKind),
     allow_host_network=st.booleans(),

@@ -30,6 +30,11 @@ CONFIG = SidecarConfig(profiles=built_in_profiles(image="sentinel:1.2.3", config
 PROFILES = tuple(CONFIG.profiles)
 
 
+def alone(**more: Any) -> SidecarConfig:
+    """Sidecars that decide by themselves, on their defaults."""
+    return SidecarConfig(profiles=built_in_profiles(config_map="", role=SidecarRole.BOTH, **more))
+
+
 def make_pod(**spec: Any) -> dict[str, Any]:
     return {
         "apiVersion": "v1",
@@ -56,7 +61,7 @@ def sidecar_of(pod: dict[str, Any]) -> dict[str, Any]:
 
 @pytest.mark.parametrize("version", ["1.29", "1.33", "1.37"])
 def test_the_injected_pod_passes_kubernetes_own_schema(version: str) -> None:
-    for config in (CONFIG, SidecarConfig()):
+    for config in (CONFIG, alone()):
         kubernetes_validate.validate(patch_pod(make_pod(), config).pod, version, strict=True)
 
 
@@ -127,7 +132,7 @@ def test_again_changes_nothing_and_a_new_image_replaces() -> None:
     assert again.outcome is Outcome.INJECTED
     assert again.operations == ()
     assert again.pod == once.pod
-    newer = patch_pod(once.pod, SidecarConfig(profiles=built_in_profiles(image="sentinel:2.0.0")))
+    newer = patch_pod(once.pod, alone(image="sentinel:2.0.0"))
     assert sidecar_of(newer.pod)["image"] == "sentinel:2.0.0"
     assert len(newer.pod["spec"]["initContainers"]) == 1
     assert not [one for one in newer.pod["spec"]["volumes"] if one["name"] == "sentinel-config"]
@@ -208,7 +213,10 @@ def test_the_sidecars_variables_are_settings_that_the_program_takes(profile: str
         for variable in sidecar_of(pod)["env"]
         if variable["name"].startswith("SENTINEL_")
     }
-    config = load_config(None, environment=values).config
+    config = load_config(
+        None, environment={**values, "SENTINEL_COLLECT__URL": "http://127.0.0.1:4319"}
+    ).config
+    assert config.role.value == "collect"
     assert config.web.probes is not None
     assert config.web.probes.address == "10.1.2.3"
     assert config.web.probes.port == sidecar_of(pod)["ports"][0]["containerPort"]
@@ -316,11 +324,13 @@ def test_the_profile_annotation_is_where_the_documents_say() -> None:
 
 
 def test_the_sidecars_arguments_are_those_of_the_program() -> None:
-    for config in (CONFIG, SidecarConfig()):
+    for config in (CONFIG, alone()):
         arguments = sidecar_of(patch_pod(make_pod(), config).pod)["args"]
         parsed = build_parser([arguments[0]]).parse_args(arguments)
         assert parsed.command == "run"
-        assert parsed.or_defaults is bool(parsed.config)
+        # Whatever is refused at its start, the pod is not to pay for it.
+        assert parsed.or_defaults is True
+        assert (parsed.config is not None) is (config is CONFIG)
 
 
 def test_a_collecting_sidecars_variables_are_settings_too() -> None:
@@ -344,13 +354,32 @@ def test_a_port_of_the_sidecars_that_the_application_has_is_not_fought_over() ->
     for place in ("containers", "initContainers"):
         spec: dict[str, Any] = {"containers": [{"name": "app"}]}
         spec[place] = [*spec.get(place, []), collector]
-        assert patch_pod(make_pod(**spec), SidecarConfig()).outcome is Outcome.PORT_TAKEN
+        assert patch_pod(make_pod(**spec), alone()).outcome is Outcome.PORT_TAKEN
         # A ConfigMap may have moved it.
         injection = patch_pod(make_pod(**spec), CONFIG)
         assert injection.outcome is Outcome.INJECTED
         assert any("port 4317" in one for one in injection.warnings)
     udp = {"name": "dns", "ports": [{"containerPort": 4318, "protocol": "UDP"}]}
-    assert patch_pod(make_pod(containers=[udp]), SidecarConfig()).outcome is Outcome.INJECTED
+    assert patch_pod(make_pod(containers=[udp]), alone()).outcome is Outcome.INJECTED
     # Its own ports are no reason, when it is asked again.
-    again = patch_pod(patch_pod(make_pod(), SidecarConfig()).pod, SidecarConfig())
+    again = patch_pod(patch_pod(make_pod(), alone()).pod, alone())
     assert again.outcome is Outcome.INJECTED
+
+
+@pytest.mark.parametrize("each_replica_scores", [False, True])
+@pytest.mark.parametrize("is_numbered", [False, True])
+def test_who_decides_alone_is_told_its_number_or_that_each_may(
+    *, is_numbered: bool, each_replica_scores: bool
+) -> None:
+    """Scaled by hand, the second pod of a StatefulSet had no way to know that it was not alone."""
+    config = alone(each_replica_scores=each_replica_scores)
+    pod = patch_pod(make_pod(), config, is_numbered=is_numbered).pod
+    values = {one["name"]: one.get("value") for one in sidecar_of(pod)["env"]}
+    assert values["SENTINEL_ROLE"] == "both"
+    assert values.get("SENTINEL_EACH_REPLICA_SCORES") == ("true" if each_replica_scores else None)
+    numbered = is_numbered and not each_replica_scores
+    assert values.get("SENTINEL_REPLICA_NAME") == ("$(POD_NAME)" if numbered else None)
+    # Kubernetes puts in only what was said before.
+    names = [one["name"] for one in sidecar_of(pod)["env"]]
+    assert not numbered or names.index("POD_NAME") < names.index("SENTINEL_REPLICA_NAME")
+    assert patch_pod(pod, config, is_numbered=is_numbered).operations == ()

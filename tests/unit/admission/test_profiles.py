@@ -10,7 +10,7 @@ from pathlib import Path
 import kubernetes_validate  # type: ignore[import-untyped]  # it ships no types
 import pytest
 
-from sentinel.admission.config import AdmissionConfig
+from sentinel.admission.config import AdmissionConfig, AuthorityConfig
 from sentinel.admission.patch import patch_pod
 from sentinel.admission.profiles import ProfileConfig, SidecarConfig, SidecarKind, SidecarRole
 from sentinel.app.admission.config import load_admission
@@ -53,7 +53,9 @@ def test_a_profile_says_everything_and_a_pod_only_its_name(tmp_path: Path) -> No
     asked = {"sentinel.dev/inject": "true", "sentinel.dev/profile": "tiny"}
     [tiny] = patch_pod(make_pod(annotations=asked), sidecar).pod["spec"]["initContainers"]
     assert tiny["resources"]["limits"] == {"memory": "96Mi"}
-    assert "SENTINEL_ROLE" not in {one["name"] for one in tiny["env"]}
+    # Nothing was said of a role: it collects, and a ConfigMap cannot make it another.
+    assert {"name": "SENTINEL_ROLE", "value": "collect"} in tiny["env"]
+    assert "sentinel-config" in {one["name"] for one in tiny["volumeMounts"]}
 
 
 def test_a_name_that_is_no_profile_means_the_default_and_is_told() -> None:
@@ -83,7 +85,16 @@ def test_a_name_that_is_no_profile_means_the_default_and_is_told() -> None:
         ("profiles: {small: {memory_request: 128MiB}}", "memory_request must be a quantity"),
         ("profiles: {small: {store: 1Mi}}", "store must be at least 64Mi"),
         ("profiles: {small: {role: score}}", "is not one of collect, both"),
-        ("profiles: {small: {role: collect}}", "role collect needs config_map"),
+        ("profiles: {small: {config_map: ''}}", "role collect needs config_map"),
+        (
+            "default_profile: small\nprofiles: {small: {role: both}}",
+            "profile small: how many pods a workload will have is not known",
+        ),
+        (
+            "profiles: {standard: {}, alone: {config_map: '', role: both}}",
+            "profile alone: how many pods",
+        ),
+        ("profiles: {small: {each_replica_scores: true}}", "goes with role both"),
         ("profiles: {small: {secret: A}}", "secret must be the name of an object"),
         ("default_profile: small\nprofiles: {small: {imgae: a}}", "did you mean image"),
         ("profiles: {Small: {}}", "profiles must have names"),
@@ -118,6 +129,25 @@ def test_an_authority_is_checked_as_well(tmp_path: Path, name: str) -> None:
 
 def test_the_roles_are_those_an_injected_sidecar_can_have() -> None:
     assert {one.value for one in SidecarRole} == {"collect", "both"}
+
+
+def test_the_built_in_profiles_collect() -> None:
+    for profile in AdmissionConfig(authority=AuthorityConfig()).profiles.values():
+        assert profile.role is SidecarRole.COLLECT
+        assert profile.config_map == "sentinel"
+    assert ProfileConfig().role is SidecarRole.COLLECT
+
+
+def test_a_webhook_lets_pods_decide_alone_only_when_told(tmp_path: Path) -> None:
+    config = load(
+        tmp_path,
+        "profiles:\n  standard: {}\n  alone: {config_map: '', role: both, each_replica_scores: true}\n",
+    )
+    asked = {"sentinel.dev/inject": "true", "sentinel.dev/profile": "alone"}
+    pod = patch_pod(make_pod(annotations=asked), config.sidecar_config(SidecarKind.NATIVE)).pod
+    values = {one["name"]: one.get("value") for one in pod["spec"]["initContainers"][0]["env"]}
+    assert values["SENTINEL_ROLE"] == "both"
+    assert values["SENTINEL_EACH_REPLICA_SCORES"] == "true"
 
 
 def test_nothing_of_a_sidecar_has_to_be_there_for_the_pod_to_start() -> None:

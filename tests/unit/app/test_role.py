@@ -39,6 +39,39 @@ def test_both_refuses_several_replicas_unless_each_is_meant_to_score(tmp_path: P
     loaded(tmp_path, "replicas: 1\n")
 
 
+@pytest.mark.parametrize("role", ["both", "score"])
+def test_a_replica_whose_name_is_not_the_first_is_not_the_only_one(
+    role: str, tmp_path: Path
+) -> None:
+    text = f"role: {role}\n"
+    told = refused(tmp_path, text, SENTINEL_REPLICA_NAME="sentinel-scorer-1")
+    assert "sentinel-scorer-1 is" in told
+    assert "not the only replica" in told or "scale back to one" in told
+    refused(tmp_path, text, SENTINEL_REPLICA_NAME="pay-12")
+    loaded(tmp_path, text, SENTINEL_REPLICA_NAME="sentinel-scorer-0")
+    loaded(tmp_path, text, SENTINEL_REPLICA_NAME="a-1-00")
+    both = role == "both"
+    for count in ("SENTINEL_REPLICAS", "SENTINEL_REPLICA_NAME"):
+        given = {count: "2" if count.endswith("S") else "pay-1"}
+        given["SENTINEL_EACH_REPLICA_SCORES"] = "true"
+        if both:
+            loaded(tmp_path, text, **given)
+        else:
+            # Nothing makes two scorers of a service right.
+            assert "there is one `score`" in refused(tmp_path, text, **given)
+
+
+@pytest.mark.parametrize("name", ["scorer", "scorer-", "scorer-x", "1", "scorer-1234567890"])
+def test_a_name_without_a_number_says_nothing_and_is_refused(name: str, tmp_path: Path) -> None:
+    told = refused(tmp_path, "", SENTINEL_REPLICA_NAME=name)
+    assert "replica_name: must end in the replica's number" in told
+
+
+def test_collectors_may_be_as_many_as_there_are(tmp_path: Path) -> None:
+    text = "role: collect\ncollect: {url: 'http://s:4319'}\n"
+    loaded(tmp_path, text, SENTINEL_REPLICAS="9", SENTINEL_REPLICA_NAME="pay-8")
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [

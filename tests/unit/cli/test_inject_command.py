@@ -246,10 +246,18 @@ def test_what_was_not_said_is_told_on_stderr_and_stays_out_of_the_pipe(
     assert run("-f", pod) == 0
     out, err = capsys.readouterr()
     assert "give --image" in err
-    assert "without --config-map" in err
+    assert "ConfigMap sentinel of the pods' namespace has to name their scorer" in err
     assert "warning" not in out
-    assert run("-f", pod, "--image", "registry.example/sentinel:1", "--config-map", "ours") == 0
-    assert capsys.readouterr().err == ""
+    said = ("-f", pod, "--image", "registry.example/sentinel:1")
+    assert run(*said, "--config-map", "ours") == 0
+    assert "ConfigMap ours of the pods' namespace has to name" in capsys.readouterr().err
+    assert run(*said, "--role", "both") == 0
+    assert "ConfigMap sentinel of the pods' namespace is meant" in capsys.readouterr().err
+    assert run(*said, "--role", "both", "--config-map", "") == 0
+    assert "runs on its defaults, which page nobody" in capsys.readouterr().err
+    for role in ("collect", "both"):
+        assert run(*said, "--config-map", "ours", "--role", role) == 0
+        assert capsys.readouterr().err == ""
 
 
 @pytest.mark.parametrize(
@@ -284,19 +292,6 @@ def test_a_container_that_sends_elsewhere_is_left_so_and_told(
     assert told_again.replace("again.yaml", "in.yaml") == err
 
 
-def test_several_replicas_that_would_each_judge_alone_are_told_of(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    document = workload("Deployment")
-    document["spec"]["replicas"] = 3
-    path = write(tmp_path / "in.yaml", document)
-    assert run("-f", path) == 0
-    assert "3 replicas have a sidecar each" in capsys.readouterr().err
-    # What a ConfigMap says of roles is not known here.
-    assert run("-f", path, "--config-map", "sentinel") == 0
-    assert "replicas" not in capsys.readouterr().err
-
-
 def test_the_webhooks_configuration_says_what_is_put_in(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -313,6 +308,8 @@ def test_the_webhooks_configuration_says_what_is_put_in(
     assert ours["image"] == "mirror/sentinel:9"
     assert {"name": "SENTINEL_ROLE", "value": "collect"} in ours["env"]
     assert run("-f", path, "--config", str(config), "--image", "x") == 2
+    assert run("-f", path, "--config", str(config), "--role", "both") == 2
+    assert "leave out --role" in capsys.readouterr().err
     assert run("-f", path, "--config", str(config), "--profile", "none") == 2
     assert "default_profile must be one of profiles (lean)" in capsys.readouterr().err
 
