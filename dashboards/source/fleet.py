@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dashboards.source.frame import INCIDENT_BOARD, RUNBOOKS, SERIES_BOARD, Board
+from dashboards.source.frame import INCIDENT_BOARD, SERIES_BOARD, Board
 from dashboards.source.kit import ANY_IS_BAD, ONE_IS_STRANGE, Ask, Link, number, rows, timeline
 from dashboards.source.queries import quiet, window
 
@@ -37,8 +37,9 @@ def board() -> Board:
         "Services with a smaller share of strange series are left out of the table.",
         ("0", "0.01", "0.05", "0.1", "0.25"),
     )
-    made.runbooks()
+    made.runbooks().runbooks_of("Sentinel's pages", "service levels", "the gateway").incidents()
     made.events("$service").own_alerts()
+    made.alerts("Alerts of services", "ServiceLevel.*|Gateway.*|Ledger.*|Nats.*|Postgres.*")
     made.row("Now").panels(
         number(
             "Incidents open",
@@ -126,10 +127,6 @@ def board() -> Board:
             value="open for",
             links=[
                 Link("This incident", f"{INCIDENT_BOARD}&var-incident=${{__data.fields.incident}}")
-            ],
-            panel_links=[
-                Link("Runbook of anomalies", f"{RUNBOOKS}/SentinelAnomaly.md"),
-                Link("Runbook of blind sources", f"{RUNBOOKS}/SentinelBlind.md"),
             ],
             falling=False,
         ),

@@ -8,14 +8,21 @@ from grafana_foundation_sdk.builders import dashboard as boards
 from grafana_foundation_sdk.cog.builder import Builder
 from grafana_foundation_sdk.models import dashboard as models
 
-from dashboards.source.kit import DS, Panel
+from dashboards.source.kit import DS, Link, Panel, with_links
+from dashboards.source.runbooks import OF_PANELS, RUNBOOKS, SECTIONS
 
 _NOTHING_CHOSEN = models.VariableOption(text="", value="")
 _ALL = models.VariableOption(text="All", value="$__all")
 
-RUNBOOKS = "${runbooks}"
 SERIES_BOARD = "/d/sentinel-series?${__url_time_range}&var-ds=${ds}"
 INCIDENT_BOARD = "/d/sentinel-incident?${__url_time_range}&var-ds=${ds}"
+HEALTH_BOARD = "/d/sentinel-health?${__url_time_range}&var-ds=${ds}"
+PAGES_BOARD = "/d/sentinel-pages?${__url_time_range}&var-ds=${ds}"
+
+
+def incidents_of(service: str) -> str:
+    """The board of incidents with those of one service to choose from."""
+    return f"{INCIDENT_BOARD}&var-of={service}"
 
 
 class PrometheusMark(models.AnnotationQuery):
@@ -85,7 +92,13 @@ class Board:
 
     def panels(self, *panels: Panel) -> Board:
         """Panels side by side, and below one another once a line of 24 is full."""
+        of = OF_PANELS.get(self.uid, {})
         for panel in panels:
+            names = of.get(panel.build().title or "", ())
+            if names:
+                with_links(
+                    panel, [Link(f"Runbook: {one}", f"{RUNBOOKS}/{one}.md") for one in names]
+                )
             self.dashboard.with_panel(panel.id(self._take_id()))
         return self
 
@@ -155,6 +168,12 @@ class Board:
             "own", "Sidecar", "label_values(sentinel_build_info, instance)", many=True
         )
 
+    def runbooks_of(self, *subjects: str) -> Board:
+        """Links at the top to the runbooks of these subjects."""
+        for subject in subjects:
+            self.link(f"Runbooks: {subject}", f"{RUNBOOKS}/index.md#{SECTIONS[subject]}")
+        return self
+
     def link(self, title: str, url: str) -> Board:
         """A link at the top."""
         self.dashboard.link(
@@ -210,13 +229,21 @@ class Board:
 
     def own_alerts(self) -> Board:
         """Alerts about Sentinel itself."""
+        return self.alerts("Alerts about Sentinel", "Sentinel.*", text="{{instance}}")
+
+    def alerts(self, name: str, alerts: str, *, text: str = "{{severity}}: {{service}}") -> Board:
+        """When alerts of Prometheus whose names match fired."""
         return self.mark(
-            "Alerts about Sentinel",
-            'ALERTS{alertname=~"Sentinel.*", alertstate="firing"}',
+            name,
+            f'ALERTS{{alertname=~"{alerts}", alertstate="firing"}}',
             title="{{alertname}}",
-            text="{{instance}}",
+            text=text,
             color="orange",
         )
+
+    def incidents(self, service: str = "") -> Board:
+        """A link to the incidents of a service, which may be a variable, or of all."""
+        return self.link("Incidents", incidents_of(service) if service else INCIDENT_BOARD)
 
     def build(self) -> models.Dashboard:
         """The model of Grafana's dashboard."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dashboards.source.frame import RUNBOOKS, Board
+from dashboards.source.frame import Board
 from dashboards.source.health_flow import forwarding, intake, log_files, overload, scrapers
+from dashboards.source.health_roles import collectors, injector
 from dashboards.source.kit import (
     ANY_IS_BAD,
     HEALTH,
@@ -21,12 +22,16 @@ def board() -> Board:
     made = Board(
         "sentinel-health",
         "Sentinel: its own health",
-        "Whether Sentinel hears, keeps up, learns, keeps what it learned and hands on; what it gives up under overload.",
+        "Whether Sentinel hears, keeps up, learns, keeps what it learned and hands on; what it gives up under overload; collectors, their scorer, and the injector.",
     )
     made.instances().runbooks()
-    made.link("Runbook: not scoring", f"{RUNBOOKS}/SentinelNotScoring.md")
-    made.link("Runbook: overloaded", f"{RUNBOOKS}/SentinelOverloaded.md")
-    made.link("All runbooks", f"{RUNBOOKS}/index.md")
+    made.choice(
+        "injector",
+        "Injector",
+        "label_values(sentinel_admission_build_info, instance)",
+        many=True,
+    )
+    made.runbooks_of("Sentinel itself", "the injector").incidents()
     made.own_alerts()
     made.mark(
         "Given up",
@@ -38,11 +43,13 @@ def board() -> Board:
     made.row("At a glance").panels(*_glance())
     made.row("Components").panels(*_components())
     made.row("Receivers and windows").panels(*intake())
+    made.row("Collectors and their scorer").panels(*collectors())
     made.row("Scrapers").panels(*scrapers())
     made.row("Log files").panels(*log_files())
     made.row("Handing on").panels(*forwarding())
     made.row("Overload").panels(*overload())
     made.row("Learning and the store").panels(*_learning())
+    made.row("The injector").panels(*injector())
     made.row("Configuration, access and the process").panels(*_process())
     return made
 

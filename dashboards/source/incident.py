@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dashboards.source.frame import RUNBOOKS, SERIES_BOARD, Board
+from dashboards.source.frame import HEALTH_BOARD, PAGES_BOARD, SERIES_BOARD, Board
 from dashboards.source.kit import Ask, Link, number, rows, timeline
+from dashboards.source.runbooks import RUNBOOKS
 from dashboards.source.series import calls_with_traces
 
 _OF = 'incident="$incident"'
@@ -33,9 +34,12 @@ def board() -> Board:
         range_from="now-3h",
     )
     made.choice(
+        "of", "Of", "label_values(sentinel_incident_start_timestamp_seconds, service)", many=True
+    )
+    made.choice(
         "incident",
         "Incident",
-        "label_values(sentinel_incident_start_timestamp_seconds, incident)",
+        'label_values(sentinel_incident_start_timestamp_seconds{service=~"$of"}, incident)',
         newest_first=True,
     )
     made.choice("service", "Service", f"label_values({_MEMBER}, service)", many=True)
@@ -49,6 +53,7 @@ def board() -> Board:
     made.link("The words of its page", "${sentinel}/api/v1/incidents?limit=100")
     for kind, runbook in _KINDS:
         made.link(f"Runbook: {kind}", f"{RUNBOOKS}/{runbook}.md")
+    made.link("Sentinel's own health", HEALTH_BOARD).link("Pages and budget", PAGES_BOARD)
     made.events("$service")
     made.row("$incident").panels(
         number(

@@ -35,6 +35,11 @@ GIVEN_UP = {
     "1": models.ValueMappingResult(text="given up", color="red", index=1),
 }
 
+BELIEVED = {
+    "0": models.ValueMappingResult(text="not made sure of", color="red", index=0),
+    "1": models.ValueMappingResult(text="trusted", color="green", index=1),
+}
+
 Steps = Sequence[tuple[float | None, str]]
 
 
@@ -161,7 +166,6 @@ def rows(
     width: int = 24,
     height: int = 9,
     links: Sequence[Link] = (),
-    panel_links: Sequence[Link] = (),
     steps: Steps = ((None, "text"),),
     falling: bool = True,
 ) -> table.Panel:
@@ -198,8 +202,6 @@ def rows(
     )
     if links:
         panel.data_links(_links(links))
-    if panel_links:
-        panel.links(_links(panel_links))
     return panel
 
 
@@ -241,6 +243,22 @@ def with_override(panel: lines.Panel, name: str, **custom: object) -> lines.Pane
             for key, value in custom.items()
         ],
     )
+
+
+def with_pattern(panel: lines.Panel, pattern: str, **custom: object) -> lines.Panel:
+    """As `with_override`, for every series whose name this pattern finds."""
+    return panel.override_by_regexp(
+        f"/{pattern}/",
+        [
+            models.DynamicConfigValue(id_val=key.replace("__", "."), value=value)
+            for key, value in custom.items()
+        ],
+    )
+
+
+def with_links(panel: Panel, links: Sequence[Link]) -> None:
+    """Give a panel links in its corner."""
+    panel.links(_links(links))
 
 
 def _query(ask: Ask, number: int) -> prometheus.Dataquery:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from dashboards.source.fleet import TO_SERIES
-from dashboards.source.frame import RUNBOOKS, Board
+from dashboards.source.frame import Board
 from dashboards.source.kit import ANY_IS_BAD, ONE_IS_STRANGE, Ask, Panel, number, rows, timeline
 from dashboards.source.queries import quiet, window
 from dashboards.source.series import band
@@ -29,10 +29,8 @@ def board() -> Board:
         "Consumer",
         'label_values(sentinel_value{service="$nats", signal="consumer_backlog_count"}, route)',
     )
-    made.runbooks()
-    made.link("Runbook", f"{RUNBOOKS}/SentinelAnomaly.md")
-    made.link("Runbook: limits", f"{RUNBOOKS}/SentinelGuard.md")
-    made.events()
+    made.runbooks().runbooks_of("NATS", "Sentinel's pages").incidents()
+    made.events().alerts("Alerts of NATS", "Nats.*")
     made.row("Now").panels(*_now())
     made.row("Consumers").panels(*_consumers())
     made.row("Streams").panels(*_streams())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dashboards.source.frame import RUNBOOKS, Board
+from dashboards.source.frame import Board
 from dashboards.source.kit import ANY_IS_BAD, Ask, number, rows, timeline
 from dashboards.source.queries import gained, own, quiet
 
@@ -24,8 +24,7 @@ def board() -> Board:
         "How many incidents a week may wake somebody. Sentinel enforces none: this is yours to compare with.",
         ("2", "1", "5", "10", "20"),
     )
-    made.link("Runbook: delivery", f"{RUNBOOKS}/SentinelDeliveryFailing.md")
-    made.link("Runbook: parked pages", f"{RUNBOOKS}/SentinelPagesParked.md")
+    made.runbooks_of("Sentinel's pages", "Sentinel itself").incidents()
     made.events().own_alerts()
     made.row("Budget").panels(
         number(

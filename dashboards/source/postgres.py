@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from dashboards.source.fleet import TO_SERIES
-from dashboards.source.frame import RUNBOOKS, Board
+from dashboards.source.frame import Board
 from dashboards.source.kit import ANY_IS_BAD, ONE_IS_STRANGE, Ask, Panel, number, rows, timeline
 from dashboards.source.queries import window
 from dashboards.source.series import band
@@ -29,10 +29,8 @@ def board() -> Board:
         "Database",
         'label_values(sentinel_value{service="$postgres", signal="traffic"}, route)',
     )
-    made.runbooks()
-    made.link("Runbook", f"{RUNBOOKS}/SentinelAnomaly.md")
-    made.link("Runbook: limits", f"{RUNBOOKS}/SentinelGuard.md")
-    made.events()
+    made.runbooks().runbooks_of("PostgreSQL", "Sentinel's pages").incidents()
+    made.events().alerts("Alerts of PostgreSQL", "Postgres.*")
     made.row("Now").panels(*_now())
     made.row("Work").panels(*_work())
     made.row("Sessions and locks").panels(*_sessions())

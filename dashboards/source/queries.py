@@ -25,6 +25,11 @@ def own(metric: str, **labels: str) -> str:
     return f"{metric}{{{_matchers({'instance': '$own'}, labels)}}}"
 
 
+def injectors(metric: str, **labels: str) -> str:
+    """A metric of the injector, of the replicas that are chosen."""
+    return f"{metric}{{{_matchers({'instance': '$injector'}, labels)}}}"
+
+
 def per_second(metric: str, *by: str, **labels: str) -> str:
     """The rate of a counter about Sentinel itself, summed by these labels."""
     return f"sum by ({', '.join(by)}) (rate({own(metric, **labels)}[$__rate_interval]))"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from grafana_foundation_sdk.builders import timeseries as lines
 
-from dashboards.source.frame import RUNBOOKS, Board
-from dashboards.source.kit import Ask, timeline, with_override
+from dashboards.source.frame import Board
+from dashboards.source.kit import Ask, timeline, with_override, with_pattern
 from dashboards.source.queries import window
 
 _NAMES = ("instance", "service", "stage", "route", "signal")
@@ -26,15 +26,14 @@ def board() -> Board:
         label = "Sidecar" if name == "instance" else name.capitalize()
         made.choice(name, label, f"label_values({of}, {name})")
     made.runbooks()
-    made.link("Runbook", f"{RUNBOOKS}/SentinelAnomaly.md")
+    made.runbooks_of("Sentinel's pages").incidents("${service:percentencode}")
     made.events("$service")
     made.row("$service $stage $route: $signal").panels(
-        band(
+        band_of_any(
             "Value, what was expected, and the band",
-            "Inside the band is ordinary for this hour of this weekday. Traffic is calls a second, errors and slow_calls are shares,"
-            " latency is seconds, a gauge is in its own unit. Red points are values outside the band.",
+            "Inside the band is ordinary for this hour of this weekday; red points are outside it. Each line says what it is measured in;"
+            " a gauge whose name does not end in its unit is in its own.",
             _CHOSEN,
-            strange=True,
         ),
         timeline(
             "Score",
@@ -60,66 +59,114 @@ def band(
     why: str,
     labels: dict[str, str],
     *,
-    strange: bool = False,
+    unit: str,
     width: int = 24,
-    unit: str = "short",
 ) -> lines.Panel:
     """A series with its band: a fill from the one called `upper` down to the one called `lower`.
 
     A fill names one other legend of its panel and no pattern, so a panel has one band. Errors and latency have no lower
     end, and a fill down to nothing is not drawn: then it goes down to 0.
     """
+    asks = [Ask(expr, name) for name, expr in _parts(labels).items()]
+    panel = timeline(title, why, unit, *asks, width=width, height=11, low=None)
+    _fill(panel, upper="upper", lower="lower")
+    return _lines(panel, ending="")
+
+
+def band_of_any(title: str, why: str, labels: dict[str, str]) -> lines.Panel:
+    """The same of a series of which only the reader's choice says what it measures, and with what is outside marked.
+
+    A unit cannot follow a variable. So each series is named with what it is measured in, by its signal, and the unit, and the fill,
+    belong to the names.
+    """
+    parts = _parts(labels)
+    outside = f"max without (horizon) ({_all_horizons('sentinel_score', labels)}) >= 1"
+    parts["strange"] = (
+        f"{parts['value']} and on (instance, service, stage, route, signal) ({outside})"
+    )
+    asks = [Ask(measured(expr), f"{name}, {{{{in}}}}") for name, expr in parts.items()]
+    panel = timeline(title, why, "none", *asks, width=24, height=11, low=None)
+    for name, unit in UNITS.items():
+        with_pattern(panel, f", {name}$", unit=unit)
+        _fill(panel, upper=f"upper, {name}", lower=f"lower, {name}")
+    _lines(panel, ending=",")
+    return with_pattern(
+        panel,
+        "^strange,",
+        custom__drawStyle="points",
+        custom__showPoints="always",
+        custom__pointSize=7,
+        color={"mode": "fixed", "fixedColor": "red"},
+    )
+
+
+def measured(expr: str) -> str:
+    """An expression of a series with a label `in` that says what its values are measured in, one of `UNITS`.
+
+    Traffic, errors, slow calls and durations are Sentinel's own kinds; gauges of its scrapers end in their unit; lines of logs are
+    counted by the second. Of what others call as they like nothing is known.
+    """
+    for name, label, pattern in _MEASURED:
+        expr = f'label_replace({expr}, "in", "{name}", "{label}", "{pattern}")'
+    return expr
+
+
+UNITS = {
+    "its own unit": "none",
+    "calls a second": "reqps",
+    "lines a second": "cps",
+    "seconds": "s",
+    "share": "percentunit",
+    "bytes": "bytes",
+    "bytes a second": "binBps",
+    "a second": "cps",
+}
+"""Grafana's unit of each thing a series can be measured in."""
+_MEASURED = (
+    # The last that fits holds, and the first fits all.
+    ("its own unit", "signal", ".*"),
+    ("seconds", "signal", "latency|.*_s"),
+    ("share", "signal", "errors|slow_calls|.*_ratio"),
+    ("bytes", "signal", ".*_bytes"),
+    ("a second", "signal", ".*_per_s"),
+    ("bytes a second", "signal", ".*_bytes_per_s"),
+    ("calls a second", "signal", "traffic"),
+    ("lines a second", "stage", "logs"),
+)
+
+
+def _parts(labels: dict[str, str]) -> dict[str, str]:
     upper, lower, expected, value = (
         window(f"sentinel_{name}", **labels) for name in ("upper", "lower", "expected", "value")
     )
-    asks = [
-        Ask(upper, "upper"),
-        Ask(f"{lower} or 0 * {upper}", "lower"),
-        Ask(expected, "expected"),
-        Ask(value, "value"),
-    ]
-    if strange:
-        outside = f"max without (horizon) ({_all_horizons('sentinel_score', labels)}) >= 1"
-        asks.append(
-            Ask(f"{value} and on (instance, service, stage, route, signal) ({outside})", "strange")
-        )
-    panel = timeline(title, why, unit, *asks, width=width, height=11, low=None)
-    with_override(
+    return {
+        "upper": upper,
+        "lower": f"{lower} or 0 * {upper}",
+        "expected": expected,
+        "value": value,
+    }
+
+
+def _fill(panel: lines.Panel, *, upper: str, lower: str) -> None:
+    blue = {"mode": "fixed", "fixedColor": "blue"}
+    ends = {"custom__lineWidth": 0, "custom__hideFrom": _HIDDEN, "color": blue}
+    with_override(panel, upper, custom__fillBelowTo=lower, custom__fillOpacity=14, **ends)
+    with_override(panel, lower, custom__fillOpacity=0, **ends)
+
+
+def _lines(panel: lines.Panel, *, ending: str) -> lines.Panel:
+    with_pattern(
         panel,
-        "upper",
-        custom__fillBelowTo="lower",
-        custom__lineWidth=0,
-        custom__fillOpacity=14,
-        custom__hideFrom=_HIDDEN,
-        color={"mode": "fixed", "fixedColor": "blue"},
-    )
-    with_override(
-        panel,
-        "lower",
-        custom__lineWidth=0,
-        custom__fillOpacity=0,
-        custom__hideFrom=_HIDDEN,
-        color={"mode": "fixed", "fixedColor": "blue"},
-    )
-    with_override(
-        panel,
-        "expected",
+        f"^expected{ending or '$'}",
         custom__lineStyle={"fill": "dash", "dash": [6, 4]},
         color={"mode": "fixed", "fixedColor": "blue"},
     )
-    with_override(
-        panel, "value", custom__lineWidth=2, color={"mode": "fixed", "fixedColor": "green"}
+    return with_pattern(
+        panel,
+        f"^value{ending or '$'}",
+        custom__lineWidth=2,
+        color={"mode": "fixed", "fixedColor": "green"},
     )
-    if strange:
-        with_override(
-            panel,
-            "strange",
-            custom__drawStyle="points",
-            custom__showPoints="always",
-            custom__pointSize=7,
-            color={"mode": "fixed", "fixedColor": "red"},
-        )
-    return panel
 
 
 def calls_with_traces(of: str, *, width: int = 12, height: int = 9) -> lines.Panel:

@@ -8,6 +8,7 @@ must notice. All of them are broken in the full battery.
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from sentinel.app.rules.known import FOREIGN
 from sentinel.app.rules.promql import selectors, words
 from sentinel.core.incidents.identity import ALERT_NAMES, STORM_ALERT_NAME
 from sentinel.core.model.known_gauges import KNOWN_GAUGES
+from tests.support.dashboards import BOARDS
 from tests.support.rules.broken import Placed, every_rule, listed, sample_of, unnoticed
 from tests.support.rules.cases import (
     RECORDINGS,
@@ -95,7 +97,10 @@ def test_an_alert_says_who_must_look_and_what_to_do(placed: Placed) -> None:
     # A fixed service, or the one that the expression leaves on each alert.
     told = {label for case in _firing(placed) for label in case["exp_labels"]}
     assert "service" in told
-    assert set(rule["annotations"]) == {"summary", "description", "runbook_url"}
+    assert set(rule["annotations"]) == {
+        *("summary", "description", "runbook_url"),
+        *("dashboard_url", "incident_url"),
+    }
     runbook = rule["annotations"]["runbook_url"]
     assert runbook == f"docs/runbooks/{rule['alert']}.md"
     text = (ROOT / runbook).read_text()
@@ -114,6 +119,22 @@ def _firing(placed: Placed) -> list[dict[str, Any]]:
         if check["alertname"] == placed.rule["alert"]
         for alert in check["exp_alerts"]
     ]
+
+
+@pytest.mark.parametrize("placed", named(ALERTS))
+def test_an_alerts_links_lead_to_boards_that_exist_and_set_what_they_have(placed: Placed) -> None:
+    variables = {
+        board.path.stem: {variable["name"] for variable in board.variables()} for board in BOARDS
+    }
+    urls = [placed.rule["annotations"][f"{what}_url"] for what in ("dashboard", "incident")]
+    for url in urls:
+        uid, _, query = url.removeprefix("d/").partition("?")
+        assert url.startswith("d/")
+        assert set(re.findall(r"var-(\w+)=", query)) <= variables[uid], url
+        # A service is called as whoever runs it likes; in an address that must stay one value.
+        values = re.findall(r"=({{.*?}})", query)
+        assert all(re.fullmatch(r"{{ \$labels\.\w+ \| urlquery }}", one) for one in values), url
+    assert urls[1].startswith("d/sentinel-incident")
 
 
 def test_every_runbook_belongs_to_an_alert() -> None:
@@ -213,6 +234,25 @@ def test_what_the_page_says_to_configure_is_accepted(tmp_path: Path) -> None:
     [web] = [one["web"] for one in blocks if "web" in one]
     (tmp_path / "sentinel.yaml").write_text(yaml.safe_dump({"web": web, "forward": forward}))
     assert load_config(tmp_path / "sentinel.yaml", environment={}).config.web.series_routes
+
+
+def test_addresses_are_put_into_the_files_as_the_page_says(tmp_path: Path) -> None:
+    text = (ROOT / "docs/components/alert_rules.md").read_text()
+    [command] = re.findall(r"(?m)^(sed -i .*)$", text)
+    shutil.copytree(RULES, tmp_path / "alert_rules")
+    subprocess.run(["sh", "-c", command], cwd=tmp_path, check=True, timeout=20)
+    beginnings = {
+        "runbook_url": "https://wiki.example/runbooks/",
+        "dashboard_url": "https://grafana.example/d/sentinel-",
+        "incident_url": "https://grafana.example/d/sentinel-incident",
+    }
+    for placed in ALERTS:
+        document = yaml.safe_load(
+            (tmp_path / "alert_rules" / placed.subject.path.name).read_text()
+        )
+        annotations = document["groups"][placed.group]["rules"][placed.index]["annotations"]
+        for name, beginning in beginnings.items():
+            assert annotations[name].startswith(beginning), placed.name
 
 
 def test_the_page_names_what_fired_in_a_recording() -> None:

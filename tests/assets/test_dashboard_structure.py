@@ -11,7 +11,10 @@ import re
 from pathlib import Path
 
 import pytest
+import yaml
 
+from dashboards.source.runbooks import OF_PANELS
+from dashboards.source.series import UNITS
 from sentinel.runtime.catalogue import CATALOGUE
 from sentinel.runtime.metrics import MetricType
 from sentinel.runtime.verdict_metrics import SERIES_METRICS
@@ -37,9 +40,26 @@ _WORDS = {
         "vector",
     ),
     *("histogram_quantile", "last_over_time", "avg_over_time", "sum_over_time", "max_over_time"),
-    *("clamp_min", "clamp_max", "count_over_time", "label_values", "sort", "sort_desc", "changes"),
+    *(
+        "label_replace",
+        "clamp_min",
+        "clamp_max",
+        "count_over_time",
+        "label_values",
+        "sort",
+        "sort_desc",
+        "changes",
+    ),
 }
 _ROOT = Path(__file__).parents[2]
+_RECORDED = {
+    rule["record"]
+    for group in yaml.safe_load((_ROOT / "alert_rules/slo.yaml").read_text())["groups"]
+    for rule in group["rules"]
+    if "record" in rule
+}
+"""What Prometheus works out by the rules of service levels, by `service` and `slo`."""
+_OF_ALERTS = {"alertname", "alertstate", "severity", "service"}
 
 pytestmark = pytest.mark.parametrize("board", BOARDS, ids=[board.path.stem for board in BOARDS])
 
@@ -113,7 +133,7 @@ def test_every_variable_used_is_declared_and_every_declared_one_is_used(board: B
 
 
 def test_every_metric_used_is_exposed(board: Board) -> None:
-    exposed = {*SERIES_METRICS, LATENCY_METRIC, *TOLD_METRICS, *_OTHERS}
+    exposed = {*SERIES_METRICS, LATENCY_METRIC, *TOLD_METRICS, *_RECORDED, *_OTHERS}
     for spec in CATALOGUE:
         suffixes = ("_bucket", "_sum", "_count") if spec.type is MetricType.HISTOGRAM else ("",)
         exposed |= {spec.name + suffix for suffix in suffixes}
@@ -132,10 +152,16 @@ def test_labels_asked_for_are_labels_of_the_metric(board: Board) -> None:
         **{spec.name: set(spec.labels) for spec in CATALOGUE},
         **{f"{spec.name}_bucket": {*spec.labels, "le"} for spec in CATALOGUE},
         "alertmanager_silences": {"state"},
-        "ALERTS": {"alertname", "alertstate"},
+        "ALERTS": _OF_ALERTS,
+        **{record: {"service", "slo"} for record in _RECORDED},
+    }
+    labels |= {
+        f"{spec.name}_count": set(spec.labels)
+        for spec in CATALOGUE
+        if spec.type is MetricType.HISTOGRAM
     }
     for expression in board.expressions():
-        for metric, matchers in re.findall(r"\b(\w+)\{([^}]*)\}", expression):
+        for metric, matchers in re.findall(r"([\w:]+)\{([^}]*)\}", expression):
             asked = set(re.findall(r"(\w+)(?:=~|!=|!~|=)", matchers))
             assert asked <= labels[metric] | {"instance", "job"}, expression
 
@@ -150,11 +176,33 @@ def test_links_lead_to_boards_and_runbooks_that_exist(board: Board) -> None:
             names = {variable["name"] for variable in target.variables()}
             assert set(re.findall(r"var-(\w+)=", query)) <= names, url
         elif url.startswith("${runbooks}/"):
-            name = url.removeprefix("${runbooks}/")
-            assert (_ROOT / "docs/runbooks" / name).is_file(), url
+            name, _, heading = url.removeprefix("${runbooks}/").partition("#")
+            page = _ROOT / "docs/runbooks" / name
+            assert page.is_file(), url
+            assert not heading or heading in _headings(page.read_text()), url
         else:
             assert url.startswith("${sentinel}/api/v1/"), url
     assert any(url.startswith("${runbooks}/") for url in board.links())
+    # From each board to what is open now; that of one incident leads to where it was told of.
+    to = (
+        "/d/sentinel-pages?" if board.path.stem == "sentinel-incident" else "/d/sentinel-incident?"
+    )
+    at_the_top = [link["url"] for link in board.document["links"] if link["type"] == "link"]
+    assert any(url.startswith(to) for url in at_the_top)
+
+
+def _headings(text: str) -> set[str]:
+    """Headings as addresses call them: in small letters, with dashes for spaces, without other signs."""
+    found = re.findall(r"(?m)^#+ (.*)$", text)
+    return {re.sub(r"[^\w -]", "", one.lower()).replace(" ", "-") for one in found}
+
+
+def test_a_panel_that_is_to_lead_to_a_runbook_is_there_and_does(board: Board) -> None:
+    titles = {panel["title"]: panel for panel in board.panels()}
+    for title, names in OF_PANELS.get(board.path.stem, {}).items():
+        assert title in titles, title
+        led_to = [link["url"] for link in titles[title]["links"]]
+        assert led_to == [f"${{runbooks}}/{name}.md" for name in names]
 
 
 def test_fields_that_links_and_tables_name_are_columns(board: Board) -> None:
@@ -183,7 +231,7 @@ def test_marks_say_what_they_mark_and_whether_their_value_is_a_time(board: Board
         assert mark["useValueForTime"] is in_milliseconds, mark["name"]
         labels = set(re.findall(r"\{\{(\w+)\}\}", mark["titleFormat"] + mark["textFormat"]))
         [metric] = _names(mark["expr"])
-        known = {"ALERTS": {"alertname"}, "alertmanager_silences": {"state"}}
+        known = {"ALERTS": _OF_ALERTS, "alertmanager_silences": {"state"}}
         known |= {name: set(one.labels) for name, one in TOLD_METRICS.items()}
         known |= {spec.name: set(spec.labels) for spec in CATALOGUE}
         assert labels <= known[metric] | {"instance"}, mark["name"]
@@ -198,13 +246,23 @@ def test_the_band_lies_between_two_series_of_its_own_panel(board: Board) -> None
     assert bool(bands) == (board.path.stem in with_bands)
     for band in bands:
         legends = [target["legendFormat"] for target in band["targets"]]
-        assert legends[:4] == ["upper", "lower", "expected", "value"]
-        assert legends[4:] in ([], ["strange"])
+        overrides = band["fieldConfig"]["overrides"]
+        fills = {
+            one["matcher"]["options"]: prop["value"]
+            for one in overrides
+            for prop in one["properties"]
+            if prop["id"] == "custom.fillBelowTo"
+        }
+        assert {one["matcher"]["id"] for one in overrides} == {"byName", "byRegexp"}
+        if board.path.stem == "sentinel-series":
+            names = ["upper", "lower", "expected", "value", "strange"]
+            assert legends == [f"{name}, {{{{in}}}}" for name in names]
+            assert fills == {f"upper, {unit}": f"lower, {unit}" for unit in UNITS}
+        else:
+            assert legends == ["upper", "lower", "expected", "value"]
+            assert fills == {"upper": "lower"}
         # Errors and latency have no lower end, and a fill down to nothing is not drawn: then it goes down to 0.
         assert " or 0 * sentinel_upper{" in band["targets"][1]["expr"]
-        upper = band["fieldConfig"]["overrides"][0]
-        assert upper["matcher"] == {"id": "byName", "options": "upper"}
-        assert {"id": "custom.fillBelowTo", "value": "lower"} in upper["properties"]
         # One series a legend: with two of a name the fill is between any of them.
         for target in band["targets"][:4]:
             for matchers in re.findall(r"\{([^}]*)\}", target["expr"]):
@@ -219,4 +277,4 @@ def _names(expression: str) -> set[str]:
     bare = re.sub(r'"(?:[^"\\]|\\.)*"', "", asked[1] if asked else expression)
     bare = re.sub(r"\{[^}]*\}|\[[^\]]*\]", "", bare)
     bare = re.sub(r"\b(?:by|without|on|ignoring|group_left) *\([^)]*\)|\$\w+", " ", bare)
-    return set(re.findall(r"[a-zA-Z_]\w*", bare)) - _WORDS
+    return set(re.findall(r"[a-zA-Z_][\w:]*", bare)) - _WORDS

@@ -11,6 +11,7 @@ import json
 import math
 import os
 import random
+import re
 import signal
 import statistics
 import sys
@@ -26,6 +27,8 @@ from urllib.parse import parse_qs, urlsplit
 
 from sentinel.app.demo.sidecar_config import free_place
 from tests.support.alertmanager_server import AlertmanagerServer, collector
+from tests.support.role_scene import role_scene
+from tests.support.rules.otlp_page import otlp_page
 from tests.support.servers import (
     PrometheusServer,
     prometheus_server,
@@ -35,6 +38,7 @@ from tests.support.servers import (
 from tests.support.sidecar_process import SidecarProcess, sidecar_process
 
 WINDOW_S = 2
+_ROOT = Path(__file__).parents[2]
 _RATE_PER_S = 40
 _LEVELS = ("traffic", "errors", "latency")
 _DAYS = 14
@@ -57,7 +61,9 @@ scrapers:
   nats: [{{name: nats, urls: ["{nats_monitor_url}"], interval: 2s, client: {{timeout: 1500ms, connect_timeout: 1s}}, advisories: {{urls: ["{nats_url}"]}}}}]
   postgres: [{{name: postgres, host: "{host}", port: {port}, user: "{user}", {password}database: "{database}", interval: 2s, timeout: 1900ms, connect_timeout: 1s, statement_timeout: 1500ms}}]
 forward:
-  endpoints: [{{name: upstream, url: "{upstream_url}"}}]
+  endpoints:
+    - {{name: upstream, url: "{upstream_url}"}}
+    - {{name: page, url: "{page_url}", traces: false, logs: false}}
 series: {{window: {window}s, lateness: 1s}}
 store: {{directory: "{folder}/store"}}
 incidents: {{hold: 20s, hold_window_count: 3}}
@@ -67,21 +73,30 @@ senders:
 """
 _PROMETHEUS = """\
 global: {{scrape_interval: 1s, evaluation_interval: 1s}}
-rule_files: [{rules}]
+rule_files: [{rules}, {levels}]
 scrape_configs:
   - job_name: sentinel
-    static_configs: [{{targets: ["{sidecar}"]}}]
+    static_configs: [{{targets: ["{sidecar}", "{scorer}", "{collector}"]}}]
+  - job_name: sentinel-injector
+    static_configs: [{{targets: ["{injector}"]}}]
+  - job_name: otlp
+    honor_labels: true
+    static_configs: [{{targets: ["{page}"]}}]
   - job_name: sentinel-series
     metrics_path: /metrics/series
     static_configs: [{{targets: ["{sidecar}"]}}]
   - job_name: alertmanager
     static_configs: [{{targets: ["{alertmanager}"]}}]
 """
-# One that fires at once: the shipped rules wait for minutes.
+# Some that fire at once: the shipped rules wait for minutes.
 _RULES = """\
 groups:
   - name: example
-    rules: [{alert: SentinelExample, expr: vector(1)}]
+    rules:
+      - {alert: SentinelExample, expr: vector(1)}
+      - {alert: LedgerExample, expr: vector(1), labels: {service: ledger, severity: page}}
+      - {alert: NatsExample, expr: vector(1), labels: {service: nats, severity: page}}
+      - {alert: PostgresExample, expr: vector(1), labels: {service: postgres, severity: page}}
 """
 
 
@@ -100,18 +115,19 @@ class Scene:
 
 @contextmanager
 def board_scene(folder: Path) -> Iterator[Scene]:
-    """Everything, with an incident open; stopped at the end whatever happens."""
+    """Everything, with an incident open, a service of several sidecars beside it and the injector; stopped at the end whatever happens."""
     with ExitStack() as stack:
         ledger = _start_ledger(stack, folder)
         alertmanager = _start_alertmanager(stack, folder)
-        config = _sidecar_config(stack, folder, ledger, alertmanager)
+        page_url = stack.enter_context(otlp_page())
+        config = _sidecar_config(stack, folder, ledger, alertmanager, page_url)
         _start_load(stack, folder, ledger.state)
         with sidecar_process(config, name="first") as first:
             levels = _measured_levels(first)
             first.end(signal.SIGTERM)
         _backfill(folder, levels)
         sidecar = stack.enter_context(sidecar_process(config))
-        prometheus = _start_prometheus(stack, folder, sidecar, alertmanager)
+        prometheus = _start_prometheus(stack, folder, sidecar, alertmanager, page_url)
         _roll_out(stack, folder, ledger)
         _silence(alertmanager)
         wait_until(
@@ -124,6 +140,9 @@ def board_scene(folder: Path) -> Iterator[Scene]:
             "sentinel_service_version_start_timestamp_seconds",
             "sentinel_pages_delivered_total > 0",
             'rate(sentinel_named_calls_total{outcome="ok"}[30s]) > 0',
+            'service_slo:error_budget_remaining:ratio30d{slo="posting"}',
+            "sentinel_collectors > 0",
+            "sentinel_admission_pods_missing > 0",
         ):
             wait_until(_found(prometheus, what), what=what, timeout_s=60, every_s=0.5)
         yield Scene(prometheus=prometheus, sidecar=sidecar)
@@ -180,7 +199,11 @@ def _start_alertmanager(stack: ExitStack, folder: Path) -> AlertmanagerServer:
 
 
 def _sidecar_config(
-    stack: ExitStack, folder: Path, ledger: _Ledger, alertmanager: AlertmanagerServer
+    stack: ExitStack,
+    folder: Path,
+    ledger: _Ledger,
+    alertmanager: AlertmanagerServer,
+    page_url: str,
 ) -> Path:
     upstream = stack.enter_context(collector())
     database = urlsplit(Path(ledger.facts["postgres_url_file"]).read_text().strip())
@@ -205,6 +228,7 @@ def _sidecar_config(
             password=password,
             database=database.path.lstrip("/"),
             upstream_url=upstream.url,
+            page_url=page_url,
             alertmanager_url=alertmanager.url,
             window=WINDOW_S,
         )
@@ -213,13 +237,26 @@ def _sidecar_config(
 
 
 def _start_prometheus(
-    stack: ExitStack, folder: Path, sidecar: SidecarProcess, alertmanager: AlertmanagerServer
+    stack: ExitStack,
+    folder: Path,
+    sidecar: SidecarProcess,
+    alertmanager: AlertmanagerServer,
+    page_url: str,
 ) -> PrometheusServer:
-    rules = folder / "rules.yaml"
+    rules, levels = folder / "rules.yaml", folder / "slo.yaml"
     rules.write_text(_RULES)
+    # As they are shipped, but for how often they are looked at.
+    shipped = (_ROOT / "alert_rules/slo.yaml").read_text()
+    levels.write_text(re.sub(r"(?m)^( +interval:) \d+m$", r"\1 1s", shipped))
+    roles = stack.enter_context(role_scene(folder / "roles"))
     config = _PROMETHEUS.format(
         rules=rules,
+        levels=levels,
         sidecar=urlsplit(sidecar.web_url).netloc,
+        scorer=urlsplit(roles.scorer_url).netloc,
+        collector=urlsplit(roles.collector_url).netloc,
+        injector=urlsplit(roles.injector_url).netloc,
+        page=urlsplit(page_url).netloc,
         alertmanager=urlsplit(alertmanager.url).netloc,
     )
     return stack.enter_context(

@@ -170,6 +170,7 @@ class Shipping:
         if not is_kept:
             self._remember(record)
         self._note_losses()
+        self._tell_queue()
         self._ready.set()
 
     def _remember(self, record: Record) -> None:
@@ -228,10 +229,13 @@ class Shipping:
             await self._run(self._queue.ack)
         elif self._memory:
             self._memory_bytes -= len(self._memory.popleft().body)
+        self._tell_queue()
+        self._sent.set()
+
+    def _tell_queue(self) -> None:
         metrics = self._surroundings.metrics
         metrics.set("sentinel_collect_queue_windows", self._waiting_count)
         metrics.set("sentinel_collect_queue_bytes", self._queue.size_bytes + self._memory_bytes)
-        self._sent.set()
 
     def _note_losses(self) -> None:
         losses = self._queue.take_losses()

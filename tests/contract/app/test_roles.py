@@ -139,6 +139,20 @@ async def test_windows_are_sent_to_a_scorer_that_is_there(
         await scorer.stop()
 
 
+async def test_what_waits_for_a_scorer_that_is_away_is_shown(
+    tmp_path: Path, logger: logging.Logger
+) -> None:
+    """The alert on a scorer that is not reached looks at it, and nothing is taken that would tell of it."""
+    made = make_program(collector_config(tmp_path), clock=ManualClock(), logger=logger)
+    await made.start()
+    try:
+        shown = made.surroundings.metrics.exposition(openmetrics=False).decode()
+        assert "\nsentinel_collect_queue_windows 1.0\n" in shown, "the hello"
+        assert "\nsentinel_collect_queue_bytes 0.0\n" not in shown
+    finally:
+        await made.stop()
+
+
 def value_of(metrics: Metrics, what: str, component: str) -> float:
     """One of the four counters of a component, over all its labels."""
     name = f"sentinel_component_{what}_total"

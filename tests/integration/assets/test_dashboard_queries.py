@@ -1,7 +1,7 @@
 """Goal: every query of every board runs on a real Prometheus over real metrics and finds something.
 
-Method: the demo's pipeline runs with all that watches it, an incident open, a deploy rolling out and a silence set; Debian's
-Prometheus scrapes it, every variable is filled by its own query, every expression is run as Grafana would send it. Where no
+Method: the demo's pipeline runs with all that watches it, an incident open, a deploy rolling out and a silence set; beside it a
+collector with its scorer, and the injector. Debian's Prometheus scrapes them and has the rules of service levels; every variable is filled by its own query, every expression is run as Grafana would send it. Where no
 event is the usual state a query ends with 0 for that; what stands before is asked of a Sentinel to which everything has
 happened once.
 """
@@ -36,7 +36,7 @@ from tests.support.servers import PrometheusServer, prometheus_server, wait_unti
 from tests.support.surroundings import make_surroundings
 from tests.support.web_pages import Pages, serve_pages
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(480)]
 
 MAY_BE_EMPTY = {
     (
@@ -75,6 +75,7 @@ STATEMENT = SeriesKey("postgres", "database", "ledger SELECT #1f3c", "exec_time_
 MEMBER = SeriesKey("ledger-edge", "edge", "POST /v1/transfers", "latency")
 CHOSEN = {
     "own": ".*",
+    "injector": ".*",
     "instance": ".*",
     "service": ".*",
     "nats": "nats",

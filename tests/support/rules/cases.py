@@ -1,6 +1,6 @@
 """The unit tests of the alert rules: promtool's own form, with what the ledger's faults showed put in where a case names it.
 
-A case with `recorded: lock` has the series of `tests/data/rules/lock.yaml` as input beside its own, at their interval; minute 0
+Goldens have the alert's links added (`links.py`). A case with `recorded: lock` has the series of `tests/data/rules/lock.yaml` as input beside its own, at their interval; minute 0
 is the first sample. All else is promtool's (https://prometheus.io/docs/prometheus/latest/configuration/unit_testing_rules/).
 """
 
@@ -16,6 +16,7 @@ from typing import Any
 
 import yaml
 
+from tests.support.rules.links import with_links
 from tests.support.skips import require_binary
 
 ROOT = Path(__file__).parents[3]
@@ -83,8 +84,10 @@ def composed(
     """
     document = _load(path)
     names = set(_NAME.findall(Path(rules).read_text())) if Path(rules).is_file() else set()
+    # `slo_burn_test.yaml` is of `slo.yaml`: files of rules have one word for a name.
+    subject = path.stem.partition("_")[0]
     cases = [
-        _with_recording(case, names)
+        with_links(subject, _with_recording(case, names))
         for case in document["tests"]
         if _looks_at(case, about, records)
     ]

@@ -7,9 +7,13 @@ the former, so this stands in: names, units and labels by OpenTelemetry's rules 
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import re
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Final
 
 from aiohttp import web
@@ -78,6 +82,22 @@ class OtlpPage:
             for (name, labels), (value, _) in sorted(self._values.items())
         ]
         return web.Response(text="".join(lines))
+
+
+@contextmanager
+def otlp_page() -> Iterator[str]:
+    """The address of one that runs in a thread of its own."""
+    loop, page = asyncio.new_event_loop(), OtlpPage()
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+    try:
+        asyncio.run_coroutine_threadsafe(page.start(), loop).result(timeout=30)
+        yield page.url
+    finally:
+        asyncio.run_coroutine_threadsafe(page.stop(), loop).result(timeout=30)
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join(timeout=10)
+        loop.close()
 
 
 def prometheus_name(name: str, unit: str, *, is_counter: bool) -> str:
