@@ -66,7 +66,13 @@ def _kustomized(overlay: str) -> str:
 
 def kustomized(overlay: str) -> list[Document]:
     """The objects of one overlay, by the Kustomize that is in kubectl."""
-    return [document for document in yaml.safe_load_all(_kustomized(overlay)) if document]
+    return read_all(_kustomized(overlay))
+
+
+def read_all(text: str) -> list[Document]:
+    """The objects of a text of many; by libyaml where there is one, for boards are long."""
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    return [document for document in yaml.load_all(text, Loader=loader) if document]
 
 
 def helm(
@@ -84,9 +90,14 @@ def templated(
     values: Mapping[str, Any] | None = None, *arguments: str, release: str = "sentinel"
 ) -> list[Document]:
     """The objects of the chart with these values, by Helm itself."""
-    done = helm(*arguments, values=values, release=release)
+    return read_all(_templated(json.dumps(values or {}), arguments, release))
+
+
+@functools.cache
+def _templated(values: str, arguments: tuple[str, ...], release: str) -> str:
+    done = helm(*arguments, values=json.loads(values), release=release)
     assert done.returncode == 0, done.stderr
-    return [document for document in yaml.safe_load_all(done.stdout) if document]
+    return done.stdout
 
 
 def pods(documents: Sequence[Document]) -> Iterator[tuple[str, Document]]:
@@ -147,4 +158,6 @@ def _add(part: dict[str, Any], whole: dict[str, Any]) -> None:
 
 
 def _read(key: str, text: str) -> Any:
-    return yaml.safe_load(text) if key.endswith((".yaml", ".yml", ".json")) else text
+    if key.endswith(".json"):
+        return json.loads(text)
+    return yaml.safe_load(text) if key.endswith((".yaml", ".yml")) else text

@@ -33,6 +33,7 @@ from tests.support.cluster_manifests import (
     by_identity,
     kustomized,
     pods,
+    read_all,
     templated,
     tool,
 )
@@ -267,6 +268,31 @@ def test_another_namespace_is_one_line(tmp_path: Path) -> None:
     [expression] = webhook["namespaceSelector"]["matchExpressions"]
     assert "watch" in expression["values"]
     assert "sentinel" not in expression["values"]
+
+
+def test_an_overlay_of_ones_own_takes_keda_and_adds_settings(tmp_path: Path) -> None:
+    """As the documents say: another base for the ledger, and one more file in the scorer's folder."""
+    for folder in ("deploy/kustomize", "deploy/kong", "dashboards"):
+        shutil.copytree(ROOT / folder, tmp_path / folder, ignore=shutil.ignore_patterns("source"))
+    own = tmp_path / "deploy/kustomize/overlays/own"
+    own.mkdir()
+    (own / "postgres.yaml").write_text("scrapers: {postgres: [{name: postgres, host: db}]}\n")
+    text = (own.parent / "ledger-monitored/kustomization.yaml").read_text()
+    text = text.replace("  - ../ledger\n", "  - ../ledger-keda\n")
+    text += (
+        "configMapGenerator:\n"
+        "  - {name: sentinel-scorer, namespace: sentinel, behavior: merge, files: [postgres.yaml]}\n"
+    )
+    (own / "kustomization.yaml").write_text(text)
+    command = [tool("kubectl"), "kustomize", str(own)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    documents = by_identity(read_all(done.stdout), namespace="?")
+    assert "ScaledObject ledger/sentinel-ledger-poster" in documents
+    assert "HorizontalPodAutoscaler ledger/sentinel-ledger-poster" not in documents
+    config = documents["ConfigMap sentinel/sentinel-scorer"]["data"]["sentinel.yaml"]
+    assert set(config["scrapers"]) == {"nats", "postgres"}
+    assert config["web"]["series_routes"]
+    assert "forward" in documents["ConfigMap ledger/sentinel-gateway"]["data"]["sentinel.yaml"]
 
 
 @pytest.mark.parametrize("way", WAYS)

@@ -1,7 +1,7 @@
-"""Goal: a sidecar that the injector put in finds the scorer that the chart set up, and both prove who they are.
+"""Goal: a sidecar as it is injected finds the chart's scorer, both prove who they are, and OTLP metrics go on to Prometheus.
 
 Method: the chart is rendered by Helm with the secrets it makes; a scorer and a sidecar are started with these configurations,
-certificate and tokens, in a network of their own where the scorer's name leads to loopback.
+certificate and tokens, in a network of their own where the cluster's names lead to loopback, a real NATS and a stand-in.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ _MOUNTS = {
 def test_a_sidecar_finds_its_scorer(tmp_path: Path) -> None:
     if os.geteuid() != 0:
         pytest.skip(CANNOT_MOUNT)
-    for program in ("unshare", "ip"):
+    for program in ("unshare", "ip", "nats-server"):
         require_binary(program)
-    documents = templated({"ledger": {"enabled": True}})
+    documents = templated({"ledger": {"enabled": True}, "monitoring": {"enabled": True}})
     held = {(d["kind"], d["metadata"]["name"]): d.get("data", {}) for d in documents}
     for name, folder in (
         ("sentinel-scorer-tls", "tls"),
@@ -58,5 +58,7 @@ def test_a_sidecar_finds_its_scorer(tmp_path: Path) -> None:
         "the scorer knows its collector": True,
         "verdicts with the token": 200,
         "verdicts without": 401,
+        "the scorer asks the queue": True,
+        "the ledger's metrics at prometheus": {"/api/v1/otlp/v1/metrics": True},
         "both run": True,
     }, done.stderr[-4000:]
