@@ -23,7 +23,7 @@ PRIME_DAYS = 14
 HISTORY_DAYS = LAG_DAYS[-1] + PRIME_DAYS
 """What a fit reads."""
 
-_TILE_SERIES = 400
+_TILE_SERIES = 800
 _READ_SERIES = 800
 """80 MB of six weeks, values and calls. Stored chunks hold all series, so each reading unpacks all of them; two are held."""
 FIT_INCIDENTS_MAX = 10_000

@@ -18,6 +18,7 @@ from sentinel.core.baseline import (
     Calendar,
     Model,
     Profile,
+    Refits,
     SpecialDays,
     at_present_level,
     fit_fourier_or_profile,
@@ -168,18 +169,20 @@ def fitted(
         search.look(history, left_out)
         unready = ~np.isin(history.series, ready)
         if unready.any():
-            unready[unready] = may_be_ready(history.select(unready))
+            unready[unready] = may_be_ready(_wanted(history, unready))
         curved = chosen.chosen(history.series, Model.FOURIER)
         for wanted, fit in (
-            (unready & ~curved, fit_profile),
-            (unready & curved, fit_fourier_or_profile),
+            (unready & ~curved, Refits(special)),
+            (
+                unready & curved,
+                partial(fit_on_wall_clock, special=special, fit=fit_fourier_or_profile),
+            ),
         ):
             if wanted.any():
-                seasonal = partial(fit_on_wall_clock, special=special, fit=fit)
                 primed = learned_from(
-                    history.select(wanted),
+                    _wanted(history, wanted),
                     settings=settings,
-                    fit=seasonal,
+                    fit=fit,
                     keys=keys,
                     left_out=None if left_out is None else left_out[:, wanted],
                 )
@@ -321,7 +324,7 @@ def learned_from(
         piece = whole.windows(at - first, at - first + count)
         foreseen = profile.expectation(piece.block)
         raw = history.windows(at, at + count)
-        far = look_far(state, raw, foreseen, frozen=calm, settings=settings)
+        far = look_far(state, raw, foreseen, frozen=calm, settings=settings, judge=False)
         scored = score(
             state,
             piece.block,
@@ -329,6 +332,7 @@ def learned_from(
             frozen=calm,
             settings=settings,
             standing=piece.standing,
+            judge=False,
         )
         learn(
             state,
@@ -340,6 +344,11 @@ def learned_from(
         take_far(state, far)
         at += count
     return state
+
+
+def _wanted(history: WindowBlock, wanted: NDArray[np.bool_]) -> WindowBlock:
+    """The wanted series; nothing is copied where it is all of them, as at the first fit."""
+    return history if wanted.all() else history.select(wanted)
 
 
 def _known(profile: Profile) -> Profile:

@@ -9,6 +9,7 @@ from sentinel.core.baseline.models import Model, ModelRule, models_of
 from sentinel.core.baseline.new_levels import at_present_level
 from sentinel.core.baseline.profile import BIN_NS, HORIZON_NS, LAG_DAYS, Profile, fit_profile
 from sentinel.core.baseline.quarantine import quarantined, without_habits
+from sentinel.core.baseline.refits import Refits
 from sentinel.core.baseline.slow_bounds import NO_BOUND, SlowBounds, bounds_of_hours, slow_shares
 from sentinel.core.baseline.special_days import (
     SpecialDays,
@@ -31,6 +32,7 @@ __all__ = [
     "ModelRule",
     "Payday",
     "Profile",
+    "Refits",
     "SettledLevel",
     "SlowBounds",
     "SpecialDays",

@@ -260,11 +260,13 @@ def fit_profile(
     bin_count = -(-horizon_ns // step_ns)
     series_count = history.series_count
     grid = np.full((bin_count, series_count), np.nan, np.float32)
-    width = max(1, _TILE_CELLS // (max(known - oldest, 0) + bin_count))
+    width = tile_width(max(known - oldest, 0) + bin_count)
     for first in range(0, series_count, width):
         tile = slice(first, first + width)
         past = smoothed(history.value[oldest:known, tile], step_ns=step_ns)
-        rows = _lags(past, np.float32(np.nan), offset=offset, bin_count=bin_count, step_ns=step_ns)
+        rows = lag_rows(
+            past, np.float32(np.nan), offset=offset, bin_count=bin_count, step_ns=step_ns
+        )
         if DAY_NS % step_ns == 0:
             wrong = misleading(
                 past,
@@ -275,7 +277,7 @@ def fit_profile(
             )
             rows[wrong] = np.nan
         if left_out is not None and (marked := left_out[oldest:known, tile]).any():
-            out = _lags(
+            out = lag_rows(
                 _spread(marked), np.False_, offset=offset, bin_count=bin_count, step_ns=step_ns
             )
             # Of lags that are asked: a habit of Saturdays shows on no more than four of them.
@@ -298,14 +300,20 @@ def smoothed(value: NDArray[np.float32], *, step_ns: int) -> NDArray[np.float32]
     """
     if step_ns > BIN_NS or value.shape[0] < 2:
         return value
-    edge = np.full((1, value.shape[1]), np.nan, np.float32)
-    rows = np.stack([np.concatenate([edge, value[:-1]]), value, np.concatenate([value[1:], edge])])
-    found = np.asarray(median_of_rows(rows)[0], dtype=np.float32)
+    found = np.empty_like(value, dtype=np.float32)
+    found[1:-1] = median_of_rows([value[:-2], value[1:-1], value[2:]])[0]
+    # The first and the last have a neighbour on one side only.
+    found[[0, -1]] = median_of_rows(np.stack([value[[0, -2]], value[[1, -1]]]))[0]
     late = np.flatnonzero(np.isnan(value[0]))
     if late.size:
         first = np.isfinite(value[:, late]).argmax(axis=0)
         found[np.maximum(first - 1, 0), late] = np.nan
     return found
+
+
+def tile_width(row_count: int) -> int:
+    """How many series are worked on at a time, of so many bins each."""
+    return max(1, _TILE_CELLS // row_count)
 
 
 def _spread(marked: NDArray[np.bool_]) -> NDArray[np.bool_]:
@@ -316,7 +324,7 @@ def _spread(marked: NDArray[np.bool_]) -> NDArray[np.bool_]:
     return found
 
 
-def _lags(
+def lag_rows(
     past: NDArray[_Cell], fill: _Cell, *, offset: int, bin_count: int, step_ns: int
 ) -> NDArray[_Cell]:
     """Rows [lags, B, S] for the bins `offset ... offset + bin_count` counted from past's first row; `fill` where there are none."""

@@ -46,11 +46,19 @@ def misleading(
     Returns:
         bool[len(lag_days), bin_count, S]; False for whole weeks.
     """
-    width = next(w for w in range(max(1, per_day // _HOURS_A_DAY), 0, -1) if per_day % w == 0)
-    hour_count = -(-bin_count // width)
+    width = hour_width(per_day)
     if offset < width:
         return np.zeros((len(lag_days), bin_count, past.shape[1]), np.bool_)
-    hours = _hour_means(past, offset=offset, width=width)
+    hours = whole_hour_means(past, offset=offset, width=width)
+    return misleading_of_hours(hours, bin_count=bin_count, per_day=per_day, lag_days=lag_days)
+
+
+def misleading_of_hours(
+    hours: NDArray[np.float32], *, bin_count: int, per_day: int, lag_days: tuple[int, ...]
+) -> NDArray[np.bool_]:
+    """As `misleading`, by the means of the whole hours up to the first bin that is foretold, float32[H, S]."""
+    width = hour_width(per_day)
+    hour_count = -(-bin_count // width)
     a_day = per_day // width
 
     def at(days: int) -> NDArray[np.float32]:
@@ -76,7 +84,16 @@ def misleading(
     return np.repeat(np.stack(found), width, axis=1)[:, :bin_count]
 
 
-def _hour_means(past: NDArray[np.float32], *, offset: int, width: int) -> NDArray[np.float32]:
+def hour_width(per_day: int) -> int:
+    """How many bins are called an hour: about one, and a whole share of a day.
+
+    >>> hour_width(288), hour_width(7)
+    (12, 1)
+    """
+    return next(w for w in range(max(1, per_day // _HOURS_A_DAY), 0, -1) if per_day % w == 0)
+
+
+def whole_hour_means(past: NDArray[np.float32], *, offset: int, width: int) -> NDArray[np.float32]:
     """Means of `width` bins each, of those that are known, up to the bin at `offset`."""
     whole = offset // width
     lead = offset - whole * width

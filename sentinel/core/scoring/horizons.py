@@ -40,6 +40,7 @@ from sentinel.core.scoring.horizon_scale import first_scale
 from sentinel.core.scoring.hours import hourly
 from sentinel.core.scoring.settings import Grid, ScoringSettings
 from sentinel.core.scoring.state import DetectorState, Hourly
+from sentinel.core.stats.sums import added_in_order
 
 _Halves = NDArray[np.float32]
 _SECOND_NS = 1_000_000_000
@@ -84,6 +85,7 @@ def look_far(
     *,
     frozen: NDArray[np.bool_],
     settings: ScoringSettings,
+    judge: bool = True,
 ) -> HorizonLook | None:
     """What the horizons see in windows of one hour; None where the windows are too wide for any. Changes nothing.
 
@@ -93,12 +95,14 @@ def look_far(
         expectation: the profile for them.
         frozen: bool[S], series with an open incident.
         settings: the constants.
+        judge: whether anybody looks at the verdicts. Where nobody does and no incident is open, by which learning follows them,
+            they stay what they were.
     """
     used = horizons_of(block.step_ns)
     if not used:
         return None
     facts = hourly(state, block.kind, settings)
-    run = _Run(state, facts, frozen, settings)
+    run = _Run(state, facts, frozen, settings, judge=judge)
     terms = _terms(block, expectation, facts)
     first = block.start_ns // block.step_ns
     shortest = HORIZONS_S[used[0]] * _SECOND_NS // block.step_ns
@@ -226,10 +230,13 @@ class _Run:
         facts: Hourly,
         frozen: NDArray[np.bool_],
         settings: ScoringSettings,
+        *,
+        judge: bool,
     ) -> None:
         self._facts = facts
         self._settings = settings
         self._held = frozen if np.count_nonzero(frozen) else None
+        self._judge = judge or self._held is not None
         self._state = state
         self._filled = state.horizon_filled
         self.sums = list(state.now_horizon)
@@ -255,12 +262,7 @@ class _Run:
 
     def add(self, horizon: int, terms: _Halves) -> None:
         """Add rows (axis 1) to a horizon's sums, one after the other."""
-        sums = self.sums[horizon]
-        if terms.shape[1] == 1:
-            self.sums[horizon] = sums + terms[:, 0]
-        else:
-            rows = np.concatenate([sums[:, None], terms], axis=1)
-            self.sums[horizon] = np.cumsum(rows, axis=1)[:, -1]
+        self.sums[horizon] = added_in_order(self.sums[horizon], terms)
 
     def end(self, horizon: int, *, row: int, step_ns: int, ease: _Halves | None) -> None:
         """Judge the window of a horizon that ends with this row, then learn from it."""
@@ -279,11 +281,13 @@ class _Run:
             if ease is not None:
                 # What is learnt of the spread is that of an ordinary day.
                 ratio *= ease
-            floor = self._facts.floor if ease is None else self._facts.floor * ease
-            spread = ratio * self._scale[horizon] + floor
-            self._verdict[horizon] = self._judged(horizon, mean, residual, weight, spread)
+            if self._judge:
+                floor = self._facts.floor if ease is None else self._facts.floor * ease
+                spread = ratio * self._scale[horizon] + floor
+                self._verdict[horizon] = self._judged(horizon, mean, residual, weight, spread)
             self._learn(horizon, residual, ratio)
-        self.standing.append((row, length_s, self._verdict[horizon].copy()))
+        if self._judge:
+            self.standing.append((row, length_s, self._verdict[horizon].copy()))
 
     def _ratio(self, usual: _Halves) -> _Halves:
         """Share of the scale that belongs to the time of day."""

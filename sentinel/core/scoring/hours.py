@@ -9,11 +9,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from sentinel.core.model import SHARE_KINDS, Kind
-from sentinel.core.scoring.demands import SET_APART
+from sentinel.core.scoring.asked import asked_of
 from sentinel.core.scoring.horizon_scale import end_horizon_day
 from sentinel.core.scoring.returns import forget_returns
-from sentinel.core.scoring.settings import DAY_NS, HOUR_NS, KindRule, ScoringSettings
+from sentinel.core.scoring.settings import DAY_NS, HOUR_NS, ScoringSettings
 from sentinel.core.scoring.state import (
     HOURS,
     MEMORY_DAYS,
@@ -31,7 +30,6 @@ _PRIOR_DAYS = 2.0
 _PEAK_WEEKS = 8.0
 _SCALE_MIN = 1e-9
 _ACTIVE_MIN = 0.003
-_NEVER = np.float32(np.inf)
 _SQUARED_MAX = np.float32(1e17)
 """Float32 holds an hour's sum of the squares of this."""
 
@@ -67,12 +65,9 @@ def hourly(state: DetectorState, kind: NDArray[np.int8], settings: ScoringSettin
         and (known.kind is kind or np.array_equal(known.kind, kind))
     ):
         return known
-    rule = {field: _by_kind(settings, kind, field) for field in _RULE_FIELDS}
-    rule["above"], rule["below"] = np.ones_like(rule["high_only"]), 1 - rule["high_only"]
-    if state.demands is not None:
-        for field in (*SET_APART, "above", "below"):
-            rule[field] = state.demands.over(field, rule[field])
-    above, below = rule["above"] > 0, rule["below"] > 0
+    if state.asked is None or not state.asked.is_of(kind, settings, state.demands):
+        state.asked = asked_of(kind, settings, state.demands, grid=state.grid)
+    asked = state.asked
     borrowed = (state.borrowed >= 0) & (state.borrowed < settings.borrowed_windows)
     ratio = _hour_ratios(state).astype(np.float32)
     scale = np.where(borrowed, np.nan, state.scale * state.widening).astype(np.float32)
@@ -81,16 +76,8 @@ def hourly(state: DetectorState, kind: NDArray[np.int8], settings: ScoringSettin
     # A limit that grew with the widening would let a few minutes widen a borrowed scale without end.
     own = np.where(state.borrowed < 0, limit, np.minimum(limit, state.scale.astype(np.float32)))
     need = (settings.cut_scale * state.cut).astype(np.float32)
-    ratios = np.flatnonzero(rule["gathered"] > 0)
-    weighted = np.isin(kind, (*SHARE_KINDS, Kind.LATENCY))
-    counts = rule["counted"] > 0
-    skew = np.where(
-        rule["excess_calls_min"] > 0, np.float32(state.grid.skew_calls(settings)), np.float32(0)
-    )
     made = Hourly(
-        kind=kind,
-        settings=settings,
-        demands=state.demands,
+        **asked.columns,
         ratio=ratio[1],
         ratio_step=ratio[::2] - ratio[1],
         scale=scale,
@@ -109,53 +96,13 @@ def hourly(state: DetectorState, kind: NDArray[np.int8], settings: ScoringSettin
         mean=state.mean.astype(np.float32),
         need=need,
         need_single=np.float32(state.grid.single_ratio(settings)) * need,
-        need_least=np.float32(settings.cut_scale * state.grid.base_cut(settings)),
-        above_extra=np.where(above, np.float32(0), _NEVER),
-        below_extra=np.where(below, np.float32(0), _NEVER),
-        lowest_middle=np.where(below, -_NEVER, np.float32(-settings.ignored_fall)),
-        highest_middle=np.where(above, _NEVER, np.float32(settings.ignored_fall)),
-        one_sided=not (above.all() and below.all()),
-        deviation_min=rule["deviation_min"],
-        deviation_ratio_min=rule["deviation_ratio_min"],
-        weight_min=rule["weight_min"],
-        excess_calls_min=np.maximum(rule["excess_calls_min"], skew),
-        count_noise=rule["counted"] / np.float32(state.grid.step_s),
-        counted=bool(counts.any()),
-        counts=counts if counts.any() else None,
-        count_mean=np.where(~counts, 1.0, np.where(state.mean > 0, state.mean, np.nan)).astype(
-            np.float32
-        ),
-        ratios=ratios if ratios.size else None,
-        share_noise=(rule["gathered"] > 0).astype(np.float32),
-        weighted=weighted if weighted.any() else None,
-        value_min=rule["value_min"],
-        value_max=rule["value_max"],
-        bounded=bool((np.isfinite(rule["value_min"]) | np.isfinite(rule["value_max"])).any()),
-        recent_held=(rule["recent_held"] > 0) & ~borrowed,
+        count_mean=np.where(
+            ~asked.counted, 1.0, np.where(state.mean > 0, state.mean, np.nan)
+        ).astype(np.float32),
+        recent_held=asked.recent_held & ~borrowed,
     )
     state.hourly = made
     return made
-
-
-_RULE_FIELDS = (
-    "high_only",
-    "deviation_min",
-    "deviation_ratio_min",
-    "weight_min",
-    "excess_calls_min",
-    "counted",
-    "gathered",
-    "recent_held",
-    "value_min",
-    "value_max",
-)
-
-
-def _by_kind(settings: ScoringSettings, kind: NDArray[np.int8], field: str) -> NDArray[np.float32]:
-    table = np.zeros(max(Kind) + 1, np.float32)
-    for member in Kind:
-        table[member] = float(getattr(settings.rules.get(member, KindRule()), field))
-    return np.asarray(table[kind], dtype=np.float32)
 
 
 def _fold_moments(state: DetectorState) -> None:

@@ -25,6 +25,7 @@ from sentinel.core.scoring.score import Scored
 from sentinel.core.scoring.settings import ScoringSettings
 from sentinel.core.scoring.state import DetectorState, Hourly
 from sentinel.core.scoring.thresholds import note_excursions
+from sentinel.core.stats.sums import added_in_order
 
 _Halves = NDArray[np.float32]
 
@@ -115,8 +116,8 @@ def _add_deviations(
     if np.count_nonzero(usable) < usable.size:
         squares[:, ~usable] = 0.0
         normal[:, ~usable] = 0.0
-    _add(state.now_square, squares)
-    _add(state.now_abs, normal)
+    state.now_square[...] = added_in_order(state.now_square, squares)
+    state.now_abs[...] = added_in_order(state.now_abs, normal)
     _add_count(state.now_count, usable)
 
 
@@ -134,10 +135,10 @@ def _add_moments(
     if np.count_nonzero(there) < there.size:
         shift[~there] = 0.0
         magnitude[~there] = 0.0
-    _add(state.now_shift, shift)
+    state.now_shift[...] = added_in_order(state.now_shift, shift)
     shift *= shift
-    _add(state.now_shift_square, shift)
-    _add(state.now_magnitude, magnitude)
+    state.now_shift_square[...] = added_in_order(state.now_shift_square, shift)
+    state.now_magnitude[...] = added_in_order(state.now_magnitude, magnitude)
     _add_count(state.now_active, magnitude != 0)
     _add_count(state.now_seen, there)
 
@@ -148,12 +149,3 @@ def _add_count(total: _Halves, marked: NDArray[np.bool_]) -> None:
         total += np.float32(len(marked))
     else:
         total += np.count_nonzero(marked, axis=0).astype(np.float32)
-
-
-def _add(total: _Halves, terms: _Halves) -> None:
-    """Add rows (axis -2) to a sum in their order; numpy's own sum may pair them, which changes the last bit."""
-    if terms.shape[-2] == 1:
-        total += terms[..., 0, :]
-    else:
-        rows = np.concatenate([total[..., None, :], terms], axis=-2)
-        total[...] = np.cumsum(rows, axis=-2)[..., -1, :]

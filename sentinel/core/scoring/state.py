@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sentinel.core.model import HORIZONS_S, UTC_HOURS, LocalHours, local_hours_of_text
+from sentinel.core.scoring.asked import Asked
 from sentinel.core.scoring.demands import Demands
 from sentinel.core.scoring.settings import HOUR_NS, Grid, ScoringSettings
 from sentinel.core.scoring.yielding import Pairs
@@ -166,6 +167,7 @@ class DetectorState:
         horizon_day, horizon_filled: mean squares of the last days, newest at (filled - 1) % 14.
         horizon_verdict: value, weight, expected, lower, upper and score of the last window of each horizon; NaN
             where it says nothing. Never changed in place, because pages look at it while they are written.
+        asked: what the series are asked for, of the last settings and kinds that were looked at; None before.
         hourly: what follows from the columns for the present hour; made again when it is None.
     """
 
@@ -235,6 +237,7 @@ class DetectorState:
     horizon_day: _Halves
     horizon_filled: NDArray[np.int16]
     horizon_verdict: _Halves
+    asked: Asked | None = field(default=None, compare=False, repr=False)
     hourly: Hourly | None = field(default=None, compare=False, repr=False)
 
     @property
@@ -269,7 +272,7 @@ class DetectorState:
         return packed_pieces({name: getattr(self, name) for name in COLUMNS}, facts)
 
 
-_NOT_COLUMNS = {"step_ns", "next_ns", "hour", "clock", "demands", "pairs", "hourly"}
+_NOT_COLUMNS = {"step_ns", "next_ns", "hour", "clock", "demands", "pairs", "asked", "hourly"}
 COLUMNS = tuple(entry.name for entry in fields(DetectorState) if entry.name not in _NOT_COLUMNS)
 
 

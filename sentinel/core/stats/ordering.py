@@ -19,8 +19,10 @@ Floats = TypeVar("Floats", NDArray[np.float32], NDArray[np.float64])
 _LOW, _HIGH = 1, 2
 
 
-def median_of_rows(rows: Floats) -> tuple[Floats, NDArray[np.intp] | None]:
+def median_of_rows(rows: Floats | Sequence[Floats]) -> tuple[Floats, NDArray[np.intp] | None]:
     """Median down axis 0, NaN left out, and how many numbers there were; None for all of them everywhere.
+
+    Rows may be arrays of their own, such as views of one that is moved against itself; they are not copied together.
 
     An even count gives the mean of the two in the middle; no number at all gives NaN. Numbers must be finite.
 
@@ -28,7 +30,7 @@ def median_of_rows(rows: Floats) -> tuple[Floats, NDArray[np.intp] | None]:
     >>> median.tolist(), None if count is None else count.tolist()
     ([2.0, 8.0], [3, 1])
     """
-    height = rows.shape[0]
+    height = len(rows)
     wanted = tuple(sorted({(height - 1) // 2, height // 2}))
     sorted_rows = _run(_network(height, wanted), list(rows))
     median = _middle(sorted_rows[wanted[0]], sorted_rows[wanted[-1]])
@@ -38,7 +40,11 @@ def median_of_rows(rows: Floats) -> tuple[Floats, NDArray[np.intp] | None]:
     if not np.count_nonzero(missing):
         return median, None
     short = np.flatnonzero(missing)
-    columns = rows.reshape(height, -1).take(short, axis=1)
+    if isinstance(rows, np.ndarray):
+        columns = rows.reshape(height, -1).take(short, axis=1)
+    else:
+        at = np.nonzero(missing)
+        columns = np.stack([row[at] for row in rows])
     found = height - np.count_nonzero(np.isnan(columns), axis=0)
     count = np.full(median.shape, height, np.intp)
     count.reshape(-1)[short] = found

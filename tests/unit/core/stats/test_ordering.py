@@ -6,6 +6,7 @@ import warnings
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from sentinel.core.stats.ordering import median_of_rows
 
@@ -26,3 +27,7 @@ def test_the_median_is_the_median(height: int, missing_ratio: float) -> None:
     assert (count is None) == bool((found == height).all())
     assert count is None or np.array_equal(count, found)
     assert np.array_equal(rows, before, equal_nan=True)
+    views: list[NDArray[np.float32]] = list(rows)
+    apart, count_apart = median_of_rows(views)
+    assert apart.tobytes() == median.tobytes()
+    assert count is None or (count_apart is not None and np.array_equal(count_apart, count))
