@@ -123,7 +123,7 @@ def read_long(
             comes when the file was read or there are ten. What was given until then is not to be used.
     """
     _, header = next(numbered_lines(path), (1, ""))
-    if tuple(name.strip().lower() for name in header.split(",")) != LONG_HEADER:
+    if tuple(_unquoted(name.strip()).lower() for name in header.split(",")) != LONG_HEADER:
         raise malformed(path, 1, f"the header must be {','.join(LONG_HEADER)}")
     number_of_labels: dict[str, int] = {}
     bounds: dict[int, tuple[float, float]] = {}
@@ -142,7 +142,7 @@ def read_long(
             stamp, _, rest = line.partition(",")
             labels, value_text, weight_text = _last_fields(rest)
             if stamp != time_text:
-                now_ns = time_ns_of(stamp)
+                now_ns = time_ns_of(_unquoted(stamp))
                 _check_time(stamp, now_ns, before_ns=time_ns, not_after_ns=not_after_ns)
                 if now_ns != time_ns:
                     seen.clear()
@@ -213,7 +213,12 @@ def _last_fields(rest: str) -> tuple[str, str, str]:
     if len(fields) != 3:
         msg = f"a row needs {len(LONG_HEADER)} fields"
         raise ValueError(msg)
-    return fields[0], fields[1], fields[2]
+    return fields[0], _unquoted(fields[1]), _unquoted(fields[2])
+
+
+def _unquoted(text: str) -> str:
+    """A number or a column's name as it is where a writer quotes every field."""
+    return text[1:-1] if len(text) > 1 and text[0] == text[-1] == '"' else text
 
 
 def _check_time(stamp: str, time_ns: int, *, before_ns: int, not_after_ns: int) -> None:

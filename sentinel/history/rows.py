@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sentinel.core.model import SIGNAL_ERRORS, SIGNAL_LATENCY, SIGNAL_TRAFFIC, Kind, SeriesKey
-from sentinel.errors import InputTooLargeError
+from sentinel.errors import MalformedInputError
 from sentinel.runtime.nearest import nearest
 
 Mark = Mapping[str, Any]
@@ -66,14 +66,14 @@ class SeriesNumbers:
         """The series' number.
 
         Raises:
-            InputTooLargeError: there are more series than the bound.
+            MalformedInputError: there are more series than the bound.
         """
         number = self._number_of.get(key)
         if number is None:
             number = len(self._number_of)
             if number >= self._count_max:
-                msg = "the history has too many series"
-                raise InputTooLargeError(msg, size_bytes=number + 1, limit_bytes=self._count_max)
+                msg = f"the history has more than {self._count_max:,} series"
+                raise MalformedInputError(msg)
             self._number_of[key] = number
         return number
 

@@ -100,6 +100,9 @@ def _read_and_store(args: argparse.Namespace, config: StoreConfig, backfill: Bac
                 return CANNOT_TELL
             summary = backfill.store(store, numbers.keys)
     print_report(args.output, told_of(summary, dry_run=args.dry_run))
+    if not summary.series_count:
+        say("nothing is stored: no row is of a series and of the time that the store keeps")
+        return WRONG
     if args.output == "table":
         print(AFTER_DRY_RUN if args.dry_run else AFTER)
     return DONE

@@ -1,7 +1,8 @@
 """Reading the past of queries: slice by slice, several requests at once, and patiently.
 
 What a server refuses as too much, or does not answer in time, is asked for in halves; what it cannot answer now is asked again
-later, when it says so or after a growing wait, until it has not answered anything for a while. A refusal for good ends it.
+later, when it says so or after a growing wait, until it has not answered anything for a while. An answer that lacks a part is none. A
+refusal for good ends it.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from sentinel.errors import (
 from sentinel.history.promql.cutting import Grid, Span
 from sentinel.ports import Clock
 from sentinel.runtime.backoff import Backoff
+from sentinel.runtime.promql.whole import whole
 
 PATIENCE_S = 300.0
 _PATIENCE_AT_FIRST_S = 10.0
@@ -350,7 +352,7 @@ class PromqlHistory:
         while True:
             try:
                 async with self._requests:
-                    answer = await ask()
+                    answer = whole(await ask())
             except UntrustedError:
                 raise
             except UnreachableError as error:

@@ -20,13 +20,10 @@ from sentinel.ports import Clock
 from sentinel.runtime.backoff import Backoff
 from sentinel.runtime.promql import QueryServerConfig
 from sentinel.runtime.promql.client import PromqlClient
+from sentinel.runtime.promql.whole import whole
 
 _BACKOFF = Backoff(first_s=1.0, factor=2.0, limit_s=8.0)
 _IS_THERE = "vector(1)"
-_ANNOTATION = "PromQL "
-"""What Prometheus says of a query begins so; what else is said says that a part of the data is missing."""
-
-_SAID_CHARACTERS_MAX = 120
 
 
 @dataclass(slots=True, kw_only=True)
@@ -152,16 +149,3 @@ class Asking:
             else:
                 asked.failed.pop(rule.name, None)
                 asked.answers[rule.name] = (values, calls)
-
-
-def whole(answer: Answer) -> Answer:
-    """The answer, if it is said to be whole.
-
-    Raises:
-        UnreachableError: the server says that a part of what it asks itself did not answer.
-    """
-    missing = [text for text in answer.warnings if not text.startswith(_ANNOTATION)]
-    if missing:
-        msg = f"the answer lacks a part: {missing[0][:_SAID_CHARACTERS_MAX]}"
-        raise UnreachableError(msg)
-    return answer

@@ -124,7 +124,7 @@ def test_what_it_skips_and_lacks_it_says(
             "rate": {PLACE: lambda at: (1.0 if at % 600 else -1.0) if at > begins_s else None},
             "none": {},
         },
-        warnings=("a part is away",),
+        warnings=("PromQL warning: a label is odd",),
     )
     queries = "[{signal: traffic, query: rate}, {signal: depth, query: none}]"
     with served(running):
@@ -134,7 +134,7 @@ def test_what_it_skips_and_lacks_it_says(
     assert "skipped        432 not possible for its signal" in out
     assert "there is nothing before" in out
     assert "query depth gives nothing now" in out
-    assert "the server says: a part is away" in out
+    assert "the server says: PromQL warning: a label is odd" in out
     assert out.splitlines()[-1] == "Dry run: all of it can be stored, and nothing was."
 
 
@@ -242,3 +242,17 @@ async def test_progress_is_one_line_on_a_terminal_and_some_lines_elsewhere() -> 
         line.say("said")
         line.show("4", is_last=True)
         assert stream.getvalue() == "".join(shown)
+
+
+def test_files_of_which_nothing_can_be_stored_are_no_success(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It said that all was stored, and that the sidecar would fit at once."""
+    path = tmp_path / "old.csv"
+    path.write_text(
+        "timestamp,service,stage,route,signal,value,weight\n1000,pay,edge,/x,traffic,1,\n"
+    )
+    assert run(str(path), "--store", str(tmp_path / "store")) == 1
+    out, err = capsys.readouterr()
+    assert "Stored" not in out
+    assert "nothing is stored: no row is of a series and of the time that the store keeps" in err

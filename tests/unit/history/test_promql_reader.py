@@ -233,7 +233,7 @@ async def test_series_that_cannot_be_told_apart_end_it_before_anything_is_read()
 
 async def test_warnings_are_told_once_and_a_silent_query_is_named() -> None:
     running = api()
-    running.warnings = ("store-2 did not answer",)
+    running.warnings = ("PromQL warning: no label le",)
     running.queries["nothing"] = {}
     async with serving(running):
         silent = QueryConfig(signal="depth", query="nothing")
@@ -244,8 +244,17 @@ async def test_warnings_are_told_once_and_a_silent_query_is_named() -> None:
             )
             assert outlook.silent == ("depth",)
             assert list(reading.history.remarks.said) == [
-                "the server says: store-2 did not answer"
+                "the server says: PromQL warning: no label le"
             ]
+
+
+async def test_an_answer_that_lacks_a_part_is_none() -> None:
+    """What a Thanos without one of its stores gave was learned as the past: half the traffic, and every day above it."""
+    running = api()
+    running.warnings = ("store-2 did not answer",)
+    async with serving(running), _Reading(running) as reading:
+        with pytest.raises(UnreachableError, match="lacks a part: store-2 did not answer"):
+            await reading.read()
 
 
 async def test_absent_series_count_nothing_wherever_reading_begins_again() -> None:

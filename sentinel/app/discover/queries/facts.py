@@ -16,6 +16,8 @@ _OF_SCRAPES = re.compile(r"up|ALERTS.*|scrape_.*")
 """What every Prometheus has besides what it was given."""
 _METRICS_MAX = 60
 _INTERVAL_USUAL_S = 15.0
+_INTERVAL_MAX_S = 3600.0
+"""What is scraped less often is not told of by any window; and a server may say anything."""
 _OVER_S = 600
 _DAYS_ASKED = (28, 14, 7, 2, 1)
 _INTERVALS_S = (1, 2, 5, 10, 15, 20, 30, 60, 120, 300)
@@ -125,7 +127,7 @@ class Questions:
         for target in targets:
             job = dict_of(target.get("labels")).get("job")
             seconds = _duration_s(target.get("scrapeInterval"))
-            if isinstance(job, str) and seconds:
+            if isinstance(job, str) and 0 < seconds <= _INTERVAL_MAX_S:
                 found[job] = max(found.get(job, 0.0), seconds)
         query = f"min by (job) (count_over_time(up[{_OVER_S}s]))"
         for labels, count in await self.vector(query):

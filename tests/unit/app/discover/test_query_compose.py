@@ -148,3 +148,13 @@ def test_what_no_prometheus_says_becomes_no_query(document: dict[str, Any]) -> N
     told = asyncio.run(look_at_metrics_of(asking, "http://x", name="main", targets=[]))
     assert told.entry is None
     assert all(one.isprintable() for one in told.said)
+
+
+def test_a_scrape_interval_that_cannot_be_is_not_believed() -> None:
+    """A range of 345599999999999965889369735168 s stood in the queries."""
+    asking: Any = Hostile({})
+    targets = [
+        {"labels": {"job": job}, "scrapeInterval": interval}
+        for job, interval in (("a", "9" * 30 + "d"), ("b", "0s"), ("c", "1m"))
+    ]
+    assert asyncio.run(facts_of(asking, "http://x", targets)).interval_s == {"c": 60.0}
