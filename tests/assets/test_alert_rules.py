@@ -1,8 +1,8 @@
 """Goal: every shipped alert can be trusted to fire when it must, to be quiet otherwise, and to say what to do.
 
 Method: promtool lints the rules and runs their unit tests, among them what the ledger's faults really looked like; names are
-held against the catalogue and the code that makes them; then a sample of rules is broken on purpose, and the same unit tests
-must notice. All of them are broken in the full battery.
+held against the catalogue and the code that makes them; then every rule is broken on purpose, and the same unit tests must notice: by
+one change each, and by every change that there is in the full battery.
 """
 
 from __future__ import annotations
@@ -23,7 +23,14 @@ from sentinel.app.rules.promql import selectors, words
 from sentinel.core.incidents.identity import ALERT_NAMES, STORM_ALERT_NAME
 from sentinel.core.model.known_gauges import KNOWN_GAUGES
 from tests.support.dashboards import BOARDS
-from tests.support.rules.broken import Placed, every_rule, listed, sample_of, unnoticed
+from tests.support.rules.broken import (
+    Placed,
+    every_rule,
+    listed,
+    one_of_each,
+    unnoticed,
+    unnoticed_of,
+)
 from tests.support.rules.cases import (
     RECORDINGS,
     ROOT,
@@ -270,14 +277,18 @@ def test_the_page_names_what_fired_in_a_recording() -> None:
 
 
 @pytest.mark.parametrize("subject", SUBJECTS)
-def test_a_sample_of_broken_rules_is_noticed(subject: Subject, tmp_path: Path) -> None:
-    """One rule of each file, another with each kind of change that it knows."""
-    chosen = [one for one in PLACED if one.subject is subject]
-    for at, placed in enumerate(chosen[:: (len(chosen) + 1) // 2]):
-        folder = tmp_path / str(at)
-        folder.mkdir()
-        survivors = set(unnoticed(placed, folder, sample_of(placed.rule)))
-        assert survivors <= set(listed().get(placed.name, {}))
+def test_one_change_of_every_rule_is_noticed(subject: Subject, tmp_path: Path) -> None:
+    """What turns red at once; every change of every rule is tried in the full battery."""
+    chosen = [one for one in one_of_each() if one[0].subject is subject]
+    assert [placed for placed, _ in chosen] == [one for one in PLACED if one.subject is subject]
+    for placed, what in unnoticed_of(chosen, tmp_path):
+        assert what in listed().get(placed.name, {}), f"{placed.name}: {what}"
+
+
+def test_changes_of_every_kind_are_among_them() -> None:
+    kinds = {mutant.kind for placed in PLACED for mutant in mutants(placed.rule)}
+    assert {mutant.kind for _, mutant in one_of_each()} == kinds
+    assert len(kinds) == 9
 
 
 @pytest.mark.full

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -42,29 +43,65 @@ def every_rule() -> Iterator[Placed]:
 
 def unnoticed(placed: Placed, folder: Path, chosen: Sequence[Mutant]) -> list[str]:
     """What of these changes leaves every test of the rule as it was; AssertionError when nothing tests it."""
-    subject, rule = placed.subject, placed.rule
+    return [what for _, what in unnoticed_of([(placed, one) for one in chosen], folder)]
+
+
+def unnoticed_of(
+    chosen: Sequence[tuple[Placed, Mutant]], folder: Path
+) -> list[tuple[Placed, str]]:
+    """The same of changes of many rules, which cost less together."""
     tests: dict[Path, int] = {}
-    for number, mutant in enumerate(chosen):
+    for number, (placed, mutant) in enumerate(chosen):
         rules = folder / f"rules{number}.yaml"
-        rules.write_text(
-            yaml.safe_dump(subject.with_rule(placed.group, placed.index, mutant.rule))
-        )
-        for part, path in enumerate(subject.case_files):
-            document = composed(
-                path, rules=str(rules), about=rule.get("alert"), records=rule.get("record")
-            )
+        rules.write_text(_dumped(_with_what_it_needs(placed, mutant.rule)))
+        about, records = placed.rule.get("alert"), placed.rule.get("record")
+        for part, path in enumerate(placed.subject.case_files):
+            document = composed(path, rules=str(rules), about=about, records=records)
             if document["tests"]:
                 test = folder / f"test{number}-{part}.yaml"
-                test.write_text(yaml.safe_dump(document))
+                test.write_text(_dumped(document))
                 tests[test] = number
-    assert len(set(tests.values())) == len(chosen), f"no test looks at {placed.name}"
+    untested = [
+        placed.name
+        for number, (placed, _) in enumerate(chosen)
+        if number not in set(tests.values())
+    ]
+    assert not untested, f"no test looks at {', '.join(untested)}"
     noticed = {tests[test] for test in failing(list(tests))}
-    return [mutant.what for number, mutant in enumerate(chosen) if number not in noticed]
+    return [
+        (placed, mutant.what)
+        for number, (placed, mutant) in enumerate(chosen)
+        if number not in noticed
+    ]
 
 
-def sample_of(rule: Rule) -> list[Mutant]:
-    """One mutant of each kind, the last of them, as a look that costs little."""
-    return list({mutant.kind: mutant for mutant in mutants(rule)}.values())
+def _with_what_it_needs(placed: Placed, changed: Rule) -> dict[str, Any]:
+    """The changed rule with all that is recorded beside it; alerts do not look at one another."""
+    document = placed.subject.with_rule(placed.group, placed.index, changed)
+    if "record" in placed.rule:
+        return document
+    groups = [
+        {
+            **group,
+            "rules": [rule for rule in group["rules"] if "record" in rule or rule is changed],
+        }
+        for group in document["groups"]
+    ]
+    return {"groups": [group for group in groups if group["rules"]]}
+
+
+def _dumped(document: Mapping[str, Any]) -> str:
+    return yaml.dump(document, Dumper=getattr(yaml, "CSafeDumper", yaml.SafeDumper))
+
+
+def one_of_each() -> list[tuple[Placed, Mutant]]:
+    """One change of every rule that there is, each rule another of those it knows; the same each time."""
+    chosen: list[tuple[Placed, Mutant]] = []
+    for number, placed in enumerate(every_rule()):
+        every = list(mutants(placed.rule))
+        # 7 shares no divisor with the usual counts, so that all kinds come up.
+        chosen.append((placed, every[7 * number % len(every)]))
+    return chosen
 
 
 @cache

@@ -79,7 +79,7 @@ def composed(
     Args:
         path: the file.
         rules: the rule file it is to test.
-        about: leaves only the cases that look at this alert.
+        about: leaves only the cases that look at this alert, and of them only what they expect of it.
         records: leaves only the cases that look at what is recorded under this name.
     """
     document = _load(path)
@@ -91,7 +91,16 @@ def composed(
         for case in document["tests"]
         if _looks_at(case, about, records)
     ]
+    if about is not None:
+        cases = [_about(case, about) for case in cases]
     return {**document, "rule_files": [rules], "tests": cases}
+
+
+def _about(case: Mapping[str, Any], alert: str) -> dict[str, Any]:
+    """The case without what it expects of others."""
+    checks = [one for one in case["alert_rule_test"] if one["alertname"] == alert]
+    rest = {key: value for key, value in case.items() if key != "promql_expr_test"}
+    return {**rest, "alert_rule_test": checks}
 
 
 def _looks_at(case: Mapping[str, Any], alert: str | None, record: str | None) -> bool:
