@@ -10,6 +10,7 @@ import asyncio
 import ipaddress
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -28,6 +29,7 @@ from sentinel.errors import (
     UnreachableError,
     UntrustedError,
 )
+from sentinel.ports import Clock
 from sentinel.runtime.distrust import distrust_of
 from sentinel.runtime.http.client import ClientConfig, client_context, new_session, place_of
 from sentinel.runtime.settings import Duration, FilePath
@@ -46,6 +48,7 @@ class Cluster:
         config: how.
         environment: where a pod is told of it (KUBERNETES_SERVICE_HOST and its like).
         answer_bytes_max: the largest answer that is read.
+        clock: by which the API server's own time is told from its last answer; without one it is not.
     """
 
     def __init__(
@@ -54,11 +57,14 @@ class Cluster:
         environment: Mapping[str, str],
         *,
         answer_bytes_max: int = ANSWER_BYTES_MAX,
+        clock: Clock | None = None,
     ) -> None:
         self._config = config
         self._url = _url_of(config, environment)
         self._answer_bytes_max = answer_bytes_max
         self._namespace = environment.get("POD_NAMESPACE", "")
+        self._clock = clock
+        self._told: tuple[float, float] | None = None
 
     def namespace(self) -> str:
         """The injector's own namespace; "" where nothing says it."""
@@ -105,6 +111,24 @@ class Cluster:
             msg = "the service account's token is empty or is none"
             raise UnreachableError(msg)
         return {"Authorization": f"Bearer {token}"}
+
+    def take_time(self, date: str | None) -> None:
+        """Remember what an answer says of the time; what is no date says nothing."""
+        if date is None or self._clock is None:
+            return
+        try:
+            told_s = parsedate_to_datetime(date).timestamp()
+        except (ValueError, OverflowError):
+            return
+        # With the monotonic clock beside it: the other one may be set meanwhile.
+        self._told = (told_s, self._clock.monotonic_s())
+
+    def now_s(self) -> float | None:
+        """The time (Unix) by the API server's clock, to a second or two; None before its first answer."""
+        if self._told is None or self._clock is None:
+            return None
+        told_s, at_s = self._told
+        return told_s + self._clock.monotonic_s() - at_s
 
     @property
     def timeout_s(self) -> float:
@@ -166,6 +190,7 @@ class ClusterSession:
                     headers=headers,
                     allow_redirects=False,
                 ) as response:
+                    self._cluster.take_time(response.headers.get("Date"))
                     body = await self._bounded(response)
                     if 200 <= response.status < 300:
                         return body

@@ -27,6 +27,10 @@ from sentinel.runtime.tasks import TaskGroup
 _PATH = "/api/v1/pods"
 _ENDED = "status.phase!=Succeeded,status.phase!=Failed"
 _GONE = 410
+_REFUSALS = {
+    401: "the API server does not know the service account's token: ",
+    403: "the service account has no right to list the pods of all namespaces, which a ClusterRole with the verb list has to give: ",
+}
 _PAGE_COUNT_MIN = 10
 _PAGES_MAX = 10_000
 
@@ -94,7 +98,7 @@ class Reconciler:
             self._failed("late", f"not all pods were listed within {self._config.timeout:g} s")
             return False
         except RefusedError as error:
-            self._failed("refused", str(error))
+            self._failed("refused", f"{_REFUSALS.get(error.status, '')}{error}")
             return False
         except UnreachableError as error:
             self._failed("unreachable", str(error))

@@ -1,8 +1,8 @@
 """An AdmissionReview in, an answer out that always allows; pure.
 
 A monitor may never keep a pod from starting. So whatever comes, and whatever goes wrong here, the answer is `allowed`, at
-most without a patch and with a warning that `kubectl` shows. The uid is copied even from what cannot be read whole: an
-answer without it counts as none.
+most without a patch and with a warning that `kubectl` shows. The uid and the version are copied even from what cannot be read
+whole: an answer without the one, or in another than the version that was asked in, counts as none.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import base64
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
@@ -41,11 +41,13 @@ __all__ = [
 
 MIRROR = "kubernetes.io/config.mirror"
 _API_VERSION = "admission.k8s.io/v1"
+_API_VERSIONS = re.compile(r"admission\.k8s\.io/v[0-9][a-z0-9]{0,20}")
 _WARNING_CHARS_MAX = 256
 _WARNINGS_MAX = 8
-_UID_BYTES_LOOKED_AT = 1024
+_BYTES_LOOKED_AT = 1024
 # As API servers write it: the request is the first member but two, and the uid is its first.
 _UID = re.compile(rb'"request"\s*:\s*\{\s*"uid"\s*:\s*"([\x20\x21\x23-\x5b\x5d-\x7e]{1,128})"')
+_ASKED_IN = re.compile(rb'"apiVersion"\s*:\s*"(admission\.k8s\.io/v[0-9][a-z0-9]{0,20})"')
 
 
 class ReviewOutcome(StrEnum):
@@ -81,6 +83,14 @@ _ERROR_WARNINGS = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class _Asked:
+    """What of a review its answer has to repeat."""
+
+    uid: str
+    api_version: str = _API_VERSION
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ReviewRules:
     """What reviews are answered by.
 
@@ -112,25 +122,26 @@ class ReviewAnswer:
 
 def answer_review(data: bytes, rules: ReviewRules) -> ReviewAnswer:
     """The answer to a request's body; never raises."""
-    uid = ""
+    asked: _Asked | None = None
     try:
-        request = _request_of(data)
-        uid = str(request["uid"])
-        return _answer(request, uid, rules)
-    except (MalformedInputError, orjson.JSONDecodeError) as error:
-        return give_up(ReviewError.MALFORMED, data, uid=uid, cause=error)
+        review = orjson.loads(data)
+        asked, request = _request_of(review)
+        return _answer(request, asked, rules)
+    except (MalformedInputError, orjson.JSONDecodeError, RecursionError) as error:
+        # Deeper than can be gone through, which no API server sends.
+        return _give_up(ReviewError.MALFORMED, asked or _asked_of(data), cause=error)
     except Exception as error:  # noqa: BLE001  # the pod is let through, and the fault is counted and logged
-        return give_up(ReviewError.FAULT, data, uid=uid, cause=error)
+        return _give_up(ReviewError.FAULT, asked or _asked_of(data), cause=error)
 
 
-def give_up(
-    error: ReviewError, data: bytes, *, uid: str = "", cause: Exception | None = None
-) -> ReviewAnswer:
+def give_up(error: ReviewError, data: bytes, *, cause: Exception | None = None) -> ReviewAnswer:
     """The answer where nothing is decided; of `data`, what was read of the body, the beginning is enough."""
-    if not uid and (found := _UID.search(data[:_UID_BYTES_LOOKED_AT])):
-        uid = found[1].decode("ascii")
+    return _give_up(error, _asked_of(data), cause=cause)
+
+
+def _give_up(error: ReviewError, asked: _Asked, *, cause: Exception | None = None) -> ReviewAnswer:
     warning = f"sentinel: no sidecar was put in: {_ERROR_WARNINGS[error]}"
-    body = _review(uid, error, warnings=(warning,))
+    body = _review(asked, error, warnings=(warning,))
     return ReviewAnswer(body=body, outcome=error, warnings=(warning,), cause=cause)
 
 
@@ -139,25 +150,39 @@ def asks(annotations: dict[str, str]) -> bool:
     return annotations.get(INJECT) == "true"
 
 
-def _request_of(data: bytes) -> dict[str, Any]:
-    review = orjson.loads(data)
+def _asked_of(data: bytes) -> _Asked:
+    """What to repeat of a review that cannot be read, as far as that can be found in its beginning."""
+    beginning = data[:_BYTES_LOOKED_AT]
+    uid, version = _UID.search(beginning), _ASKED_IN.search(beginning)
+    return _Asked(
+        uid=uid[1].decode("ascii") if uid else "",
+        api_version=version[1].decode("ascii") if version else _API_VERSION,
+    )
+
+
+def _request_of(review: object) -> tuple[_Asked, dict[str, Any]]:
     request = review.get("request") if isinstance(review, dict) else None
     if not isinstance(request, dict) or not isinstance(request.get("uid"), str):
         msg = "not an AdmissionReview with a request and its uid"
         raise MalformedInputError(msg)
-    return request
+    assert isinstance(review, dict)
+    asked = _Asked(uid=request["uid"])
+    version = review.get("apiVersion")
+    if isinstance(version, str) and _API_VERSIONS.fullmatch(version):
+        asked = replace(asked, api_version=version)
+    return asked, request
 
 
-def _answer(request: dict[str, Any], uid: str, rules: ReviewRules) -> ReviewAnswer:
+def _answer(request: dict[str, Any], asked: _Asked, rules: ReviewRules) -> ReviewAnswer:
     kind = request.get("kind")
     if request.get("subResource") or not isinstance(kind, dict) or not _is_pod(kind):
-        return _allow(uid, ReviewOutcome.NOT_A_POD)
+        return _allow(asked, ReviewOutcome.NOT_A_POD)
     if request.get("operation") != "CREATE":
-        return _allow(uid, ReviewOutcome.NOT_A_CREATION)
+        return _allow(asked, ReviewOutcome.NOT_A_CREATION)
     pod = request.get("object")
     annotations = _annotations(pod)
     if not asks(annotations):
-        return _allow(uid, ReviewOutcome.NOT_ASKED, warnings=_half_asked(annotations))
+        return _allow(asked, ReviewOutcome.NOT_ASKED, warnings=_half_asked(annotations))
     # Of a pod that a controller makes, the object itself need not say its namespace.
     namespace = request.get("namespace")
     if not isinstance(namespace, str):
@@ -165,34 +190,43 @@ def _answer(request: dict[str, Any], uid: str, rules: ReviewRules) -> ReviewAnsw
         raise MalformedInputError(msg)
     if namespace in rules.ignored_namespaces:
         warning = "sentinel: no sidecar is put into pods of this namespace"
-        return _allow(uid, ReviewOutcome.IGNORED_NAMESPACE, warnings=(warning,))
+        return _allow(asked, ReviewOutcome.IGNORED_NAMESPACE, warnings=(warning,))
     if MIRROR in annotations:
         # The kubelet's own pod: a copy that differs from its file is taken back.
         warning = (
             "sentinel: a static pod gets no sidecar; put it into its file with sentinel inject"
         )
-        return _allow(uid, ReviewOutcome.MIRROR_POD, warnings=(warning,))
+        return _allow(asked, ReviewOutcome.MIRROR_POD, warnings=(warning,))
     if rules.sidecar is None:
-        return give_up(ReviewError.UNDECIDED, b"", uid=uid)
+        return _give_up(ReviewError.UNDECIDED, asked)
     assert isinstance(pod, dict)
-    return _of_injection(uid, patch_pod(pod, rules.sidecar))
+    return _of_injection(asked, patch_pod(pod, rules.sidecar))
 
 
-def _of_injection(uid: str, injection: Injection) -> ReviewAnswer:
+def _of_injection(asked: _Asked, injection: Injection) -> ReviewAnswer:
     warnings = [f"sentinel: {one}" for one in injection.warnings]
     if injection.outcome is not Outcome.INJECTED:
         warnings.insert(0, f"sentinel: {EXPLANATIONS[injection.outcome]}")
-        return _allow(uid, injection.outcome, warnings=warnings)
+        return _allow(asked, injection.outcome, warnings=warnings)
     if not injection.operations:
         # Asked again after others changed the pod; it was told the first time.
-        return _allow(uid, ReviewOutcome.UNCHANGED)
+        return _allow(asked, ReviewOutcome.UNCHANGED)
     return _allow(
-        uid,
+        asked,
         Outcome.INJECTED,
         warnings=warnings,
-        patch=orjson.dumps(injection.operations),
+        patch=_patch_of(injection),
         profile=injection.profile,
     )
+
+
+def _patch_of(injection: Injection) -> bytes:
+    try:
+        return orjson.dumps(injection.operations)
+    except TypeError:
+        # All of it came out of JSON; what cannot go back is nested deeper than is written.
+        msg = "the pod is nested too deep"
+        raise MalformedInputError(msg) from None
 
 
 def _is_pod(kind: dict[str, Any]) -> bool:
@@ -223,26 +257,26 @@ def _half_asked(annotations: dict[str, str]) -> tuple[str, ...]:
 
 
 def _allow(
-    uid: str,
+    asked: _Asked,
     outcome: Outcome | ReviewOutcome,
     *,
     warnings: Sequence[str] = (),
     patch: bytes | None = None,
     profile: str = "",
 ) -> ReviewAnswer:
-    body = _review(uid, outcome, warnings=warnings, patch=patch, profile=profile)
+    body = _review(asked, outcome, warnings=warnings, patch=patch, profile=profile)
     return ReviewAnswer(body=body, outcome=outcome, warnings=tuple(warnings))
 
 
 def _review(
-    uid: str,
+    asked: _Asked,
     outcome: StrEnum,
     *,
     warnings: Sequence[str] = (),
     patch: bytes | None = None,
     profile: str = "",
 ) -> bytes:
-    response: dict[str, Any] = {"uid": uid, "allowed": True}
+    response: dict[str, Any] = {"uid": asked.uid, "allowed": True}
     if patch is not None:
         response["patchType"] = "JSONPatch"
         response["patch"] = base64.b64encode(patch).decode("ascii")
@@ -253,5 +287,5 @@ def _review(
     if profile:
         response["auditAnnotations"]["profile"] = profile
     return orjson.dumps(
-        {"apiVersion": _API_VERSION, "kind": "AdmissionReview", "response": response}
+        {"apiVersion": asked.api_version, "kind": "AdmissionReview", "response": response}
     )

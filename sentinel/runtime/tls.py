@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ssl
 from calendar import timegm
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sentinel.errors import ConfigError, ConfigProblem
@@ -81,8 +81,14 @@ class ServerTls:
             return False
         self._seen = marks
         try:
-            server_context(self._config)
-            load_pair(self.context, self._config.cert_file, self._config.key_file)
+            # Where a link leads to now, so that what was tried is what is taken, though the link be switched in between.
+            tried = replace(
+                self._config,
+                cert_file=FilePath(str(Path(self._config.cert_file).resolve())),
+                key_file=FilePath(str(Path(self._config.key_file).resolve())),
+            )
+            server_context(tried)
+            load_pair(self.context, tried.cert_file, tried.key_file)
             self._pair = self._read_pair()
         except (ConfigError, OSError) as error:
             self._surroundings.metrics.count(

@@ -11,7 +11,7 @@ import base64
 import copy
 import json
 import ssl
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -40,6 +40,7 @@ class ApiServer:
         refused: paths (a beginning is enough) that the service account has no right to.
         broken: paths that are answered with this status, once for each entry.
         forgets_pages: how many times a `continue` is told to be gone.
+        now_s: its clock (Unix), which each answer tells; None for the machine's.
     """
 
     url: str = ""
@@ -55,6 +56,7 @@ class ApiServer:
     refused: set[str] = field(default_factory=set)
     broken: list[tuple[str, int]] = field(default_factory=list)
     forgets_pages: int = 0
+    now_s: Callable[[], float] | None = None
     lock: Lock = field(default_factory=Lock)
     _version_count: int = 0
 
@@ -223,6 +225,10 @@ def api_server(folder: Path, *, namespace: str = "sentinel") -> Iterator[ApiServ
             self.wfile.write(data)
 
         do_GET = do_POST = do_PUT = do_PATCH = handle_any  # noqa: N815  # names of the base class
+
+        def date_time_string(self, timestamp: float | None = None) -> str:
+            """What the header Date says."""
+            return super().date_time_string(timestamp if state.now_s is None else state.now_s())
 
         def log_message(self, *_: object) -> None:
             """Nothing is printed."""

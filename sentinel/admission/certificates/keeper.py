@@ -6,6 +6,9 @@
 A certificate that API servers do not trust yet would fail every review, so one in service stays until its successor is
 trusted. Where nothing is in service, a certificate that nobody could be told of is better than none: somebody else may
 tell them. What is kept is never lost to an error: without an answer, what is in service goes on being served.
+
+The time is the API server's, as soon as it has answered once: it is who finds a certificate ended, or not begun. A machine whose own clock
+was set wrong would otherwise put such a certificate in the place of a good one, for all replicas.
 """
 
 from __future__ import annotations
@@ -43,6 +46,8 @@ from sentinel.runtime.tls import TlsConfig
 
 _LOOK_EVERY_S = 30.0
 _START_LIMIT_S = 25.0
+_CLOCK_OFF_S = 120.0
+"""From here on a clock is called wrong; whole seconds and the way of an answer are below it."""
 _TRIES_MAX = 4
 """Replicas that start together write the Secret together; one of them wins each time."""
 
@@ -78,6 +83,7 @@ class AuthorityKeeper:
             else FolderPlace(self._folder / "authority")
         )
         self._told = ""
+        self._is_clock_told = False
 
     @property
     def name(self) -> str:
@@ -103,8 +109,9 @@ class AuthorityKeeper:
         """Have a certificate in service.
 
         Raises:
-            ConfigError: the namespace is not known, or the folder cannot be written to.
-            SentinelError: there is none, and the API server could not be asked for as long as a start may take.
+            ConfigError: the namespace is not known.
+            SentinelError: there is none, and for as long as a start may take the API server could not be asked or the folder not be
+                written to.
         """
         if not self._namespace or (self._config.secret and not self._cluster.namespace()):
             message = "must be given: nothing says which namespace the injector runs in"
@@ -140,16 +147,16 @@ class AuthorityKeeper:
         try:
             trusted_anew = await self._have_trusted(material)
         except (RetryableError, RefusedError, InputError) as error:
-            if not self._keeps(material):
-                await self._serve(material)
-            self._failed("trusted", f"API servers may not trust the webhook: {_words(error)}")
+            if self._keeps(material) or await self._serve(material):
+                self._failed("trusted", f"API servers may not trust the webhook: {_words(error)}")
             return False
         if trusted_anew:
             self._surroundings.logger.info(
                 "The webhook configuration was told to trust the authority",
                 extra={"configuration": self._config.webhook},
             )
-        await self._serve(material)
+        if not await self._serve(material):
+            return False
         self._told = ""
         metrics = self._surroundings.metrics
         if self._config.webhook:
@@ -157,8 +164,29 @@ class AuthorityKeeper:
                 "sentinel_admission_ca_bundle_current", 1, configuration=self._config.webhook
             )
         metrics.count("sentinel_admission_authority_looks_total", result="done")
-        self._health.ok("In service")
+        self._tell_clock()
         return True
+
+    def _now_s(self) -> float:
+        told_s = self._cluster.now_s()
+        return self._surroundings.clock.now_ns() / 1e9 if told_s is None else told_s
+
+    def _tell_clock(self) -> None:
+        """Say in health and in a metric how far off this machine's clock is."""
+        off_s = self._surroundings.clock.now_ns() / 1e9 - self._now_s()
+        self._surroundings.metrics.set("sentinel_admission_clock_offset_seconds", round(off_s))
+        if abs(off_s) <= _CLOCK_OFF_S:
+            self._is_clock_told = False
+            self._health.ok("In service")
+            return
+        sentence = (
+            f"In service, by the API server's time: the clock here is {abs(off_s):.0f} s"
+            f" {'ahead of' if off_s > 0 else 'behind'} it"
+        )
+        self._health.degraded(sentence)
+        if not self._is_clock_told:
+            self._is_clock_told = True
+            self._surroundings.logger.warning(sentence)
 
     async def _follow(self) -> None:
         while True:
@@ -173,7 +201,7 @@ class AuthorityKeeper:
             if not why:
                 assert kept.material is not None
                 return kept.material
-            now_s = self._surroundings.clock.now_ns() / 1e9
+            now_s = self._now_s()
             made = await asyncio.to_thread(self._issue, kept.material, now_s)
             try:
                 await self._place.write(made, kept)
@@ -196,7 +224,7 @@ class AuthorityKeeper:
                 kept.material,
                 self.names,
                 lifetimes=self._lifetimes,
-                now_s=self._surroundings.clock.now_ns() / 1e9,
+                now_s=self._now_s(),
             )
         except MalformedInputError as error:
             return f"what was kept is of no use: {error}"
@@ -221,21 +249,28 @@ class AuthorityKeeper:
     def _keeps(self, material: KeyMaterial) -> bool:
         """Whether what is in service stays there: it is still good, and its successor is of an authority nobody knows."""
         current = self._in_service
-        now_s = self._surroundings.clock.now_ns() / 1e9
-        if current is None or current.certificate_ends_s <= now_s:
+        if current is None or current.certificate_ends_s <= self._now_s():
             return False
         return not holds(current.authorities, material.signer)
 
-    async def _serve(self, material: KeyMaterial) -> None:
+    async def _serve(self, material: KeyMaterial) -> bool:
+        """Put it in service; False, with the reason in health, where the files cannot be written: those of before stay."""
         metrics = self._surroundings.metrics
         if self._in_service != material:
-            await asyncio.to_thread(put_in_service, self._folder, material)
+            try:
+                await asyncio.to_thread(put_in_service, self._folder, material)
+            except OSError as error:
+                self._failed(
+                    "served", f"The certificate cannot be put in service: {_words(error)}"
+                )
+                return False
             self._in_service = material
         metrics.set(
             "sentinel_admission_certificate_expiry_timestamp_seconds",
             material.authority_ends_s,
             certificate="authority",
         )
+        return True
 
     def _failed(self, step: str, sentence: str) -> None:
         metrics = self._surroundings.metrics

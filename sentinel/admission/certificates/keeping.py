@@ -158,17 +158,28 @@ def switch_files(folder: Path, files: dict[str, bytes]) -> None:
     """Replace all files of the folder at once, readable by this user only."""
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     made = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=folder))
-    for name, data in files.items():
-        descriptor = os.open(made / name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-    link = folder / f"{made.name}.link"
-    link.symlink_to(made.name)
-    link.replace(folder / _CURRENT)
+    try:
+        for name, data in files.items():
+            descriptor = os.open(made / name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+        link = folder / f"{made.name}.link"
+        link.symlink_to(made.name)
+        link.replace(folder / _CURRENT)
+    except OSError:
+        # On a full disk each try would take a little more of it.
+        current = folder / _CURRENT
+        _clear(folder, but=current.readlink().name if current.is_symlink() else "")
+        raise
+    _clear(folder, but=made.name)
+
+
+def _clear(folder: Path, *, but: str) -> None:
+    """Take away what is not in use: the pair of before, and what a process left that ended while it wrote."""
     for old in folder.glob(f"{_PREFIX}*"):
-        if old.name == made.name:
+        if old.name == but:
             continue
         if old.is_symlink():
             old.unlink(missing_ok=True)

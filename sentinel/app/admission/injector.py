@@ -47,7 +47,7 @@ class Injector:
         self.config = config
         self.surroundings = surroundings
         self._is_stopping = False
-        cluster = Cluster(config.cluster, environment)
+        cluster = Cluster(config.cluster, environment, clock=surroundings.clock)
         self._own_namespace = cluster.namespace()
         self._form = SidecarForm(config.sidecar, cluster, surroundings)
         self._authority: AuthorityKeeper | None = None

@@ -79,8 +79,13 @@ METRICS = (
     metric(
         COUNTER,
         "sentinel_admission_authority_looks_total",
-        "Looks at the authority: done, not_kept (its Secret or folder), not_trusted (the webhook configuration).",
+        "Looks at the authority: done, not_kept (its Secret or folder), not_trusted (the webhook configuration), not_served (the files of the certificate).",
         "result",
+    ),
+    metric(
+        GAUGE,
+        "sentinel_admission_clock_offset_seconds",
+        "How far the injector's clock is ahead of the API server's, by which certificates are made; negative behind it.",
     ),
     metric(
         GAUGE,

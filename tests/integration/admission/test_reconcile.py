@@ -131,6 +131,12 @@ async def test_half_a_look_changes_no_number_and_is_told(
         assert look.value("sentinel_admission_reconcile_timestamp_seconds") == seen_s
         assert look.reconciler.health().status is HealthStatus.DEGRADED
         assert "an-old-token" not in look.reconciler.health().sentence
+        if fault == "right":
+            assert (
+                "no right to list the pods of all namespaces" in look.reconciler.health().sentence
+            )
+        if fault == "token":
+            assert "does not know the service account's token" in look.reconciler.health().sentence
 
 
 async def test_pods_too_large_for_a_page_are_asked_for_in_smaller_ones(tmp_path: Path) -> None:

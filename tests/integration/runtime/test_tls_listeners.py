@@ -18,6 +18,7 @@ import pytest
 from sentinel.errors import ConfigError
 from sentinel.receivers.otlp_grpc import OtlpGrpcConfig, OtlpGrpcListenConfig
 from sentinel.receivers.otlp_http import OtlpHttpConfig, OtlpHttpListenConfig
+from sentinel.runtime import tls as tls_module
 from sentinel.runtime.auth import TokensConfig
 from sentinel.runtime.settings import Duration, FilePath, Secret
 from sentinel.runtime.tls import ServerTls, TlsConfig, certificate_expiry_s
@@ -182,3 +183,38 @@ def test_expiry_is_what_openssl_says(tmp_path: Path, days: int) -> None:
     ServerTls(config, surroundings, listener="test")
     metric = "sentinel_tls_certificate_expiry_timestamp_seconds"
     assert surroundings.metrics.value(metric, listener="test") == expires_s
+
+
+async def test_files_that_are_switched_while_they_are_read_leave_no_half_a_pair(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was tried was one pair, and what was taken one file of it: no handshake ended well until the next change."""
+    pairs = [make_certificate(tmp_path, name) for name in ("first", "second", "third")]
+    links = (tmp_path / "tls.crt", tmp_path / "tls.key")
+
+    def lead(link: Path, target: Path) -> None:
+        made = tmp_path / "made"
+        made.symlink_to(target)
+        made.replace(link)
+
+    for link, target in zip(links, pairs[0], strict=True):
+        lead(link, target)
+    config = TlsConfig(cert_file=FilePath(str(links[0])), key_file=FilePath(str(links[1])))
+    tls = ServerTls(config, make_surroundings(ManualClock()), listener="test")
+    for link, target in zip(links, pairs[1], strict=True):
+        lead(link, target)
+    tried = tls_module.server_context
+
+    def switched_after(config: TlsConfig) -> ssl.SSLContext:
+        context = tried(config)
+        lead(links[1], pairs[2][1])
+        return context
+
+    monkeypatch.setattr(tls_module, "server_context", switched_after)
+    assert tls.reload_if_changed()
+    server = await asyncio.start_server(
+        lambda _, writer: writer.close(), "127.0.0.1", 0, ssl=tls.context
+    )
+    async with server:
+        shown = await shown_certificate(server.sockets[0].getsockname()[1])
+    assert shown.split() == pairs[1][0].read_text().split()

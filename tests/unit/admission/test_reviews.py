@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from sentinel.admission import review as reviews
-from sentinel.admission.patch import Outcome, has_sidecar
+from sentinel.admission.patch import Outcome, has_sidecar, patch_pod
 from sentinel.admission.profiles import SidecarConfig, SidecarKind
 from sentinel.admission.review import (
     ReviewError,
@@ -150,6 +150,65 @@ def test_nesting_deeper_than_python_goes_lets_the_pod_through() -> None:
     answer = answer_review(data, RULES)
     assert answer.outcome in (ReviewError.FAULT, ReviewError.MALFORMED, Outcome.INJECTED)
     response_of(answer.body, uid="1a2b")
+
+
+@pytest.mark.parametrize("depth", [300, 700, 1000, 1100, 100_000])
+@pytest.mark.parametrize(
+    "at", ["status", "env", "env value", "volume", "container", "annotation", "uid"]
+)
+def test_nesting_is_a_malformed_review_and_no_fault_of_ours(depth: int, at: str) -> None:
+    """A fault is an error with a traceback in the log and a reason of its own, and means that a bug is to be looked for."""
+    mark = "here-it-is-deep"
+    container: dict[str, Any] = {"name": "app", "image": "a", "env": [{"name": "A", "value": "b"}]}
+    pod: dict[str, Any] = make_pod(containers=[container], volumes=[{"name": "data"}])
+    review = make_review(pod)
+    if at == "status":
+        pod["status"] = mark
+    elif at == "env":
+        container["env"] = mark
+    elif at == "env value":
+        container["env"] = [{"name": "A", "valueFrom": mark}]
+    elif at == "volume":
+        pod["spec"]["volumes"][0]["emptyDir"] = mark
+    elif at == "container":
+        container["resources"] = {"limits": {"cpu": mark}}
+    elif at == "annotation":
+        pod["metadata"]["annotations"]["a"] = mark
+    else:
+        review["request"]["uid"] = mark
+    deep = b'{"a":[' * (depth // 2) + b"1" + b"]}" * (depth // 2)
+    data = json.dumps(review).encode().replace(f'"{mark}"'.encode(), deep)
+    answer = answer_review(data, RULES)
+    assert answer.outcome in (ReviewError.MALFORMED, Outcome.INJECTED)
+    made = response_of(answer.body, uid="" if at == "uid" else "1a2b")
+    assert ("patch" in made) == (answer.outcome is Outcome.INJECTED)
+
+
+def test_a_patch_that_is_nested_too_deep_to_be_written_is_a_malformed_review() -> None:
+    """Where another form takes the sidecar's place the list of containers goes back whole, with all that is in it."""
+    pod = patch_pod(make_pod(), SidecarConfig(kind=SidecarKind.CONTAINER)).pod
+    pod["spec"]["containers"][0]["lifecycle"] = "here-it-is-deep"
+    deep = b'{"a":[' * 200 + b"1" + b"]}" * 200
+    data = json.dumps(make_review(pod)).encode().replace(b'"here-it-is-deep"', deep)
+    answer = answer_review(data, RULES)
+    assert answer.outcome is ReviewError.MALFORMED
+    response_of(answer.body, uid="1a2b")
+
+
+def test_an_answer_is_in_the_version_that_was_asked_in() -> None:
+    """An answer in another counts as a failure of the webhook, and with failurePolicy Fail the pod does not start."""
+    for version in ("admission.k8s.io/v1", "admission.k8s.io/v1beta1", "admission.k8s.io/v2"):
+        review = {**make_review(make_pod()), "apiVersion": version}
+        answer = answer_review(json.dumps(review).encode(), RULES)
+        assert answer.outcome is Outcome.INJECTED
+        assert json.loads(answer.body)["apiVersion"] == version
+        late = give_up(ReviewError.LATE, json.dumps(review).encode()[:300])
+        assert json.loads(late.body)["apiVersion"] == version
+    for odd in (7, None, "v1", "admission.k8s.io/v1/../x", "admission.k8s.io/v" + "1" * 90):
+        answer = answer_review(
+            json.dumps({**make_review(make_pod()), "apiVersion": odd}).encode(), RULES
+        )
+        assert json.loads(answer.body)["apiVersion"] == "admission.k8s.io/v1"
 
 
 def test_the_uid_is_found_in_the_beginning_of_what_could_not_be_read() -> None:
