@@ -19,10 +19,13 @@ def difference(before: Any, after: Any, pointer: str = "") -> list[Operation]:
     >>> difference([2], [1, 2])
     [{'op': 'add', 'path': '/0', 'value': 1}]
     """
-    if _same(before, after):
+    if before is after:
         return []
+    # Objects are not compared before they are gone through: each level would be compared once for each level above it.
     if isinstance(before, dict) and isinstance(after, dict):
         return _difference_of_objects(before, after, pointer)
+    if _same(before, after):
+        return []
     if isinstance(before, list) and isinstance(after, list):
         return _difference_of_lists(before, after, pointer)
     return [{"op": "replace", "path": pointer, "value": after}]
@@ -41,11 +44,12 @@ def _difference_of_objects(
         for key in sorted(before.keys() - after.keys())
     ]
     for key, value in after.items():
-        path = f"{pointer}/{escape(key)}"
         if key not in before:
-            operations.append({"op": "add", "path": path, "value": value})
-        else:
-            operations += difference(before[key], value, path)
+            operations.append({"op": "add", "path": f"{pointer}/{escape(key)}", "value": value})
+        elif (
+            before[key] is not value
+        ):  # what the injector leaves alone it shares, so that nearly all ends here
+            operations += difference(before[key], value, f"{pointer}/{escape(key)}")
     return operations
 
 
@@ -64,6 +68,7 @@ def _difference_of_lists(before: list[Any], after: list[Any], pointer: str) -> l
         return [
             operation
             for index, (old, new) in enumerate(zip(before, after, strict=False))
+            if old is not new
             for operation in difference(old, new, f"{pointer}/{index}")
         ] + [
             {"op": "add", "path": f"{pointer}/-", "value": value} for value in after[len(before) :]

@@ -17,11 +17,19 @@ import hashlib
 import json
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any
+
+import orjson
 
 from sentinel.admission import sidecar
 from sentinel.admission.json_patch import Operation, difference
-from sentinel.admission.profiles import ProfileConfig, SidecarConfig, SidecarKind
+from sentinel.admission.profiles import (
+    PROFILE_COUNT_MAX,
+    ProfileConfig,
+    SidecarConfig,
+    SidecarKind,
+)
 from sentinel.errors import MalformedInputError
 
 ANNOTATION_PREFIX = "sentinel.dev/"
@@ -219,14 +227,10 @@ def _injected(
     patched = {**pod, "spec": spec}
     first = [one for one in spec.get("initContainers") or [] if one["name"] != sidecar.CONTAINER]
     others = [one for one in spec["containers"] if one["name"] != sidecar.CONTAINER]
-    ours = sidecar.container(
-        profile,
-        config.kind,
-        guaranteed=_is_guaranteed([*first, *others]),
-        is_numbered=is_numbered,
+    rendered, status = _rendered(
+        profile, config.kind, _is_guaranteed([*first, *others]), is_numbered
     )
-    volumes = sidecar.volumes(profile)
-    status = f"{_MARKS[config.kind]}{_digest([ours, volumes])}"
+    ours, volumes = orjson.loads(rendered)
     if not _is_as_marked(patched, status, volumes):
         if config.kind is SidecarKind.NATIVE:
             # First in the list: what starts after it is heard from its first call.
@@ -250,6 +254,22 @@ def _injected(
         "annotations": {**(metadata.get("annotations") or {}), STATUS: status},
     }
     return patched, status
+
+
+@lru_cache(maxsize=8 * PROFILE_COUNT_MAX)
+def _rendered(
+    profile: ProfileConfig,
+    kind: SidecarKind,
+    guaranteed: bool,  # noqa: FBT001  # a key
+    is_numbered: bool,  # noqa: FBT001  # a key
+) -> tuple[bytes, str]:
+    """Container and volumes as JSON, and the mark of a pod that has them; the same for all pods of a profile.
+
+    As JSON, and not as objects: whoever is given them may change them, and YAML would write one that is there twice as a reference.
+    """
+    ours = sidecar.container(profile, kind, guaranteed=guaranteed, is_numbered=is_numbered)
+    both = [ours, sidecar.volumes(profile)]
+    return orjson.dumps(both), f"{_MARKS[kind]}{_digest(both)}"
 
 
 def _is_as_marked(pod: dict[str, Any], status: str, volumes: list[dict[str, Any]]) -> bool:
@@ -379,11 +399,15 @@ def _check_shape(pod: dict[str, Any]) -> None:
 
 
 def _expect_named(items: object, where: str) -> None:
-    _expect(
-        isinstance(items, list)
-        and all(isinstance(item, dict) and isinstance(item.get("name"), str) for item in items),
-        f"{where} is not a list of objects with a name",
-    )
+    # Plain loops: of a pod of many variables most of the time went here.
+    if isinstance(items, list):
+        for item in items:
+            if not (isinstance(item, dict) and isinstance(item.get("name"), str)):
+                break
+        else:
+            return
+    msg = f"{where} is not a list of objects with a name"
+    raise MalformedInputError(msg)
 
 
 def _expect_ports(items: object, where: str) -> None:

@@ -315,7 +315,7 @@ class _Connection(RequestHandler):
             and self.transport is not None
             and not (self._close or self._force_close or self._buffer_paused or self._paused)
             and isinstance(message, RawRequestMessage)
-            and (message.method, message.path) in self._factory.at_once
+            and (message.method, message.path.partition("?")[0]) in self._factory.at_once
             and message.version == HttpVersion11
             and not message.should_close
             and not message.upgrade

@@ -88,11 +88,13 @@ class HttpServer:
         hosts: frozenset[str] = frozenset(),
         listen_setting: str = "",
         flow: Flow | None = None,
+        tls_ticket_count: int = 2,
     ) -> None:
         """Store what is needed.
 
         `hosts` are the names a Host header may have, empty for any; `listen_setting` is where the address is
-        configured, by default under the server's name; `flow` counts requests where they are the items of its component.
+        configured, by default under the server's name; `flow` counts requests where they are the items of its component;
+        `tls_ticket_count` is how many tickets a new connection is given to resume its session with.
         """
         self._name = name
         self._listen_setting = listen_setting or f"{name}.listen"
@@ -103,6 +105,7 @@ class HttpServer:
         self._render_error = render_error
         self._hosts = hosts
         self._flow = flow
+        self._tls_ticket_count = tls_ticket_count
         self._tokens = TokenTable(listen.tokens)
         self._tasks = TaskGroup(name, metrics=surroundings.metrics, logger=surroundings.logger)
         self._protocols: Connections | None = None
@@ -127,6 +130,7 @@ class HttpServer:
         if self._listen.tls is not None:
             tls = ServerTls(self._listen.tls, self._surroundings, listener=self._name)
             context = tls.context
+            context.num_tickets = self._tls_ticket_count
             self._tasks.spawn("tls", tls.follow)
         self._protocols = Connections(
             self._answer,
