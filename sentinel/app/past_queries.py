@@ -96,7 +96,9 @@ async def past_of_server(
     remarks = [f"query {name} gives nothing now" for name in outlook.silent]
     return PastOfServer(
         series=tuple(
-            _joined(key, of_key) for key, of_key in sorted(parts.items()) if _has_some(of_key)
+            _joined(key, of_key, step_ns)
+            for key, of_key in sorted(parts.items())
+            if _has_some(of_key)
         ),
         remarks=(*remarks, *history.remarks.said),
     )
@@ -106,8 +108,16 @@ def _has_some(parts: list[_Part]) -> bool:
     return any(time_ns.size for time_ns, _, _ in parts)
 
 
-def _joined(key: SeriesKey, parts: list[_Part]) -> PlainSeries:
+def _joined(key: SeriesKey, parts: list[_Part], step_ns: int) -> PlainSeries:
     """Slices in order of time; of an instant that two queries tell of the first counts."""
     time_ns, value, weight = (np.concatenate(column) for column in zip(*parts, strict=True))
     time_ns, at = np.unique(time_ns, return_index=True)
-    return PlainSeries(name=str(key), time_ns=time_ns, value=value[at], weight=weight[at], key=key)
+    return PlainSeries(
+        name=str(key),
+        time_ns=time_ns,
+        value=value[at],
+        weight=weight[at],
+        key=key,
+        # Also where scrapes are so rare that every other window has no value.
+        width_ns=step_ns,
+    )

@@ -15,6 +15,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sentinel.cli.instants import span_s
 from sentinel.cli.options import add_output, terminal_columns, unreadable
 from sentinel.runtime.http.client import checked_url
 from sentinel.runtime.loop import run_to_end
@@ -28,6 +29,7 @@ _PASSWORD_BYTES_MAX = 4096
 _COLUMNS_UNBOUND = 160
 _COLUMNS_MIN = 60
 _TIMEOUT_MAX_S = 60.0
+_INTERVALS_S = (5, 10, 15, 20, 30, 60)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -91,6 +93,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="a folder of log files",
     )
     parser.add_argument(
+        "--interval",
+        type=_interval_s,
+        metavar="DURATION",
+        help="how often queries of a Prometheus are asked, which is how wide windows are: 5s, 10s, 15s, 20s, 30s or 1m (default: 1m, and"
+        " wider where it scrapes less often)",
+    )
+    parser.add_argument(
         "--timeout",
         type=_seconds,
         default=3.0,
@@ -129,7 +138,12 @@ def run(args: argparse.Namespace) -> int:
         logs=tuple(folder.absolute() for folder in args.logs),
     )
     is_named = named.are_named
-    looking = look_round(named if is_named else USUAL, timeout_s=args.timeout, asked=is_named)
+    looking = look_round(
+        named if is_named else USUAL,
+        timeout_s=args.timeout,
+        asked=is_named,
+        interval_s=args.interval,
+    )
     findings = of_interest(run_to_end(looking))
     _tell(findings)
     text = _text(findings, args.output)
@@ -217,6 +231,14 @@ def _url(text: str) -> str:
         return checked_url(text if "://" in text else f"http://{text}")
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def _interval_s(text: str) -> float:
+    found = span_s(text, units="sm", example="10s, 30s or 1m")
+    if found not in _INTERVALS_S:
+        msg = f"{printable(text)} is none of 5s, 10s, 15s, 20s, 30s and 1m"
+        raise argparse.ArgumentTypeError(msg)
+    return float(found)
 
 
 def _seconds(text: str) -> float:

@@ -19,7 +19,7 @@ from tests.support.skips import require_binary
 _ASK_BASH = """
 source "$1"; shift
 COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); COMP_LINE="$*"; COMP_POINT=${#COMP_LINE}; COMPREPLY=()
-"$(complete -p sentinel | sed -E 's/.*-F ([^ ]+).*/\\1/')" sentinel "${@: -1}" "${@: -2:1}"
+"$(complete -p "$1" | sed -E 's/.*-F ([^ ]+).*/\\1/')" "$1" "${@: -1}" "${@: -2:1}"
 printf '%s\\n' "${COMPREPLY[@]}"
 """
 _ASK_FISH = 'source "$argv[1]"; complete -C "$argv[2]"'
@@ -29,10 +29,13 @@ print -l "$_comps[sentinel]" "${(k)functions[(I)_shtab_sentinel*]}"
 """
 
 
+_MODULES = {"sentinel": "sentinel", "sentinel-ledger": "sentinel.reference.ledger"}
+
+
 @functools.cache
-def _script(shell: str) -> str:
+def _script(shell: str, program: str = "sentinel") -> str:
     done = subprocess.run(
-        [sys.executable, "-m", "sentinel", "completion", shell],
+        [sys.executable, "-m", _MODULES[program], "completion", shell],
         capture_output=True, text=True, timeout=60, check=True,
     )  # fmt: skip
     return done.stdout
@@ -41,7 +44,7 @@ def _script(shell: str) -> str:
 def _offered(shell: str, line: str, folder: Path) -> set[str]:
     """What the shell would offer at the end of the line, in a folder."""
     script = folder / f"script.{shell}"
-    script.write_text(_script(shell))
+    script.write_text(_script(shell, line.split(" ", 1)[0]))
     if shell == "bash":
         ask = [
             require_binary("bash"),
@@ -69,6 +72,10 @@ def _offered(shell: str, line: str, folder: Path) -> set[str]:
         ("sentinel config show --output ", {"yaml", "json"}),
         ("sentinel completion ", set(SHELLS)),
         ("sentinel run --config sent", {"sentinel.yaml"}),
+        ("sentinel-ledger ", {"up", "edge", "poster", "load", "history", "fault", "completion"}),
+        ("sentinel-ledger fault ", {"lock", "stall", "errors"}),
+        ("sentinel-ledger load --shape ", {"flat", "day"}),
+        ("sentinel-ledger up --state sent", {"sentinel.yaml"}),
     ],
 )
 def test_it_offers_what_may_follow(
@@ -78,6 +85,14 @@ def test_it_offers_what_may_follow(
     assert _offered(shell, line, tmp_path) >= offers
     if not line.endswith(" "):
         assert _offered(shell, line, tmp_path) == offers
+
+
+def test_zsh_takes_the_ledgers_script(tmp_path: Path) -> None:
+    zsh = require_binary("zsh")
+    script = tmp_path / "_sentinel-ledger"
+    script.write_text(_script("zsh", "sentinel-ledger"))
+    subprocess.run([zsh, "-n", str(script)], capture_output=True, timeout=60, check=True)
+    assert script.read_text().startswith("#compdef sentinel-ledger")
 
 
 def test_zsh_takes_the_script_for_this_command(tmp_path: Path) -> None:

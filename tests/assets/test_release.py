@@ -10,12 +10,10 @@ import hashlib
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
 import tarfile
 import zipfile
-from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -25,52 +23,30 @@ from cyclonedx.validation.json import JsonStrictValidator
 from packaging.requirements import Requirement
 
 from sentinel import __version__
+from tests.support.clean_install import (
+    EPOCH,
+    SDIST,
+    WHEEL,
+    build,
+    built_release,
+    copy_tree,
+    full_install,
+    listed,
+    run_program,
+)
 
 ROOT = Path(__file__).parents[2]
-MINOR = f"python{sys.version_info.major}.{sys.version_info.minor}"
-EPOCH = "1700000000"
-WHEEL = f"sentinel_sidecar-{__version__}-py3-none-any.whl"
-SDIST = f"sentinel_sidecar-{__version__}.tar.gz"
-
-
-def _listed() -> list[str]:
-    """Files of the tree as git would have them, so that caches and data of a developer are no part of it."""
-    command = ["git", "-C", str(ROOT), "ls-files", "-co", "--exclude-standard"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
-    return [name for name in done.stdout.splitlines() if (ROOT / name).is_file()]
-
-
-def _copy(to: Path, *, seconds: int, rights: int) -> Path:
-    for name in _listed():
-        target = to / name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(ROOT / name, target)
-        os.utime(target, (seconds, seconds))
-        target.chmod(rights)
-    return to
-
-
-def _build(tree: Path, *targets: str) -> None:
-    for target in targets:
-        command = [sys.executable, "-m", "hatchling", "build", "--target", target]
-        subprocess.run(
-            [*command, "--directory", str(tree / "made")],
-            cwd=tree, env={**os.environ, "SOURCE_DATE_EPOCH": EPOCH},
-            capture_output=True, timeout=120, check=True,
-        )  # fmt: skip
 
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    tree = _copy(tmp_path_factory.mktemp("first"), seconds=1_600_000_000, rights=0o644)
-    _build(tree, "sdist", "wheel")
-    return tree / "made"
+    return built_release(tmp_path_factory)
 
 
 def test_two_builds_of_one_tree_are_the_same_bytes(built: Path, tmp_path: Path) -> None:
     """With other times and rights of the files, in another folder."""
-    tree = _copy(tmp_path / "second", seconds=1_650_000_000, rights=0o600)
-    _build(tree, "sdist", "wheel")
+    tree = copy_tree(tmp_path / "second", seconds=1_650_000_000, rights=0o600)
+    build(tree, "sdist", "wheel")
     for name in (WHEEL, SDIST):
         assert (tree / "made" / name).read_bytes() == (built / name).read_bytes(), name
 
@@ -79,13 +55,13 @@ def test_the_wheel_can_be_built_from_the_sdist(built: Path, tmp_path: Path) -> N
     with tarfile.open(built / SDIST) as archive:
         archive.extractall(tmp_path, filter="data")
     [tree] = tmp_path.iterdir()
-    _build(tree, "wheel")
+    build(tree, "wheel")
     assert (tree / "made" / WHEEL).read_bytes() == (built / WHEEL).read_bytes()
 
 
 def test_the_wheel_holds_all_of_the_package_and_nothing_else(built: Path) -> None:
     held = set(zipfile.ZipFile(built / WHEEL).namelist())
-    package = {name for name in _listed() if name.startswith("sentinel/")}
+    package = {name for name in listed() if name.startswith("sentinel/")}
     assert {name for name in held if name.startswith("sentinel/")} == package
     shared = f"sentinel_sidecar-{__version__}.data/data/share/sentinel/"
     for folder, pattern in (("alert_rules", "*.yaml"), ("dashboards", "*.json")):
@@ -99,7 +75,7 @@ def test_the_wheel_holds_all_of_the_package_and_nothing_else(built: Path) -> Non
 
 def test_what_a_release_consists_of_is_built_with_its_sums(built: Path, tmp_path: Path) -> None:
     """As `make release` does it, in a tree without a past: the same files from the same time."""
-    tree = _copy(tmp_path / "tree", seconds=1_640_000_000, rights=0o644)
+    tree = copy_tree(tmp_path / "tree", seconds=1_640_000_000, rights=0o644)
     command = [sys.executable, str(tree / "deploy/release.py"), "--output", str(tmp_path / "dist")]
     environment = {**os.environ, "SOURCE_DATE_EPOCH": EPOCH}
     subprocess.run(command, capture_output=True, timeout=300, check=True, env=environment)
@@ -113,52 +89,22 @@ def test_what_a_release_consists_of_is_built_with_its_sums(built: Path, tmp_path
 
 
 @pytest.fixture(scope="module")
-def clean(built: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def clean(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An environment with the wheel, and of all packages here only those that the image gets as well."""
-    prefix = tmp_path_factory.mktemp("clean") / "venv"
-    base = Path(sys.base_prefix) / "bin" / MINOR
-    subprocess.run([base, "-m", "venv", "--without-pip", str(prefix)], timeout=60, check=True)
-    packages = prefix / "lib" / MINOR / "site-packages"
-    names = re.findall(r"(?m)^([a-z0-9._-]+)==", (ROOT / "requirements/runtime.txt").read_text())
-    for name in names:
-        try:
-            distribution = metadata.distribution(name)
-        except metadata.PackageNotFoundError:
-            continue  # of another platform
-        for file in distribution.files or ():
-            if ".." in file.parts or "__pycache__" in file.parts:
-                continue
-            target = packages / file
-            target.parent.mkdir(parents=True, exist_ok=True)
-            if not target.exists():
-                target.symlink_to(file.locate())
-    install = [sys.executable, "-m", "pip", "--python", str(prefix / "bin/python"), "install"]
-    install += ["--quiet", "--no-index", "--disable-pip-version-check", str(built / WHEEL)]
-    done = subprocess.run(install, capture_output=True, text=True, timeout=120, check=False)
-    # With its dependencies resolved: one that the lock does not hold is an error here.
-    assert done.returncode == 0, done.stdout + done.stderr
-    return prefix
-
-
-def _run(prefix: Path, *command: str, home: Path) -> subprocess.CompletedProcess[str]:
-    program = str(prefix / "bin" / command[0])
-    return subprocess.run(
-        [program, *command[1:]], capture_output=True, text=True, timeout=120, check=False,
-        cwd=home, env={"PATH": str(prefix / "bin"), "HOME": str(home)},
-    )  # fmt: skip
+    return full_install(tmp_path_factory)
 
 
 def test_it_works_where_nothing_else_is_installed(clean: Path, tmp_path: Path) -> None:
-    told = _run(clean, "sentinel", "--version", home=tmp_path)
+    told = run_program(clean, "sentinel", "--version", home=tmp_path)
     assert told.stdout == f"sentinel {__version__}\n", told.stderr
     example = clean / "share/sentinel/example.yaml"
-    checked = _run(clean, "sentinel", "check", "config", str(example), home=tmp_path)
+    checked = run_program(clean, "sentinel", "check", "config", str(example), home=tmp_path)
     assert checked.returncode == 0, checked.stderr
     # Every command's file, so that none needs what only tests have.
-    completion = _run(clean, "sentinel", "completion", "bash", home=tmp_path)
+    completion = run_program(clean, "sentinel", "completion", "bash", home=tmp_path)
     assert completion.returncode == 0, completion.stderr
     assert "complete" in completion.stdout
-    ledger = _run(clean, "sentinel-ledger", "history", "--weeks", "0.1", home=tmp_path)
+    ledger = run_program(clean, "sentinel-ledger", "history", "--weeks", "0.1", home=tmp_path)
     assert ledger.returncode == 0, ledger.stderr
     assert ledger.stdout.startswith("timestamp,service,stage,route,signal,value,weight\n")
 
@@ -210,7 +156,9 @@ def test_the_version_is_written_in_one_place() -> None:
         (str(path.relative_to(ROOT)), version)
         for path in places
         if path.is_file()
-        for version in re.findall(r"(?<![\w-])sentinel(?:-ledger)?:(\d[\w.]*\w)", path.read_text())
+        for version in re.findall(
+            r"(?:(?<![\w-])sentinel(?:-ledger)?:|sentinel_sidecar-)(\d[\w.]*\w)", path.read_text()
+        )
     }
     assert named
     assert {version for _, version in named} == {__version__}, named

@@ -169,12 +169,23 @@ def test_the_injected_pod_is_what_is_piped_on(clone: Path) -> None:
 
 
 def test_what_runs_already_is_found_and_written_down(clone: Path) -> None:
-    shell(the("sentinel discover"), clone)
+    shell(the("sentinel discover --write"), clone)
     assert "The configuration is right" in shell("sentinel check config found.yaml", clone)
     asked = re.search(r"`(sentinel check ready --config found\.yaml)`", README)
     assert asked
     # Whatever else runs on this machine, it says so and does not break.
     assert "ok" in shell(f"{asked[1]} || true", clone)
+
+
+def test_the_way_from_a_prometheus_begins_as_its_document_does() -> None:
+    """The rest of that way is typed there: tests/integration/test_prometheus_walkthrough.py follows it."""
+    document = (ROOT / "docs/prometheus.md").read_text()
+    first = re.search(r"(?m)^\$ (.+)$", document)
+    assert first
+    assert the("sentinel discover --prometheus") == first[1]
+    # Who comes from here has the program; who comes there first is told where it is from.
+    assert "(../README.md#on-your-own-data)" in document
+    assert "\n## On your own data\n" in README
 
 
 def test_no_command_is_left_unchecked() -> None:

@@ -62,18 +62,25 @@ USUAL = Places(
 """What stands where by default: Kong's Status API (and the Helm chart's port of it), its Admin API, NATS' monitoring, exporters."""
 
 
-async def look_round(places: Places, *, timeout_s: float, asked: bool) -> list[Finding]:
+async def look_round(
+    places: Places, *, timeout_s: float, asked: bool, interval_s: float | None = None
+) -> list[Finding]:
     """What was found, place by place in the order of the places.
 
     Args:
         places: where to look.
         timeout_s: longest time of one request.
         asked: whether a person named the places; what is only usual may be absent without being told.
+        interval_s: how often queries are to be asked, where a person wishes so.
     """
     asking = Asking(timeout_s)
     looks: list[tuple[str, str, Coroutine[Any, Any, Finding]]] = []
     looks += [
-        ("prometheus", shown_url(url), look_at_prometheus(asking, url, asked=asked))
+        (
+            "prometheus",
+            shown_url(url),
+            look_at_prometheus(asking, url, asked=asked, interval_s=interval_s),
+        )
         for url in places.prometheus
     ]
     looks += [

@@ -35,7 +35,9 @@ class _Target:
     problem: str = ""
 
 
-async def look_at_prometheus(asking: Asking, url: str, *, asked: bool = True) -> Finding:
+async def look_at_prometheus(
+    asking: Asking, url: str, *, asked: bool = True, interval_s: float | None = None
+) -> Finding:
     """What a Prometheus scrapes, each target tried from here."""
     base = base_of(url)
     where = shown_url(base)
@@ -49,7 +51,9 @@ async def look_at_prometheus(asking: Asking, url: str, *, asked: bool = True) ->
         # What only answers queries has none, and a list of thousands is larger than is read.
         listed = {}
     active = [dict_of(one) for one in list_of(listed.get("activeTargets"))]
-    told = await look_at_metrics_of(asking, base, name="main", targets=active)
+    told = await look_at_metrics_of(
+        asking, base, name="main", targets=active, interval_s=interval_s
+    )
     targets = [one for one in _targets(active) if one.job not in told.jobs]
     looked = await at_once(targets[:_TARGETS_MAX], lambda one: _looked_at(asking, one))
     entries: list[Entry] = [] if told.entry is None else [told.entry]

@@ -200,8 +200,12 @@ def cli_lines() -> Iterator[str]:
     parser = importlib.import_module("sentinel.cli.main").build_parser()
     yield "Tables are for people; `-o json` or `ndjson`, where a command has it, is for programs. Exit codes: 0 done, 1 the"
     yield "thing asked about is wrong, 2 usage, 3 could not tell (unreachable, unreadable)."
+    yield "The commands of [the ledger](components/ledger.md), `sentinel-ledger`, stand at the end."
     yield ""
     yield from _command_lines(parser, "")
+    # A program of its own, which nothing else of this one knows.
+    ledger = importlib.import_module("sentinel.reference.ledger.operate.cli").build_parser()
+    yield from _command_lines(ledger, "")
 
 
 def _command_lines(parser: argparse.ArgumentParser, about: str) -> Iterator[str]:

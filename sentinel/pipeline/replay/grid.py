@@ -86,6 +86,7 @@ class PlainSeries:
         weight: float64[n], calls behind each value, NaN where unknown; None when none is known.
         key: its place and signal, where that is known; series of one service share incidents. Without it
             the series is a service of its own.
+        width_ns: how wide its windows are, where that is known; 0 where its rows have to tell.
     """
 
     name: str
@@ -93,11 +94,12 @@ class PlainSeries:
     value: NDArray[np.float64]
     weight: NDArray[np.float64] | None = None
     key: SeriesKey | None = None
+    width_ns: int = 0
 
     @property
     def step_ns(self) -> int:
-        """The median step, at least a second; one that a scrape meets but for a hundredth is met."""
-        return snapped(int(np.median(np.diff(self.time_ns))))
+        """Its width, or the median step, at least a second; one that a scrape meets but for a hundredth is met."""
+        return self.width_ns or snapped(int(np.median(np.diff(self.time_ns))))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -296,6 +298,9 @@ def block_of(lines: Sequence[Line], step_ns: int, kind: Kind, *, start_ns: int =
 def coarse(block: WindowBlock) -> WindowBlock:
     """The block's windows in bins of about 5 minutes, reduced as history is stored: medians, and shares of all calls."""
     count = max(1, -(-BIN_NS // block.step_ns))
+    # The windows begin at midnight where a day is a whole number of them; so must the bins.
+    while DAY_NS % block.step_ns == 0 and DAY_NS % (block.step_ns * count):
+        count -= 1
     if count == 1:
         return block
     bins = block.window_count // count

@@ -42,10 +42,21 @@ def server(more: str = "parallel: 2", name: str = "main") -> str:
         (server(), 60.0, 50.0),
         (server("lag: 1m"), 60.0, 80.0),
         (server("interval: 30s"), 30.0, 50.0),
+        (server("interval: 10s\n      lag: 5s"), 10.0, 15.0),
+        (server("interval: 5s\n      lag: 2s"), 5.0, 7.0),
         (server("interval: 30s") + "series: {window: 30s, lateness: 40s}\n", 30.0, 40.0),
-        (server() + "series: {window: 10s}\n", 10.0, 50.0),
+        (server() + "series: {window: 10s}\n", 10.0, 40.0),
     ],
-    ids=["no queries", "nothing set", "a longer lag", "an interval", "both", "a window alone"],
+    ids=[
+        "no queries",
+        "nothing set",
+        "a longer lag",
+        "an interval",
+        "narrow",
+        "narrower",
+        "both",
+        "a window alone",
+    ],
 )
 def test_windows_follow_the_queries(
     tmp_path: Path, text: str, window: float, lateness: float

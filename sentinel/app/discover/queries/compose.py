@@ -12,6 +12,7 @@ from sentinel.app.discover.queries.shapes import CALLS, GAUGES, CallShape, Gauge
 
 WINDOW_S = 60.0
 _WINDOWS_S = (60.0, 100.0, 150.0, 300.0)
+_WISHED_S = (5.0, 10.0, 15.0, 20.0, 30.0, *_WINDOWS_S)
 _SCRAPES_A_RANGE = 4
 _NAMESPACES = ("namespace", "exported_namespace")
 _INSTANCE = "instance"
@@ -74,10 +75,22 @@ class CallPlan:
         return tuple(dict.fromkeys(one for one in (self.service, *self.route) if one))
 
 
-def window_of(facts: ServerFacts) -> float:
-    """The width of a window, in seconds: a minute, or what the rarest scrape of anything that is taken asks for."""
+def window_of(facts: ServerFacts, *, wished_s: float | None = None) -> float:
+    """The width of a window, in seconds: as wished, else a minute, or what the rarest scrape of anything that is taken asks for."""
     slowest = max((facts.interval_of(one.jobs) for one in facts.metrics.values()), default=0.0)
-    return next((one for one in _WINDOWS_S if one >= slowest), _WINDOWS_S[-1])
+    if wished_s is not None and wished_s >= slowest:
+        return wished_s
+    known = _WINDOWS_S if wished_s is None else _WISHED_S
+    return next((one for one in known if one >= slowest), _WINDOWS_S[-1])
+
+
+def lag_of(window_s: float) -> float | None:
+    """How long after its end a window narrower than a minute is asked for, in whole seconds; None for the setting's default.
+
+    >>> lag_of(60.0), lag_of(10.0), lag_of(1.0)
+    (None, 5.0, 1.0)
+    """
+    return None if window_s >= WINDOW_S else float(max(1, window_s // 2))
 
 
 def range_of(interval_s: float, *, window_s: float) -> str:

@@ -10,6 +10,7 @@ from sentinel.app.discover.findings import Entry, Nested
 from sentinel.app.discover.queries.compose import (
     CallPlan,
     Query,
+    lag_of,
     plans_of,
     queries_of_calls,
     queries_of_gauges,
@@ -42,12 +43,17 @@ class MetricsOf:
 
 
 async def look_at_metrics_of(
-    asking: Asking, base: str, *, name: str, targets: Sequence[Mapping[str, object]]
+    asking: Asking,
+    base: str,
+    *,
+    name: str,
+    targets: Sequence[Mapping[str, object]],
+    interval_s: float | None = None,
 ) -> MetricsOf:
-    """The queries for a Prometheus; raises as `facts_of`."""
+    """The queries for a Prometheus, asked every `interval_s` where a person wishes so; raises as `facts_of`."""
     facts = await facts_of(asking, base, targets)
     questions = Questions(asking, base)
-    window_s = window_of(facts)
+    window_s = window_of(facts, wished_s=interval_s)
     plans, said = plans_of(facts)
     bounded = await at_once(plans, lambda plan: _bounded(plan, questions))
     queries: list[Query] = []
@@ -57,6 +63,10 @@ async def look_at_metrics_of(
     queries += queries_of_gauges(facts, window_s=window_s)
     queries = _named_once(queries)
     said += _left_out(facts)
+    if interval_s is not None and window_s != interval_s:
+        said.append(
+            f"Windows of {interval_s:g} s: some of its jobs are scraped less often, so that they are of {window_s:g} s."
+        )
     jobs = frozenset(
         job
         for plan, _ in bounded
@@ -80,6 +90,8 @@ async def look_at_metrics_of(
     values: dict[str, object] = {"name": name, "url": base}
     if window_s != 60.0:
         values["interval"] = f"{window_s:g}s"
+    if (lag_s := lag_of(window_s)) is not None:
+        values["lag"] = f"{lag_s:g}s"
     values["queries"] = [_nested(query) for query in queries]
     history = (
         f"data of at least {facts.history_days} day{'s' if facts.history_days > 1 else ''}"

@@ -22,6 +22,7 @@ from sentinel.reference.ledger.domain import (
     UnreadableError,
     UsageError,
 )
+from sentinel.reference.ledger.operate.completion import SHELLS, completion_script
 from sentinel.reference.ledger.wire.config import (
     NATS_URL_VARIABLE,
     POSTGRES_URL_VARIABLE,
@@ -54,6 +55,14 @@ def run(arguments: list[str]) -> int:
     except LedgerError as error:
         _complain(error)
         return EXIT_WRONG
+    except ModuleNotFoundError as error:
+        if (error.name or "sentinel").split(".")[0] == "sentinel":
+            raise
+        # The sidecar needs none of it, so that a plain install of both has it not.
+        _complain(
+            f"needs the package {error.name}, which is not installed: pip install 'sentinel-sidecar[ledger]' brings it"
+        )
+        return EXIT_WRONG
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         _complain(f"{where}{error.strerror or error}")
@@ -74,6 +83,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_load(commands)
     _add_history(commands)
     _add_fault(commands)
+    _add_completion(commands)
     return parser
 
 
@@ -171,6 +181,14 @@ def _add_fault(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "-o", dest="form", choices=("text", "json"), default="text", help="form of the list"
     )
     parser.set_defaults(command=_fault)
+
+
+def _add_completion(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser(
+        "completion", help="print a completion script for bash, zsh or fish"
+    )
+    parser.add_argument("shell", choices=SHELLS, help="the shell that is to complete")
+    parser.set_defaults(command=_completion)
 
 
 def _add_servers(parser: argparse.ArgumentParser) -> None:
@@ -355,6 +373,11 @@ def _fault(options: argparse.Namespace) -> int:
         await run_fault(config, stop_on_signals())
 
     asyncio.run(hold())
+    return 0
+
+
+def _completion(options: argparse.Namespace) -> int:
+    sys.stdout.write(completion_script(build_parser(), options.shell))
     return 0
 
 

@@ -98,6 +98,24 @@ def test_ranges_and_windows_follow_the_scrape_interval(
     assert f"[{width}]" in queries(found)["http-traffic"]
 
 
+@pytest.mark.parametrize(
+    ("wished_s", "interval_s", "window_s", "width"),
+    [
+        (5.0, 5.0, 5.0, "20s"),
+        (10.0, 5.0, 10.0, "20s"),
+        (10.0, 15.0, 15.0, "1m"),
+        (10.0, 60.0, 60.0, "4m"),
+        (60.0, 120.0, 150.0, "8m"),
+    ],
+)
+def test_narrow_windows_are_as_narrow_as_the_scrapes_allow(
+    wished_s: float, interval_s: float, window_s: float, width: str
+) -> None:
+    found = facts(interval_s, http_requests_total="job code")
+    assert window_of(found, wished_s=wished_s) == window_s
+    assert range_of(interval_s, window_s=window_s) == width
+
+
 def test_two_databases_are_told_apart_by_their_address() -> None:
     found = facts(
         pg_stat_database_numbackends="instance job datname datid",

@@ -12,7 +12,15 @@ import pytest
 from numpy.typing import NDArray
 
 from sentinel.core.model import Kind, SeriesKey
-from sentinel.pipeline.replay.grid import PlainSeries, block_of, in_sidecars, on_grid
+from sentinel.pipeline.replay.grid import (
+    DAY_NS,
+    PlainSeries,
+    block_of,
+    by_width,
+    coarse,
+    in_sidecars,
+    on_grid,
+)
 from sentinel.pipeline.replay.windows import WatchedWindows, watched, watched_always
 
 STEP_NS = 300 * 10**9
@@ -151,3 +159,24 @@ def test_rows_that_come_a_bit_early_or_late_have_a_window_each(first_s: int) -> 
     series = PlainSeries(name="a", time_ns=time_ns, value=np.ones(2000), key=TRAFFIC)
     (service,) = in_sidecars([series], STEP_NS)
     assert service.lines[0].window.tolist() == list(range(2000))
+
+
+@pytest.mark.parametrize("step_s", [5, 7, 8, 9, 16, 60, 64, 300, 320])
+def test_bins_begin_where_the_windows_begin(step_s: int) -> None:
+    """Windows of 8 s in bins of 304 s could not begin at midnight, and a preview of them ended with a traceback."""
+    step_ns = step_s * 10**9
+    start_ns = 20_000 * DAY_NS if DAY_NS % step_ns == 0 else 0
+    times = start_ns + np.arange(2 * DAY_NS // step_ns) * step_ns
+    series = PlainSeries(name="x", time_ns=times, value=np.ones(times.size))
+    (service,) = in_sidecars([series], step_ns)
+    bins = coarse(block_of(service.lines, step_ns, Kind.GAUGE, start_ns=start_ns))
+    assert bins.start_ns == start_ns
+    assert 150 * 10**9 <= bins.step_ns <= 320 * 10**9
+    assert bins.step_ns % step_ns == 0
+
+
+def test_a_known_width_stands_where_half_of_the_rows_are_missing() -> None:
+    """Windows of 5 s over scrapes of every 15 s: two of three have a value, and rows 7.5 s apart on average are no width."""
+    times = np.array([n for n in range(900) if n % 3], np.int64) * 5 * 10**9
+    told = PlainSeries(name="x", time_ns=times, value=np.ones(times.size), width_ns=5 * 10**9)
+    assert list(by_width([told])) == [5 * 10**9]
