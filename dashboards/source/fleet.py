@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dashboards.source.frame import INCIDENT_BOARD, SERIES_BOARD, Board
+from dashboards.source.frame import INCIDENT_BOARD, SERIES_BOARD, Board, incidents_of
 from dashboards.source.kit import ANY_IS_BAD, ONE_IS_STRANGE, Ask, Link, number, rows, timeline
 from dashboards.source.queries import quiet, window
 
@@ -87,7 +87,7 @@ def board() -> Board:
     made.row("Services").panels(
         rows(
             "Share of strange series",
-            "Of each service's series, how many are outside their band now; those from the chosen share on, worst first.",
+            "Of each service's series, how many are outside their band now; those from the chosen share on, worst first; a click opens the incidents of one.",
             "percentunit",
             Ask(
                 f"sum by (service) ({_SCORE} >= bool 1) / count by (service) ({_SCORE}) >= $share"
@@ -95,6 +95,7 @@ def board() -> Board:
             columns=["service"],
             value="share",
             width=8,
+            links=[Link("Its incidents", incidents_of("${__data.fields.service}"))],
             steps=((None, "green"), (0.05, "orange"), (0.25, "red")),
         ),
         timeline(
@@ -120,7 +121,7 @@ def board() -> Board:
     made.row("Open incidents").panels(
         rows(
             "What is open, and since when",
-            "Open incidents by age, in seconds; a click opens one on its own board, with the stages in the order they moved.",
+            "Open incidents and for how long each has been, newest first; a click opens one on its own board, with the stages in the order they moved.",
             "s",
             Ask(quiet(f"time() - {_OPEN}")),
             columns=["incident", "service", "kind", "severity"],

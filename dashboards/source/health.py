@@ -79,10 +79,10 @@ def _glance() -> list[Panel]:
         ),
         number(
             "Series without a verdict",
-            "Series that have no score now, for any reason: no history yet, too few calls, late, blind or shed.",
+            "Series that have no score now, for any reason: too little history, too few calls, late, blind, shed, or a collector that did not tell.",
             "none",
             Ask(
-                f"sum({own('sentinel_series_state', state='~no_history|missing|blind|late|shed')})"
+                f"sum({own('sentinel_series_state', state='~no_history|missing|blind|too_few|no_scale|late|shed|partial')})"
             ),
         ),
         number(
@@ -168,10 +168,10 @@ def _learning() -> list[Panel]:
         ),
         timeline(
             "Fits",
-            "Of the last day, by result, and how long the last one took in seconds.",
+            "Of the last day, by result, and how long the last one took.",
             "none",
             Ask(gained("sentinel_fits_total", "result", over="1d"), "{{result}}"),
-            Ask(own("sentinel_fit_duration_seconds"), "{{instance}} seconds"),
+            Ask(own("sentinel_fit_duration_seconds"), "{{instance}} took", unit="s"),
             width=8,
         ),
         timeline(

@@ -73,7 +73,7 @@ def intake() -> list[Panel]:
         ),
         timeline(
             "Series by verdict",
-            "What became of each series in the last window; the reasons are explained in the documents of the web pages.",
+            "What became of each series in the last window; the web page of the sidecar explains each state.",
             "none",
             Ask(f"sum by (state) ({own('sentinel_series_state')})", "{{state}}"),
             width=8,
@@ -178,7 +178,8 @@ def log_files() -> list[Panel]:
                 quiet(
                     gained("sentinel_log_files_unshipped_lost_bytes_total", "endpoint", "reason")
                 ),
-                "{{endpoint}}: bytes lost in an hour, {{reason}}",
+                "{{endpoint}}: lost in an hour, {{reason}}",
+                unit="bytes",
             ),
             width=6,
         ),
@@ -187,10 +188,13 @@ def log_files() -> list[Panel]:
             "Bytes read a second by source; how many files are followed, and how many are not, by reason.",
             "Bps",
             Ask(per_second("sentinel_log_file_bytes_total", "source"), "{{source}}"),
-            Ask(f"sum by (source) ({own('sentinel_log_files')})", "{{source}}: files"),
+            Ask(
+                f"sum by (source) ({own('sentinel_log_files')})", "{{source}}: files", unit="none"
+            ),
             Ask(
                 quiet(f"sum by (reason) ({own('sentinel_log_files_refused')})"),
                 "not followed: {{reason}}",
+                unit="none",
             ),
             width=6,
         ),
@@ -202,7 +206,7 @@ def forwarding() -> list[Panel]:
     return [
         timeline(
             "Waiting for endpoints",
-            "Bytes in memory and on disk; at its bound the oldest is dropped.",
+            "Bytes in memory and on disk that endpoints have not taken yet.",
             "bytes",
             Ask(
                 f"sum by (endpoint, signal, place) ({own('sentinel_forward_queue_bytes')})",
@@ -212,7 +216,7 @@ def forwarding() -> list[Panel]:
         ),
         timeline(
             "Fill",
-            "The same by its bound.",
+            "How full each queue to an endpoint is; from 0.7 on it alerts, at 1 its oldest part is dropped.",
             "percentunit",
             Ask(
                 f"max by (endpoint, signal, place) ({own('sentinel_forward_queue_bytes')}"
@@ -293,6 +297,7 @@ def overload() -> list[Panel]:
             Ask(
                 quiet(gained("sentinel_not_taken_again_total", "component", "signal")),
                 "{{component}} {{signal}}: not again, in an hour",
+                unit="none",
             ),
             width=8,
         ),

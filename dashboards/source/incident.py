@@ -34,7 +34,10 @@ def board() -> Board:
         range_from="now-3h",
     )
     made.choice(
-        "of", "Of", "label_values(sentinel_incident_start_timestamp_seconds, service)", many=True
+        "of",
+        "Incidents of",
+        "label_values(sentinel_incident_start_timestamp_seconds, service)",
+        many=True,
     )
     made.choice(
         "incident",
@@ -80,7 +83,7 @@ def board() -> Board:
         ),
         rows(
             "What it is",
-            "Kind and severity; the runbook of the kind is linked at the top. The number is its age in seconds.",
+            "Kind and severity; the runbook of the kind is linked at the top. The number is its age.",
             "s",
             Ask(f"time() - {_START}"),
             columns=["service", "kind", "severity", "instance"],

@@ -51,11 +51,13 @@ class Ask:
         expr: PromQL.
         legend: how its series are called.
         exemplar: whether the traces that Prometheus keeps with it are marked.
+        unit: where it is measured in something else than its panel; it has an axis of its own then, on the right.
     """
 
     expr: str
     legend: str = ""
     exemplar: bool = False
+    unit: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +120,14 @@ def timeline(
         panel.data_links(_links(links))
     for number, ask in enumerate(asks):
         panel.with_target(_query(ask, number).range())
+        if ask.unit:
+            panel.override_by_query(
+                _ref(number),
+                [
+                    models.DynamicConfigValue(id_val="unit", value=ask.unit),
+                    models.DynamicConfigValue(id_val="custom.axisPlacement", value="right"),
+                ],
+            )
     return panel
 
 
@@ -266,7 +276,7 @@ def _query(ask: Ask, number: int) -> prometheus.Dataquery:
         prometheus.Dataquery()
         .datasource(DS)
         .expr(ask.expr)
-        .ref_id(chr(ord("A") + number))
+        .ref_id(_ref(number))
         .format(PromQueryFormat.TIME_SERIES)
     )
     if ask.legend:
@@ -274,6 +284,10 @@ def _query(ask: Ask, number: int) -> prometheus.Dataquery:
     if ask.exemplar:
         query.exemplar(True)  # noqa: FBT003  # the library's own form
     return query
+
+
+def _ref(number: int) -> str:
+    return chr(ord("A") + number)
 
 
 def _thresholds(steps: Steps) -> boards.ThresholdsConfig:

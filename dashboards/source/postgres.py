@@ -4,9 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from grafana_foundation_sdk.builders import timeseries as lines
+
 from dashboards.source.fleet import TO_SERIES
 from dashboards.source.frame import Board
-from dashboards.source.kit import ANY_IS_BAD, ONE_IS_STRANGE, Ask, Panel, number, rows, timeline
+from dashboards.source.kit import (
+    ANY_IS_BAD,
+    ONE_IS_STRANGE,
+    Ask,
+    Panel,
+    number,
+    rows,
+    timeline,
+    with_pattern,
+)
 from dashboards.source.queries import window
 from dashboards.source.series import band
 
@@ -267,14 +278,20 @@ def _storage() -> list[Panel]:
             ["replicas_lag_max_s"],
             by_route=False,
         ),
-        _lines(
-            "Vacuum",
-            "How many run, how long the longest has, and the share of workers in use.",
-            "none",
-            ["vacuums_running_count", "vacuum_longest_s", "autovacuum_workers_used_ratio"],
-            by_route=False,
-        ),
+        _vacuum(),
     ]
+
+
+def _vacuum() -> Panel:
+    panel = _lines(
+        "Vacuum",
+        "How many run, how long the longest has, and the share of workers in use.",
+        "none",
+        ["vacuums_running_count", "vacuum_longest_s", "autovacuum_workers_used_ratio"],
+        by_route=False,
+    )
+    with_pattern(panel, "_s$", unit="s", custom__axisPlacement="right")
+    return with_pattern(panel, "_ratio$", unit="percentunit", custom__axisPlacement="right")
 
 
 def _outside() -> list[Panel]:
@@ -313,7 +330,7 @@ def _lines(
     high: float | None = None,
     by_route: bool = True,
     pattern: bool = False,
-) -> Panel:
+) -> lines.Panel:
     """Some signals of every route, or the worst of all routes."""
     several = pattern or len(signals) > 1
     signal = f"~{'|'.join(signals)}" if several else signals[0]
