@@ -29,7 +29,7 @@ from sentinel.core.series.collected import (
 )
 from sentinel.core.series.collected.telling import blind_page, roll_call
 from sentinel.core.series.counts import SeriesCounts
-from sentinel.core.series.watermark import STEP_MAX_NS, Watermark
+from sentinel.core.series.watermark import AHEAD_MAX_NS, STEP_MAX_NS, Watermark
 from sentinel.errors import (
     InputTooLargeError,
     MalformedInputError,
@@ -119,6 +119,7 @@ class Merge:
         self._next_ns: int | None = None
         self._mark = Watermark(lateness_ns=0)
         self._told_ns = 0
+        self._ahead: set[str] = set()
         self._not_before_ns = 0
         self._attendance: Attendance | None = None
         self._trouble = ""
@@ -254,10 +255,25 @@ class Merge:
             wait_ns = round(self._config.wait * 1e9)
             self._not_before_ns = max(self._not_before_ns, now_ns + wait_ns)
         if taken is Taken.FRESH:
-            self._told_ns = max(self._told_ns, part.closed_ns)
+            self._note_clock(part, now_ns)
         metrics.set("sentinel_collected_waiting_parts", self._roster.waiting_count)
         self._wake.set()
         return taken
+
+    def _note_clock(self, part: CollectedWindow, now_ns: int) -> None:
+        """Note until when is told, by a clock that agrees with ours; one that is ahead is told of once, and again after it was right."""
+        if part.closed_ns <= now_ns + AHEAD_MAX_NS:
+            self._told_ns = max(self._told_ns, part.closed_ns)
+            self._ahead.discard(part.collector)
+        elif part.collector not in self._ahead and len(self._ahead) < self._config.collectors_max:
+            self._ahead.add(part.collector)
+            self._surroundings.logger.warning(
+                "The clock of a collector is ahead of ours: what it tells counts for later than it was",
+                extra={
+                    "collector": part.collector,
+                    "ahead_s": round((part.closed_ns - now_ns) / 1e9),
+                },
+            )
 
     async def _keep(self, part: CollectedWindow, body: bytes, now_ns: int) -> None:
         try:
@@ -321,7 +337,9 @@ class Merge:
         clock, step_ns = self._surroundings.clock, self._settings.window_ns
         for _ in range(_CLOSED_A_TURN):
             # As one process does: a clock that steps forward is believed once what comes agrees, or it has stayed.
-            now_ns = self._mark.advance(clock.now_ns(), event_ns=self._told_ns)
+            # What is told never makes it later: a collector whose clock is ahead would shut the others out.
+            clock_ns = clock.now_ns()
+            now_ns = self._mark.advance(clock_ns, event_ns=min(self._told_ns, clock_ns))
             self._begin(now_ns)
             start_ns = self._next_ns
             if (

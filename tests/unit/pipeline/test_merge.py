@@ -64,11 +64,12 @@ class Stage:
 class Pod:
     """A collector whose parts are made by hand."""
 
-    def __init__(self, name: str, *, incarnation: int = 1) -> None:
+    def __init__(self, name: str, *, incarnation: int = 1, ahead_s: int = 0) -> None:
+        start_ns = at(ahead_s)
         self._collecting = Collecting(
-            SeriesSettings(), collector=name, incarnation=incarnation, start_ns=START_NS
+            SeriesSettings(), collector=name, incarnation=incarnation, start_ns=start_ns
         )
-        self.hello = encode(self._collecting.hello(START_NS)).body
+        self.hello = encode(self._collecting.hello(start_ns)).body
 
     def window(self, of_number: int, *, call_count: int, jobs: NumberPoint | None = None) -> bytes:
         """The part of a window with some calls, and a reading of a counter."""
@@ -303,3 +304,23 @@ async def test_a_small_part_that_becomes_large_is_read_beside_the_loop(
         assert await merge.take(body) is Taken.FRESH
         assert await merge.take(Pod("b").window(0, call_count=1)) is Taken.FRESH
     assert threads == [False, True]
+
+
+@pytest.mark.parametrize("ahead_s", [20, 290])
+async def test_a_collector_whose_clock_is_ahead_does_not_shut_the_others_out(
+    ahead_s: int, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its stamps took the five seconds away for which a window waits: all parts of all others came too late."""
+    right, ahead = Pod("a"), Pod("b", ahead_s=ahead_s)
+    async with merging(tmp_path, now_s=5) as (merge, stage, clock):
+        for body in (right.hello, ahead.hello):
+            await merge.take(body)
+        for of_number in range(6):
+            await until(clock, 10 * of_number + 15.5)
+            assert await merge.take(right.window(of_number, call_count=10)) is Taken.FRESH
+            await merge.take(ahead.window(of_number + ahead_s // 10, call_count=10))
+            await settled()
+        assert stage.values(TRAFFIC)[:2] == [1.0, 1.0]
+        assert "a is not heard" not in merge.health().sentence
+    told = [one for one in caplog.records if "clock of a collector is ahead" in one.message]
+    assert [getattr(one, "collector", "") for one in told] == ["b"]
