@@ -136,6 +136,22 @@ def test_images_are_taken_by_tag_by_digest_and_from_a_registry_with_a_port() -> 
     assert images == {f"registry.example:5000/watch/sentinel@{DIGEST}"}
 
 
+def test_a_part_that_was_taken_away_whole_is_missed_by_name() -> None:
+    done = helm(values={"scorer": None})
+    assert done.returncode != 0
+    assert "missing property 'scorer'" in done.stderr, done.stderr
+
+
+def test_monitors_need_no_label_and_boards_no_folder() -> None:
+    """Where Prometheus and Grafana take whatever there is."""
+    none = {"labels": {"release": None}, "boardAnnotations": {"grafana_folder": None}}
+    documents = templated({"monitoring": {"enabled": True, **none}})
+    for document in documents:
+        assert "release" not in document["metadata"].get("labels", {})
+        assert document["metadata"].get("annotations", {}) is not None
+    assert {"ServiceMonitor", "PrometheusRule"} <= {document["kind"] for document in documents}
+
+
 def test_the_store_has_three_quarters_of_its_volume() -> None:
     for size, expected in (("16Gi", "12GiB"), ("1Gi", "768MiB"), ("100G", "71525MiB")):
         documents = templated({"scorer": {"storage": {"size": size}}})

@@ -40,7 +40,12 @@ OF_ALERTMANAGER = {"alertmanager_silences"}
 ASKED = {selector.metric for _, selector in asked_for()} - recorded()
 WAYS = ("kustomize", "chart", "chart, renamed")
 RENAMED = {
-    "scorer": {"alertmanagers": ["http://alertmanager.monitoring.svc:9193"]},
+    "scorer": {
+        "alertmanagers": ["http://alertmanager.monitoring.svc:9193", "http://[fd00::1]:9194"],
+        "config": {
+            "senders": {"webhooks": [{"name": "chat", "url": "https://chat.example:8443/a"}]}
+        },
+    },
     "ledger": {
         "enabled": True,
         "namespace": "payments",
@@ -251,7 +256,9 @@ def test_series_that_rules_ask_for_by_place_are_always_on_the_page(
     _shows(config["web"]["series_routes"], nats["service"])
     # Pages get out to what is behind TLS, and so they do to each Alertmanager that is named.
     assert manifests.lets_out(scorer, 443)
-    for url in config["senders"]["alertmanager"]["urls"]:
+    senders = config["senders"]
+    webhooks = [one["url"] for one in senders.get("webhooks", [])]
+    for url in [*senders["alertmanager"]["urls"], *webhooks]:
         assert manifests.lets_out(scorer, urlsplit(url).port or 443)
     assert not manifests.lets_out(scorer, 22)
 
