@@ -74,6 +74,11 @@ async def look_at_prometheus(
         others = f"; {good_count} of {len(targets)} others reached from here" if targets else ""
         sentence += f"; {told.sentence}{others}"
     advice = [f"Not taken: {one}" for one in told.said]
+    if told.entry is None:
+        advice.append(
+            "No query is written: put one for the counter of calls that your services have under scrapers.prometheus_queries"
+            " (docs/prometheus.md shows two); pages that Sentinel reads itself have no past."
+        )
     if len(targets) > _TARGETS_MAX:
         advice.append(
             f"Only the first {_TARGETS_MAX} of its targets were looked at; name others with --metrics."

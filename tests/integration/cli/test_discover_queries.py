@@ -244,6 +244,30 @@ def test_what_was_not_taken_is_said_with_the_reason(
     assert "data of less than a day" in finding["sentence"]
 
 
+def test_narrower_windows_are_written_on_demand(
+    server: PrometheusServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It is scraped by the second: five of those, four scrapes at least, and half of it for what comes late."""
+    assert run("--prometheus", server.url, "--interval", "5s") == 0
+    text = capsys.readouterr().out
+    rules = rules_of(text, tmp_path)
+    assert {"[6s]" in rule.query or "[5s]" in rule.query for rule in rules} == {True}
+    file = tmp_path / "narrow.yaml"
+    file.write_text(text)
+    config = load_config(file, environment={}).config
+    [asked] = config.scrapers.prometheus_queries
+    assert (asked.interval, asked.lag) == (5, 2)
+    assert (config.series.window, config.series.lateness) == (5, 7)
+
+
+def test_widths_that_make_no_five_minutes_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    for wrong in ("7s", "2m", "0s", "soon"):
+        with pytest.raises(SystemExit) as ended:
+            run("--prometheus", "http://127.0.0.1:9", "--interval", wrong)
+        assert ended.value.code == 2
+        assert "--interval" in capsys.readouterr().err
+
+
 def test_ranges_follow_how_often_is_scraped(
     server: PrometheusServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
