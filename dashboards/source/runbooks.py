@@ -108,6 +108,7 @@ OF_PANELS: Final[Mapping[str, Mapping[str, tuple[str, ...]]]] = MappingProxyType
             "Parts of windows": ("SentinelCollectorHearsNothing", "SentinelWindowsPartial"),
             "Waiting for the scorer": ("SentinelScorerUnreachable",),
             "Windows given up": ("SentinelCollectorDropsWindows",),
+            "Replicas": ("SentinelInjectorDown",),
             "Reviews": ("SentinelInjectionErrors",),
             "Pods without their sidecar": ("SentinelInjectionMissing", "SentinelInjectionUnseen"),
             "Certificates end in": ("SentinelInjectionCertificateEnds",),
