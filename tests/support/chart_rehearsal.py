@@ -23,7 +23,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 NAME = "sentinel-scorer.sentinel.svc"
-NAMES = (NAME, "prometheus-operated.monitoring.svc", "nats.nats.svc")
+NAMES = (NAME, "prometheus-operated.monitoring.svc", "nats-headless.nats.svc")
 PATIENCE_S = 60.0
 _COUNTED = {
     "resourceMetrics": [
