@@ -14,7 +14,7 @@ SPREAD ?= -n 3 --dist loadscope --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
 .PHONY: help install lock demo test test-full lint typecheck contracts format system-deps node-deps deploy-tools bench-deps clean deploy image stack stack-down \
-        bench bench-admission bench-roles bench-cost bench-ingest bench-tick bench-memory bench-server bench-postgres bench-store bench-detection bench-calendar bench-forecast bench-fit bench-backfill bench-latency bench-preview bench-ramps bench-write-back bench-scrape bench-redact bench-forward bench-nats bench-logs bench-shipping docs dashboards
+        bench bench-admission bench-roles bench-cost bench-ingest bench-tick bench-memory bench-server bench-postgres bench-store bench-detection bench-calendar bench-forecast bench-fit bench-backfill bench-latency bench-preview bench-ramps bench-write-back bench-scrape bench-redact bench-forward bench-nats bench-logs bench-shipping docs dashboards record-rules
 
 help:  ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -68,6 +68,12 @@ dashboards: install  ## Write the boards from their source
 
 deploy: install  ## Write what deploy/ holds of alert_rules/ and dashboards/
 	$(BIN)/python deploy/generate.py
+
+RULES_FOLDER ?= build/rules
+
+record-rules: install  ## Record what Prometheus sees of faults, for the tests of alert_rules/ (50 minutes; SCENES="posting queue" for some)
+	$(BIN)/python -m tests.support.rules.record --folder $(RULES_FOLDER) $(SCENES)
+	$(BIN)/python -m tests.support.rules.recordings $(RULES_FOLDER)/*/raw*.json
 
 VERSION = $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' sentinel/__init__.py)
 IMAGES ?=

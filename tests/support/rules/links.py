@@ -60,7 +60,7 @@ def with_links(subject: str, case: Mapping[str, Any]) -> dict[str, Any]:
                         **alert["exp_annotations"],
                     },
                 }
-                for alert in check["exp_alerts"]
+                for alert in check.get("exp_alerts", ())
             ],
         }
         for check in case.get("alert_rule_test", ())

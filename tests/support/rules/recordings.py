@@ -1,7 +1,8 @@
-"""Makes the committed recordings of what was recorded. `python -m tests.support.rules.recordings --raw raw.json`.
+"""Makes the committed recordings of what was recorded. `python -m tests.support.rules.recordings raw.json...`.
 
-A recording is one fault with the minutes before and after it, as input series of promtool: those that the rules look at, their
-numbers to six digits, names of machines and ports replaced by what they stand for.
+A recording is one fault, or several at once, with the minutes before and after, as input series of promtool: those that its rules
+look at, their numbers to six digits, names of machines and ports replaced by what they stand for. One of more than 20 minutes has
+every second sample. Times of day are counted from the first sample. Nothing is scaled: a minute of a recording took a minute.
 """
 
 from __future__ import annotations
@@ -18,81 +19,117 @@ import yaml
 
 from tests.support.rules.cases import RECORDINGS, RULES
 
-_AROUND_S: Final = 240
+_LONG_S: Final = 1200
 _NAME: Final = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
 _SIGNALS: Final = re.compile(r"[a-z_]+_(?:count|ratio|per_s|s|bytes)\b")
+_PATTERN: Final = re.compile(r'signal=~"([^"]+)"')
 _VERDICTS: Final = re.compile(r"sentinel_(?:value|expected|lower|upper|score)")
 
 
 def main() -> int:
     """Write a file for each fault."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--raw", type=Path, required=True)
-    raw = json.loads(parser.parse_args().raw.read_text())
+    parser.add_argument("raw", type=Path, nargs="+")
     RECORDINGS.mkdir(parents=True, exist_ok=True)
-    for span in raw["faults"]:
-        (RECORDINGS / f"{span['fault']}.yaml").write_text(_text(raw, span))
+    for path in parser.parse_args().raw:
+        raw = json.loads(path.read_text())
+        for span in raw["faults"]:
+            (RECORDINGS / f"{span['fault']}.yaml").write_text(written_recording(raw, span))
     return 0
 
 
-def _text(raw: Mapping[str, Any], span: Mapping[str, Any]) -> str:
-    step_s = int(raw["step_s"])
-    first_s = span["began_s"] - _AROUND_S
-    count = int((span["ended_s"] + _AROUND_S - first_s) // step_s)
-    asked = "\n".join(path.read_text() for path in sorted(RULES.glob("*.yaml")))
-    names, signals = set(_NAME.findall(asked)), set(_SIGNALS.findall(asked))
+def written_recording(raw: Mapping[str, Any], span: Mapping[str, Any]) -> str:
+    """One span of what was scraped, as the text of a recording."""
+    first_s = span["began_s"]
+    long = span["ended_s"] - first_s > _LONG_S
+    step_s = int(raw["step_s"]) * (2 if long else 1)
+    count = int((span["ended_s"] - first_s) // step_s)
+    rules = [RULES / f"{one}.yaml" for one in span["rules"]] if "rules" in span else None
+    wanted = _Wanted(sorted(RULES.glob("*.yaml")) if rules is None else rules)
     lines = {}
     for one in raw["series"]:
         labels = _labels(one["metric"])
-        if not _is_wanted(labels, names, signals):
+        if labels not in wanted:
             continue
-        found = {
-            round((float(at_s) - first_s) / step_s): float(value) for at_s, value in one["values"]
-        }
+        found: dict[int, float] = {}
+        for at_s, value in one["values"]:
+            place = (float(at_s) - first_s) / step_s
+            # Of two samples for one place the one on it: counters stay what they were then.
+            if abs(place - round(place)) < 0.4 * int(raw["step_s"]) / step_s or not long:
+                found[round(place)] = float(value)
         values = [found.get(at) for at in range(count)]
+        if _TIME.search(labels["__name__"]):
+            # promtool's clock begins at 0, so what is a time of day is told from the first sample on.
+            values = [value and round(value - first_s, 3) for value in values]
         if any(value is not None for value in values):
             lines[_series(labels)] = written(values)
-    head = (
-        f"# The ledger's fault `{span['fault']}`, as Prometheus {raw['prometheus']} saw it: real edge, NATS, poster, PostgreSQL and"
-        " sidecar, 25 requests a\n# second, scraped every"
-        f" {step_s} s; the sidecar's six weeks of history are simulated. Recorded by tests/support/rules/record.py, written by\n"
-        "# tests/support/rules/recordings.py. The fault begins and ends at the seconds that are named here.\n"
-    )
     document = {
         "interval": f"{step_s}s",
-        "fault_begins_s": _AROUND_S,
-        "fault_ends_s": round(span["ended_s"] - first_s),
+        "faults": list(span.get("faults", [span["fault"]])),
+        **{
+            name: round(span[name])
+            for name in ("fault_begins_s", "fault_ends_s")
+            if span.get(name) is not None
+        },
         "series": [{"series": name, "values": text} for name, text in sorted(lines.items())],
     }
+    head = (
+        f"# `{span['fault']}`, as Prometheus {raw['prometheus']} saw it: real servers, ledger and sidecars under load, scraped every"
+        f" {raw['step_s']} s; of what was scraped, the series\n# that rules read. Recorded by tests/support/rules/record.py, written by"
+        " tests/support/rules/recordings.py. The fault begins and ends at the seconds that are named here.\n"
+    )
     return head + yaml.safe_dump(document, sort_keys=False, width=100_000)
 
 
-def _is_wanted(labels: Mapping[str, str], names: set[str], signals: set[str]) -> bool:
-    name = labels["__name__"]
-    if name not in names or name.startswith("scrape_"):
-        return False
-    if not _VERDICTS.fullmatch(name):
-        return name != "up" or "sentinel" in labels["job"]
-    of_calls = labels["signal"] in ("traffic", "errors", "latency", "slow_calls")
-    if name == "sentinel_value" and not labels.get("horizon"):
-        return of_calls or labels["signal"] in signals
-    is_ledger = labels["service"].startswith("ledger-")
-    if name == "sentinel_score":
-        return is_ledger and labels.get("horizon") in (None, "1m")
-    return is_ledger and of_calls and not labels.get("horizon")
+class _Wanted:
+    """The series that some rule files read."""
+
+    def __init__(self, paths: Sequence[Path]) -> None:
+        asked = "\n".join(path.read_text() for path in paths)
+        self._names, self._signals = set(_NAME.findall(asked)), set(_SIGNALS.findall(asked))
+        self._patterns = _PATTERN.findall(asked)
+        self._of_calls = {"traffic", "errors", "latency", "slow_calls"} & self._names
+
+    def __contains__(self, labels: Mapping[str, str]) -> bool:
+        name = labels["__name__"]
+        if name not in self._names or name.startswith("scrape_"):
+            return False
+        if not _VERDICTS.fullmatch(name):
+            return name != "up" or labels["job"] == "sentinel"
+        of_calls = labels["signal"] in self._of_calls
+        if name == "sentinel_value" and not labels.get("horizon"):
+            return of_calls or self._asks_for(labels["signal"])
+        is_ledger = labels["service"].startswith("ledger-")
+        if name == "sentinel_score":
+            return is_ledger and labels.get("horizon") in (None, "1m")
+        return is_ledger and of_calls and not labels.get("horizon")
+
+    def _asks_for(self, signal: str) -> bool:
+        return signal in self._signals or any(
+            re.fullmatch(pattern, signal) for pattern in self._patterns
+        )
+
+
+_TIME: Final = re.compile(r"_(?:start_time|timestamp)_seconds$")
+_PLACE: Final = re.compile(r"127[.]0[.]0[.]1:\d+")
+_GIVEN: Final = re.compile(r"n\d")
 
 
 def _labels(metric: Mapping[str, str]) -> dict[str, str]:
     """The labels without what only this machine has."""
     labels = dict(metric)
     if labels.get("job", "").startswith("sentinel"):
-        labels["instance"] = "sidecar:9640"
+        labels["instance"] = f"{labels.pop('sidecar', 'sidecar')}:9640"
     elif labels.get("job", "").startswith("ledger-"):
         labels["instance"] = f"{labels['job']}-1"
     if labels.get("stage") == "queue" and labels.get("route", "").startswith("server/"):
-        labels["route"] = "server/nats-1"
-    if "destination" in labels or "endpoint" in labels:
-        labels |= {key: "page" for key in ("destination", "endpoint") if key in labels}
+        name = labels["route"].removeprefix("server/")
+        labels["route"] = f"server/{name if _GIVEN.fullmatch(name) else 'nats-1'}"
+    if "://" in labels.get("endpoint", ""):
+        labels["endpoint"] = "page"
+    for key in ("destination", "component"):
+        if key in labels:
+            labels[key] = _PLACE.sub("am-1:9093", labels[key])
     return labels
 
 

@@ -19,8 +19,8 @@ _BALANCE: Final = (_EDGE, "edge", "GET /v1/accounts/{id}/balance")
 _STREAM: Final = ("nats", "queue", "LEDGER")
 _CONSUMER: Final = ("nats", "queue", "LEDGER/poster")
 _NATS: Final = ("nats", "queue", "server/*")
-_DATABASE: Final = ("postgres", "database", "database/ledger")
-_SERVER: Final = ("postgres", "database", "server")
+_DATABASE: Final = ("postgres", "database", "ledger")
+_SERVER: Final = ("postgres", "database", "connections")
 
 FAULTS: Final[dict[str, Fault]] = {
     # Batches and balance reads wait for the table until their time limit ends them.
@@ -168,7 +168,7 @@ FAULTS: Final[dict[str, Fault]] = {
             (
                 "postgres",
                 "database",
-                "database/ledger_fault_damaged",
+                "ledger_fault_damaged",
                 "checksum_failures_count",
                 "up",
             )
