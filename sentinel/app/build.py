@@ -35,7 +35,7 @@ from sentinel.pipeline.evaluate import Evaluate
 from sentinel.pipeline.fit import Fitter
 from sentinel.pipeline.ingest import Ingest
 from sentinel.pipeline.log_templates import LogTemplates
-from sentinel.pipeline.merge import LOCAL, Merge
+from sentinel.pipeline.merge.merge import LOCAL, Merge
 from sentinel.pipeline.overload import Overload
 from sentinel.pipeline.past_windows import PastWindows
 from sentinel.ports import Clock

@@ -26,7 +26,7 @@ from sentinel.pipeline.deliver import DeliverConfig
 from sentinel.pipeline.evaluate import EvaluateConfig
 from sentinel.pipeline.fit import FitConfig
 from sentinel.pipeline.ingest import IngestConfig
-from sentinel.pipeline.merge_config import MergeConfig
+from sentinel.pipeline.merge.config import MergeConfig
 from sentinel.pipeline.models import BaselineConfig
 from sentinel.pipeline.overload import OverloadConfig
 from sentinel.receivers.http_log import HttpLogConfig

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sentinel.core.model import OVERFLOW, DistributionPoint, NumberPoint, RejectReason, Scope
-from sentinel.core.series.call_sources import CallSources, Gain, Stage, stage_of
+from sentinel.core.series.call_sources import CallSources, Stage, stage_of
 from sentinel.core.series.calls import key_of, slot_of
 from sentinel.core.series.complete_calls import CompleteCalls
 from sentinel.core.series.counts import SIGNAL_CALLS, SIGNAL_LOGS, SIGNAL_METRICS, SeriesCounts
@@ -26,6 +26,7 @@ from sentinel.core.series.settings import (
     CallsFromMetrics,
     SeriesSettings,
 )
+from sentinel.core.series.stage_calls import Gain
 from sentinel.core.stats import log_linear
 
 

@@ -25,33 +25,21 @@ What is not known has no value, rather than 0:
 - What a page gained over a time in which it was overdue is calls, and no rate of any window: traffic has no value there.
 - When spans that came in nearly every window stop while histograms still come, either calls stopped or tracing did.
   The next histogram tells: with no more calls than spans were seen, the windows are 0 from then on; with more, they
-  have no value until the histograms count, for `_HELD_WINDOWS` windows at most.
+  have no value until the histograms count, for `HELD_WINDOWS` windows at most.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence, Set
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from sentinel.core.model import DistributionPoint, Scope
 from sentinel.core.series.settings import HOUR_NS, CallsFromMetrics
-from sentinel.core.series.streams import Increase
+from sentinel.core.series.stage_calls import Gain, Sender, StageCalls
 
-_PRESENCE_WINDOWS = 60
-_STEADY_RATIO = 0.9
-_MISSED_WINDOWS = 10
-_HELD_WINDOWS = 15
-RETURNED_WINDOWS = 3
-_INTERVAL_S = 60.0
-"""How often histograms come, until it is known; the SDKs' default."""
-_INTERVAL_S_MAX = 300.0
-_OVERDUE_INTERVALS = 1.5
 _SENDERS_MAX = 4096
-
-Gain = Increase[DistributionPoint]
-Family = tuple[object, ...]
 
 
 class Stage(NamedTuple):
@@ -79,52 +67,13 @@ class Settled:
     given_up: int = 0
 
 
-@dataclass(slots=True)
-class _Sender:
-    """A process that sends the histograms of a metric; `patience_ns` is how long it was waited for, if that was not enough."""
-
-    last_ns: int
-    due_ns: int = 0
-    interval_s: float = _INTERVAL_S
-    is_timed: bool = False
-    patience_ns: int | None = None
-
-
-@dataclass(slots=True)
-class _Source:
-    """What is known of a stage. Spans that are seen may be left out; `counted_ns` is of those, and of logged calls, that were not."""
-
-    by_metrics: bool
-    complete: bool = False
-    of_page: bool = False
-    span_seen_ns: int | None = None
-    counted_ns: int | None = None
-    presence_ratio: float = 1.0
-    presence_windows: int = 1
-    returned_windows: int = 0
-    report_ns: int = 0
-    spans_since_report: float = 0.0
-    silence_is_true: bool = False
-    held: bool = False
-    reported: bool = False
-    senders: dict[Family, _Sender] = field(default_factory=dict)
-    signals: dict[str, int] = field(default_factory=dict)
-    told_of: set[Scope] = field(default_factory=set)
-    gained: set[Scope] = field(default_factory=set)
-    rates: dict[Scope, dict[Family, tuple[int, float]]] = field(default_factory=dict)
-
-    def due_ns(self) -> int:
-        """Until when the next histogram is not overdue."""
-        return max((sender.due_ns for sender in self.senders.values()), default=0)
-
-
 class CallSources:
     """The stages that send histograms of calls; one that sends none takes no room here."""
 
     def __init__(self, mode: CallsFromMetrics, *, window_ns: int) -> None:
         self._mode = mode
         self._window_ns = window_ns
-        self._sources: dict[Stage, _Source] = {}
+        self._sources: dict[Stage, StageCalls] = {}
         self._sender_count = 0
 
     def __bool__(self) -> bool:
@@ -182,8 +131,7 @@ class CallSources:
         for stage, source in self._sources.items():
             span_count = spans.get(stage, 0)
             own = by_stage[stage]
-            taken = self._turn(
-                source,
+            taken = source.turn(
                 start_ns,
                 span_count=span_count,
                 gains=own,
@@ -294,12 +242,13 @@ class CallSources:
             if self._sender_count >= _SENDERS_MAX:
                 return
             self._sender_count += 1
-            sender = _Sender(last_ns=point.time_ns)
+            sender = Sender(last_ns=point.time_ns)
         if source is None:
             seen_ns = span_seen_ns.get(stage)
             if seen_ns is not None and seen_ns < start_ns - HOUR_NS:
                 seen_ns = None
-            source = self._sources[stage] = _Source(
+            source = self._sources[stage] = StageCalls(
+                window_ns=self._window_ns,
                 by_metrics=seen_ns is None and not spans.get(stage),
                 span_seen_ns=seen_ns,
                 counted_ns=seen_ns,
@@ -310,9 +259,9 @@ class CallSources:
         source.of_page = point.of_page
         source.told_of.add(point.scope)
         if sender.is_timed and sender.due_ns < start_ns:
-            sender.patience_ns = self._patience_ns(sender)
+            sender.patience_ns = source.patience_ns(sender)
         sender.last_ns = max(sender.last_ns, point.time_ns)
-        self._expect(sender)
+        source.expect(sender)
         source.signals[point.signal] = max(source.signals.get(point.signal, 0), sender.due_ns)
 
     def _await(self, point: DistributionPoint) -> None:
@@ -320,134 +269,8 @@ class CallSources:
         source = self._sources.get(stage_of(point.scope))
         sender = source.senders.get(point.stream.family) if source is not None else None
         if source is not None and sender is not None:
-            sender.due_ns = max(sender.due_ns, point.time_ns + self._patience_ns(sender))
+            sender.due_ns = max(sender.due_ns, point.time_ns + source.patience_ns(sender))
             source.signals[point.signal] = max(source.signals.get(point.signal, 0), sender.due_ns)
-
-    def _expect(self, sender: _Sender) -> None:
-        sender.due_ns = sender.last_ns + self._patience_ns(sender)
-
-    def _patience_ns(self, sender: _Sender) -> int:
-        return round(_OVERDUE_INTERVALS * sender.interval_s * 1e9) + self._window_ns
-
-    def _turn(
-        self,
-        source: _Source,
-        start_ns: int,
-        *,
-        span_count: int,
-        gains: list[Gain],
-        always: bool,
-    ) -> list[Gain]:
-        """Settle one stage, whose histograms count `always` while they come or by the table; those that do."""
-        if always:
-            source.by_metrics = source.due_ns() >= start_ns
-        if span_count:
-            self._see_spans(source, start_ns, always=always)
-        elif (
-            not source.by_metrics
-            and self._have_gone(source, start_ns)
-            and any(gain.value > 0 and self._is_clear(gain, source) for gain in gains)
-        ):
-            source.by_metrics = True
-            source.returned_windows = 0
-        self._judge_silence(source, start_ns, span_count=span_count, gains=gains)
-        if not source.by_metrics:
-            return []
-        taken = [gain for gain in gains if self._is_clear(gain, source)]
-        self._note_rates(source, taken)
-        return taken
-
-    def _see_spans(self, source: _Source, start_ns: int, *, always: bool) -> None:
-        seen_ns = source.span_seen_ns
-        if source.by_metrics and not always:
-            recent = seen_ns is not None and start_ns - seen_ns <= HOUR_NS
-            source.returned_windows = source.returned_windows + 1 if recent else 1
-            if source.returned_windows >= RETURNED_WINDOWS or source.due_ns() < start_ns:
-                source.by_metrics = False
-                source.rates.clear()
-        if seen_ns is not None:
-            missed = max((start_ns - seen_ns) // self._window_ns - 1, 0)
-            windows = min(source.presence_windows + missed, _PRESENCE_WINDOWS)
-            present = source.presence_ratio * max(1 - missed / windows, 0.0)
-            source.presence_windows = min(windows + 1, _PRESENCE_WINDOWS)
-            source.presence_ratio = present + (1 - present) / source.presence_windows
-        source.span_seen_ns = start_ns
-        if not source.by_metrics:
-            source.counted_ns = start_ns
-
-    def _have_gone(self, source: _Source, start_ns: int) -> bool:
-        """Whether spans are gone for much longer than usual."""
-        if source.span_seen_ns is None:
-            return True
-        gone_ns = start_ns - source.span_seen_ns
-        missed = gone_ns / self._window_ns * source.presence_ratio
-        return missed >= _MISSED_WINDOWS or gone_ns >= HOUR_NS
-
-    def _is_clear(self, gain: Gain, source: _Source) -> bool:
-        """Whether no span and no logged call was counted in the time a histogram is about."""
-        if source.counted_ns is None:
-            return True
-        began_ns = gain.point.time_ns - round(gain.interval_s * 1e9)
-        return began_ns >= source.counted_ns + self._window_ns
-
-    def _judge_silence(
-        self, source: _Source, start_ns: int, *, span_count: int, gains: list[Gain]
-    ) -> None:
-        seen_ns = source.span_seen_ns
-        source.spans_since_report += span_count
-        if span_count:
-            source.silence_is_true = False
-        if source.reported:
-            report_ns = max(sender.last_ns for sender in source.senders.values())
-            interval_ns = report_ns - source.report_ns
-            silent_ns = 0 if seen_ns is None else report_ns - seen_ns - self._window_ns
-            # A report that came just after the last span has nothing to say about the silence.
-            if not span_count and silent_ns >= min(self._window_ns, interval_ns) > 0:
-                gained = sum(gain.value for gain in gains)
-                unseen = gained * min(silent_ns / interval_ns, 1.0)
-                source.silence_is_true = gained - source.spans_since_report <= unseen / 2
-            source.report_ns = report_ns
-            # Spans of the window that are later than the report are part of the next; where in it is not known.
-            after_ratio = max(start_ns + self._window_ns - report_ns, 0) / self._window_ns
-            source.spans_since_report = span_count * after_ratio
-        source.held = (
-            not source.by_metrics
-            and not span_count
-            and not source.silence_is_true
-            and source.presence_ratio >= _STEADY_RATIO
-            and source.due_ns() >= start_ns
-            and seen_ns is not None
-            and start_ns - seen_ns <= _HELD_WINDOWS * self._window_ns
-        )
-
-    def _note_rates(self, source: _Source, gains: list[Gain]) -> None:
-        interval_s: dict[Family, float] = {}
-        for gain in gains:
-            family = gain.point.stream.family
-            interval_s[family] = max(interval_s.get(family, 0.0), gain.interval_s)
-        for family, seconds in interval_s.items():
-            if seconds > 0:
-                source.senders[family].interval_s = min(seconds, _INTERVAL_S_MAX)
-                source.senders[family].is_timed = True
-                self._expect(source.senders[family])
-        rates: dict[tuple[Scope, Family], list[float]] = {}
-        for gain in gains:
-            # A stream that began inside an interval was silent in the rest of it.
-            family = gain.point.stream.family
-            seconds = max(interval_s[family], self._window_ns / 1e9)
-            patience_ns = source.senders[family].patience_ns
-            was_away = (
-                patience_ns is not None
-                and gain.point.of_page
-                and gain.interval_s * 1e9 > patience_ns
-            )
-            rates.setdefault((gain.point.scope, family), []).append(
-                math.nan if was_away else gain.value / seconds
-            )
-        for (scope, family), parts in rates.items():
-            source.gained.add(scope)
-            known = source.rates.setdefault(scope, {})
-            known[family] = (source.senders[family].last_ns, math.fsum(parts))
 
 
 def stage_of(scope: Scope) -> Stage:

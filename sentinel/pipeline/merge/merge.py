@@ -27,7 +27,6 @@ from sentinel.core.series.collected import (
     decode,
     encode,
 )
-from sentinel.core.series.collected.telling import blind_page, roll_call
 from sentinel.core.series.counts import SeriesCounts
 from sentinel.core.series.watermark import AHEAD_MAX_NS, STEP_MAX_NS, Watermark
 from sentinel.errors import (
@@ -37,8 +36,9 @@ from sentinel.errors import (
     StoreError,
     StoreFullError,
 )
-from sentinel.pipeline.merge_config import MergeConfig
-from sentinel.pipeline.merge_ports import OwnWays, PartStore
+from sentinel.pipeline.merge.config import MergeConfig
+from sentinel.pipeline.merge.ports import OwnWays, PartStore
+from sentinel.pipeline.merge.told import CollectorsTold
 from sentinel.runtime.component import Health, HealthRecord, Surroundings
 from sentinel.runtime.flow import Flow, FlowReason, FlowStage, reason_of
 from sentinel.runtime.tasks import TaskGroup
@@ -95,7 +95,7 @@ class Merge:
         self._surroundings = surroundings
         self._own = own
         self._stage_timeout_s = stage_timeout_s
-        self._versions = versions or ServiceVersions()
+        self._told = CollectorsTold(surroundings, versions or ServiceVersions())
         self._report_counts = report
         self._health = HealthRecord(surroundings.clock)
         self._flow = Flow(self.name, surroundings.metrics)
@@ -121,7 +121,6 @@ class Merge:
         self._told_ns = 0
         self._ahead: set[str] = set()
         self._not_before_ns = 0
-        self._attendance: Attendance | None = None
         self._trouble = ""
         self._failed = ""
         self._running = False
@@ -334,7 +333,8 @@ class Merge:
 
     async def _close_due(self) -> None:
         """Close and hand on what waits for nobody any more, a few windows at most."""
-        clock, step_ns = self._surroundings.clock, self._settings.window_ns
+        clock, metrics = self._surroundings.clock, self._surroundings.metrics
+        step_ns = self._settings.window_ns
         for _ in range(_CLOSED_A_TURN):
             # As one process does: a clock that steps forward is believed once what comes agrees, or it has stayed.
             # What is told never makes it later: a collector whose clock is ahead would shut the others out.
@@ -352,7 +352,8 @@ class Merge:
                 attendance = self._roster.close(start_ns)
                 self._next_ns = start_ns + step_ns
             closed = self._merge(start_ns, attendance)
-            self._told(attendance)
+            self._told.note(attendance)
+            metrics.set("sentinel_collected_waiting_parts", self._roster.waiting_count)
             await self._hand_on(closed)
             if start_ns // step_ns % 60 == 0:
                 await self._forget(start_ns)
@@ -396,7 +397,7 @@ class Merge:
         attendance = replace(
             attendance, parts=tuple(self._unpacked(part) for part in attendance.parts)
         )
-        self._note_versions(attendance)
+        self._told.note_versions(attendance.parts)
         replicas = attendance.expected_count
         return self._merging.merge(
             start_ns,
@@ -408,18 +409,6 @@ class Merge:
     def _unpacked(self, part: CollectedWindow) -> CollectedWindow:
         body = self._bodies.pop(part.identity, None)
         return part if body is None else decode(body)
-
-    def _note_versions(self, attendance: Attendance) -> None:
-        before = self._versions.dropped_count
-        told = sorted(
-            (at_ns, names)
-            for part in attendance.parts
-            for names, at_ns in part.content.versions.items()
-        )
-        for at_ns, names in told:
-            self._versions.heard([names], now_ns=at_ns)
-        if dropped := self._versions.dropped_count - before:
-            self._surroundings.metrics.count("sentinel_service_versions_dropped_total", dropped)
 
     async def _hand_on(self, closed: Closed[ClosedWindow]) -> None:
         metrics, logger = self._surroundings.metrics, self._surroundings.logger
@@ -456,41 +445,16 @@ class Merge:
             await asyncio.to_thread(self._parts.forget_before, before_ns)
         self._surroundings.metrics.set("sentinel_collected_parts_bytes", self._parts.size_bytes)
 
-    def _told(self, attendance: Attendance) -> None:
-        metrics, logger = self._surroundings.metrics, self._surroundings.logger
-        before = self._attendance
-        self._attendance = attendance
-        metrics.set("sentinel_collectors", attendance.expected_count)
-        metrics.set("sentinel_collectors_silent", len(attendance.silent))
-        metrics.set("sentinel_collected_waiting_parts", self._roster.waiting_count)
-        if attendance.silent:
-            metrics.count("sentinel_windows_partial_total")
-        was = set() if before is None else set(before.silent)
-        doubled = set() if before is None else before.doubled
-        for name in sorted(attendance.doubled - doubled):
-            logger.warning(
-                "Several collectors have one name and windows of theirs are lost: each needs its own `collect.name`",
-                extra={"collector": name},
-            )
-        for name in sorted(set(attendance.silent) - was - attendance.doubled):
-            logger.warning("A collector is silent", extra={"collector": name})
-        for name in attendance.let_go:
-            logger.warning(
-                "A collector that was silent for long is let go", extra={"collector": name}
-            )
-
     def amended(self, page: Page) -> Page:
         """A page about collectors, with who is silent; any other as it is."""
-        return page if self._attendance is None else blind_page(page, self._attendance)
+        return self._told.amended(page)
 
     def _tell_health(self) -> None:
         if self._tasks.failing:
             self._health.failing(f"Crashed and restarting: {', '.join(self._tasks.failing)}")
         elif self._failed or self._trouble:
             self._health.failing(self._failed or self._trouble)
-        elif self._attendance is not None and self._attendance.silent:
-            self._health.degraded(roll_call(self._attendance))
-        elif self._attendance is None or not self._attendance.expected_count:
-            self._health.ok("No collector has told anything yet")
+        elif self._told.is_any_silent:
+            self._health.degraded(self._told.sentence())
         else:
-            self._health.ok(roll_call(self._attendance))
+            self._health.ok(self._told.sentence())
