@@ -1,7 +1,7 @@
 """Parts of windows over HTTP: `POST /v1/windows`, one part a request.
 
 200 means that the part is on the scorer's disk, or was known, or came after its window was closed; then the collector
-lets it go. 503 means come back; 400, 413 and 415 that it never works.
+lets it go. 503 means come back, 415 that we are older than it; 400 and 413 that it never works.
 """
 
 from __future__ import annotations

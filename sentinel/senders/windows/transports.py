@@ -10,7 +10,8 @@ from sentinel.runtime.http.client import ClientConfig, HttpClient, place_of
 
 PATH = "/v1/windows"
 MEDIA_TYPE = "application/vnd.sentinel.window"
-_NEVER = frozenset({400, 413, 415})
+_NEVER = frozenset({400, 413})
+"""A scorer that knows no such version (415) is older, and upgraded soon: the window waits for that."""
 
 
 class Verdict(StrEnum):

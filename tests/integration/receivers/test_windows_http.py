@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from sentinel.core.series.collected import Taken, WireLimits
-from sentinel.errors import OverloadedError
+from sentinel.errors import OverloadedError, UnsupportedInputError
 from sentinel.receivers.windows.http import (
     WindowsHttpConfig,
     WindowsHttpReceiver,
@@ -45,6 +45,9 @@ class Taker:
         if self.is_full:
             msg = "no room"
             raise OverloadedError(msg, retry_after_s=3.0)
+        if body.startswith(b"\x02"):
+            msg = f"a collected window of version {body[0]}"
+            raise UnsupportedInputError(msg)
         self.bodies.append(body)
         return Taken.FRESH
 
@@ -107,6 +110,15 @@ async def test_a_scorer_without_room_is_come_back_to_when_it_says(tmp_path: Path
         outcome = await sent(url, ClientConfig())
         assert (outcome.verdict, outcome.retry_after_s) == (Verdict.RETRY, 3.0)
         assert "no room" in outcome.detail
+
+
+async def test_a_scorer_that_is_older_is_waited_for() -> None:
+    """While collectors were upgraded before their scorer, every window of theirs was lost."""
+    async with listening(WindowsListenConfig(port=0)) as (taker, url):
+        outcome = await sent(url, ClientConfig(), b"\x02 is another version")
+        assert outcome.verdict is Verdict.RETRY
+        assert "version 2" in outcome.detail
+        assert taker.bodies == []
 
 
 async def test_bounds_of_one_request_and_of_all_hold() -> None:

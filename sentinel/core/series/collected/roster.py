@@ -157,7 +157,8 @@ class Roster:
         if self.knows(part):
             return Taken.AGAIN
         is_new = part.collector not in self.members
-        if is_new and len(self.members) >= self._settings.collectors_max:
+        is_full = len(self.members) >= self._settings.collectors_max
+        if is_new and is_full and (part.collector == self._settings.aside or not self._blind()):
             return Taken.FULL
         if part.kind is not PartKind.HELLO and part.start_ns < self._next_ns:
             return Taken.LATE
@@ -313,10 +314,14 @@ class Roster:
             member.doubled_until_ns = max(member.doubled_until_ns, until_ns)
 
     def _replace_one(self, name: str) -> None:
-        blind = [
-            (member.blind_since_ns, other)
-            for other, member in self.members.items()
-            if member.is_blind and other != self._settings.aside
-        ]
+        blind = self._blind()
         if blind and name != self._settings.aside:
             del self.members[min(blind)[1]]
+
+    def _blind(self) -> list[tuple[int, str]]:
+        """Who is blind, with since when; another that is new takes the place of one."""
+        return [
+            (member.blind_since_ns, name)
+            for name, member in self.members.items()
+            if member.is_blind and name != self._settings.aside
+        ]

@@ -158,6 +158,17 @@ def test_there_is_a_bound_on_collectors() -> None:
     assert roster.take(part("e", 0), now_after(0, 5)) is Taken.FULL
 
 
+def test_who_is_new_takes_the_place_of_one_that_is_blind_where_all_are_taken() -> None:
+    """After pods that were killed in hundreds, their successors were turned away for an hour."""
+    roster = roster_of("a", "b", "c", "d")
+    for number in range(2):
+        tell(roster, number, "a", "b", "c")
+        roster.close(start_of(number))
+    assert roster.take(part("e", 2), now_after(2, 5)) is Taken.FRESH
+    assert sorted(roster.members) == ["a", "b", "c", "e"]
+    assert roster.take(part("f", 2), now_after(2, 5)) is Taken.FULL
+
+
 def test_who_is_blind_for_long_is_let_go_and_who_is_new_takes_the_place_of_one() -> None:
     roster = roster_of("a", "b", "c")
     for number in range(3):
