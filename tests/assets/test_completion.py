@@ -73,7 +73,7 @@ def _offered(shell: str, line: str, folder: Path) -> set[str]:
         ("sentinel completion ", set(SHELLS)),
         ("sentinel run --config sent", {"sentinel.yaml"}),
         ("sentinel-ledger ", {"up", "edge", "poster", "load", "history", "fault", "completion"}),
-        ("sentinel-ledger fault ", {"lock", "stall", "errors"}),
+        ("sentinel-ledger fault ", {"list", "lock", "stall", "errors"}),
         ("sentinel-ledger load --shape ", {"flat", "day"}),
         ("sentinel-ledger up --state sent", {"sentinel.yaml"}),
     ],

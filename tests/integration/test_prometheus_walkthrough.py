@@ -163,7 +163,7 @@ def prefix(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.integration
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_with_narrow_windows(prefix: Path, tmp_path: Path) -> None:
     assert f"`{NARROW}`" in DOCUMENT
     more = {"sentinel discover": "--interval 5s"}

@@ -256,8 +256,8 @@ def test_narrower_windows_are_written_on_demand(
     file.write_text(text)
     config = load_config(file, environment={}).config
     [asked] = config.scrapers.prometheus_queries
-    assert (asked.interval, asked.lag) == (5, 2)
-    assert (config.series.window, config.series.lateness) == (5, 7)
+    assert (float(asked.interval), float(asked.lag)) == (5, 2)
+    assert (float(config.series.window), float(config.series.lateness)) == (5, 7)
 
 
 def test_widths_that_make_no_five_minutes_are_refused(capsys: pytest.CaptureFixture[str]) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import json
 import os
 import sys
@@ -377,7 +378,13 @@ def _fault(options: argparse.Namespace) -> int:
 
 
 def _completion(options: argparse.Namespace) -> int:
-    sys.stdout.write(completion_script(build_parser(), options.shell))
+    words: dict[str, tuple[str, ...]] = {}
+    # Without the extra there is no fault to make, and none to name.
+    with contextlib.suppress(ModuleNotFoundError):
+        from sentinel.reference.ledger.operate.faults import FAULTS
+
+        words["fault"] = ("list", *FAULTS)
+    sys.stdout.write(completion_script(build_parser(), options.shell, words=words))
     return 0
 
 
