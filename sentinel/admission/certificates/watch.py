@@ -21,14 +21,21 @@ class CertificateWatch:
         file: of the certificate; it is read anew at each look.
         warn_before_s: asked at each look, for it may be set anew.
         surroundings: clock, metrics and log.
+        told_s: the time (Unix) by the API server's clock, which is what counts; None where it has not told it.
     """
 
     def __init__(
-        self, file: Path, warn_before_s: Callable[[], float], surroundings: Surroundings
+        self,
+        file: Path,
+        warn_before_s: Callable[[], float],
+        surroundings: Surroundings,
+        *,
+        told_s: Callable[[], float | None] = lambda: None,
     ) -> None:
         self._file = file
         self._warn_before_s = warn_before_s
         self._surroundings = surroundings
+        self._told_s = told_s
         self._health = HealthRecord(surroundings.clock)
         self._tasks = TaskGroup(
             self.name, metrics=surroundings.metrics, logger=surroundings.logger
@@ -67,7 +74,8 @@ class CertificateWatch:
             ends_s,
             certificate="serving",
         )
-        left_s = ends_s - self._surroundings.clock.now_ns() / 1e9
+        now_s = self._told_s()
+        left_s = ends_s - (self._surroundings.clock.now_ns() / 1e9 if now_s is None else now_s)
         if left_s > self._warn_before_s():
             self._health.ok(f"Good for {left_s / _DAY_S:.0f} days")
             return

@@ -74,7 +74,10 @@ class Injector:
                 self._form,
                 *([self._authority] if self._authority else []),
                 CertificateWatch(
-                    Path(tls.cert_file), lambda: self.config.warn_before, surroundings
+                    Path(tls.cert_file),
+                    lambda: self.config.warn_before,
+                    surroundings,
+                    told_s=cluster.now_s,
                 ),
                 *([reconciler] if config.reconcile.enabled else []),
                 self.webhook,

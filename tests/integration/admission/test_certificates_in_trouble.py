@@ -157,14 +157,14 @@ for number in range(10**9):
 
 async def test_a_kill_while_files_are_written_leaves_a_whole_pair(tmp_path: Path) -> None:
     folder = tmp_path / "tls"
-    for number in range(6):
+    for number in range(4):
         process = subprocess.Popen(
             [sys.executable, "-c", _WRITES, str(folder)], stdout=subprocess.PIPE
         )
         try:
             assert process.stdout is not None
             assert await asyncio.to_thread(process.stdout.readline) == b"writing\n"
-            await asyncio.sleep(0.003 * number)
+            await asyncio.sleep(0.005 * number)
         finally:
             process.send_signal(signal.SIGKILL)
             process.wait(timeout=10)

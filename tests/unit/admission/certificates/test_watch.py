@@ -56,3 +56,23 @@ async def test_it_looks_by_itself(tmp_path: Path) -> None:
     assert watch.health().status is HealthStatus.DEGRADED
     await watch.stop()
     assert watch.health().sentence == "Stopped"
+
+
+async def test_what_counts_is_the_time_of_who_reads_the_certificate(tmp_path: Path) -> None:
+    """With its clock set wrong a replica said that a certificate had ended which every API server took."""
+    clock, theirs = ManualClock(), ManualClock()
+    lifetimes = Lifetimes(certificate_s=30 * DAY_S, authority_s=300 * DAY_S)
+    material = issue(("a.b.svc",), lifetimes=lifetimes, now_s=clock.now_ns() / 1e9)
+    (tmp_path / "tls.crt").write_bytes(material.certificate)
+    watch = CertificateWatch(
+        tmp_path / "tls.crt",
+        lambda: 7 * DAY_S,
+        make_surroundings(clock),
+        told_s=lambda: theirs.now_ns() / 1e9,
+    )
+    clock.step_wall(400 * DAY_S)
+    await watch.look()
+    assert watch.health().status is HealthStatus.OK
+    theirs.step_wall(31 * DAY_S)
+    await watch.look()
+    assert watch.health().status is HealthStatus.FAILING
