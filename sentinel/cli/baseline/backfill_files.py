@@ -15,6 +15,7 @@ from sentinel.cli.baseline.backfill_told import (
     CANNOT_TELL,
     DONE,
     WRONG,
+    is_used,
     opened_store,
     say,
     told_of,
@@ -43,6 +44,8 @@ _QUIET_S = 2.0
 
 def run_files(args: argparse.Namespace, config: StoreConfig) -> int:
     """Read the files, then store what they hold."""
+    if not args.dry_run and is_used(config):
+        return CANNOT_TELL
     try:
         # A dry run keeps nothing, and so does one whose files cannot even be looked at.
         source = "" if args.dry_run else _source(args.files, args.format)
@@ -52,11 +55,11 @@ def run_files(args: argparse.Namespace, config: StoreConfig) -> int:
             folder=Path(config.directory) if source else None,
             source=source,
         )
-    except StoreLockedError as error:
+        with backfill:
+            return _read_and_store(args, config, backfill)
+    except StoreLockedError as error:  # also of one that began at the same moment
         say(str(error))
         return CANNOT_TELL
-    with backfill:
-        return _read_and_store(args, config, backfill)
 
 
 def _read_and_store(args: argparse.Namespace, config: StoreConfig, backfill: Backfill) -> int:

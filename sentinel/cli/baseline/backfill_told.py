@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from sentinel.cli.baseline.report import instant_told
@@ -18,15 +19,33 @@ from sentinel.runtime.component import Surroundings
 from sentinel.runtime.metrics import Metrics
 from sentinel.runtime.printable import printable
 from sentinel.storage.sqlite import SqliteStore, StoreConfig
+from sentinel.storage.sqlite.connection import DirectoryLock
 
 DONE, WRONG, USAGE, CANNOT_TELL = 0, 1, 2, 3
 AFTER = "Stored. Start the sidecar; it fits at once."
+_MEND = "stop the sidecar, backfill, and start it again"
 AFTER_DRY_RUN = "Dry run: all of it can be stored, and nothing was."
 
 
 def say(sentence: str) -> None:
     """On standard error, as this command's."""
     print(f"sentinel baseline: {printable(sentence)}", file=sys.stderr)
+
+
+def is_used(config: StoreConfig) -> bool:
+    """Whether another process uses the store, with a sentence said: reading may take long, and would be for nothing."""
+    folder = Path(config.directory)
+    if not folder.is_dir():
+        return False
+    lock = DirectoryLock(folder)
+    try:
+        lock.acquire()
+    except StoreLockedError as error:
+        say(f"{error}; {_MEND}")
+        return True
+    finally:
+        lock.release()
+    return False
 
 
 @contextmanager
@@ -38,7 +57,7 @@ def opened_store(config: StoreConfig) -> Iterator[SqliteStore | None]:
     try:
         store.open()
     except StoreLockedError as error:
-        say(f"{error}; stop the sidecar, backfill, and start it again")
+        say(f"{error}; {_MEND}")
         yield None
         return
     try:

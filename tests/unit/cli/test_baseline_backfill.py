@@ -23,6 +23,7 @@ from sentinel.cli.baseline import command as baseline
 from sentinel.cli.progress import ProgressLine
 from sentinel.pipeline.backfill import STEP_NS
 from sentinel.storage.sqlite import StoreReader
+from sentinel.storage.sqlite.connection import DirectoryLock
 from tests.support.clock import ManualClock
 from tests.support.query_api import Fault, QueryApi, serving
 
@@ -256,3 +257,18 @@ def test_files_of_which_nothing_can_be_stored_are_no_success(
     out, err = capsys.readouterr()
     assert "Stored" not in out
     assert "nothing is stored: no row is of a series and of the time that the store keeps" in err
+
+
+def test_a_store_that_is_used_is_told_of_before_anything_is_read(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It was told after minutes of reading."""
+    lock = DirectoryLock(tmp_path)
+    lock.acquire()
+    try:
+        assert run(str(tmp_path / "not-even-there.csv"), "--store", str(tmp_path)) == 3
+    finally:
+        lock.release()
+    assert "another process uses the store" in capsys.readouterr().err
+    assert run(str(tmp_path / "not-even-there.csv"), "--store", str(tmp_path)) == 3
+    assert "not-even-there.csv" in capsys.readouterr().err
