@@ -7,7 +7,6 @@ What is held is the windows of the chunk that is not whole yet. The same data in
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,22 +23,7 @@ from sentinel.pipeline.backfill.windows import (
     bins_of,
     block_of,
 )
-from sentinel.ports import PastStore
-
-
-class KeyedRows(Protocol):
-    """Rows of past data with the names of their series; see `sentinel.core.normalise.promql.rows.QueryRows`."""
-
-    @property
-    def keys(self) -> tuple[SeriesKey, ...]: ...  # noqa: D102  # said there
-    @property
-    def key_index(self) -> NDArray[np.int32]: ...  # noqa: D102
-    @property
-    def time_ns(self) -> NDArray[np.int64]: ...  # noqa: D102
-    @property
-    def value(self) -> NDArray[np.float64]: ...  # noqa: D102
-    @property
-    def weight(self) -> NDArray[np.float64]: ...  # noqa: D102
+from sentinel.ports import KeyedRows, PastStore
 
 
 class SliceBackfill:
