@@ -123,3 +123,19 @@ def test_what_somebody_took_away_is_mended_once_or_refused_and_then_stays(
     else:
         assert again.pod["spec"] == whole["spec"]
     assert patch_pod(again.pod, config).operations == ()
+
+
+def test_a_later_container_that_ends_the_class_guaranteed_ends_it_for_the_sidecar_too() -> None:
+    """What is reserved for it has to be of the pod's class; this once, and with the pod's own left alone."""
+    fixed = {"limits": {"cpu": "1", "memory": "1Gi"}}
+    config = SidecarConfig()
+    pod = patch_pod(
+        make_pod(containers=[{"name": "app", "image": "a", "resources": fixed}]), config
+    ).pod
+    assert sidecar_of(pod)["resources"]["limits"].keys() == {"cpu", "memory"}
+    pod["spec"]["containers"].append({"name": "istio-proxy", "image": "b"})
+    again = patch_pod(pod, config)
+    assert apply_patch(pod, list(again.operations)) == again.pod
+    assert sidecar_of(again.pod)["resources"]["limits"].keys() == {"memory"}
+    assert [one["name"] for one in again.pod["spec"]["containers"]] == ["app", "istio-proxy"]
+    assert patch_pod(again.pod, config).operations == ()

@@ -110,3 +110,64 @@ def test_a_pod_with_anything_in_a_place_is_let_through_and_a_patch_of_it_can_be_
     assert answer.outcome is not ReviewError.FAULT, answer.cause
     made = patched(pod, response_of(answer.body, uid="1a2b"))
     assert made["spec"] is not None or path == ("spec",)
+
+
+_FULL_REVIEW = make_review(_FULL_POD)
+
+
+@settings(max_examples=300)
+@given(path=st.sampled_from(_paths(_FULL_REVIEW)), rules=_rules)
+def test_a_review_without_any_one_of_its_parts(path: tuple[Any, ...], rules: ReviewRules) -> None:
+    review = copy.deepcopy(_FULL_REVIEW)
+    holder: Any = review
+    for key in path[:-1]:
+        holder = holder[key]
+    del holder[path[-1]]
+    answer = answer_review(json.dumps(review).encode(), rules)
+    assert answer.outcome is not ReviewError.FAULT, answer.cause
+    is_gone = path in (("request",), ("request", "uid"))
+    response_of(answer.body, uid="" if is_gone else "1a2b")
+
+
+_RAW = (
+    *(b"1e400", b"-1e-400", b"9" * 400, b"NaN", b"-Infinity", b"0x1", b"00", b"tru", b"'a'", b""),
+    *(
+        b'"\\ud800"',
+        b'"\\u0000"',
+        b'"\x00"',
+        b'"\xff"',
+        b'"\xed\xa0\x80"',
+        b'"',
+        b"{",
+        b"]",
+        b"//",
+    ),
+    *(b'{"a":1,"a":2}', b'{"a"}', b"[1,]", b"[" * 1200, b'[{"name":"' + b"x" * 9000 + b'"}]'),
+)
+
+
+@settings(max_examples=400)
+@given(
+    path=st.sampled_from(_paths(_FULL_REVIEW)),
+    raw=st.sampled_from(_RAW),
+    rules=_rules,
+    version=st.sampled_from(["admission.k8s.io/v1", "admission.k8s.io/v1beta1"]),
+)
+def test_a_review_with_what_may_be_no_json_in_a_place(
+    path: tuple[Any, ...], raw: bytes, rules: ReviewRules, version: str
+) -> None:
+    review = {**copy.deepcopy(_FULL_REVIEW), "apiVersion": version}
+    holder: Any = review
+    for key in path[:-1]:
+        holder = holder[key]
+    holder[path[-1]] = "here-it-is"
+    data = json.dumps(review).encode().replace(b'"here-it-is"', raw)
+    answer = answer_review(data, rules)
+    assert answer.outcome is not ReviewError.FAULT, answer.cause
+    answered = json.loads(answer.body)
+    if path != ("apiVersion",):
+        assert answered["apiVersion"] == version
+    answered["apiVersion"] = "admission.k8s.io/v1"
+    response = response_of(json.dumps(answered).encode())
+    if path not in (("request",), ("request", "uid")):
+        assert response["uid"] == "1a2b"
