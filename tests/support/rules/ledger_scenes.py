@@ -45,6 +45,7 @@ class Act:
         quiet_s, seconds: how long none is held before, and these are.
         after_s: how much of what follows belongs to the recording.
         rules: the rule files whose series are kept.
+        whole: whether every sample is kept of one that takes long, because something in it shows for a moment.
     """
 
     name: str
@@ -53,6 +54,7 @@ class Act:
     rules: tuple[str, ...]
     quiet_s: float = 150.0
     after_s: float = 120.0
+    whole: bool = False
 
 
 # Several scenes, so that all at once take 25 minutes instead of two hours.
@@ -96,6 +98,7 @@ SCENES: Final[dict[str, tuple[Act, ...]]] = {
             faults=("loss", "deadlocks", "archive", "slow-reader"),
             seconds=1290,
             rules=("ledger", "nats", "postgres"),
+            whole=True,
         ),
     ),
 }
@@ -134,6 +137,7 @@ async def _play(made: Stage, page: OtlpPage, acts: tuple[Act, ...]) -> None:
             await _hold(made, act)
             times["fault_ends_s"] = round(time.time() - began_s)
             await asyncio.sleep(act.after_s)
+            times["whole"] = act.whole
             made.span(act.name, began_s, rules=act.rules, faults=act.faults, **times)
             made.save(server, since_s=since_s)
 

@@ -2,7 +2,7 @@
 
 A recording is one fault, or several at once, with the minutes before and after, as input series of promtool: those that its rules
 look at, their numbers to six digits, names of machines and ports replaced by what they stand for. One of more than 20 minutes has
-every second sample. Times of day are counted from the first sample. Nothing is scaled: a minute of a recording took a minute.
+every second sample, unless it is to be whole. Times of day are counted from the first sample. Nothing is scaled: a minute of a recording took a minute.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def main() -> int:
 def written_recording(raw: Mapping[str, Any], span: Mapping[str, Any]) -> str:
     """One span of what was scraped, as the text of a recording."""
     first_s = span["began_s"]
-    long = span["ended_s"] - first_s > _LONG_S
+    long = span["ended_s"] - first_s > _LONG_S and not span.get("whole")
     step_s = int(raw["step_s"]) * (2 if long else 1)
     count = int((span["ended_s"] - first_s) // step_s)
     rules = [RULES / f"{one}.yaml" for one in span["rules"]] if "rules" in span else None

@@ -118,8 +118,14 @@ async def repeated(act: Callable[[], Awaitable[None]], *, every_s: float) -> Asy
 
     async def go_on() -> None:
         while True:
-            with suppress(UnavailableError):
-                await act()
+            try:
+                with suppress(UnavailableError):
+                    await act()
+            except asyncio.CancelledError:
+                # A client whose connection ends cancels what waits for it: that is no end of ours.
+                task = asyncio.current_task()
+                if task is None or task.cancelling():
+                    raise
             await asyncio.sleep(every_s)
 
     task = asyncio.create_task(go_on(), name="fault-repeated")

@@ -153,10 +153,11 @@ async def slow_reader(target: Target, config: FaultConfig) -> AsyncIterator[dict
     """Subscribe and do not read, until the server cuts the connection; and again."""
     del config
     where = urlsplit(target.state.nats_url)
-    async with operator(target.nats, name="ledger_fault:slow_reader") as (client, _):
 
-        async def fall_behind() -> None:
-            reader = socket.socket()
+    async def fall_behind() -> None:
+        reader = socket.socket()
+        # A connection for each flood: over one for all, floods were seen to end after eight minutes.
+        async with operator(target.nats, name="ledger_fault:slow_reader") as (client, _):
             try:
                 # Small, so that the server's own buffer fills and not the kernel's.
                 reader.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
@@ -172,5 +173,5 @@ async def slow_reader(target: Target, config: FaultConfig) -> AsyncIterator[dict
             finally:
                 reader.close()
 
-        async with repeated(fall_behind, every_s=_FLOOD_EVERY_S - _UNREAD_S):
-            yield {"subject": _FLOOD, "every_s": _FLOOD_EVERY_S}
+    async with repeated(fall_behind, every_s=_FLOOD_EVERY_S - _UNREAD_S):
+        yield {"subject": _FLOOD, "every_s": _FLOOD_EVERY_S}
