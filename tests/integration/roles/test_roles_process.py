@@ -56,6 +56,12 @@ class Fleet:
         )
         return self.scorer
 
+    def add_scorer(self, folder: Path, *, hook: str) -> SidecarProcess:
+        """Start a second one, with a store of its own, on the same stream."""
+        (port,) = free_ports(1)
+        config = scorer_config(folder, hook=hook, port=port, nats=self._nats)
+        return self._stack.enter_context(sidecar_process(config, name="second"))
+
     def add(self, *names: str) -> None:
         """Start collectors; one of a name that was there before takes up its queue."""
         for name in names:
@@ -251,3 +257,38 @@ def test_a_stream_whose_server_is_killed_costs_time_and_no_window(tmp_path: Path
             many.until_decided(time.time() + 4)
         found = stored_calls(many.store)
         assert assert_stored_as_sent(found, traffic, from_s=begun_s, unknown_ok=True) >= 4
+
+
+@pytest.mark.full
+def test_two_scorers_of_one_stream_know_too_little_and_page_no_fall(tmp_path: Path) -> None:
+    """Each gets some of the parts: what it misses is unknown, never low, and a ticket says that it is blind."""
+    store = tmp_path / "second"
+    with collector() as hook, fleet(tmp_path, "nats", hook=hook.url) as many:
+        many.add("a", "b", "c")
+        traffic = Traffic()
+        traffic.deal_to(many.collectors)
+        with traffic.flowing():
+            many.until_told("3 collectors, all heard")
+            second = many.add_scorer(store, hook=hook.url)
+            sides = (many.scorer, second)
+
+            def both_miss_some_of_all() -> bool:
+                told = [side.get("/api/v1/status") for side in sides]
+                return all("blind" in one and "/3: " in one for one in told)
+
+            wait_until(both_miss_some_of_all, what="both to miss parts", timeout_s=60)
+            begun_s = int(time.time()) + 2
+            kinds: set[str] = set()
+
+            def is_told() -> bool:
+                kinds.update(one["kind"] for side in sides for one in side.incidents())
+                return "blind" in kinds
+
+            wait_until(is_told, what="the ticket", timeout_s=60)
+            many.until_decided(begun_s + 5)
+        for folder in (many.store, store):
+            found = stored_calls(folder)
+            assert_stored_as_sent(found, traffic, from_s=begun_s, unknown_ok=True)
+            assert None in found.values()
+        assert is_told()
+        assert kinds == {"blind"}
