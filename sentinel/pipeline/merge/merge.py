@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from dataclasses import replace
 
 from sentinel.core.evidence import ServiceVersions
@@ -23,7 +22,6 @@ from sentinel.core.series.collected import (
     Roster,
     RosterSettings,
     Taken,
-    WireLimits,
     decode,
     encode,
 )
@@ -38,6 +36,7 @@ from sentinel.errors import (
 )
 from sentinel.pipeline.merge.config import MergeConfig
 from sentinel.pipeline.merge.ports import OwnWays, PartStore
+from sentinel.pipeline.merge.reading import PartReading
 from sentinel.pipeline.merge.told import CollectorsTold
 from sentinel.runtime.component import Health, HealthRecord, Surroundings
 from sentinel.runtime.flow import Flow, FlowReason, FlowStage, reason_of
@@ -48,10 +47,6 @@ LOCAL = "scorer"
 _JUMP_WINDOWS = 6
 _NEAR_WINDOWS = 2
 _CLOSED_A_TURN = 8
-_THREAD_BYTES = 24 * 1024
-"""A part of this size takes some 10 ms to read; what is larger must not hold the loop up."""
-_THREAD_LIMITS = WireLimits(decoded_max=32 * _THREAD_BYTES)
-"""Nor must a small one that becomes large once it is inflated."""
 _TICK_S = 1.0
 _RETRY_S = 2.0
 
@@ -114,7 +109,7 @@ class Merge:
         # Of parts that wait for long the bytes are kept: read, they take thirty times as much.
         self._bodies: dict[str, bytes] = {}
         self._disk = asyncio.Lock()
-        self._decoding = asyncio.Lock()
+        self._reading = PartReading()
         self._wake = asyncio.Event()
         self._next_ns: int | None = None
         self._mark = Watermark(lateness_ns=0)
@@ -188,7 +183,7 @@ class Merge:
             InputError: it is no part that could ever be taken.
             OverloadedError: not now.
         """
-        part = await self._decoded(body)
+        part = await self._reading.part(body)
         self._flow.received(1, signal="windows")
         if part.step_ns != self._settings.window_ns:
             self._flow.dropped(FlowReason.UNSUPPORTED)
@@ -209,14 +204,6 @@ class Merge:
         encoded = encode(window)
         # As it is read from the wire, so that both ways are one.
         await self._take(decode(encoded.body), encoded.body)
-
-    async def _decoded(self, body: bytes) -> CollectedWindow:
-        if len(body) <= _THREAD_BYTES:
-            with suppress(InputTooLargeError):
-                return decode(body, _THREAD_LIMITS)
-        # One at a time: read, a part may take a hundred times its bytes, and together they are no faster.
-        async with self._decoding:
-            return await asyncio.to_thread(decode, body)
 
     async def _take(self, part: CollectedWindow, body: bytes) -> Taken:
         if not self._running:

@@ -300,7 +300,7 @@ async def test_a_small_part_that_becomes_large_is_read_beside_the_loop(
     body = b"SNCW\x01\x00\x00\x00" + zlib.crc32(packed).to_bytes(4, "little") + packed
     assert len(body) < 20_000
     async with merging(tmp_path, now_s=12) as (merge, _, _):
-        monkeypatch.setattr("sentinel.pipeline.merge.merge.decode", noted)
+        monkeypatch.setattr("sentinel.pipeline.merge.reading.decode", noted)
         assert await merge.take(body) is Taken.FRESH
         assert await merge.take(Pod("b").window(0, call_count=1)) is Taken.FRESH
     assert threads == [False, True]
