@@ -187,7 +187,7 @@ async def play_cluster(folder: Path) -> None:
                     await asyncio.sleep(_CLUSTER_QUIET_S)
                     say("one of three servers is killed")
                     servers[2].stop(signal.SIGKILL)
-                    await asyncio.sleep(705)
+                    await asyncio.sleep(840)
                     say("another hangs")
                     servers[1].hold()
                     await asyncio.sleep(120)
