@@ -19,8 +19,8 @@ import os
 from dataclasses import dataclass, field, replace
 
 from sentinel.core.normalise.logs.joined import LineJoiner, Record
-from sentinel.core.redact.text import LINE_CHARS_MAX
 from sentinel.receivers.log_files.batches import Batch, Counts, Timing
+from sentinel.receivers.log_files.cutting import LineCutter
 from sentinel.receivers.log_files.opening import Key, ReadAt, open_found
 from sentinel.receivers.log_files.positions import (
     HEAD_BYTES_MAX,
@@ -30,9 +30,6 @@ from sentinel.receivers.log_files.positions import (
     Unshipped,
     hash_of,
 )
-
-LINE_BYTES_MAX = LINE_CHARS_MAX + 64
-"""What of a line is kept; a little more than is shown, so that it is seen to be cut."""
 
 _UNFINISHED_BYTES_MAX = 1 << 20
 _UNZIPPED_BYTES_MAX = 1 << 30
@@ -98,9 +95,7 @@ class FollowedFile:
     tells_of_calls: frozenset[str] = frozenset()
     _fd: int = -1
     _unzipped: gzip.GzipFile | None = None
-    _offset: int = 0
-    _carry: bytes = b""
-    _carry_bytes: int = 0
+    _lines: LineCutter = field(default_factory=LineCutter)
     _tail: bytes | None = b""
     _begun: bytes = b""
     _after: dict[str, int] | None = None
@@ -118,7 +113,7 @@ class FollowedFile:
     @property
     def at(self) -> int:
         """Up to where its bytes were read."""
-        return self._offset + self._carry_bytes
+        return self._lines.at
 
     def open(self, path: str, key: Key) -> None:
         """Read from the file of this name and key from now on, at the place reached so far.
@@ -156,7 +151,7 @@ class FollowedFile:
     def resume(self, row: Row) -> None:
         """Go on where a process before this one was: first the batch that was under way, if there is one."""
         self.handed, self.head, self.head_bytes = row.handed, row.head, row.head_bytes
-        self._offset = row.handed.low
+        self._lines.offset = row.handed.low
         self._tail = None
         self._after = row.handed.places()
         self.replayed, self.replayed_ns = row.next, row.next_read_ns
@@ -167,7 +162,7 @@ class FollowedFile:
         head = read_at(min(HEAD_BYTES_MAX, offset), 0)
         tail = read_at(size := min(TAIL_BYTES_MAX, offset), offset - size)
         self.head, self.head_bytes = hash_of(head), len(head)
-        self._offset = offset
+        self._lines.offset = offset
         self._tail = tail
         self.handed = Position(
             offset=offset, tail_bytes=len(tail), tail=hash_of(tail) if tail else b""
@@ -218,7 +213,7 @@ class FollowedFile:
         idle_s = now_s - self.data_s
         return (
             (self.joiner.is_waiting and idle_s >= timing.joined_after_s)
-            or (self._carry_bytes > 0 and idle_s >= timing.unfinished_after_s)
+            or (self._lines.rest_bytes > 0 and idle_s >= timing.unfinished_after_s)
             or self._is_finished(found, now_s, timing)
         )
 
@@ -239,13 +234,13 @@ class FollowedFile:
         if data:
             self.data_s = now_s
             self._split(data, ready)
-            if self._offset - min(self.joiner.starts().values(), default=self._offset) > (
-                _UNFINISHED_BYTES_MAX
-            ):
+            if self._lines.offset - min(
+                self.joiner.starts().values(), default=self._lines.offset
+            ) > (_UNFINISHED_BYTES_MAX):
                 self.joiner.flush(ready)
         else:
             self._settle(ready, now_s, timing)
-        if self._offset < self.handed.offset:
+        if self._lines.offset < self.handed.offset:
             return  # what was handed on before the restart is passed over once more
         self._after = None
         position = self._position(self.handed.record_count + len(ready))
@@ -278,13 +273,14 @@ class FollowedFile:
 
     def _piece(self, until: Position, bytes_max: int, now_ns: int) -> Batch:
         start, ready = self.handed, []  # type: Position, list[Record]
-        self._offset, self._tail, self._after = start.low, None, start.places()
+        self._lines.offset, self._tail, self._after = start.low, None, start.places()
         reaches = start.offset + bytes_max
-        while self._offset < until.offset and (
-            self.at < reaches or self._offset <= start.offset  # at least a line, however long
+        while self._lines.offset < until.offset and (
+            self.at < reaches
+            or self._lines.offset <= start.offset  # at least a line, however long
         ):
             self._read_towards(until, bytes_max, ready)
-        if self._offset >= until.offset:
+        if self._lines.offset >= until.offset:
             self.joiner.flush(ready, before=until.places())
             after = until
         else:
@@ -303,7 +299,7 @@ class FollowedFile:
         self.replayed = None
         self.looks_until_s = 0.0
         if not self.has_begun():
-            self._carry, self._carry_bytes = b"", 0
+            self._lines.forget()
 
     def handed_on(self) -> None:
         """Note that the batch was handed on."""
@@ -400,26 +396,7 @@ class FollowedFile:
             self.is_dirty = True
 
     def _split(self, data: bytes, ready: list[Record]) -> None:
-        *lines, rest = data.split(b"\n")
-        feed, after = self.joiner.feed, self._after
-        start = self._offset
-        for line in lines:
-            size = len(line) + 1
-            if self._carry_bytes:
-                size += self._carry_bytes
-                line = self._carry + line[: max(LINE_BYTES_MAX - len(self._carry), 0)]
-                self._carry, self._carry_bytes = b"", 0
-            if size > LINE_BYTES_MAX:
-                self.counts.cut_lines += 1
-                line = line[:LINE_BYTES_MAX]
-            if line[-1:] == b"\r":
-                line = line[:-1]
-            feed(line, start, ready, after)
-            start += size
-        self._offset = start
-        room = LINE_BYTES_MAX - len(self._carry)
-        self._carry += rest[: max(room, 0)]
-        self._carry_bytes += len(rest)
+        self.counts.cut_lines += self._lines.feed(data, self.joiner, ready, self._after)
 
     def _settle(self, ready: list[Record], now_s: float, timing: Timing) -> None:
         """Nothing came: what was waited for long enough is taken for whole."""
@@ -428,12 +405,9 @@ class FollowedFile:
             finished = True
         else:
             finished = self._fd >= 0 and self._is_finished(os.fstat(self._fd), now_s, timing)
-        if self._carry_bytes and (finished or idle_s >= timing.unfinished_after_s):
+        if self._lines.rest_bytes and (finished or idle_s >= timing.unfinished_after_s):
             self.counts.unfinished += 1
-            line, size = self._carry, self._carry_bytes
-            self._carry, self._carry_bytes = b"", 0
-            self.joiner.feed(line, self._offset, ready, self._after)
-            self._offset += size
+            self._lines.end(self.joiner, ready, self._after)
         if self.joiner.is_waiting and (finished or idle_s >= timing.joined_after_s):
             self.joiner.flush(ready)
         self.is_done = finished
@@ -448,7 +422,7 @@ class FollowedFile:
 
     def _replay(self, until: Position, ready: list[Record]) -> None:
         """Make the batch again that was under way when the process ended."""
-        while self._offset < until.offset:
+        while self._lines.offset < until.offset:
             self._read_towards(until, until.offset - self.at, ready)
         # The batch is made of what was read then, or not at all.
         if until.tail_bytes and hash_of((self._tail or b"")[-until.tail_bytes :]) != until.tail:
@@ -470,23 +444,20 @@ class FollowedFile:
             # The file ends before: it was truncated meanwhile, and what is left up to there is gone.
             raise TruncatedError
         self._split(data, ready)
-        if self._carry_bytes and self.at >= until.offset:
+        if self._lines.rest_bytes and self.at >= until.offset:
             # A line was taken for whole that has no end.
-            line, size = self._carry, self._carry_bytes
-            self._carry, self._carry_bytes = b"", 0
-            self.joiner.feed(line, self._offset, ready, self._after)
-            self._offset += size
+            self._lines.end(self.joiner, ready, self._after)
 
     def _position(self, record_count: int) -> Position:
         tail = self._tail or b""
         # The last bytes that were read end at `at`; the position may be before that.
-        certain = tail[: max(len(tail) - self._carry_bytes, 0)]
-        if self._carry_bytes and not certain:
+        certain = tail[: max(len(tail) - self._lines.rest_bytes, 0)]
+        if self._lines.rest_bytes and not certain:
             return Position(
-                offset=self._offset, starts=self.joiner.starts(), record_count=record_count
+                offset=self._lines.offset, starts=self.joiner.starts(), record_count=record_count
             )
         return Position(
-            offset=self._offset,
+            offset=self._lines.offset,
             starts=self.joiner.starts(),
             tail_bytes=len(certain),
             tail=hash_of(certain) if certain else b"",
