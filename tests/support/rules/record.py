@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import functools
+import signal
 import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -38,6 +39,9 @@ def main() -> int:
     parser.add_argument("--folder", type=Path, required=True)
     parser.add_argument("scenes", nargs="*", choices=[*SCENES, []], metavar="SCENE")
     options = parser.parse_args()
+    # Told to end, it ends as on Ctrl-C: what was started is stopped.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.default_int_handler)
     names = options.scenes or list(SCENES)
     if len(names) > 1:
         return asyncio.run(_all(names, options.folder.resolve()))
