@@ -7,14 +7,14 @@ from __future__ import annotations
 
 from sentinel.reference.ledger.domain import (
     Account,
+    Book,
     Decision,
     Outcome,
     RejectReason,
     Transfer,
-    fingerprint,
-    post_transfers,
+    decide,
 )
-from sentinel.reference.ledger.domain.posting import BALANCE_MINOR_MAX
+from sentinel.reference.ledger.domain.accounts import BALANCE_MINOR_MAX
 
 
 def transfer(
@@ -41,25 +41,25 @@ def account(name: str, balance: int, currency: str = "EUR") -> Account:
     )
 
 
-def decide(*transfers: Transfer, accounts: tuple[Account, ...] = ()) -> list[Decision]:
-    return post_transfers(transfers, accounts={one.key: one for one in accounts}, decided={})[0]
+def decided(*transfers: Transfer, accounts: tuple[Account, ...] = ()) -> list[Decision]:
+    return decide(transfers, Book(accounts={one.key: one for one in accounts}), now_ns=0)
 
 
 def test_a_posted_transfer_makes_two_entries_that_sum_to_zero() -> None:
-    decisions, changed = post_transfers(
-        [transfer("k", "external:bank", "alice", 250)], accounts={}, decided={}
-    )
+    book = Book()
+    decisions = decide([transfer("k", "external:bank", "alice", 250)], book, now_ns=0)
     assert decisions[0].outcome is Outcome.POSTED
     debit, credit = decisions[0].entries
     assert (debit.amount_minor, credit.amount_minor) == (-250, 250)
     assert (debit.balance_after_minor, credit.balance_after_minor) == (-250, 250)
     assert (debit.account_version, credit.account_version) == (1, 1)
-    assert changed["shop", "alice"].balance_minor == 250
-    assert changed["shop", "external:bank"].balance_minor == -250
+    assert book.accounts["shop", "alice"].balance_minor == 250
+    assert book.accounts["shop", "external:bank"].balance_minor == -250
+    assert book.changed_accounts == {("shop", "alice"), ("shop", "external:bank")}
 
 
 def test_an_ordinary_account_cannot_go_below_zero() -> None:
-    decisions = decide(
+    decisions = decided(
         transfer("k1", "alice", "bob", 101), accounts=(account("alice", 100), account("bob", 0))
     )
     assert decisions[0].outcome is Outcome.REJECTED
@@ -68,19 +68,19 @@ def test_an_ordinary_account_cannot_go_below_zero() -> None:
 
 
 def test_an_ordinary_account_can_be_emptied() -> None:
-    decisions = decide(transfer("k1", "alice", "bob", 100), accounts=(account("alice", 100),))
+    decisions = decided(transfer("k1", "alice", "bob", 100), accounts=(account("alice", 100),))
     assert decisions[0].outcome is Outcome.POSTED
 
 
 def test_money_that_came_earlier_in_the_batch_can_be_spent() -> None:
-    decisions = decide(
+    decisions = decided(
         transfer("k1", "external:bank", "alice", 100), transfer("k2", "alice", "bob", 100)
     )
     assert [decision.outcome for decision in decisions] == [Outcome.POSTED, Outcome.POSTED]
 
 
 def test_an_account_keeps_the_currency_it_was_opened_with() -> None:
-    decisions = decide(
+    decisions = decided(
         transfer("k1", "external:bank", "alice", currency="USD"),
         accounts=(account("alice", 0, "EUR"),),
     )
@@ -88,7 +88,7 @@ def test_an_account_keeps_the_currency_it_was_opened_with() -> None:
 
 
 def test_a_balance_stops_before_the_database_overflows() -> None:
-    decisions = decide(
+    decisions = decided(
         transfer("k1", "external:bank", "alice", 1),
         accounts=(account("alice", BALANCE_MINOR_MAX),),
     )
@@ -98,22 +98,21 @@ def test_a_balance_stops_before_the_database_overflows() -> None:
 def test_a_key_is_decided_once_in_a_batch_and_across_batches() -> None:
     first = transfer("k", "external:bank", "alice", 100)
     other = transfer("k", "external:bank", "alice", 999)
-    decisions = decide(first, first, other)
+    decisions = decided(first, first, other)
     assert [one.outcome for one in decisions] == [
         Outcome.POSTED,
         Outcome.REPLAYED,
         Outcome.CONFLICT,
     ]
-    later, changed = post_transfers(
-        [first, other], accounts={}, decided={first.transaction_id: fingerprint(first)}
-    )
+    book = Book(decided={first.transaction_id: first.fingerprint})
+    later = decide([first, other], book, now_ns=0)
     assert [one.outcome for one in later] == [Outcome.REPLAYED, Outcome.CONFLICT]
-    assert changed == {}
+    assert book.changed_accounts == set()
 
 
 def test_a_rejected_key_stays_rejected() -> None:
     poor = transfer("k", "alice", "bob", 100)
-    decisions = decide(poor, transfer("k2", "external:bank", "alice", 500), poor)
+    decisions = decided(poor, transfer("k2", "external:bank", "alice", 500), poor)
     assert [one.outcome for one in decisions] == [
         Outcome.REJECTED,
         Outcome.POSTED,

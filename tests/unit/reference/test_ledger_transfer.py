@@ -10,7 +10,6 @@ import pytest
 from sentinel.reference.ledger.domain import (
     InvalidTransferError,
     PermanentError,
-    fingerprint,
     parse_transfer,
     transaction_id,
 )
@@ -47,6 +46,10 @@ def test_a_valid_body_becomes_a_transfer() -> None:
         ({"debit_account": "a b"}, "invalid_field", "debit_account"),
         ({"debit_account": "x" * 65}, "invalid_field", "debit_account"),
         ({"colour": "blue"}, "unknown_field", "colour"),
+        ({"expires_in_s": 0}, "invalid_field", "expires_in_s"),
+        ({"expires_in_s": None}, "invalid_field", "expires_in_s"),
+        ({"expires_in_s": True}, "invalid_field", "expires_in_s"),
+        ({"expires_in_s": 90 * 86_400 + 1}, "invalid_field", "expires_in_s"),
     ],
 )
 def test_a_wrong_field_is_named(change: dict[str, object], code: str, field: str) -> None:
@@ -112,9 +115,11 @@ def test_every_field_counts_in_the_fingerprint() -> None:
         {"credit_account": "bob"},
         {"amount_minor": 1251},
         {"currency": "USD"},
+        {"expires_in_s": 60},
+        {"expires_in_s": 61},
     ]
     marks = {
-        fingerprint(parse_transfer(tenant="shop", idempotency_key="k", body={**BODY, **change}))
+        parse_transfer(tenant="shop", idempotency_key="k", body={**BODY, **change}).fingerprint
         for change in changes
     }
     assert len(marks) == len(changes)

@@ -1,5 +1,6 @@
 """The ledger's rules, without I/O: transfers, double entry, the shape of load, simulated history."""
 
+from sentinel.reference.ledger.domain.accounts import Account, Entry, open_account
 from sentinel.reference.ledger.domain.errors import (
     InvalidTransferError,
     LedgerError,
@@ -8,44 +9,63 @@ from sentinel.reference.ledger.domain.errors import (
     UnreadableError,
     UsageError,
 )
+from sentinel.reference.ledger.domain.identity import batch_id, item_id, transaction_id
 from sentinel.reference.ledger.domain.posting import (
-    Account,
+    Book,
     Decision,
-    Entry,
+    Hold,
+    HoldState,
+    Movement,
     Outcome,
+    Posted,
     RejectReason,
-    opening_account,
-    post_transfers,
+    Request,
+    decide,
+    targets,
 )
+from sentinel.reference.ledger.domain.steps import Step, expire_step, parse_step
 from sentinel.reference.ledger.domain.transfer import (
+    BatchItem,
+    Kind,
     Transfer,
     check_key,
     check_tenant,
-    fingerprint,
     is_account_id,
     parse_transfer,
-    transaction_id,
 )
 
 __all__ = [
     "Account",
+    "BatchItem",
+    "Book",
     "Decision",
     "Entry",
+    "Hold",
+    "HoldState",
     "InvalidTransferError",
+    "Kind",
     "LedgerError",
+    "Movement",
     "Outcome",
     "PermanentError",
+    "Posted",
     "RejectReason",
+    "Request",
+    "Step",
     "Transfer",
     "UnavailableError",
     "UnreadableError",
     "UsageError",
+    "batch_id",
     "check_key",
     "check_tenant",
-    "fingerprint",
+    "decide",
+    "expire_step",
     "is_account_id",
-    "opening_account",
+    "item_id",
+    "open_account",
+    "parse_step",
     "parse_transfer",
-    "post_transfers",
+    "targets",
     "transaction_id",
 ]

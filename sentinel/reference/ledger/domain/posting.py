@@ -1,33 +1,42 @@
-"""Double entry: a run of transfers against in-memory balances.
+"""Double entry in two phases: a run of requests against accounts in memory.
 
-Invariants, with b(a) the balance and v(a) the version of account a:
+Invariants, with b(a) the balance, d(a) and c(a) what pending transfers reserve, v(a) the version:
 
-- every posted transfer makes exactly two entries whose amounts sum to 0;
+- every posted movement makes exactly two entries whose amounts sum to 0;
 - b(a) = sum of a's entries = balance_after of a's last entry, and v(a) = number of a's entries;
-- b(a) >= 0 unless the account may go negative;
+- d(a) and c(a) are the sums of what a's open holds have left, and so never below 0;
+- b(a) - d(a) >= 0 unless the account may go negative: what is reserved cannot be spent twice;
+- a pending transfer is resolved once: posted, voided or expired; a movement is reversed once;
 - a transaction id is decided once: the same fingerprint again is a replay, another a conflict.
 
-The rows behind `accounts` are locked by the caller; here nothing waits and nothing is written, so
-a whole batch costs one update an account, which is the remedy for hot accounts.
+The rows behind the arguments are locked by the caller; here nothing waits and nothing is written,
+so a whole batch costs one update an account, which is the remedy for hot accounts. The two phases
+follow TigerBeetle's: pending reserves at once and so fails early, and each step is a new row.
 """
 
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Final
 
-from sentinel.reference.ledger.domain.transfer import Transfer, fingerprint
+from sentinel.reference.ledger.domain.accounts import (
+    BALANCE_MINOR_MAX,
+    Account,
+    Entry,
+    open_account,
+)
+from sentinel.reference.ledger.domain.steps import Step
+from sentinel.reference.ledger.domain.transfer import Kind, Transfer
 
-EXTERNAL_PREFIX: Final = "external:"
-# PostgreSQL's bigint ends at 2**63 - 1; a balance stops well before, and says so.
-BALANCE_MINOR_MAX: Final = 2**62
+Request = Transfer | Step
+_S_NS: Final = 1_000_000_000
 
 
 class Outcome(StrEnum):
-    """What became of a transfer."""
+    """What became of a request."""
 
     POSTED = "posted"
     REJECTED = "rejected"
@@ -36,162 +45,277 @@ class Outcome(StrEnum):
 
 
 class RejectReason(StrEnum):
-    """Why a transfer was rejected."""
+    """Why a request was rejected."""
 
     INSUFFICIENT_FUNDS = "insufficient_funds"
     CURRENCY_MISMATCH = "currency_mismatch"
     BALANCE_LIMIT = "balance_limit"
+    PENDING_UNKNOWN = "pending_unknown"
+    PENDING_RESOLVED = "pending_resolved"
+    PENDING_EXPIRED = "pending_expired"
+    PENDING_NOT_EXPIRED = "pending_not_expired"
+    EXCEEDS_PENDING = "exceeds_pending"
+    REVERSAL_UNKNOWN = "reversal_unknown"
+    ALREADY_REVERSED = "already_reversed"
+
+
+class HoldState(StrEnum):
+    """Where a pending transfer stands."""
+
+    OPEN = "open"
+    POSTED = "posted"
+    VOIDED = "voided"
+    EXPIRED = "expired"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Account:
-    """One account's state; `version` counts its entries."""
+class Movement:
+    """Money that goes, or went, from one account to another."""
 
     tenant: str
-    account_id: str
+    debit_account: str
+    credit_account: str
+    amount_minor: int
     currency: str
-    balance_minor: int
-    allow_negative: bool
-    version: int
 
     @property
-    def key(self) -> tuple[str, str]:
-        """The pair that names the account."""
-        return (self.tenant, self.account_id)
+    def keys(self) -> tuple[tuple[str, str], tuple[str, str]]:
+        """The debit account's key, then the credit account's."""
+        return (self.tenant, self.debit_account), (self.tenant, self.credit_account)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
-    """One side of a posted transfer: debits are negative, credits positive."""
+class Hold:
+    """A pending transfer that was granted; its time is over at `expires_ns`."""
+
+    pending_id: uuid.UUID
+    movement: Movement
+    expires_ns: int
+    state: HoldState = HoldState.OPEN
+    resolved_by: uuid.UUID | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Posted:
+    """A transfer or a post whose money has moved, and what reversed it."""
 
     transaction_id: uuid.UUID
-    leg: int
-    tenant: str
-    account_id: str
-    amount_minor: int
-    balance_after_minor: int
-    account_version: int
+    movement: Movement
+    reversed_by: uuid.UUID | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
-    """What was decided about one transfer; `entries` is empty unless it was posted."""
+    """What was decided about one request.
 
-    transfer: Transfer
-    fingerprint: str
+    `movement` is what it moves or reserves, of a step its target's; None when the target is not
+    known. `entries` is empty unless money moved.
+    """
+
+    request: Request
     outcome: Outcome
     reason: RejectReason | None
-    entries: tuple[Entry, ...]
+    movement: Movement | None
+    entries: tuple[Entry, ...] = ()
 
 
-def opening_account(transfer: Transfer, account_id: str) -> Account:
-    """Return the account as it is opened by the first transfer that names it.
+@dataclass(slots=True, kw_only=True)
+class Book:
+    """The rows that a batch is decided against, and which of them it changed.
 
-    It takes that transfer's currency. Accounts called `external:...` stand for the world outside
-    the ledger, where money comes from and goes to, and are the only ones that may go negative.
+    The caller fills in what the requests name, as it stands in the database; `decide` changes it.
     """
-    return Account(
-        tenant=transfer.tenant,
-        account_id=account_id,
-        currency=transfer.currency,
-        balance_minor=0,
-        allow_negative=account_id.startswith(EXTERNAL_PREFIX),
-        version=0,
-    )
+
+    accounts: dict[tuple[str, str], Account] = field(default_factory=dict)
+    holds: dict[uuid.UUID, Hold] = field(default_factory=dict)
+    posted: dict[uuid.UUID, Posted] = field(default_factory=dict)
+    decided: dict[uuid.UUID, str] = field(default_factory=dict)
+    changed_accounts: set[tuple[str, str]] = field(default_factory=set)
+    changed_holds: set[uuid.UUID] = field(default_factory=set)
 
 
-def post_transfers(
-    transfers: Sequence[Transfer],
-    *,
-    accounts: Mapping[tuple[str, str], Account],
-    decided: Mapping[uuid.UUID, str],
-) -> tuple[list[Decision], dict[tuple[str, str], Account]]:
-    """Decide `transfers` in order.
+def targets(requests: Iterable[Request]) -> set[uuid.UUID]:
+    """Return the earlier transactions that the requests' steps name."""
+    return {request.target_id for request in requests if isinstance(request, Step)}
+
+
+def decide(requests: Sequence[Request], book: Book, *, now_ns: int) -> list[Decision]:
+    """Decide `requests` in order and bring `book` up to date.
 
     Args:
-        transfers: the transfers, oldest first.
-        accounts: every account they name, by (tenant, account id); a missing one is opened.
-        decided: fingerprints of transactions decided earlier, by transaction id.
+        requests: oldest first.
+        book: every account that they or their targets name (a missing one is opened), the holds
+            and posted movements their steps name, and the fingerprints of what was decided before.
+        now_ns: Unix time of the decision: pending transfers are granted from it and end by it.
 
     Returns:
-        A decision for each transfer, in order, and the accounts whose balance changed.
+        A decision for each request, in order.
     """
-    current = dict(accounts)
-    seen = dict(decided)
-    changed: dict[tuple[str, str], Account] = {}
-    decisions: list[Decision] = []
-    for transfer in transfers:
-        mark = fingerprint(transfer)
-        earlier = seen.get(transfer.transaction_id)
-        if earlier is not None:
-            outcome = Outcome.REPLAYED if earlier == mark else Outcome.CONFLICT
-            decisions.append(_undone(transfer, mark, outcome, None))
-            continue
-        seen[transfer.transaction_id] = mark
-        debit = _account(current, transfer, transfer.debit_account)
-        credit = _account(current, transfer, transfer.credit_account)
-        reason = _reject_reason(transfer, debit=debit, credit=credit)
-        if reason is not None:
-            decisions.append(_undone(transfer, mark, Outcome.REJECTED, reason))
-            continue
-        entries = []
-        for leg, (account, amount) in enumerate(
-            ((debit, -transfer.amount_minor), (credit, transfer.amount_minor))
-        ):
-            after = replace(
-                account,
-                balance_minor=account.balance_minor + amount,
-                version=account.version + 1,
+    return [_decide(request, book, now_ns) for request in requests]
+
+
+def _decide(request: Request, book: Book, now_ns: int) -> Decision:
+    mark, transaction_id = request.fingerprint, request.transaction_id
+    earlier = book.decided.get(transaction_id)
+    if earlier is not None:
+        outcome = Outcome.REPLAYED if earlier == mark else Outcome.CONFLICT
+        return Decision(request=request, outcome=outcome, reason=None, movement=None)
+    book.decided[transaction_id] = mark
+    if isinstance(request, Transfer):
+        return _transfer(request, book, now_ns)
+    if request.kind is Kind.REVERSAL:
+        return _reversal(request, book)
+    return _resolution(request, book, now_ns)
+
+
+def _transfer(request: Transfer, book: Book, now_ns: int) -> Decision:
+    movement = Movement(
+        tenant=request.tenant,
+        debit_account=request.debit_account,
+        credit_account=request.credit_account,
+        amount_minor=request.amount_minor,
+        currency=request.currency,
+    )
+    for account_id in (movement.debit_account, movement.credit_account):
+        key = (movement.tenant, account_id)
+        if key not in book.accounts:
+            book.accounts[key] = open_account(
+                tenant=movement.tenant, account_id=account_id, currency=movement.currency
             )
-            current[after.key] = changed[after.key] = after
-            entries.append(
-                Entry(
-                    transaction_id=transfer.transaction_id,
-                    leg=leg,
-                    tenant=after.tenant,
-                    account_id=after.account_id,
-                    amount_minor=amount,
-                    balance_after_minor=after.balance_minor,
-                    account_version=after.version,
-                )
-            )
-        decisions.append(
-            Decision(
-                transfer=transfer,
-                fingerprint=mark,
-                outcome=Outcome.POSTED,
-                reason=None,
-                entries=tuple(entries),
-            )
+    reason = _hindrance(movement, book)
+    if reason is not None:
+        return _rejected(request, reason, movement)
+    if request.expires_in_s is None:
+        entries = _move(request.transaction_id, movement, book)
+        book.posted[request.transaction_id] = Posted(
+            transaction_id=request.transaction_id, movement=movement
         )
-    return decisions, changed
+        return _granted(request, movement, entries)
+    _reserve(movement, book, sign=1)
+    book.holds[request.transaction_id] = Hold(
+        pending_id=request.transaction_id,
+        movement=movement,
+        expires_ns=now_ns + request.expires_in_s * _S_NS,
+    )
+    book.changed_holds.add(request.transaction_id)
+    return _granted(request, movement, ())
 
 
-def _account(
-    current: dict[tuple[str, str], Account], transfer: Transfer, account_id: str
-) -> Account:
-    key = (transfer.tenant, account_id)
-    if key not in current:
-        current[key] = opening_account(transfer, account_id)
-    return current[key]
+def _resolution(request: Step, book: Book, now_ns: int) -> Decision:
+    hold = book.holds.get(request.target_id)
+    # A foreign tenant's is as unknown as one that never was: nothing is told of it.
+    if hold is None or hold.movement.tenant != request.tenant:
+        return _rejected(request, RejectReason.PENDING_UNKNOWN, None)
+    amount = hold.movement.amount_minor if request.amount_minor is None else request.amount_minor
+    movement = replace(hold.movement, amount_minor=amount)
+    reason = _stale(hold, request, now_ns)
+    if reason is None and amount > hold.movement.amount_minor:
+        reason = RejectReason.EXCEEDS_PENDING
+    if reason is not None:
+        return _rejected(request, reason, movement)
+    # What was reserved is free again before part of it is moved, so the move cannot lack funds.
+    _reserve(hold.movement, book, sign=-1)
+    states = {
+        Kind.POST: HoldState.POSTED,
+        Kind.VOID: HoldState.VOIDED,
+        Kind.EXPIRE: HoldState.EXPIRED,
+    }
+    book.holds[hold.pending_id] = replace(
+        hold, state=states[request.kind], resolved_by=request.transaction_id
+    )
+    book.changed_holds.add(hold.pending_id)
+    if request.kind is not Kind.POST:
+        return _granted(request, movement, ())
+    entries = _move(request.transaction_id, movement, book)
+    book.posted[request.transaction_id] = Posted(
+        transaction_id=request.transaction_id, movement=movement
+    )
+    return _granted(request, movement, entries)
 
 
-def _reject_reason(transfer: Transfer, *, debit: Account, credit: Account) -> RejectReason | None:
-    if transfer.currency != debit.currency or transfer.currency != credit.currency:
+def _stale(hold: Hold, request: Step, now_ns: int) -> RejectReason | None:
+    """Return why a hold cannot be resolved by this step, if it cannot."""
+    if hold.state is not HoldState.OPEN:
+        return RejectReason.PENDING_RESOLVED
+    over = now_ns >= hold.expires_ns
+    if request.kind is Kind.EXPIRE:
+        return None if over else RejectReason.PENDING_NOT_EXPIRED
+    # A void returns the same money whether it is late or not.
+    return RejectReason.PENDING_EXPIRED if over and request.kind is Kind.POST else None
+
+
+def _reversal(request: Step, book: Book) -> Decision:
+    posted = book.posted.get(request.target_id)
+    if posted is None or posted.movement.tenant != request.tenant:
+        return _rejected(request, RejectReason.REVERSAL_UNKNOWN, None)
+    back = replace(
+        posted.movement,
+        debit_account=posted.movement.credit_account,
+        credit_account=posted.movement.debit_account,
+    )
+    reason = (
+        RejectReason.ALREADY_REVERSED if posted.reversed_by is not None else _hindrance(back, book)
+    )
+    if reason is not None:
+        return _rejected(request, reason, back)
+    book.posted[posted.transaction_id] = replace(posted, reversed_by=request.transaction_id)
+    return _granted(request, back, _move(request.transaction_id, back, book))
+
+
+def _hindrance(movement: Movement, book: Book) -> RejectReason | None:
+    """Return what stands against moving or reserving the amount, if anything does."""
+    debit, credit = (book.accounts[key] for key in movement.keys)
+    if movement.currency != debit.currency or movement.currency != credit.currency:
         return RejectReason.CURRENCY_MISMATCH
-    after = debit.balance_minor - transfer.amount_minor
+    after = debit.available_minor - movement.amount_minor
     if after < 0 and not debit.allow_negative:
         return RejectReason.INSUFFICIENT_FUNDS
-    if after < -BALANCE_MINOR_MAX or (
-        credit.balance_minor + transfer.amount_minor > BALANCE_MINOR_MAX
-    ):
+    ceiling = credit.balance_minor + credit.credits_pending_minor + movement.amount_minor
+    if after < -BALANCE_MINOR_MAX or ceiling > BALANCE_MINOR_MAX:
         return RejectReason.BALANCE_LIMIT
     return None
 
 
-def _undone(
-    transfer: Transfer, mark: str, outcome: Outcome, reason: RejectReason | None
-) -> Decision:
+def _reserve(movement: Movement, book: Book, *, sign: int) -> None:
+    """Reserve the amount with sign 1, return it with -1."""
+    debit, credit = movement.keys
+    amount = sign * movement.amount_minor
+    one = book.accounts[debit]
+    book.accounts[debit] = replace(one, debits_pending_minor=one.debits_pending_minor + amount)
+    one = book.accounts[credit]
+    book.accounts[credit] = replace(one, credits_pending_minor=one.credits_pending_minor + amount)
+    book.changed_accounts.update((debit, credit))
+
+
+def _move(transaction_id: uuid.UUID, movement: Movement, book: Book) -> tuple[Entry, ...]:
+    entries = []
+    amounts = (-movement.amount_minor, movement.amount_minor)
+    for leg, (key, amount) in enumerate(zip(movement.keys, amounts, strict=True)):
+        account = book.accounts[key]
+        after = replace(
+            account, balance_minor=account.balance_minor + amount, version=account.version + 1
+        )
+        book.accounts[key] = after
+        book.changed_accounts.add(key)
+        entries.append(
+            Entry(
+                transaction_id=transaction_id,
+                leg=leg,
+                tenant=after.tenant,
+                account_id=after.account_id,
+                amount_minor=amount,
+                balance_after_minor=after.balance_minor,
+                account_version=after.version,
+            )
+        )
+    return tuple(entries)
+
+
+def _granted(request: Request, movement: Movement, entries: tuple[Entry, ...]) -> Decision:
     return Decision(
-        transfer=transfer, fingerprint=mark, outcome=outcome, reason=reason, entries=()
+        request=request, outcome=Outcome.POSTED, reason=None, movement=movement, entries=entries
     )
+
+
+def _rejected(request: Request, reason: RejectReason, movement: Movement | None) -> Decision:
+    return Decision(request=request, outcome=Outcome.REJECTED, reason=reason, movement=movement)

@@ -1,35 +1,56 @@
-"""A transfer as asked for: validation, derived identity, fingerprint.
-
-The edge answers before anything is posted, so the transaction's id cannot come from the
-database: it is derived from tenant and idempotency key, and a replay gets the same one.
-"""
+"""A transfer as asked for: validation, derived identity, fingerprint."""
 
 from __future__ import annotations
 
-import hashlib
 import re
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Final
 
+from sentinel.reference.ledger.domain import identity
 from sentinel.reference.ledger.domain.errors import InvalidTransferError
 
 KEY_LENGTH_MAX: Final = 255
 # Integers above 2**53 are silently rounded by JSON readers that use doubles.
 AMOUNT_MINOR_MAX: Final = 2**53 - 1
+EXPIRES_IN_S_MAX: Final = 90 * 86_400
 
-_NAMESPACE: Final = uuid.UUID("8d9f3c52-6a0b-5b8e-9c1d-2f6f7a4c1e90")
 _TENANT: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 _KEY: Final = re.compile(r"[\x21-\x7e]+")
 _ACCOUNT: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9:_.-]{0,63}")
 _CURRENCY: Final = re.compile(r"[A-Z]{3}")
-_FIELDS: Final = frozenset({"debit_account", "credit_account", "amount_minor", "currency"})
+_FIELDS: Final = frozenset(
+    {"debit_account", "credit_account", "amount_minor", "currency", "expires_in_s"}
+)
+
+
+class Kind(StrEnum):
+    """What a transaction does."""
+
+    TRANSFER = "transfer"  # moves money at once
+    PENDING = "pending"  # reserves it
+    POST = "post"  # moves what was reserved, or part of it, and returns the rest
+    VOID = "void"  # returns what was reserved
+    EXPIRE = "expire"  # the same, because its time was over
+    REVERSAL = "reversal"  # moves back what was moved
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchItem:
+    """An item's batch and its place in it, counted from 0."""
+
+    batch_id: uuid.UUID
+    place: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Transfer:
-    """One movement of `amount_minor` from the debit account to the credit account."""
+    """One movement of `amount_minor` from the debit account to the credit account.
+
+    With `expires_in_s` it is pending: the amount is reserved, for so many seconds at most.
+    """
 
     tenant: str
     idempotency_key: str
@@ -37,15 +58,50 @@ class Transfer:
     credit_account: str
     amount_minor: int
     currency: str
+    expires_in_s: int | None = None
+    batch: BatchItem | None = None
+
+    @property
+    def kind(self) -> Kind:
+        """Whether it moves money at once or reserves it."""
+        return Kind.TRANSFER if self.expires_in_s is None else Kind.PENDING
 
     @property
     def transaction_id(self) -> uuid.UUID:
-        """The id derived from tenant and idempotency key."""
-        return transaction_id(tenant=self.tenant, idempotency_key=self.idempotency_key)
+        """The id derived from tenant and idempotency key, an item's from its batch and place."""
+        if self.batch is not None:
+            return identity.item_id(self.batch.batch_id, self.batch.place)
+        return identity.transaction_id(tenant=self.tenant, idempotency_key=self.idempotency_key)
+
+    @property
+    def fingerprint(self) -> str:
+        """32 hex digits that differ when the same key is used for another body."""
+        parts = [
+            self.tenant,
+            self.idempotency_key,
+            self.debit_account,
+            self.credit_account,
+            str(self.amount_minor),
+            self.currency,
+        ]
+        # Only where there is something to say: marks that were made before pending transfers hold.
+        if self.expires_in_s is not None:
+            parts.append(f"pending {self.expires_in_s}")
+        if self.batch is not None:
+            parts.append(f"item {self.batch.place}")
+        return identity.mark(*parts)
 
 
-def parse_transfer(*, tenant: str, idempotency_key: str, body: object) -> Transfer:
+def parse_transfer(
+    *, tenant: str, idempotency_key: str, body: object, batch: BatchItem | None = None
+) -> Transfer:
     """Return the transfer that a decoded JSON body asks for.
+
+    Args:
+        tenant: who asks.
+        idempotency_key: the request's key, an item's batch's.
+        body: an object of accounts, amount and currency; with `expires_in_s` it is pending.
+        batch: where in which batch it stands, for an item.
 
     Raises:
         InvalidTransferError: a header or field is missing, unknown, of the wrong type, or out of
@@ -70,20 +126,7 @@ def parse_transfer(*, tenant: str, idempotency_key: str, body: object) -> Transf
             field="credit_account",
             message="Debit and credit account must be different.",
         )
-    amount = body.get("amount_minor")
-    # bool is an int in Python, and `true` is no amount.
-    if not isinstance(amount, int) or isinstance(amount, bool):
-        raise _invalid(
-            code="invalid_field",
-            field="amount_minor",
-            message="amount_minor must be an integer of minor units.",
-        )
-    if not 0 < amount <= AMOUNT_MINOR_MAX:
-        raise _invalid(
-            code="invalid_field",
-            field="amount_minor",
-            message=f"amount_minor must be 1 to {AMOUNT_MINOR_MAX}.",
-        )
+    amount = check_amount(body.get("amount_minor"))
     currency = body.get("currency")
     if not isinstance(currency, str) or not _CURRENCY.fullmatch(currency):
         raise _invalid(
@@ -98,6 +141,8 @@ def parse_transfer(*, tenant: str, idempotency_key: str, body: object) -> Transf
         credit_account=credit,
         amount_minor=amount,
         currency=currency,
+        expires_in_s=_expires_in_s(body),
+        batch=batch,
     )
 
 
@@ -121,34 +166,27 @@ def check_key(idempotency_key: str) -> None:
         )
 
 
+def check_amount(amount: object) -> int:
+    """Return the amount in minor units, or raise InvalidTransferError."""
+    # bool is an int in Python, and `true` is no amount.
+    if not isinstance(amount, int) or isinstance(amount, bool):
+        raise _invalid(
+            code="invalid_field",
+            field="amount_minor",
+            message="amount_minor must be an integer of minor units.",
+        )
+    if not 0 < amount <= AMOUNT_MINOR_MAX:
+        raise _invalid(
+            code="invalid_field",
+            field="amount_minor",
+            message=f"amount_minor must be 1 to {AMOUNT_MINOR_MAX}.",
+        )
+    return amount
+
+
 def is_account_id(text: str) -> bool:
     """Say whether `text` could name an account."""
     return _ACCOUNT.fullmatch(text) is not None
-
-
-def transaction_id(*, tenant: str, idempotency_key: str) -> uuid.UUID:
-    """Return the transaction's id, the same for every replay of the same key.
-
-    A tenant holds no colon, so no two pairs make the same name.
-
-    >>> transaction_id(tenant="shop", idempotency_key="order-1").version
-    5
-    """
-    return uuid.uuid5(_NAMESPACE, f"{tenant}:{idempotency_key}")
-
-
-def fingerprint(transfer: Transfer) -> str:
-    """Return 32 hex digits that differ when the same key is used for another body."""
-    parts = (
-        transfer.tenant,
-        transfer.idempotency_key,
-        transfer.debit_account,
-        transfer.credit_account,
-        str(transfer.amount_minor),
-        transfer.currency,
-    )
-    # No field can hold a newline, so the joined text is unambiguous.
-    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]
 
 
 def _account(body: Mapping[object, object], field: str) -> str:
@@ -159,6 +197,19 @@ def _account(body: Mapping[object, object], field: str) -> str:
             field=field,
             message=f"{field} must be 1 to 64 of letters, digits and : _ . -, "
             "beginning with a letter or digit.",
+        )
+    return value
+
+
+def _expires_in_s(body: Mapping[object, object]) -> int | None:
+    if "expires_in_s" not in body:
+        return None
+    value = body["expires_in_s"]
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 < value <= EXPIRES_IN_S_MAX:
+        raise _invalid(
+            code="invalid_field",
+            field="expires_in_s",
+            message=f"expires_in_s must be an integer of 1 to {EXPIRES_IN_S_MAX} seconds.",
         )
     return value
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import uuid
 from typing import Final
 
-from sentinel.reference.ledger.domain import PermanentError, Transfer, fingerprint
+from sentinel.reference.ledger.domain import PermanentError, Transfer
 from sentinel.reference.ledger.telemetry import Telemetry
 from sentinel.reference.ledger.wire.envelope import (
     dead_subject,
@@ -114,7 +114,7 @@ class Reads:
             return None  # unreadable: whose it is cannot be told, so nobody is told
         if transfer.tenant != tenant:
             return None
-        return _described(transfer, state=state, reason=reason), fingerprint(transfer)
+        return _described(transfer, state=state, reason=reason), transfer.fingerprint
 
 
 def _described(transfer: Transfer, *, state: str, reason: str | None) -> dict[str, object]:

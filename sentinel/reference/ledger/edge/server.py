@@ -29,7 +29,6 @@ from sentinel.reference.ledger.domain import (
     Transfer,
     UnavailableError,
     check_tenant,
-    fingerprint,
     is_account_id,
     parse_transfer,
 )
@@ -178,7 +177,7 @@ class Edge:
 
     async def _accept(self, transfer: Transfer) -> web.Response:
         transaction_id = transfer.transaction_id
-        mark = fingerprint(transfer)
+        mark = transfer.fingerprint
         message_id = f"{transfer.tenant}:{transfer.idempotency_key}"
         payload = encode_envelope(Envelope(transfer=transfer, accepted_ns=time.time_ns()))
         with self._telemetry.publish(message_id=str(transaction_id)) as headers:

@@ -8,6 +8,7 @@ is thus written once a batch, however many transfers name it.
 
 from __future__ import annotations
 
+import time
 import uuid
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
@@ -15,11 +16,12 @@ from typing import Final
 
 from sentinel.reference.ledger.domain import (
     Account,
+    Book,
     Decision,
     Outcome,
     Transfer,
-    opening_account,
-    post_transfers,
+    decide,
+    open_account,
 )
 from sentinel.reference.ledger.wire.envelope import Envelope
 from sentinel.reference.ledger.wire.postgres import Connection
@@ -78,7 +80,8 @@ async def apply_batch(connection: Connection, envelopes: Sequence[Envelope]) -> 
         decided = await _decided(connection, transfers)
         fresh = [item for item in transfers if item.transaction_id not in decided]
         accounts = await _lock_accounts(connection, fresh)
-        decisions, changed = post_transfers(transfers, accounts=accounts, decided=decided)
+        book = Book(accounts=accounts, decided=decided)
+        decisions = decide(transfers, book, now_ns=time.time_ns())
         written = [
             decision
             for decision in decisions
@@ -86,8 +89,8 @@ async def apply_batch(connection: Connection, envelopes: Sequence[Envelope]) -> 
         ]
         if written:
             await _insert(connection, written, accepted_at)
-        if changed:
-            ordered = [changed[key] for key in sorted(changed)]
+        if book.changed_accounts:
+            ordered = [book.accounts[key] for key in sorted(book.changed_accounts)]
             await connection.execute(
                 _BALANCES,
                 [account.tenant for account in ordered],
@@ -111,7 +114,9 @@ async def _lock_accounts(
     opening: dict[tuple[str, str], Account] = {}
     for transfer in transfers:
         for account_id in (transfer.debit_account, transfer.credit_account):
-            account = opening_account(transfer, account_id)
+            account = open_account(
+                tenant=transfer.tenant, account_id=account_id, currency=transfer.currency
+            )
             opening.setdefault(account.key, account)
     locked = await _lock(connection, sorted(opening))
     missing = [opening[key] for key in sorted(opening.keys() - locked.keys())]

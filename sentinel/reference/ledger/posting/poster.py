@@ -207,7 +207,7 @@ class Poster:
                 self._telemetry.warning(
                     Event.POSTING_CONFLICT,
                     "An idempotency key was used again for another transfer, which is not posted",
-                    transaction_id=str(decision.transfer.transaction_id),
+                    transaction_id=str(decision.request.transaction_id),
                 )
 
     async def _refused(self, item: _Item, error: PermanentError) -> None:
