@@ -16,12 +16,11 @@ import pytest_asyncio
 from sentinel.reference.ledger.operate.folders import temporary_folder
 from sentinel.reference.ledger.operate.servers import start_nats, start_postgres
 from sentinel.reference.ledger.wire.config import NatsConfig
-from sentinel.reference.ledger.wire.postgres import migrate
 from tests.support.ledger_servers import (
     LedgerServers,
     LedgerSite,
     delete_streams,
-    fresh_database,
+    open_ledger,
     open_site,
 )
 
@@ -45,8 +44,7 @@ async def ledger_servers() -> AsyncIterator[LedgerServers]:
 @pytest.fixture
 async def ledger_site(ledger_servers: LedgerServers) -> AsyncIterator[LedgerSite]:
     nats_config = NatsConfig(url=ledger_servers.nats_url, ack_wait_s=2.0)
-    postgres_config = await fresh_database(ledger_servers)
+    postgres_config = await open_ledger(ledger_servers)
     await delete_streams(ledger_servers.nats_url)
-    await migrate(postgres_config)
     async with open_site(nats_config, postgres_config) as site:
         yield site

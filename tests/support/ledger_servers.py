@@ -21,14 +21,18 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
+from sentinel.reference.ledger.domain.tenant import COHORTS_COUNT, Tier
 from sentinel.reference.ledger.edge import Edge, EdgeConfig
 from sentinel.reference.ledger.edge.reads import Reads
-from sentinel.reference.ledger.posting import Poster, PosterConfig
+from sentinel.reference.ledger.posting import BY_INDEX, Poster, PosterConfig
 from sentinel.reference.ledger.telemetry import Telemetry
 from sentinel.reference.ledger.wire import postgres
 from sentinel.reference.ledger.wire.config import NatsConfig, PostgresConfig
-from sentinel.reference.ledger.wire.nats import DEAD_STREAM, STREAM, Queue
+from sentinel.reference.ledger.wire.nats import DEAD_STREAM, Queue, stream_name
 from sentinel.reference.ledger.wire.postgres import Database
+from sentinel.reference.ledger.wire.tenants import Tenants, open_tenants
+
+TENANTS = ("shop", "rival")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,11 +116,14 @@ class LedgerSite:
         telemetry = self.poster.telemetry
         queue = await Queue.connect(self.nats, name="test", on_change=lambda what, detail: None)
         self.stack.push_async_callback(queue.close)
-        await queue.subscribe()
-        database = await Database.connect(self.postgres, application_name="poster")
+        posting = config or PosterConfig(fetch_wait_s=0.2)
+        await queue.subscribe(posting.cohorts)
+        database = await Database.connect(
+            self.postgres, application_name="poster", settings=BY_INDEX
+        )
         self.stack.push_async_callback(database.close)
         poster = Poster(
-            config or PosterConfig(fetch_wait_s=0.2),
+            posting,
             queue=queue,
             database=database,
             telemetry=telemetry,
@@ -167,7 +174,13 @@ class SiteContext:
         reads = Reads(
             accounts=pools[0], transactions=pools[1], queue=queue, telemetry=edge.telemetry
         )
-        server = Edge(edge_config, queue=queue, reads=reads, telemetry=edge.telemetry)
+        server = Edge(
+            edge_config,
+            queue=queue,
+            reads=reads,
+            tenants=Tenants(pools[0]),
+            telemetry=edge.telemetry,
+        )
         url = await server.start()
         stack.push_async_callback(server.stop)
         http = aiohttp.ClientSession(url)
@@ -197,11 +210,19 @@ async def fresh_database(servers: LedgerServers) -> PostgresConfig:
     return PostgresConfig(url=servers.postgres_url.rpartition("/")[0] + f"/{name}")
 
 
+async def open_ledger(servers: LedgerServers) -> PostgresConfig:
+    """A database of its own with the ledger's tables and the tests' tenants."""
+    config = await fresh_database(servers)
+    await postgres.migrate(config)
+    await open_tenants(config, [(name, Tier.STANDARD) for name in TENANTS])
+    return config
+
+
 async def delete_streams(nats_url: str) -> None:
     """Leave no stream of an earlier test behind."""
     client = await nats.connect(nats_url)
     try:
-        for stream in (STREAM, DEAD_STREAM):
+        for stream in (*(stream_name(cohort) for cohort in range(COHORTS_COUNT)), DEAD_STREAM):
             try:
                 await client.jetstream().delete_stream(stream)
             except NotFoundError:

@@ -15,21 +15,25 @@ from typing import Any
 import nats
 import pytest
 
+from sentinel.reference.ledger.domain.tenant import new_cohort
 from sentinel.reference.ledger.edge import EdgeConfig
 from sentinel.reference.ledger.operate.servers import start_nats
 from sentinel.reference.ledger.posting import PosterConfig
 from sentinel.reference.ledger.telemetry import Event
 from sentinel.reference.ledger.wire import postgres
 from sentinel.reference.ledger.wire.config import NatsConfig
-from sentinel.reference.ledger.wire.nats import CONSUMER, STREAM
-from tests.support.ledger_servers import LedgerServers, LedgerSite, fresh_database, open_site
+from sentinel.reference.ledger.wire.nats import CONSUMER, stream_name
+from tests.support.ledger_servers import LedgerServers, LedgerSite, open_ledger, open_site
 
 pytest_plugins = ("tests.support.ledger_fixtures",)
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
 
+SHOPS_COHORT = new_cohort("shop")
+SHOPS_STREAM = stream_name(SHOPS_COHORT)
+
 DYING_POSTER = """
 import asyncio, os, signal, sys
-from sentinel.reference.ledger.posting import Poster, PosterConfig
+from sentinel.reference.ledger.posting import BY_INDEX, Poster, PosterConfig
 from sentinel.reference.ledger.telemetry import start_telemetry
 from sentinel.reference.ledger.wire.config import NatsConfig, PostgresConfig
 from sentinel.reference.ledger.wire.nats import Queue
@@ -42,9 +46,9 @@ class DyingQueue(Queue):
 async def main():
     queue = await DyingQueue.connect(
         NatsConfig(url=os.environ["NATS"], ack_wait_s=2.0), name="dying", on_change=lambda *_: None)
-    await queue.subscribe()
+    await queue.subscribe(range(4))
     database = await Database.connect(
-        PostgresConfig(url=os.environ["POSTGRES"]), application_name="dying")
+        PostgresConfig(url=os.environ["POSTGRES"]), application_name="dying", settings=BY_INDEX)
     poster = Poster(PosterConfig(), queue=queue, database=database,
                     telemetry=start_telemetry("dying", {}))
     await poster.run(asyncio.Event())
@@ -119,7 +123,7 @@ async def test_a_conflict_that_slips_past_the_window_is_told_by_its_status_url(
     await ledger_site.settled(first["status_url"])
     client = await nats.connect(ledger_servers.nats_url)
     manager = client.jsm()
-    stream = (await manager.stream_info(STREAM)).config
+    stream = (await manager.stream_info(SHOPS_STREAM)).config
     stream.duplicate_window = 0.1
     await manager.update_stream(stream)
     await client.close()
@@ -220,8 +224,7 @@ async def test_reads_of_what_is_not_there(ledger_site: LedgerSite, path: str, st
 async def test_a_lost_queue_is_answered_503_and_comes_back(
     ledger_servers: LedgerServers, tmp_path: Path
 ) -> None:
-    database = await fresh_database(ledger_servers)
-    await postgres.migrate(database)
+    database = await open_ledger(ledger_servers)
     server = await start_nats(tmp_path / "nats")
     port, monitor = (int(url.rpartition(":")[2]) for url in (server.url, server.monitor_url))
     try:
@@ -256,8 +259,7 @@ async def test_a_lost_queue_is_answered_503_and_comes_back(
 async def test_a_full_stream_pushes_back_instead_of_losing(
     ledger_servers: LedgerServers, tmp_path: Path
 ) -> None:
-    database = await fresh_database(ledger_servers)
-    await postgres.migrate(database)
+    database = await open_ledger(ledger_servers)
     server = await start_nats(tmp_path / "nats")
     try:
         small = NatsConfig(url=server.url, stream_bytes_max=4096)
@@ -334,7 +336,9 @@ async def test_a_message_nobody_can_read_is_kept_aside_and_holds_nobody_up(
 ) -> None:
     client = await nats.connect(ledger_site.nats.url)
     stream = client.jetstream()
-    await stream.publish("ledger.transfers.00000000-0000-0000-0000-00000000dead", b"\x00garbage")
+    await stream.publish(
+        f"ledger.c{SHOPS_COHORT}.transfers.00000000-0000-0000-0000-00000000dead", b"\x00garbage"
+    )
     _, accepted = await ledger_site.transfer("k1", "external:bank", "alice", 500)
     await ledger_site.start_poster()
     assert (await ledger_site.settled(accepted["status_url"]))["state"] == "posted"
@@ -345,7 +349,7 @@ async def test_a_message_nobody_can_read_is_kept_aside_and_holds_nobody_up(
     assert dead.headers is not None
     assert dead.headers["Ledger-Reason"] == "not_json"
     await ledger_site.stop_posters()
-    info = await stream.consumer_info(STREAM, CONSUMER)
+    info = await stream.consumer_info(SHOPS_STREAM, CONSUMER)
     assert (info.num_pending, info.num_ack_pending) == (0, 0)
     await client.close()
 
@@ -438,7 +442,7 @@ async def _drained(site: LedgerSite) -> None:
     client = await nats.connect(site.nats.url)
     try:
         for _ in range(1000):
-            info = await client.jetstream().consumer_info(STREAM, CONSUMER)
+            info = await client.jetstream().consumer_info(SHOPS_STREAM, CONSUMER)
             if not info.num_pending and not info.num_ack_pending:
                 return
             await asyncio.sleep(0.02)

@@ -111,7 +111,7 @@ def test_a_void_and_an_expiry_return_everything() -> None:
     voided = funded(PENDING)
     assert outcome(voided, step("void", Kind.VOID, PENDING)) is Outcome.POSTED
     expired = funded(PENDING)
-    expiry = expire_step(tenant="shop", pending_id=PENDING.transaction_id)
+    expiry = expire_step(tenant="shop", pending_id=PENDING.transaction_id, attempt=0)
     assert outcome(expired, expiry, after_s=30) is Outcome.POSTED
     for book, state in ((voided, HoldState.VOIDED), (expired, HoldState.EXPIRED)):
         assert book.accounts[ALICE].available_minor == 100
@@ -131,8 +131,11 @@ def test_a_pending_transfer_ends_once(first: Kind, second: Kind) -> None:
 
 def test_posting_ends_with_its_time_voiding_does_not() -> None:
     book = funded(PENDING)
-    early = expire_step(tenant="shop", pending_id=PENDING.transaction_id)
+    early = expire_step(tenant="shop", pending_id=PENDING.transaction_id, attempt=0)
     assert outcome(book, early, after_s=29) is RejectReason.PENDING_NOT_EXPIRED
+    # By a clock that is behind; the next attempt is another transaction.
+    again = expire_step(tenant="shop", pending_id=PENDING.transaction_id, attempt=1)
+    assert again.transaction_id != early.transaction_id
     late = step("post", Kind.POST, PENDING)
     assert outcome(book, late, after_s=30) is RejectReason.PENDING_EXPIRED
     assert outcome(book, step("void", Kind.VOID, PENDING), after_s=31) is Outcome.POSTED
@@ -256,7 +259,7 @@ def test_a_sound_step_is_read() -> None:
 
 
 def test_no_client_can_take_the_key_of_an_expiry() -> None:
-    expiry = expire_step(tenant="shop", pending_id=uuid.UUID(int=5))
+    expiry = expire_step(tenant="shop", pending_id=uuid.UUID(int=5), attempt=0)
     with pytest.raises(InvalidTransferError):
         parse_step(
             tenant="shop",

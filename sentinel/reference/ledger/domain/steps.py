@@ -115,15 +115,16 @@ def parse_step(
     )
 
 
-def expire_step(*, tenant: str, pending_id: uuid.UUID) -> Step:
+def expire_step(*, tenant: str, pending_id: uuid.UUID, attempt: int) -> Step:
     """Return the step by which the ledger itself expires a pending transfer.
 
-    Its key is derived, so several posters that notice the same one ask for one transaction. No
-    client can take the key first: a client's may not hold a space.
+    Its key is derived, so several posters that notice the same one ask for one transaction. What
+    was decided stays so, and by the clock of whoever decides it may be too early: hence attempts,
+    counted from 0. No client can take the key first, for a client's may not hold a space.
     """
     return Step(
         tenant=tenant,
-        idempotency_key=f"expire {pending_id}",
+        idempotency_key=f"expire {pending_id} {attempt}",
         kind=Kind.EXPIRE,
         target_id=pending_id,
     )

@@ -8,26 +8,33 @@ it may have been posted between the first look and the second. Nothing anywhere:
 from __future__ import annotations
 
 import uuid
-from typing import Final
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, Final
 
-from sentinel.reference.ledger.domain import PermanentError, Transfer
+from sentinel.reference.ledger.domain import PermanentError, Request, Step
+from sentinel.reference.ledger.domain.tenant import Tenant
 from sentinel.reference.ledger.telemetry import Telemetry
 from sentinel.reference.ledger.wire.envelope import (
     dead_subject,
     decode_envelope,
     transfer_subject,
 )
-from sentinel.reference.ledger.wire.nats import DEAD_STREAM, STREAM, Queue
-from sentinel.reference.ledger.wire.postgres import Database
+from sentinel.reference.ledger.wire.nats import DEAD_STREAM, Queue, stream_name
+from sentinel.reference.ledger.wire.postgres import Connection, Database
 
+_ASKING: Final = """
+select set_config('ledger.cohort', $1, true), set_config('ledger.tenant', $2, true)
+"""
 _BALANCE: Final = """
-select account_id, currency, balance_minor, version from ledger.accounts
-where tenant = $1 and account_id = $2
+select account_id, currency, balance_minor, balance_minor - debits_pending_minor as available_minor, version
+from ledger.accounts where cohort = $1 and tenant = $2 and account_id = $3
 """
 _TRANSACTION: Final = """
-select tenant, fingerprint, state, reason, debit_account, credit_account, amount_minor, currency,
-       accepted_at, posted_at
-from ledger.transactions where transaction_id = $1
+select t.fingerprint, t.kind, t.state, t.reason, t.target_id, t.debit_account, t.credit_account, t.amount_minor,
+       t.currency, t.accepted_at, t.posted_at, t.expires_at, h.state as hold_state, h.resolved_by
+from ledger.transactions t left join ledger.holds h on h.cohort = $1 and h.pending_id = t.transaction_id
+where t.cohort = $1 and t.tenant = $2 and t.transaction_id = $3
 """
 
 
@@ -47,19 +54,19 @@ class Reads:
         telemetry.observe_pool("edge-accounts", accounts.occupancy)
         telemetry.observe_pool("edge-transactions", transactions.occupancy)
 
-    async def balance(self, *, tenant: str, account_id: str) -> dict[str, object] | None:
+    async def balance(self, *, tenant: Tenant, account_id: str) -> dict[str, object] | None:
         """Return an account's balance, or None when no transfer has named it yet.
 
         Raises:
             UnavailableError: the database did not answer in time.
         """
         with self._telemetry.query("SELECT", "accounts", self._accounts.namespace):
-            async with self._accounts.acquire() as connection:
-                row = await connection.fetchrow(_BALANCE, tenant, account_id)
+            async with _asking(self._accounts, tenant) as connection:
+                row = await connection.fetchrow(_BALANCE, tenant.cohort, tenant.name, account_id)
         return dict(row) if row is not None else None
 
     async def transaction(
-        self, *, tenant: str, transaction_id: uuid.UUID
+        self, *, tenant: Tenant, transaction_id: uuid.UUID
     ) -> tuple[dict[str, object], str] | None:
         """Return a transaction's state and its fingerprint, or None when there is none.
 
@@ -69,7 +76,11 @@ class Reads:
         found = await self._posted(tenant, transaction_id)
         if found is None:
             found = await self._queued(
-                tenant, STREAM, transfer_subject(transaction_id), state="pending", reason=None
+                tenant,
+                stream_name(tenant.cohort),
+                transfer_subject(cohort=tenant.cohort, transaction_id=transaction_id),
+                state="pending",
+                reason=None,
             )
         if found is None:
             found = await self._queued(
@@ -82,48 +93,81 @@ class Reads:
         return found or await self._posted(tenant, transaction_id)
 
     async def _posted(
-        self, tenant: str, transaction_id: uuid.UUID
+        self, tenant: Tenant, transaction_id: uuid.UUID
     ) -> tuple[dict[str, object], str] | None:
         with self._telemetry.query("SELECT", "transactions", self._transactions.namespace):
-            async with self._transactions.acquire() as connection:
-                row = await connection.fetchrow(_TRANSACTION, transaction_id)
-        if row is None or row["tenant"] != tenant:
+            async with _asking(self._transactions, tenant) as connection:
+                row = await connection.fetchrow(
+                    _TRANSACTION, tenant.cohort, tenant.name, transaction_id
+                )
+        if row is None:
             return None
-        state = {
-            "transaction_id": str(transaction_id),
-            "state": row["state"],
-            "reason": row["reason"],
-            "debit_account": row["debit_account"],
-            "credit_account": row["credit_account"],
-            "amount_minor": row["amount_minor"],
-            "currency": row["currency"],
-            "accepted_at": row["accepted_at"].isoformat(),
-            "posted_at": row["posted_at"].isoformat(),
-        }
-        return state, row["fingerprint"]
+        return _told(transaction_id, row), row["fingerprint"]
 
     async def _queued(
-        self, tenant: str, stream: str, subject: str, *, state: str, reason: str | None
+        self, tenant: Tenant, stream: str, subject: str, *, state: str, reason: str | None
     ) -> tuple[dict[str, object], str] | None:
         payload = await self._queue.find(stream=stream, subject=subject)
         if payload is None:
             return None
         try:
-            transfer = decode_envelope(payload).transfer
+            request = decode_envelope(payload).request
         except PermanentError:
             return None  # unreadable: whose it is cannot be told, so nobody is told
-        if transfer.tenant != tenant:
+        if request.tenant != tenant.name:
             return None
-        return _described(transfer, state=state, reason=reason), transfer.fingerprint
+        return _described(request, state=state, reason=reason), request.fingerprint
 
 
-def _described(transfer: Transfer, *, state: str, reason: str | None) -> dict[str, object]:
-    return {
-        "transaction_id": str(transfer.transaction_id),
+@asynccontextmanager
+async def _asking(database: Database, tenant: Tenant) -> AsyncIterator[Connection]:
+    """Lend a connection on which row-level security knows who asks, for one transaction.
+
+    Said for the transaction alone: on a pooled connection anything else would be there for the next.
+    """
+    async with database.acquire() as connection, connection.transaction(readonly=True):
+        await connection.execute(_ASKING, str(tenant.cohort), tenant.name)
+        yield connection
+
+
+def _told(transaction_id: uuid.UUID, row: Any) -> dict[str, object]:
+    state: dict[str, object] = {
+        "transaction_id": str(transaction_id),
+        "kind": row["kind"],
+        "state": row["state"],
+        "reason": row["reason"],
+        "debit_account": row["debit_account"],
+        "credit_account": row["credit_account"],
+        "amount_minor": row["amount_minor"],
+        "currency": row["currency"],
+        "accepted_at": row["accepted_at"].isoformat(),
+        "posted_at": row["posted_at"].isoformat(),
+    }
+    if row["target_id"] is not None:
+        state["target_id"] = str(row["target_id"])
+    if row["hold_state"] is not None:
+        resolved_by = row["resolved_by"]
+        state["hold"] = {
+            "state": row["hold_state"],
+            "expires_at": row["expires_at"].isoformat(),
+            "resolved_by": str(resolved_by) if resolved_by is not None else None,
+        }
+    return state
+
+
+def _described(request: Request, *, state: str, reason: str | None) -> dict[str, object]:
+    described: dict[str, object] = {
+        "transaction_id": str(request.transaction_id),
+        "kind": request.kind.value,
         "state": state,
         "reason": reason,
-        "debit_account": transfer.debit_account,
-        "credit_account": transfer.credit_account,
-        "amount_minor": transfer.amount_minor,
-        "currency": transfer.currency,
+    }
+    if isinstance(request, Step):
+        return {**described, "target_id": str(request.target_id)}
+    return {
+        **described,
+        "debit_account": request.debit_account,
+        "credit_account": request.credit_account,
+        "amount_minor": request.amount_minor,
+        "currency": request.currency,
     }

@@ -16,6 +16,7 @@ import uuid
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -24,22 +25,31 @@ from aiohttp import web
 
 from sentinel.reference.ledger.domain import (
     InvalidTransferError,
+    Kind,
     LedgerError,
     PermanentError,
-    Transfer,
+    Request,
     UnavailableError,
     check_tenant,
     is_account_id,
+    parse_step,
     parse_transfer,
 )
+from sentinel.reference.ledger.domain.tenant import Tenant
 from sentinel.reference.ledger.edge.burst import Burst, read_burst
 from sentinel.reference.ledger.edge.reads import Reads
 from sentinel.reference.ledger.telemetry import Event, Telemetry
 from sentinel.reference.ledger.wire.envelope import Envelope, encode_envelope, transfer_subject
 from sentinel.reference.ledger.wire.nats import Queue
+from sentinel.reference.ledger.wire.tenants import Tenants
 
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 _RETRY_AFTER: Final = {"Retry-After": "1"}
+_STEPS: Final = {"post": Kind.POST, "void": Kind.VOID, "reverse": Kind.REVERSAL}
+
+
+class UnknownTenantError(LedgerError):
+    """A well-formed name that no tenant has."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,11 +70,18 @@ class Edge:
     """The HTTP server; `start` returns its address, `stop` lets requests in flight finish."""
 
     def __init__(
-        self, config: EdgeConfig, *, queue: Queue, reads: Reads, telemetry: Telemetry
+        self,
+        config: EdgeConfig,
+        *,
+        queue: Queue,
+        reads: Reads,
+        tenants: Tenants,
+        telemetry: Telemetry,
     ) -> None:
         self._config = config
         self._queue = queue
         self._reads = reads
+        self._tenants = tenants
         self._telemetry = telemetry
         self._inflight_count = 0
         self._burst: Burst | None = None
@@ -81,6 +98,10 @@ class Edge:
             middlewares=[self._observe], client_max_size=self._config.body_bytes_max
         )
         app.router.add_post("/v1/transfers", self._post_transfer)
+        for name, kind in _STEPS.items():
+            app.router.add_post(
+                f"/v1/transactions/{{id}}/{name}", partial(self._post_step, kind=kind)
+            )
         app.router.add_get("/v1/transactions/{id}", self._get_transaction)
         app.router.add_get("/v1/accounts/{id}/balance", self._get_balance)
         app.router.add_get("/healthz", self._get_health)
@@ -140,6 +161,8 @@ class Edge:
             return await handler(request)
         except InvalidTransferError as error:
             return _error(400, error.code, error.message, field=error.field)
+        except UnknownTenantError:
+            return _error(403, "unknown_tenant", "No such tenant.", field="X-Tenant")
         except UnavailableError as error:
             if request.method == "POST":
                 event, what = Event.EDGE_PUBLISH_FAILED, "Accepting a transfer failed"
@@ -159,10 +182,10 @@ class Edge:
             return _error(500, "internal", "The request failed.")
 
     async def _post_transfer(self, request: web.Request) -> web.Response:
-        tenant = request.headers.get("X-Tenant", "")
+        tenant = await self._tenant(request)
         key = request.headers.get("Idempotency-Key", "")
         body = await self._json_body(request)
-        transfer = parse_transfer(tenant=tenant, idempotency_key=key, body=body)
+        transfer = parse_transfer(tenant=tenant.name, idempotency_key=key, body=body)
         burst = self._burst
         if (
             burst is not None
@@ -173,21 +196,41 @@ class Edge:
                 Event.EDGE_REQUEST_FAILED, "A request failed: injected by the error burst"
             )
             return _error(500, "internal", "The request failed.")
-        return await self._accept(transfer)
+        return await self._accept(transfer, tenant)
 
-    async def _accept(self, transfer: Transfer) -> web.Response:
-        transaction_id = transfer.transaction_id
-        mark = transfer.fingerprint
-        message_id = f"{transfer.tenant}:{transfer.idempotency_key}"
-        payload = encode_envelope(Envelope(transfer=transfer, accepted_ns=time.time_ns()))
+    async def _post_step(self, request: web.Request, *, kind: Kind) -> web.Response:
+        tenant = await self._tenant(request)
+        step = parse_step(
+            tenant=tenant.name,
+            idempotency_key=request.headers.get("Idempotency-Key", ""),
+            kind=kind,
+            target=request.match_info["id"],
+            body=await self._json_body(request) if request.body_exists else None,
+        )
+        return await self._accept(step, tenant)
+
+    async def _tenant(self, request: web.Request) -> Tenant:
+        name = request.headers.get("X-Tenant", "")
+        check_tenant(name)
+        tenant = await self._tenants.find(name)
+        if tenant is None:
+            raise UnknownTenantError
+        return tenant
+
+    async def _accept(self, asked: Request, tenant: Tenant) -> web.Response:
+        transaction_id = asked.transaction_id
+        mark = asked.fingerprint
+        payload = encode_envelope(
+            Envelope(request=asked, cohort=tenant.cohort, accepted_ns=time.time_ns())
+        )
         with self._telemetry.publish(message_id=str(transaction_id)) as headers:
             result = await self._queue.publish(
-                subject=transfer_subject(transaction_id),
+                subject=transfer_subject(cohort=tenant.cohort, transaction_id=transaction_id),
                 payload=payload,
-                message_id=message_id,
+                message_id=f"{asked.tenant}:{asked.idempotency_key}",
                 headers=headers,
             )
-        if result.duplicate and await self._conflicts(transfer, mark):
+        if result.duplicate and await self._conflicts(asked, tenant, mark):
             return _error(
                 409,
                 "idempotency_key_reused",
@@ -203,23 +246,22 @@ class Edge:
             {"Idempotent-Replay": "true"} if result.duplicate else {},
         )
 
-    async def _conflicts(self, transfer: Transfer, mark: str) -> bool:
-        """Say whether the first use of the key is known to have been another transfer.
+    async def _conflicts(self, asked: Request, tenant: Tenant, mark: str) -> bool:
+        """Say whether the first use of the key is known to have been another request.
 
         The replay was accepted either way, so trouble with this look-up does not fail it: its
         status URL will tell.
         """
         try:
             found = await self._reads.transaction(
-                tenant=transfer.tenant, transaction_id=transfer.transaction_id
+                tenant=tenant, transaction_id=asked.transaction_id
             )
         except (UnavailableError, PermanentError):
             return False
         return found is not None and found[1] != mark
 
     async def _get_transaction(self, request: web.Request) -> web.Response:
-        tenant = request.headers.get("X-Tenant", "")
-        check_tenant(tenant)
+        tenant = await self._tenant(request)
         try:
             transaction_id = uuid.UUID(request.match_info["id"])
         except ValueError:
@@ -241,8 +283,7 @@ class Edge:
         return _json(200, state)
 
     async def _get_balance(self, request: web.Request) -> web.Response:
-        tenant = request.headers.get("X-Tenant", "")
-        check_tenant(tenant)
+        tenant = await self._tenant(request)
         account_id = request.match_info["id"]
         if not is_account_id(account_id):
             return _error(400, "invalid_id", "This cannot name an account.", field="id")

@@ -18,10 +18,12 @@ from typing import Final, cast
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from sentinel.reference.ledger.domain import (
+    InvalidTransferError,
     LedgerError,
     UnavailableError,
     UnreadableError,
     UsageError,
+    check_tenant,
 )
 from sentinel.reference.ledger.operate.completion import SHELLS, completion_script
 from sentinel.reference.ledger.wire.config import (
@@ -98,6 +100,12 @@ def _add_up(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
         "--port", type=_port, default=0, help="the edge's port (default: a free one)"
     )
     parser.add_argument("--nats-monitor-url", help="monitoring address of the NATS server given")
+    parser.add_argument(
+        "--tenant",
+        action="append",
+        type=_tenant,
+        help="open this tenant; may be given again (default: demo)",
+    )
     _add_servers(parser)
     parser.set_defaults(command=_up)
 
@@ -212,6 +220,7 @@ def _up(options: argparse.Namespace) -> int:
         nats_url=_nats_url(options),
         nats_monitor_url=options.nats_monitor_url,
         postgres_url=_postgres_url(options),
+        tenants=tuple(options.tenant or ("demo",)),
         port=options.port,
     )
     return asyncio.run(run_up(config))
@@ -401,6 +410,14 @@ def _port(text: str) -> int:
         message = f"{text!r} is no port, a number from 0 (a free one) to {_PORT_MAX}"
         raise argparse.ArgumentTypeError(message)
     return int(text)
+
+
+def _tenant(text: str) -> str:
+    try:
+        check_tenant(text)
+    except InvalidTransferError as error:
+        raise argparse.ArgumentTypeError(error.message.replace("X-Tenant", "a tenant")) from error
+    return text
 
 
 def _zone(name: str) -> str:

@@ -14,7 +14,7 @@ import orjson
 from sentinel.reference.ledger.domain import UnavailableError
 from sentinel.reference.ledger.edge import Edge, EdgeConfig
 from sentinel.reference.ledger.edge.reads import Reads
-from sentinel.reference.ledger.posting import Poster, PosterConfig
+from sentinel.reference.ledger.posting import BY_INDEX, Poster, PosterConfig
 from sentinel.reference.ledger.telemetry import (
     EDGE_SERVICE,
     POSTER_SERVICE,
@@ -25,6 +25,7 @@ from sentinel.reference.ledger.telemetry import (
 from sentinel.reference.ledger.wire.config import NatsConfig, PostgresConfig
 from sentinel.reference.ledger.wire.nats import Queue
 from sentinel.reference.ledger.wire.postgres import Database, migrate
+from sentinel.reference.ledger.wire.tenants import Tenants
 
 _T = TypeVar("_T")
 _CONNECT_PATIENCE_S: Final = 5.0
@@ -49,7 +50,13 @@ async def run_edge(edge_config: EdgeConfig, nats: NatsConfig, postgres: Postgres
                 reads = Reads(
                     accounts=accounts, transactions=transactions, queue=queue, telemetry=telemetry
                 )
-                edge = Edge(edge_config, queue=queue, reads=reads, telemetry=telemetry)
+                edge = Edge(
+                    edge_config,
+                    queue=queue,
+                    reads=reads,
+                    tenants=Tenants(accounts),
+                    telemetry=telemetry,
+                )
                 url = await edge.start()
                 # Only now: before it, a signal may end the process at once, for nothing is lost.
                 stop = stop_on_signals()
@@ -82,8 +89,10 @@ async def run_poster(
         await _patiently(lambda: migrate(postgres))
         queue = await connect_queue(nats, telemetry)
         try:
-            await queue.subscribe()
-            database = await Database.connect(postgres, application_name="poster")
+            await queue.subscribe(poster_config.cohorts)
+            database = await Database.connect(
+                postgres, application_name="poster", settings=BY_INDEX
+            )
             try:
                 poster = Poster(poster_config, queue=queue, database=database, telemetry=telemetry)
                 stop = stop_on_signals()

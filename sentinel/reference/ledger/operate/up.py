@@ -16,12 +16,18 @@ from pathlib import Path
 from typing import Final
 
 from sentinel.reference.ledger.domain import LedgerError, UnavailableError
+from sentinel.reference.ledger.domain.tenant import Tier
 from sentinel.reference.ledger.operate.children import Child, start_child
 from sentinel.reference.ledger.operate.folders import temporary_folder
 from sentinel.reference.ledger.operate.servers import start_nats, start_postgres
 from sentinel.reference.ledger.operate.single import say, stop_on_signals
 from sentinel.reference.ledger.operate.state import RunState, write_private, write_state
+from sentinel.reference.ledger.wire.config import PostgresConfig, read_url
+from sentinel.reference.ledger.wire.postgres import migrate
+from sentinel.reference.ledger.wire.roles import Role, let_in
+from sentinel.reference.ledger.wire.tenants import open_tenants
 
+_ROLES: Final = {"edge": Role.READER, "poster": Role.POSTER}
 _READY_TIMEOUT_S: Final = 20.0
 # Together below the ten seconds that whoever stops this process will wait.
 _ROLE_STOP_S: Final = 3.5
@@ -40,6 +46,7 @@ class UpConfig:
     nats_url: str | None = None
     nats_monitor_url: str | None = None
     postgres_url: str | None = None
+    tenants: tuple[str, ...] = ("demo",)
     port: int = 0
 
 
@@ -52,6 +59,7 @@ class _Run:
     nats_url: str = ""
     nats_monitor_url: str = ""
     postgres_url_file: Path = Path()
+    role_url_files: dict[str, Path] = field(default_factory=dict)
     edge_url: str = ""
     edge_port: int = 0
     children: dict[str, Child] = field(default_factory=dict)
@@ -116,6 +124,7 @@ def _folder(config: UpConfig, stack: AsyncExitStack) -> Path:
 async def _start(run: _Run, config: UpConfig, stack: AsyncExitStack) -> None:
     """Start servers, then processes; how to stop each is put on the stack before it is started."""
     await asyncio.gather(_provide_nats(run, config, stack), _provide_postgres(run, config, stack))
+    await _prepare(run, config)
     stack.push_async_callback(_stop_roles, run)
     await asyncio.gather(_start_role(run, "poster"), _start_role(run, "edge"))
 
@@ -141,11 +150,27 @@ async def _provide_postgres(run: _Run, config: UpConfig, stack: AsyncExitStack) 
     run.postgres_url_file = server.url_file
 
 
+async def _prepare(run: _Run, config: UpConfig) -> None:
+    """Bring the schema up to date, open the tenants, and give each process its own way in.
+
+    On a server that was given the processes use the URL that was given: its roles are its operator's.
+    """
+    admin = PostgresConfig(url=read_url(run.postgres_url_file))
+    await migrate(admin)
+    await open_tenants(admin, [(name, Tier.STANDARD) for name in config.tenants])
+    for process, role in _ROLES.items():
+        run.role_url_files[process] = run.postgres_url_file
+        if config.postgres_url is None:
+            file = run.folder / f"{process}.postgres.url"
+            write_private(file, (await let_in(admin, role)).encode())
+            run.role_url_files[process] = file
+
+
 async def _start_role(run: _Run, role: str) -> None:
     write_private(run.folder / "nats.url", run.nats_url.encode())
     command: list[str | Path] = [sys.executable, "-m", "sentinel.reference.ledger", role]
     command += ["--nats-url-file", run.folder / "nats.url"]
-    command += ["--postgres-url-file", run.postgres_url_file]
+    command += ["--postgres-url-file", run.role_url_files[role]]
     if role == "edge":
         command += ["--port", str(run.edge_port), "--burst-file", run.burst_file]
     child = await start_child(role, command, capture=True)

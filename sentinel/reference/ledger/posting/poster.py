@@ -29,6 +29,8 @@ from sentinel.reference.ledger.domain import (
     PermanentError,
     UnavailableError,
 )
+from sentinel.reference.ledger.domain.tenant import COHORTS_COUNT
+from sentinel.reference.ledger.posting import expiry
 from sentinel.reference.ledger.posting.apply import apply_batch
 from sentinel.reference.ledger.telemetry import Event, Telemetry
 from sentinel.reference.ledger.wire.envelope import Envelope, dead_subject, decode_envelope
@@ -40,17 +42,22 @@ _TOP_UP_WAIT_S: Final = 0.1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PosterConfig:
-    """Sizes and times of the poster's loop."""
+    """Sizes and times of the poster's loops, of which each cohort has one."""
 
+    cohorts: tuple[int, ...] = tuple(range(COHORTS_COUNT))
     batch_count_max: int = 200
     fetch_wait_s: float = 1.0
     deliveries_max: int = 5
     back_off_first_s: float = 0.2
     back_off_max_s: float = 2.0
     backlog_interval_s: float = 5.0
+    expiry_interval_s: float = 1.0
 
     def __post_init__(self) -> None:
-        """Refuse sizes and times that cannot work."""
+        """Refuse cohorts, sizes and times that cannot work."""
+        if not self.cohorts or not set(self.cohorts) <= set(range(COHORTS_COUNT)):
+            message = f"cohorts must be some of 0 to {COHORTS_COUNT - 1}"
+            raise LedgerError(message)
         if min(self.batch_count_max, self.deliveries_max) < 1:
             message = "batch_count_max and deliveries_max must be at least 1"
             raise LedgerError(message)
@@ -65,6 +72,10 @@ class _Item:
 
     message: Msg
     envelope: Envelope
+
+    @property
+    def cohort(self) -> int:
+        return self.envelope.cohort
 
 
 class Poster:
@@ -84,30 +95,39 @@ class Poster:
     async def run(self, stop: asyncio.Event) -> None:
         """Post until `stop` is set; a batch in progress gets one more attempt at most."""
         watcher = asyncio.create_task(self._watch_backlog(), name="poster-backlog")
+        expirer = asyncio.create_task(self._expire(), name="poster-expiry")
         try:
-            failures_count = 0
-            while not stop.is_set():
-                try:
-                    messages = await self._queue.fetch(
-                        count_max=self._config.batch_count_max, wait_s=self._config.fetch_wait_s
-                    )
-                    items = await self._readable(messages)
-                except UnavailableError as error:
-                    self._telemetry.warning(
-                        Event.POSTING_FETCH_FAILED, f"Fetching transfers failed: {error}"
-                    )
-                    failures_count += 1
-                    await self._back_off(failures_count, stop)
-                    continue
-                failures_count = 0
-                if items:
-                    await self._post(items, stop)
+            async with asyncio.TaskGroup() as loops:
+                for cohort in self._config.cohorts:
+                    loops.create_task(self._run_cohort(cohort, stop), name=f"poster-c{cohort}")
         finally:
-            watcher.cancel()
-            with suppress(asyncio.CancelledError):
-                await watcher
+            for task in (watcher, expirer):
+                task.cancel()
+                with suppress(asyncio.CancelledError):
+                    await task
 
-    async def _readable(self, messages: Sequence[Msg]) -> list[_Item]:
+    async def _run_cohort(self, cohort: int, stop: asyncio.Event) -> None:
+        failures_count = 0
+        while not stop.is_set():
+            try:
+                messages = await self._queue.fetch(
+                    cohort,
+                    count_max=self._config.batch_count_max,
+                    wait_s=self._config.fetch_wait_s,
+                )
+                items = await self._readable(cohort, messages)
+            except UnavailableError as error:
+                self._telemetry.warning(
+                    Event.POSTING_FETCH_FAILED, f"Fetching transfers failed: {error}"
+                )
+                failures_count += 1
+                await self._back_off(failures_count, stop)
+                continue
+            failures_count = 0
+            if items:
+                await self._post(items, stop)
+
+    async def _readable(self, cohort: int, messages: Sequence[Msg]) -> list[_Item]:
         """Decode messages; those that are beyond help go to the dead-letter stream."""
         items: list[_Item] = []
         for message in messages:
@@ -115,6 +135,10 @@ class Poster:
                 envelope = decode_envelope(message.data)
             except PermanentError as error:
                 await self._give_up(message, reason=error.code)
+                continue
+            if envelope.cohort != cohort:
+                # On another cohort's stream it would be posted beside its accounts.
+                await self._give_up(message, reason="foreign_cohort")
                 continue
             items.append(_Item(message=message, envelope=envelope))
         return items
@@ -133,7 +157,7 @@ class Poster:
                 with suppress(UnavailableError):  # a lost connection only means redelivery
                     await self._queue.keep([item.message for item in items])
                 await self._back_off(failures_count, stop)
-                items = [*items, *await self._waiting(self._config.batch_count_max - len(items))]
+                items = [*items, *await self._waiting(items)]
             except PermanentError as error:
                 if len(items) == 1:
                     await self._refused(items[0], error)
@@ -152,13 +176,15 @@ class Poster:
                     )
                 return
 
-    async def _waiting(self, room_count: int) -> list[_Item]:
+    async def _waiting(self, items: Sequence[_Item]) -> list[_Item]:
         """Return what came meanwhile: one retry for all is the shortest way out of an outage."""
+        room_count = self._config.batch_count_max - len(items)
         if room_count < 1:
             return []
+        cohort = items[0].cohort
         try:
-            messages = await self._queue.fetch(count_max=room_count, wait_s=_TOP_UP_WAIT_S)
-            return await self._readable(messages)
+            messages = await self._queue.fetch(cohort, count_max=room_count, wait_s=_TOP_UP_WAIT_S)
+            return await self._readable(cohort, messages)
         except UnavailableError:
             return []
 
@@ -172,7 +198,7 @@ class Poster:
             try:
                 with spans.commit(self._database.namespace):
                     async with self._database.acquire() as connection:
-                        decisions = await apply_batch(connection, envelopes)
+                        decisions = await apply_batch(connection, items[0].cohort, envelopes)
             except (UnavailableError, PermanentError) as error:
                 self._telemetry.error(
                     Event.POSTING_BATCH_FAILED,
@@ -250,3 +276,12 @@ class Poster:
             except UnavailableError:
                 self._backlog = None  # not known is not zero
             await asyncio.sleep(self._config.backlog_interval_s)
+
+    async def _expire(self) -> None:
+        while True:
+            for cohort in self._config.cohorts:
+                # Whatever is away now is found again: what has expired stays so.
+                with suppress(UnavailableError, PermanentError):
+                    steps = await expiry.expired(self._database, cohort)
+                    await expiry.publish(self._queue, cohort, steps)
+            await asyncio.sleep(self._config.expiry_interval_s)

@@ -20,10 +20,13 @@ POSTGRES_URL_VARIABLE: Final = "LEDGER_POSTGRES_URL"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NatsConfig:
-    """Stream, consumer and time limits of the queue between edge and poster."""
+    """Streams, consumers and time limits of the queue between edge and poster.
+
+    The limits are each stream's, of which there is one a cohort.
+    """
 
     url: str
-    stream_bytes_max: int = 256 * 1024 * 1024
+    stream_bytes_max: int = 64 * 1024 * 1024
     duplicate_window_s: float = 120.0
     ack_wait_s: float = 10.0
     connect_timeout_s: float = 2.0

@@ -12,7 +12,7 @@ poster, where nobody would deliver them again.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Final
@@ -32,12 +32,11 @@ from nats.js.api import (
 from nats.js.errors import APIError, NotFoundError
 
 from sentinel.reference.ledger.domain import LedgerError, UnavailableError
+from sentinel.reference.ledger.domain.tenant import COHORTS_COUNT
 from sentinel.reference.ledger.wire.config import NatsConfig
 
-STREAM: Final = "LEDGER"
 DEAD_STREAM: Final = "LEDGER_DEAD"
 CONSUMER: Final = "poster"
-SUBJECTS: Final = "ledger.transfers.>"
 DEAD_SUBJECTS: Final = "ledger.dead.>"
 _DEAD_BYTES_MAX: Final = 64 * 1024 * 1024
 _MESSAGE_BYTES_MAX: Final = 16 * 1024
@@ -64,7 +63,7 @@ class Queue:
         self._config = config
         self._client = client
         self._js: JetStreamContext = client.jetstream(timeout=config.publish_timeout_s)
-        self._subscription: JetStreamContext.PullSubscription | None = None
+        self._subscriptions: dict[int, JetStreamContext.PullSubscription] = {}
 
     @classmethod
     async def connect(
@@ -74,7 +73,7 @@ class Queue:
         name: str,
         on_change: Callable[[str, str], None],
     ) -> Queue:
-        """Connect and see to it that both streams exist.
+        """Connect and see to it that the streams exist.
 
         Args:
             config: address and limits.
@@ -157,52 +156,60 @@ class Queue:
                 return None
         return message.data
 
-    async def subscribe(self) -> None:
-        """Bind to the durable consumer, creating it when missing.
+    async def subscribe(self, cohorts: Iterable[int]) -> None:
+        """Bind to the durable consumer of each cohort's stream, creating those that are missing.
 
         Raises:
             UnavailableError: the server did not answer.
         """
-        with _reaching("the consumer could not be bound"):
-            self._subscription = await self._js.pull_subscribe(
-                SUBJECTS,
-                durable=CONSUMER,
-                stream=STREAM,
-                config=ConsumerConfig(
-                    ack_policy=AckPolicy.EXPLICIT,
-                    ack_wait=self._config.ack_wait_s,
-                    max_deliver=-1,
-                    max_ack_pending=self._config.ack_pending_max,
-                ),
-            )
+        for cohort in cohorts:
+            with _reaching("the consumer could not be bound"):
+                self._subscriptions[cohort] = await self._js.pull_subscribe(
+                    _subjects(cohort),
+                    durable=CONSUMER,
+                    stream=stream_name(cohort),
+                    config=ConsumerConfig(
+                        ack_policy=AckPolicy.EXPLICIT,
+                        ack_wait=self._config.ack_wait_s,
+                        max_deliver=-1,
+                        max_ack_pending=self._config.ack_pending_max,
+                    ),
+                )
 
-    async def fetch(self, *, count_max: int, wait_s: float) -> list[Msg]:
-        """Return up to `count_max` messages, or none when none came within `wait_s`.
+    async def fetch(self, cohort: int, *, count_max: int, wait_s: float) -> list[Msg]:
+        """Return up to `count_max` messages of a cohort, or none when none came within `wait_s`.
 
         Raises:
             UnavailableError: the server is away or the consumer is gone.
         """
-        if self._subscription is None:
+        subscription = self._subscriptions.get(cohort)
+        if subscription is None:
             message = "fetch before subscribe"
             raise LedgerError(message)
         self._check_connected()
         with _reaching("fetching failed"):
             try:
-                return await self._subscription.fetch(count_max, timeout=wait_s)
+                return await subscription.fetch(count_max, timeout=wait_s)
             except TimeoutError:
                 # nats-py says "empty" in three ways: an empty list, its own TimeoutError (which
                 # is asyncio's), and the builtin one.
                 return []
 
     async def backlog(self) -> tuple[int, int]:
-        """Return the consumer's (not yet delivered, delivered but not acknowledged) messages.
+        """Return the (not yet delivered, delivered but not acknowledged) messages of its cohorts.
 
         Raises:
             UnavailableError: the server did not answer.
         """
-        with _reaching("the consumer's state is not known"):
-            info = await self._js.consumer_info(STREAM, CONSUMER, timeout=_INFO_TIMEOUT_S)
-        return (info.num_pending or 0, info.num_ack_pending or 0)
+        pending_count = ack_pending_count = 0
+        for cohort in self._subscriptions:
+            with _reaching("the consumer's state is not known"):
+                info = await self._js.consumer_info(
+                    stream_name(cohort), CONSUMER, timeout=_INFO_TIMEOUT_S
+                )
+            pending_count += info.num_pending or 0
+            ack_pending_count += info.num_ack_pending or 0
+        return pending_count, ack_pending_count
 
     async def acknowledge(self, messages: list[Msg]) -> None:
         """Acknowledge messages and wait until the server has got it.
@@ -267,15 +274,18 @@ class Queue:
 
     async def _ensure_streams(self) -> None:
         streams = (
-            StreamConfig(
-                name=STREAM,
-                subjects=[SUBJECTS],
-                retention=RetentionPolicy.WORK_QUEUE,
-                discard=DiscardPolicy.NEW,
-                storage=StorageType.FILE,
-                max_bytes=self._config.stream_bytes_max,
-                max_msg_size=_MESSAGE_BYTES_MAX,
-                duplicate_window=self._config.duplicate_window_s,
+            *(
+                StreamConfig(
+                    name=stream_name(cohort),
+                    subjects=[_subjects(cohort)],
+                    retention=RetentionPolicy.WORK_QUEUE,
+                    discard=DiscardPolicy.NEW,
+                    storage=StorageType.FILE,
+                    max_bytes=self._config.stream_bytes_max,
+                    max_msg_size=_MESSAGE_BYTES_MAX,
+                    duplicate_window=self._config.duplicate_window_s,
+                )
+                for cohort in range(COHORTS_COUNT)
             ),
             StreamConfig(
                 name=DEAD_STREAM,
@@ -293,6 +303,15 @@ class Queue:
                     # A stream that exists with other limits belongs to its operator.
                     if failure.err_code != _STREAM_NAME_IN_USE:
                         raise
+
+
+def stream_name(cohort: int) -> str:
+    """Return the stream that keeps a cohort's requests until they are decided."""
+    return f"LEDGER_C{cohort}"
+
+
+def _subjects(cohort: int) -> str:
+    return f"ledger.c{cohort}.transfers.>"
 
 
 @asynccontextmanager

@@ -7,7 +7,7 @@ statement may succeed later) or PermanentError (it will not), with the SQLSTATE 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Final, Protocol
 from urllib.parse import urlsplit
@@ -59,8 +59,14 @@ class Database:
         self.namespace = namespace(config.url)
 
     @classmethod
-    async def connect(cls, config: PostgresConfig, *, application_name: str) -> Database:
-        """Open the pool.
+    async def connect(
+        cls,
+        config: PostgresConfig,
+        *,
+        application_name: str,
+        settings: Mapping[str, str] | None = None,
+    ) -> Database:
+        """Open the pool, whose connections have `settings` of the server beside the usual ones.
 
         Raises:
             UnavailableError: the server does not answer in time or refuses.
@@ -73,7 +79,7 @@ class Database:
                 max_size=config.pool_size_max,
                 timeout=config.connect_timeout_s,
                 command_timeout=config.command_timeout_s,
-                server_settings=_settings(config, application_name),
+                server_settings={**_settings(config, application_name), **(settings or {})},
             )
         return cls(config, pool)
 
@@ -137,14 +143,25 @@ async def session(
 async def migrate(config: PostgresConfig) -> int:
     """Bring the schema to this version and return it; several processes may try at once.
 
+    One whose user may not change the schema can only find that nothing is to be done.
+
     Raises:
         LedgerError: the database was written by a newer version.
         UnavailableError: the server does not answer in time.
     """
-    async with (
-        session(config, application_name="ledger-migrate") as connection,
-        connection.transaction(),
-    ):
+    async with session(
+        config, application_name="ledger-migrate", settings={"statement_timeout": "60000"}
+    ) as connection:
+        if await connection.fetchval("select to_regclass('ledger.schema_version')") is not None:
+            newest = await connection.fetchval("select max(version) from ledger.schema_version")
+            if newest == len(MIGRATIONS):
+                return len(MIGRATIONS)
+        await _migrate(connection)
+    return len(MIGRATIONS)
+
+
+async def _migrate(connection: Connection) -> None:
+    async with connection.transaction():
         await connection.execute("select pg_advisory_xact_lock($1)", _MIGRATION_LOCK)
         await connection.execute(f"create schema if not exists {SCHEMA}")
         await connection.execute(
@@ -165,7 +182,6 @@ async def migrate(config: PostgresConfig) -> int:
             await connection.execute(
                 "insert into ledger.schema_version (version) values ($1)", version
             )
-    return len(MIGRATIONS)
 
 
 def namespace(url: str) -> str:
