@@ -1,0 +1,257 @@
+"""Goal: no role of the ledger sees or changes more than it must, whichever way it tries.
+
+Method: the schema on a real PostgreSQL from the wheel with two tenants' money in two cohorts; every
+role logs in with a password of its own and tries the ways around: a partition's own name, a setting
+that a pooled connection has kept, the other tenant's ids, changes to what is append only.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from sentinel.reference.ledger.domain import PermanentError, Transfer
+from sentinel.reference.ledger.domain.tenant import COHORTS_COUNT, new_cohort
+from sentinel.reference.ledger.posting import BY_INDEX
+from sentinel.reference.ledger.posting.apply import apply_batch
+from sentinel.reference.ledger.wire import postgres
+from sentinel.reference.ledger.wire.config import PostgresConfig
+from sentinel.reference.ledger.wire.envelope import Envelope
+from sentinel.reference.ledger.wire.roles import Role, let_in
+from tests.support.ledger_servers import TENANTS, LedgerServers, open_ledger
+
+pytest_plugins = ("tests.support.ledger_fixtures",)
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
+
+TABLES = ("accounts", "transactions", "entries", "holds")
+SHOP, RIVAL = (new_cohort(name) for name in TENANTS)
+
+
+def transfer(tenant: str, key: str, *, expires_in_s: int | None = None) -> Transfer:
+    return Transfer(
+        tenant=tenant,
+        idempotency_key=key,
+        debit_account="external:bank",
+        credit_account="alice",
+        amount_minor=100,
+        currency="EUR",
+        expires_in_s=expires_in_s,
+    )
+
+
+class Roles:
+    """A configuration for each role's login, and the superuser's."""
+
+    def __init__(self, admin: PostgresConfig, urls: dict[Role, str]) -> None:
+        self.admin = admin
+        self._urls = urls
+
+    def config(self, role: Role) -> PostgresConfig:
+        """What this role connects with."""
+        return PostgresConfig(url=self._urls[role])
+
+
+@pytest.fixture
+async def roles(ledger_servers: LedgerServers) -> Roles:
+    admin = await open_ledger(ledger_servers)
+    found = Roles(admin, {role: await let_in(admin, role) for role in Role})
+    for tenant, cohort in zip(TENANTS, (SHOP, RIVAL), strict=True):
+        requests = [transfer(tenant, "a"), transfer(tenant, "b", expires_in_s=600)]
+        envelopes = [Envelope(request=one, cohort=cohort, accepted_ns=1) for one in requests]
+        async with postgres.session(
+            found.config(Role.POSTER), application_name="test", settings=dict(BY_INDEX)
+        ) as connection:
+            await apply_batch(connection, cohort, envelopes)
+    return found
+
+
+async def tenants_seen(connection: postgres.Connection, table: str) -> set[str]:
+    return {row["tenant"] for row in await connection.fetch(f"select tenant from ledger.{table}")}
+
+
+async def as_tenant(connection: postgres.Connection, tenant: str, cohort: int) -> None:
+    await connection.execute(
+        "select set_config('ledger.tenant', $1, true), set_config('ledger.cohort', $2, true)",
+        tenant,
+        str(cohort),
+    )
+
+
+def test_the_two_tenants_are_in_two_cohorts() -> None:
+    assert SHOP != RIVAL
+
+
+async def test_a_reader_sees_the_tenant_that_asks_and_nobody_unasked(roles: Roles) -> None:
+    for table in TABLES:
+        await check_reader(roles, table)
+
+
+async def check_reader(roles: Roles, table: str) -> None:
+    async with postgres.session(roles.config(Role.READER), application_name="test") as reader:
+        assert await tenants_seen(reader, table) == set()
+        async with reader.transaction():
+            await as_tenant(reader, "shop", SHOP)
+            assert await tenants_seen(reader, table) == {"shop"}
+        # What a transaction has left behind is an empty text, which is nobody.
+        assert await tenants_seen(reader, table) == set()
+        async with reader.transaction():
+            await as_tenant(reader, "shop", RIVAL)
+            assert await tenants_seen(reader, table) == set()
+        async with reader.transaction():
+            await as_tenant(reader, "rival' or 'a'='a", RIVAL)
+            assert await tenants_seen(reader, table) == set()
+
+
+async def test_no_partition_answers_by_its_own_name(roles: Roles) -> None:
+    statements = [
+        f"select * from ledger.{table}_c{cohort}"
+        for table in TABLES
+        for cohort in range(COHORTS_COUNT)
+    ]
+    for role in Role:
+        await check_refused(roles, role, statements)
+
+
+async def check_refused(roles: Roles, role: Role, statements: Sequence[str]) -> None:
+    async with postgres.session(roles.config(role), application_name="test") as connection:
+        for statement in statements:
+            with pytest.raises(PermanentError) as caught, postgres.translated():
+                await connection.execute(statement)
+            assert caught.value.code == "42501", statement
+
+
+async def test_a_partition_that_somebody_is_granted_shows_nothing_all_the_same(
+    roles: Roles,
+) -> None:
+    """The day somebody grants on all tables: each partition's own row security still says no."""
+    async with postgres.session(roles.admin, application_name="test") as admin:
+        await admin.execute("grant select on all tables in schema ledger to ledger_reader")
+        await admin.execute("select ledger.make_cohort(9::smallint)")
+        await admin.execute("grant select on all tables in schema ledger to ledger_reader")
+        names = await admin.fetch(
+            "select relname from pg_class c join pg_inherits i on i.inhrelid = c.oid "
+            "where c.relkind = 'r' and c.relnamespace = 'ledger'::regnamespace"
+        )
+        assert len(names) == len(TABLES) * (COHORTS_COUNT + 1)
+        unsecured = await admin.fetch(
+            "select relname from pg_class where relnamespace = 'ledger'::regnamespace "
+            "and relkind in ('r', 'p') and not (relrowsecurity and relforcerowsecurity)"
+        )
+        assert {row["relname"] for row in unsecured} == {"tenants", "schema_version"}
+    async with (
+        postgres.session(roles.config(Role.READER), application_name="test") as reader,
+        reader.transaction(),
+    ):
+        await as_tenant(reader, "shop", SHOP)
+        for row in names:
+            assert await reader.fetch(f"select * from ledger.{row['relname']}") == []
+
+
+FORBIDDEN = (
+    "update ledger.entries set amount_minor = 1",
+    "delete from ledger.entries",
+    "truncate ledger.entries cascade",
+    "update ledger.transactions set state = 'posted'",
+    "delete from ledger.transactions",
+    "update ledger.accounts set currency = 'USD'",
+    "update ledger.accounts set tenant = 'rival'",
+    "delete from ledger.accounts",
+    "update ledger.holds set amount_minor = 1",
+    "update ledger.tenants set cohort = 0",
+    "insert into ledger.tenants (tenant, cohort) values ('mine', 0)",
+    "alter table ledger.entries disable row level security",
+    "alter table ledger.entries detach partition ledger.entries_c0",
+    "set session_replication_role = replica",
+    "set role ledger_owner",
+    "create table ledger.mine (a int)",
+)
+
+
+async def test_what_was_written_stays(roles: Roles) -> None:
+    for role in Role:
+        await check_refused(roles, role, FORBIDDEN)
+
+
+async def test_not_even_the_owner_changes_what_is_append_only(roles: Roles) -> None:
+    """By mistake, that is: who holds a superuser's password can take the triggers away first."""
+    statements = []
+    for table in ("entries", "transactions"):
+        statements += [f"update ledger.{table} set tenant = tenant", f"delete from ledger.{table}"]
+        names = (table, *(f"{table}_c{cohort}" for cohort in range(COHORTS_COUNT)))
+        statements += [f"truncate ledger.{name} cascade" for name in names]
+    async with postgres.session(roles.admin, application_name="test") as admin:
+        for statement in statements:
+            with pytest.raises(PermanentError, match="append only"), postgres.translated():
+                await admin.execute(statement)
+
+
+async def test_an_entry_cannot_be_booked_to_another_tenants_account(roles: Roles) -> None:
+    async with postgres.session(roles.config(Role.POSTER), application_name="test") as poster:
+        with pytest.raises(PermanentError) as caught, postgres.translated():
+            await poster.execute(
+                "insert into ledger.entries values ($1, $2, 5, 'rival', 'alice', 5, 5, 9)",
+                SHOP,
+                transfer("shop", "a").transaction_id,
+            )
+        assert caught.value.code == "23503"
+
+
+async def test_a_pooled_connection_forgets_who_asked(roles: Roles) -> None:
+    pool = await postgres.Database.connect(
+        PostgresConfig(url=roles.config(Role.READER).url, pool_size_max=1), application_name="test"
+    )
+    try:
+        async with pool.acquire() as first, first.transaction():
+            await as_tenant(first, "shop", SHOP)
+            assert await tenants_seen(first, "accounts") == {"shop"}
+        async with pool.acquire() as second:
+            assert await tenants_seen(second, "accounts") == set()
+            # Somebody who sets it for the session: the pool's reset takes it away again.
+            await second.execute("select set_config('ledger.tenant', 'shop', false)")
+            await second.execute(f"select set_config('ledger.cohort', '{SHOP}', false)")
+        async with pool.acquire() as third:
+            assert await tenants_seen(third, "accounts") == set()
+    finally:
+        await pool.close()
+
+
+async def test_the_posters_statements_use_indexes_and_one_partition(roles: Roles) -> None:
+    """Over arrays and partitions the planner would read whole tables, which made a batch ten times slower."""
+    from sentinel.reference.ledger.posting import rows
+
+    async with postgres.session(roles.admin, application_name="test") as admin:
+        await admin.execute(
+            "insert into ledger.accounts (cohort, tenant, account_id, currency, balance_minor, allow_negative, version) "
+            "select $1::smallint, 'shop', 'a' || i, 'EUR', 0, false, 0 from generate_series(1, 5000) i",
+            SHOP,
+        )
+        await admin.execute("analyze ledger.accounts")
+    names = [f"a{index}" for index in range(1, 200)]
+    ids = [uuid.uuid4() for _ in names]
+    shops = ["shop"] * len(names)
+    numbers = [0] * len(names)
+    statements: list[tuple[str, tuple[Any, ...]]] = [
+        (rows._DECIDED, (SHOP, ids)),
+        (rows._HOLDS, (SHOP, ids)),
+        (rows._POSTED, (SHOP, ids)),
+        (rows._LOCK, (SHOP, shops, names)),
+        (rows._BALANCES, (SHOP, shops, names, numbers, numbers, numbers, numbers)),
+        (rows._END_HOLDS, (SHOP, ids, ["open"] * len(ids), [None] * len(ids))),
+    ]
+    async with (
+        postgres.session(
+            roles.config(Role.POSTER), application_name="test", settings=dict(BY_INDEX)
+        ) as poster,
+        poster.transaction(),
+    ):
+        for statement, arguments in statements:
+            plan = "\n".join(
+                row[0] for row in await poster.fetch(f"explain {statement}", *arguments)
+            )
+            others = [f"_c{cohort}" for cohort in range(COHORTS_COUNT) if cohort != SHOP]
+            assert not [name for name in others if name in plan], plan
+            if statement in (rows._LOCK, rows._BALANCES):
+                assert "Seq Scan" not in plan, plan
