@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from sentinel.reference.ledger.domain import PermanentError, Transfer
+from sentinel.reference.ledger.domain import PermanentError, Transfer, parse_batch
 from sentinel.reference.ledger.domain.tenant import COHORTS_COUNT, new_cohort
 from sentinel.reference.ledger.posting import BY_INDEX
 from sentinel.reference.ledger.posting.apply import apply_batch
@@ -26,7 +26,7 @@ from tests.support.ledger_servers import TENANTS, LedgerServers, open_ledger
 pytest_plugins = ("tests.support.ledger_fixtures",)
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
 
-TABLES = ("accounts", "transactions", "entries", "holds")
+TABLES = ("accounts", "transactions", "entries", "batches", "holds")
 SHOP, RIVAL = (new_cohort(name) for name in TENANTS)
 
 
@@ -40,6 +40,15 @@ def transfer(tenant: str, key: str, *, expires_in_s: int | None = None) -> Trans
         currency="EUR",
         expires_in_s=expires_in_s,
     )
+
+
+def transfer_body() -> dict[str, object]:
+    return {
+        "debit_account": "external:bank",
+        "credit_account": "alice",
+        "amount_minor": 1,
+        "currency": "EUR",
+    }
 
 
 class Roles:
@@ -59,8 +68,11 @@ async def roles(ledger_servers: LedgerServers) -> Roles:
     admin = await open_ledger(ledger_servers)
     found = Roles(admin, {role: await let_in(admin, role) for role in Role})
     for tenant, cohort in zip(TENANTS, (SHOP, RIVAL), strict=True):
-        requests = [transfer(tenant, "a"), transfer(tenant, "b", expires_in_s=600)]
-        envelopes = [Envelope(request=one, cohort=cohort, accepted_ns=1) for one in requests]
+        payroll = parse_batch(
+            tenant=tenant, idempotency_key="c", body={"items": [transfer_body(), transfer_body()]}
+        )
+        requests = [transfer(tenant, "a"), transfer(tenant, "b", expires_in_s=600), payroll]
+        envelopes = [Envelope(asked=one, cohort=cohort, accepted_ns=1) for one in requests]
         async with postgres.session(
             found.config(Role.POSTER), application_name="test", settings=dict(BY_INDEX)
         ) as connection:
@@ -178,7 +190,7 @@ async def test_what_was_written_stays(roles: Roles) -> None:
 async def test_not_even_the_owner_changes_what_is_append_only(roles: Roles) -> None:
     """By mistake, that is: who holds a superuser's password can take the triggers away first."""
     statements = []
-    for table in ("entries", "transactions"):
+    for table in ("entries", "transactions", "batches"):
         statements += [f"update ledger.{table} set tenant = tenant", f"delete from ledger.{table}"]
         names = (table, *(f"{table}_c{cohort}" for cohort in range(COHORTS_COUNT)))
         statements += [f"truncate ledger.{name} cascade" for name in names]

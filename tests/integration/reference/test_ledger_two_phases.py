@@ -5,6 +5,7 @@ Method: edge and poster on real NATS and PostgreSQL from the wheels, asked over 
 
 from __future__ import annotations
 
+import io
 from typing import Any
 
 import pytest
@@ -142,3 +143,47 @@ async def test_a_tenant_nobody_has_opened_is_refused(ledger_site: LedgerSite) ->
         ledger_site, "/v1/transfers", "k", body("external:bank", "alice", 1), tenant="stranger"
     )
     assert (status, answer["error"]["code"]) == (403, "unknown_tenant")
+
+
+async def test_a_payroll_is_one_request_and_a_state_for_each_item(ledger_site: LedgerSite) -> None:
+    await ledger_site.start_poster()
+    await decided(ledger_site, "/v1/transfers", "fund", body("external:bank", "payroll", 1000))
+    people = [f"person-{index}" for index in range(300)]
+    items = [body("payroll", name, 3) for name in people]
+    items[7] = body("payroll", "person-7", 2000)
+    status, accepted = await ask(ledger_site, "/v1/batches", "june", {"items": items})
+    assert status == 202
+    done = await ledger_site.settled(accepted["status_url"])
+    assert (done["state"], done["items_count"]) == ("decided", 300)
+    assert (done["posted_count"], done["rejected_count"]) == (299, 1)
+    assert [one["item"] for one in done["items"]] == list(range(300))
+    assert done["items"][7]["reason"] == "insufficient_funds"
+    _, one = await ledger_site.get(f"/v1/transactions/{done['items'][9]['transaction_id']}")
+    assert (one["state"], one["credit_account"]) == ("posted", "person-9")
+    _, rest = await ledger_site.get(f"/v1/batches/{accepted['batch_id']}?first_item=298")
+    assert [one["item"] for one in rest["items"]] == [298, 299]
+    # Again: the same answer and nothing moved; with another item: a conflict. The key is free for a transaction.
+    status, again = await ask(ledger_site, "/v1/batches", "june", {"items": items})
+    assert (status, again["batch_id"]) == (202, accepted["batch_id"])
+    status, other = await ask(ledger_site, "/v1/batches", "june", {"items": items[1:]})
+    assert (status, other["error"]["code"]) == (409, "idempotency_key_reused")
+    assert (await decided(ledger_site, "/v1/transfers", "june", items[0]))["state"] == "posted"
+    assert await available(ledger_site, "payroll") == (100, 100)
+    assert (await ledger_site.get(f"/v1/batches/{accepted['batch_id']}", tenant="rival"))[0] == 404
+
+
+async def test_a_batch_is_refused_whole_with_the_item_that_is_wrong(
+    ledger_site: LedgerSite,
+) -> None:
+    items = [
+        body("external:bank", "alice", 5),
+        {**body("external:bank", "bob", 5), "amount_minor": 0},
+    ]
+    status, answer = await ask(ledger_site, "/v1/batches", "june", {"items": items})
+    assert (status, answer["error"]["field"]) == (400, "items[1].amount_minor")
+    headers = {"X-Tenant": "shop", "Idempotency-Key": "june", "Content-Type": "application/json"}
+    large = io.BytesIO(b" " * (1024 * 1024 + 1))
+    async with ledger_site.http.post("/v1/batches", data=large, headers=headers) as response:
+        assert response.status == 413
+        assert (await response.json())["error"]["code"] == "body_too_large"
+    assert (await ledger_site.get("/v1/accounts/alice/balance"))[0] == 404

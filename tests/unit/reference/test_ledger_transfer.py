@@ -127,7 +127,7 @@ def test_every_field_counts_in_the_fingerprint() -> None:
 
 def test_an_envelope_survives_the_wire() -> None:
     transfer = parse_transfer(tenant="shop", idempotency_key="k", body=BODY)
-    envelope = Envelope(transfer=transfer, accepted_ns=1_700_000_000_000_000_001)
+    envelope = Envelope(asked=transfer, cohort=3, accepted_ns=1_700_000_000_000_000_001)
     assert decode_envelope(encode_envelope(envelope)) == envelope
 
 
@@ -135,9 +135,9 @@ def test_an_envelope_survives_the_wire() -> None:
     ("old", "new", "code"),
     [
         (b"{", b"", "not_json"),
-        (b'"version":1', b'"version":2', "unknown_version"),
+        (b'"version":2', b'"version":1', "unknown_version"),
         (b'"amount_minor":1250', b'"amount_minor":-1', "invalid_field"),
-        (b'"tenant":"shop"', b'"tenant":"other"', "foreign_transaction_id"),
+        (b'"tenant":"shop"', b'"tenant":"other"', "foreign_id"),
         (b'"accepted_ns":5', b'"accepted_ns":"5"', "no_accepted_ns"),
         (b'"tenant":"shop"', b'"tenant":7', "no_identity"),
     ],
@@ -146,7 +146,7 @@ def test_a_message_that_makes_no_sense_is_refused_for_good(
     old: bytes, new: bytes, code: str
 ) -> None:
     transfer = parse_transfer(tenant="shop", idempotency_key="k", body=BODY)
-    payload = encode_envelope(Envelope(transfer=transfer, accepted_ns=5))
+    payload = encode_envelope(Envelope(asked=transfer, cohort=3, accepted_ns=5))
     assert old in payload
     with pytest.raises(PermanentError) as caught:
         decode_envelope(payload.replace(old, new))

@@ -1,6 +1,7 @@
 """The ledger's rules, without I/O: transfers, double entry, the shape of load, simulated history."""
 
 from sentinel.reference.ledger.domain.accounts import Account, Entry, open_account
+from sentinel.reference.ledger.domain.batch import Batch, parse_batch
 from sentinel.reference.ledger.domain.errors import (
     InvalidTransferError,
     LedgerError,
@@ -36,6 +37,7 @@ from sentinel.reference.ledger.domain.transfer import (
 
 __all__ = [
     "Account",
+    "Batch",
     "BatchItem",
     "Book",
     "Decision",
@@ -64,6 +66,7 @@ __all__ = [
     "is_account_id",
     "item_id",
     "open_account",
+    "parse_batch",
     "parse_step",
     "parse_transfer",
     "targets",

@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
-from sentinel.reference.ledger.domain import PermanentError, Request, Step
+from sentinel.reference.ledger.domain import Batch, PermanentError, Request, Step
 from sentinel.reference.ledger.domain.tenant import Tenant
 from sentinel.reference.ledger.telemetry import Telemetry
 from sentinel.reference.ledger.wire.envelope import (
@@ -35,6 +35,17 @@ select t.fingerprint, t.kind, t.state, t.reason, t.target_id, t.debit_account, t
        t.currency, t.accepted_at, t.posted_at, t.expires_at, h.state as hold_state, h.resolved_by
 from ledger.transactions t left join ledger.holds h on h.cohort = $1 and h.pending_id = t.transaction_id
 where t.cohort = $1 and t.tenant = $2 and t.transaction_id = $3
+"""
+_BATCH: Final = """
+select fingerprint, items_count, accepted_at from ledger.batches where cohort = $1 and tenant = $2 and batch_id = $3
+"""
+_ITEM_COUNTS: Final = """
+select state, count(*)::int as count from ledger.transactions
+where cohort = $1 and batch_id = $2 and tenant = $3 group by state
+"""
+_ITEMS: Final = """
+select item, transaction_id, state, reason from ledger.transactions
+where cohort = $1 and batch_id = $2 and tenant = $3 and item >= $4 order by item limit $5
 """
 
 
@@ -75,22 +86,68 @@ class Reads:
         """
         found = await self._posted(tenant, transaction_id)
         if found is None:
-            found = await self._queued(
-                tenant,
-                stream_name(tenant.cohort),
-                transfer_subject(cohort=tenant.cohort, transaction_id=transaction_id),
-                state="pending",
-                reason=None,
-            )
-        if found is None:
-            found = await self._queued(
-                tenant,
-                DEAD_STREAM,
-                dead_subject(str(transaction_id)),
-                state="failed",
-                reason="dead_lettered",
-            )
+            found = await self._waiting(tenant, transaction_id)
         return found or await self._posted(tenant, transaction_id)
+
+    async def batch(
+        self, *, tenant: Tenant, batch_id: uuid.UUID, first_item: int, items_count_max: int
+    ) -> tuple[dict[str, object], str] | None:
+        """Return a batch's state, a page of its items, and its fingerprint, or None.
+
+        Args:
+            tenant: who asks.
+            batch_id: the batch's id.
+            first_item: the place, counted from 0, at which the page begins.
+            items_count_max: how many items the page holds at most.
+
+        Raises:
+            UnavailableError: database or queue did not answer in time.
+        """
+        found = await self._decided_batch(tenant, batch_id, first_item, items_count_max)
+        if found is None:
+            found = await self._waiting(tenant, batch_id)
+        return found or await self._decided_batch(tenant, batch_id, first_item, items_count_max)
+
+    async def _decided_batch(
+        self, tenant: Tenant, batch_id: uuid.UUID, first_item: int, items_count_max: int
+    ) -> tuple[dict[str, object], str] | None:
+        with self._telemetry.query("SELECT", "batches", self._transactions.namespace):
+            async with _asking(self._transactions, tenant) as connection:
+                batch = await connection.fetchrow(_BATCH, tenant.cohort, tenant.name, batch_id)
+                if batch is None:
+                    return None
+                counts = await connection.fetch(_ITEM_COUNTS, tenant.cohort, batch_id, tenant.name)
+                items = await connection.fetch(
+                    _ITEMS, tenant.cohort, batch_id, tenant.name, first_item, items_count_max
+                )
+        state: dict[str, object] = {
+            "batch_id": str(batch_id),
+            "state": "decided",
+            "accepted_at": batch["accepted_at"].isoformat(),
+            "items_count": batch["items_count"],
+            "posted_count": sum(row["count"] for row in counts if row["state"] == "posted"),
+            "rejected_count": sum(row["count"] for row in counts if row["state"] == "rejected"),
+            "items": [
+                {**dict(row), "transaction_id": str(row["transaction_id"])} for row in items
+            ],
+        }
+        return state, batch["fingerprint"]
+
+    async def _waiting(
+        self, tenant: Tenant, asked_id: uuid.UUID
+    ) -> tuple[dict[str, object], str] | None:
+        """Look where it waits to be decided, then where it was given up."""
+        subject = transfer_subject(cohort=tenant.cohort, asked_id=asked_id)
+        found = await self._queued(
+            tenant, stream_name(tenant.cohort), subject, state="pending", reason=None
+        )
+        return found or await self._queued(
+            tenant,
+            DEAD_STREAM,
+            dead_subject(str(asked_id)),
+            state="failed",
+            reason="dead_lettered",
+        )
 
     async def _posted(
         self, tenant: Tenant, transaction_id: uuid.UUID
@@ -111,12 +168,12 @@ class Reads:
         if payload is None:
             return None
         try:
-            request = decode_envelope(payload).request
+            asked = decode_envelope(payload).asked
         except PermanentError:
             return None  # unreadable: whose it is cannot be told, so nobody is told
-        if request.tenant != tenant.name:
+        if asked.tenant != tenant.name:
             return None
-        return _described(request, state=state, reason=reason), request.fingerprint
+        return _described(asked, state=state, reason=reason), asked.fingerprint
 
 
 @asynccontextmanager
@@ -155,19 +212,27 @@ def _told(transaction_id: uuid.UUID, row: Any) -> dict[str, object]:
     return state
 
 
-def _described(request: Request, *, state: str, reason: str | None) -> dict[str, object]:
+def _described(asked: Request | Batch, *, state: str, reason: str | None) -> dict[str, object]:
+    if isinstance(asked, Batch):
+        return {
+            "batch_id": str(asked.batch_id),
+            "state": state,
+            "reason": reason,
+            "items_count": len(asked.items),
+            "items": [],
+        }
     described: dict[str, object] = {
-        "transaction_id": str(request.transaction_id),
-        "kind": request.kind.value,
+        "transaction_id": str(asked.transaction_id),
+        "kind": asked.kind.value,
         "state": state,
         "reason": reason,
     }
-    if isinstance(request, Step):
-        return {**described, "target_id": str(request.target_id)}
+    if isinstance(asked, Step):
+        return {**described, "target_id": str(asked.target_id)}
     return {
         **described,
-        "debit_account": request.debit_account,
-        "credit_account": request.credit_account,
-        "amount_minor": request.amount_minor,
-        "currency": request.currency,
+        "debit_account": asked.debit_account,
+        "credit_account": asked.credit_account,
+        "amount_minor": asked.amount_minor,
+        "currency": asked.currency,
     }

@@ -24,6 +24,7 @@ import orjson
 from aiohttp import web
 
 from sentinel.reference.ledger.domain import (
+    Batch,
     InvalidTransferError,
     Kind,
     LedgerError,
@@ -32,6 +33,7 @@ from sentinel.reference.ledger.domain import (
     UnavailableError,
     check_tenant,
     is_account_id,
+    parse_batch,
     parse_step,
     parse_transfer,
 )
@@ -39,7 +41,12 @@ from sentinel.reference.ledger.domain.tenant import Tenant
 from sentinel.reference.ledger.edge.burst import Burst, read_burst
 from sentinel.reference.ledger.edge.reads import Reads
 from sentinel.reference.ledger.telemetry import Event, Telemetry
-from sentinel.reference.ledger.wire.envelope import Envelope, encode_envelope, transfer_subject
+from sentinel.reference.ledger.wire.envelope import (
+    Envelope,
+    asked_id,
+    encode_envelope,
+    transfer_subject,
+)
 from sentinel.reference.ledger.wire.nats import Queue
 from sentinel.reference.ledger.wire.tenants import Tenants
 
@@ -59,6 +66,8 @@ class EdgeConfig:
     host: str = "127.0.0.1"
     port: int = 0
     body_bytes_max: int = 8 * 1024
+    batch_bytes_max: int = 1024 * 1024
+    page_items_count: int = 1000
     body_timeout_s: float = 5.0
     inflight_count_max: int = 512
     stop_timeout_s: float = 3.0
@@ -102,7 +111,9 @@ class Edge:
             app.router.add_post(
                 f"/v1/transactions/{{id}}/{name}", partial(self._post_step, kind=kind)
             )
-        app.router.add_get("/v1/transactions/{id}", self._get_transaction)
+        app.router.add_get("/v1/transactions/{id}", partial(self._get_transaction, is_batch=False))
+        app.router.add_post("/v1/batches", self._post_batch)
+        app.router.add_get("/v1/batches/{id}", partial(self._get_transaction, is_batch=True))
         app.router.add_get("/v1/accounts/{id}/balance", self._get_balance)
         app.router.add_get("/healthz", self._get_health)
         self._runner = web.AppRunner(
@@ -171,7 +182,8 @@ class Edge:
             self._telemetry.error(event, f"{what}: {error}", error_code=error.code)
             return _error(503, "unavailable", f"{what}; try again.")
         except web.HTTPRequestEntityTooLarge:
-            limit = self._config.body_bytes_max
+            is_batch = request.path == "/v1/batches"
+            limit = self._config.batch_bytes_max if is_batch else self._config.body_bytes_max
             return _error(413, "body_too_large", f"The body is larger than {limit} bytes.")
         except web.HTTPException as error:
             return _error(error.status, "http_error", error.reason)
@@ -217,65 +229,91 @@ class Edge:
             raise UnknownTenantError
         return tenant
 
-    async def _accept(self, asked: Request, tenant: Tenant) -> web.Response:
-        transaction_id = asked.transaction_id
+    async def _post_batch(self, request: web.Request) -> web.Response:
+        tenant = await self._tenant(request)
+        batch = parse_batch(
+            tenant=tenant.name,
+            idempotency_key=request.headers.get("Idempotency-Key", ""),
+            body=await self._json_body(
+                request.clone(client_max_size=self._config.batch_bytes_max)
+            ),
+        )
+        return await self._accept(batch, tenant)
+
+    async def _accept(self, asked: Request | Batch, tenant: Tenant) -> web.Response:
+        found_by = asked_id(asked)
         mark = asked.fingerprint
         payload = encode_envelope(
-            Envelope(request=asked, cohort=tenant.cohort, accepted_ns=time.time_ns())
+            Envelope(asked=asked, cohort=tenant.cohort, accepted_ns=time.time_ns())
         )
-        with self._telemetry.publish(message_id=str(transaction_id)) as headers:
+        is_batch = isinstance(asked, Batch)
+        # A batch and a transaction may have one key: the queue must not take one for the other.
+        message_id = f"{'batch:' if is_batch else ''}{asked.tenant}:{asked.idempotency_key}"
+        with self._telemetry.publish(message_id=str(found_by)) as headers:
             result = await self._queue.publish(
-                subject=transfer_subject(cohort=tenant.cohort, transaction_id=transaction_id),
+                subject=transfer_subject(cohort=tenant.cohort, asked_id=found_by),
                 payload=payload,
-                message_id=f"{asked.tenant}:{asked.idempotency_key}",
+                message_id=message_id,
                 headers=headers,
             )
         if result.duplicate and await self._conflicts(asked, tenant, mark):
             return _error(
                 409,
                 "idempotency_key_reused",
-                "This Idempotency-Key was used before for another transfer.",
+                "This Idempotency-Key was used before for another request.",
                 field="Idempotency-Key",
             )
-        return _json(
-            202,
-            {
-                "transaction_id": str(transaction_id),
-                "status_url": f"/v1/transactions/{transaction_id}?request={mark}",
-            },
-            {"Idempotent-Replay": "true"} if result.duplicate else {},
-        )
+        name, folder = ("batch_id", "batches") if is_batch else ("transaction_id", "transactions")
+        url = f"/v1/{folder}/{found_by}?request={mark}"
+        headers = {"Location": url}
+        if result.duplicate:
+            headers["Idempotent-Replay"] = "true"
+        return _json(202, {name: str(found_by), "status_url": url}, headers)
 
-    async def _conflicts(self, asked: Request, tenant: Tenant, mark: str) -> bool:
+    async def _conflicts(self, asked: Request | Batch, tenant: Tenant, mark: str) -> bool:
         """Say whether the first use of the key is known to have been another request.
 
         The replay was accepted either way, so trouble with this look-up does not fail it: its
         status URL will tell.
         """
         try:
-            found = await self._reads.transaction(
-                tenant=tenant, transaction_id=asked.transaction_id
-            )
+            found = await self._find(tenant, asked_id(asked), is_batch=isinstance(asked, Batch))
         except (UnavailableError, PermanentError):
             return False
         return found is not None and found[1] != mark
 
-    async def _get_transaction(self, request: web.Request) -> web.Response:
+    async def _find(
+        self, tenant: Tenant, found_by: uuid.UUID, *, is_batch: bool, first_item: int = 0
+    ) -> tuple[dict[str, object], str] | None:
+        if is_batch:
+            return await self._reads.batch(
+                tenant=tenant,
+                batch_id=found_by,
+                first_item=first_item,
+                items_count_max=self._config.page_items_count,
+            )
+        return await self._reads.transaction(tenant=tenant, transaction_id=found_by)
+
+    async def _get_transaction(self, request: web.Request, *, is_batch: bool) -> web.Response:
         tenant = await self._tenant(request)
+        name = "batch" if is_batch else "transaction"
         try:
-            transaction_id = uuid.UUID(request.match_info["id"])
+            found_by = uuid.UUID(request.match_info["id"])
         except ValueError:
-            return _error(400, "invalid_id", "A transaction's id is a UUID.", field="id")
-        found = await self._reads.transaction(tenant=tenant, transaction_id=transaction_id)
+            return _error(400, "invalid_id", f"A {name}'s id is a UUID.", field="id")
+        first_item = request.query.get("first_item", "0")
+        if not (first_item.isascii() and first_item.isdigit() and len(first_item) <= 6):
+            return _error(400, "invalid_field", "first_item is a count.", field="first_item")
+        found = await self._find(tenant, found_by, is_batch=is_batch, first_item=int(first_item))
         if found is None:
-            return _error(404, "unknown_transaction", "No such transaction.")
+            return _error(404, f"unknown_{name}", f"No such {name}.")
         state, mark = found
         asked_for = request.query.get("request")
         if asked_for is not None and asked_for != mark:
             return _json(
                 200,
                 {
-                    "transaction_id": str(transaction_id),
+                    f"{name}_id": str(found_by),
                     "state": "conflict",
                     "reason": "idempotency_key_reused",
                 },

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 
 from sentinel.reference.ledger.domain import (
     Account,
+    Batch,
     Book,
     Decision,
     Movement,
@@ -31,12 +32,12 @@ from sentinel.reference.ledger.wire.postgres import Connection
 async def apply_batch(
     connection: Connection, cohort: int, envelopes: Sequence[Envelope]
 ) -> list[Decision]:
-    """Apply the requests, all of one cohort, and commit; returns a decision for each, in order.
+    """Apply what was asked, all of one cohort, and commit; returns a decision a request, in order.
 
     Raises whatever the connection raises; then nothing was applied, unless the answer to the
     commit itself was lost, in which case a retry finds the transactions decided.
     """
-    requests = [envelope.request for envelope in envelopes]
+    requests = [request for envelope in envelopes for request in envelope.requests]
     async with connection.transaction():
         book = await _read(connection, cohort, requests)
         # Read once the locks are held: whoever waited for them decides later, also by the clock.
@@ -48,11 +49,17 @@ async def apply_batch(
             if decision.outcome in (Outcome.POSTED, Outcome.REJECTED)
         ]
         if written:
+            batches = [one for one in envelopes if isinstance(one.asked, Batch)]
+            await rows.insert_batches(connection, cohort, batches)
             await rows.insert_transactions(
                 connection,
                 cohort,
                 written,
-                accepted_ns={one.request.transaction_id: one.accepted_ns for one in envelopes},
+                accepted_ns={
+                    request.transaction_id: envelope.accepted_ns
+                    for envelope in envelopes
+                    for request in envelope.requests
+                },
                 holds=book.holds,
                 now_ns=now_ns,
             )

@@ -45,9 +45,9 @@ async def publish(queue: Queue, cohort: int, steps: Sequence[Step]) -> None:
         UnavailableError: the queue is away or full; the same steps are found again.
     """
     for step in steps:
-        envelope = Envelope(request=step, cohort=cohort, accepted_ns=time.time_ns())
+        envelope = Envelope(asked=step, cohort=cohort, accepted_ns=time.time_ns())
         await queue.publish(
-            subject=transfer_subject(cohort=cohort, transaction_id=step.transaction_id),
+            subject=transfer_subject(cohort=cohort, asked_id=step.transaction_id),
             payload=encode_envelope(envelope),
             message_id=f"{step.tenant}:{step.idempotency_key}",
             headers={},

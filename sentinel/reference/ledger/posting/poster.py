@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
@@ -46,6 +46,8 @@ class PosterConfig:
 
     cohorts: tuple[int, ...] = tuple(range(COHORTS_COUNT))
     batch_count_max: int = 200
+    # Of one transaction: a few large batches must not hold their accounts' locks for all together.
+    requests_count_max: int = 5000
     fetch_wait_s: float = 1.0
     deliveries_max: int = 5
     back_off_first_s: float = 0.2
@@ -58,8 +60,8 @@ class PosterConfig:
         if not self.cohorts or not set(self.cohorts) <= set(range(COHORTS_COUNT)):
             message = f"cohorts must be some of 0 to {COHORTS_COUNT - 1}"
             raise LedgerError(message)
-        if min(self.batch_count_max, self.deliveries_max) < 1:
-            message = "batch_count_max and deliveries_max must be at least 1"
+        if min(self.batch_count_max, self.requests_count_max, self.deliveries_max) < 1:
+            message = "batch_count_max, requests_count_max and deliveries_max must be at least 1"
             raise LedgerError(message)
         if not 0 < self.back_off_first_s <= self.back_off_max_s:
             message = "back_off_first_s must be above 0 and not above back_off_max_s"
@@ -124,8 +126,8 @@ class Poster:
                 await self._back_off(failures_count, stop)
                 continue
             failures_count = 0
-            if items:
-                await self._post(items, stop)
+            for part in _parts(items, self._config.requests_count_max):
+                await self._post(part, stop)
 
     async def _readable(self, cohort: int, messages: Sequence[Msg]) -> list[_Item]:
         """Decode messages; those that are beyond help go to the dead-letter stream."""
@@ -209,9 +211,12 @@ class Poster:
                 )
                 raise
             committed_ns = time.time_ns()
-            for index, decision in enumerate(decisions):
-                spans.outcome(index, decision.outcome)
-            self._count(decisions, envelopes, committed_ns)
+            by_message = _by_message(decisions, envelopes)
+            for index, decided in enumerate(by_message):
+                outcomes = {decision.outcome for decision in decided}
+                # Of a batch, what became of all its items; else that they differ.
+                spans.outcome(index, outcomes.pop() if len(outcomes) == 1 else "mixed")
+            self._count(by_message, envelopes, committed_ns)
             try:
                 await self._queue.acknowledge([item.message for item in items])
             except UnavailableError as error:
@@ -219,9 +224,13 @@ class Poster:
                 self._telemetry.warning(Event.NATS_ERROR, f"Acknowledging a batch failed: {error}")
 
     def _count(
-        self, decisions: Sequence[Decision], envelopes: Sequence[Envelope], committed_ns: int
+        self,
+        by_message: Sequence[Sequence[Decision]],
+        envelopes: Sequence[Envelope],
+        committed_ns: int,
     ) -> None:
-        for decision, envelope in zip(decisions, envelopes, strict=True):
+        pairs = zip(by_message, envelopes, strict=True)
+        for decision, envelope in ((one, envelope) for many, envelope in pairs for one in many):
             match decision.outcome:
                 case Outcome.POSTED:
                     self._telemetry.transfer_posted((committed_ns - envelope.accepted_ns) / 1e9)
@@ -285,3 +294,30 @@ class Poster:
                     steps = await expiry.expired(self._database, cohort)
                     await expiry.publish(self._queue, cohort, steps)
             await asyncio.sleep(self._config.expiry_interval_s)
+
+
+def _by_message(
+    decisions: Sequence[Decision], envelopes: Sequence[Envelope]
+) -> list[Sequence[Decision]]:
+    """Return each message's decisions: one, or one an item of a batch."""
+    parts, place = [], 0
+    for envelope in envelopes:
+        size = len(envelope.requests)
+        parts.append(decisions[place : place + size])
+        place += size
+    return parts
+
+
+def _parts(items: Sequence[_Item], requests_count_max: int) -> Iterator[list[_Item]]:
+    """Yield the messages in runs of at most so many requests, a larger message in a run alone."""
+    part: list[_Item] = []
+    count = 0
+    for item in items:
+        size = len(item.envelope.requests)
+        if part and count + size > requests_count_max:
+            yield part
+            part, count = [], 0
+        part.append(item)
+        count += size
+    if part:
+        yield part

@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from sentinel.reference.ledger.domain import (
     Account,
+    Batch,
     Decision,
     Hold,
     HoldState,
@@ -21,6 +22,7 @@ from sentinel.reference.ledger.domain import (
     Posted,
     Step,
 )
+from sentinel.reference.ledger.wire.envelope import Envelope
 from sentinel.reference.ledger.wire.postgres import Connection
 
 # For the poster's connections: over arrays and partitions the planner would else read whole tables.
@@ -67,6 +69,11 @@ insert into ledger.transactions
 select $1, $2, * from unnest(
     $3::uuid[], $4::text[], $5::text[], $6::int[], $7::uuid[], $8::text[], $9::text[], $10::text[], $11::text[],
     $12::uuid[], $13::text[], $14::text[], $15::bigint[], $16::text[], $17::timestamptz[], $18::timestamptz[])
+"""
+_BATCHES: Final = """
+insert into ledger.batches (cohort, batch_id, tenant, idempotency_key, fingerprint, items_count, accepted_at)
+select $1, * from unnest($2::uuid[], $3::text[], $4::text[], $5::text[], $6::int[], $7::timestamptz[])
+on conflict do nothing
 """
 _ENTRIES: Final = """
 insert into ledger.entries
@@ -165,6 +172,25 @@ async def open_accounts(connection: Connection, cohort: int, accounts: Sequence[
         [account.balance_minor for account in accounts],
         [account.allow_negative for account in accounts],
         [account.version for account in accounts],
+    )
+
+
+async def insert_batches(
+    connection: Connection, cohort: int, envelopes: Sequence[Envelope]
+) -> None:
+    """Insert a row for each batch, unless it is there: the first use of a key stands."""
+    given = [(one, one.asked) for one in envelopes if isinstance(one.asked, Batch)]
+    if not given:
+        return
+    await connection.execute(
+        _BATCHES,
+        cohort,
+        [batch.batch_id for _, batch in given],
+        [batch.tenant for _, batch in given],
+        [batch.idempotency_key for _, batch in given],
+        [batch.fingerprint for _, batch in given],
+        [len(batch.items) for _, batch in given],
+        [_time(envelope.accepted_ns) for envelope, _ in given],
     )
 
 

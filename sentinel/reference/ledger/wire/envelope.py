@@ -9,7 +9,7 @@ from typing import Final
 import orjson
 
 from sentinel.reference.ledger.domain import (
-    BatchItem,
+    Batch,
     InvalidTransferError,
     Kind,
     PermanentError,
@@ -17,46 +17,58 @@ from sentinel.reference.ledger.domain import (
     Step,
     Transfer,
     expire_step,
+    parse_batch,
     parse_step,
     parse_transfer,
 )
 from sentinel.reference.ledger.domain.tenant import COHORTS_COUNT
 
 VERSION: Final = 2
+_BATCH: Final = "batch"
 _BODY: Final = ("debit_account", "credit_account", "amount_minor", "currency", "expires_in_s")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Envelope:
-    """A request, its tenant's cohort, and when the edge accepted it."""
+    """What was asked, its tenant's cohort, and when the edge accepted it."""
 
-    request: Request
+    asked: Request | Batch
     cohort: int
     accepted_ns: int
+
+    @property
+    def requests(self) -> tuple[Request, ...]:
+        """The requests to decide: one, or a batch's items in order."""
+        return self.asked.items if isinstance(self.asked, Batch) else (self.asked,)
+
+
+def asked_id(asked: Request | Batch) -> uuid.UUID:
+    """Return the id under which its state is asked for."""
+    return asked.batch_id if isinstance(asked, Batch) else asked.transaction_id
 
 
 def encode_envelope(envelope: Envelope) -> bytes:
     """Return the message's payload."""
-    request = envelope.request
+    asked = envelope.asked
     document: dict[str, object] = {
         "version": VERSION,
-        "transaction_id": str(request.transaction_id),
+        "id": str(asked_id(asked)),
         "accepted_ns": envelope.accepted_ns,
         "cohort": envelope.cohort,
-        "tenant": request.tenant,
-        "idempotency_key": request.idempotency_key,
-        "kind": request.kind.value,
+        "tenant": asked.tenant,
+        "idempotency_key": asked.idempotency_key,
     }
-    if isinstance(request, Step):
-        document["target_id"] = str(request.target_id)
-        if request.amount_minor is not None:
-            document["amount_minor"] = request.amount_minor
+    if isinstance(asked, Batch):
+        document["kind"] = _BATCH
+        document["items"] = [_body(item) for item in asked.items]
+    elif isinstance(asked, Step):
+        document["kind"] = asked.kind.value
+        document["target_id"] = str(asked.target_id)
+        if asked.amount_minor is not None:
+            document["amount_minor"] = asked.amount_minor
     else:
-        values = ((name, getattr(request, name)) for name in _BODY)
-        document.update((name, value) for name, value in values if value is not None)
-        if request.batch is not None:
-            document["batch_id"] = str(request.batch.batch_id)
-            document["item"] = request.batch.place
+        document["kind"] = asked.kind.value
+        document.update(_body(asked))
     return orjson.dumps(document)
 
 
@@ -83,20 +95,19 @@ def decode_envelope(payload: bytes) -> Envelope:
     if not isinstance(tenant, str) or not isinstance(key, str):
         raise _refused(code="no_identity")
     try:
-        kind = Kind(document.get("kind"))
-        request = _request(document, kind=kind, tenant=tenant, key=key)
+        asked = _asked(document, tenant=tenant, key=key)
     except InvalidTransferError as error:
         raise _refused(code=error.code) from error
     except ValueError as error:
         raise _refused(code="invalid_kind") from error
-    if document.get("transaction_id") != str(request.transaction_id) or request.kind is not kind:
-        raise _refused(code="foreign_transaction_id")
-    return Envelope(request=request, cohort=cohort, accepted_ns=accepted_ns)
+    if document.get("id") != str(asked_id(asked)):
+        raise _refused(code="foreign_id")
+    return Envelope(asked=asked, cohort=cohort, accepted_ns=accepted_ns)
 
 
-def transfer_subject(*, cohort: int, transaction_id: uuid.UUID) -> str:
-    """Return the subject a request is published on; one a transaction, so it can be looked up."""
-    return f"ledger.c{cohort}.transfers.{transaction_id}"
+def transfer_subject(*, cohort: int, asked_id: uuid.UUID) -> str:
+    """Return the subject it is published on; one a transaction or batch, so it can be looked up."""
+    return f"ledger.c{cohort}.transfers.{asked_id}"
 
 
 def dead_subject(transaction_id: str) -> str:
@@ -104,9 +115,17 @@ def dead_subject(transaction_id: str) -> str:
     return f"ledger.dead.{transaction_id}"
 
 
-def _request(document: dict[str, object], *, kind: Kind, tenant: str, key: str) -> Request:
+def _asked(document: dict[str, object], *, tenant: str, key: str) -> Request | Batch:
+    if document.get("kind") == _BATCH:
+        body = {"items": document.get("items")}
+        return parse_batch(tenant=tenant, idempotency_key=key, body=body)
+    kind = Kind(document.get("kind"))
     if kind in (Kind.TRANSFER, Kind.PENDING):
-        return _transfer(document, tenant=tenant, key=key)
+        given = {name: document[name] for name in _BODY if name in document}
+        transfer = parse_transfer(tenant=tenant, idempotency_key=key, body=given)
+        if transfer.kind is not kind:
+            raise _refused(code="invalid_kind")
+        return transfer
     target, amount = document.get("target_id"), document.get("amount_minor")
     if not isinstance(target, str):
         raise _refused(code="no_target")
@@ -114,19 +133,13 @@ def _request(document: dict[str, object], *, kind: Kind, tenant: str, key: str) 
         # The ledger's own, whose key no client's could be.
         attempt = int(key.rpartition(" ")[2])
         return expire_step(tenant=tenant, pending_id=uuid.UUID(target), attempt=attempt)
-    body = None if amount is None else {"amount_minor": amount}
-    return parse_step(tenant=tenant, idempotency_key=key, kind=kind, target=target, body=body)
+    posted = None if amount is None else {"amount_minor": amount}
+    return parse_step(tenant=tenant, idempotency_key=key, kind=kind, target=target, body=posted)
 
 
-def _transfer(document: dict[str, object], *, tenant: str, key: str) -> Transfer:
-    batch, place = document.get("batch_id"), document.get("item")
-    item = None
-    if batch is not None:
-        if not isinstance(batch, str) or not isinstance(place, int):
-            raise _refused(code="invalid_item")
-        item = BatchItem(batch_id=uuid.UUID(batch), place=place)
-    body = {name: document[name] for name in _BODY if name in document}
-    return parse_transfer(tenant=tenant, idempotency_key=key, body=body, batch=item)
+def _body(transfer: Transfer) -> dict[str, object]:
+    values = ((name, getattr(transfer, name)) for name in _BODY)
+    return {name: value for name, value in values if value is not None}
 
 
 def _is_count(value: object) -> bool:

@@ -39,7 +39,8 @@ DEAD_STREAM: Final = "LEDGER_DEAD"
 CONSUMER: Final = "poster"
 DEAD_SUBJECTS: Final = "ledger.dead.>"
 _DEAD_BYTES_MAX: Final = 64 * 1024 * 1024
-_MESSAGE_BYTES_MAX: Final = 16 * 1024
+# What a server takes unless it is told otherwise: a batch is one message.
+_MESSAGE_BYTES_MAX: Final = 1024 * 1024
 _INFO_TIMEOUT_S: Final = 2.0
 _STREAM_NAME_IN_USE: Final = 10058
 

@@ -93,6 +93,19 @@ create table ledger.entries (
     foreign key (cohort, tenant, account_id) references ledger.accounts
 ) partition by list (cohort);
 
+create table ledger.batches (
+    cohort          smallint not null,
+    batch_id        uuid not null,
+    tenant          text not null,
+    idempotency_key text not null,
+    fingerprint     text not null,
+    items_count     int not null check (items_count > 0),
+    accepted_at     timestamptz not null,
+    primary key (cohort, batch_id),
+    unique (cohort, tenant, idempotency_key),
+    foreign key (cohort, tenant) references ledger.tenants (cohort, tenant)
+) partition by list (cohort);
+
 -- The one row of a pending transfer that changes, once: when it is posted, voided or expired.
 create table ledger.holds (
     cohort         smallint not null,
@@ -123,12 +136,12 @@ end $$;
 create function ledger.make_cohort(cohort smallint) returns void language plpgsql as $$
 declare parent text; part text;
 begin
-    foreach parent in array array['accounts', 'transactions', 'entries', 'holds'] loop
+    foreach parent in array array['accounts', 'transactions', 'entries', 'batches', 'holds'] loop
         part := format('%s_c%s', parent, cohort);
         execute format('create table ledger.%I partition of ledger.%I for values in (%s)', part, parent, cohort);
         execute format('alter table ledger.%I enable row level security', part);
         execute format('alter table ledger.%I force row level security', part);
-        if parent in ('transactions', 'entries') then
+        if parent in ('transactions', 'entries', 'batches') then
             execute format('create trigger refuse_truncate before truncate on ledger.%I execute function ledger.refuse_change()', part);
         end if;
     end loop;
@@ -162,7 +175,7 @@ from ledger_before_cohorts.entries e join ledger.tenants t using (tenant);
 do $$
 declare parent text;
 begin
-    foreach parent in array array['accounts', 'transactions', 'entries', 'holds'] loop
+    foreach parent in array array['accounts', 'transactions', 'entries', 'batches', 'holds'] loop
         execute format('alter table ledger.%I enable row level security', parent);
         execute format('alter table ledger.%I force row level security', parent);
         -- The poster takes every tenant's transfers; that an entry is its account's tenant's is held by the foreign keys.
@@ -174,7 +187,7 @@ begin
             'cohort = (select nullif(current_setting(''ledger.cohort'', true), '''')::smallint) '
             'and tenant = (select nullif(current_setting(''ledger.tenant'', true), '''')))', parent);
     end loop;
-    foreach parent in array array['transactions', 'entries'] loop
+    foreach parent in array array['transactions', 'entries', 'batches'] loop
         execute format(
             'create trigger refuse_change before update or delete on ledger.%I for each row execute function ledger.refuse_change()', parent);
         execute format('create trigger refuse_truncate before truncate on ledger.%I execute function ledger.refuse_change()', parent);
@@ -183,10 +196,10 @@ end $$;
 
 grant usage on schema ledger to ledger_poster, ledger_reader, ledger_audit;
 grant select on ledger.schema_version, ledger.tenants to ledger_poster, ledger_reader, ledger_audit;
-grant select, insert on ledger.accounts, ledger.transactions, ledger.entries, ledger.holds to ledger_poster;
+grant select, insert on ledger.accounts, ledger.transactions, ledger.entries, ledger.batches, ledger.holds to ledger_poster;
 grant update (balance_minor, debits_pending_minor, credits_pending_minor, version) on ledger.accounts to ledger_poster;
 grant update (state, resolved_by) on ledger.holds to ledger_poster;
-grant select on ledger.accounts, ledger.transactions, ledger.entries, ledger.holds to ledger_reader, ledger_audit;
+grant select on ledger.accounts, ledger.transactions, ledger.entries, ledger.batches, ledger.holds to ledger_reader, ledger_audit;
 
 drop schema ledger_before_cohorts cascade;
 
