@@ -121,6 +121,7 @@ async def start_up(tmp_path: Path, collector: OtlpCollector, *arguments: str) ->
     state_file = tmp_path / "state.json"
     process = await ledger(
         "up",
+        *("--tenant", "shop", "--tenant", "demo"),
         "--state",
         str(state_file),
         *arguments,

@@ -22,7 +22,7 @@ from sentinel.reference.ledger.operate.faults import FaultConfig, queue, run_fau
 from sentinel.reference.ledger.operate.state import read_state
 from sentinel.reference.ledger.wire import postgres
 from sentinel.reference.ledger.wire.config import NatsConfig, PostgresConfig
-from sentinel.reference.ledger.wire.nats import CONSUMER, DEAD_STREAM, STREAM, operator
+from sentinel.reference.ledger.wire.nats import CONSUMER, DEAD_STREAM, STREAMS, operator
 from tests.support.ledger_run import Up, end_up, eventually, start_up
 from tests.support.otlp_collector import OtlpCollector
 
@@ -67,9 +67,9 @@ async def held(up: Up, fault: str) -> AsyncIterator[None]:
     assert start["start_ns"] < end["end_ns"]
 
 
-async def value(up: Up, query: str) -> Any:
-    url = Path(up.ready["postgres_url_file"]).read_text()
-    async with postgres.session(PostgresConfig(url=url), application_name="test") as session:
+async def value(up: Up, query: str, **settings: str) -> Any:
+    config = PostgresConfig(url=Path(up.ready["postgres_url_file"]).read_text())
+    async with postgres.session(config, application_name="test", settings=settings) as session:
         return await session.fetchval(query)
 
 
@@ -98,7 +98,7 @@ async def test_a_loss_loses_what_was_accepted(up: Up, monkeypatch: pytest.Monkey
 
     async def waiting() -> int:
         async with operator(nats_of(up), name="test") as (_, stream):
-            return int((await stream.stream_info(STREAM)).state.messages)
+            return sum([(await stream.stream_info(name)).state.messages for name in STREAMS])
 
     asked = []
     async with held(up, "loss"):
@@ -117,7 +117,8 @@ async def test_a_loss_loses_what_was_accepted(up: Up, monkeypatch: pytest.Monkey
 async def test_messages_that_nobody_acknowledges_wait_and_are_posted_afterwards(up: Up) -> None:
     async def pending() -> int:
         async with operator(nats_of(up), name="test") as (_, stream):
-            return int((await stream.consumer_info(STREAM, CONSUMER)).num_ack_pending or 0)
+            infos = [await stream.consumer_info(name, CONSUMER) for name in STREAMS]
+            return sum(info.num_ack_pending or 0 for info in infos)
 
     async with held(up, "unacknowledged"):
         assert (await up.transfer("taken"))[0] == 202
@@ -128,9 +129,9 @@ async def test_messages_that_nobody_acknowledges_wait_and_are_posted_afterwards(
 async def test_a_full_stream_is_answered_503_and_has_its_limit_back(up: Up) -> None:
     keys = iter(range(100_000))
 
-    async def limit() -> int:
+    async def limit() -> list[int | None]:
         async with operator(nats_of(up), name="test") as (_, stream):
-            return int((await stream.stream_info(STREAM)).config.max_bytes or 0)
+            return [(await stream.stream_info(name)).config.max_bytes for name in STREAMS]
 
     before = await limit()
     async with held(up, "full"):
@@ -145,14 +146,14 @@ async def test_a_full_stream_is_answered_503_and_has_its_limit_back(up: Up) -> N
 
 async def test_a_fault_whose_command_was_killed_is_undone_by_the_next_one(up: Up) -> None:
     async with operator(nats_of(up), name="test") as (_, stream):
-        before = (await stream.stream_info(STREAM)).config.max_bytes
+        before = (await stream.stream_info(STREAMS[0])).config.max_bytes
     marker = Path(read_state(up.state_file).burst_file).with_name("fault-full.json")
     # As a command leaves it that was killed: a process of this number is not there.
-    marker.write_text(json.dumps({"pid": 2**22 + 1, "max_bytes": 12_345_678}))
+    marker.write_text(json.dumps({"pid": 2**22 + 1, "max_bytes": {STREAMS[0]: 12_345_678}}))
     async with held(up, "poison"), operator(nats_of(up), name="test") as (_, stream):
-        assert (await stream.stream_info(STREAM)).config.max_bytes == 12_345_678
+        assert (await stream.stream_info(STREAMS[0])).config.max_bytes == 12_345_678
     assert not marker.exists()
-    marker.write_text(json.dumps({"pid": 2**22 + 1, "max_bytes": before}))
+    marker.write_text(json.dumps({"pid": 2**22 + 1, "max_bytes": {STREAMS[0]: before}}))
     async with held(up, "errors"):
         pass
 
@@ -193,7 +194,12 @@ async def test_keys_are_reused_only_when_the_queue_has_forgotten_them(up: Up) ->
     with pytest.raises(LedgerError, match="older than 150 s"):
         async with held(up, "reused-keys"):
             pass
-    await value(up, "update ledger.transactions set accepted_at = accepted_at - interval '1 hour'")
+    # Append only, but to a superuser without scruples.
+    await value(
+        up,
+        "update ledger.transactions set accepted_at = accepted_at - interval '1 hour'",
+        session_replication_role="replica",
+    )
     before = await value(up, "select count(*) from ledger.entries")
     async with held(up, "reused-keys"):
         await asyncio.sleep(1)

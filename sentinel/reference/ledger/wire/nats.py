@@ -311,6 +311,9 @@ def stream_name(cohort: int) -> str:
     return f"LEDGER_C{cohort}"
 
 
+STREAMS: Final = tuple(stream_name(cohort) for cohort in range(COHORTS_COUNT))
+
+
 def _subjects(cohort: int) -> str:
     return f"ledger.c{cohort}.transfers.>"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import socket
 import uuid
 from collections.abc import AsyncIterator
@@ -13,13 +14,16 @@ from urllib.parse import urlsplit
 
 import aiohttp
 from nats.aio.msg import Msg
+from nats.js import JetStreamContext
 from nats.js.api import StorageType, StreamConfig
 from nats.js.errors import NotFoundError
 
 from sentinel.reference.ledger.domain import LedgerError
+from sentinel.reference.ledger.domain.tenant import COHORTS_COUNT
 from sentinel.reference.ledger.operate.faults.fault import FaultConfig, Target, repeated
 from sentinel.reference.ledger.operate.faults.processes import let_go, stop
-from sentinel.reference.ledger.wire.nats import CONSUMER, STREAM, operator
+from sentinel.reference.ledger.wire.envelope import transfer_subject
+from sentinel.reference.ledger.wire.nats import CONSUMER, STREAMS, operator
 
 _LOSS_S: Final = 15.0
 _LOSS_EVERY_S: Final = 120.0
@@ -42,10 +46,12 @@ async def poison(target: Target, config: FaultConfig) -> AsyncIterator[dict[str,
     async with operator(target.nats, name="ledger_fault:poison") as (_, stream):
 
         async def put() -> None:
-            await stream.publish(f"ledger.transfers.{uuid.uuid4()}", b"not a transfer")
+            cohort = random.randrange(COHORTS_COUNT)  # noqa: S311 - any will do
+            subject = transfer_subject(cohort=cohort, asked_id=uuid.uuid4())
+            await stream.publish(subject, b"not a transfer")
 
         async with repeated(put, every_s=2.0):
-            yield {"subject": "ledger.transfers.*"}
+            yield {"subject": "ledger.*.transfers.*"}
 
 
 @asynccontextmanager
@@ -57,11 +63,12 @@ async def loss(target: Target, config: FaultConfig) -> AsyncIterator[dict[str, o
         async def lose() -> None:
             stop(target, "poster")
             await asyncio.sleep(_LOSS_S)
-            await stream.purge_stream(STREAM)
+            for name in STREAMS:
+                await stream.purge_stream(name)
             let_go(target, "poster")
 
         async with repeated(lose, every_s=_LOSS_EVERY_S):
-            yield {"stream": STREAM, "purged_every_s": _LOSS_EVERY_S + _LOSS_S}
+            yield {"streams": STREAMS, "purged_every_s": _LOSS_EVERY_S + _LOSS_S}
 
 
 @asynccontextmanager
@@ -70,12 +77,17 @@ async def unacknowledged(target: Target, config: FaultConfig) -> AsyncIterator[d
     del config
     async with operator(target.nats, name="ledger_fault:unacknowledged") as (client, stream):
         stop(target, "poster")
-        taker = await stream.pull_subscribe_bind(consumer=CONSUMER, stream=STREAM)
+        takers = [
+            await stream.pull_subscribe_bind(consumer=CONSUMER, stream=name) for name in STREAMS
+        ]
         taken: list[Msg] = []
 
-        async def take() -> None:
+        async def take_from(taker: JetStreamContext.PullSubscription) -> None:
             with suppress(TimeoutError):
                 taken.extend(await taker.fetch(_TAKEN_AT_ONCE, timeout=1))
+
+        async def take() -> None:
+            await asyncio.gather(*(take_from(taker) for taker in takers))
             for message in taken:
                 await message.in_progress()
 
@@ -90,25 +102,28 @@ async def unacknowledged(target: Target, config: FaultConfig) -> AsyncIterator[d
 
 @asynccontextmanager
 async def full(target: Target, config: FaultConfig) -> AsyncIterator[dict[str, object]]:
-    """Hold the poster, and leave the stream hardly any room."""
+    """Hold the poster, and leave the streams hardly any room."""
     del config
     async with operator(target.nats, name="ledger_fault:full") as (_, stream):
-        info = await stream.stream_info(STREAM)
-        target.note(max_bytes=info.config.max_bytes)
+        infos = [await stream.stream_info(name) for name in STREAMS]
+        limits = {str(info.config.name): info.config.max_bytes for info in infos}
+        target.note(max_bytes=limits)
         stop(target, "poster")
-        max_bytes = info.state.bytes + _ROOM_BYTES
-        await stream.update_stream(replace(info.config, max_bytes=max_bytes))
-        yield {"stream": STREAM, "max_bytes": max_bytes}
+        for info in infos:
+            max_bytes = info.state.bytes + _ROOM_BYTES
+            await stream.update_stream(replace(info.config, max_bytes=max_bytes))
+        yield {"streams": STREAMS, "room_bytes": _ROOM_BYTES}
 
 
 async def make_room(target: Target) -> None:
-    """Give the stream the limit that it had, and let the poster go."""
+    """Give the streams the limits that they had, and let the poster go."""
     let_go(target, "poster")
-    limit = target.notes.get("max_bytes")
-    if isinstance(limit, int):
+    limits = target.notes.get("max_bytes")
+    if isinstance(limits, dict):
         async with operator(target.nats, name="ledger_fault:full") as (_, stream):
-            info = await stream.stream_info(STREAM)
-            await stream.update_stream(replace(info.config, max_bytes=limit))
+            for name, limit in limits.items():
+                info = await stream.stream_info(name)
+                await stream.update_stream(replace(info.config, max_bytes=limit))
 
 
 @asynccontextmanager
