@@ -98,7 +98,7 @@ def _edge() -> list[Panel]:
 
 
 def _queue() -> list[Panel]:
-    consumer = {"service": "$nats", "route": "~LEDGER/.*"}
+    consumer = {"service": "$nats", "route": "~LEDGER(_C[0-9]+)?/.*"}
     return [
         timeline(
             "Published",

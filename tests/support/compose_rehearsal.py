@@ -85,7 +85,7 @@ def _look(received: dict[str, int]) -> dict[str, Any]:
         for name, query in {
             "calls of the edge": 'sentinel_value{service="ledger-edge",signal="traffic"}',
             "postings": 'sentinel_value{service="ledger-poster",signal="traffic"}',
-            "backlog": 'sentinel_value{signal="consumer_backlog_count",route="LEDGER/poster"}',
+            "backlog": 'sentinel_value{signal="consumer_backlog_count",route=~"LEDGER_C[0-9]/poster"}',
             "transactions": 'sentinel_value{service="postgres",signal="traffic"} > 0',
             "self-metrics": 'sentinel_build_info{job="sentinel"}',
         }.items()

@@ -101,10 +101,10 @@ class LedgerSite:
         async with self.http.get(path, headers={"X-Tenant": tenant}) as response:
             return response.status, await response.json()
 
-    async def settled(self, status_url: str) -> dict[str, Any]:
+    async def settled(self, status_url: str, *, tenant: str = "shop") -> dict[str, Any]:
         """The transaction, once it is no longer pending."""
         for _ in range(1500):
-            status, body = await self.get(status_url)
+            status, body = await self.get(status_url, tenant=tenant)
             if status != 200 or body["state"] != "pending":
                 return body
             await asyncio.sleep(0.01)

@@ -6,6 +6,7 @@ Method: the written files against their generator; the rendered objects against 
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import Any
 import pytest
 import yaml
 
-from sentinel.reference.ledger.wire.nats import CONSUMER, STREAM
+from sentinel.reference.ledger.wire.nats import CONSUMER, STREAMS
 from tests.support.cluster_manifests import CHART, KUSTOMIZE, ROOT, kustomized, templated, tool
 from tests.support.skips import require_binary
 
@@ -72,12 +73,14 @@ def test_the_backlog_that_posters_are_scaled_on_is_one_that_is_measured(tmp_path
         if metric["type"] == "External"
     ]
     assert by_adapter == [adapter["name"]["as"]]
-    place = f'sentinel_value{{signal="consumer_backlog_count",route="{STREAM}/{CONSUMER}"'
-    assert adapter["seriesQuery"].startswith(place)
-    assert place in adapter["metricsQuery"]
+    for asked in (adapter["seriesQuery"], adapter["metricsQuery"]):
+        found = re.search(r'signal="consumer_backlog_count",route=~"([^"]+)"', asked)
+        assert found is not None, asked
+        assert all(re.fullmatch(found[1], f"{stream}/{CONSUMER}") for stream in STREAMS)
     [scaled] = [d for d in kustomized("ledger-keda") if d["kind"] == "ScaledObject"]
-    asked = scaled["spec"]["triggers"][0]["metadata"]
-    assert (asked["stream"], asked["consumer"]) == (STREAM, CONSUMER)
+    triggers = [one["metadata"] for one in scaled["spec"]["triggers"]]
+    assert [one["stream"] for one in triggers] == list(STREAMS)
+    assert {one["consumer"] for one in triggers} == {CONSUMER}
     assert not [d for d in kustomized("ledger-keda") if d["kind"] == "HorizontalPodAutoscaler" and d["metadata"]["name"].endswith("poster")]  # fmt: skip
     rule = {"groups": [{"name": "a", "rules": [{"record": "a", "expr": adapter["metricsQuery"]}]}]}
     (tmp_path / "rule.yaml").write_text(yaml.safe_dump(rule))

@@ -23,8 +23,8 @@ from tests.support.servers import prometheus_server, wait_until
 PAGES = {
     "/metrics/series": """\
 sentinel_value{service="checkout",stage="edge",route="a",signal="errors"} 1
-sentinel_value{service="nats",stage="queue",route="LEDGER/poster",signal="consumer_backlog_count"} 740
-sentinel_value{service="nats",stage="queue",route="LEDGER/poster",signal="consumer_backlog_count",horizon="1h"} 9000
+sentinel_value{service="nats",stage="queue",route="LEDGER_C1/poster",signal="consumer_backlog_count"} 740
+sentinel_value{service="nats",stage="queue",route="LEDGER_C1/poster",signal="consumer_backlog_count",horizon="1h"} 9000
 """,
     "/metrics": 'sentinel_forward_queue_items{endpoint="prometheus",signal="metrics",place="memory"} 3\n',
     "/kong": 'kong_http_requests_total{service="ledger",route="a",code="200",source="service"} 5\n',

@@ -13,14 +13,15 @@ from typing import Any
 
 import pytest
 
-from sentinel.reference.ledger.domain import PermanentError, Transfer, parse_batch
+from sentinel.reference.ledger.domain import Batch, PermanentError, Request, Transfer, parse_batch
 from sentinel.reference.ledger.domain.tenant import COHORTS_COUNT, new_cohort
+from sentinel.reference.ledger.operate.prepare import prepare
 from sentinel.reference.ledger.posting import BY_INDEX
 from sentinel.reference.ledger.posting.apply import apply_batch
 from sentinel.reference.ledger.wire import postgres
 from sentinel.reference.ledger.wire.config import PostgresConfig
 from sentinel.reference.ledger.wire.envelope import Envelope
-from sentinel.reference.ledger.wire.roles import Role, let_in
+from sentinel.reference.ledger.wire.roles import Role, role_url
 from tests.support.ledger_servers import TENANTS, LedgerServers, open_ledger
 
 pytest_plugins = ("tests.support.ledger_fixtures",)
@@ -66,12 +67,19 @@ class Roles:
 @pytest.fixture
 async def roles(ledger_servers: LedgerServers) -> Roles:
     admin = await open_ledger(ledger_servers)
-    found = Roles(admin, {role: await let_in(admin, role) for role in Role})
+    # With what a URL must quote and a statement too.
+    urls = {role: role_url(admin, role, f"it's {role.value} @/:%") for role in Role}
+    await prepare(admin, (), role_urls=list(urls.values()))
+    found = Roles(admin, urls)
     for tenant, cohort in zip(TENANTS, (SHOP, RIVAL), strict=True):
         payroll = parse_batch(
             tenant=tenant, idempotency_key="c", body={"items": [transfer_body(), transfer_body()]}
         )
-        requests = [transfer(tenant, "a"), transfer(tenant, "b", expires_in_s=600), payroll]
+        requests: list[Request | Batch] = [
+            transfer(tenant, "a"),
+            transfer(tenant, "b", expires_in_s=600),
+            payroll,
+        ]
         envelopes = [Envelope(asked=one, cohort=cohort, accepted_ns=1) for one in requests]
         async with postgres.session(
             found.config(Role.POSTER), application_name="test", settings=dict(BY_INDEX)

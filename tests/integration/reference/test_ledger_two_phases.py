@@ -5,6 +5,7 @@ Method: edge and poster on real NATS and PostgreSQL from the wheels, asked over 
 
 from __future__ import annotations
 
+import asyncio
 import io
 from typing import Any
 
@@ -87,10 +88,12 @@ async def test_what_is_pending_too_long_expires_by_itself(ledger_site: LedgerSit
     await decided(ledger_site, "/v1/transfers", "fund", body("external:bank", "alice", 100))
     held = await decided(ledger_site, "/v1/transfers", "hold", body("alice", "bob", 60, 1))
     path = f"/v1/transactions/{held['transaction_id']}"
+    _, now = await ledger_site.get(path)
     for _ in range(1000):
-        _, now = await ledger_site.get(path)
         if now["hold"]["state"] != "open":
             break
+        await asyncio.sleep(0.01)
+        _, now = await ledger_site.get(path)
     assert now["hold"]["state"] == "expired"
     assert await available(ledger_site, "alice") == (100, 100)
     _, expiry = await ledger_site.get(f"/v1/transactions/{now['hold']['resolved_by']}")
@@ -110,10 +113,7 @@ async def test_a_step_of_another_tenant_moves_nothing(ledger_site: LedgerSite) -
     path = f"/v1/transactions/{held['transaction_id']}"
     status, accepted = await ask(ledger_site, f"{path}/post", "steal", tenant="rival")
     assert status == 202
-    for _ in range(1000):
-        _, state = await ledger_site.get(accepted["status_url"], tenant="rival")
-        if state["state"] != "pending":
-            break
+    state = await ledger_site.settled(accepted["status_url"], tenant="rival")
     assert (state["state"], state["reason"]) == ("rejected", "pending_unknown")
     assert (await ledger_site.get(path))[1]["hold"]["state"] == "open"
 

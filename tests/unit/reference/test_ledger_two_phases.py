@@ -16,6 +16,7 @@ from sentinel.reference.ledger.domain import (
     Kind,
     Outcome,
     RejectReason,
+    Request,
     Step,
     Transfer,
     decide,
@@ -196,7 +197,7 @@ def test_what_was_posted_of_a_pending_transfer_can_be_reversed() -> None:
 def test_a_whole_life_fits_into_one_batch() -> None:
     post = step("post", Kind.POST, PENDING)
     book = Book()
-    run = [
+    run: list[Request] = [
         transfer("fund", "external:bank", "alice", 100),
         PENDING,
         post,

@@ -25,12 +25,14 @@ from sentinel.reference.ledger.domain import (
     UsageError,
     check_tenant,
 )
+from sentinel.reference.ledger.domain.tenant import Tier
 from sentinel.reference.ledger.operate.completion import SHELLS, completion_script
 from sentinel.reference.ledger.wire.config import (
     NATS_URL_VARIABLE,
     POSTGRES_URL_VARIABLE,
     NatsConfig,
     PostgresConfig,
+    read_url,
     resolve_url,
 )
 
@@ -83,6 +85,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_up(commands)
     _add_edge(commands)
     _add_poster(commands)
+    _add_migrate(commands)
     _add_load(commands)
     _add_history(commands)
     _add_fault(commands)
@@ -100,12 +103,7 @@ def _add_up(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
         "--port", type=_port, default=0, help="the edge's port (default: a free one)"
     )
     parser.add_argument("--nats-monitor-url", help="monitoring address of the NATS server given")
-    parser.add_argument(
-        "--tenant",
-        action="append",
-        type=_tenant,
-        help="open this tenant; may be given again (default: demo)",
-    )
+    _add_tenants(parser)
     _add_servers(parser)
     parser.set_defaults(command=_up)
 
@@ -120,6 +118,7 @@ def _add_edge(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
 
 def _add_poster(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = commands.add_parser("poster", help="run the poster only; it migrates the database")
+    _add_tenants(parser)
     _add_servers(parser)
     parser.set_defaults(command=_poster)
 
@@ -200,11 +199,42 @@ def _add_completion(commands: argparse._SubParsersAction[argparse.ArgumentParser
     parser.set_defaults(command=_completion)
 
 
+def _add_migrate(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser(
+        "migrate", help="bring a database's tables, roles and tenants up to date, and end"
+    )
+    _add_tenants(parser)
+    parser.add_argument(
+        "--role-url-file",
+        action="append",
+        type=Path,
+        default=[],
+        metavar="FILE",
+        help="file with the URL of a process; its role gets that URL's password; may be given again",
+    )
+    _add_postgres(parser)
+    parser.set_defaults(command=_migrate)
+
+
+def _add_tenants(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--tenant",
+        action="append",
+        type=_tenant,
+        metavar="NAME[=TIER]",
+        help="open this tenant (standard or enterprise); may be given again",
+    )
+
+
 def _add_servers(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--nats-url", help="address without password")
     parser.add_argument(
         "--nats-url-file", type=Path, help=f"file with it; or set {NATS_URL_VARIABLE}"
     )
+    _add_postgres(parser)
+
+
+def _add_postgres(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--postgres-url", help="address without password")
     parser.add_argument(
         "--postgres-url-file", type=Path, help=f"file with it; or set {POSTGRES_URL_VARIABLE}"
@@ -220,7 +250,7 @@ def _up(options: argparse.Namespace) -> int:
         nats_url=_nats_url(options),
         nats_monitor_url=options.nats_monitor_url,
         postgres_url=_postgres_url(options),
-        tenants=tuple(options.tenant or ("demo",)),
+        tenants=tuple(options.tenant or [("demo", Tier.STANDARD)]),
         port=options.port,
     )
     return asyncio.run(run_up(config))
@@ -239,7 +269,20 @@ def _poster(options: argparse.Namespace) -> int:
     from sentinel.reference.ledger.operate.single import run_poster
     from sentinel.reference.ledger.posting import PosterConfig
 
-    asyncio.run(run_poster(PosterConfig(), *_required_servers(options)))
+    nats, postgres = _required_servers(options)
+    asyncio.run(run_poster(PosterConfig(), nats, postgres, tenants=options.tenant or ()))
+    return 0
+
+
+def _migrate(options: argparse.Namespace) -> int:
+    from sentinel.reference.ledger.operate.prepare import prepare
+
+    url = _postgres_url(options)
+    if url is None:
+        message = "give the address of PostgreSQL; see --help"
+        raise UsageError(message)
+    role_urls = [read_url(file) for file in options.role_url_file]
+    asyncio.run(prepare(PostgresConfig(url=url), options.tenant or (), role_urls=role_urls))
     return 0
 
 
@@ -412,12 +455,16 @@ def _port(text: str) -> int:
     return int(text)
 
 
-def _tenant(text: str) -> str:
+def _tenant(text: str) -> tuple[str, Tier]:
+    name, _, tier = text.partition("=")
     try:
-        check_tenant(text)
+        check_tenant(name)
+        return name, Tier(tier or Tier.STANDARD)
     except InvalidTransferError as error:
         raise argparse.ArgumentTypeError(error.message.replace("X-Tenant", "a tenant")) from error
-    return text
+    except ValueError as error:
+        message = f"{tier!r} is no tier: standard or enterprise"
+        raise argparse.ArgumentTypeError(message) from error
 
 
 def _zone(name: str) -> str:

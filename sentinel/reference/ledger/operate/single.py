@@ -6,14 +6,16 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, TypeVar
 
 import orjson
 
 from sentinel.reference.ledger.domain import UnavailableError
+from sentinel.reference.ledger.domain.tenant import Tier
 from sentinel.reference.ledger.edge import Edge, EdgeConfig
 from sentinel.reference.ledger.edge.reads import Reads
+from sentinel.reference.ledger.operate.prepare import prepare
 from sentinel.reference.ledger.posting import BY_INDEX, Poster, PosterConfig
 from sentinel.reference.ledger.telemetry import (
     EDGE_SERVICE,
@@ -24,7 +26,7 @@ from sentinel.reference.ledger.telemetry import (
 )
 from sentinel.reference.ledger.wire.config import NatsConfig, PostgresConfig
 from sentinel.reference.ledger.wire.nats import Queue
-from sentinel.reference.ledger.wire.postgres import Database, migrate
+from sentinel.reference.ledger.wire.postgres import Database
 from sentinel.reference.ledger.wire.tenants import Tenants
 
 _T = TypeVar("_T")
@@ -76,9 +78,13 @@ async def run_edge(edge_config: EdgeConfig, nats: NatsConfig, postgres: Postgres
 
 
 async def run_poster(
-    poster_config: PosterConfig, nats: NatsConfig, postgres: PostgresConfig
+    poster_config: PosterConfig,
+    nats: NatsConfig,
+    postgres: PostgresConfig,
+    *,
+    tenants: Sequence[tuple[str, Tier]] = (),
 ) -> None:
-    """Post transfers until SIGTERM or SIGINT, bringing the schema up to date first.
+    """Post transfers until SIGTERM or SIGINT, bringing schema and tenants up to date first.
 
     Raises:
         UnavailableError: a server was not there at the start.
@@ -86,7 +92,7 @@ async def run_poster(
     """
     telemetry = start_telemetry(POSTER_SERVICE)
     try:
-        await _patiently(lambda: migrate(postgres))
+        await _patiently(lambda: prepare(postgres, tenants))
         queue = await connect_queue(nats, telemetry)
         try:
             await queue.subscribe(poster_config.cohorts)

@@ -7,6 +7,7 @@ started again with back-off, the edge on the port it had, as an orchestrator wou
 from __future__ import annotations
 
 import asyncio
+import secrets
 import signal
 import sys
 import time
@@ -19,13 +20,12 @@ from sentinel.reference.ledger.domain import LedgerError, UnavailableError
 from sentinel.reference.ledger.domain.tenant import Tier
 from sentinel.reference.ledger.operate.children import Child, start_child
 from sentinel.reference.ledger.operate.folders import temporary_folder
+from sentinel.reference.ledger.operate.prepare import prepare
 from sentinel.reference.ledger.operate.servers import start_nats, start_postgres
 from sentinel.reference.ledger.operate.single import say, stop_on_signals
 from sentinel.reference.ledger.operate.state import RunState, write_private, write_state
 from sentinel.reference.ledger.wire.config import PostgresConfig, read_url
-from sentinel.reference.ledger.wire.postgres import migrate
-from sentinel.reference.ledger.wire.roles import Role, let_in
-from sentinel.reference.ledger.wire.tenants import open_tenants
+from sentinel.reference.ledger.wire.roles import Role, role_url
 
 _ROLES: Final = {"edge": Role.READER, "poster": Role.POSTER}
 _READY_TIMEOUT_S: Final = 20.0
@@ -46,7 +46,7 @@ class UpConfig:
     nats_url: str | None = None
     nats_monitor_url: str | None = None
     postgres_url: str | None = None
-    tenants: tuple[str, ...] = ("demo",)
+    tenants: tuple[tuple[str, Tier], ...] = (("demo", Tier.STANDARD),)
     port: int = 0
 
 
@@ -156,14 +156,15 @@ async def _prepare(run: _Run, config: UpConfig) -> None:
     On a server that was given the processes use the URL that was given: its roles are its operator's.
     """
     admin = PostgresConfig(url=read_url(run.postgres_url_file))
-    await migrate(admin)
-    await open_tenants(admin, [(name, Tier.STANDARD) for name in config.tenants])
-    for process, role in _ROLES.items():
-        run.role_url_files[process] = run.postgres_url_file
-        if config.postgres_url is None:
-            file = run.folder / f"{process}.postgres.url"
-            write_private(file, (await let_in(admin, role)).encode())
-            run.role_url_files[process] = file
+    own = config.postgres_url is None
+    urls = {
+        process: role_url(admin, role, secrets.token_urlsafe(24)) if own else admin.url
+        for process, role in _ROLES.items()
+    }
+    await prepare(admin, config.tenants, role_urls=list(urls.values()) if own else ())
+    for process, url in urls.items():
+        run.role_url_files[process] = run.folder / f"{process}.postgres.url"
+        write_private(run.role_url_files[process], url.encode())
 
 
 async def _start_role(run: _Run, role: str) -> None:

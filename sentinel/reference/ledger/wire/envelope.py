@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeGuard
 
 import orjson
 
@@ -119,7 +119,7 @@ def _asked(document: dict[str, object], *, tenant: str, key: str) -> Request | B
     if document.get("kind") == _BATCH:
         body = {"items": document.get("items")}
         return parse_batch(tenant=tenant, idempotency_key=key, body=body)
-    kind = Kind(document.get("kind"))
+    kind = Kind(str(document.get("kind")))
     if kind in (Kind.TRANSFER, Kind.PENDING):
         given = {name: document[name] for name in _BODY if name in document}
         transfer = parse_transfer(tenant=tenant, idempotency_key=key, body=given)
@@ -142,7 +142,7 @@ def _body(transfer: Transfer) -> dict[str, object]:
     return {name: value for name, value in values if value is not None}
 
 
-def _is_count(value: object) -> bool:
+def _is_count(value: object) -> TypeGuard[int]:
     return isinstance(value, int) and not isinstance(value, bool) and value >= 0
 
 

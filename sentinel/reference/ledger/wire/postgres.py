@@ -40,7 +40,7 @@ class Connection(Protocol):
     async def execute(self, query: str, *args: object) -> str:
         """Run a statement and return its command tag."""
 
-    def transaction(self) -> Any:
+    def transaction(self, *, readonly: bool = False) -> Any:
         """Return a transaction block."""
 
     async def close(self) -> None:
