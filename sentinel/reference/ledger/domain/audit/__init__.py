@@ -1,0 +1,1 @@
+"""The audit trail's rules, without I/O: its entries' bytes, its tree, its checkpoints, its check."""
