@@ -67,7 +67,7 @@ _LEDGER: Final = frozenset(
         *(f"ledger_transfer_age_seconds_{part}" for part in ("bucket", "sum", "count")),
         *(
             f"ledger_transfers_{what}_total"
-            for what in ("posted", "rejected", "repeated", "dead_lettered")
+            for what in ("accepted", "posted", "rejected", "repeated", "dead_lettered")
         ),
         *("ledger_edge_refused_total", "ledger_consumer_pending", "ledger_consumer_ack_pending"),
     }

@@ -256,7 +256,9 @@ class Edge:
                 message_id=message_id,
                 headers=headers,
             )
-        if result.duplicate and await self._conflicts(asked, tenant, mark):
+        if not result.duplicate:
+            self._telemetry.transfers_accepted(len(asked.items) if isinstance(asked, Batch) else 1)
+        elif await self._conflicts(asked, tenant, mark):
             return _error(
                 409,
                 "idempotency_key_reused",

@@ -38,17 +38,20 @@ async def expired(database: Database, cohort: int) -> list[Step]:
     ]
 
 
-async def publish(queue: Queue, cohort: int, steps: Sequence[Step]) -> None:
-    """Put the steps on the cohort's stream, which recognises those that are there.
+async def publish(queue: Queue, cohort: int, steps: Sequence[Step]) -> int:
+    """Put the steps on the cohort's stream and return how many it had not taken before.
 
     Raises:
         UnavailableError: the queue is away or full; the same steps are found again.
     """
+    taken_count = 0
     for step in steps:
         envelope = Envelope(asked=step, cohort=cohort, accepted_ns=time.time_ns())
-        await queue.publish(
+        result = await queue.publish(
             subject=transfer_subject(cohort=cohort, asked_id=step.transaction_id),
             payload=encode_envelope(envelope),
             message_id=f"{step.tenant}:{step.idempotency_key}",
             headers={},
         )
+        taken_count += not result.duplicate
+    return taken_count

@@ -292,7 +292,8 @@ class Poster:
                 # Whatever is away now is found again: what has expired stays so.
                 with suppress(UnavailableError, PermanentError):
                     steps = await expiry.expired(self._database, cohort)
-                    await expiry.publish(self._queue, cohort, steps)
+                    taken_count = await expiry.publish(self._queue, cohort, steps)
+                    self._telemetry.transfers_accepted(taken_count)
             await asyncio.sleep(self._config.expiry_interval_s)
 
 

@@ -146,6 +146,11 @@ class Telemetry:
             description="Time from the edge's acceptance of a transfer to its commit.",
             explicit_bucket_boundaries_advisory=_AGE_BOUNDS_S,
         )
+        self._accepted = meter.create_counter(
+            "ledger.transfers.accepted",
+            unit="{transfer}",
+            description="Requests that a stream took: transfers, steps, each item of a batch, expiries.",
+        )
         self._posted = meter.create_counter(
             "ledger.transfers.posted", unit="{transfer}", description="Transfers posted."
         )
@@ -290,6 +295,10 @@ class Telemetry:
         if failure is not None:
             attributes.update(_db_error_attributes(failure))
         self._db_duration.record(time.perf_counter() - began, attributes)
+
+    def transfers_accepted(self, count: int) -> None:
+        """Count what a stream has taken; what it recognised as taken before is not counted again."""
+        self._accepted.add(count)
 
     def transfer_posted(self, age_s: float) -> None:
         """Count a posted transfer and how long after its acceptance it was committed."""
