@@ -6,7 +6,7 @@ import argparse
 import json
 import math
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,11 +16,12 @@ from sentinel.app.build import decision_settings
 from sentinel.app.calendars import CalendarError
 from sentinel.app.config import SentinelConfig, load_config
 from sentinel.cli.options import add_output, terminal_columns, unreadable
+from sentinel.cli.preview.beside import beside_document, beside_table
 from sentinel.cli.preview.blind import blind_document, blind_table
 from sentinel.cli.preview.calendar import add_calendar_options, calendar_of
 from sentinel.cli.preview.clock import ShownClock, clock_of_calendar
 from sentinel.cli.preview.files import UNREADABLE, WRONG, read_past
-from sentinel.cli.preview.queries import add_query_options, read_servers
+from sentinel.cli.preview.queries import add_query_options, read_firings, read_servers
 from sentinel.cli.preview.source import add_store_options, ignored_options
 from sentinel.cli.preview.stops import stops_table
 from sentinel.cli.preview.store import replay_of_store
@@ -30,6 +31,7 @@ from sentinel.core.decide import DecisionSettings
 from sentinel.core.model import Kind, Reason
 from sentinel.core.scoring import Sensitivity
 from sentinel.errors import ConfigError, InputTooLargeError, StoreError
+from sentinel.pipeline.beside import Beside, beside
 from sentinel.pipeline.blind_spots import BlindSpot
 from sentinel.pipeline.models import ModelSettings
 from sentinel.pipeline.replay import (
@@ -121,6 +123,7 @@ def run(args: argparse.Namespace) -> int:
         past = read_servers(args) if args.paths is None else read_past(args.paths, kind)
         calendar = calendar_of(args, past.series.values())
         past.leave_out_endless(keeps_dates=calendar is not None)
+        firings = None if args.paths is not None else read_firings(args, past)
         for sentence in past.said:
             _say(sentence)
         how = _decided_by(args)
@@ -152,7 +155,8 @@ def run(args: argparse.Namespace) -> int:
     if past.series or args.output != "table":
         days = {name: _hours_of(one) / 24 for name, one in past.series.items()}
         until_ns = max((int(one.time_ns[-1]) for one in past.series.values()), default=0)
-        _print(replayed, days, args, clock_of_calendar(calendar, until_ns=until_ns))
+        laid = None if firings is None else beside(replayed.pages, firings)
+        _print(replayed, days, args, clock_of_calendar(calendar, until_ns=until_ns), laid)
     return past.code
 
 
@@ -216,7 +220,11 @@ def _say(sentence: str) -> None:
 
 
 def _print(
-    replayed: Replayed, days: Mapping[str, float], args: argparse.Namespace, clock: ShownClock
+    replayed: Replayed,
+    days: Mapping[str, float],
+    args: argparse.Namespace,
+    clock: ShownClock,
+    laid: Sequence[Beside] | None = None,
 ) -> None:
     output, with_gates = args.output, args.gates
     pages = [page for page in replayed.pages if args.reminders or not page.is_reminder]
@@ -224,6 +232,7 @@ def _print(
     documents = [*map(_document, pages), *map(_document_of_stop, stops)]
     if args.blind_spots:
         documents += [blind_document(*entry) for entry in replayed.blind_spots.items()]
+    documents += [beside_document(one) for one in laid or ()]
     if output == "ndjson":
         for document in documents:
             print(json.dumps(document, allow_nan=False))
@@ -245,6 +254,9 @@ def _print(
                 print(line)
         for line in blind_table(replayed.blind_spots, columns=columns, clock=clock):
             print(line)
+        if laid is not None:
+            for line in beside_table(laid, columns=columns, clock=clock):
+                print(line)
     if replayed.summary_count:
         _say(
             f"a ceiling on pages was reached: {replayed.summary_count} summaries of incidents that it held went out, which are "

@@ -13,11 +13,13 @@ from sentinel.runtime.clock import SystemClock
 from sentinel.runtime.loop import run_to_end
 
 if TYPE_CHECKING:
+    from sentinel.pipeline.beside import Firing
     from sentinel.runtime.promql import QueryServerConfig
 
 _BIN_S = 300
 _LAST_S = 28 * 86_400
 _ANY = ""
+_FIRING = 'ALERTS{alertstate="firing",severity="page"}'
 
 
 def add_query_options(
@@ -38,6 +40,14 @@ def add_query_options(
         type=_step_s,
         help="width of the windows, which divides five minutes (default: the interval of the queries, as live)",
     )
+    group.add_argument(
+        "--beside",
+        metavar="SELECTOR",
+        nargs="?",
+        const=_FIRING,
+        help="lay the pages beside firings of the servers' rules, as their ALERTS has kept them "
+        f"(default: {_FIRING})",
+    )
 
 
 def read_servers(args: argparse.Namespace) -> PastData:
@@ -57,6 +67,32 @@ def read_servers(args: argparse.Namespace) -> PastData:
             break
         _read(server, span, args, past)
     return past
+
+
+def read_firings(args: argparse.Namespace, past: PastData) -> list[Firing] | None:
+    """When the rules of those servers fired in the time of the preview; None when that is not asked for or not known.
+
+    Why it is not known is a fault of `past`.
+    """
+    from sentinel.app.config import load_config
+    from sentinel.app.past_alerts import firings_of_server
+
+    if args.beside is None:
+        return None
+    found: list[Firing] = []
+    for server in _servers(
+        load_config(args.config).config.scrapers.prometheus_queries, args, past
+    ):
+        try:
+            firings = firings_of_server(server, args.beside, span=_span(args, server))
+            found += run_to_end(firings)
+        except (InputError, RefusedError) as error:
+            _fault(past, server, error, WRONG)
+            return None
+        except RetryableError as error:
+            _fault(past, server, error, UNREADABLE)
+            return None
+    return found
 
 
 def _read(

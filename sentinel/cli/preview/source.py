@@ -77,6 +77,8 @@ def ignored_options(args: argparse.Namespace) -> str | None:
     over_queries["--save-snapshot"] = args.save_snapshot is not None
     if args.step is not None and args.prometheus is None:
         return "--step: only for --prometheus"
+    if args.beside is not None and args.prometheus is None:
+        return "--beside: only for --prometheus, whose rules have fired"
     if args.prometheus is not None:
         given, where = over_queries, "--csv" if args.kind is not None else "--store"
     elif args.paths is not None:

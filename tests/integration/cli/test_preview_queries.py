@@ -7,13 +7,14 @@ been is shown by the walkthrough.
 from __future__ import annotations
 
 import argparse
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from sentinel.cli.preview import command as preview
-from tests.support.prometheus_past import put_past, shop_lines, usual
+from tests.support.prometheus_past import Minute, put_past, shop_lines, usual
 from tests.support.servers import PrometheusServer, prometheus_server
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(60)]
@@ -75,6 +76,58 @@ def test_quiet_hours_page_nobody_and_absent_failures_are_none(
     assert "not judged" not in err
 
 
+FAULT_S = END_S - 2 * 3600
+
+
+def broken(route: str, second: int) -> Minute:
+    """Half of the payments fail for twenty minutes near the end."""
+    fails = route == "/pay" and FAULT_S <= second < FAULT_S + 1200
+    return Minute(calls_per_s=4.0, error_ratio=0.5 if fails else 0.0)
+
+
+def alert_lines(name: str, start_s: int, end_s: int, severity: str = "page") -> Iterator[str]:
+    labels = f'alertname="{name}",alertstate="firing",severity="{severity}"'
+    for second in range(start_s, end_s, 60):
+        yield f"ALERTS{{{labels}}} 1 {second}"
+
+
+def broken_lines() -> Iterator[str]:
+    """The shop with the fault, and what its rules told: the fault nine minutes late, and a nightly job that is none."""
+    *lines, end = shop_lines(broken, start_s=START_S, end_s=END_S)
+    yield from lines
+    yield "# TYPE ALERTS gauge"
+    yield from alert_lines("HighErrors", FAULT_S + 540, FAULT_S + 1500)
+    yield from alert_lines("Nightly", START_S + 31 * 3600, START_S + 31 * 3600 + 600)
+    yield from alert_lines("DiskSoonFull", START_S + 33 * 3600, END_S, severity="ticket")
+    yield end
+
+
+def test_pages_are_laid_beside_what_the_rules_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    put_past(broken_lines(), tmp_path / "data")
+    options = ("--storage.tsdb.retention.time=100y",)
+    with prometheus_server("scrape_configs: []\n", tmp_path, options=options) as server:
+        config = written(tmp_path, server.url)
+        told = ("--prometheus", "--config", config, *TIME, "--step", "1m", "--beside")
+        assert run(*told) == 0
+        out = capsys.readouterr().out
+        assert "1 told of by both, 1 by rules alone, 0 by Sentinel alone" in out
+        assert "Sentinel first in 1, a rule first in 0" in out
+        assert run(*told, "-o", "ndjson") == 0
+        documents = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+        laid = [one for one in documents if "beside" in one]
+        assert [(one["beside"], one["rules"][0]["rule"]) for one in laid] == [
+            ("rules", "Nightly"),
+            ("both", "HighErrors"),
+        ]
+        assert 0 < laid[1]["lead_s"] <= 540
+        assert run(*told, 'ALERTS{severity="ticket"}') == 0
+        assert "DiskSoonFull" in capsys.readouterr().out
+        assert run(*told, "ALERTS{") == 1
+        assert "parse error" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
@@ -83,6 +136,7 @@ def test_quiet_hours_page_nobody_and_absent_failures_are_none(
         (("--prometheus", "--config", "{config}", "--kind", "errors"), 2, "--kind: only for"),
         (("--prometheus", "--config", "{config}", "--last", "1m"), 1, "no whole window"),
         (("--csv", "x.csv", "--step", "1m"), 2, "--step: only for --prometheus"),
+        (("--csv", "x.csv", "--beside"), 2, "--beside: only for --prometheus"),
     ],
 )
 def test_what_makes_no_sense_is_said(
