@@ -26,6 +26,7 @@ from tests.support.clean_install import (
     full_install,
     program,
     run_program,
+    sdist_install,
     surroundings,
 )
 from tests.support.injector import make_pod, make_review, patched, response_of
@@ -113,6 +114,24 @@ def test_the_sidecar_runs_and_is_asked(bare: Path, tmp_path: Path) -> None:
         with urllib.request.urlopen(f"{ready['web_url']}/metrics", timeout=5) as reply:
             assert b"sentinel_build_info" in reply.read()
     assert (tmp_path / "sentinel-store").is_dir()
+
+
+def test_the_sdist_installs_what_the_wheel_does(
+    bare: Path, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    by_sdist = sdist_install(tmp_path_factory)
+    recorded = [
+        next(prefix.glob("lib/*/site-packages/sentinel_sidecar-*.dist-info/RECORD")).read_text()
+        for prefix in (bare, by_sdist)
+    ]
+    files = [
+        {line for line in text.splitlines() if line.startswith("sentinel/")} for text in recorded
+    ]
+    assert len(files[0]) > 400
+    assert files[0] == files[1]
+    assert run_program(by_sdist, "sentinel", "--version", home=tmp_path).stdout.startswith(
+        "sentinel "
+    )
 
 
 def test_a_past_is_simulated_previewed_and_stored(bare: Path, tmp_path: Path) -> None:

@@ -84,6 +84,18 @@ def full_install(factory: pytest.TempPathFactory) -> Path:
     return _made_once(factory, "full", lambda folder: _install(folder, wheel, names))
 
 
+def sdist_install(factory: pytest.TempPathFactory) -> Path:
+    """An environment with what `pip install SDIST` builds there, and nothing but what that needs."""
+    release = built_release(factory)
+    needed = [*_needed_by(release / WHEEL), *_with_theirs("hatchling")]
+    return _made_once(
+        factory,
+        "sdist",
+        # Without a connection pip cannot make an environment to build in: the backend is in this one.
+        lambda folder: _install(folder, release / SDIST, needed, "--no-build-isolation"),
+    )
+
+
 def program(prefix: Path, name: str) -> str:
     """The path of an installed program."""
     return str(prefix / "bin" / name)
@@ -120,7 +132,7 @@ def _made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path]
     return folder
 
 
-def _install(prefix: Path, wheel: Path, names: Iterable[str]) -> None:
+def _install(prefix: Path, release: Path, names: Iterable[str], *options: str) -> None:
     base = Path(sys.base_prefix) / "bin" / MINOR
     subprocess.run([base, "-m", "venv", "--without-pip", str(prefix)], timeout=60, check=True)
     packages = prefix / "lib" / MINOR / "site-packages"
@@ -137,7 +149,7 @@ def _install(prefix: Path, wheel: Path, names: Iterable[str]) -> None:
             if not target.exists():
                 target.symlink_to(file.locate())
     install = [sys.executable, "-m", "pip", "--python", program(prefix, "python"), "install"]
-    install += ["--quiet", "--no-index", "--disable-pip-version-check", str(wheel)]
+    install += ["--quiet", "--no-index", "--disable-pip-version-check", *options, str(release)]
     done = subprocess.run(install, capture_output=True, text=True, timeout=120, check=False)
     # With its dependencies resolved: one that is not there is an error here.
     assert done.returncode == 0, done.stdout + done.stderr
@@ -148,8 +160,17 @@ def _needed_by(wheel: Path) -> list[str]:
     with zipfile.ZipFile(wheel) as archive:
         [name] = [one for one in archive.namelist() if one.endswith(".dist-info/METADATA")]
         told = HeaderParser().parsestr(archive.read(name).decode())
+    return _all_of(_applying(told.get_all("Requires-Dist", []), frozenset()))
+
+
+def _with_theirs(name: str) -> list[str]:
+    """A package and all that it asks for."""
+    return _all_of([Requirement(name)])
+
+
+def _all_of(asked: Iterable[Requirement]) -> list[str]:
     found: list[str] = []
-    ahead = list(_applying(told.get_all("Requires-Dist", []), frozenset()))
+    ahead = list(asked)
     seen: set[tuple[str, frozenset[str]]] = set()
     while ahead:
         requirement = ahead.pop()
