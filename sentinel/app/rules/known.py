@@ -69,7 +69,12 @@ _LEDGER: Final = frozenset(
             f"ledger_transfers_{what}_total"
             for what in ("accepted", "posted", "rejected", "repeated", "dead_lettered")
         ),
-        *("ledger_edge_refused_total", "ledger_consumer_pending", "ledger_consumer_ack_pending"),
+        *(
+            "ledger_edge_refused_total",
+            "ledger_edge_malformed_total",
+            "ledger_consumer_pending",
+            "ledger_consumer_ack_pending",
+        ),
     }
 )
 _OTEL_HTTP: Final = "http_server_request_duration_"

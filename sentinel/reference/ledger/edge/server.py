@@ -27,7 +27,6 @@ from sentinel.reference.ledger.domain import (
     Batch,
     InvalidTransferError,
     Kind,
-    LedgerError,
     PermanentError,
     Request,
     UnavailableError,
@@ -39,6 +38,8 @@ from sentinel.reference.ledger.domain import (
 )
 from sentinel.reference.ledger.domain.tenant import Tenant
 from sentinel.reference.ledger.edge.burst import Burst, read_burst
+from sentinel.reference.ledger.edge.listening import Listener
+from sentinel.reference.ledger.edge.problem import ProblemError, problem_of, render
 from sentinel.reference.ledger.edge.reads import Reads
 from sentinel.reference.ledger.telemetry import Event, Telemetry
 from sentinel.reference.ledger.wire.envelope import (
@@ -51,12 +52,7 @@ from sentinel.reference.ledger.wire.nats import Queue
 from sentinel.reference.ledger.wire.tenants import Tenants
 
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-_RETRY_AFTER: Final = {"Retry-After": "1"}
 _STEPS: Final = {"post": Kind.POST, "void": Kind.VOID, "reverse": Kind.REVERSAL}
-
-
-class UnknownTenantError(LedgerError):
-    """A well-formed name that no tenant has."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,7 +91,7 @@ class Edge:
         self._inflight_count = 0
         self._burst: Burst | None = None
         self._burst_task: asyncio.Task[None] | None = None
-        self._runner: web.AppRunner | None = None
+        self._listener: Listener | None = None
 
     async def start(self) -> str:
         """Listen, and return the base URL.
@@ -116,22 +112,15 @@ class Edge:
         app.router.add_get("/v1/batches/{id}", partial(self._get_transaction, is_batch=True))
         app.router.add_get("/v1/accounts/{id}/balance", self._get_balance)
         app.router.add_get("/healthz", self._get_health)
-        self._runner = web.AppRunner(
-            app, access_log=None, shutdown_timeout=self._config.stop_timeout_s
+        self._listener = Listener(
+            app, stop_timeout_s=self._config.stop_timeout_s, on_failed=self._note_malformed
         )
-        await self._runner.setup()
-        site = web.TCPSite(self._runner, self._config.host, self._config.port)
-        try:
-            await site.start()
-        except OSError as error:
-            message = f"cannot listen on {self._config.host}:{self._config.port}: {error.strerror}"
-            raise UnavailableError(message) from error
+        url = await self._listener.start(host=self._config.host, port=self._config.port)
         if self._config.burst_file is not None:
             self._burst_task = asyncio.create_task(
                 self._watch_burst(self._config.burst_file), name="edge-burst"
             )
-        host, port = self._runner.addresses[0][:2]
-        return f"http://{host}:{port}"
+        return url
 
     async def stop(self) -> None:
         """Stop listening and let requests in flight finish, within `stop_timeout_s`."""
@@ -140,9 +129,9 @@ class Edge:
             with suppress(asyncio.CancelledError):
                 await self._burst_task
             self._burst_task = None
-        if self._runner is not None:
-            await self._runner.cleanup()
-            self._runner = None
+        if self._listener is not None:
+            await self._listener.stop()
+            self._listener = None
 
     @web.middleware
     async def _observe(self, request: web.Request, handler: _Handler) -> web.StreamResponse:
@@ -157,7 +146,9 @@ class Edge:
             response: web.StreamResponse
             if self._inflight_count >= self._config.inflight_count_max:
                 self._telemetry.request_refused()
-                response = _error(503, "overloaded", "Too many requests are in flight.")
+                response = render(
+                    ProblemError(code="overloaded", detail="Too many requests are in flight.")
+                )
             else:
                 self._inflight_count += 1
                 try:
@@ -170,28 +161,33 @@ class Edge:
     async def _answer(self, request: web.Request, handler: _Handler) -> web.StreamResponse:
         try:
             return await handler(request)
-        except InvalidTransferError as error:
-            return _error(400, error.code, error.message, field=error.field)
-        except UnknownTenantError:
-            return _error(403, "unknown_tenant", "No such tenant.", field="X-Tenant")
-        except UnavailableError as error:
+        except web.HTTPRequestEntityTooLarge:
+            is_batch = request.path == "/v1/batches"
+            limit = self._config.batch_bytes_max if is_batch else self._config.body_bytes_max
+            message = f"The body is larger than {limit} bytes."
+            return render(ProblemError(code="body_too_large", detail=message))
+        except Exception as error:  # noqa: BLE001 - a client is never left with half an answer
+            return render(self._problem(request, error))
+
+    def _problem(self, request: web.Request, failure: Exception) -> ProblemError:
+        """Return what the client is told, having told the operator."""
+        problem = problem_of(failure)
+        if isinstance(failure, UnavailableError):
             if request.method == "POST":
                 event, what = Event.EDGE_PUBLISH_FAILED, "Accepting a transfer failed"
             else:
                 event, what = Event.EDGE_READ_FAILED, "A read failed"
-            self._telemetry.error(event, f"{what}: {error}", error_code=error.code)
-            return _error(503, "unavailable", f"{what}; try again.")
-        except web.HTTPRequestEntityTooLarge:
-            is_batch = request.path == "/v1/batches"
-            limit = self._config.batch_bytes_max if is_batch else self._config.body_bytes_max
-            return _error(413, "body_too_large", f"The body is larger than {limit} bytes.")
-        except web.HTTPException as error:
-            return _error(error.status, "http_error", error.reason)
-        except (LedgerError, OSError, ValueError) as error:
+            self._telemetry.error(event, f"{what}: {failure}", error_code=failure.code)
+            return ProblemError(code=problem.code, detail=f"{what}; try again.")
+        if problem.status >= 500 and failure is not problem:
             self._telemetry.error(
-                Event.EDGE_REQUEST_FAILED, f"A request failed: {type(error).__name__}: {error}"
+                Event.EDGE_REQUEST_FAILED, f"A request failed: {type(failure).__name__}: {failure}"
             )
-            return _error(500, "internal", "The request failed.")
+        return problem
+
+    def _note_malformed(self, failure: BaseException | None) -> None:
+        """Count what never became a request; what it said is not repeated anywhere."""
+        self._telemetry.request_malformed(type(failure).__name__)
 
     async def _post_transfer(self, request: web.Request) -> web.Response:
         tenant = await self._tenant(request)
@@ -207,7 +203,7 @@ class Edge:
             self._telemetry.error(
                 Event.EDGE_REQUEST_FAILED, "A request failed: injected by the error burst"
             )
-            return _error(500, "internal", "The request failed.")
+            raise ProblemError(code="internal", detail="The request failed.")
         return await self._accept(transfer, tenant)
 
     async def _post_step(self, request: web.Request, *, kind: Kind) -> web.Response:
@@ -226,7 +222,9 @@ class Edge:
         check_tenant(name)
         tenant = await self._tenants.find(name)
         if tenant is None:
-            raise UnknownTenantError
+            raise ProblemError.of_field(
+                code="unknown_tenant", field="X-Tenant", message="No such tenant."
+            )
         return tenant
 
     async def _post_batch(self, request: web.Request) -> web.Response:
@@ -259,11 +257,10 @@ class Edge:
         if not result.duplicate:
             self._telemetry.transfers_accepted(len(asked.items) if isinstance(asked, Batch) else 1)
         elif await self._conflicts(asked, tenant, mark):
-            return _error(
-                409,
-                "idempotency_key_reused",
-                "This Idempotency-Key was used before for another request.",
+            raise ProblemError.of_field(
+                code="idempotency_key_reused",
                 field="Idempotency-Key",
+                message="This Idempotency-Key was used before for another request.",
             )
         name, folder = ("batch_id", "batches") if is_batch else ("transaction_id", "transactions")
         url = f"/v1/{folder}/{found_by}?request={mark}"
@@ -302,13 +299,17 @@ class Edge:
         try:
             found_by = uuid.UUID(request.match_info["id"])
         except ValueError:
-            return _error(400, "invalid_id", f"A {name}'s id is a UUID.", field="id")
+            raise ProblemError.of_field(
+                code="invalid_id", field="id", message=f"A {name}'s id is a UUID."
+            ) from None
         first_item = request.query.get("first_item", "0")
         if not (first_item.isascii() and first_item.isdigit() and len(first_item) <= 6):
-            return _error(400, "invalid_field", "first_item is a count.", field="first_item")
+            raise ProblemError.of_field(
+                code="invalid_field", field="first_item", message="first_item is a count."
+            )
         found = await self._find(tenant, found_by, is_batch=is_batch, first_item=int(first_item))
         if found is None:
-            return _error(404, f"unknown_{name}", f"No such {name}.")
+            raise ProblemError(code=f"unknown_{name}", detail=f"No such {name}.")
         state, mark = found
         asked_for = request.query.get("request")
         if asked_for is not None and asked_for != mark:
@@ -326,27 +327,34 @@ class Edge:
         tenant = await self._tenant(request)
         account_id = request.match_info["id"]
         if not is_account_id(account_id):
-            return _error(400, "invalid_id", "This cannot name an account.", field="id")
+            raise ProblemError.of_field(
+                code="invalid_id", field="id", message="This cannot name an account."
+            )
         balance = await self._reads.balance(tenant=tenant, account_id=account_id)
         if balance is None:
-            return _error(404, "unknown_account", "No transfer has named this account yet.")
+            raise ProblemError(
+                code="unknown_account", detail="No transfer has named this account yet."
+            )
         return _json(200, balance)
 
     async def _get_health(self, _: web.Request) -> web.Response:
-        connected = self._queue.connected
-        return _json(
-            200 if connected else 503, {"status": "ok" if connected else "nats disconnected"}
-        )
+        if not self._queue.connected:
+            return render(ProblemError(code="unavailable", detail="NATS is not connected."))
+        return _json(200, {"status": "ok"})
 
     async def _json_body(self, request: web.Request) -> object:
         # The parameters are cut off unread: aiohttp takes two seconds for a header of eight thousand semicolons.
         media_type = request.headers.get("Content-Type", "").partition(";")[0]
         if media_type.strip().lower() != "application/json":
-            raise web.HTTPUnsupportedMediaType(reason="The body must be application/json.")
+            raise ProblemError(
+                code="unsupported_media_type", detail="The body must be application/json."
+            )
         try:
             raw = await asyncio.wait_for(request.read(), timeout=self._config.body_timeout_s)
         except TimeoutError:
-            raise web.HTTPRequestTimeout(reason="The body did not arrive in time.") from None
+            raise ProblemError(
+                code="request_timeout", detail="The body did not arrive in time."
+            ) from None
         try:
             return orjson.loads(raw)
         except orjson.JSONDecodeError:
@@ -367,10 +375,3 @@ def _json(status: int, body: object, headers: dict[str, str] | None = None) -> w
         content_type="application/json",
         headers=headers,
     )
-
-
-def _error(status: int, code: str, message: str, *, field: str = "") -> web.Response:
-    detail = {"code": code, "message": message}
-    if field:
-        detail["field"] = field
-    return _json(status, {"error": detail}, dict(_RETRY_AFTER) if status == 503 else None)

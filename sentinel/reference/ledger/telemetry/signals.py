@@ -172,6 +172,11 @@ class Telemetry:
             unit="{request}",
             description="Requests refused because too many were in flight.",
         )
+        self._malformed = meter.create_counter(
+            "ledger.edge.malformed",
+            unit="{request}",
+            description="What came as a request and was none, by the kind of failure.",
+        )
 
     @contextmanager
     def request(
@@ -320,6 +325,10 @@ class Telemetry:
     def request_refused(self) -> None:
         """Count a request refused because too many were in flight."""
         self._refused.add(1)
+
+    def request_malformed(self, failure: str) -> None:
+        """Count what came as a request and was none; `failure` is the name of an exception's class."""
+        self._malformed.add(1, {"error.type": failure})
 
     def observe_consumer(self, read: Callable[[], tuple[int, int] | None]) -> None:
         """Export what `read` last saw: messages not yet delivered, and delivered but not acked."""

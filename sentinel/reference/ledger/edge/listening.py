@@ -1,0 +1,117 @@
+"""The listening side of the edge: aiohttp's server, whose own errors are problem details too.
+
+What never becomes a request of the application, such as a head that is no HTTP or an expectation that
+nobody meets, is answered by the server itself, as text; here it is answered like everything else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from aiohttp import web
+
+from sentinel.reference.ledger.domain import UnavailableError
+from sentinel.reference.ledger.edge.problem import ProblemError, problem_of, render
+
+_Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
+_Failed = Callable[[BaseException | None], None]
+
+
+class Listener:
+    """Serves an application on one address, until `stop`."""
+
+    def __init__(self, app: web.Application, *, stop_timeout_s: float, on_failed: _Failed) -> None:
+        """Store the application; `on_failed` is told of what failed outside of it."""
+        self._app = web.AppRunner(app)
+        self._stop_timeout_s = stop_timeout_s
+        self._on_failed = on_failed
+        self._listening: web.ServerRunner | None = None
+
+    async def start(self, *, host: str, port: int) -> str:
+        """Listen, and return the base URL.
+
+        Raises:
+            UnavailableError: the address is not to be had, such as a port that is taken.
+        """
+        await self._app.setup()
+        application = self._app.server
+        assert application is not None
+        self._listening = web.ServerRunner(
+            _Server(application, self._on_failed), shutdown_timeout=self._stop_timeout_s
+        )
+        await self._listening.setup()
+        site = web.TCPSite(self._listening, host, port)
+        try:
+            await site.start()
+        except OSError as error:
+            message = f"cannot listen on {host}:{port}: {error.strerror}"
+            raise UnavailableError(message) from error
+        host, port = self._listening.addresses[0][:2]
+        return f"http://{host}:{port}"
+
+    async def stop(self) -> None:
+        """Stop listening and let requests in flight finish, within `stop_timeout_s`."""
+        if self._listening is not None:
+            await self._listening.cleanup()
+            self._listening = None
+        await self._app.cleanup()
+
+
+class _Server(web.Server):
+    """Takes connections in the application's stead, with a protocol that knows what a problem is."""
+
+    def __init__(self, application: web.Server, on_failed: _Failed) -> None:
+        super().__init__(
+            _answered(application.request_handler, on_failed),
+            request_factory=application.request_factory,
+        )
+        self._on_failed = on_failed
+
+    def __call__(self) -> web.RequestHandler:
+        return _Protocol(self, self._on_failed)
+
+
+class _Protocol(web.RequestHandler):
+    """One connection."""
+
+    # The base has slots and no dictionary.
+    __slots__ = ("_on_failed",)
+
+    def __init__(self, server: web.Server, on_failed: _Failed) -> None:
+        # None is what switches it off, whatever the annotation says; every request is in the metrics.
+        super().__init__(server, loop=asyncio.get_running_loop(), access_log=None)  # type: ignore[arg-type]
+        self._on_failed = on_failed
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,  # noqa: ARG002 - quotes what was sent
+    ) -> web.StreamResponse:
+        """Return the answer to what is no request, and close the connection."""
+        self._on_failed(exc)
+        if request.writer.output_size > 0:
+            # Half an answer has left: nothing that follows would be understood.
+            text = "an answer was broken off"
+            raise ConnectionError(text)
+        if status < 500:
+            response = render(
+                ProblemError(code="bad_request", detail="This is not HTTP as it must be.")
+            )
+        else:
+            response = render(problem_of(exc or RuntimeError()))
+        response.force_close()
+        return response
+
+
+def _answered(handler: _Handler, on_failed: _Failed) -> _Handler:
+    async def answer(request: web.BaseRequest) -> web.StreamResponse:
+        try:
+            return await handler(request)
+        except web.HTTPException as error:
+            on_failed(error)
+            return render(problem_of(error))
+
+    return answer
