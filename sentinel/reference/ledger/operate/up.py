@@ -1,7 +1,7 @@
-"""`sentinel-ledger up`: servers, edge and poster as children of one process that stops them all.
+"""`sentinel-ledger up`: servers and the ledger's processes as children of one that stops them all.
 
-A server that dies takes the run down: nothing sensible can follow. An edge or poster that dies is
-started again with back-off, the edge on the port it had, as an orchestrator would.
+A server that dies takes the run down: nothing sensible can follow. A process that dies is started
+again with back-off, the edge on the port it had, as an orchestrator would.
 """
 
 from __future__ import annotations
@@ -11,10 +11,11 @@ import secrets
 import signal
 import sys
 import time
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from sentinel.reference.ledger.domain import LedgerError, UnavailableError
 from sentinel.reference.ledger.domain.tenant import Tier
@@ -27,7 +28,6 @@ from sentinel.reference.ledger.operate.state import RunState, write_private, wri
 from sentinel.reference.ledger.wire.config import PostgresConfig, read_url
 from sentinel.reference.ledger.wire.roles import Role, role_url
 
-_ROLES: Final = {"edge": Role.READER, "poster": Role.POSTER}
 _READY_TIMEOUT_S: Final = 20.0
 # Together below the ten seconds that whoever stops this process will wait.
 _ROLE_STOP_S: Final = 3.5
@@ -84,6 +84,36 @@ class _Run:
             write_state(self.state_file, self.state)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Process:
+    """One of the ledger's processes: the command of its name, with its own way into the database.
+
+    Attributes:
+        role: what it logs in as.
+        arguments: what it is told besides where the servers are.
+        on_ready: what is noted of its ready line.
+    """
+
+    role: Role
+    arguments: Callable[[_Run], list[str | Path]] = lambda _: []
+    on_ready: Callable[[_Run, dict[str, Any]], None] = lambda _run, _ready: None
+
+
+def _edge_arguments(run: _Run) -> list[str | Path]:
+    return ["--port", str(run.edge_port), "--burst-file", run.burst_file]
+
+
+def _edge_is_ready(run: _Run, ready: dict[str, Any]) -> None:
+    run.edge_url = str(ready["url"])
+    run.edge_port = int(run.edge_url.rpartition(":")[2])
+
+
+_PROCESSES: Final = {
+    "poster": _Process(role=Role.POSTER),
+    "edge": _Process(role=Role.READER, arguments=_edge_arguments, on_ready=_edge_is_ready),
+}
+
+
 async def run_up(config: UpConfig) -> int:
     """Start everything, report readiness on stdout, and stop everything on SIGTERM or SIGINT.
 
@@ -126,7 +156,7 @@ async def _start(run: _Run, config: UpConfig, stack: AsyncExitStack) -> None:
     await asyncio.gather(_provide_nats(run, config, stack), _provide_postgres(run, config, stack))
     await _prepare(run, config)
     stack.push_async_callback(_stop_roles, run)
-    await asyncio.gather(_start_role(run, "poster"), _start_role(run, "edge"))
+    await asyncio.gather(*(_start_role(run, name) for name in _PROCESSES))
 
 
 async def _provide_nats(run: _Run, config: UpConfig, stack: AsyncExitStack) -> None:
@@ -158,33 +188,29 @@ async def _prepare(run: _Run, config: UpConfig) -> None:
     admin = PostgresConfig(url=read_url(run.postgres_url_file))
     own = config.postgres_url is None
     urls = {
-        process: role_url(admin, role, secrets.token_urlsafe(24)) if own else admin.url
-        for process, role in _ROLES.items()
+        name: role_url(admin, process.role, secrets.token_urlsafe(24)) if own else admin.url
+        for name, process in _PROCESSES.items()
     }
     await prepare(admin, config.tenants, role_urls=list(urls.values()) if own else ())
-    for process, url in urls.items():
-        run.role_url_files[process] = run.folder / f"{process}.postgres.url"
-        write_private(run.role_url_files[process], url.encode())
+    for name, url in urls.items():
+        run.role_url_files[name] = run.folder / f"{name}.postgres.url"
+        write_private(run.role_url_files[name], url.encode())
 
 
-async def _start_role(run: _Run, role: str) -> None:
+async def _start_role(run: _Run, name: str) -> None:
+    process = _PROCESSES[name]
     write_private(run.folder / "nats.url", run.nats_url.encode())
-    command: list[str | Path] = [sys.executable, "-m", "sentinel.reference.ledger", role]
+    command: list[str | Path] = [sys.executable, "-m", "sentinel.reference.ledger", name]
     command += ["--nats-url-file", run.folder / "nats.url"]
-    command += ["--postgres-url-file", run.role_url_files[role]]
-    if role == "edge":
-        command += ["--port", str(run.edge_port), "--burst-file", run.burst_file]
-    child = await start_child(role, command, capture=True)
-    run.children[role] = child
-    ready = await child.ready_line(timeout_s=_READY_TIMEOUT_S)
-    if role == "edge":
-        run.edge_url = str(ready["url"])
-        run.edge_port = int(run.edge_url.rpartition(":")[2])
+    command += ["--postgres-url-file", run.role_url_files[name]]
+    child = await start_child(name, [*command, *process.arguments(run)], capture=True)
+    run.children[name] = child
+    process.on_ready(run, await child.ready_line(timeout_s=_READY_TIMEOUT_S))
 
 
 async def _stop_roles(run: _Run) -> None:
-    """Stop edge and poster at once: what the edge still accepts waits in the queue."""
-    await asyncio.gather(*(_stop_role(run, role, _ROLE_STOP_S) for role in ("edge", "poster")))
+    """Stop the processes at once: what the edge still accepts waits in the queue."""
+    await asyncio.gather(*(_stop_role(run, name, _ROLE_STOP_S) for name in _PROCESSES))
 
 
 async def _stop_role(run: _Run, role: str, timeout_s: float) -> None:
@@ -194,10 +220,9 @@ async def _stop_role(run: _Run, role: str, timeout_s: float) -> None:
 
 
 async def _supervise(run: _Run, stop: asyncio.Event) -> int:
-    """Watch the children until `stop`, starting edge and poster again when they die."""
+    """Watch the children until `stop`, starting the ledger's processes again when they die."""
     watchers = {
-        asyncio.create_task(_keep_running(run, role), name=f"up-{role}")
-        for role in ("edge", "poster")
+        asyncio.create_task(_keep_running(run, name), name=f"up-{name}") for name in _PROCESSES
     }
     for server in run.children.keys() & {"nats", "postgres"}:
         watchers.add(asyncio.create_task(_watch_server(run.children[server]), name=f"up-{server}"))
