@@ -28,6 +28,7 @@ from sentinel.reference.ledger.posting import BY_INDEX, Poster, PosterConfig
 from sentinel.reference.ledger.telemetry import Telemetry
 from sentinel.reference.ledger.wire import postgres
 from sentinel.reference.ledger.wire.config import NatsConfig, PostgresConfig
+from sentinel.reference.ledger.wire.events import EVENTS_STREAM
 from sentinel.reference.ledger.wire.nats import DEAD_STREAM, Queue, stream_name
 from sentinel.reference.ledger.wire.postgres import Database
 from sentinel.reference.ledger.wire.tenants import Tenants, open_tenants
@@ -222,7 +223,8 @@ async def delete_streams(nats_url: str) -> None:
     """Leave no stream of an earlier test behind."""
     client = await nats.connect(nats_url)
     try:
-        for stream in (*(stream_name(cohort) for cohort in range(COHORTS_COUNT)), DEAD_STREAM):
+        cohorts = (stream_name(cohort) for cohort in range(COHORTS_COUNT))
+        for stream in (*cohorts, DEAD_STREAM, EVENTS_STREAM):
             try:
                 await client.jetstream().delete_stream(stream)
             except NotFoundError:

@@ -28,6 +28,8 @@ pytest_plugins = ("tests.support.ledger_fixtures",)
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
 
 TABLES = ("accounts", "transactions", "entries", "batches", "holds")
+# The ledger's own, which no tenant has a part of.
+INNER_TABLES = ("outbox", "intake")
 SHOP, RIVAL = (new_cohort(name) for name in TENANTS)
 
 
@@ -125,10 +127,15 @@ async def check_reader(roles: Roles, table: str) -> None:
             assert await tenants_seen(reader, table) == set()
 
 
+async def test_a_reader_is_told_nothing_of_the_ledgers_own_tables(roles: Roles) -> None:
+    statements = [f"select * from ledger.{table}" for table in INNER_TABLES]
+    await check_refused(roles, Role.READER, statements)
+
+
 async def test_no_partition_answers_by_its_own_name(roles: Roles) -> None:
     statements = [
         f"select * from ledger.{table}_c{cohort}"
-        for table in TABLES
+        for table in TABLES + INNER_TABLES
         for cohort in range(COHORTS_COUNT)
     ]
     for role in Role:
@@ -155,7 +162,7 @@ async def test_a_partition_that_somebody_is_granted_shows_nothing_all_the_same(
             "select relname from pg_class c join pg_inherits i on i.inhrelid = c.oid "
             "where c.relkind = 'r' and c.relnamespace = 'ledger'::regnamespace"
         )
-        assert len(names) == len(TABLES) * (COHORTS_COUNT + 1)
+        assert len(names) == len(TABLES + INNER_TABLES) * (COHORTS_COUNT + 1)
         unsecured = await admin.fetch(
             "select relname from pg_class where relnamespace = 'ledger'::regnamespace "
             "and relkind in ('r', 'p') and not (relrowsecurity and relforcerowsecurity)"

@@ -2,8 +2,8 @@
 
 Order inside the transaction: what was decided before, the pending transfers that are named, then
 the accounts' row locks in key order (two posters can not deadlock on rows that both take in the
-same order), then the decisions in memory, then one insert of transactions, one of entries, and one
-update an account. A hot account is thus written once a batch, however many transfers name it.
+same order), then the decisions in memory, then one insert of transactions, one of entries, one
+update an account, what was taken off the stream, and what others are to be told of. A hot account is thus written once a batch, however many transfers name it.
 """
 
 from __future__ import annotations
@@ -24,15 +24,21 @@ from sentinel.reference.ledger.domain import (
     open_account,
     targets,
 )
-from sentinel.reference.ledger.posting import rows
+from sentinel.reference.ledger.posting import intake, outbox, rows
 from sentinel.reference.ledger.wire.envelope import Envelope
 from sentinel.reference.ledger.wire.postgres import Connection
 
 
 async def apply_batch(
-    connection: Connection, cohort: int, envelopes: Sequence[Envelope]
+    connection: Connection,
+    cohort: int,
+    envelopes: Sequence[Envelope],
+    *,
+    taken: Sequence[intake.Taken] = (),
 ) -> list[Decision]:
     """Apply what was asked, all of one cohort, and commit; returns a decision a request, in order.
+
+    `taken` is each envelope's place on the stream, of those that came from one.
 
     Raises whatever the connection raises; then nothing was applied, unless the answer to the
     commit itself was lost, in which case a retry finds the transactions decided.
@@ -65,7 +71,43 @@ async def apply_batch(
             )
             await rows.insert_entries(connection, cohort, written)
             await _write(connection, cohort, book, written)
+        await _tell(connection, cohort, decisions, envelopes, taken=taken, now_ns=now_ns)
     return decisions
+
+
+def by_message(
+    decisions: Sequence[Decision], envelopes: Sequence[Envelope]
+) -> list[Sequence[Decision]]:
+    """Return each message's decisions: one, or one an item of a batch."""
+    parts, place = [], 0
+    for envelope in envelopes:
+        size = len(envelope.requests)
+        parts.append(decisions[place : place + size])
+        place += size
+    return parts
+
+
+async def _tell(
+    connection: Connection,
+    cohort: int,
+    decisions: Sequence[Decision],
+    envelopes: Sequence[Envelope],
+    *,
+    taken: Sequence[intake.Taken],
+    now_ns: int,
+) -> None:
+    """Write what was taken off the stream, and whom others are to be told of: last, for the outbox's lock is held on."""
+    decided_at = rows.moment(now_ns)
+    if taken:
+        found = list(intake.runs(taken, by_message(decisions, envelopes)))
+        await intake.insert(connection, cohort, found, decided_at=decided_at)
+    told = [
+        decision.request.transaction_id
+        for decision in decisions
+        if decision.outcome in (Outcome.POSTED, Outcome.REJECTED)
+    ]
+    if told:
+        await outbox.insert(connection, cohort, told, created_at=decided_at)
 
 
 async def _read(connection: Connection, cohort: int, requests: Sequence[Request]) -> Book:

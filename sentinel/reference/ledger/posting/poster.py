@@ -17,7 +17,7 @@ import asyncio
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from nats.aio.msg import Msg
@@ -31,7 +31,9 @@ from sentinel.reference.ledger.domain import (
 )
 from sentinel.reference.ledger.domain.tenant import COHORTS_COUNT
 from sentinel.reference.ledger.posting import expiry
-from sentinel.reference.ledger.posting.apply import apply_batch
+from sentinel.reference.ledger.posting.apply import apply_batch, by_message
+from sentinel.reference.ledger.posting.intake import Taken
+from sentinel.reference.ledger.posting.relay import Relay, RelayConfig
 from sentinel.reference.ledger.telemetry import Event, Telemetry
 from sentinel.reference.ledger.wire.envelope import Envelope, dead_subject, decode_envelope
 from sentinel.reference.ledger.wire.nats import Queue
@@ -54,6 +56,7 @@ class PosterConfig:
     back_off_max_s: float = 2.0
     backlog_interval_s: float = 5.0
     expiry_interval_s: float = 1.0
+    relay: RelayConfig = field(default_factory=RelayConfig)
 
     def __post_init__(self) -> None:
         """Refuse cohorts, sizes and times that cannot work."""
@@ -79,6 +82,11 @@ class _Item:
     def cohort(self) -> int:
         return self.envelope.cohort
 
+    @property
+    def taken(self) -> Taken:
+        metadata = self.message.metadata
+        return Taken(sequence=metadata.sequence.stream, stored_at=metadata.timestamp)
+
 
 class Poster:
     """Applies the queue's transfers to the database until told to stop."""
@@ -91,6 +99,13 @@ class Poster:
         self._database = database
         self._telemetry = telemetry
         self._backlog: tuple[int, int] | None = None
+        self._relay = Relay(
+            config.relay,
+            cohorts=config.cohorts,
+            queue=queue,
+            database=database,
+            telemetry=telemetry,
+        )
         telemetry.observe_consumer(lambda: self._backlog)
         telemetry.observe_pool("poster", database.occupancy)
 
@@ -98,12 +113,13 @@ class Poster:
         """Post until `stop` is set; a batch in progress gets one more attempt at most."""
         watcher = asyncio.create_task(self._watch_backlog(), name="poster-backlog")
         expirer = asyncio.create_task(self._expire(), name="poster-expiry")
+        relay = asyncio.create_task(self._relay.run(), name="poster-relay")
         try:
             async with asyncio.TaskGroup() as loops:
                 for cohort in self._config.cohorts:
                     loops.create_task(self._run_cohort(cohort, stop), name=f"poster-c{cohort}")
         finally:
-            for task in (watcher, expirer):
+            for task in (watcher, expirer, relay):
                 task.cancel()
                 with suppress(asyncio.CancelledError):
                     await task
@@ -200,7 +216,12 @@ class Poster:
             try:
                 with spans.commit(self._database.namespace):
                     async with self._database.acquire() as connection:
-                        decisions = await apply_batch(connection, items[0].cohort, envelopes)
+                        decisions = await apply_batch(
+                            connection,
+                            items[0].cohort,
+                            envelopes,
+                            taken=[item.taken for item in items],
+                        )
             except (UnavailableError, PermanentError) as error:
                 self._telemetry.error(
                     Event.POSTING_BATCH_FAILED,
@@ -211,12 +232,13 @@ class Poster:
                 )
                 raise
             committed_ns = time.time_ns()
-            by_message = _by_message(decisions, envelopes)
-            for index, decided in enumerate(by_message):
+            decided_by_message = by_message(decisions, envelopes)
+            for index, decided in enumerate(decided_by_message):
                 outcomes = {decision.outcome for decision in decided}
                 # Of a batch, what became of all its items; else that they differ.
                 spans.outcome(index, outcomes.pop() if len(outcomes) == 1 else "mixed")
-            self._count(by_message, envelopes, committed_ns)
+            self._count(decided_by_message, envelopes, committed_ns)
+            self._relay.call()
             try:
                 await self._queue.acknowledge([item.message for item in items])
             except UnavailableError as error:
@@ -225,11 +247,11 @@ class Poster:
 
     def _count(
         self,
-        by_message: Sequence[Sequence[Decision]],
+        decided_by_message: Sequence[Sequence[Decision]],
         envelopes: Sequence[Envelope],
         committed_ns: int,
     ) -> None:
-        pairs = zip(by_message, envelopes, strict=True)
+        pairs = zip(decided_by_message, envelopes, strict=True)
         for decision, envelope in ((one, envelope) for many, envelope in pairs for one in many):
             match decision.outcome:
                 case Outcome.POSTED:
@@ -295,18 +317,6 @@ class Poster:
                     taken_count = await expiry.publish(self._queue, cohort, steps)
                     self._telemetry.transfers_accepted(taken_count)
             await asyncio.sleep(self._config.expiry_interval_s)
-
-
-def _by_message(
-    decisions: Sequence[Decision], envelopes: Sequence[Envelope]
-) -> list[Sequence[Decision]]:
-    """Return each message's decisions: one, or one an item of a batch."""
-    parts, place = [], 0
-    for envelope in envelopes:
-        size = len(envelope.requests)
-        parts.append(decisions[place : place + size])
-        place += size
-    return parts
 
 
 def _parts(items: Sequence[_Item], requests_count_max: int) -> Iterator[list[_Item]]:

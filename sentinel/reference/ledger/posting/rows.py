@@ -190,7 +190,7 @@ async def insert_batches(
         [batch.idempotency_key for _, batch in given],
         [batch.fingerprint for _, batch in given],
         [len(batch.items) for _, batch in given],
-        [_time(envelope.accepted_ns) for envelope, _ in given],
+        [moment(envelope.accepted_ns) for envelope, _ in given],
     )
 
 
@@ -214,7 +214,7 @@ async def insert_transactions(
     await connection.execute(
         _TRANSACTIONS,
         cohort,
-        _time(now_ns),
+        moment(now_ns),
         [one.transaction_id for one in requests],
         [one.tenant for one in requests],
         [one.idempotency_key for one in requests],
@@ -229,8 +229,8 @@ async def insert_transactions(
         [movement.credit_account if movement else None for movement in movements],
         [movement.amount_minor if movement else None for movement in movements],
         [movement.currency if movement else None for movement in movements],
-        [_time(expires_ns) if expires_ns is not None else None for expires_ns in expiries],
-        [_time(accepted_ns[one.transaction_id]) for one in requests],
+        [moment(expires_ns) if expires_ns is not None else None for expires_ns in expiries],
+        [moment(accepted_ns[one.transaction_id]) for one in requests],
     )
 
 
@@ -281,7 +281,7 @@ async def insert_holds(connection: Connection, cohort: int, holds: Sequence[Hold
         [hold.movement.credit_account for hold in holds],
         [hold.movement.amount_minor for hold in holds],
         [hold.movement.currency for hold in holds],
-        [_time(hold.expires_ns) for hold in holds],
+        [moment(hold.expires_ns) for hold in holds],
         [hold.state.value for hold in holds],
         [hold.resolved_by for hold in holds],
     )
@@ -313,7 +313,8 @@ def _id(value: Any) -> uuid.UUID:
     return uuid.UUID(int=value.int)
 
 
-def _time(unix_ns: int) -> datetime:
+def moment(unix_ns: int) -> datetime:
+    """Return the time as the database keeps it."""
     # By whole microseconds, which is what the database keeps; a float would round them.
     return _EPOCH + timedelta(microseconds=unix_ns // 1000)
 

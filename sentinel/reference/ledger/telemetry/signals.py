@@ -19,7 +19,7 @@ from typing import Final
 
 from opentelemetry import trace
 from opentelemetry._logs import SeverityNumber
-from opentelemetry.metrics import CallbackOptions, Observation
+from opentelemetry.metrics import CallbackOptions, Meter, Observation
 from opentelemetry.sdk._logs import LoggerProvider
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.trace import TracerProvider
@@ -59,6 +59,9 @@ class Event(StrEnum):
     POSTING_CONFLICT = "posting.conflict"
     POSTING_DEAD_LETTERED = "posting.dead_lettered"
     POSTING_FETCH_FAILED = "posting.fetch_failed"
+    RELAY_FAILED = "relay.failed"
+    RELAY_RECOVERED = "relay.recovered"
+    RELAY_DROPPED = "relay.dropped"
     NATS_DISCONNECTED = "nats.disconnected"
     NATS_RECONNECTED = "nats.reconnected"
     NATS_ERROR = "nats.error"
@@ -177,6 +180,11 @@ class Telemetry:
             unit="{request}",
             description="What came as a request and was none, by the kind of failure.",
         )
+
+    @property
+    def meter(self) -> Meter:
+        """Where a part of the ledger makes the metrics that only it has."""
+        return self._meter
 
     @contextmanager
     def request(

@@ -12,19 +12,21 @@ poster, where nobody would deliver them again.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Final
 
 from nats.aio.client import Client
 from nats.aio.msg import Msg
+from nats.errors import ConnectionClosedError
 from nats.errors import Error as NatsError
 from nats.js import JetStreamContext
 from nats.js.api import (
     AckPolicy,
     ConsumerConfig,
     DiscardPolicy,
+    PubAck,
     RetentionPolicy,
     StorageType,
     StreamConfig,
@@ -34,6 +36,7 @@ from nats.js.errors import APIError, NotFoundError
 from sentinel.reference.ledger.domain import LedgerError, UnavailableError
 from sentinel.reference.ledger.domain.tenant import COHORTS_COUNT
 from sentinel.reference.ledger.wire.config import NatsConfig
+from sentinel.reference.ledger.wire.events import EVENTS_STREAM, EVENTS_SUBJECTS
 
 DEAD_STREAM: Final = "LEDGER_DEAD"
 CONSUMER: Final = "poster"
@@ -41,6 +44,8 @@ DEAD_SUBJECTS: Final = "ledger.dead.>"
 _DEAD_BYTES_MAX: Final = 64 * 1024 * 1024
 # What a server takes unless it is told otherwise: a batch is one message.
 _MESSAGE_BYTES_MAX: Final = 1024 * 1024
+_EVENTS_BYTES_MAX: Final = 256 * 1024 * 1024
+_EVENTS_AGE_MAX_S: Final = 7 * 86_400.0
 _INFO_TIMEOUT_S: Final = 2.0
 _STREAM_NAME_IN_USE: Final = 10058
 
@@ -51,6 +56,15 @@ class PublishResult:
 
     sequence: int
     duplicate: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outgoing:
+    """A message to be stored; `message_id` is what the stream recognises it by."""
+
+    subject: str
+    payload: bytes
+    message_id: str
 
 
 class Queue:
@@ -142,6 +156,38 @@ class Queue:
                 subject, payload, headers={**headers, "Nats-Msg-Id": message_id}
             )
         return PublishResult(sequence=ack.seq, duplicate=bool(ack.duplicate))
+
+    async def publish_in_order(self, messages: Sequence[Outgoing]) -> list[PublishResult]:
+        """Store messages in this order, all on their way at once; returns when all were stored.
+
+        Raises:
+            UnavailableError: not all were acknowledged in time. Some may have been stored: when all are published again,
+                the stream recognises those, and any that it had not come after them.
+        """
+        self._check_connected()
+        waiting: list[asyncio.Future[PubAck]] = []
+        with _reaching("the queue did not take the messages"):
+            try:
+                async with asyncio.timeout(self._config.publish_timeout_s):
+                    for message in messages:
+                        # One after the other onto the connection, which the server reads in order.
+                        headers = {"Nats-Msg-Id": message.message_id}
+                        waiting += [
+                            await self._js.publish_async(
+                                message.subject, message.payload, headers=headers
+                            )
+                        ]
+                    acks = await asyncio.gather(*waiting)
+            except asyncio.CancelledError:
+                # A connection that ends cancels what waits for its answers: that is no end of ours.
+                task = asyncio.current_task()
+                if task is None or task.cancelling():
+                    raise
+                raise ConnectionClosedError from None
+            finally:
+                for one in waiting:
+                    one.cancel()
+        return [PublishResult(sequence=ack.seq, duplicate=bool(ack.duplicate)) for ack in acks]
 
     async def find(self, *, stream: str, subject: str) -> bytes | None:
         """Return the payload stored under `subject`, or None when the stream holds none.
@@ -252,11 +298,17 @@ class Queue:
         Raises:
             UnavailableError: it could not be kept; it stays on the queue.
         """
-        headers = {**(message.headers or {}), "Ledger-Reason": reason}
+        headers = {
+            **(message.headers or {}),
+            "Ledger-Reason": reason,
+            "Ledger-Stream": message.metadata.stream,
+            "Ledger-Sequence": str(message.metadata.sequence.stream),
+        }
         await self.publish(
             subject=subject,
             payload=message.data,
-            message_id=f"dead:{message.metadata.sequence.stream}",
+            # With the stream's name: each cohort's numbers begin at one.
+            message_id=f"dead:{message.metadata.stream}:{message.metadata.sequence.stream}",
             headers=headers,
         )
         with _reaching("ending the message failed"):
@@ -294,6 +346,17 @@ class Queue:
                 discard=DiscardPolicy.NEW,
                 storage=StorageType.FILE,
                 max_bytes=_DEAD_BYTES_MAX,
+            ),
+            # Old events give way to new ones: nobody who reads slowly, or not at all, stops the ledger.
+            StreamConfig(
+                name=EVENTS_STREAM,
+                subjects=[EVENTS_SUBJECTS],
+                retention=RetentionPolicy.LIMITS,
+                discard=DiscardPolicy.OLD,
+                storage=StorageType.FILE,
+                max_bytes=_EVENTS_BYTES_MAX,
+                max_age=_EVENTS_AGE_MAX_S,
+                duplicate_window=self._config.duplicate_window_s,
             ),
         )
         for stream in streams:
