@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from sentinel.reference.ledger.domain import Batch, PermanentError, Request, Transfer, parse_batch
+from sentinel.reference.ledger.domain.disbursement import parse_disbursement
 from sentinel.reference.ledger.domain.tenant import COHORTS_COUNT, new_cohort
 from sentinel.reference.ledger.operate.prepare import prepare
 from sentinel.reference.ledger.posting import BY_INDEX
@@ -27,7 +28,7 @@ from tests.support.ledger_servers import TENANTS, LedgerServers, open_ledger
 pytest_plugins = ("tests.support.ledger_fixtures",)
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
 
-TABLES = ("accounts", "transactions", "entries", "batches", "holds")
+TABLES = ("accounts", "transactions", "entries", "batches", "holds", "disbursements")
 # The ledger's own, which no tenant has a part of.
 INNER_TABLES = ("outbox", "intake")
 SHOP, RIVAL = (new_cohort(name) for name in TENANTS)
@@ -52,6 +53,19 @@ def transfer_body() -> dict[str, object]:
         "amount_minor": 1,
         "currency": "EUR",
     }
+
+
+def paid(tenant: str) -> Transfer:
+    return parse_disbursement(
+        tenant=tenant,
+        idempotency_key="d",
+        body={
+            "debit_account": "external:bank",
+            "amount_minor": 1,
+            "currency": "EUR",
+            "payee": {"account": "DE00-1", "name": "Ann"},
+        },
+    )
 
 
 class Roles:
@@ -81,6 +95,7 @@ async def roles(ledger_servers: LedgerServers) -> Roles:
             transfer(tenant, "a"),
             transfer(tenant, "b", expires_in_s=600),
             payroll,
+            paid(tenant),
         ]
         envelopes = [Envelope(asked=one, cohort=cohort, accepted_ns=1) for one in requests]
         async with postgres.session(

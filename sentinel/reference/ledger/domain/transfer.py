@@ -46,6 +46,14 @@ class BatchItem:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Payee:
+    """Who is paid over a bank's rail, as the rail needs it."""
+
+    account: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Transfer:
     """One movement of `amount_minor` from the debit account to the credit account.
 
@@ -60,6 +68,7 @@ class Transfer:
     currency: str
     expires_in_s: int | None = None
     batch: BatchItem | None = None
+    payee: Payee | None = None
 
     @property
     def kind(self) -> Kind:
@@ -89,6 +98,8 @@ class Transfer:
             parts.append(f"pending {self.expires_in_s}")
         if self.batch is not None:
             parts.append(f"item {self.batch.place}")
+        if self.payee is not None:
+            parts += [f"payee {self.payee.account}", self.payee.name]
         return identity.mark(*parts)
 
 

@@ -32,8 +32,11 @@ from ledger.accounts where cohort = $1 and tenant = $2 and account_id = $3
 """
 _TRANSACTION: Final = """
 select t.fingerprint, t.kind, t.state, t.reason, t.target_id, t.debit_account, t.credit_account, t.amount_minor,
-       t.currency, t.accepted_at, t.posted_at, t.expires_at, h.state as hold_state, h.resolved_by
-from ledger.transactions t left join ledger.holds h on h.cohort = $1 and h.pending_id = t.transaction_id
+       t.currency, t.accepted_at, t.posted_at, t.expires_at, h.state as hold_state, h.resolved_by,
+       d.state as disbursement_state, d.return_code, d.payee_account, d.payee_name
+from ledger.transactions t
+left join ledger.holds h on h.cohort = $1 and h.pending_id = t.transaction_id
+left join ledger.disbursements d on d.cohort = $1 and d.pending_id = t.transaction_id
 where t.cohort = $1 and t.tenant = $2 and t.transaction_id = $3
 """
 _BATCH: Final = """
@@ -208,6 +211,12 @@ def _told(transaction_id: uuid.UUID, row: Any) -> dict[str, object]:
             "state": row["hold_state"],
             "expires_at": row["expires_at"].isoformat(),
             "resolved_by": str(resolved_by) if resolved_by is not None else None,
+        }
+    if row["disbursement_state"] is not None:
+        state["disbursement"] = {
+            "state": row["disbursement_state"],
+            "return_code": row["return_code"],
+            "payee": {"account": row["payee_account"], "name": row["payee_name"]},
         }
     return state
 

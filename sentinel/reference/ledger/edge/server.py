@@ -36,6 +36,7 @@ from sentinel.reference.ledger.domain import (
     parse_step,
     parse_transfer,
 )
+from sentinel.reference.ledger.domain.disbursement import parse_disbursement
 from sentinel.reference.ledger.domain.tenant import Tenant
 from sentinel.reference.ledger.edge.burst import Burst, read_burst
 from sentinel.reference.ledger.edge.listening import Listener
@@ -109,6 +110,7 @@ class Edge:
             )
         app.router.add_get("/v1/transactions/{id}", partial(self._get_transaction, is_batch=False))
         app.router.add_post("/v1/batches", self._post_batch)
+        app.router.add_post("/v1/disbursements", self._post_disbursement)
         app.router.add_get("/v1/batches/{id}", partial(self._get_transaction, is_batch=True))
         app.router.add_get("/v1/accounts/{id}/balance", self._get_balance)
         app.router.add_get("/healthz", self._get_health)
@@ -204,6 +206,15 @@ class Edge:
                 Event.EDGE_REQUEST_FAILED, "A request failed: injected by the error burst"
             )
             raise ProblemError(code="internal", detail="The request failed.")
+        return await self._accept(transfer, tenant)
+
+    async def _post_disbursement(self, request: web.Request) -> web.Response:
+        tenant = await self._tenant(request)
+        transfer = parse_disbursement(
+            tenant=tenant.name,
+            idempotency_key=request.headers.get("Idempotency-Key", ""),
+            body=await self._json_body(request),
+        )
         return await self._accept(transfer, tenant)
 
     async def _post_step(self, request: web.Request, *, kind: Kind) -> web.Response:

@@ -32,6 +32,7 @@ from sentinel.reference.ledger.wire.config import (
     POSTGRES_URL_VARIABLE,
     NatsConfig,
     PostgresConfig,
+    check_url,
     read_url,
     resolve_url,
 )
@@ -85,6 +86,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_up(commands)
     _add_edge(commands)
     _add_poster(commands)
+    _add_disburse(commands)
     _add_migrate(commands)
     _add_load(commands)
     _add_history(commands)
@@ -199,6 +201,19 @@ def _add_completion(commands: argparse._SubParsersAction[argparse.ArgumentParser
     parser.set_defaults(command=_completion)
 
 
+def _add_disburse(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser("disburse", help="hand payments out to a bank's rail")
+    rail = parser.add_mutually_exclusive_group(required=True)
+    rail.add_argument("--rail-url", help="the rail's address")
+    rail.add_argument(
+        "--simulated-rail",
+        action="store_true",
+        help="simulate one in this process: the ending of a payee's account says what happens",
+    )
+    _add_servers(parser)
+    parser.set_defaults(command=_disburse)
+
+
 def _add_migrate(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = commands.add_parser(
         "migrate", help="bring a database's tables, roles and tenants up to date, and end"
@@ -271,6 +286,18 @@ def _poster(options: argparse.Namespace) -> int:
 
     nats, postgres = _required_servers(options)
     asyncio.run(run_poster(PosterConfig(), nats, postgres, tenants=options.tenant or ()))
+    return 0
+
+
+def _disburse(options: argparse.Namespace) -> int:
+    from sentinel.reference.ledger.disburse import DisburserConfig, SimulatedRailConfig
+    from sentinel.reference.ledger.operate.disbursing import run_disburser
+
+    if options.rail_url is not None:
+        check_url(options.rail_url, what="--rail-url", schemes=("http", "https"))
+    simulated = SimulatedRailConfig() if options.simulated_rail else None
+    config = DisburserConfig(rail_url=options.rail_url or "")
+    asyncio.run(run_disburser(config, *_required_servers(options), simulated=simulated))
     return 0
 
 

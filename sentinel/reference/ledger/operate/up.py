@@ -111,6 +111,7 @@ def _edge_is_ready(run: _Run, ready: dict[str, Any]) -> None:
 _PROCESSES: Final = {
     "poster": _Process(role=Role.POSTER),
     "edge": _Process(role=Role.READER, arguments=_edge_arguments, on_ready=_edge_is_ready),
+    "disburse": _Process(role=Role.DISBURSER, arguments=lambda _: ["--simulated-rail"]),
 }
 
 

@@ -163,6 +163,7 @@ async def _write(
     begun = {decision.request.transaction_id for decision in written} & book.changed_holds
     if begun:
         await rows.insert_holds(connection, cohort, [book.holds[one] for one in sorted(begun)])
+        await rows.insert_disbursements(connection, cohort, written)
     ended = book.changed_holds - begun
     if ended:
         await rows.end_holds(connection, cohort, [book.holds[one] for one in sorted(ended)])

@@ -19,8 +19,10 @@ from sentinel.reference.ledger.domain import (
     Hold,
     HoldState,
     Movement,
+    Outcome,
     Posted,
     Step,
+    Transfer,
 )
 from sentinel.reference.ledger.wire.envelope import Envelope
 from sentinel.reference.ledger.wire.postgres import Connection
@@ -93,6 +95,12 @@ insert into ledger.holds
     (cohort, pending_id, tenant, debit_account, credit_account, amount_minor, currency, expires_at, state, resolved_by)
 select $1, * from unnest(
     $2::uuid[], $3::text[], $4::text[], $5::text[], $6::bigint[], $7::text[], $8::timestamptz[], $9::text[], $10::uuid[])
+"""
+_DISBURSEMENTS: Final = """
+insert into ledger.disbursements
+    (cohort, pending_id, tenant, payee_account, payee_name, amount_minor, currency, state, next_at)
+select $1, u.*, 'requested', now() from unnest(
+    $2::uuid[], $3::text[], $4::text[], $5::text[], $6::bigint[], $7::text[]) as u
 """
 _END_HOLDS: Final = """
 update ledger.holds h set state = u.state, resolved_by = u.resolved_by
@@ -284,6 +292,31 @@ async def insert_holds(connection: Connection, cohort: int, holds: Sequence[Hold
         [moment(hold.expires_ns) for hold in holds],
         [hold.state.value for hold in holds],
         [hold.resolved_by for hold in holds],
+    )
+
+
+async def insert_disbursements(
+    connection: Connection, cohort: int, decisions: Sequence[Decision]
+) -> None:
+    """Insert a row for each pending transfer that was granted to somebody who is paid over a rail."""
+    paid = [
+        (one.request, one.request.payee)
+        for one in decisions
+        if isinstance(one.request, Transfer)
+        and one.request.payee is not None
+        and one.outcome is Outcome.POSTED
+    ]
+    if not paid:
+        return
+    await connection.execute(
+        _DISBURSEMENTS,
+        cohort,
+        [request.transaction_id for request, _ in paid],
+        [request.tenant for request, _ in paid],
+        [payee.account for _, payee in paid],
+        [payee.name for _, payee in paid],
+        [request.amount_minor for request, _ in paid],
+        [request.currency for request, _ in paid],
     )
 
 

@@ -3,6 +3,7 @@
 from sentinel.reference.ledger.telemetry.exporting import start_telemetry
 from sentinel.reference.ledger.telemetry.signals import (
     DESTINATION,
+    DISBURSER_SERVICE,
     EDGE_SERVICE,
     POSTER_SERVICE,
     Event,
@@ -11,6 +12,7 @@ from sentinel.reference.ledger.telemetry.signals import (
 
 __all__ = [
     "DESTINATION",
+    "DISBURSER_SERVICE",
     "EDGE_SERVICE",
     "POSTER_SERVICE",
     "Event",

@@ -30,6 +30,7 @@ from sentinel.reference.ledger.telemetry.lines import LineLimit, write_line
 
 EDGE_SERVICE: Final = "ledger-edge"
 POSTER_SERVICE: Final = "ledger-poster"
+DISBURSER_SERVICE: Final = "ledger-disburser"
 DESTINATION: Final = "ledger.transfers"
 
 _SCOPE: Final = "ledger"
@@ -52,6 +53,9 @@ class Event(StrEnum):
     EDGE_PUBLISH_FAILED = "edge.publish_failed"
     EDGE_READ_FAILED = "edge.read_failed"
     EDGE_REQUEST_FAILED = "edge.request_failed"
+    DISBURSING_STARTED = "disbursing.started"
+    DISBURSING_STOPPED = "disbursing.stopped"
+    DISBURSING_FAILED = "disbursing.failed"
     POSTING_STARTED = "posting.started"
     POSTING_STOPPED = "posting.stopped"
     POSTING_BATCH_FAILED = "posting.batch_failed"
@@ -169,6 +173,11 @@ class Telemetry:
             "ledger.transfers.dead_lettered",
             unit="{message}",
             description="Messages given up and kept on the dead-letter subject.",
+        )
+        self._disbursed = meter.create_counter(
+            "ledger.disbursements.moved",
+            unit="{disbursement}",
+            description="Disbursements by the state they came into, and the return code they came back with.",
         )
         self._refused = meter.create_counter(
             "ledger.edge.refused",
@@ -329,6 +338,12 @@ class Telemetry:
     def dead_lettered(self, reason: str) -> None:
         """Count a message that was given up."""
         self._dead.add(1, {"ledger.reject.reason": reason})
+
+    def disbursement_moved(self, state: str, return_code: str) -> None:
+        """Count a disbursement that came into another state."""
+        self._disbursed.add(
+            1, {"ledger.disbursement.state": state, "ledger.return.code": return_code}
+        )
 
     def request_refused(self) -> None:
         """Count a request refused because too many were in flight."""

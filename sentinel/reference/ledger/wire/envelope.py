@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, TypeGuard
 
 import orjson
@@ -16,11 +16,13 @@ from sentinel.reference.ledger.domain import (
     Request,
     Step,
     Transfer,
+    check_tenant,
     expire_step,
     parse_batch,
     parse_step,
     parse_transfer,
 )
+from sentinel.reference.ledger.domain.disbursement import OWN_KEYS, parse_payee
 from sentinel.reference.ledger.domain.tenant import COHORTS_COUNT
 
 VERSION: Final = 2
@@ -69,6 +71,8 @@ def encode_envelope(envelope: Envelope) -> bytes:
     else:
         document["kind"] = asked.kind.value
         document.update(_body(asked))
+        if asked.payee is not None:
+            document["payee"] = {"account": asked.payee.account, "name": asked.payee.name}
     return orjson.dumps(document)
 
 
@@ -123,7 +127,9 @@ def _asked(document: dict[str, object], *, tenant: str, key: str) -> Request | B
     if kind in (Kind.TRANSFER, Kind.PENDING):
         given = {name: document[name] for name in _BODY if name in document}
         transfer = parse_transfer(tenant=tenant, idempotency_key=key, body=given)
-        if transfer.kind is not kind:
+        if "payee" in document:
+            transfer = replace(transfer, payee=parse_payee(document["payee"]))
+        if transfer.kind is not kind or (transfer.payee is not None and kind is Kind.TRANSFER):
             raise _refused(code="invalid_kind")
         return transfer
     target, amount = document.get("target_id"), document.get("amount_minor")
@@ -133,6 +139,10 @@ def _asked(document: dict[str, object], *, tenant: str, key: str) -> Request | B
         # The ledger's own, whose key no client's could be.
         attempt = int(key.rpartition(" ")[2])
         return expire_step(tenant=tenant, pending_id=uuid.UUID(target), attempt=attempt)
+    if key.startswith(OWN_KEYS):
+        # Likewise, of a disbursement.
+        check_tenant(tenant)
+        return Step(tenant=tenant, idempotency_key=key, kind=kind, target_id=uuid.UUID(target))
     posted = None if amount is None else {"amount_minor": amount}
     return parse_step(tenant=tenant, idempotency_key=key, kind=kind, target=target, body=posted)
 

@@ -15,6 +15,7 @@ class Role(StrEnum):
 
     POSTER = "ledger_poster"
     READER = "ledger_reader"
+    DISBURSER = "ledger_disburser"
     AUDIT = "ledger_audit"
 
 

@@ -1,0 +1,236 @@
+"""Goal: a payment out ends as the rail says, once, whoever dies on the way, and the money is where it should be.
+
+Method: edge and poster on real NATS and PostgreSQL from the wheels, the simulated rail over HTTP, and the disburser
+under its own role; the one that cannot note what the rail said fails at that very point, as if it had been killed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+from sentinel.reference.ledger.disburse import (
+    Disburser,
+    DisburserConfig,
+    SimulatedRail,
+    SimulatedRailConfig,
+)
+from sentinel.reference.ledger.operate.prepare import prepare
+from sentinel.reference.ledger.telemetry import Event
+from sentinel.reference.ledger.wire.config import PostgresConfig
+from sentinel.reference.ledger.wire.nats import Queue
+from sentinel.reference.ledger.wire.postgres import Database
+from sentinel.reference.ledger.wire.roles import Role, role_url
+from tests.support.ledger_servers import LedgerSite, recorded
+
+pytest_plugins = ("tests.support.ledger_fixtures",)
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
+
+
+class UnnotedDatabase(Database):
+    """Lends connections on which what the rail said cannot be noted."""
+
+    @asynccontextmanager
+    async def acquire(self) -> AsyncIterator[Any]:
+        """Lend one."""
+        async with super().acquire() as connection:
+            yield Unwritable(connection)
+
+
+class Unwritable:
+    """A connection whose updates fail, as when the process is killed before them."""
+
+    def __init__(self, connection: Any) -> None:
+        self._connection = connection
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._connection, name)
+
+    async def execute(self, query: str, *args: object) -> str:
+        """Run any other statement."""
+        if "update ledger.disbursements" in query:
+            raise ConnectionResetError
+        return str(await self._connection.execute(query, *args))
+
+
+class Paying:
+    """The disburser of one test, and how to ask for payments."""
+
+    def __init__(self, site: LedgerSite, rail_url: str) -> None:
+        self.site = site
+        self.config = DisburserConfig(rail_url=rail_url, look_interval_s=0.05, ask_first_s=0.05)
+        self.telemetry = recorded("ledger-disburser")
+
+    @asynccontextmanager
+    async def running(self, kind: type[Database] = Database) -> AsyncIterator[None]:
+        """Run a disburser."""
+        url = role_url(self.site.postgres, Role.DISBURSER, "pass word")
+        await prepare(self.site.postgres, (), role_urls=[url])
+        queue = await Queue.connect(self.site.nats, name="test", on_change=lambda *_: None)
+        database = await kind.connect(PostgresConfig(url=url), application_name="disburser")
+        disburser = Disburser(
+            self.config, queue=queue, database=database, telemetry=self.telemetry.telemetry
+        )
+        stop = asyncio.Event()
+        task = asyncio.create_task(disburser.run(stop))
+        try:
+            yield
+        finally:
+            stop.set()
+            await task
+            await database.close()
+            await queue.close()
+
+    async def ask(self, account: str, amount: int = 100) -> str:
+        """Ask for a payment; returns where its state is told."""
+        async with self.site.http.post(
+            "/v1/disbursements",
+            json={
+                "debit_account": "vendors",
+                "amount_minor": amount,
+                "currency": "EUR",
+                "payee": {"account": account, "name": "Ann Other"},
+            },
+            headers={"X-Tenant": "shop", "Idempotency-Key": f"to-{account}"},
+        ) as response:
+            assert response.status == 202
+            return str((await response.json())["status_url"])
+
+    async def until(self, url: str, state: str) -> dict[str, Any]:
+        """The transaction, once its disbursement is in this state."""
+        body = await self.site.settled(url)
+        for _ in range(1000):
+            if body["disbursement"]["state"] == state:
+                return body
+            await asyncio.sleep(0.02)
+            _, body = await self.site.get(url)
+        msg = f"never {state}: {body}"
+        raise AssertionError(msg)
+
+    async def vendors(self, balance: int, available: int) -> None:
+        """Wait until the account is so: what the rail said goes through the queue."""
+        now: dict[str, Any] = {}
+        for _ in range(500):
+            _, now = await self.site.get("/v1/accounts/vendors/balance")
+            if (now["balance_minor"], now["available_minor"]) == (balance, available):
+                return
+            await asyncio.sleep(0.02)
+        raise AssertionError(now)
+
+
+@pytest.fixture
+async def paying(ledger_site: LedgerSite) -> AsyncIterator[Paying]:
+    rail = SimulatedRail(SimulatedRailConfig(settle_s=0.2, return_late_s=0.3))
+    try:
+        url = await rail.start()
+        await ledger_site.start_poster()
+        _, fund = await ledger_site.transfer("fund", "external:bank", "vendors", 1000)
+        await ledger_site.settled(fund["status_url"])
+        yield Paying(ledger_site, url)
+    finally:
+        await rail.stop()
+
+
+async def test_each_word_of_the_rail_moves_the_money_where_it_belongs(paying: Paying) -> None:
+    urls = {
+        account: await paying.ask(account)
+        for account in ("DE00-1", "DE00-RAL", "DE00-BAC", "DE00-LBR", "DE00-S")
+    }
+    await paying.site.settled(urls["DE00-S"])
+    await paying.vendors(1000, 500)
+    async with paying.running():
+        settled = await paying.until(urls["DE00-1"], "settled")
+        assert settled["disbursement"]["payee"] == {"account": "DE00-1", "name": "Ann Other"}
+        refused = await paying.until(urls["DE00-RAL"], "refused")
+        assert refused["disbursement"]["return_code"] == "AL"
+        assert (await paying.until(urls["DE00-BAC"], "returned"))["disbursement"][
+            "return_code"
+        ] == "AC"
+        late = await paying.until(urls["DE00-LBR"], "returned_late")
+        assert late["disbursement"]["return_code"] == "BR"
+        await paying.until(urls["DE00-S"], "submitted")
+        # One was paid, one is under way, three came back.
+        await paying.vendors(900, 800)
+    _, again = await paying.site.get(urls["DE00-LBR"])
+    assert again["hold"]["state"] == "posted"
+    total = await paying.site.rows("select sum(amount_minor)::int as total from ledger.entries")
+    assert total[0]["total"] == 0
+
+
+async def test_what_could_not_be_noted_is_said_again_and_done_once(
+    paying: Paying,
+) -> None:
+    url = await paying.ask("DE00-1")
+    await paying.site.settled(url)
+    async with paying.running(UnnotedDatabase):
+        # Said again and again meanwhile: the queue takes it once.
+        await paying.vendors(900, 900)
+        await asyncio.sleep(0.3)
+    assert (await paying.site.get(url))[1]["disbursement"]["state"] == "requested"
+    async with paying.running():
+        await paying.until(url, "settled")
+        await paying.vendors(900, 900)
+    posted = await paying.site.rows(
+        "select count(*)::int as count from ledger.transactions where kind = 'post' and state = 'posted'"
+    )
+    assert posted[0]["count"] == 1
+
+
+async def test_two_disbursers_share_the_work(paying: Paying) -> None:
+    urls = [await paying.ask(f"DE00-{number}", 10) for number in range(30)]
+    async with paying.running(), paying.running():
+        for url in urls:
+            await paying.until(url, "settled")
+        await paying.vendors(700, 700)
+
+
+async def test_a_rail_that_is_away_costs_time_and_no_money(paying: Paying) -> None:
+    url = await paying.ask("DE00-1")
+    await paying.site.settled(url)
+    there = paying.config
+    paying.config = DisburserConfig(
+        rail_url="http://127.0.0.1:1", look_interval_s=0.05, ask_first_s=0.05
+    )
+    async with paying.running():
+        for _ in range(500):
+            if Event.DISBURSING_FAILED in paying.telemetry.events():
+                break
+            await asyncio.sleep(0.02)
+    assert Event.DISBURSING_FAILED in paying.telemetry.events()
+    assert (await paying.site.get(url))[1]["disbursement"]["state"] == "requested"
+    paying.config = there
+    async with paying.running():
+        await paying.until(url, "settled")
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        ({"payee": None}, "payee"),
+        ({"payee": {"account": "DE00-1"}}, "payee"),
+        ({"payee": {"account": "de", "name": "Ann"}}, "payee.account"),
+        ({"payee": {"account": "DE00-1", "name": "Ann\u001b[31m"}}, "payee.name"),
+        ({"credit_account": "bob"}, "credit_account"),
+        ({"amount_minor": 0}, "amount_minor"),
+    ],
+)
+async def test_what_cannot_be_paid_is_refused_with_the_field(
+    paying: Paying, change: dict[str, object], field: str
+) -> None:
+    body = {
+        "debit_account": "vendors",
+        "amount_minor": 5,
+        "currency": "EUR",
+        "payee": {"account": "DE00-1", "name": "Ann"},
+    }
+    async with paying.site.http.post(
+        "/v1/disbursements",
+        json={**body, **change},
+        headers={"X-Tenant": "shop", "Idempotency-Key": "k"},
+    ) as response:
+        assert response.status == 400
+        assert (await response.json())["errors"][0]["field"] == field
