@@ -123,8 +123,20 @@ async def test_the_metrics_are_there(up: Up) -> None:
         ("ledger-poster", "ledger.consumer.pending"),
         ("ledger-poster", "ledger.consumer.ack_pending"),
         ("ledger-poster", "db.client.operation.duration"),
+        ("ledger-audit", "ledger.audit.entries"),
+        ("ledger-audit", "ledger.audit.lag"),
+        ("ledger-audit", "ledger.audit.slot.lag"),
+        ("ledger-audit", "ledger.audit.unwitnessed"),
+        ("ledger-witness", "ledger.witness.answers"),
     }
     await eventually("metrics", lambda: up.collector.metrics, lambda seen: wanted <= seen)
+
+
+async def test_what_was_posted_is_in_a_trail_that_is_whole(up: Up) -> None:
+    await up.posted("recorded")
+    code, (report,) = await up.command("audit", "verify", "-o", "json")
+    assert (code, report["findings"], report["unrecorded_count"]) == (0, [], 0)
+    assert report["rows_count"] >= 3
 
 
 async def test_a_lock_shows_in_spans_and_logs_and_its_record_says_when(
@@ -337,6 +349,9 @@ async def test_a_folder_that_is_kept_keeps_the_books(tmp_path: Path) -> None:
                 await running.posted(f"round-{round_count}")
                 _, balance = await running.read("/v1/accounts/alice/balance")
                 assert balance["balance_minor"] == 5 * round_count
+                # With the keys and the witness's memory of the first round.
+                code, (report,) = await running.command("audit", "verify", "-o", "json")
+                assert (code, report["findings"]) == (0, [])
                 assert await end_up(running) == 0
     finally:
         await collector.stop()

@@ -26,6 +26,7 @@ from sentinel.reference.ledger.domain import (
     check_tenant,
 )
 from sentinel.reference.ledger.domain.tenant import Tier
+from sentinel.reference.ledger.operate.audit_cli import add_audit
 from sentinel.reference.ledger.operate.completion import SHELLS, completion_script
 from sentinel.reference.ledger.wire.config import (
     NATS_URL_VARIABLE,
@@ -91,6 +92,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_load(commands)
     _add_history(commands)
     _add_fault(commands)
+    add_audit(commands, add_postgres=_add_postgres, postgres_url=_postgres_url)
     _add_completion(commands)
     return parser
 

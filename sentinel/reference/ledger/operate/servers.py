@@ -36,6 +36,7 @@ _USER: Final = "ledger"
 _DATABASE: Final = "ledger"
 _NATS_MEMORY: Final = "64MB"
 _NATS_FILES: Final = "1GB"
+_SLOT_WAL: Final = "1GB"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,6 +151,8 @@ async def _init_cluster(
                 *("--auth-host", "scram-sha-256", "--auth-local", "reject"),
                 # The place where a log would be archived to; without it none could ever fail.
                 *("-c", "archive_mode=on", "-c", "archive_command=/bin/true"),
+                # An audit that is away costs a gigabyte of disk, and then itself a gap; never the ledger.
+                *("-c", f"max_slot_wal_keep_size={_SLOT_WAL}"),
                 *("--encoding", "UTF8", "--locale", "C", "--no-sync", "--no-instructions"),
             ],
             owner=owner,
@@ -200,6 +203,8 @@ async def _run_server(
         "port": str(port),
         "unix_socket_directories": "",
         "max_connections": "60",
+        # What the audit reads; a folder of a ledger before it takes it up as well.
+        "wal_level": "logical",
         "shared_buffers": "64MB",
         # What clients do wrong they are told; the log is for the server's own trouble.
         "log_min_messages": "fatal",

@@ -21,6 +21,8 @@ class RunState:
     postgres_url_file: str
     burst_file: str
     pids: dict[str, int]
+    # Where the audit's public keys and its way into the database are; empty where nothing is recorded.
+    audit_folder: str = ""
 
 
 def write_state(path: Path, state: RunState) -> None:

@@ -25,12 +25,14 @@ from sentinel.reference.ledger.operate.prepare import prepare
 from sentinel.reference.ledger.operate.servers import start_nats, start_postgres
 from sentinel.reference.ledger.operate.single import say, stop_on_signals
 from sentinel.reference.ledger.operate.state import RunState, write_private, write_state
+from sentinel.reference.ledger.operate.up_audit import AuditFolders, begin, why_not
 from sentinel.reference.ledger.wire.config import PostgresConfig, read_url
 from sentinel.reference.ledger.wire.roles import Role, role_url
 
 _READY_TIMEOUT_S: Final = 20.0
 # Together below the ten seconds that whoever stops this process will wait.
 _ROLE_STOP_S: Final = 3.5
+_RECORDING_STOP_S: Final = 2.0
 _SERVER_STOP_S: Final = 2.0
 _RESTART_FIRST_S: Final = 0.5
 _RESTART_MAX_S: Final = 10.0
@@ -62,11 +64,24 @@ class _Run:
     role_url_files: dict[str, Path] = field(default_factory=dict)
     edge_url: str = ""
     edge_port: int = 0
+    witness_port: int = 0
+    # Why nothing is recorded; empty where it is.
+    audit_off: str = ""
     children: dict[str, Child] = field(default_factory=dict)
 
     @property
     def burst_file(self) -> Path:
         return self.folder / "burst.json"
+
+    @property
+    def audit(self) -> AuditFolders:
+        return AuditFolders.below(self.folder)
+
+    @property
+    def processes(self) -> dict[str, _Process]:
+        if self.audit_off:
+            return {name: one for name, one in _PROCESSES.items() if name not in _RECORDING}
+        return _PROCESSES
 
     @property
     def state(self) -> RunState:
@@ -77,6 +92,7 @@ class _Run:
             postgres_url_file=str(self.postgres_url_file),
             burst_file=str(self.burst_file),
             pids={name: child.pid for name, child in self.children.items()},
+            audit_folder="" if self.audit_off else str(self.audit.audit),
         )
 
     def publish_state(self) -> None:
@@ -86,15 +102,19 @@ class _Run:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Process:
-    """One of the ledger's processes: the command of its name, with its own way into the database.
+    """One of the ledger's processes: its command, with its own way into the database.
 
     Attributes:
-        role: what it logs in as.
+        role: what it logs in as; None for one that does not use the database.
+        command: its words; empty for the one of its name.
+        queued: whether it is told where NATS is.
         arguments: what it is told besides where the servers are.
         on_ready: what is noted of its ready line.
     """
 
-    role: Role
+    role: Role | None
+    command: tuple[str, ...] = ()
+    queued: bool = True
     arguments: Callable[[_Run], list[str | Path]] = lambda _: []
     on_ready: Callable[[_Run, dict[str, Any]], None] = lambda _run, _ready: None
 
@@ -108,11 +128,45 @@ def _edge_is_ready(run: _Run, ready: dict[str, Any]) -> None:
     run.edge_port = int(run.edge_url.rpartition(":")[2])
 
 
+def _audit_arguments(run: _Run) -> list[str | Path]:
+    audit = run.audit
+    return [
+        *("--key", audit.log_key, "--witness-url-file", audit.witness_url),
+        *("--witness-key", audit.witness_public_key),
+    ]
+
+
+def _witness_arguments(run: _Run) -> list[str | Path]:
+    audit = run.audit
+    return [
+        *("--key", audit.witness_key, "--memory", audit.memory),
+        *("--log-key", audit.log_public_key, "--port", str(run.witness_port)),
+    ]
+
+
+def _witness_is_ready(run: _Run, ready: dict[str, Any]) -> None:
+    url = str(ready["url"])
+    run.witness_port = int(url.rpartition(":")[2])
+    write_private(run.audit.witness_url, url.encode())
+
+
 _PROCESSES: Final = {
     "poster": _Process(role=Role.POSTER),
     "edge": _Process(role=Role.READER, arguments=_edge_arguments, on_ready=_edge_is_ready),
     "disburse": _Process(role=Role.DISBURSER, arguments=lambda _: ["--simulated-rail"]),
+    "audit": _Process(
+        role=Role.AUDIT, command=("audit", "run"), queued=False, arguments=_audit_arguments
+    ),
+    "witness": _Process(
+        role=None,
+        command=("audit", "witness"),
+        queued=False,
+        arguments=_witness_arguments,
+        on_ready=_witness_is_ready,
+    ),
 }
+# In the order in which they end, after all others: what those have done is recorded, and signed.
+_RECORDING: Final = ("audit", "witness")
 
 
 async def run_up(config: UpConfig) -> int:
@@ -142,6 +196,8 @@ async def run_up(config: UpConfig) -> int:
             stack.callback(run.state_file.unlink, missing_ok=True)
         run.publish_state()
         say({"event": "ready", **asdict(run.state), "start_s": round(time.monotonic() - began, 2)})
+        if run.audit_off:
+            say({"event": "audit_off", "reason": run.audit_off})
         return await _supervise(run, stop)
 
 
@@ -157,7 +213,7 @@ async def _start(run: _Run, config: UpConfig, stack: AsyncExitStack) -> None:
     await asyncio.gather(_provide_nats(run, config, stack), _provide_postgres(run, config, stack))
     await _prepare(run, config)
     stack.push_async_callback(_stop_roles, run)
-    await asyncio.gather(*(_start_role(run, name) for name in _PROCESSES))
+    await asyncio.gather(*(_start_role(run, name) for name in run.processes))
 
 
 async def _provide_nats(run: _Run, config: UpConfig, stack: AsyncExitStack) -> None:
@@ -191,8 +247,14 @@ async def _prepare(run: _Run, config: UpConfig) -> None:
     urls = {
         name: role_url(admin, process.role, secrets.token_urlsafe(24)) if own else admin.url
         for name, process in _PROCESSES.items()
+        if process.role is not None
     }
     await prepare(admin, config.tenants, role_urls=list(urls.values()) if own else ())
+    run.audit_off = await why_not(admin, given=not own, lasting=config.folder is not None)
+    if not run.audit_off:
+        begin(run.audit)
+        # For whoever reads the trail, who is told of this folder alone.
+        write_private(run.audit.postgres_url, urls["audit"].encode())
     for name, url in urls.items():
         run.role_url_files[name] = run.folder / f"{name}.postgres.url"
         write_private(run.role_url_files[name], url.encode())
@@ -200,18 +262,24 @@ async def _prepare(run: _Run, config: UpConfig) -> None:
 
 async def _start_role(run: _Run, name: str) -> None:
     process = _PROCESSES[name]
-    write_private(run.folder / "nats.url", run.nats_url.encode())
-    command: list[str | Path] = [sys.executable, "-m", "sentinel.reference.ledger", name]
-    command += ["--nats-url-file", run.folder / "nats.url"]
-    command += ["--postgres-url-file", run.role_url_files[name]]
+    command: list[str | Path] = [sys.executable, "-m", "sentinel.reference.ledger"]
+    command += process.command or (name,)
+    if process.queued:
+        write_private(run.folder / "nats.url", run.nats_url.encode())
+        command += ["--nats-url-file", run.folder / "nats.url"]
+    if process.role is not None:
+        command += ["--postgres-url-file", run.role_url_files[name]]
     child = await start_child(name, [*command, *process.arguments(run)], capture=True)
     run.children[name] = child
     process.on_ready(run, await child.ready_line(timeout_s=_READY_TIMEOUT_S))
 
 
 async def _stop_roles(run: _Run) -> None:
-    """Stop the processes at once: what the edge still accepts waits in the queue."""
-    await asyncio.gather(*(_stop_role(run, name, _ROLE_STOP_S) for name in _PROCESSES))
+    """Stop the processes at once, for what the edge still accepts waits in the queue; then those that record."""
+    working = [name for name in run.processes if name not in _RECORDING]
+    await asyncio.gather(*(_stop_role(run, name, _ROLE_STOP_S) for name in working))
+    for name in _RECORDING:
+        await _stop_role(run, name, _RECORDING_STOP_S)
 
 
 async def _stop_role(run: _Run, role: str, timeout_s: float) -> None:
@@ -223,7 +291,7 @@ async def _stop_role(run: _Run, role: str, timeout_s: float) -> None:
 async def _supervise(run: _Run, stop: asyncio.Event) -> int:
     """Watch the children until `stop`, starting the ledger's processes again when they die."""
     watchers = {
-        asyncio.create_task(_keep_running(run, name), name=f"up-{name}") for name in _PROCESSES
+        asyncio.create_task(_keep_running(run, name), name=f"up-{name}") for name in run.processes
     }
     for server in run.children.keys() & {"nats", "postgres"}:
         watchers.add(asyncio.create_task(_watch_server(run.children[server]), name=f"up-{server}"))

@@ -40,8 +40,11 @@ class Connection(Protocol):
     async def execute(self, query: str, *args: object) -> str:
         """Run a statement and return its command tag."""
 
-    def transaction(self, *, readonly: bool = False) -> Any:
+    def transaction(self, *, isolation: str | None = None, readonly: bool = False) -> Any:
         """Return a transaction block."""
+
+    def cursor(self, query: str, *args: object, prefetch: int) -> Any:
+        """Return an iterator that asks for some rows at a time, within a transaction."""
 
     async def close(self) -> None:
         """Close the connection."""

@@ -128,6 +128,15 @@ class Policy:
     unwitnessed_since_us: int | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Claim:
+    """Who wants a place: `entry` is None for one that does not fit its signature, `moved` says where it stood."""
+
+    record: Record
+    entry: AuditEntry | None
+    moved: str
+
+
 class Check:
     """Takes a log's entries one after another, and says at the end what is wrong with it."""
 
@@ -142,7 +151,7 @@ class Check:
         self._rewritten = False
         self._cursor = 0
         self._highest = -1
-        self._window: list[tuple[int, int, Record, AuditEntry | None]] = []
+        self._window: list[tuple[int, int, _Claim]] = []
         self._fed_count = 0
         self._missing: list[tuple[int, int]] = []
         # Places whose entry does not fit its signature, and nobody else's does.
@@ -158,19 +167,17 @@ class Check:
     def feed(self, record: Record) -> None:
         """Take the next entry of the log."""
         entry = self._verified(record)
+        moved = ""
         if entry is not None:
-            if entry.sequence != record.place or entry.sequence < self._highest:
-                self._found(
-                    FindingKind.REORDERED,
-                    entry.sequence,
-                    f"entry {entry.sequence} stands at place {record.place}"
-                    if entry.sequence != record.place
-                    else f"entry {entry.sequence} stands after {self._highest}",
-                )
+            if entry.sequence != record.place:
+                moved = f"entry {entry.sequence} stands at place {record.place}"
+            elif entry.sequence < self._highest:
+                moved = f"entry {entry.sequence} stands after {self._highest}"
             self._highest = max(self._highest, entry.sequence)
         place = record.place if entry is None else entry.sequence
         self._fed_count += 1
-        heapq.heappush(self._window, (place, self._fed_count, record, entry))
+        claim = _Claim(record=record, entry=entry, moved=moved)
+        heapq.heappush(self._window, (place, self._fed_count, claim))
         if len(self._window) > WINDOW_COUNT:
             self._settle()
 
@@ -236,41 +243,45 @@ class Check:
     def _settle(self) -> None:
         """Decide who holds the lowest place in the window, and grow the tree by it."""
         place = self._window[0][0]
-        claims: list[tuple[Record, AuditEntry | None]] = []
+        claims: list[_Claim] = []
         while self._window and self._window[0][0] == place:
-            _, _, claimed, read = heapq.heappop(self._window)
-            claims.append((claimed, read))
+            claims.append(heapq.heappop(self._window)[2])
         if place < self._cursor:
             self._late(place, claims)
             return
         if place > self._cursor:
             self._missing.append((self._cursor, place))
             self._cursor = place
-        chosen = next((index for index, (_, entry) in enumerate(claims) if entry is not None), 0)
-        record, entry = claims.pop(chosen)
-        for other, _ in claims:
-            detail = (
-                "it stands in the log twice"
-                if other.leaf == record.leaf
-                else "its place is held by another entry"
-            )
-            self._found(FindingKind.ADDED, place, detail)
-        if entry is None:
+        # One that is as it was signed, and of several the one that stands where it should.
+        chosen = min(claims, key=lambda claim: (claim.entry is None, bool(claim.moved)))
+        for claim in claims:
+            if claim is not chosen:
+                self._found(
+                    FindingKind.ADDED,
+                    place,
+                    "it stands in the log twice"
+                    if claim.record.leaf == chosen.record.leaf
+                    else "its place is held by another entry",
+                )
+        if chosen.moved:
+            self._found(FindingKind.REORDERED, place, chosen.moved)
+        if chosen.entry is None:
             self._suspects.append(place)
         else:
-            self._look_at(entry)
+            self._look_at(chosen.entry)
         self._cursor = place + 1
-        self._grow(record)
+        self._grow(chosen.record)
 
-    def _late(self, place: int, claims: Sequence[tuple[Record, AuditEntry | None]]) -> None:
+    def _late(self, place: int, claims: Sequence[_Claim]) -> None:
         """Settle what comes after its place was decided on."""
-        for _, entry in claims:
+        for claim in claims:
             for index, (start, end) in enumerate(self._missing):
-                if entry is not None and start <= place < end:
+                if claim.entry is not None and start <= place < end:
                     # It is there after all, and far from where it should be.
                     self._missing[index : index + 1] = [
                         part for part in ((start, place), (place + 1, end)) if part[0] < part[1]
                     ]
+                    self._found(FindingKind.REORDERED, place, claim.moved)
                     self.report.entries_count += 1
                     break
             else:

@@ -18,6 +18,12 @@ _PATIENT: Final = {"statement_timeout": "60000", "lock_timeout": "10000"}
 _SLOT: Final = "ledger_fault_slot"
 _KEEP_WAL: Final = "16MB"
 _SEGMENTS: Final = 4
+_BEHIND: Final = """
+select count(*) from pg_replication_slots
+where slot_name <> $1 and wal_status <> 'lost' and pg_wal_lsn_diff(pg_current_wal_lsn(), restart_lsn) > 8 * 1024 * 1024
+"""
+_FOLLOW_ATTEMPTS: Final = 100
+_FOLLOW_PAUSE_S: Final = 0.1
 _DAMAGED: Final = ("ledger_fault_whole", "ledger_fault_damaged")
 _PAGE_BYTES: Final = 8192
 
@@ -110,8 +116,17 @@ async def slot(target: Target, config: FaultConfig) -> AsyncIterator[dict[str, o
         await session.execute("select pg_create_physical_replication_slot($1, true)", _SLOT)
         for _ in range(_SEGMENTS):
             await _next_segment(session)
+        await _let_others_follow(session)
         await session.execute("checkpoint")
         yield {"slot": _SLOT, "max_slot_wal_keep_size": _KEEP_WAL}
+
+
+async def _let_others_follow(session: Connection) -> None:
+    """Wait a moment for slots that are read: the fault is of the one that nobody reads."""
+    for _ in range(_FOLLOW_ATTEMPTS):
+        if not await session.fetchval(_BEHIND, _SLOT):
+            return
+        await asyncio.sleep(_FOLLOW_PAUSE_S)
 
 
 async def drop_slot(target: Target) -> None:

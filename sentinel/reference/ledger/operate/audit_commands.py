@@ -1,0 +1,317 @@
+"""What `sentinel-ledger audit …` does: processes that run until they are told to stop, and commands."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import io
+import os
+import sys
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+import orjson
+
+from sentinel.reference.ledger.audit import archive
+from sentinel.reference.ledger.audit import export as exporting
+from sentinel.reference.ledger.audit.checkpoints import CheckpointConfig
+from sentinel.reference.ledger.audit.compare import Compared, compare
+from sentinel.reference.ledger.audit.keys import new_key, read_public_key, read_signer, write_key
+from sentinel.reference.ledger.audit.recorder import SETTINGS
+from sentinel.reference.ledger.audit.service import Audit, AuditConfig
+from sentinel.reference.ledger.audit.verify import Keys, verify_database, verify_file
+from sentinel.reference.ledger.audit.witness import Memory, Witness
+from sentinel.reference.ledger.audit.witness_server import WitnessServer, WitnessServerConfig
+from sentinel.reference.ledger.domain import LedgerError, UsageError
+from sentinel.reference.ledger.domain.audit.check import Report
+from sentinel.reference.ledger.domain.audit.note import LOG_KIND, WITNESS_KIND, SignedCheckpoint
+from sentinel.reference.ledger.operate.single import say, stop_on_signals
+from sentinel.reference.ledger.operate.state import read_state
+from sentinel.reference.ledger.telemetry import Event, start_telemetry
+from sentinel.reference.ledger.telemetry.audit import AUDIT_SERVICE, WITNESS_SERVICE
+from sentinel.reference.ledger.wire.config import PostgresConfig, check_url, read_url
+from sentinel.reference.ledger.wire.postgres import Connection, session
+
+_WRONG: Final = 1
+# Of a trail that is being written: for so long an entry may be without the witness's word.
+_UNWITNESSED_S: Final = 600.0
+# A look at a whole trail takes what it takes; whoever asked can end it.
+_PATIENT: Final = {
+    **SETTINGS,
+    "statement_timeout": "0",
+    "idle_in_transaction_session_timeout": "0",
+}
+
+
+def keygen(options: argparse.Namespace) -> int:
+    """Make a key."""
+    key = new_key(options.name, kind=WITNESS_KIND if options.witness else LOG_KIND)
+    write_key(key, options.file)
+    sys.stdout.write(f"{key.public}\n")
+    return 0
+
+
+def record(options: argparse.Namespace) -> int:
+    """Record until told to stop."""
+    url, file, key = options.witness_url, options.witness_url_file, options.witness_key
+    witness = None
+    if file is not None:
+        witness = partial(read_url, file)
+    elif url is not None:
+        check_url(url, what="the witness's address", schemes=("http", "https"))
+        witness = partial(str, url)
+    config = AuditConfig(
+        postgres=_postgres(options),
+        witness=witness,
+        witness_key=None if key is None else read_public_key(key, kind=WITNESS_KIND),
+        checkpoint=CheckpointConfig(interval_s=options.checkpoint_seconds),
+    )
+    signer = read_signer(options.key, kind=LOG_KIND)
+
+    async def run() -> None:
+        telemetry = start_telemetry(AUDIT_SERVICE)
+        try:
+            audit = Audit(config, signer=signer, telemetry=telemetry)
+            stop = stop_on_signals()
+            telemetry.info(Event.AUDIT_STARTED, "The audit is recording")
+            say({"event": "ready", "role": "audit", "pid": os.getpid()})
+            await audit.run(stop)
+            telemetry.info(Event.AUDIT_STOPPED, "The audit has stopped")
+        finally:
+            telemetry.stop()
+
+    asyncio.run(run())
+    return 0
+
+
+def resume(options: argparse.Namespace) -> int:
+    """Go on after a loss."""
+    signer = read_signer(options.key, kind=LOG_KIND)
+
+    async def run() -> bool:
+        telemetry = start_telemetry(AUDIT_SERVICE)
+        try:
+            config = AuditConfig(postgres=_postgres(options))
+            return await Audit(config, signer=signer, telemetry=telemetry).resume(options.reason)
+        finally:
+            telemetry.stop()
+
+    resumed = asyncio.run(run())
+    say({"event": "resumed" if resumed else "nothing_lost"})
+    return 0
+
+
+def witness(options: argparse.Namespace) -> int:
+    """Sign what extends what was signed."""
+    signer = read_signer(options.key, kind=WITNESS_KIND)
+    logs = [read_public_key(key, kind=LOG_KIND) for key in options.log_key]
+    if options.init:
+        Memory.create(options.memory)
+    memory = Memory(options.memory)
+    memory.open()
+
+    async def run() -> None:
+        telemetry = start_telemetry(WITNESS_SERVICE)
+        server = WitnessServer(
+            WitnessServerConfig(host=options.host, port=options.port),
+            witness=Witness(signer=signer, logs=logs, memory=memory),
+            telemetry=telemetry,
+        )
+        try:
+            url = await server.start()
+            stop = stop_on_signals()
+            telemetry.info(Event.WITNESS_STARTED, "The witness is listening", url=url)
+            say({"event": "ready", "role": "witness", "url": url, "pid": os.getpid()})
+            await stop.wait()
+        finally:
+            await server.stop()
+            telemetry.info(Event.WITNESS_STOPPED, "The witness has stopped")
+            telemetry.stop()
+
+    try:
+        asyncio.run(run())
+    finally:
+        memory.close()
+    return 0
+
+
+def export(options: argparse.Namespace) -> int:
+    """Write the trail, or a period of it."""
+    period = exporting.Period(from_us=options.from_us, to_us=options.to_us, tenant=options.tenant)
+    earlier = _notes(options.earlier)
+    witnessed = not options.without_witness
+
+    async def run() -> exporting.Exported:
+        async with _snapshot(_postgres(options)) as connection, _file(options.file) as out:
+            if period == exporting.Period() and not earlier:
+                return await exporting.export_log(connection, out, witnessed=witnessed)
+            return await exporting.export_period(
+                connection, out, period, witnessed=witnessed, earlier=earlier
+            )
+
+    exported = asyncio.run(run())
+    if options.form == "json":
+        say({"file": str(options.file), **asdict(exported)})
+    else:
+        sys.stdout.write(
+            f"{exported.entries_count} entries of {exported.size} to {options.file}; "
+            f"{exported.left_out_count} are behind the last checkpoint and were left out\n"
+        )
+    return 0
+
+
+def prove(options: argparse.Namespace) -> int:
+    """Prove one entry."""
+    buffer = io.BytesIO()
+
+    async def run() -> None:
+        async with _snapshot(_postgres(options)) as connection:
+            await exporting.export_entry(
+                connection, buffer, options.place, witnessed=not options.without_witness
+            )
+
+    asyncio.run(run())
+    if options.file is not None:
+        options.file.write_bytes(buffer.getvalue())
+    lines = [orjson.loads(line) for line in buffer.getvalue().splitlines()]
+    entry = next(
+        one["entry"] for one in lines if "entry" in one and one["entry"]["place"] == options.place
+    )
+    note = next(one["checkpoint"] for one in lines if "checkpoint" in one)
+    if options.form == "json":
+        say({"entry": entry, "checkpoint": note})
+    else:
+        proof = "".join(f"{one}\n" for one in entry["proof"])
+        sys.stdout.write(f"{entry['leaf']}\n\nproof of entry {options.place}:\n{proof}\n{note}")
+    return 0
+
+
+def verify(options: argparse.Namespace) -> int:
+    """Say what is wrong with a file or a database; exit code 1 when anything is."""
+    keys = _keys(options)
+    kept = _notes(options.checkpoints)
+    if options.file is not None:
+        return _answer(verify_file(options.file, keys, kept), None, options)
+    report, compared = asyncio.run(_verify_online(options, keys, kept))
+    return _answer(report, compared, options)
+
+
+async def _verify_online(
+    options: argparse.Namespace, keys: Keys, kept: list[SignedCheckpoint]
+) -> tuple[Report, Compared]:
+    config = _postgres(options)
+    since_us = int((time.time() - _UNWITNESSED_S) * 1e6)
+    async with (
+        _snapshot(config) as connection,
+        session(config, application_name="audit-verify", settings=dict(_PATIENT)) as later,
+    ):
+        report = await verify_database(connection, keys, kept, unwitnessed_since_us=since_us)
+        place = await later.fetchval("select pg_current_wal_lsn()::text")
+        compared = await compare(
+            connection, report, snapshot_lsn=place, wait_s=options.wait, later=later
+        )
+    return report, compared
+
+
+def _answer(report: Report, compared: Compared | None, options: argparse.Namespace) -> int:
+    # Rows that could not be looked for once more leave open whether they are recorded.
+    open_count = compared.unrecorded_count if compared is not None else 0
+    whole = report.whole and not open_count
+    said: dict[str, object] = {
+        "whole": whole,
+        "entries_count": report.entries_count,
+        "tree_size": report.tree_size,
+        "witnessed_size": report.witnessed_size,
+        "witness_asked": not options.without_witness,
+        "checkpoints_count": report.checkpoints_count,
+        "checkpoints_unproven_count": report.checkpoints_unproven_count,
+        "gaps": [{"place": place, "reason": reason} for place, reason in report.gaps],
+        "counts": {kind.value: count for kind, count in sorted(report.counts.items())},
+        "findings": [asdict(finding) for finding in report.findings],
+    }
+    if compared is not None:
+        said |= {"rows_count": compared.rows_count, "unrecorded_count": open_count}
+    if options.form == "json":
+        say(said)
+        return 0 if whole else _WRONG
+    for finding in report.findings:
+        where = "" if finding.first is None else f" {finding.first}"
+        if finding.last not in (None, finding.first):
+            where += f" to {finding.last}"
+        sys.stdout.write(f"{finding.kind}{where}: {finding.detail}\n")
+    hidden = sum(report.counts.values()) - len(report.findings)
+    if hidden:
+        sys.stdout.write(f"and {hidden} more\n")
+    if open_count:
+        sys.stdout.write(
+            f"{open_count} rows are not recorded, and the audit did not come to them in time\n"
+        )
+    sys.stdout.write(
+        f"{'whole' if whole else 'NOT whole'}: {report.entries_count} entries as they were signed, "
+        f"{report.checkpoints_count} checkpoints agree, {report.witnessed_size} entries witnessed\n"
+    )
+    return 0 if whole else _WRONG
+
+
+def _keys(options: argparse.Namespace) -> Keys:
+    log, witness_key = options.log_key, options.witness_key
+    if options.state is not None:
+        folder = Path(read_state(options.state).audit_folder)
+        log = log or str(folder / "log.key.pub")
+        witness_key = witness_key or str(folder / "witness.key.pub")
+    if log is None:
+        message = "give --log-key, or --state of a ledger that runs here; see --help"
+        raise UsageError(message)
+    if witness_key is None and not options.without_witness:
+        message = "give --witness-key, or --without-witness; see --help"
+        raise UsageError(message)
+    return Keys(
+        log=read_public_key(log, kind=LOG_KIND),
+        witness=None
+        if options.without_witness
+        else read_public_key(witness_key, kind=WITNESS_KIND),
+    )
+
+
+def _notes(files: list[Path]) -> list[SignedCheckpoint]:
+    return [note for file in files for note in archive.read_notes(file)]
+
+
+def _postgres(options: argparse.Namespace) -> PostgresConfig:
+    url: str | None = options.postgres_url_of(options)
+    if url is None and getattr(options, "state", None) is not None:
+        folder = Path(read_state(options.state).audit_folder)
+        url = read_url(folder / "postgres.url")
+    if url is None:
+        message = "give the address of PostgreSQL; see --help"
+        raise UsageError(message)
+    return PostgresConfig(url=url)
+
+
+@asynccontextmanager
+async def _snapshot(config: PostgresConfig) -> AsyncIterator[Connection]:
+    async with (
+        session(config, application_name="audit-read", settings=dict(_PATIENT)) as connection,
+        connection.transaction(isolation="repeatable_read", readonly=True),
+    ):
+        yield connection
+
+
+@asynccontextmanager
+async def _file(path: Path) -> AsyncIterator[io.BufferedWriter]:
+    """Open a file that takes its name once it is all there."""
+    draft = path.with_name(f"{path.name}.new")
+    try:
+        with draft.open("wb") as out:
+            yield out
+        draft.replace(path)
+    except OSError as error:
+        message = f"cannot write {path}: {error.strerror}"
+        raise LedgerError(message) from error
+    finally:
+        draft.unlink(missing_ok=True)

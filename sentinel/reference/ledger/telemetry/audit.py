@@ -1,0 +1,110 @@
+"""What the audit says about itself: how far it is, how far behind, and who vouches for it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from opentelemetry.metrics import CallbackOptions, Observation
+
+from sentinel.reference.ledger.telemetry.signals import Telemetry
+
+AUDIT_SERVICE: Final = "ledger-audit"
+WITNESS_SERVICE: Final = "ledger-witness"
+
+
+@dataclass(slots=True)
+class AuditState:
+    """What gauges show, as the audit last saw it.
+
+    Attributes:
+        lag_s: how long ago the oldest change was committed that is not recorded; 0 when all are.
+        unwitnessed_count: entries behind the last checkpoint that the witness signed.
+        checkpoint_s: Unix time of the last checkpoint; None before the first.
+        slot_lag_bytes: of the write-ahead log, not yet recorded.
+        slot_retained_bytes: of the write-ahead log, which the server keeps for the slot.
+        slot_safe_bytes: how much more may be written before the slot is lost; None without a limit.
+        slot_lost: whether the slot has lost what it needs, or is gone.
+    """
+
+    lag_s: float | None = None
+    unwitnessed_count: int | None = None
+    checkpoint_s: float | None = None
+    slot_lag_bytes: int | None = None
+    slot_retained_bytes: int | None = None
+    slot_safe_bytes: int | None = None
+    slot_lost: bool | None = None
+
+
+class AuditSignals:
+    """Metrics of the audit's process."""
+
+    def __init__(self, telemetry: Telemetry) -> None:
+        meter = telemetry.meter
+        self.state = AuditState()
+        self._entries = meter.create_counter(
+            "ledger.audit.entries", unit="{entry}", description="Changes signed and recorded."
+        )
+        self._checkpoints = meter.create_counter(
+            "ledger.audit.checkpoints",
+            unit="{checkpoint}",
+            description="Checkpoints signed; by whether a witness signed as well.",
+        )
+        self._refused = meter.create_counter(
+            "ledger.audit.refused",
+            unit="{refusal}",
+            description="What the audit or its witness would not go on from, by reason.",
+        )
+        state = self.state
+        for name, unit, read in (
+            ("ledger.audit.lag", "s", lambda: state.lag_s),
+            ("ledger.audit.unwitnessed", "{entry}", lambda: state.unwitnessed_count),
+            ("ledger.audit.checkpoint.time", "s", lambda: state.checkpoint_s),
+            ("ledger.audit.slot.lag", "By", lambda: state.slot_lag_bytes),
+            ("ledger.audit.slot.retained", "By", lambda: state.slot_retained_bytes),
+            ("ledger.audit.slot.safe", "By", lambda: state.slot_safe_bytes),
+            ("ledger.audit.slot.lost", "1", lambda: _flag(state.slot_lost)),
+        ):
+            meter.create_observable_gauge(name, callbacks=[_observed(read)], unit=unit)
+
+    def recorded(self, count: int) -> None:
+        """Count entries that are in the database for good."""
+        self._entries.add(count)
+
+    def checkpoint(self, *, witnessed: bool) -> None:
+        """Count a checkpoint."""
+        self._checkpoints.add(1, {"ledger.audit.witnessed": witnessed})
+
+    def refused(self, reason: str) -> None:
+        """Count a refusal: `slot_lost`, `malformed`, `broken`, or what the witness said."""
+        self._refused.add(1, {"ledger.audit.reason": reason})
+
+
+class WitnessSignals:
+    """Metrics of the witness's process."""
+
+    def __init__(self, telemetry: Telemetry) -> None:
+        self._answers = telemetry.meter.create_counter(
+            "ledger.witness.answers",
+            unit="{request}",
+            description="Checkpoints that were asked to be signed, by what was answered.",
+        )
+
+    def answered(self, outcome: str) -> None:
+        """Count an answer."""
+        self._answers.add(1, {"ledger.witness.outcome": outcome})
+
+
+def _flag(value: bool | None) -> int | None:  # noqa: FBT001 - it is the value, not a switch
+    return None if value is None else int(value)
+
+
+def _observed(
+    read: Callable[[], float | None],
+) -> Callable[[CallbackOptions], list[Observation]]:
+    def callback(_: CallbackOptions) -> list[Observation]:
+        value = read()
+        return [] if value is None else [Observation(value)]
+
+    return callback
