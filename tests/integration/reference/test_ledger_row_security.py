@@ -182,6 +182,7 @@ async def test_a_partition_that_somebody_is_granted_shows_nothing_all_the_same(
             "select relname from pg_class where relnamespace = 'ledger'::regnamespace "
             "and relkind in ('r', 'p') and not (relrowsecurity and relforcerowsecurity)"
         )
+        # Analytics are secured too, and are in no partitions.
         assert {row["relname"] for row in unsecured} == {"tenants", "schema_version"}
     async with (
         postgres.session(roles.config(Role.READER), application_name="test") as reader,

@@ -88,6 +88,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_edge(commands)
     _add_poster(commands)
     _add_disburse(commands)
+    _add_analytics(commands)
     _add_migrate(commands)
     _add_load(commands)
     _add_history(commands)
@@ -125,6 +126,14 @@ def _add_poster(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     _add_tenants(parser)
     _add_servers(parser)
     parser.set_defaults(command=_poster)
+
+
+def _add_analytics(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser(
+        "analytics", help="count what the ledger tells, by tenant, day, currency, kind and state"
+    )
+    _add_servers(parser)
+    parser.set_defaults(command=_analytics)
 
 
 def _add_load(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -300,6 +309,14 @@ def _disburse(options: argparse.Namespace) -> int:
     simulated = SimulatedRailConfig() if options.simulated_rail else None
     config = DisburserConfig(rail_url=options.rail_url or "")
     asyncio.run(run_disburser(config, *_required_servers(options), simulated=simulated))
+    return 0
+
+
+def _analytics(options: argparse.Namespace) -> int:
+    from sentinel.reference.ledger.analytics import AnalyticsConfig
+    from sentinel.reference.ledger.operate.single import run_analytics
+
+    asyncio.run(run_analytics(AnalyticsConfig(), *_required_servers(options)))
     return 0
 
 

@@ -11,6 +11,8 @@ from typing import Final, TypeVar
 
 import orjson
 
+from sentinel.reference.ledger.analytics import Analytics, AnalyticsConfig
+from sentinel.reference.ledger.analytics.consumer import DURABLE as ANALYTICS
 from sentinel.reference.ledger.domain import UnavailableError
 from sentinel.reference.ledger.domain.tenant import Tier
 from sentinel.reference.ledger.edge import Edge, EdgeConfig
@@ -18,6 +20,7 @@ from sentinel.reference.ledger.edge.reads import Reads
 from sentinel.reference.ledger.operate.prepare import prepare
 from sentinel.reference.ledger.posting import BY_INDEX, Poster, PosterConfig
 from sentinel.reference.ledger.telemetry import (
+    ANALYTICS_SERVICE,
     EDGE_SERVICE,
     POSTER_SERVICE,
     Event,
@@ -106,6 +109,37 @@ async def run_poster(
                 say({"event": "ready", "role": "poster", "pid": os.getpid()})
                 await poster.run(stop)
                 telemetry.info(Event.POSTING_STOPPED, "The poster has stopped")
+            finally:
+                await database.close()
+        finally:
+            await queue.close()
+    finally:
+        telemetry.stop()
+
+
+async def run_analytics(
+    config: AnalyticsConfig, nats: NatsConfig, postgres: PostgresConfig
+) -> None:
+    """Count events until SIGTERM or SIGINT.
+
+    Raises:
+        UnavailableError: a server was not there at the start.
+    """
+    telemetry = start_telemetry(ANALYTICS_SERVICE)
+    try:
+        queue = await connect_queue(nats, telemetry)
+        try:
+            await queue.subscribe_events(ANALYTICS)
+            database = await _patiently(
+                lambda: Database.connect(postgres, application_name="analytics")
+            )
+            try:
+                analytics = Analytics(config, queue=queue, database=database, telemetry=telemetry)
+                stop = stop_on_signals()
+                telemetry.info(Event.ANALYTICS_STARTED, "Analytics is waiting for events")
+                say({"event": "ready", "role": "analytics", "pid": os.getpid()})
+                await analytics.run(stop)
+                telemetry.info(Event.ANALYTICS_STOPPED, "Analytics has stopped")
             finally:
                 await database.close()
         finally:

@@ -164,6 +164,7 @@ _PROCESSES: Final = {
         arguments=_witness_arguments,
         on_ready=_witness_is_ready,
     ),
+    "analytics": _Process(role=Role.ANALYTICS),
 }
 # In the order in which they end, after all others: what those have done is recorded, and signed.
 _RECORDING: Final = ("audit", "witness")

@@ -21,6 +21,12 @@ select $1, $2, * from unnest(
     $3::bigint[], $4::bigint[], $5::timestamptz[], $6::int[], $7::int[], $8::int[], $9::numeric[])
 """
 
+_INSERT_DEAD: Final = """
+insert into ledger.intake
+    (cohort, decided_at, first_sequence, last_sequence, stored_at, posted_count, rejected_count, repeated_count, amount_minor, dead_count)
+values ($1, clock_timestamp(), $2, $2, $3, 0, 0, 0, 0, 1)
+"""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Taken:
@@ -95,3 +101,8 @@ async def insert(
         [run.repeated_count for run in found],
         [run.amount_minor for run in found],
     )
+
+
+async def insert_dead(connection: Connection, cohort: int, taken: Taken) -> None:
+    """Write that a message was given up and is kept on the dead-letter stream."""
+    await connection.execute(_INSERT_DEAD, cohort, taken.sequence, taken.stored_at)

@@ -30,7 +30,7 @@ from sentinel.reference.ledger.domain import (
     UnavailableError,
 )
 from sentinel.reference.ledger.domain.tenant import COHORTS_COUNT
-from sentinel.reference.ledger.posting import expiry
+from sentinel.reference.ledger.posting import expiry, intake
 from sentinel.reference.ledger.posting.apply import apply_batch, by_message
 from sentinel.reference.ledger.posting.intake import Taken
 from sentinel.reference.ledger.posting.relay import Relay, RelayConfig
@@ -84,8 +84,7 @@ class _Item:
 
     @property
     def taken(self) -> Taken:
-        metadata = self.message.metadata
-        return Taken(sequence=metadata.sequence.stream, stored_at=metadata.timestamp)
+        return _taken(self.message)
 
 
 class Poster:
@@ -152,11 +151,11 @@ class Poster:
             try:
                 envelope = decode_envelope(message.data)
             except PermanentError as error:
-                await self._give_up(message, reason=error.code)
+                await self._give_up(cohort, message, reason=error.code)
                 continue
             if envelope.cohort != cohort:
                 # On another cohort's stream it would be posted beside its accounts.
-                await self._give_up(message, reason="foreign_cohort")
+                await self._give_up(cohort, message, reason="foreign_cohort")
                 continue
             items.append(_Item(message=message, envelope=envelope))
         return items
@@ -273,12 +272,17 @@ class Poster:
             await self._hand_back([item], delay_s=self._config.back_off_max_s)
             return
         with suppress(UnavailableError):  # not kept, so not ended: it will be delivered again
-            await self._give_up(item.message, reason=error.code)
+            await self._give_up(item.cohort, item.message, reason=error.code)
 
-    async def _give_up(self, message: Msg, *, reason: str) -> None:
+    async def _give_up(self, cohort: int, message: Msg, *, reason: str) -> None:
         # The subject's last token is the transaction's id, also where the payload is unreadable.
         transaction_id = message.subject.rpartition(".")[2]
-        await self._queue.give_up(message, subject=dead_subject(transaction_id), reason=reason)
+        await self._queue.keep_dead(message, subject=dead_subject(transaction_id), reason=reason)
+        # Before it leaves the queue: a number that left it and stands nowhere is a transfer lost.
+        with suppress(PermanentError):
+            async with self._database.acquire() as connection:
+                await intake.insert_dead(connection, cohort, _taken(message))
+        await self._queue.end(message)
         self._telemetry.dead_lettered(reason)
         self._telemetry.error(
             Event.POSTING_DEAD_LETTERED,
@@ -317,6 +321,11 @@ class Poster:
                     taken_count = await expiry.publish(self._queue, cohort, steps)
                     self._telemetry.transfers_accepted(taken_count)
             await asyncio.sleep(self._config.expiry_interval_s)
+
+
+def _taken(message: Msg) -> Taken:
+    metadata = message.metadata
+    return Taken(sequence=metadata.sequence.stream, stored_at=metadata.timestamp)
 
 
 def _parts(items: Sequence[_Item], requests_count_max: int) -> Iterator[list[_Item]]:

@@ -2,19 +2,23 @@
 
 from sentinel.reference.ledger.telemetry.exporting import start_telemetry
 from sentinel.reference.ledger.telemetry.signals import (
+    ANALYTICS_SERVICE,
     DESTINATION,
     DISBURSER_SERVICE,
     EDGE_SERVICE,
     POSTER_SERVICE,
+    RECONCILE_SERVICE,
     Event,
     Telemetry,
 )
 
 __all__ = [
+    "ANALYTICS_SERVICE",
     "DESTINATION",
     "DISBURSER_SERVICE",
     "EDGE_SERVICE",
     "POSTER_SERVICE",
+    "RECONCILE_SERVICE",
     "Event",
     "Telemetry",
     "start_telemetry",

@@ -51,3 +51,37 @@ class RelayMetrics:
     def dropped(self, count: int) -> None:
         """Count events that nobody will be told of."""
         self._dropped.add(count)
+
+
+class AnalyticsMetrics:
+    """What the analytics consumer counts."""
+
+    def __init__(self, meter: Meter, read: Callable[[], tuple[int, int] | None]) -> None:
+        """Export what `read` last saw of the consumer (not delivered, not acknowledged), and counters."""
+        self._events = meter.create_counter(
+            "ledger.analytics.events",
+            unit="{event}",
+            description="Events by what became of them: counted, repeated, expired, or why they were unreadable.",
+        )
+        self._missed = meter.create_counter(
+            "ledger.analytics.missed",
+            unit="{event}",
+            description="Events that the stream let go before they were counted.",
+        )
+
+        def observe(_: CallbackOptions) -> list[Observation]:
+            seen = read()
+            return [] if seen is None else [Observation(sum(seen))]
+
+        meter.create_observable_gauge(
+            "ledger.analytics.pending", callbacks=[observe], unit="{event}"
+        )
+
+    def counted(self, outcome: str, count: int) -> None:
+        """Count events that ended so."""
+        if count:
+            self._events.add(count, {"ledger.event.outcome": outcome})
+
+    def missed(self, count: int) -> None:
+        """Count events that were never delivered."""
+        self._missed.add(count)

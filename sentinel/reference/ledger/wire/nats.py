@@ -78,7 +78,8 @@ class Queue:
         self._config = config
         self._client = client
         self._js: JetStreamContext = client.jetstream(timeout=config.publish_timeout_s)
-        self._subscriptions: dict[int, JetStreamContext.PullSubscription] = {}
+        self._subscriptions: dict[str, JetStreamContext.PullSubscription] = {}
+        self._durables: dict[str, str] = {}
 
     @classmethod
     async def connect(
@@ -210,18 +211,30 @@ class Queue:
             UnavailableError: the server did not answer.
         """
         for cohort in cohorts:
-            with _reaching("the consumer could not be bound"):
-                self._subscriptions[cohort] = await self._js.pull_subscribe(
-                    _subjects(cohort),
-                    durable=CONSUMER,
-                    stream=stream_name(cohort),
-                    config=ConsumerConfig(
-                        ack_policy=AckPolicy.EXPLICIT,
-                        ack_wait=self._config.ack_wait_s,
-                        max_deliver=-1,
-                        max_ack_pending=self._config.ack_pending_max,
-                    ),
-                )
+            await self._bind(stream_name(cohort), _subjects(cohort), CONSUMER)
+
+    async def subscribe_events(self, durable: str, subjects: str = EVENTS_SUBJECTS) -> None:
+        """Bind to a durable consumer of the events, creating it from the oldest event on when it is missing.
+
+        Raises:
+            UnavailableError: the server did not answer.
+        """
+        await self._bind(EVENTS_STREAM, subjects, durable)
+
+    async def _bind(self, stream: str, subjects: str, durable: str) -> None:
+        with _reaching("the consumer could not be bound"):
+            self._subscriptions[stream] = await self._js.pull_subscribe(
+                subjects,
+                durable=durable,
+                stream=stream,
+                config=ConsumerConfig(
+                    ack_policy=AckPolicy.EXPLICIT,
+                    ack_wait=self._config.ack_wait_s,
+                    max_deliver=-1,
+                    max_ack_pending=self._config.ack_pending_max,
+                ),
+            )
+        self._durables[stream] = durable
 
     async def fetch(self, cohort: int, *, count_max: int, wait_s: float) -> list[Msg]:
         """Return up to `count_max` messages of a cohort, or none when none came within `wait_s`.
@@ -229,7 +242,28 @@ class Queue:
         Raises:
             UnavailableError: the server is away or the consumer is gone.
         """
-        subscription = self._subscriptions.get(cohort)
+        return await self._fetch(stream_name(cohort), count_max=count_max, wait_s=wait_s)
+
+    async def fetch_events(self, *, count_max: int, wait_s: float) -> list[Msg]:
+        """Return up to `count_max` events, or none when none came within `wait_s`.
+
+        Raises:
+            UnavailableError: the server is away or the consumer is gone.
+        """
+        return await self._fetch(EVENTS_STREAM, count_max=count_max, wait_s=wait_s)
+
+    async def first_event(self) -> int:
+        """Return the number of the oldest event that the stream still has.
+
+        Raises:
+            UnavailableError: the server did not answer.
+        """
+        self._check_connected()
+        with _reaching("the stream's state is not known"):
+            return int((await self._js.stream_info(EVENTS_STREAM)).state.first_seq)
+
+    async def _fetch(self, stream: str, *, count_max: int, wait_s: float) -> list[Msg]:
+        subscription = self._subscriptions.get(stream)
         if subscription is None:
             message = "fetch before subscribe"
             raise LedgerError(message)
@@ -243,17 +277,15 @@ class Queue:
                 return []
 
     async def backlog(self) -> tuple[int, int]:
-        """Return the (not yet delivered, delivered but not acknowledged) messages of its cohorts.
+        """Return the (not yet delivered, delivered but not acknowledged) messages of its consumers.
 
         Raises:
             UnavailableError: the server did not answer.
         """
         pending_count = ack_pending_count = 0
-        for cohort in self._subscriptions:
+        for stream, durable in self._durables.items():
             with _reaching("the consumer's state is not known"):
-                info = await self._js.consumer_info(
-                    stream_name(cohort), CONSUMER, timeout=_INFO_TIMEOUT_S
-                )
+                info = await self._js.consumer_info(stream, durable, timeout=_INFO_TIMEOUT_S)
             pending_count += info.num_pending or 0
             ack_pending_count += info.num_ack_pending or 0
         return pending_count, ack_pending_count
@@ -292,11 +324,11 @@ class Queue:
                 await message.nak(delay=delay_s)
             await self._client.flush(timeout=2)
 
-    async def give_up(self, message: Msg, *, subject: str, reason: str) -> None:
-        """Keep a message on the dead-letter stream, then take it off the queue.
+    async def keep_dead(self, message: Msg, *, subject: str, reason: str) -> None:
+        """Keep a message on the dead-letter stream; it stays on the queue until `end`.
 
         Raises:
-            UnavailableError: it could not be kept; it stays on the queue.
+            UnavailableError: it could not be kept.
         """
         headers = {
             **(message.headers or {}),
@@ -311,6 +343,13 @@ class Queue:
             message_id=f"dead:{message.metadata.stream}:{message.metadata.sequence.stream}",
             headers=headers,
         )
+
+    async def end(self, message: Msg) -> None:
+        """Take a message off its stream's consumer for good, undone.
+
+        Raises:
+            UnavailableError: the connection is gone.
+        """
         with _reaching("ending the message failed"):
             await message.term()
 

@@ -17,6 +17,7 @@ class Role(StrEnum):
     READER = "ledger_reader"
     DISBURSER = "ledger_disburser"
     AUDIT = "ledger_audit"
+    ANALYTICS = "ledger_analytics"
 
 
 async def let_in(config: PostgresConfig, role: Role, password: str) -> None:
