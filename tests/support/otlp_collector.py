@@ -28,6 +28,7 @@ class CollectedSpan:
     parent_id: str
     is_error: bool
     attributes: dict[str, Any]
+    link_ids: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,6 +91,7 @@ class OtlpCollector:
                         parent_id=span.parent_span_id.hex(),
                         is_error=span.status.code == 2,
                         attributes=_attributes(span.attributes),
+                        link_ids=tuple(link.span_id.hex() for link in span.links),
                     )
                     for span in scope.spans
                 )

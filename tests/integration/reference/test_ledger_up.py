@@ -36,7 +36,7 @@ pytestmark = [
     pytest.mark.asyncio(loop_scope="module"),
 ]
 
-SERVER, CLIENT, PRODUCER, CONSUMER = 2, 3, 4, 5
+INTERNAL, SERVER, CLIENT, PRODUCER, CONSUMER = 1, 2, 3, 4, 5
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -83,12 +83,22 @@ async def test_one_trace_follows_a_transfer_from_the_request_to_the_commit(up: U
         CONSUMER,
         CLIENT,
     ]
+    (batch_id,) = consumer.link_ids
+    (batch,) = await eventually(
+        "the batch",
+        lambda: [span for span in up.collector.spans if span.span_id == batch_id],
+        bool,
+    )
+    assert (batch.name, batch.kind) == ("batch ledger.transfers", INTERNAL)
     assert server.parent_id == "00f067aa0ba902b7"
     assert producer.parent_id == server.span_id
     assert consumer.parent_id == producer.span_id
     assert commit.parent_id == consumer.span_id
+    assert producer.span_id in batch.link_ids
+    assert batch.parent_id == ""
+    assert len(batch.link_ids) == batch.attributes["messaging.batch.message_count"]
     assert {server.service, producer.service} == {"ledger-edge"}
-    assert {consumer.service, commit.service} == {"ledger-poster"}
+    assert {consumer.service, batch.service, commit.service} == {"ledger-poster"}
     assert server.attributes["http.route"] == "/v1/transfers"
     assert server.attributes["http.response.status_code"] == 202
     assert producer.attributes["messaging.operation.type"] == "send"
@@ -96,8 +106,12 @@ async def test_one_trace_follows_a_transfer_from_the_request_to_the_commit(up: U
     assert consumer.attributes["ledger.transfer.outcome"] == "posted"
     assert commit.attributes["db.system.name"] == "postgresql"
     assert commit.attributes["db.namespace"] == "ledger|ledger"
-    assert commit.attributes["db.operation.batch.size"] >= 1
-    assert not any(span.is_error for span in found.values())
+    # The same place in the database's log on all three, beyond what any empty database has written.
+    lsns = {one.attributes["ledger.commit.lsn"] for one in (consumer, batch, commit)}
+    assert len(lsns) == 1
+    high, _, low = lsns.pop().partition("/")
+    assert (int(high, 16) << 32) + int(low, 16) > 2**20
+    assert not any(span.is_error for span in (*found.values(), batch))
 
 
 async def test_reads_are_traced_with_their_query(up: Up) -> None:

@@ -37,7 +37,7 @@ from sentinel.reference.ledger.posting.relay import Relay, RelayConfig
 from sentinel.reference.ledger.telemetry import Event, Telemetry
 from sentinel.reference.ledger.wire.envelope import Envelope, dead_subject, decode_envelope
 from sentinel.reference.ledger.wire.nats import Queue
-from sentinel.reference.ledger.wire.postgres import Database
+from sentinel.reference.ledger.wire.postgres import Database, log_position
 
 _TOP_UP_WAIT_S: Final = 0.1
 
@@ -206,36 +206,35 @@ class Poster:
             return []
 
     async def _attempt(self, items: Sequence[_Item]) -> None:
-        """Apply a batch once, inside its messages' spans, and acknowledge it."""
+        """Apply a batch once, inside its span, and acknowledge it."""
         envelopes = [item.envelope for item in items]
         described = [
             (item.message.headers or {}, item.message.metadata.num_delivered) for item in items
         ]
-        with self._telemetry.process(described) as spans:
+        cohort = items[0].cohort
+        with self._telemetry.process(described, cohort=cohort) as batch:
             try:
-                with spans.commit(self._database.namespace):
+                with batch.commit(self._database.namespace):
                     async with self._database.acquire() as connection:
                         decisions = await apply_batch(
                             connection,
-                            items[0].cohort,
+                            cohort,
                             envelopes,
                             taken=[item.taken for item in items],
                         )
+                        batch.lsn = await log_position(connection)
             except (UnavailableError, PermanentError) as error:
                 self._telemetry.error(
                     Event.POSTING_BATCH_FAILED,
                     f"Posting a batch failed: {error}",
-                    span=spans.spans[0],
+                    span=batch.span,
                     transfers_count=len(items),
                     error_code=error.code,
                 )
                 raise
             committed_ns = time.time_ns()
             decided_by_message = by_message(decisions, envelopes)
-            for index, decided in enumerate(decided_by_message):
-                outcomes = {decision.outcome for decision in decided}
-                # Of a batch, what became of all its items; else that they differ.
-                spans.outcome(index, outcomes.pop() if len(outcomes) == 1 else "mixed")
+            batch.outcomes = [_outcome(decided) for decided in decided_by_message]
             self._count(decided_by_message, envelopes, committed_ns)
             self._relay.call()
             try:
@@ -326,6 +325,12 @@ class Poster:
 def _taken(message: Msg) -> Taken:
     metadata = message.metadata
     return Taken(sequence=metadata.sequence.stream, stored_at=metadata.timestamp)
+
+
+def _outcome(decided: Sequence[Decision]) -> str:
+    """Return what became of all of a message's requests, or that they differ."""
+    outcomes = {decision.outcome for decision in decided}
+    return outcomes.pop().value if len(outcomes) == 1 else "mixed"
 
 
 def _parts(items: Sequence[_Item], requests_count_max: int) -> Iterator[list[_Item]]:

@@ -1,9 +1,9 @@
-"""Everything the ledger says about itself; `signals` names it, `exporting` sends it."""
+"""Everything the ledger says about itself; `signals` and `traces` name it, `exporting` sends it."""
 
+from sentinel.reference.ledger.telemetry.attributes import DESTINATION
 from sentinel.reference.ledger.telemetry.exporting import start_telemetry
 from sentinel.reference.ledger.telemetry.signals import (
     ANALYTICS_SERVICE,
-    DESTINATION,
     DISBURSER_SERVICE,
     EDGE_SERVICE,
     POSTER_SERVICE,

@@ -1,18 +1,10 @@
-"""The one file that names the ledger's spans, metrics and log events.
-
-One trace follows a transfer: the edge's SERVER span, a PRODUCER span for the publish, a CONSUMER
-span (the producer's child, through the message's traceparent), and a CLIENT span for the commit
-the message took part in.
-"""
+"""The ledger's metrics and log events; with its spans, which are in `traces`, all that a process says."""
 
 from __future__ import annotations
 
-import re
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
 from enum import StrEnum
 from functools import partial
 from typing import Final
@@ -23,28 +15,20 @@ from opentelemetry.metrics import CallbackOptions, Meter, Observation
 from opentelemetry.sdk._logs import LoggerProvider
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.trace import Span, SpanKind, StatusCode
-from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+from opentelemetry.trace import Span
 
 from sentinel.reference.ledger.telemetry.lines import LineLimit, write_line
+from sentinel.reference.ledger.telemetry.traces import SCOPE, Traces
 
 EDGE_SERVICE: Final = "ledger-edge"
 POSTER_SERVICE: Final = "ledger-poster"
 DISBURSER_SERVICE: Final = "ledger-disburser"
 ANALYTICS_SERVICE: Final = "ledger-analytics"
 RECONCILE_SERVICE: Final = "ledger-reconcile"
-DESTINATION: Final = "ledger.transfers"
 
-_SCOPE: Final = "ledger"
-_SQLSTATE: Final = re.compile(r"[0-9A-Z]{5}")
-_HTTP_BOUNDS_S: Final = (
-    0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0,
-)  # fmt: skip
-_DB_BOUNDS_S: Final = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0)
 _AGE_BOUNDS_S: Final = (
     0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0,
 )  # fmt: skip
-_METHODS: Final = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"})
 
 
 class Event(StrEnum):
@@ -94,53 +78,7 @@ class Event(StrEnum):
     NATS_ERROR = "nats.error"
 
 
-@dataclass(slots=True)
-class RequestSpan:
-    """What the handler of one request reports back; `route` is known once it was matched."""
-
-    status: int = 500
-    error_type: str = ""
-
-
-@dataclass(slots=True)
-class BatchSpans:
-    """The CONSUMER spans of one attempt at a batch, and the commit spans below them."""
-
-    _telemetry: Telemetry
-    spans: list[Span] = field(default_factory=list)
-
-    @contextmanager
-    def commit(self, namespace: str) -> Iterator[None]:
-        """Record the commit that every message of the batch takes part in, in each one's trace."""
-        attributes = _db_attributes("COMMIT", "transactions", namespace)
-        attributes["db.operation.batch.size"] = len(self.spans)
-        started = [
-            self._telemetry.tracer.start_span(
-                "COMMIT transactions",
-                context=trace.set_span_in_context(parent),
-                kind=SpanKind.CLIENT,
-                attributes=attributes,
-            )
-            for parent in self.spans
-        ]
-        began = time.perf_counter()
-        failure: BaseException | None = None
-        try:
-            yield
-        except BaseException as error:
-            failure = error
-            raise
-        finally:
-            for span in started:
-                _end_query(span, failure)
-            self._telemetry.record_query("COMMIT", "transactions", namespace, began, failure)
-
-    def outcome(self, index: int, outcome: str) -> None:
-        """Note on the message's span what became of its transfer."""
-        self.spans[index].set_attribute("ledger.transfer.outcome", outcome)
-
-
-class Telemetry:
+class Telemetry(Traces):
     """Spans, metrics and log lines of one process."""
 
     def __init__(
@@ -152,24 +90,11 @@ class Telemetry:
         loggers: LoggerProvider,
     ) -> None:
         self.service = service
-        self.tracer = tracers.get_tracer(_SCOPE)
         self._providers = (tracers, meters, loggers)
-        self._logger = loggers.get_logger(_SCOPE)
-        self._propagator = TraceContextTextMapPropagator()
+        self._logger = loggers.get_logger(SCOPE)
         self._lines = LineLimit()
-        self._meter = meter = meters.get_meter(_SCOPE)
-        self._http_duration = meter.create_histogram(
-            "http.server.request.duration",
-            unit="s",
-            description="Duration of HTTP server requests.",
-            explicit_bucket_boundaries_advisory=_HTTP_BOUNDS_S,
-        )
-        self._db_duration = meter.create_histogram(
-            "db.client.operation.duration",
-            unit="s",
-            description="Duration of database client operations.",
-            explicit_bucket_boundaries_advisory=_DB_BOUNDS_S,
-        )
+        self._meter = meter = meters.get_meter(SCOPE)
+        super().__init__(tracers, meter)
         self._age = meter.create_histogram(
             "ledger.transfer.age",
             unit="s",
@@ -217,129 +142,6 @@ class Telemetry:
     def meter(self) -> Meter:
         """Where a part of the ledger makes the metrics that only it has."""
         return self._meter
-
-    @contextmanager
-    def request(
-        self, *, method: str, route: str, path: str, headers: Mapping[str, str]
-    ) -> Iterator[RequestSpan]:
-        """Record one HTTP request as a SERVER span and in `http.server.request.duration`.
-
-        The status given back is recorded; 5xx makes the span an error, as the convention says.
-        """
-        known = method if method in _METHODS else "_OTHER"
-        verb = known if known != "_OTHER" else "HTTP"
-        attributes: dict[str, str | int] = {"http.request.method": known, "url.scheme": "http"}
-        if route:
-            attributes["http.route"] = route
-        span = self.tracer.start_span(
-            f"{verb} {route}" if route else verb,
-            context=self._propagator.extract(_lower(headers)),
-            kind=SpanKind.SERVER,
-            attributes={**attributes, "url.path": path},
-        )
-        began = time.perf_counter()
-        result = RequestSpan()
-        try:
-            with trace.use_span(span, record_exception=False, set_status_on_exception=False):
-                yield result
-        finally:
-            attributes["http.response.status_code"] = result.status
-            span.set_attribute("http.response.status_code", result.status)
-            if result.status >= 500:
-                attributes["error.type"] = result.error_type or str(result.status)
-                span.set_attribute("error.type", attributes["error.type"])
-                span.set_status(StatusCode.ERROR)
-            span.end()
-            self._http_duration.record(
-                time.perf_counter() - began, attributes, context=trace.set_span_in_context(span)
-            )
-
-    @contextmanager
-    def publish(self, *, message_id: str) -> Iterator[dict[str, str]]:
-        """Record a publish as a PRODUCER span; yields the headers that carry its context."""
-        span = self.tracer.start_span(
-            f"publish {DESTINATION}",
-            kind=SpanKind.PRODUCER,
-            attributes={
-                **_messaging_attributes("publish", "send"),
-                "messaging.message.id": message_id,
-            },
-        )
-        carrier: dict[str, str] = {}
-        self._propagator.inject(carrier, context=trace.set_span_in_context(span))
-        failure: BaseException | None = None
-        try:
-            with trace.use_span(span, record_exception=False, set_status_on_exception=False):
-                yield carrier
-        except BaseException as error:
-            failure = error
-            raise
-        finally:
-            _end(span, failure)
-
-    @contextmanager
-    def query(self, operation: str, collection: str, namespace: str) -> Iterator[None]:
-        """Record one database operation as a CLIENT span and in the operation histogram."""
-        span = self.tracer.start_span(
-            f"{operation} {collection}",
-            kind=SpanKind.CLIENT,
-            attributes=_db_attributes(operation, collection, namespace),
-        )
-        began = time.perf_counter()
-        failure: BaseException | None = None
-        try:
-            with trace.use_span(span, record_exception=False, set_status_on_exception=False):
-                yield
-        except BaseException as error:
-            failure = error
-            raise
-        finally:
-            _end_query(span, failure)
-            self.record_query(operation, collection, namespace, began, failure)
-
-    @contextmanager
-    def process(self, messages: Sequence[tuple[Mapping[str, str], int]]) -> Iterator[BatchSpans]:
-        """Record one attempt at a batch: a CONSUMER span for each message, as producer's child.
-
-        Args:
-            messages: headers and delivery count of each message.
-        """
-        batch = BatchSpans(self)
-        for headers, delivery_count in messages:
-            span = self.tracer.start_span(
-                f"process {DESTINATION}",
-                context=self._propagator.extract(_lower(headers)),
-                kind=SpanKind.CONSUMER,
-                attributes={
-                    **_messaging_attributes("process", "process"),
-                    "messaging.batch.message_count": len(messages),
-                    "messaging.nats.delivery_count": delivery_count,
-                },
-            )
-            batch.spans.append(span)
-        failure: BaseException | None = None
-        try:
-            yield batch
-        except BaseException as error:
-            failure = error
-            raise
-        finally:
-            for span in batch.spans:
-                _end(span, failure)
-
-    def record_query(
-        self,
-        operation: str,
-        collection: str,
-        namespace: str,
-        began: float,
-        failure: BaseException | None,
-    ) -> None:
-        """Add one operation that began at `began` (perf_counter) to the histogram."""
-        attributes = _db_attributes(operation, collection, namespace)
-        if failure is not None:
-            attributes.update(_db_error_attributes(failure))
-        self._db_duration.record(time.perf_counter() - began, attributes)
 
     def transfers_accepted(self, count: int) -> None:
         """Count what a stream has taken; what it recognised as taken before is not counted again."""
@@ -452,56 +254,6 @@ class Telemetry:
             attributes=dict(fields),
             event_name=event,
         )
-
-
-def _messaging_attributes(name: str, kind: str) -> dict[str, str]:
-    return {
-        "messaging.system": "nats",
-        "messaging.destination.name": DESTINATION,
-        "messaging.operation.name": name,
-        "messaging.operation.type": kind,
-    }
-
-
-def _db_attributes(operation: str, collection: str, namespace: str) -> dict[str, str | int]:
-    return {
-        "db.system.name": "postgresql",
-        "db.operation.name": operation,
-        "db.collection.name": collection,
-        "db.namespace": namespace,
-    }
-
-
-def _error_type(failure: BaseException) -> str:
-    code = getattr(failure, "code", "")
-    return code if isinstance(code, str) and code else type(failure).__name__
-
-
-def _db_error_attributes(failure: BaseException) -> dict[str, str]:
-    kind = _error_type(failure)
-    if not _SQLSTATE.fullmatch(kind):
-        return {"error.type": kind}  # the server did not answer, so it gave no code
-    return {"error.type": kind, "db.response.status_code": kind}
-
-
-def _end(span: Span, failure: BaseException | None) -> None:
-    """End a span; a failure makes it an error with its type and one line, without a stack."""
-    if failure is not None:
-        span.set_attribute("error.type", _error_type(failure))
-        span.set_status(StatusCode.ERROR, str(failure)[:200])
-    span.end()
-
-
-def _end_query(span: Span, failure: BaseException | None) -> None:
-    if failure is not None:
-        span.set_attributes(_db_error_attributes(failure))
-    _end(span, failure)
-
-
-def _lower(headers: Mapping[str, str]) -> dict[str, str]:
-    """Return the two trace headers with lower-case names: servers on the way may rewrite case."""
-    lowered = {name.lower(): value for name, value in headers.items()}
-    return {name: lowered[name] for name in ("traceparent", "tracestate") if name in lowered}
 
 
 def _single(read: Callable[[], tuple[int, int] | None], index: int) -> list[Observation]:

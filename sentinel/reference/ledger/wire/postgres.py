@@ -143,6 +143,18 @@ async def session(
                 connection.terminate()
 
 
+async def log_position(connection: Connection) -> str:
+    """Return a place in the server's log that all that was committed before lies at or before.
+
+    "" when it cannot be had: what was committed stays so, and to fail would have it tried again.
+    """
+    try:
+        with translated():
+            return str(await connection.fetchval("select pg_current_wal_lsn()::text"))
+    except (UnavailableError, PermanentError):
+        return ""
+
+
 async def migrate(config: PostgresConfig) -> int:
     """Bring the schema to this version and return it; several processes may try at once.
 

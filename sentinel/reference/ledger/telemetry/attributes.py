@@ -1,0 +1,75 @@
+"""Attributes as the semantic conventions name them, made once for what recurs.
+
+Every request makes spans and measurements with the same few attributes: those that depend on a handful of names are kept, so
+that a request only reads them. Nobody may change what is returned here.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from typing import Final
+
+from opentelemetry.trace import Span, StatusCode
+
+DESTINATION: Final = "ledger.transfers"
+
+Attributes = dict[str, str | int]
+
+_SQLSTATE: Final = re.compile(r"[0-9A-Z]{5}")
+_METHODS: Final = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"})
+# Methods and routes are the edge's own, tables the ledger's: the bound is for whoever sends other methods.
+_KEPT_COUNT: Final = 256
+
+
+@lru_cache(maxsize=_KEPT_COUNT)
+def request_attributes(method: str, route: str) -> tuple[str, Attributes]:
+    """Return the name of a SERVER span and what it and the request's duration have in common."""
+    known = method if method in _METHODS else "_OTHER"
+    verb = known if known != "_OTHER" else "HTTP"
+    attributes: Attributes = {"http.request.method": known, "url.scheme": "http"}
+    if route:
+        attributes["http.route"] = route
+    return f"{verb} {route}" if route else verb, attributes
+
+
+@lru_cache(maxsize=_KEPT_COUNT)
+def database_attributes(operation: str, collection: str, namespace: str) -> Attributes:
+    """Return those of a database operation."""
+    return {
+        "db.system.name": "postgresql",
+        "db.operation.name": operation,
+        "db.collection.name": collection,
+        "db.namespace": namespace,
+    }
+
+
+@lru_cache(maxsize=_KEPT_COUNT)
+def messaging_attributes(name: str, kind: str) -> Attributes:
+    """Return those of an operation on messages, by its own name and the conventions' type."""
+    return {
+        "messaging.system": "nats",
+        "messaging.destination.name": DESTINATION,
+        "messaging.operation.name": name,
+        "messaging.operation.type": kind,
+    }
+
+
+def database_error_attributes(failure: BaseException) -> dict[str, str]:
+    """Return why an operation failed: the server's code, where it gave one."""
+    kind = _error_type(failure)
+    if not _SQLSTATE.fullmatch(kind):
+        return {"error.type": kind}  # the server did not answer, so it gave no code
+    return {"error.type": kind, "db.response.status_code": kind}
+
+
+def mark_failed(span: Span, failure: BaseException | None) -> None:
+    """Make a span an error with the failure's type and one line of it, without a stack; None leaves it."""
+    if failure is not None:
+        span.set_attribute("error.type", _error_type(failure))
+        span.set_status(StatusCode.ERROR, str(failure)[:200])
+
+
+def _error_type(failure: BaseException) -> str:
+    code = getattr(failure, "code", "")
+    return code if isinstance(code, str) and code else type(failure).__name__
