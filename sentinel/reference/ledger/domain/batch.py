@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from sentinel.reference.ledger.domain import identity
@@ -31,17 +31,17 @@ class Batch:
     tenant: str
     idempotency_key: str
     items: tuple[Transfer, ...]
+    # Derived once, as a transfer's.
+    batch_id: uuid.UUID = field(init=False, compare=False, repr=False)
+    fingerprint: str = field(init=False, compare=False, repr=False)
 
-    @property
-    def batch_id(self) -> uuid.UUID:
-        """The id derived from tenant and idempotency key."""
-        return identity.batch_id(tenant=self.tenant, idempotency_key=self.idempotency_key)
-
-    @property
-    def fingerprint(self) -> str:
-        """32 hex digits that differ when the same key is used for another batch."""
-        return identity.mark(
-            self.tenant, self.idempotency_key, *(item.fingerprint for item in self.items)
+    def __post_init__(self) -> None:
+        """Derive id and mark."""
+        own_id = identity.batch_id(tenant=self.tenant, idempotency_key=self.idempotency_key)
+        marks = (item.fingerprint for item in self.items)
+        object.__setattr__(self, "batch_id", own_id)
+        object.__setattr__(
+            self, "fingerprint", identity.mark(self.tenant, self.idempotency_key, *marks)
         )
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from sentinel.reference.ledger.domain import identity
@@ -34,9 +34,12 @@ class Step:
     kind: Kind
     target_id: uuid.UUID
     amount_minor: int | None = None
+    # Derived once, as a transfer's: the id from tenant and idempotency key, the mark from all that is asked.
+    transaction_id: uuid.UUID = field(init=False, compare=False, repr=False)
+    fingerprint: str = field(init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
-        """Refuse a step that no rule speaks of."""
+        """Refuse a step that no rule speaks of; derive id and mark."""
         if self.kind not in STEP_KINDS:
             message = f"{self.kind.value} is no step on an earlier transaction"
             raise ValueError(message)
@@ -45,22 +48,19 @@ class Step:
         ):
             message = f"no amount of {self.amount_minor} can be given for {self.kind.value}"
             raise ValueError(message)
-
-    @property
-    def transaction_id(self) -> uuid.UUID:
-        """The id derived from tenant and idempotency key."""
-        return identity.transaction_id(tenant=self.tenant, idempotency_key=self.idempotency_key)
-
-    @property
-    def fingerprint(self) -> str:
-        """32 hex digits that differ when the same key is used for another step."""
-        return identity.mark(
+        object.__setattr__(
+            self,
+            "transaction_id",
+            identity.transaction_id(tenant=self.tenant, idempotency_key=self.idempotency_key),
+        )
+        mark = identity.mark(
             self.tenant,
             self.idempotency_key,
             self.kind.value,
             str(self.target_id),
             "" if self.amount_minor is None else str(self.amount_minor),
         )
+        object.__setattr__(self, "fingerprint", mark)
 
 
 def parse_step(

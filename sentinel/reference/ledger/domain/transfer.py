@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
 
@@ -69,22 +69,27 @@ class Transfer:
     expires_in_s: int | None = None
     batch: BatchItem | None = None
     payee: Payee | None = None
+    # Derived once, for each is asked for again and again on its way: the id from tenant and idempotency key, an item's from
+    # its batch and place; the mark, 32 hex digits, differs when the same key is used for another body.
+    transaction_id: uuid.UUID = field(init=False, compare=False, repr=False)
+    fingerprint: str = field(init=False, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        """Derive id and mark."""
+        object.__setattr__(self, "transaction_id", self._derived_id())
+        object.__setattr__(self, "fingerprint", self._mark())
 
     @property
     def kind(self) -> Kind:
         """Whether it moves money at once or reserves it."""
         return Kind.TRANSFER if self.expires_in_s is None else Kind.PENDING
 
-    @property
-    def transaction_id(self) -> uuid.UUID:
-        """The id derived from tenant and idempotency key, an item's from its batch and place."""
+    def _derived_id(self) -> uuid.UUID:
         if self.batch is not None:
             return identity.item_id(self.batch.batch_id, self.batch.place)
         return identity.transaction_id(tenant=self.tenant, idempotency_key=self.idempotency_key)
 
-    @property
-    def fingerprint(self) -> str:
-        """32 hex digits that differ when the same key is used for another body."""
+    def _mark(self) -> str:
         parts = [
             self.tenant,
             self.idempotency_key,

@@ -284,19 +284,21 @@ def _up(options: argparse.Namespace) -> int:
 
 def _edge(options: argparse.Namespace) -> int:
     from sentinel.reference.ledger.edge import EdgeConfig
+    from sentinel.reference.ledger.operate.loops import run
     from sentinel.reference.ledger.operate.single import run_edge
 
     config = EdgeConfig(port=options.port, burst_file=options.burst_file)
-    asyncio.run(run_edge(config, *_required_servers(options)))
+    run(run_edge(config, *_required_servers(options)))
     return 0
 
 
 def _poster(options: argparse.Namespace) -> int:
+    from sentinel.reference.ledger.operate.loops import run
     from sentinel.reference.ledger.operate.single import run_poster
     from sentinel.reference.ledger.posting import PosterConfig
 
     nats, postgres = _required_servers(options)
-    asyncio.run(run_poster(PosterConfig(), nats, postgres, tenants=options.tenant or ()))
+    run(run_poster(PosterConfig(), nats, postgres, tenants=options.tenant or ()))
     return 0
 
 

@@ -82,6 +82,10 @@ class Database:
                 max_size=config.pool_size_max,
                 timeout=config.connect_timeout_s,
                 command_timeout=config.command_timeout_s,
+                # Nothing that is done with a lent connection outlives its transaction: no setting, lock or listener. So the
+                # statement that would undo such things is a round trip for nothing; an open transaction is rolled back
+                # all the same, and what fails in it has its connection closed.
+                reset=_nothing_to_undo,
                 server_settings={**_settings(config, application_name), **(settings or {})},
             )
         return cls(config, pool)
@@ -197,6 +201,10 @@ async def _migrate(connection: Connection) -> None:
             await connection.execute(
                 "insert into ledger.schema_version (version) values ($1)", version
             )
+
+
+async def _nothing_to_undo(_: object) -> None:
+    """Leave a connection as it came back."""
 
 
 def namespace(url: str) -> str:
