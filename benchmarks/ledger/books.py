@@ -1,0 +1,115 @@
+"""The books after a load: is everything there that was accepted, once, and does all of it add up.
+
+Asked of the database itself, by its owner's own statements and none of the ledger's code.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+
+import asyncpg
+
+_POLL_S = 0.25
+_ACCOUNTS = """
+with sums as (
+    select cohort, tenant, account_id, sum(amount_minor) as total, count(*) as count, max(account_version) as newest
+    from ledger.entries group by 1, 2, 3
+), lasts as (
+    select e.cohort, e.tenant, e.account_id, e.balance_after_minor
+    from ledger.entries e join sums s using (cohort, tenant, account_id) where e.account_version = s.newest
+)
+select count(*) as count, coalesce(sum(abs(a.balance_minor - coalesce(s.total, 0))), 0)::bigint as value
+from ledger.accounts a left join sums s using (cohort, tenant, account_id) left join lasts l using (cohort, tenant, account_id)
+where a.balance_minor <> coalesce(s.total, 0) or a.balance_minor <> coalesce(l.balance_after_minor, 0)
+   or a.version <> coalesce(s.count, 0) or a.version <> coalesce(s.newest, 0)
+"""
+_LEGS = """
+select count(*) from (
+    select t.cohort, t.transaction_id from ledger.transactions t left join ledger.entries e using (cohort, transaction_id)
+    where t.kind in ('transfer', 'post', 'reversal')
+    group by t.cohort, t.transaction_id, t.state
+    having count(e.leg) <> case when t.state = 'posted' then 2 else 0 end or coalesce(sum(e.amount_minor), 0) <> 0) as odd
+"""
+_AGES = """
+select percentile_cont(array[0.5, 0.95, 0.99, 1.0]) within group (
+    order by extract(epoch from pg_xact_commit_timestamp(xmin) - accepted_at) * 1000) as ages, count(*) as count
+from ledger.transactions where accepted_at >= to_timestamp($1) and accepted_at < to_timestamp($2)
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Books:
+    """What the books say.
+
+    Attributes:
+        accepted: ids that were answered 202.
+        lost: of them, those that were neither posted nor rejected when the wait was over.
+        posted, rejected: what became of the others.
+        drift_count, drift_minor: accounts whose balance, entries and version do not agree, and by how much; transactions
+            without exactly two entries that sum to zero count too.
+        drained_s: how long after the load's end the last was decided.
+    """
+
+    accepted: int
+    lost: int
+    posted: int
+    rejected: int
+    drift_count: int
+    drift_minor: int
+    drained_s: float
+
+    @property
+    def sound(self) -> bool:
+        """Nothing is lost and nothing is off."""
+        return not self.lost and not self.drift_count
+
+
+async def look(url: str, ids_file: Path, *, patience_s: float) -> Books:
+    """Wait until all that was accepted is decided, then look at everything."""
+    accepted = {uuid.UUID(line) for line in ids_file.read_text(encoding="ascii").split()}
+    began = time.monotonic()
+    connection = await asyncpg.connect(url)
+    try:
+        while True:
+            found = await connection.fetch(
+                "select transaction_id, state from ledger.transactions where transaction_id = any($1::uuid[])",
+                list(accepted),
+            )
+            waited_s = time.monotonic() - began
+            if len(found) >= len(accepted) or waited_s > patience_s:
+                break
+            await asyncio.sleep(_POLL_S)
+        states = {row["transaction_id"]: row["state"] for row in found}
+        accounts = await connection.fetchrow(_ACCOUNTS)
+        odd = await connection.fetchval(_LEGS)
+        sums = await connection.fetchval(
+            "select coalesce(sum(amount_minor), 0) from ledger.entries"
+        )
+    finally:
+        await connection.close()
+    return Books(
+        accepted=len(accepted),
+        lost=len(accepted) - len(found),
+        posted=sum(state == "posted" for state in states.values()),
+        rejected=sum(state == "rejected" for state in states.values()),
+        drift_count=int(accounts["count"]) + int(odd) + (sums != 0),
+        drift_minor=int(accounts["value"]) + abs(int(sums)),
+        drained_s=waited_s,
+    )
+
+
+async def ages_ms(url: str, *, began_s: float, ended_s: float) -> dict[str, float]:
+    """From the edge's acceptance to the commit, as the server has its time, of what was accepted in a time."""
+    connection = await asyncpg.connect(url, timeout=10)
+    try:
+        row = await connection.fetchrow(_AGES, began_s, ended_s)
+    finally:
+        await connection.close()
+    if not row["count"]:
+        return {}
+    names = ("p50", "p95", "p99", "max")
+    return {name: round(one, 1) for name, one in zip(names, row["ages"], strict=True)}
