@@ -1,4 +1,7 @@
-"""How commands ask a running sidecar: one bounded request, no redirects, no proxy from the environment."""
+"""How commands ask a running sidecar: one bounded request, no redirects, no proxy from the environment.
+
+With `--config` everything that asking takes is the sidecar's own: its address, its certificate, which alone is trusted then, and its token.
+"""
 
 from __future__ import annotations
 
@@ -6,23 +9,29 @@ import argparse
 import asyncio
 import json
 import os
+import ssl
+from dataclasses import dataclass, field
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from sentinel.cli.options import reason_of, unreadable
-from sentinel.errors import RefusedError, UnreachableError
+from sentinel.errors import ConfigError, RefusedError, UnreachableError
+
+if TYPE_CHECKING:
+    from sentinel.app.config import SentinelConfig
 
 DEFAULT_URL = "http://127.0.0.1:9640"
 _REPLY_BYTES_MAX = 16 * 2**20
 _WAIT_MAX_S = 600.0
+_UNTRUSTED = "its TLS certificate is not trusted, or it does not speak TLS"
 
 
 def add_address(
     parser: argparse.ArgumentParser,
     *,
-    config_help: str = "its configuration, to take the address from instead",
+    config_help: str = "its configuration, to take address, certificate and token from",
 ) -> None:
     """The options that say which sidecar is asked, and how long; what makes no sense is a fault of usage."""
     parser.add_argument(
@@ -35,6 +44,12 @@ def add_address(
         help=config_help,
     )
     parser.add_argument(
+        "--ca-file",
+        type=Path,
+        metavar="FILE",
+        help="authorities to trust, in PEM, instead of the system's (with --config: instead of its own certificate)",
+    )
+    parser.add_argument(
         "--timeout",
         type=_wait_s,
         default=5.0,
@@ -43,30 +58,84 @@ def add_address(
     )
 
 
-def address_of(args: argparse.Namespace) -> str:
-    """Where the sidecar that is meant answers: as said, else as configured, else the default.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sidecar:
+    """The sidecar that is meant.
+
+    Attributes:
+        url: where it answers, without a slash at the end.
+        read_token, admin_token: by which its pages are read, and changed; "" for none.
+        trust: whom to believe; None for the authorities of the system.
+    """
+
+    url: str
+    read_token: str = field(default="", repr=False)
+    admin_token: str = field(default="", repr=False)
+    trust: ssl.SSLContext | None = None
+
+
+def sidecar_of(args: argparse.Namespace, config: SentinelConfig | None = None) -> Sidecar:
+    """The sidecar that is meant: as said, else as configured, else the default.
+
+    Args:
+        args: parsed by what `add_address` and, where there is one, `add_token` added.
+        config: where `--config` was read already.
 
     Raises:
         ConfigError: the configuration cannot be used.
-        UnreachableError: it takes a free port, which only the running sidecar knows.
+        UnreachableError: it takes a free port, which only the running sidecar knows; a file cannot be read.
     """
-    if args.url:
-        return str(args.url)
-    if args.config is None:
-        return DEFAULT_URL
-    # Imported here: without a configuration nothing of it is needed.
-    from sentinel.app.config import load_config
+    if config is None and args.config is not None:
+        # Imported here: without a configuration nothing of it is needed.
+        from sentinel.app.config import load_config
+
+        config = load_config(args.config, environment=os.environ).config
+    given = getattr(args, "token_file", None)
+    token = _token(given) if given else ""
+    trust = _trusting(args.ca_file) if args.ca_file else None
+    if config is None:
+        return Sidecar(
+            url=str(args.url or DEFAULT_URL), read_token=token, admin_token=token, trust=trust
+        )
+    from sentinel.runtime.auth import AccessScope, token_for
+    from sentinel.runtime.tls import pinned_context
+
+    listen = config.web.listen
+    url = str(args.url) if args.url else _configured_url(args.config, config)
+    if trust is None and listen.tls is not None:
+        trust = pinned_context(listen.tls)
+    # A token that is served behind TLS is not shown in the clear to whoever is at an address that was typed.
+    may_show = listen.tls is None or url.startswith("https:")
+    read = token_for(listen.tokens, AccessScope.READ) if may_show else ""
+    admin = token_for(listen.tokens, AccessScope.ADMIN) if may_show else ""
+    return Sidecar(url=url, read_token=token or read, admin_token=token or admin, trust=trust)
+
+
+def _configured_url(path: Path, config: SentinelConfig) -> str:
     from sentinel.runtime.listen import bind_address
 
-    listen = load_config(args.config, environment=os.environ).config.web.listen
+    listen = config.web.listen
     if not listen.port:
-        msg = f"{args.config} lets the port be chosen at the start: say --url"
+        msg = f"{path} lets the port be chosen at the start: say --url"
         raise UnreachableError(msg)
     scheme = "https" if listen.tls else "http"
     # What is listened on everywhere is asked for here.
     address = ip_address(bind_address(listen.address))
     host = "localhost" if address.is_unspecified else str(address)
     return f"{scheme}://{f'[{host}]' if ':' in host else host}:{listen.port}"
+
+
+def _trusting(path: Path) -> ssl.SSLContext:
+    from sentinel.runtime.tls import load_authorities
+
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    try:
+        load_authorities(context, "--ca-file", str(path))
+    except ConfigError as error:
+        msg = "; ".join(f"--ca-file: {problem.message}" for problem in error.problems)
+        raise UnreachableError(msg) from error
+    return context
 
 
 def add_token(parser: argparse.ArgumentParser, what: str = "read") -> None:
@@ -86,9 +155,10 @@ def ask(
             cannot be read.
         RefusedError: it answered with an error.
     """
-    url = address_of(args) + path
-    token = _token(args.token_file) if args.token_file else ""
-    status, body = get(url, token=token, timeout_s=args.timeout, said=said)
+    sidecar = sidecar_of(args)
+    url = sidecar.url + path
+    token = sidecar.read_token if said is None else sidecar.admin_token
+    status, body = get(url, token=token, trust=sidecar.trust, timeout_s=args.timeout, said=said)
     try:
         document = json.loads(body)
     except (ValueError, RecursionError):
@@ -97,7 +167,10 @@ def ask(
         detail = document.get("error", "") if isinstance(document, dict) else ""
         if isinstance(detail, dict):
             detail = str(detail.get("message", ""))
-        raise RefusedError(detail or "the sidecar refused", status=status, endpoint=url)
+        detail = detail or "the sidecar refused"
+        if status == 401:
+            detail += f"{'' if token else '; no token was shown'}: give --token-file, or --config with its configuration"
+        raise RefusedError(detail, status=status, endpoint=url)
     if not isinstance(document, dict):
         msg = f"{url} did not answer as a sidecar does"
         raise UnreachableError(msg)
@@ -105,7 +178,12 @@ def ask(
 
 
 def get(
-    url: str, *, token: str = "", timeout_s: float, said: dict[str, str] | None = None
+    url: str,
+    *,
+    token: str = "",
+    trust: ssl.SSLContext | None = None,
+    timeout_s: float,
+    said: dict[str, str] | None = None,
 ) -> tuple[int, bytes]:
     """Status and body of one bounded GET, or POST of what is said.
 
@@ -113,7 +191,7 @@ def get(
         UnreachableError: there is no answer in time; the message says why.
     """
     try:
-        return asyncio.run(_fetch(url, token=token, timeout_s=timeout_s, said=said))
+        return asyncio.run(_fetch(url, token=token, trust=trust, timeout_s=timeout_s, said=said))
     except TimeoutError:
         reason = "no answer in time"
     except OSError as error:
@@ -122,6 +200,8 @@ def get(
     msg = f"{parts.scheme}://{parts.netloc} cannot be reached: {reason}"
     if reason == "connection refused":
         msg += "\nIs it running? It is started by sentinel run, and asked elsewhere with --url."
+    if reason == _UNTRUSTED and trust is None:
+        msg += "\nTrust its authority with --ca-file, or its own certificate with --config."
     raise UnreachableError(msg)
 
 
@@ -155,7 +235,12 @@ def _token(path: Path) -> str:
 
 
 async def _fetch(
-    url: str, *, token: str, timeout_s: float, said: dict[str, str] | None
+    url: str,
+    *,
+    token: str,
+    trust: ssl.SSLContext | None,
+    timeout_s: float,
+    said: dict[str, str] | None,
 ) -> tuple[int, bytes]:
     """One bounded request; OSError or TimeoutError, in words of ours, when there is no answer."""
     # Imported here: the grammar is built without a client.
@@ -171,6 +256,7 @@ async def _fetch(
                 url,
                 headers=headers,
                 json=said,
+                ssl=True if trust is None else trust,
                 allow_redirects=False,
             ) as reply,
         ):
@@ -187,8 +273,7 @@ async def _fetch(
         raise
     # The client's own words speak of TLS where there is none, and quote addresses twice.
     except (aiohttp.ClientConnectorCertificateError, aiohttp.ClientConnectorSSLError) as error:
-        msg = "its TLS certificate is not trusted, or it does not speak TLS"
-        raise OSError(msg) from error
+        raise OSError(_UNTRUSTED) from error
     except aiohttp.ClientConnectorDNSError as error:
         msg = "there is no such host"
         raise OSError(msg) from error

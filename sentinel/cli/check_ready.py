@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sentinel.cli.asking import address_of, get
+from sentinel.cli.asking import Sidecar, get, sidecar_of
 from sentinel.cli.options import terminal_columns
 from sentinel.errors import UnreachableError
 from sentinel.runtime.loop import run_to_end
@@ -52,7 +52,7 @@ def run_ready(args: argparse.Namespace) -> int:
 
 def _run_asking(args: argparse.Namespace) -> int:
     try:
-        running = _ask(address_of(args), timeout_s=args.timeout)
+        running = _ask(sidecar_of(args), timeout_s=args.timeout)
     except UnreachableError as error:
         print(f"sentinel check ready: {error}", file=sys.stderr)
         return _UNKNOWN
@@ -94,17 +94,18 @@ def _running(args: argparse.Namespace, config: SentinelConfig) -> Running | None
     """What the sidecar says that runs by this configuration; None when its port is not known."""
     if not config.web.listen.port:
         return None
-    url = address_of(args)
+    sidecar = sidecar_of(args, config)
     try:
-        return _ask(url, timeout_s=args.timeout)
+        return _ask(sidecar, timeout_s=args.timeout)
     except UnreachableError as error:
-        return Running(url=url, is_ready=None, detail=str(error).splitlines()[0])
+        return Running(url=sidecar.url, is_ready=None, detail=str(error).splitlines()[0])
 
 
-def _ask(url: str, *, timeout_s: float) -> Running:
+def _ask(sidecar: Sidecar, *, timeout_s: float) -> Running:
     """UnreachableError when nobody answers in time."""
+    url = sidecar.url
     address = f"{url}/-/ready"
-    status, body = get(address, timeout_s=timeout_s)
+    status, body = get(address, trust=sidecar.trust, timeout_s=timeout_s)
     if status not in (200, 503):
         told = f"{address} answered {status}, as a sidecar does not"
         return Running(url=url, is_ready=None, detail=told)

@@ -88,6 +88,18 @@ class TokensConfig:
         return any(scope in _GRANTS[held] for held, _ in self.pairs())
 
 
+def token_for(config: TokensConfig, scope: AccessScope) -> str:
+    """A token that opens this scope, the one that opens least; "" where none does.
+
+    >>> token_for(TokensConfig(), AccessScope.READ)
+    ''
+    """
+    opening = [
+        (len(_GRANTS[held]), secret) for held, secret in config.pairs() if scope in _GRANTS[held]
+    ]
+    return min(opening, key=lambda one: one[0])[1].reveal() if opening else ""
+
+
 class TokenTable:
     """Decides by the digest of what the caller showed; the tokens themselves are not kept."""
 

@@ -15,6 +15,8 @@ from sentinel.errors import ConfigError, ConfigProblem
 from sentinel.runtime.component import Surroundings
 from sentinel.runtime.settings import Duration, FilePath, setting
 
+_PEM_END = "-----END CERTIFICATE-----"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TlsConfig:
@@ -143,6 +145,29 @@ def server_context(config: TlsConfig) -> ssl.SSLContext:
     return context
 
 
+def pinned_context(config: TlsConfig) -> ssl.SSLContext:
+    """A context for asking the server that serves with these files, under whatever name or address it is reached.
+
+    Its very certificate is trusted and nothing else, so no name has to be in it: whoever shows it holds its key.
+
+    Raises:
+        ConfigError: the certificate cannot be read.
+    """
+    _look_at("cert_file", config.cert_file)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.check_hostname = False
+    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+    try:
+        # The first of the file: those behind it are authorities, which others have certificates of too.
+        whole, _, _ = Path(config.cert_file).read_text("ascii").partition(_PEM_END)
+        context.load_verify_locations(cadata=f"{whole}{_PEM_END}\n")
+    except (OSError, ValueError) as error:
+        message = f"{config.cert_file!r} has no certificate: {_why(error)}"
+        raise ConfigError([ConfigProblem(path="cert_file", message=message)]) from error
+    return context
+
+
 def load_pair(context: ssl.SSLContext, cert_file: str, key_file: str) -> None:
     """Take a certificate and its key into a context; ConfigError at `cert_file` or `key_file` when they are of no use."""
     _look_at("cert_file", cert_file)
@@ -200,11 +225,11 @@ def certificate_expiry_s(pem: str) -> int:
     place: Certificate > TBSCertificate > [version], serial, algorithm, issuer, validity > notAfter.
     """
     begin = pem.find("-----BEGIN CERTIFICATE-----")
-    end = pem.find("-----END CERTIFICATE-----", max(begin, 0))
+    end = pem.find(_PEM_END, max(begin, 0))
     if begin < 0 or end < 0:
         msg = "no certificate in the PEM text"
         raise ValueError(msg)
-    der = ssl.PEM_cert_to_DER_cert(pem[begin : end + len("-----END CERTIFICATE-----")] + "\n")
+    der = ssl.PEM_cert_to_DER_cert(pem[begin : end + len(_PEM_END)] + "\n")
     _, body, _ = _element(der, 0)
     _, position, _ = _element(der, body)
     tag, _, after = _element(der, position)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sentinel.cli.baseline.backfill_files import run_files
+from sentinel.cli.baseline.backfill_first import run_before_start
 from sentinel.cli.baseline.backfill_servers import WEEKS, run_servers
 from sentinel.cli.baseline.backfill_told import USAGE, say
 from sentinel.cli.instants import SECOND_NS, instant_ns, span_s
@@ -86,12 +88,35 @@ def add_backfill(
         metavar="N",
         help=f"most requests at once, at most {_PARALLEL_MAX} (default: as configured, 4)",
     )
+    server.add_argument(
+        "--within",
+        type=_within_s,
+        metavar="TIME",
+        help="read for no longer than this, such as 15m; what is stored stays, and the same command goes on (default: until all is read)",
+    )
+    server.add_argument(
+        "--before-run",
+        action="store_true",
+        help=(
+            "as a container in front of the sidecar: reads what the store does not have yet, once, goes on where it was ended, and ends with 0"
+            " whatever happens, with the reason said, so that the sidecar starts"
+        ),
+    )
     parser.set_defaults(run=run_backfill)
     return parser
 
 
 def run_backfill(args: argparse.Namespace) -> int:
     """Read what was named, and store it."""
+    if not args.before_run:
+        return _run(args)
+    if args.files or args.dry_run or args.config is None:
+        say("--before-run: with --config, without files and --dry-run")
+        return USAGE
+    return run_before_start(lambda: _run(args))
+
+
+def _run(args: argparse.Namespace) -> int:
     over_servers = {
         "--prometheus": args.prometheus,
         "--weeks": args.weeks,
@@ -99,6 +124,7 @@ def run_backfill(args: argparse.Namespace) -> int:
         "--end": args.end,
         "--step": args.step,
         "--parallel": args.parallel,
+        "--within": args.within,
     }
     if args.files:
         given = [name for name, value in over_servers.items() if value is not None]
@@ -115,7 +141,7 @@ def run_backfill(args: argparse.Namespace) -> int:
     if args.config is not None:
         from sentinel.app.config import load_config
 
-        config = load_config(args.config).config
+        config = load_config(args.config, environment=os.environ).config
     store = StoreConfig() if config is None else config.store
     if args.store is not None:
         store = replace(store, directory=str(args.store))
@@ -137,6 +163,10 @@ def _step_s(text: str) -> int:
         msg = "must divide five minutes, such as 15s, 30s, 1m or 5m"
         raise argparse.ArgumentTypeError(msg)
     return found
+
+
+def _within_s(text: str) -> int:
+    return span_s(text, units="smh", example="30s, 15m or 2h")
 
 
 def _parallel(text: str) -> int:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from sentinel.cli.baseline.backfill_first import FirstOf
 from sentinel.cli.baseline.backfill_told import (
     AFTER,
     AFTER_DRY_RUN,
@@ -20,7 +22,13 @@ from sentinel.cli.baseline.backfill_told import (
 from sentinel.cli.baseline.report import instant_told, print_report
 from sentinel.cli.instants import SECOND_NS
 from sentinel.cli.progress import ProgressLine, count_told, span_told
-from sentinel.errors import InputError, RefusedError, RetryableError, StoreError
+from sentinel.errors import (
+    InputError,
+    RefusedError,
+    RetryableError,
+    StoreError,
+    UnreachableError,
+)
 from sentinel.pipeline.backfill import STEP_NS
 from sentinel.runtime.clock import SystemClock
 from sentinel.runtime.loop import run_to_end
@@ -28,7 +36,7 @@ from sentinel.runtime.printable import printable
 from sentinel.storage.sqlite import SqliteStore, StoreConfig
 
 if TYPE_CHECKING:
-    from sentinel.app.backfill.promql import Advance
+    from sentinel.app.backfill.promql import Advance, PromqlReport
     from sentinel.app.config import SentinelConfig
     from sentinel.runtime.promql.config import QueryServerConfig
 
@@ -72,65 +80,118 @@ def _ask_servers(
     span: tuple[int, int],
     now_ns: int,
 ) -> int:
-    from sentinel.app.backfill.promql import backfill_from_server, finished, short_of_ns
+    from sentinel.app.backfill.promql import finished
 
     clock = SystemClock()
+    deadline_s = None if args.within is None else clock.monotonic_s() + args.within
+    read: list[tuple[QueryServerConfig, FirstOf | None]] = []
+    code = DONE
     for server in servers:
-        line = ProgressLine(clock)
-
-        def advance(one: Advance, line: ProgressLine = line, name: str = server.name) -> None:
-            line.show(_sentence(name, one), is_last=one.run_ratio >= 1)
-
+        first = None
+        asked = span
+        if args.before_run and store is not None:
+            first = FirstOf(store, server, step_ns=_step_ns(args, server), now_ns=now_ns)
+            planned = first.begin(span)
+            if planned is None:
+                # Given up is not done; the others may be read all the same.
+                code = code if first.is_whole else CANNOT_TELL
+                continue
+            asked = planned
         try:
-            report = run_to_end(
-                backfill_from_server(
-                    server,
-                    store,
-                    span=span,
-                    step_ns=_step_ns(args, server),
-                    now_ns=now_ns,
-                    clock=clock,
-                    on_advance=advance,
-                    on_wait=line.say,
-                )
+            ended = _ask_server(
+                args, server, store, span=asked, now_ns=now_ns, deadline_s=deadline_s
             )
-        except (InputError, RefusedError) as error:
-            line.clear()
-            return _ended(server, error, WRONG, is_dry=store is None)
-        except (RetryableError, StoreError) as error:
-            line.clear()
-            return _ended(server, error, CANNOT_TELL, is_dry=store is None)
-        except KeyboardInterrupt:
-            line.clear()
-            say(f"ended by hand; {_GO_ON}")
+        except BaseException:
+            if first is not None:
+                first.end(is_whole=False)
             raise
-        line.clear()
-        told: dict[str, Any] = {"source": f"{server.name}: {server.url}"}
-        told |= told_of(report.summary, dry_run=args.dry_run)
-        told |= {
-            "resumed": report.resumed,
-            "value_count": report.value_count,
-            "request_count": report.request_count,
-            "read_s": round(report.read_s, 1),
-            "store_s": round(report.store_s, 1),
-        }
-        remarks = list(report.remarks)
-        missing_ns = short_of_ns(span, report.summary)
-        if missing_ns is not None:
-            remarks.insert(
-                0,
-                f"asked for from {instant_told(span[0])} on, there is nothing before {instant_told(report.summary.start_ns)}:"
-                f" {span_told(missing_ns / 1e9)} less; does the server keep no more?",
-            )
-        elif not report.summary.window_count:
-            remarks.insert(0, "there is nothing at all: are the queries right, and the time?")
-        told["remarks"] = remarks if args.output == "json" else [{"-": one} for one in remarks]
-        print_report(args.output, told)
+        if ended == DONE:
+            read.append((server, first))
+            continue
+        if first is None:
+            return ended
+        first.end(is_whole=False)
+        code = ended
     if store is not None:
-        for server in servers:
+        for server, first in read:
+            if first is not None:
+                first.end(is_whole=True)
             finished(store, server, step_ns=_step_ns(args, server), now_ns=now_ns)
-    if args.output == "table":
+    if args.output == "table" and read and code == DONE:
         print(AFTER_DRY_RUN if args.dry_run else AFTER)
+    return code
+
+
+def _ask_server(
+    args: argparse.Namespace,
+    server: QueryServerConfig,
+    store: SqliteStore | None,
+    *,
+    span: tuple[int, int],
+    now_ns: int,
+    deadline_s: float | None,
+) -> int:
+    """Ask one of them, and print what came of it."""
+    from sentinel.app.backfill.promql import backfill_from_server, short_of_ns
+
+    clock = SystemClock()
+    line = ProgressLine(clock)
+
+    def advance(one: Advance) -> None:
+        line.show(_sentence(server.name, one), is_last=one.run_ratio >= 1)
+
+    async def within() -> PromqlReport:
+        left_s = None if deadline_s is None else max(0.0, deadline_s - clock.monotonic_s())
+        async with asyncio.timeout(left_s):
+            return await backfill_from_server(
+                server,
+                store,
+                span=span,
+                step_ns=_step_ns(args, server),
+                now_ns=now_ns,
+                clock=clock,
+                on_advance=advance,
+                on_wait=line.say,
+            )
+
+    try:
+        report = run_to_end(within())
+    except (InputError, RefusedError) as error:
+        line.clear()
+        return _ended(server, error, WRONG, is_dry=store is None)
+    except (RetryableError, StoreError) as error:
+        line.clear()
+        return _ended(server, error, CANNOT_TELL, is_dry=store is None)
+    except TimeoutError:
+        line.clear()
+        late = UnreachableError(f"not read to the end within {span_told(float(args.within or 0))}")
+        return _ended(server, late, CANNOT_TELL, is_dry=store is None)
+    except KeyboardInterrupt:
+        line.clear()
+        say(f"ended by hand; {_GO_ON}")
+        raise
+    line.clear()
+    told: dict[str, Any] = {"source": f"{server.name}: {server.url}"}
+    told |= told_of(report.summary, dry_run=args.dry_run)
+    told |= {
+        "resumed": report.resumed,
+        "value_count": report.value_count,
+        "request_count": report.request_count,
+        "read_s": round(report.read_s, 1),
+        "store_s": round(report.store_s, 1),
+    }
+    remarks = list(report.remarks)
+    missing_ns = short_of_ns(span, report.summary)
+    if missing_ns is not None:
+        remarks.insert(
+            0,
+            f"asked for from {instant_told(span[0])} on, there is nothing before {instant_told(report.summary.start_ns)}:"
+            f" {span_told(missing_ns / 1e9)} less; does the server keep no more?",
+        )
+    elif not report.summary.window_count:
+        remarks.insert(0, "there is nothing at all: are the queries right, and the time?")
+    told["remarks"] = remarks if args.output == "json" else [{"-": one} for one in remarks]
+    print_report(args.output, told)
     return DONE
 
 
