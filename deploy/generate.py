@@ -1,4 +1,4 @@
-"""Writes what Kustomize needs of `alert_rules/` and `dashboards/`: `make deploy`, after either has changed.
+"""Writes what Kustomize needs of `alert_rules/`, `dashboards/` and the injector's configuration: `make deploy`, after one has changed.
 
 A kustomization may not read files above its own folder, so the rules are written as resources beside it, each file's text
 as it stands under `spec`; the boards are taken where they are, by a kustomization in their own folder. The chart needs
@@ -13,6 +13,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 RULES = ROOT / "deploy/kustomize/base/monitoring/rules.yaml"
 BOARDS = ROOT / "dashboards/kustomization.yaml"
+INJECTOR = ROOT / "deploy/kustomize/base/injector/admission.yaml"
+CERTIFIED = ROOT / "deploy/kustomize/components/cert-manager/admission.yaml"
 
 _RULE = """apiVersion: monitoring.coreos.com/v1
 kind: PrometheusRule
@@ -39,10 +41,24 @@ generatorOptions:
 configMapGenerator:
 """
 
+_ADMISSION = """apiVersion: v1
+kind: ConfigMap
+metadata:
+  name: sentinel-admission
+data:
+  admission.yaml: |
+{text}"""
+
+_CERTIFIED = """# Made by cert-manager, and read again when it is renewed.
+tls:
+  cert_file: /etc/sentinel-tls/tls.crt
+  key_file: /etc/sentinel-tls/tls.key
+"""
+
 
 def generated() -> dict[Path, str]:
     """Path and text of every file that is written."""
-    return {RULES: rules(), BOARDS: boards()}
+    return {RULES: rules(), BOARDS: boards(), CERTIFIED: certified()}
 
 
 def rules() -> str:
@@ -61,6 +77,18 @@ def boards() -> str:
         for path in sorted((ROOT / "dashboards").glob("*.json"))
     ]
     return _BOARDS + "".join(entries)
+
+
+def certified() -> str:
+    """The injector's configuration with a certificate that others make, in place of its own authority."""
+    shared, found, _ = INJECTOR.read_text().partition("# Its own authority:")
+    if not found:
+        msg = f"{INJECTOR} has no section of its own authority any more"
+        raise ValueError(msg)
+    text = f"{shared}{_CERTIFIED}"
+    return "# Written by `make deploy` from base/injector/admission.yaml.\n" + _ADMISSION.format(
+        text=_indented(_indented(text))
+    )
 
 
 def _indented(text: str) -> str:

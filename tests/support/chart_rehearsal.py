@@ -1,8 +1,8 @@
 """A scorer and a collecting sidecar as the chart sets them up, without a cluster: its configurations, certificate and tokens.
 
 Run as root inside `unshare --net --mount --pid`, with a folder that holds what the chart made: `scorer/`, `sidecar/`, `tls/`,
-`tokens/`, `secret/`. Names in the cluster lead to loopback. NATS is Debian's; Prometheus' way in for OTLP is a stand-in that
-keeps what it is sent, for Debian's is too old for it. Prints one JSON document on what was seen.
+`tokens/`, `secret/`, `past/`, and `prometheus/` with a past; `backfill.json` has the arguments of the container before the scorer. Names in the cluster
+lead to loopback. NATS and the Prometheus that has the past are Debian's; Prometheus' way in for OTLP is a stand-in that keeps what it is sent, for Debian's is too old for it. Prints one JSON document on what was seen.
 """
 
 from __future__ import annotations
@@ -23,7 +23,12 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 NAME = "sentinel-scorer.sentinel.svc"
-NAMES = (NAME, "prometheus-operated.monitoring.svc", "nats-headless.nats.svc")
+NAMES = (
+    NAME,
+    "prometheus-operated.monitoring.svc",
+    "nats-headless.nats.svc",
+    "prometheus-past.monitoring.svc",
+)
 PATIENCE_S = 60.0
 _COUNTED = {
     "resourceMetrics": [
@@ -65,6 +70,12 @@ def main(folder: Path) -> None:
     _listen(9090, taken)
     nats = ["nats-server", "--jetstream", "--store_dir", str(folder / "nats"), "--http_port", "8222"]  # fmt: skip
     subprocess.Popen(nats, stdout=sys.stderr, stderr=sys.stderr)
+    # At the first start it is not there yet: it is read once it is, and not again.
+    first = _before(folder)
+    past = ["prometheus", f"--config.file={folder / 'prometheus/prometheus.yml'}", f"--storage.tsdb.path={folder / 'prometheus/data'}", "--web.listen-address=127.0.0.1:9091"]  # fmt: skip
+    subprocess.Popen(past, stdout=sys.stderr, stderr=sys.stderr)
+    _until(lambda: "Ready" in _page("http://127.0.0.1:9091/-/ready"))
+    second, third = _before(folder), _before(folder)
     scorer = _start(folder, "scorer", {})
     _until(lambda: "sentinel_build_info" in _page("http://127.0.0.1:9641/metrics"))
     sidecar = _start(folder, "sidecar", elsewhere)
@@ -77,7 +88,17 @@ def main(folder: Path) -> None:
     token = (folder / "tokens/read").read_text()
     context = ssl.create_default_context(cafile=str(folder / "tls/ca.crt"))
     series = f"https://{NAME}:9640/metrics/series"
+    listed = _asked(folder, "incidents", "-o", "json")
+    ready = _asked(folder, "check", "ready")
     seen = {
+        "containers before the scorer end with": [
+            one.returncode for one in (first, second, third)
+        ],
+        "the past is read": "Stored." in second.stdout,
+        "and not again": "is there already" in third.stderr and not third.stdout,
+        "incidents by its configuration": [listed.returncode, json.loads(listed.stdout or "null")],
+        "it is found by its configuration": "runs at https://localhost:9640 and is ready"
+        in " ".join(ready.stdout.split()),
         "the scorer knows its collector": bool(
             known.search(_page("http://127.0.0.1:9641/metrics"))
         ),
@@ -91,6 +112,33 @@ def main(folder: Path) -> None:
     }
     sys.stdout.write(json.dumps(seen))
     sys.stdout.flush()
+
+
+def _before(folder: Path) -> subprocess.CompletedProcess[str]:
+    """The container before the scorer, on the scorer's store."""
+    arguments = json.loads((folder / "backfill.json").read_text())
+    words = [str(folder / "past") if one == "/etc/sentinel" else one for one in arguments]
+    return _ran(folder, words)
+
+
+def _asked(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    """What a person types in the scorer's pod."""
+    return _ran(folder, [*words, "--config", str(folder / "scorer")])
+
+
+def _ran(folder: Path, words: list[str]) -> subprocess.CompletedProcess[str]:
+    command = [str(Path(sys.executable).parent / "sentinel"), *words]
+    store = {"SENTINEL_STORE__DIRECTORY": str(folder / "scorer-store")}
+    done = subprocess.run(
+        command,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        env={**os.environ, **store},
+    )
+    sys.stderr.write(done.stdout + done.stderr)
+    return done
 
 
 def _start(folder: Path, role: str, environment: dict[str, str]) -> subprocess.Popen[bytes]:

@@ -72,6 +72,78 @@ yes
 http://{{ .Values.ledger.poster.autoscaling.natsMonitoring }}
 {{- end -}}
 
+{{- /* The scorer's whole configuration: the one that Kustomize has, what values say, and over it `scorer.config`. */ -}}
+{{- define "sentinel.scorerConfig" -}}
+{{- $own := .Files.Get "files/scorer.yaml" | fromYaml -}}
+{{- $said := dict "mode" .Values.scorer.mode "senders" (dict "alertmanager" (dict "urls" .Values.scorer.alertmanagers)) "store" (dict "max_bytes" (include "sentinel.storeMax" .)) -}}
+{{- $shown := dict -}}
+{{- if .Values.monitoring.enabled -}}
+{{- $shown = .Files.Get "files/boards.yaml" | fromYaml -}}
+{{- end -}}
+{{- $links := dict -}}
+{{- with .Values.monitoring.sentinelUrl -}}
+{{- $_ := set $links "web" (dict "external_url" (trimSuffix "/" .)) -}}
+{{- end -}}
+{{- with .Values.monitoring.runbooksUrl -}}
+{{- $_ := set $links "incidents" (dict "runbooks_url" (trimSuffix "/" .)) -}}
+{{- end -}}
+{{- $queue := dict -}}
+{{- if include "sentinel.asksQueue" . -}}
+{{- $queue = .Files.Get "files/queue.yaml" | fromYaml -}}
+{{- $target := index $queue.scrapers.nats 0 -}}
+{{- $_ := set $target "urls" (list (include "sentinel.queueUrl" .)) -}}
+{{- end -}}
+{{- mergeOverwrite $own $said $shown $links $queue (deepCopy .Values.scorer.config) | toYaml -}}
+{{- end -}}
+
+{{- /* Servers that are asked for the past alone, as a list: given so, or in a file as `sentinel discover` writes it. Empty where there is none. */ -}}
+{{- define "sentinel.pastServers" -}}
+{{- $backfill := .Values.scorer.backfill -}}
+{{- if $backfill.enabled -}}
+{{- $servers := $backfill.servers -}}
+{{- if kindIs "string" $servers -}}
+{{- $servers = dig "scrapers" "prometheus_queries" list (fromYaml $servers) -}}
+{{- end -}}
+{{- with $servers -}}
+{{- toYaml . -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{- /* Alert rules with links that lead somewhere; deploy/links.py does the same to what Kustomize makes. */ -}}
+{{- define "sentinel.linkedRules" -}}
+{{- $text := .text -}}
+{{- with .monitoring.runbooksUrl -}}
+{{- $address := trimSuffix "/" . -}}
+{{- range $quote := list "" "\"" "'" -}}
+{{- $text = $text | replace (printf "runbook_url: %sdocs/runbooks/" $quote) (printf "runbook_url: %s%s/" $quote $address) -}}
+{{- end -}}
+{{- end -}}
+{{- with .monitoring.grafanaUrl -}}
+{{- $address := trimSuffix "/" . -}}
+{{- range $quote := list "" "\"" "'" -}}
+{{- $text = $text | replace (printf "dashboard_url: %sd/" $quote) (printf "dashboard_url: %s%s/d/" $quote $address) -}}
+{{- end -}}
+{{- end -}}
+{{- $text -}}
+{{- end -}}
+
+{{- define "sentinel.linkedBoard" -}}
+{{- $text := .text -}}
+{{- with .monitoring.runbooksUrl -}}
+{{- $text = $text | replace "https://runbooks.example" (trimSuffix "/" .) -}}
+{{- end -}}
+{{- with .monitoring.sentinelUrl -}}
+{{- $text = $text | replace "http://127.0.0.1:9640" (trimSuffix "/" .) -}}
+{{- end -}}
+{{- $text -}}
+{{- end -}}
+
+{{- /* Whether pages go out. */ -}}
+{{- define "sentinel.mode" -}}
+{{ get .Values.scorer.config "mode" | default .Values.scorer.mode }}
+{{- end -}}
+
 {{- /* A quantity of memory or storage in bytes, whole. */ -}}
 {{- define "sentinel.bytes" -}}
 {{- $factors := dict "" 1 "k" 1000 "M" 1000000 "G" 1000000000 "T" 1000000000000 "P" 1000000000000000 "Ki" 1024 "Mi" 1048576 "Gi" 1073741824 "Ti" 1099511627776 "Pi" 1125899906842624 -}}

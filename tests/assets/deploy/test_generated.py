@@ -81,6 +81,16 @@ def test_the_backlog_that_posters_are_scaled_on_is_one_that_is_measured(tmp_path
     triggers = [one["metadata"] for one in scaled["spec"]["triggers"]]
     assert [one["stream"] for one in triggers] == list(STREAMS)
     assert {one["consumer"] for one in triggers} == {CONSUMER}
+    # Both ways add all streams up, for the same number a replica, and go as fast.
+    named = [one["name"] for one in scaled["spec"]["triggers"]]
+    modifiers = scaled["spec"]["advanced"]["scalingModifiers"]
+    assert adapter["metricsQuery"].startswith("sum(")
+    assert modifiers["formula"].split(" + ") == named
+    [other] = [d for d in kustomized("ledger") if d["kind"] == "HorizontalPodAutoscaler" and d["metadata"]["name"].endswith("poster")]  # fmt: skip
+    [metric] = other["spec"]["metrics"]
+    assert metric["external"]["target"] == {"type": modifiers["metricType"], "averageValue": modifiers["target"]}  # fmt: skip
+    behavior = scaled["spec"]["advanced"]["horizontalPodAutoscalerConfig"]["behavior"]
+    assert behavior == other["spec"]["behavior"]
     assert not [d for d in kustomized("ledger-keda") if d["kind"] == "HorizontalPodAutoscaler" and d["metadata"]["name"].endswith("poster")]  # fmt: skip
     rule = {"groups": [{"name": "a", "rules": [{"record": "a", "expr": adapter["metricsQuery"]}]}]}
     (tmp_path / "rule.yaml").write_text(yaml.safe_dump(rule))
