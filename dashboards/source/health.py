@@ -32,7 +32,7 @@ def board() -> Board:
         many=True,
     )
     made.runbooks_of("Sentinel itself", "the injector").incidents()
-    made.own_alerts()
+    made.events().own_alerts()
     made.mark(
         "Given up",
         own("sentinel_overload_rung") + " > 0",

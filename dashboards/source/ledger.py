@@ -40,6 +40,16 @@ def board() -> Board:
         "PostgreSQL",
         'label_values(sentinel_value{stage="database", signal="connections_used_ratio"}, service)',
     )
+    made.choice(
+        "consumer",
+        "Consumer",
+        'label_values(sentinel_value{service="$nats", stage="queue", signal="consumer_backlog_count", route=~"LEDGER.*"}, route)',
+    )
+    made.choice(
+        "call",
+        "Database call",
+        'label_values(sentinel_value{service="ledger-poster", stage="database", signal="traffic"}, route)',
+    )
     made.runbooks().runbooks_of(
         "the ledger", "service levels", "the gateway", "NATS", "PostgreSQL"
     )
@@ -65,6 +75,20 @@ def _edge() -> list[Panel]:
             width=12,
         ),
         calls_with_traces('service="ledger-edge", stage="edge"', width=12, height=11),
+        band(
+            "Failed transfers, and the band",
+            "Share of POST /v1/transfers that was answered with 5xx, against what is usual.",
+            {**_TRANSFERS, "signal": "errors"},
+            unit="percentunit",
+            width=12,
+        ),
+        band(
+            "95th percentile of transfers, and the band",
+            "Seconds until POST /v1/transfers was answered, against what is usual for this hour of this weekday.",
+            {**_TRANSFERS, "signal": "latency"},
+            unit="s",
+            width=12,
+        ),
         timeline(
             "Requests",
             "Requests a second, by route.",
@@ -100,6 +124,17 @@ def _edge() -> list[Panel]:
 def _queue() -> list[Panel]:
     consumer = {"service": "$nats", "route": "~LEDGER(_C[0-9]+)?/.*"}
     return [
+        band(
+            "Backlog of the chosen consumer, and the band",
+            "Messages that are not delivered or not acknowledged, of one cohort's stream, against what is usual for this hour of this weekday.",
+            {
+                "service": "$nats",
+                "stage": "queue",
+                "route": "$consumer",
+                "signal": "consumer_backlog_count",
+            },
+            unit="none",
+        ),
         timeline(
             "Published",
             "Messages that the edge handed to JetStream a second, and the share that failed.",
@@ -152,6 +187,27 @@ def _queue() -> list[Panel]:
 def _posting() -> list[Panel]:
     process = {**_PROCESS}
     return [
+        band(
+            "Attempts, and the band",
+            "Messages the poster worked on a second, against what is usual for this hour of this weekday.",
+            {**_PROCESS, "signal": "traffic"},
+            unit="cps",
+            width=8,
+        ),
+        band(
+            "Failed attempts, and the band",
+            "Share of attempts that did not commit, against what is usual.",
+            {**_PROCESS, "signal": "errors"},
+            unit="percentunit",
+            width=8,
+        ),
+        band(
+            "95th percentile of attempts, and the band",
+            "From a message's delivery to its acknowledgement, against what is usual for this hour of this weekday.",
+            {**_PROCESS, "signal": "latency"},
+            unit="s",
+            width=8,
+        ),
         timeline(
             "Attempts",
             "Messages the poster worked on a second, each attempt counted.",
@@ -204,7 +260,29 @@ def _posting() -> list[Panel]:
 
 def _database() -> list[Panel]:
     activity = {"service": "$postgres", "stage": "database"}
+    called = {"service": "ledger-poster", "stage": "database", "route": "$call"}
     return [
+        band(
+            "The poster's chosen calls, and the band",
+            "Calls of the database a second, against what is usual for this hour of this weekday.",
+            {**called, "signal": "traffic"},
+            unit="cps",
+            width=8,
+        ),
+        band(
+            "95th percentile of the chosen calls, and the band",
+            "How long the database takes, seen from the poster, against what is usual for this hour of this weekday.",
+            {**called, "signal": "latency"},
+            unit="s",
+            width=8,
+        ),
+        band(
+            "Connections in use, and the band",
+            "Share of the connections that PostgreSQL allows, against what is usual for this hour of this weekday.",
+            {**activity, "route": "connections", "signal": "connections_used_ratio"},
+            unit="percentunit",
+            width=8,
+        ),
         timeline(
             "Commits and reads",
             "Calls of the database a second, by who makes them.",
