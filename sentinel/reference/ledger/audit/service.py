@@ -119,6 +119,7 @@ class Audit:
     async def _record(self, reader: Connection, writer: Connection, stop: asyncio.Event) -> None:
         recorder = self._recorder(reader, writer)
         if await recorder.open(now_us=_now_us()):
+            self._signals.recorded(recorder.state.tree.size)
             self._telemetry.info(
                 Event.AUDIT_BEGUN,
                 "The trail begins with what is there",
