@@ -23,6 +23,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 
 from sentinel.reference.ledger.domain.tenant import COHORTS_COUNT, Tier
 from sentinel.reference.ledger.edge import Edge, EdgeConfig
+from sentinel.reference.ledger.edge.auth import AuthConfig, Authenticator
 from sentinel.reference.ledger.edge.reads import Reads
 from sentinel.reference.ledger.posting import BY_INDEX, Poster, PosterConfig
 from sentinel.reference.ledger.telemetry import Telemetry
@@ -147,24 +148,39 @@ class LedgerSite:
 
 
 def open_site(
-    nats_config: NatsConfig, postgres_config: PostgresConfig, edge_config: EdgeConfig | None = None
+    nats_config: NatsConfig,
+    postgres_config: PostgresConfig,
+    edge_config: EdgeConfig | None = None,
+    *,
+    auth: AuthConfig | None = None,
+    edge_telemetry: Telemetry | None = None,
 ) -> SiteContext:
-    """An edge on these servers, ready to be asked."""
-    return SiteContext(nats_config, postgres_config, edge_config or EdgeConfig())
+    """An edge on these servers, ready to be asked; it believes `X-Tenant` unless told otherwise."""
+    ways = auth or AuthConfig(insecure_tenant_header=True)
+    return SiteContext(
+        nats_config, postgres_config, edge_config or EdgeConfig(), ways, edge_telemetry
+    )
 
 
 class SiteContext:
     """Opens and closes a LedgerSite."""
 
     def __init__(
-        self, nats_config: NatsConfig, postgres_config: PostgresConfig, edge_config: EdgeConfig
+        self,
+        nats_config: NatsConfig,
+        postgres_config: PostgresConfig,
+        edge_config: EdgeConfig,
+        auth: AuthConfig,
+        edge_telemetry: Telemetry | None,
     ) -> None:
+        self._auth, self._edge_telemetry = auth, edge_telemetry
         self._configs = (nats_config, postgres_config, edge_config)
         self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> LedgerSite:
         nats_config, postgres_config, edge_config = self._configs
         edge, stack = recorded("ledger-edge"), self._stack
+        edge.telemetry = self._edge_telemetry or edge.telemetry
         queue = await Queue.connect(nats_config, name="test", on_change=lambda what, detail: None)
         stack.push_async_callback(queue.close)
         pools = []
@@ -180,6 +196,7 @@ class SiteContext:
             queue=queue,
             reads=reads,
             tenants=Tenants(pools[0]),
+            authenticator=Authenticator(self._auth, telemetry=edge.telemetry),
             telemetry=edge.telemetry,
         )
         url = await server.start()

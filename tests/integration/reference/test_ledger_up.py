@@ -279,9 +279,9 @@ async def test_load_on_nothing_says_so() -> None:
 async def test_processes_without_their_servers_give_up_and_say_so() -> None:
     """The NATS client would try to connect for ever, deaf to SIGTERM; the start has a limit."""
 
-    async def exit_code(role: str) -> int | None:
+    async def exit_code(*role: str) -> int | None:
         process = await ledger(
-            role,
+            *role,
             "--nats-url",
             "nats://127.0.0.1:9",
             mark="none",
@@ -290,7 +290,9 @@ async def test_processes_without_their_servers_give_up_and_say_so() -> None:
         await process.communicate()
         return process.returncode
 
-    codes = tuple(await asyncio.gather(exit_code("edge"), exit_code("poster")))
+    codes = tuple(
+        await asyncio.gather(exit_code("edge", "--insecure-tenant-header"), exit_code("poster"))
+    )
     assert codes == (3, 3)
 
 
@@ -300,6 +302,7 @@ async def test_an_edge_whose_port_is_taken_says_so(up: Up) -> None:
     servers = (
         *("--nats-url", up.ready["nats_url"]),
         *("--postgres-url-file", up.ready["postgres_url_file"]),
+        "--insecure-tenant-header",
     )
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "sentinel.reference.ledger", "edge", "--port", port),

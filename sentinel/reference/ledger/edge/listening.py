@@ -7,6 +7,7 @@ nobody meets, is answered by the server itself, as text; here it is answered lik
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import Awaitable, Callable
 
 from aiohttp import web
@@ -28,8 +29,8 @@ class Listener:
         self._on_failed = on_failed
         self._listening: web.ServerRunner | None = None
 
-    async def start(self, *, host: str, port: int) -> str:
-        """Listen, and return the base URL.
+    async def start(self, *, host: str, port: int, tls: ssl.SSLContext | None = None) -> str:
+        """Listen, with TLS where there is a context for it, and return the base URL.
 
         Raises:
             UnavailableError: the address is not to be had, such as a port that is taken.
@@ -41,14 +42,15 @@ class Listener:
             _Server(application, self._on_failed), shutdown_timeout=self._stop_timeout_s
         )
         await self._listening.setup()
-        site = web.TCPSite(self._listening, host, port)
+        site = web.TCPSite(self._listening, host, port, ssl_context=tls)
         try:
             await site.start()
         except OSError as error:
             message = f"cannot listen on {host}:{port}: {error.strerror}"
             raise UnavailableError(message) from error
         host, port = self._listening.addresses[0][:2]
-        return f"http://{host}:{port}"
+        name = f"[{host}]" if ":" in host else host
+        return f"{'http' if tls is None else 'https'}://{name}:{port}"
 
     async def stop(self) -> None:
         """Stop listening and let requests in flight finish, within `stop_timeout_s`."""

@@ -30,7 +30,6 @@ from sentinel.reference.ledger.domain import (
     PermanentError,
     Request,
     UnavailableError,
-    check_tenant,
     is_account_id,
     parse_batch,
     parse_step,
@@ -38,6 +37,7 @@ from sentinel.reference.ledger.domain import (
 )
 from sentinel.reference.ledger.domain.disbursement import parse_disbursement
 from sentinel.reference.ledger.domain.tenant import Tenant
+from sentinel.reference.ledger.edge.auth import Authenticator, Method, Scope
 from sentinel.reference.ledger.edge.burst import Burst, read_burst
 from sentinel.reference.ledger.edge.listening import Listener
 from sentinel.reference.ledger.edge.problem import ProblemError, problem_of, render
@@ -82,9 +82,11 @@ class Edge:
         queue: Queue,
         reads: Reads,
         tenants: Tenants,
+        authenticator: Authenticator,
         telemetry: Telemetry,
     ) -> None:
         self._config = config
+        self._authenticator = authenticator
         self._queue = queue
         self._reads = reads
         self._tenants = tenants
@@ -99,7 +101,11 @@ class Edge:
 
         Raises:
             UnavailableError: the address is not to be had, such as a port that is taken.
+            UsageError: the ways in are not for this address.
+            UnreadableError: a TLS file cannot be used.
         """
+        await self._authenticator.start(self._config.host)
+        tls = self._authenticator.tls
         app = web.Application(
             middlewares=[self._observe], client_max_size=self._config.body_bytes_max
         )
@@ -117,7 +123,9 @@ class Edge:
         self._listener = Listener(
             app, stop_timeout_s=self._config.stop_timeout_s, on_failed=self._note_malformed
         )
-        url = await self._listener.start(host=self._config.host, port=self._config.port)
+        url = await self._listener.start(
+            host=self._config.host, port=self._config.port, tls=tls.context if tls else None
+        )
         if self._config.burst_file is not None:
             self._burst_task = asyncio.create_task(
                 self._watch_burst(self._config.burst_file), name="edge-burst"
@@ -134,6 +142,7 @@ class Edge:
         if self._listener is not None:
             await self._listener.stop()
             self._listener = None
+        await self._authenticator.stop()
 
     @web.middleware
     async def _observe(self, request: web.Request, handler: _Handler) -> web.StreamResponse:
@@ -143,7 +152,11 @@ class Edge:
         if route == "/healthz":
             return await handler(request)
         with self._telemetry.request(
-            method=request.method, route=route, path=request.path, headers=request.headers
+            method=request.method,
+            scheme=request.scheme,
+            route=route,
+            path=request.path,
+            headers=request.headers,
         ) as span:
             response: web.StreamResponse
             if self._inflight_count >= self._config.inflight_count_max:
@@ -229,10 +242,17 @@ class Edge:
         return await self._accept(step, tenant)
 
     async def _tenant(self, request: web.Request) -> Tenant:
-        name = request.headers.get("X-Tenant", "")
-        check_tenant(name)
-        tenant = await self._tenants.find(name)
+        """Return who asks, once it is known that they may: a GET reads, all else writes."""
+        caller = await self._authenticator.authenticate(
+            request.headers,
+            request.get_extra_info("peercert"),
+            needs=Scope.READ if request.method == "GET" else Scope.WRITE,
+        )
+        tenant = await self._tenants.find(caller.tenant)
         if tenant is None:
+            self._telemetry.access.refused("unknown_tenant")
+            if caller.method is not Method.HEADER:
+                raise ProblemError(code="unknown_tenant", detail="No such tenant.")
             raise ProblemError.of_field(
                 code="unknown_tenant", field="X-Tenant", message="No such tenant."
             )

@@ -14,7 +14,7 @@ import os
 import sys
 import time
 from pathlib import Path
-from typing import Final, cast
+from typing import TYPE_CHECKING, Final, cast
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from sentinel.reference.ledger.domain import (
@@ -37,6 +37,9 @@ from sentinel.reference.ledger.wire.config import (
     read_url,
     resolve_url,
 )
+
+if TYPE_CHECKING:
+    from sentinel.reference.ledger.edge.auth import AuthConfig
 
 EXIT_WRONG: Final = 1
 EXIT_USAGE: Final = 2
@@ -117,8 +120,30 @@ def _add_edge(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     parser = commands.add_parser("edge", help="run the HTTP edge only")
     parser.add_argument("--port", type=_port, default=0, help="port (default: a free one)")
     parser.add_argument("--burst-file", type=Path, help="control file of the error burst")
+    parser.add_argument(
+        "--host", default="127.0.0.1", help="address to listen on; beyond loopback with TLS only"
+    )
+    _add_ways_in(parser)
     _add_servers(parser)
     parser.set_defaults(command=_edge)
+
+
+def _add_ways_in(parser: argparse.ArgumentParser) -> None:
+    ways = parser.add_argument_group("who may come in")
+    ways.add_argument("--issuer", metavar="URL", help="OIDC issuer whose bearer tokens count")
+    ways.add_argument("--issuer-ca", type=Path, help="authorities of the issuer's own certificate")
+    ways.add_argument("--audience", default="ledger", help="who tokens must be meant for")
+    ways.add_argument("--tenant-claim", default="tenant", help="the claim that names the tenant")
+    ways.add_argument("--tls-cert", type=Path, help="the edge's certificate chain")
+    ways.add_argument("--tls-key", type=Path, help="its private key")
+    ways.add_argument(
+        "--client-ca", type=Path, help="authorities of clients' certificates (mutual TLS)"
+    )
+    ways.add_argument(
+        "--insecure-tenant-header",
+        action="store_true",
+        help="believe X-Tenant; on loopback only, to try things by hand",
+    )
 
 
 def _add_poster(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -287,9 +312,37 @@ def _edge(options: argparse.Namespace) -> int:
     from sentinel.reference.ledger.operate.loops import run
     from sentinel.reference.ledger.operate.single import run_edge
 
-    config = EdgeConfig(port=options.port, burst_file=options.burst_file)
-    run(run_edge(config, *_required_servers(options)))
+    config = EdgeConfig(host=options.host, port=options.port, burst_file=options.burst_file)
+    run(run_edge(config, *_required_servers(options), auth=_ways_in(options)))
     return 0
+
+
+def _ways_in(options: argparse.Namespace) -> AuthConfig:
+    from sentinel.reference.ledger.edge.auth import AuthConfig, IssuerConfig, TlsConfig
+
+    if (options.tls_cert is None) != (options.tls_key is None):
+        message = "--tls-cert and --tls-key go together"
+        raise UsageError(message)
+    if options.client_ca is not None and options.tls_cert is None:
+        message = "--client-ca needs --tls-cert and --tls-key"
+        raise UsageError(message)
+    issuer = tls = None
+    if options.issuer is not None:
+        issuer = IssuerConfig(
+            url=options.issuer,
+            audience=options.audience,
+            tenant_claim=options.tenant_claim,
+            ca_file=options.issuer_ca,
+        )
+    if options.tls_cert is not None:
+        tls = TlsConfig(
+            cert_file=options.tls_cert,
+            key_file=options.tls_key,
+            client_ca_file=options.client_ca,
+        )
+    return AuthConfig(
+        issuer=issuer, tls=tls, insecure_tenant_header=options.insecure_tenant_header
+    )
 
 
 def _poster(options: argparse.Namespace) -> int:

@@ -16,6 +16,7 @@ from sentinel.reference.ledger.analytics.consumer import DURABLE as ANALYTICS
 from sentinel.reference.ledger.domain import UnavailableError
 from sentinel.reference.ledger.domain.tenant import Tier
 from sentinel.reference.ledger.edge import Edge, EdgeConfig
+from sentinel.reference.ledger.edge.auth import AuthConfig, Authenticator
 from sentinel.reference.ledger.edge.reads import Reads
 from sentinel.reference.ledger.operate.prepare import prepare
 from sentinel.reference.ledger.posting import BY_INDEX, Poster, PosterConfig
@@ -37,12 +38,17 @@ _CONNECT_PATIENCE_S: Final = 5.0
 _CONNECT_PAUSE_S: Final = 0.2
 
 
-async def run_edge(edge_config: EdgeConfig, nats: NatsConfig, postgres: PostgresConfig) -> None:
+async def run_edge(
+    edge_config: EdgeConfig, nats: NatsConfig, postgres: PostgresConfig, *, auth: AuthConfig
+) -> None:
     """Serve HTTP until SIGTERM or SIGINT.
 
     Raises:
         UnavailableError: a server was not there at the start.
+        UsageError: the ways in are not for the address.
+        UnreadableError: a TLS file cannot be used.
     """
+    auth.check_host(edge_config.host)
     telemetry = start_telemetry(EDGE_SERVICE)
     try:
         queue = await connect_queue(nats, telemetry)
@@ -60,6 +66,7 @@ async def run_edge(edge_config: EdgeConfig, nats: NatsConfig, postgres: Postgres
                     queue=queue,
                     reads=reads,
                     tenants=Tenants(accounts),
+                    authenticator=Authenticator(auth, telemetry=telemetry),
                     telemetry=telemetry,
                 )
                 url = await edge.start()

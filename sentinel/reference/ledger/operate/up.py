@@ -120,7 +120,11 @@ class _Process:
 
 
 def _edge_arguments(run: _Run) -> list[str | Path]:
-    return ["--port", str(run.edge_port), "--burst-file", run.burst_file]
+    return [
+        *("--port", str(run.edge_port)),
+        *("--burst-file", run.burst_file),
+        "--insecure-tenant-header",
+    ]
 
 
 def _edge_is_ready(run: _Run, ready: dict[str, Any]) -> None:

@@ -23,11 +23,11 @@ _KEPT_COUNT: Final = 256
 
 
 @lru_cache(maxsize=_KEPT_COUNT)
-def request_attributes(method: str, route: str) -> tuple[str, Attributes]:
+def request_attributes(method: str, route: str, scheme: str = "http") -> tuple[str, Attributes]:
     """Return the name of a SERVER span and what it and the request's duration have in common."""
     known = method if method in _METHODS else "_OTHER"
     verb = known if known != "_OTHER" else "HTTP"
-    attributes: Attributes = {"http.request.method": known, "url.scheme": "http"}
+    attributes: Attributes = {"http.request.method": known, "url.scheme": scheme}
     if route:
         attributes["http.route"] = route
     return f"{verb} {route}" if route else verb, attributes

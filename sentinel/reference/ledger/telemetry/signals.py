@@ -17,6 +17,7 @@ from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.trace import Span
 
+from sentinel.reference.ledger.telemetry.access import AccessSignals
 from sentinel.reference.ledger.telemetry.lines import LineLimit, write_line
 from sentinel.reference.ledger.telemetry.traces import SCOPE, Traces
 
@@ -42,6 +43,9 @@ class Event(StrEnum):
     DISBURSING_STARTED = "disbursing.started"
     DISBURSING_STOPPED = "disbursing.stopped"
     DISBURSING_FAILED = "disbursing.failed"
+    AUTH_KEYS_FAILED = "auth.keys_failed"
+    AUTH_TLS_FAILED = "auth.tls_failed"
+    AUTH_TLS_RELOADED = "auth.tls_reloaded"
     POSTING_STARTED = "posting.started"
     POSTING_STOPPED = "posting.stopped"
     POSTING_BATCH_FAILED = "posting.batch_failed"
@@ -94,6 +98,7 @@ class Telemetry(Traces):
         self._logger = loggers.get_logger(SCOPE)
         self._lines = LineLimit()
         self._meter = meter = meters.get_meter(SCOPE)
+        self.access = AccessSignals(meter)
         super().__init__(tracers, meter)
         self._age = meter.create_histogram(
             "ledger.transfer.age",

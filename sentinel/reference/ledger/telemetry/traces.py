@@ -109,7 +109,13 @@ class Traces:
 
     @contextmanager
     def request(
-        self, *, method: str, route: str, path: str, headers: Mapping[str, str]
+        self,
+        *,
+        method: str,
+        route: str,
+        path: str,
+        headers: Mapping[str, str],
+        scheme: str = "http",
     ) -> Iterator[RequestSpan]:
         """Record one HTTP request as a SERVER span and in `http.server.request.duration`.
 
@@ -120,8 +126,9 @@ class Traces:
             route: as it is registered, "" when none matched.
             path: as it was asked for.
             headers: the request's; their names may be in any case.
+            scheme: `http`, or `https` where the edge has TLS.
         """
-        name, common = request_attributes(method, route)
+        name, common = request_attributes(method, route, scheme)
         span = self.tracer.start_span(
             name,
             context=self._propagator.extract(_trace_headers(headers)),

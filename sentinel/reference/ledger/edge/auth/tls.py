@@ -1,0 +1,127 @@
+"""The edge's TLS: client certificates are asked for, checked when shown, and counted when refused.
+
+A certificate is optional, for callers with a token have none; one that is shown and not good ends the
+handshake, so the refusal cannot be answered in HTTP and is counted here. Files are read again when their
+content changes: new connections get the new ones, and a half-written file leaves the old ones in use.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import ssl
+from pathlib import Path
+from typing import Any, Final
+
+from sentinel.reference.ledger.domain import UnreadableError
+from sentinel.reference.ledger.edge.auth.caller import Reason
+from sentinel.reference.ledger.edge.auth.config import TlsConfig
+from sentinel.reference.ledger.telemetry import Event, Telemetry
+
+_EXPIRED: Final = 10  # X509_V_ERR_CERT_HAS_EXPIRED
+_FOREIGN: Final = frozenset(
+    {2, 18, 19, 20, 21}
+)  # no issuer found, self-signed, nothing to verify by
+
+
+class ServerTls:
+    """Contexts made from files; `context` is given to the listener once and follows the files."""
+
+    def __init__(self, config: TlsConfig, *, telemetry: Telemetry) -> None:
+        self._config = config
+        self._telemetry = telemetry
+        self._digest = b""
+        self.context = _Current(ssl.PROTOCOL_TLS_SERVER)
+
+    def load(self) -> None:
+        """Read the files.
+
+        Raises:
+            UnreadableError: one is missing, or is no certificate, or the key is another's.
+        """
+        digest, current = self._digests(), self._made()
+        self._digest, self.context.current = digest, current
+
+    async def watch(self) -> None:
+        """Read the files again whenever their content changes, for ever."""
+        while True:
+            await asyncio.sleep(self._config.poll_s)
+            self.reload()
+
+    def reload(self) -> bool:
+        """Read the files again if their content has changed; say whether new ones are in use."""
+        try:
+            if self._digests() == self._digest:
+                return False
+            self.load()
+        except UnreadableError as error:
+            self._telemetry.warning(
+                Event.AUTH_TLS_FAILED, f"New TLS files are not used, the old ones stay: {error}"
+            )
+            return False
+        self._telemetry.info(Event.AUTH_TLS_RELOADED, "New TLS files are in use")
+        return True
+
+    def _files(self) -> list[Path]:
+        given = (self._config.cert_file, self._config.key_file, self._config.client_ca_file)
+        return [file for file in given if file is not None]
+
+    def _digests(self) -> bytes:
+        digest = hashlib.sha256()
+        for file in self._files():
+            try:
+                digest.update(hashlib.sha256(file.read_bytes()).digest())
+            except OSError as error:
+                message = f"cannot read {file}: {error.strerror}"
+                raise UnreadableError(message) from error
+        return digest.digest()
+
+    def _made(self) -> ssl.SSLContext:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        # A session that is taken up again is not checked again: its certificate may have expired.
+        context.options |= ssl.OP_NO_TICKET
+        context.num_tickets = 0
+        file = self._config.cert_file
+        try:
+            context.load_cert_chain(file, self._config.key_file)
+            if self._config.client_ca_file is not None:
+                file = self._config.client_ca_file
+                context.load_verify_locations(file)
+                context.verify_mode = ssl.CERT_OPTIONAL
+        except OSError as error:
+            # Only what kind of error: a library's text may quote the file, and one holds a key.
+            message = f"{file} cannot be used: {error.strerror or type(error).__name__}"
+            raise UnreadableError(message) from error
+        context.sslobject_class = _counted(self._telemetry)
+        return context
+
+
+class _Current(ssl.SSLContext):
+    """Stands before the context of the day, so that a listener needs no restart for a new one."""
+
+    current: ssl.SSLContext
+
+    def wrap_bio(self, *args: Any, **kwargs: Any) -> ssl.SSLObject:
+        """Begin a connection with the files that are in use now."""
+        return self.current.wrap_bio(*args, **kwargs)
+
+
+def _counted(telemetry: Telemetry) -> type[ssl.SSLObject]:
+    """Return the kind of connection that counts the certificates it refuses."""
+
+    class Counted(ssl.SSLObject):
+        def do_handshake(self) -> None:
+            try:
+                super().do_handshake()
+            except ssl.SSLCertVerificationError as error:
+                telemetry.access.refused(_reason(error.verify_code))
+                raise
+
+    return Counted
+
+
+def _reason(verify_code: int) -> Reason:
+    if verify_code == _EXPIRED:
+        return Reason.CERTIFICATE_EXPIRED
+    return Reason.CERTIFICATE_FOREIGN if verify_code in _FOREIGN else Reason.CERTIFICATE_REFUSED
