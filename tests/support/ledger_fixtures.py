@@ -14,7 +14,12 @@ import pytest
 import pytest_asyncio
 
 from sentinel.reference.ledger.operate.folders import temporary_folder
-from sentinel.reference.ledger.operate.servers import start_nats, start_postgres
+from sentinel.reference.ledger.operate.servers import (
+    ReplicaServer,
+    start_nats,
+    start_postgres,
+    start_replica,
+)
 from sentinel.reference.ledger.wire.config import NatsConfig
 from tests.support.ledger_servers import (
     LedgerServers,
@@ -38,7 +43,20 @@ async def ledger_servers() -> AsyncIterator[LedgerServers]:
                 postgres_server.child.stop, with_signal=signal.SIGQUIT, timeout_s=5.0
             )
             url = postgres_server.url_file.read_text(encoding="utf-8")
-            yield LedgerServers(nats_url=nats_server.url, postgres_url=url)
+            yield LedgerServers(
+                nats_url=nats_server.url, postgres_url=url, primary=postgres_server
+            )
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def ledger_replica(ledger_servers: LedgerServers) -> AsyncIterator[ReplicaServer]:
+    """A streaming replica of the tests' server, with all of its databases."""
+    folder = ledger_servers.primary.cluster.folder.with_name("replica")
+    server = await start_replica(folder, ledger_servers.primary)
+    try:
+        yield server
+    finally:
+        await server.child.stop(with_signal=signal.SIGQUIT, timeout_s=5.0)
 
 
 @pytest.fixture

@@ -17,6 +17,7 @@ from nats.js.errors import NotFoundError
 from opentelemetry.sdk._logs import LoggerProvider
 from opentelemetry.sdk._logs.export import InMemoryLogRecordExporter, SimpleLogRecordProcessor
 from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
@@ -24,7 +25,9 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from sentinel.reference.ledger.domain.tenant import COHORTS_COUNT, Tier
 from sentinel.reference.ledger.edge import Edge, EdgeConfig
 from sentinel.reference.ledger.edge.auth import AuthConfig, Authenticator
-from sentinel.reference.ledger.edge.reads import Reads
+from sentinel.reference.ledger.edge.books import Books, open_books
+from sentinel.reference.ledger.edge.watch import WatchConfig
+from sentinel.reference.ledger.operate.servers import PostgresServer
 from sentinel.reference.ledger.posting import BY_INDEX, Poster, PosterConfig
 from sentinel.reference.ledger.telemetry import Telemetry
 from sentinel.reference.ledger.wire import postgres
@@ -32,7 +35,7 @@ from sentinel.reference.ledger.wire.config import NatsConfig, PostgresConfig
 from sentinel.reference.ledger.wire.events import EVENTS_STREAM
 from sentinel.reference.ledger.wire.nats import DEAD_STREAM, Queue, stream_name
 from sentinel.reference.ledger.wire.postgres import Database
-from sentinel.reference.ledger.wire.tenants import Tenants, open_tenants
+from sentinel.reference.ledger.wire.tenants import open_tenants
 
 TENANTS = ("shop", "rival")
 
@@ -43,6 +46,7 @@ class LedgerServers:
 
     nats_url: str
     postgres_url: str
+    primary: PostgresServer
 
 
 @dataclass(slots=True)
@@ -52,6 +56,20 @@ class Recorded:
     telemetry: Telemetry
     spans: InMemorySpanExporter
     logs: InMemoryLogRecordExporter
+    metrics: InMemoryMetricReader
+
+    def values(self, metric: str) -> dict[tuple[str, ...], float]:
+        """What a metric says now, by the values of its attributes in the order of their names."""
+        data = self.metrics.get_metrics_data()
+        found: dict[tuple[str, ...], float] = {}
+        for resource in data.resource_metrics if data is not None else ():
+            for scope in resource.scope_metrics:
+                for one in scope.metrics:
+                    if one.name == metric:
+                        for point in one.data.data_points:
+                            named = sorted((point.attributes or {}).items())
+                            found[tuple(str(value) for _, value in named)] = point.value  # type: ignore[union-attr]
+        return found
 
     def events(self) -> list[str]:
         """Names of the log events so far."""
@@ -65,9 +83,10 @@ def recorded(service: str) -> Recorded:
     tracers.add_span_processor(SimpleSpanProcessor(spans))
     loggers = LoggerProvider(shutdown_on_exit=False)
     loggers.add_log_record_processor(SimpleLogRecordProcessor(logs))
-    meters = MeterProvider(shutdown_on_exit=False)
+    metrics = InMemoryMetricReader()
+    meters = MeterProvider(metric_readers=[metrics], shutdown_on_exit=False)
     telemetry = Telemetry(service=service, tracers=tracers, meters=meters, loggers=loggers)
-    return Recorded(telemetry=telemetry, spans=spans, logs=logs)
+    return Recorded(telemetry=telemetry, spans=spans, logs=logs, metrics=metrics)
 
 
 @dataclass(slots=True)
@@ -79,6 +98,7 @@ class LedgerSite:
     http: aiohttp.ClientSession
     edge: Recorded
     poster: Recorded
+    books: Books
     stack: AsyncExitStack
     stops: list[tuple[asyncio.Event, asyncio.Task[None]]] = field(default_factory=list)
 
@@ -154,11 +174,19 @@ def open_site(
     *,
     auth: AuthConfig | None = None,
     edge_telemetry: Telemetry | None = None,
+    replica: PostgresConfig | None = None,
+    watch: WatchConfig | None = None,
 ) -> SiteContext:
     """An edge on these servers, ready to be asked; it believes `X-Tenant` unless told otherwise."""
     ways = auth or AuthConfig(insecure_tenant_header=True)
     return SiteContext(
-        nats_config, postgres_config, edge_config or EdgeConfig(), ways, edge_telemetry
+        nats_config,
+        postgres_config,
+        edge_config or EdgeConfig(),
+        ways,
+        edge_telemetry,
+        replica=replica,
+        watch=watch,
     )
 
 
@@ -172,8 +200,12 @@ class SiteContext:
         edge_config: EdgeConfig,
         auth: AuthConfig,
         edge_telemetry: Telemetry | None,
+        *,
+        replica: PostgresConfig | None,
+        watch: WatchConfig | None,
     ) -> None:
         self._auth, self._edge_telemetry = auth, edge_telemetry
+        self._replica, self._watch = replica, watch
         self._configs = (nats_config, postgres_config, edge_config)
         self._stack = AsyncExitStack()
 
@@ -183,19 +215,19 @@ class SiteContext:
         edge.telemetry = self._edge_telemetry or edge.telemetry
         queue = await Queue.connect(nats_config, name="test", on_change=lambda what, detail: None)
         stack.push_async_callback(queue.close)
-        pools = []
-        for _ in range(2):
-            database = await Database.connect(postgres_config, application_name="edge")
-            stack.push_async_callback(database.close)
-            pools.append(database)
-        reads = Reads(
-            accounts=pools[0], transactions=pools[1], queue=queue, telemetry=edge.telemetry
+        books = await stack.enter_async_context(
+            open_books(
+                postgres_config,
+                self._replica,
+                queue=queue,
+                telemetry=edge.telemetry,
+                watch_config=self._watch,
+            )
         )
         server = Edge(
             edge_config,
             queue=queue,
-            reads=reads,
-            tenants=Tenants(pools[0]),
+            books=books,
             authenticator=Authenticator(self._auth, telemetry=edge.telemetry),
             telemetry=edge.telemetry,
         )
@@ -209,6 +241,7 @@ class SiteContext:
             http=http,
             edge=edge,
             poster=recorded("ledger-poster"),
+            books=books,
             stack=stack,
         )
 

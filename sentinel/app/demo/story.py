@@ -188,7 +188,11 @@ class _Demo:
     async def _start_ledger(self) -> dict[str, Any]:
         ledger = await self._children.start(
             "ledger",
-            [_program("sentinel-ledger"), "up", "--state", str(self._ledger_state)],
+            # Without a replica: what is told here needs none, and its copy would take some seconds more.
+            [
+                *(_program("sentinel-ledger"), "up", "--no-replica"),
+                *("--state", str(self._ledger_state)),
+            ],
             environment={
                 "OTEL_EXPORTER_OTLP_ENDPOINT": self._place.otlp_url,
                 "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf",

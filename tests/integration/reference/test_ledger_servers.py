@@ -29,7 +29,7 @@ async def test_postgres_runs_from_a_copy_when_its_user_cannot_read_the_wheel(
 ) -> None:
     if os.geteuid() != 0:
         pytest.skip(NOT_ROOT)
-    monkeypatch.setattr(servers, "_is_reachable", lambda path, owner: False)
+    monkeypatch.setattr(servers.programs, "_is_reachable", lambda path, owner: False)
     with temporary_folder() as folder:
         server = await servers.start_postgres(folder / "postgres")
         try:

@@ -30,6 +30,7 @@ PROBLEMS: Final[Mapping[str, tuple[int, str]]] = {
     "same_account": (400, "Debit and credit account are the same"),
     "invalid_idempotency_key": (400, "The idempotency key is missing or wrong"),
     "invalid_tenant": (400, "The tenant's name is missing or wrong"),
+    "invalid_position": (400, "The position is none that was given out"),
     "invalid_id": (400, "The id in the path is wrong"),
     "invalid_step": (400, "There is no such step"),
     "no_credentials": (401, "It is not known who asks"),

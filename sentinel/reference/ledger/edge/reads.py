@@ -2,30 +2,26 @@
 
 A transaction is looked for where it can be, in the order in which it moves: the database (posted or
 rejected), the queue (pending), the dead-letter stream (failed), and once more the database, because
-it may have been posted between the first look and the second. Nothing anywhere: not found.
+it may have been posted between the first look and the second, and the replica, which is asked first, may not
+have it yet. So the last look is the primary's. Nothing anywhere: not found.
 """
 
 from __future__ import annotations
 
 import uuid
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Any, Final
 
 from sentinel.reference.ledger.domain import Batch, PermanentError, Request, Step
 from sentinel.reference.ledger.domain.tenant import Tenant
-from sentinel.reference.ledger.telemetry import Telemetry
+from sentinel.reference.ledger.edge.sources import Reading, Source
 from sentinel.reference.ledger.wire.envelope import (
     dead_subject,
     decode_envelope,
     transfer_subject,
 )
 from sentinel.reference.ledger.wire.nats import DEAD_STREAM, Queue, stream_name
-from sentinel.reference.ledger.wire.postgres import Connection, Database
+from sentinel.reference.ledger.wire.postgres import Connection
 
-_ASKING: Final = """
-select set_config('ledger.cohort', $1, true), set_config('ledger.tenant', $2, true)
-"""
 _BALANCE: Final = """
 select account_id, currency, balance_minor, balance_minor - debits_pending_minor as available_minor, version
 from ledger.accounts where cohort = $1 and tenant = $2 and account_id = $3
@@ -53,47 +49,63 @@ where cohort = $1 and batch_id = $2 and tenant = $3 and item >= $4 order by item
 
 
 class Reads:
-    """Answers to the edge's two questions; each has its own pool.
+    """Answers to the edge's two questions; each has its own pools.
 
     A lock on one table then cannot use up the connections that the other question needs.
     """
 
-    def __init__(
-        self, *, accounts: Database, transactions: Database, queue: Queue, telemetry: Telemetry
-    ) -> None:
+    def __init__(self, *, accounts: Source, transactions: Source, queue: Queue) -> None:
         self._accounts = accounts
         self._transactions = transactions
         self._queue = queue
-        self._telemetry = telemetry
-        telemetry.observe_pool("edge-accounts", accounts.occupancy)
-        telemetry.observe_pool("edge-transactions", transactions.occupancy)
 
-    async def balance(self, *, tenant: Tenant, account_id: str) -> dict[str, object] | None:
+    async def balance(
+        self, *, tenant: Tenant, account_id: str, reading: Reading
+    ) -> dict[str, object] | None:
         """Return an account's balance, or None when no transfer has named it yet.
 
         Raises:
             UnavailableError: the database did not answer in time.
         """
-        with self._telemetry.query("SELECT", "accounts", self._accounts.namespace):
-            async with _asking(self._accounts, tenant) as connection:
-                row = await connection.fetchrow(_BALANCE, tenant.cohort, tenant.name, account_id)
+
+        async def question(connection: Connection) -> Any:
+            return await connection.fetchrow(_BALANCE, tenant.cohort, tenant.name, account_id)
+
+        row = await self._accounts.ask("accounts", tenant, reading, question, is_last=True)
         return dict(row) if row is not None else None
 
     async def transaction(
-        self, *, tenant: Tenant, transaction_id: uuid.UUID
+        self, *, tenant: Tenant, transaction_id: uuid.UUID, reading: Reading
     ) -> tuple[dict[str, object], str] | None:
         """Return a transaction's state and its fingerprint, or None when there is none.
 
         Raises:
             UnavailableError: database or queue did not answer in time.
         """
-        found = await self._posted(tenant, transaction_id)
+
+        async def question(connection: Connection) -> tuple[dict[str, object], str] | None:
+            row = await connection.fetchrow(
+                _TRANSACTION, tenant.cohort, tenant.name, transaction_id
+            )
+            return (_told(transaction_id, row), row["fingerprint"]) if row is not None else None
+
+        found = await self._transactions.ask(
+            "transactions", tenant, reading, question, is_last=False
+        )
         if found is None:
             found = await self._waiting(tenant, transaction_id)
-        return found or await self._posted(tenant, transaction_id)
+        return found or await self._transactions.ask_primary(
+            "transactions", tenant, reading, question, reason="missing"
+        )
 
     async def batch(
-        self, *, tenant: Tenant, batch_id: uuid.UUID, first_item: int, items_count_max: int
+        self,
+        *,
+        tenant: Tenant,
+        batch_id: uuid.UUID,
+        first_item: int,
+        items_count_max: int,
+        reading: Reading,
     ) -> tuple[dict[str, object], str] | None:
         """Return a batch's state, a page of its items, and its fingerprint, or None.
 
@@ -102,39 +114,21 @@ class Reads:
             batch_id: the batch's id.
             first_item: the place, counted from 0, at which the page begins.
             items_count_max: how many items the page holds at most.
+            reading: what the answer must not be older than.
 
         Raises:
             UnavailableError: database or queue did not answer in time.
         """
-        found = await self._decided_batch(tenant, batch_id, first_item, items_count_max)
+
+        async def question(connection: Connection) -> tuple[dict[str, object], str] | None:
+            return await _decided_batch(connection, tenant, batch_id, first_item, items_count_max)
+
+        found = await self._transactions.ask("batches", tenant, reading, question, is_last=False)
         if found is None:
             found = await self._waiting(tenant, batch_id)
-        return found or await self._decided_batch(tenant, batch_id, first_item, items_count_max)
-
-    async def _decided_batch(
-        self, tenant: Tenant, batch_id: uuid.UUID, first_item: int, items_count_max: int
-    ) -> tuple[dict[str, object], str] | None:
-        with self._telemetry.query("SELECT", "batches", self._transactions.namespace):
-            async with _asking(self._transactions, tenant) as connection:
-                batch = await connection.fetchrow(_BATCH, tenant.cohort, tenant.name, batch_id)
-                if batch is None:
-                    return None
-                counts = await connection.fetch(_ITEM_COUNTS, tenant.cohort, batch_id, tenant.name)
-                items = await connection.fetch(
-                    _ITEMS, tenant.cohort, batch_id, tenant.name, first_item, items_count_max
-                )
-        state: dict[str, object] = {
-            "batch_id": str(batch_id),
-            "state": "decided",
-            "accepted_at": batch["accepted_at"].isoformat(),
-            "items_count": batch["items_count"],
-            "posted_count": sum(row["count"] for row in counts if row["state"] == "posted"),
-            "rejected_count": sum(row["count"] for row in counts if row["state"] == "rejected"),
-            "items": [
-                {**dict(row), "transaction_id": str(row["transaction_id"])} for row in items
-            ],
-        }
-        return state, batch["fingerprint"]
+        return found or await self._transactions.ask_primary(
+            "batches", tenant, reading, question, reason="missing"
+        )
 
     async def _waiting(
         self, tenant: Tenant, asked_id: uuid.UUID
@@ -152,18 +146,6 @@ class Reads:
             reason="dead_lettered",
         )
 
-    async def _posted(
-        self, tenant: Tenant, transaction_id: uuid.UUID
-    ) -> tuple[dict[str, object], str] | None:
-        with self._telemetry.query("SELECT", "transactions", self._transactions.namespace):
-            async with _asking(self._transactions, tenant) as connection:
-                row = await connection.fetchrow(
-                    _TRANSACTION, tenant.cohort, tenant.name, transaction_id
-                )
-        if row is None:
-            return None
-        return _told(transaction_id, row), row["fingerprint"]
-
     async def _queued(
         self, tenant: Tenant, stream: str, subject: str, *, state: str, reason: str | None
     ) -> tuple[dict[str, object], str] | None:
@@ -179,15 +161,30 @@ class Reads:
         return _described(asked, state=state, reason=reason), asked.fingerprint
 
 
-@asynccontextmanager
-async def _asking(database: Database, tenant: Tenant) -> AsyncIterator[Connection]:
-    """Lend a connection on which row-level security knows who asks, for one transaction.
-
-    Said for the transaction alone: on a pooled connection anything else would be there for the next.
-    """
-    async with database.acquire() as connection, connection.transaction(readonly=True):
-        await connection.execute(_ASKING, str(tenant.cohort), tenant.name)
-        yield connection
+async def _decided_batch(
+    connection: Connection,
+    tenant: Tenant,
+    batch_id: uuid.UUID,
+    first_item: int,
+    items_count_max: int,
+) -> tuple[dict[str, object], str] | None:
+    batch = await connection.fetchrow(_BATCH, tenant.cohort, tenant.name, batch_id)
+    if batch is None:
+        return None
+    counts = await connection.fetch(_ITEM_COUNTS, tenant.cohort, batch_id, tenant.name)
+    items = await connection.fetch(
+        _ITEMS, tenant.cohort, batch_id, tenant.name, first_item, items_count_max
+    )
+    state: dict[str, object] = {
+        "batch_id": str(batch_id),
+        "state": "decided",
+        "accepted_at": batch["accepted_at"].isoformat(),
+        "items_count": batch["items_count"],
+        "posted_count": sum(row["count"] for row in counts if row["state"] == "posted"),
+        "rejected_count": sum(row["count"] for row in counts if row["state"] == "rejected"),
+        "items": [{**dict(row), "transaction_id": str(row["transaction_id"])} for row in items],
+    }
+    return state, batch["fingerprint"]
 
 
 def _told(transaction_id: uuid.UUID, row: Any) -> dict[str, object]:

@@ -36,12 +36,14 @@ from sentinel.reference.ledger.domain import (
     parse_transfer,
 )
 from sentinel.reference.ledger.domain.disbursement import parse_disbursement
+from sentinel.reference.ledger.domain.position import HEADER as POSITION
 from sentinel.reference.ledger.domain.tenant import Tenant
 from sentinel.reference.ledger.edge.auth import Authenticator, Method, Scope
+from sentinel.reference.ledger.edge.books import Books
 from sentinel.reference.ledger.edge.burst import Burst, read_burst
 from sentinel.reference.ledger.edge.listening import Listener
 from sentinel.reference.ledger.edge.problem import ProblemError, problem_of, render
-from sentinel.reference.ledger.edge.reads import Reads
+from sentinel.reference.ledger.edge.sources import Reading
 from sentinel.reference.ledger.telemetry import Event, Telemetry
 from sentinel.reference.ledger.wire.envelope import (
     Envelope,
@@ -50,7 +52,6 @@ from sentinel.reference.ledger.wire.envelope import (
     transfer_subject,
 )
 from sentinel.reference.ledger.wire.nats import Queue
-from sentinel.reference.ledger.wire.tenants import Tenants
 
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 _STEPS: Final = {"post": Kind.POST, "void": Kind.VOID, "reverse": Kind.REVERSAL}
@@ -80,16 +81,14 @@ class Edge:
         config: EdgeConfig,
         *,
         queue: Queue,
-        reads: Reads,
-        tenants: Tenants,
+        books: Books,
         authenticator: Authenticator,
         telemetry: Telemetry,
     ) -> None:
         self._config = config
         self._authenticator = authenticator
         self._queue = queue
-        self._reads = reads
-        self._tenants = tenants
+        self._reads, self._tenants, self._watch = books.reads, books.tenants, books.watch
         self._telemetry = telemetry
         self._inflight_count = 0
         self._burst: Burst | None = None
@@ -219,7 +218,7 @@ class Edge:
                 Event.EDGE_REQUEST_FAILED, "A request failed: injected by the error burst"
             )
             raise ProblemError(code="internal", detail="The request failed.")
-        return await self._accept(transfer, tenant)
+        return await self._accept(transfer, tenant, _reading(request))
 
     async def _post_disbursement(self, request: web.Request) -> web.Response:
         tenant = await self._tenant(request)
@@ -228,7 +227,7 @@ class Edge:
             idempotency_key=request.headers.get("Idempotency-Key", ""),
             body=await self._json_body(request),
         )
-        return await self._accept(transfer, tenant)
+        return await self._accept(transfer, tenant, _reading(request))
 
     async def _post_step(self, request: web.Request, *, kind: Kind) -> web.Response:
         tenant = await self._tenant(request)
@@ -239,7 +238,7 @@ class Edge:
             target=request.match_info["id"],
             body=await self._json_body(request) if request.body_exists else None,
         )
-        return await self._accept(step, tenant)
+        return await self._accept(step, tenant, _reading(request))
 
     async def _tenant(self, request: web.Request) -> Tenant:
         """Return who asks, once it is known that they may: a GET reads, all else writes."""
@@ -267,9 +266,11 @@ class Edge:
                 request.clone(client_max_size=self._config.batch_bytes_max)
             ),
         )
-        return await self._accept(batch, tenant)
+        return await self._accept(batch, tenant, _reading(request))
 
-    async def _accept(self, asked: Request | Batch, tenant: Tenant) -> web.Response:
+    async def _accept(
+        self, asked: Request | Batch, tenant: Tenant, reading: Reading
+    ) -> web.Response:
         found_by = asked_id(asked)
         mark = asked.fingerprint
         payload = encode_envelope(
@@ -287,7 +288,7 @@ class Edge:
             )
         if not result.duplicate:
             self._telemetry.transfers_accepted(len(asked.items) if isinstance(asked, Batch) else 1)
-        elif await self._conflicts(asked, tenant, mark):
+        elif await self._conflicts(asked, tenant, mark, reading):
             raise ProblemError.of_field(
                 code="idempotency_key_reused",
                 field="Idempotency-Key",
@@ -295,25 +296,36 @@ class Edge:
             )
         name, folder = ("batch_id", "batches") if is_batch else ("transaction_id", "transactions")
         url = f"/v1/{folder}/{found_by}?request={mark}"
-        headers = {"Location": url}
+        # Nothing was read: the client keeps what it has seen, or begins with what is known by now.
+        headers = {"Location": url, **reading.headers(self._watch.newest)}
         if result.duplicate:
             headers["Idempotent-Replay"] = "true"
         return _json(202, {name: str(found_by), "status_url": url}, headers)
 
-    async def _conflicts(self, asked: Request | Batch, tenant: Tenant, mark: str) -> bool:
+    async def _conflicts(
+        self, asked: Request | Batch, tenant: Tenant, mark: str, reading: Reading
+    ) -> bool:
         """Say whether the first use of the key is known to have been another request.
 
         The replay was accepted either way, so trouble with this look-up does not fail it: its
         status URL will tell.
         """
         try:
-            found = await self._find(tenant, asked_id(asked), is_batch=isinstance(asked, Batch))
+            found = await self._find(
+                tenant, asked_id(asked), reading, is_batch=isinstance(asked, Batch)
+            )
         except (UnavailableError, PermanentError):
             return False
         return found is not None and found[1] != mark
 
     async def _find(
-        self, tenant: Tenant, found_by: uuid.UUID, *, is_batch: bool, first_item: int = 0
+        self,
+        tenant: Tenant,
+        found_by: uuid.UUID,
+        reading: Reading,
+        *,
+        is_batch: bool,
+        first_item: int = 0,
     ) -> tuple[dict[str, object], str] | None:
         if is_batch:
             return await self._reads.batch(
@@ -321,8 +333,11 @@ class Edge:
                 batch_id=found_by,
                 first_item=first_item,
                 items_count_max=self._config.page_items_count,
+                reading=reading,
             )
-        return await self._reads.transaction(tenant=tenant, transaction_id=found_by)
+        return await self._reads.transaction(
+            tenant=tenant, transaction_id=found_by, reading=reading
+        )
 
     async def _get_transaction(self, request: web.Request, *, is_batch: bool) -> web.Response:
         tenant = await self._tenant(request)
@@ -338,7 +353,10 @@ class Edge:
             raise ProblemError.of_field(
                 code="invalid_field", field="first_item", message="first_item is a count."
             )
-        found = await self._find(tenant, found_by, is_batch=is_batch, first_item=int(first_item))
+        reading = _reading(request)
+        found = await self._find(
+            tenant, found_by, reading, is_batch=is_batch, first_item=int(first_item)
+        )
         if found is None:
             raise ProblemError(code=f"unknown_{name}", detail=f"No such {name}.")
         state, mark = found
@@ -352,7 +370,7 @@ class Edge:
                     "reason": "idempotency_key_reused",
                 },
             )
-        return _json(200, state)
+        return _json(200, state, reading.headers())
 
     async def _get_balance(self, request: web.Request) -> web.Response:
         tenant = await self._tenant(request)
@@ -361,12 +379,13 @@ class Edge:
             raise ProblemError.of_field(
                 code="invalid_id", field="id", message="This cannot name an account."
             )
-        balance = await self._reads.balance(tenant=tenant, account_id=account_id)
+        reading = _reading(request)
+        balance = await self._reads.balance(tenant=tenant, account_id=account_id, reading=reading)
         if balance is None:
             raise ProblemError(
                 code="unknown_account", detail="No transfer has named this account yet."
             )
-        return _json(200, balance)
+        return _json(200, balance, reading.headers())
 
     async def _get_health(self, _: web.Request) -> web.Response:
         if not self._queue.connected:
@@ -397,6 +416,10 @@ class Edge:
         while True:
             self._burst = read_burst(path)
             await asyncio.sleep(self._config.burst_poll_s)
+
+
+def _reading(request: web.Request) -> Reading:
+    return Reading.of(request.headers.get(POSITION))
 
 
 def _json(status: int, body: object, headers: dict[str, str] | None = None) -> web.Response:

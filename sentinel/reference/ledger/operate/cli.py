@@ -31,6 +31,7 @@ from sentinel.reference.ledger.operate.completion import SHELLS, completion_scri
 from sentinel.reference.ledger.wire.config import (
     NATS_URL_VARIABLE,
     POSTGRES_URL_VARIABLE,
+    REPLICA_URL_VARIABLE,
     NatsConfig,
     PostgresConfig,
     check_url,
@@ -111,6 +112,10 @@ def _add_up(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
         "--port", type=_port, default=0, help="the edge's port (default: a free one)"
     )
     parser.add_argument("--nats-monitor-url", help="monitoring address of the NATS server given")
+    parser.add_argument(
+        "--no-replica", action="store_true", help="read from the primary, and start no replica"
+    )
+    _add_replica(parser)
     _add_tenants(parser)
     _add_servers(parser)
     parser.set_defaults(command=_up)
@@ -124,6 +129,7 @@ def _add_edge(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
         "--host", default="127.0.0.1", help="address to listen on; beyond loopback with TLS only"
     )
     _add_ways_in(parser)
+    _add_replica(parser)
     _add_servers(parser)
     parser.set_defaults(command=_edge)
 
@@ -285,6 +291,15 @@ def _add_servers(parser: argparse.ArgumentParser) -> None:
     _add_postgres(parser)
 
 
+def _add_replica(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--replica-url", help="address of a replica to read from, without password"
+    )
+    parser.add_argument(
+        "--replica-url-file", type=Path, help=f"file with it; or set {REPLICA_URL_VARIABLE}"
+    )
+
+
 def _add_postgres(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--postgres-url", help="address without password")
     parser.add_argument(
@@ -295,12 +310,17 @@ def _add_postgres(parser: argparse.ArgumentParser) -> None:
 def _up(options: argparse.Namespace) -> int:
     from sentinel.reference.ledger.operate.up import UpConfig, run_up
 
+    if options.no_replica and _replica_url(options) is not None:
+        message = "--no-replica makes no sense beside a replica that is given"
+        raise UsageError(message)
     config = UpConfig(
         folder=options.dir,
         state_file=options.state,
         nats_url=_nats_url(options),
         nats_monitor_url=options.nats_monitor_url,
         postgres_url=_postgres_url(options),
+        replica_url=_replica_url(options),
+        replica=not options.no_replica,
         tenants=tuple(options.tenant or [("demo", Tier.STANDARD)]),
         port=options.port,
     )
@@ -313,7 +333,10 @@ def _edge(options: argparse.Namespace) -> int:
     from sentinel.reference.ledger.operate.single import run_edge
 
     config = EdgeConfig(host=options.host, port=options.port, burst_file=options.burst_file)
-    run(run_edge(config, *_required_servers(options), auth=_ways_in(options)))
+    url = _replica_url(options)
+    replica = PostgresConfig.of_replica(url) if url is not None else None
+    servers = _required_servers(options)
+    run(run_edge(config, *servers, auth=_ways_in(options), replica=replica))
     return 0
 
 
@@ -597,11 +620,29 @@ def _nats_url(options: argparse.Namespace) -> str | None:
 
 
 def _postgres_url(options: argparse.Namespace) -> str | None:
+    return _database_url(
+        options.postgres_url,
+        options.postgres_url_file,
+        POSTGRES_URL_VARIABLE,
+        "the address of PostgreSQL",
+    )
+
+
+def _replica_url(options: argparse.Namespace) -> str | None:
+    return _database_url(
+        options.replica_url,
+        options.replica_url_file,
+        REPLICA_URL_VARIABLE,
+        "the address of the replica",
+    )
+
+
+def _database_url(argument: str | None, file: Path | None, variable: str, what: str) -> str | None:
     return resolve_url(
-        argument=options.postgres_url,
-        file=options.postgres_url_file,
-        variable=POSTGRES_URL_VARIABLE,
-        what="the address of PostgreSQL",
+        argument=argument,
+        file=file,
+        variable=variable,
+        what=what,
         schemes=("postgresql", "postgres"),
         environ=os.environ,
     )

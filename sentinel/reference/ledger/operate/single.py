@@ -17,7 +17,7 @@ from sentinel.reference.ledger.domain import UnavailableError
 from sentinel.reference.ledger.domain.tenant import Tier
 from sentinel.reference.ledger.edge import Edge, EdgeConfig
 from sentinel.reference.ledger.edge.auth import AuthConfig, Authenticator
-from sentinel.reference.ledger.edge.reads import Reads
+from sentinel.reference.ledger.edge.books import open_books
 from sentinel.reference.ledger.operate.prepare import prepare
 from sentinel.reference.ledger.posting import BY_INDEX, Poster, PosterConfig
 from sentinel.reference.ledger.telemetry import (
@@ -30,8 +30,7 @@ from sentinel.reference.ledger.telemetry import (
 )
 from sentinel.reference.ledger.wire.config import NatsConfig, PostgresConfig
 from sentinel.reference.ledger.wire.nats import Queue
-from sentinel.reference.ledger.wire.postgres import Database
-from sentinel.reference.ledger.wire.tenants import Tenants
+from sentinel.reference.ledger.wire.postgres import Database, check_answers
 
 _T = TypeVar("_T")
 _CONNECT_PATIENCE_S: Final = 5.0
@@ -39,9 +38,14 @@ _CONNECT_PAUSE_S: Final = 0.2
 
 
 async def run_edge(
-    edge_config: EdgeConfig, nats: NatsConfig, postgres: PostgresConfig, *, auth: AuthConfig
+    edge_config: EdgeConfig,
+    nats: NatsConfig,
+    postgres: PostgresConfig,
+    *,
+    auth: AuthConfig,
+    replica: PostgresConfig | None = None,
 ) -> None:
-    """Serve HTTP until SIGTERM or SIGINT.
+    """Serve HTTP until SIGTERM or SIGINT; reads go to the replica when there is one.
 
     Raises:
         UnavailableError: a server was not there at the start.
@@ -53,19 +57,12 @@ async def run_edge(
     try:
         queue = await connect_queue(nats, telemetry)
         try:
-            accounts = await _patiently(
-                lambda: Database.connect(postgres, application_name="edge")
-            )
-            transactions = await Database.connect(postgres, application_name="edge")
-            try:
-                reads = Reads(
-                    accounts=accounts, transactions=transactions, queue=queue, telemetry=telemetry
-                )
+            await _patiently(lambda: check_answers(postgres))
+            async with open_books(postgres, replica, queue=queue, telemetry=telemetry) as books:
                 edge = Edge(
                     edge_config,
                     queue=queue,
-                    reads=reads,
-                    tenants=Tenants(accounts),
+                    books=books,
                     authenticator=Authenticator(auth, telemetry=telemetry),
                     telemetry=telemetry,
                 )
@@ -79,8 +76,6 @@ async def run_edge(
                 finally:
                     await edge.stop()
                     telemetry.info(Event.EDGE_STOPPED, "The edge has stopped")
-            finally:
-                await asyncio.gather(accounts.close(), transactions.close())
         finally:
             await queue.close()
     finally:

@@ -23,6 +23,7 @@ class RunState:
     pids: dict[str, int]
     # Where the audit's public keys and its way into the database are; empty where nothing is recorded.
     audit_folder: str = ""
+    replica_url_file: str = ""
 
 
 def write_state(path: Path, state: RunState) -> None:

@@ -1,7 +1,7 @@
 """`sentinel-ledger up`: servers and the ledger's processes as children of one that stops them all.
 
 A server that dies takes the run down: nothing sensible can follow. A process that dies is started
-again with back-off, the edge on the port it had, as an orchestrator would.
+again with back-off, on the port it had, as an orchestrator would; so is the replica, which reads can do without.
 """
 
 from __future__ import annotations
@@ -16,19 +16,26 @@ from contextlib import AsyncExitStack
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import urlsplit, urlunsplit
 
 from sentinel.reference.ledger.domain import LedgerError, UnavailableError
 from sentinel.reference.ledger.domain.tenant import Tier
 from sentinel.reference.ledger.operate.children import Child, start_child
 from sentinel.reference.ledger.operate.folders import temporary_folder
 from sentinel.reference.ledger.operate.prepare import prepare
-from sentinel.reference.ledger.operate.servers import start_nats, start_postgres
+from sentinel.reference.ledger.operate.servers import (
+    PostgresServer,
+    start_nats,
+    start_postgres,
+    start_replica,
+)
 from sentinel.reference.ledger.operate.single import say, stop_on_signals
 from sentinel.reference.ledger.operate.state import RunState, write_private, write_state
 from sentinel.reference.ledger.operate.up_audit import AuditFolders, begin, why_not
 from sentinel.reference.ledger.wire.config import PostgresConfig, read_url
 from sentinel.reference.ledger.wire.roles import Role, role_url
 
+_REPLICA: Final = "replica"
 _READY_TIMEOUT_S: Final = 20.0
 # Together below the ten seconds that whoever stops this process will wait.
 _ROLE_STOP_S: Final = 3.5
@@ -48,6 +55,8 @@ class UpConfig:
     nats_url: str | None = None
     nats_monitor_url: str | None = None
     postgres_url: str | None = None
+    replica_url: str | None = None
+    replica: bool = True
     tenants: tuple[tuple[str, Tier], ...] = (("demo", Tier.STANDARD),)
     port: int = 0
 
@@ -61,6 +70,9 @@ class _Run:
     nats_url: str = ""
     nats_monitor_url: str = ""
     postgres_url_file: Path = Path()
+    postgres: PostgresServer | None = None
+    replica_url_file: Path | None = None
+    replica_port: int | None = None
     role_url_files: dict[str, Path] = field(default_factory=dict)
     edge_url: str = ""
     edge_port: int = 0
@@ -90,6 +102,7 @@ class _Run:
             nats_url=self.nats_url,
             nats_monitor_url=self.nats_monitor_url,
             postgres_url_file=str(self.postgres_url_file),
+            replica_url_file=str(self.replica_url_file or ""),
             burst_file=str(self.burst_file),
             pids={name: child.pid for name, child in self.children.items()},
             audit_folder="" if self.audit_off else str(self.audit.audit),
@@ -120,11 +133,29 @@ class _Process:
 
 
 def _edge_arguments(run: _Run) -> list[str | Path]:
-    return [
+    told: list[str | Path] = [
         *("--port", str(run.edge_port)),
         *("--burst-file", run.burst_file),
         "--insecure-tenant-header",
     ]
+    if run.replica_url_file is not None:
+        told += ["--replica-url-file", _readers_replica(run, run.replica_url_file)]
+    return told
+
+
+def _readers_replica(run: _Run, given: Path) -> Path:
+    """Write the replica's address with the edge's own role, which came to it with everything else.
+
+    Beside a primary that was given, the URL that was given is used, as there.
+    """
+    replica = urlsplit(read_url(given))
+    if run.postgres is not None:
+        who = urlsplit(read_url(run.role_url_files["edge"])).netloc.rpartition("@")[0]
+        where = replica.netloc.rpartition("@")[2]
+        replica = replica._replace(netloc=f"{who}@{where}")
+    file = run.folder / "edge.replica.url"
+    write_private(file, urlunsplit(replica).encode())
+    return file
 
 
 def _edge_is_ready(run: _Run, ready: dict[str, Any]) -> None:
@@ -216,7 +247,7 @@ def _folder(config: UpConfig, stack: AsyncExitStack) -> Path:
 async def _start(run: _Run, config: UpConfig, stack: AsyncExitStack) -> None:
     """Start servers, then processes; how to stop each is put on the stack before it is started."""
     await asyncio.gather(_provide_nats(run, config, stack), _provide_postgres(run, config, stack))
-    await _prepare(run, config)
+    await asyncio.gather(_prepare(run, config), _provide_replica(run, config, stack))
     stack.push_async_callback(_stop_roles, run)
     await asyncio.gather(*(_start_role(run, name) for name in run.processes))
 
@@ -240,6 +271,24 @@ async def _provide_postgres(run: _Run, config: UpConfig, stack: AsyncExitStack) 
     stack.push_async_callback(server.stop, timeout_s=_SERVER_STOP_S)
     run.children["postgres"] = server.child
     run.postgres_url_file = server.url_file
+    run.postgres = server
+
+
+async def _provide_replica(run: _Run, config: UpConfig, stack: AsyncExitStack) -> None:
+    """Start a replica of the server that was started, or use the one that was given."""
+    if config.replica_url is not None:
+        run.replica_url_file = run.folder / "replica.url"
+        write_private(run.replica_url_file, config.replica_url.encode())
+    elif config.replica and run.postgres is not None:
+        stack.push_async_callback(_stop_role, run, _REPLICA, _SERVER_STOP_S)
+        await _start_replica(run, run.postgres)
+
+
+async def _start_replica(run: _Run, primary: PostgresServer) -> None:
+    server = await start_replica(run.folder / "replica", primary, port=run.replica_port)
+    run.children[_REPLICA] = server.child
+    run.replica_url_file = server.url_file
+    run.replica_port = server.port
 
 
 async def _prepare(run: _Run, config: UpConfig) -> None:
@@ -266,6 +315,9 @@ async def _prepare(run: _Run, config: UpConfig) -> None:
 
 
 async def _start_role(run: _Run, name: str) -> None:
+    if name == _REPLICA and run.postgres is not None:
+        await _start_replica(run, run.postgres)
+        return
     process = _PROCESSES[name]
     command: list[str | Path] = [sys.executable, "-m", "sentinel.reference.ledger"]
     command += process.command or (name,)
@@ -290,13 +342,16 @@ async def _stop_roles(run: _Run) -> None:
 async def _stop_role(run: _Run, role: str, timeout_s: float) -> None:
     child = run.children.get(role)
     if child is not None:
-        await child.stop(with_signal=signal.SIGTERM, timeout_s=timeout_s)
+        # To PostgreSQL, SIGTERM would mean to wait for its clients.
+        how = signal.SIGINT if role == _REPLICA else signal.SIGTERM
+        await child.stop(with_signal=how, timeout_s=timeout_s)
 
 
 async def _supervise(run: _Run, stop: asyncio.Event) -> int:
     """Watch the children until `stop`, starting the ledger's processes again when they die."""
     watchers = {
-        asyncio.create_task(_keep_running(run, name), name=f"up-{name}") for name in run.processes
+        asyncio.create_task(_keep_running(run, name), name=f"up-{name}")
+        for name in (*run.processes, *(run.children.keys() & {_REPLICA}))
     }
     for server in run.children.keys() & {"nats", "postgres"}:
         watchers.add(asyncio.create_task(_watch_server(run.children[server]), name=f"up-{server}"))

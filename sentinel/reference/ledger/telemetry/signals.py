@@ -17,6 +17,7 @@ from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.trace import Span
 
+from sentinel.reference.ledger.domain.lag import Lag
 from sentinel.reference.ledger.telemetry.access import AccessSignals
 from sentinel.reference.ledger.telemetry.lines import LineLimit, write_line
 from sentinel.reference.ledger.telemetry.traces import SCOPE, Traces
@@ -46,6 +47,8 @@ class Event(StrEnum):
     AUTH_KEYS_FAILED = "auth.keys_failed"
     AUTH_TLS_FAILED = "auth.tls_failed"
     AUTH_TLS_RELOADED = "auth.tls_reloaded"
+    EDGE_REPLICA_LOST = "edge.replica_lost"
+    EDGE_REPLICA_FOUND = "edge.replica_found"
     POSTING_STARTED = "posting.started"
     POSTING_STOPPED = "posting.stopped"
     POSTING_BATCH_FAILED = "posting.batch_failed"
@@ -142,6 +145,11 @@ class Telemetry(Traces):
             unit="{request}",
             description="What came as a request and was none, by the kind of failure.",
         )
+        self._reads = meter.create_counter(
+            "ledger.reads",
+            unit="{read}",
+            description="Questions answered, by the database that did and why it was that one.",
+        )
 
     @property
     def meter(self) -> Meter:
@@ -182,6 +190,28 @@ class Telemetry(Traces):
     def request_malformed(self, failure: str) -> None:
         """Count what came as a request and was none; `failure` is the name of an exception's class."""
         self._malformed.add(1, {"error.type": failure})
+
+    def read_answered(self, *, source: str, reason: str) -> None:
+        """Count a question, by the database that answered it; `reason` is why it was not the other."""
+        self._reads.add(1, {"ledger.read.source": source, "ledger.read.reason": reason})
+
+    def observe_replica(self, read: Callable[[], tuple[bool, Lag | None]]) -> None:
+        """Export whether the replica can be read, and how far it is behind when it can."""
+
+        def up() -> list[Observation]:
+            return [Observation(int(read()[0]))]
+
+        def late() -> list[Observation]:
+            lag = read()[1]
+            return [] if lag is None else [Observation(lag.behind_s)]
+
+        def behind() -> list[Observation]:
+            lag = read()[1]
+            return [] if lag is None else [Observation(lag.behind_bytes)]
+
+        self._gauge("ledger.replica.up", "1", up)
+        self._gauge("ledger.replica.lag", "s", late)
+        self._gauge("ledger.replica.lag.size", "By", behind)
 
     def observe_consumer(self, read: Callable[[], tuple[int, int] | None]) -> None:
         """Export what `read` last saw: messages not yet delivered, and delivered but not acked."""

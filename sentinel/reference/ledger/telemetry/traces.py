@@ -176,12 +176,24 @@ class Traces:
             span.end()
 
     @contextmanager
-    def query(self, operation: str, collection: str, namespace: str) -> Iterator[None]:
-        """Record one database operation as a CLIENT span and in the operation histogram."""
+    def query(
+        self, operation: str, collection: str, namespace: str, *, source: str = "primary"
+    ) -> Iterator[None]:
+        """Record one database operation as a CLIENT span and in the operation histogram.
+
+        Args:
+            operation: the verb.
+            collection: the table.
+            namespace: database and schema.
+            source: which server is asked, `primary` or `replica`.
+        """
         span = self.tracer.start_span(
             f"{operation} {collection}",
             kind=SpanKind.CLIENT,
-            attributes=database_attributes(operation, collection, namespace),
+            attributes={
+                **database_attributes(operation, collection, namespace),
+                "ledger.read.source": source,
+            },
         )
         began = time.perf_counter()
         failure: BaseException | None = None

@@ -16,6 +16,7 @@ from sentinel.reference.ledger.domain import UnreadableError, UsageError
 
 NATS_URL_VARIABLE: Final = "LEDGER_NATS_URL"
 POSTGRES_URL_VARIABLE: Final = "LEDGER_POSTGRES_URL"
+REPLICA_URL_VARIABLE: Final = "LEDGER_REPLICA_URL"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,11 +46,25 @@ class PostgresConfig:
     statement_timeout_s: float = 2.0
     # Below the statement's limit, so that a blocked statement's error names the lock.
     lock_timeout_s: float = 1.5
+    # What the client waits longer, for a server that does not even answer that it timed out.
+    grace_s: float = 1.0
 
     @property
     def command_timeout_s(self) -> float:
-        """The client's own limit, for a server that does not even answer that it timed out."""
-        return self.statement_timeout_s + 1.0
+        """The client's own limit."""
+        return self.statement_timeout_s + self.grace_s
+
+    @classmethod
+    def of_replica(cls, url: str) -> PostgresConfig:
+        """A replica's address, with limits that leave time to ask the primary in its place."""
+        return cls(
+            url=url,
+            connect_timeout_s=0.5,
+            acquire_timeout_s=0.25,
+            statement_timeout_s=0.4,
+            lock_timeout_s=0.3,
+            grace_s=0.2,
+        )
 
 
 def resolve_url(

@@ -41,7 +41,7 @@ class Connection(Protocol):
         """Run a statement and return its command tag."""
 
     def transaction(self, *, isolation: str | None = None, readonly: bool = False) -> Any:
-        """Return a transaction block."""
+        """Return a transaction block, of the session's isolation unless another is named."""
 
     def cursor(self, query: str, *args: object, prefetch: int) -> Any:
         """Return an iterator that asks for some rows at a time, within a transaction."""
@@ -68,8 +68,11 @@ class Database:
         *,
         application_name: str,
         settings: Mapping[str, str] | None = None,
+        at_once: bool = True,
     ) -> Database:
         """Open the pool, whose connections have `settings` of the server beside the usual ones.
+
+        Without `at_once` it connects when it is first used, and the server may be away until then.
 
         Raises:
             UnavailableError: the server does not answer in time or refuses.
@@ -78,7 +81,7 @@ class Database:
         with translated():
             pool = await asyncpg.create_pool(
                 config.url,
-                min_size=1,
+                min_size=1 if at_once else 0,
                 max_size=config.pool_size_max,
                 timeout=config.connect_timeout_s,
                 command_timeout=config.command_timeout_s,
@@ -159,6 +162,17 @@ async def log_position(connection: Connection) -> str:
         return ""
 
 
+async def check_answers(config: PostgresConfig) -> None:
+    """Ask the server for a sign of life.
+
+    Raises:
+        UnavailableError: it does not answer in time.
+        PermanentError: it refuses, for instance a password.
+    """
+    async with session(config, application_name="ledger-look") as connection:
+        await connection.fetchval("select 1")
+
+
 async def migrate(config: PostgresConfig) -> int:
     """Bring the schema to this version and return it; several processes may try at once.
 
@@ -229,7 +243,9 @@ class translated:  # noqa: N801 - reads as a block: `with translated():`
         if isinstance(failure, TimeoutError):
             message = "no answer from the database in time"
             raise UnavailableError(message, code="timeout") from failure
-        if isinstance(failure, (OSError, asyncpg.InterfaceError)):
+        # The last of them is asyncpg's own mistake, about a connection that ended between two statements.
+        gone = (OSError, asyncpg.InterfaceError, asyncpg.InternalClientError)
+        if isinstance(failure, gone):
             message = f"no connection to the database: {type(failure).__name__}"
             raise UnavailableError(message, code="disconnected") from failure
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import StrEnum
+from typing import Final
 from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
 from sentinel.reference.ledger.domain import UsageError
 from sentinel.reference.ledger.wire.config import PostgresConfig
 from sentinel.reference.ledger.wire.postgres import session
+
+REPLICATION_ROLE: Final = "ledger_replication"
 
 
 class Role(StrEnum):
@@ -29,18 +33,51 @@ async def let_in(config: PostgresConfig, role: Role, password: str) -> None:
         UnavailableError: the server does not answer in time.
         PermanentError: the user of `config` may not.
     """
-    quoted = password.replace("'", "''")
+    await _unlogged(config, [f"alter role {role.value} login password {_quoted(password)}"])
+
+
+async def let_in_replication(config: PostgresConfig, password: str) -> None:
+    """Let a replica in with this password, by a role that may replicate and nothing else.
+
+    A replica holds every tenant's rows, so this password is worth as much as the files themselves.
+
+    Raises:
+        UnavailableError: the server does not answer in time.
+        PermanentError: the user of `config` may not.
+    """
+    async with session(config, application_name="ledger-roles") as connection:
+        known = await connection.fetchval(
+            "select true from pg_roles where rolname = $1", REPLICATION_ROLE
+        )
+    verb = "alter" if known else "create"
+    await _unlogged(
+        config,
+        [
+            f"{verb} role {REPLICATION_ROLE} login replication nosuperuser nobypassrls "
+            f"connection limit 4 password {_quoted(password)}"
+        ],
+    )
+
+
+async def _unlogged(config: PostgresConfig, statements: Sequence[str]) -> None:
+    """Run statements that hold a password, for no parameter can.
+
+    A superuser keeps them out of the server's log; another user's are as its server's settings have it.
+    """
     async with session(
         config,
         application_name="ledger-roles",
         settings={"standard_conforming_strings": "on"},
     ) as connection:
-        # The statement holds the password, for no parameter can. A superuser keeps it out of the
-        # server's log; another user's is as its server's settings have it.
         if await connection.fetchval("select rolsuper from pg_roles where rolname = current_user"):
             await connection.execute("set log_statement = 'none'")
             await connection.execute("set log_min_error_statement = 'panic'")
-        await connection.execute(f"alter role {role.value} login password '{quoted}'")
+        for statement in statements:
+            await connection.execute(statement)
+
+
+def _quoted(password: str) -> str:
+    return "'" + password.replace("'", "''") + "'"
 
 
 def role_url(config: PostgresConfig, role: Role, password: str) -> str:

@@ -44,6 +44,7 @@ async def lock(target: Target, config: FaultConfig) -> AsyncIterator[dict[str, o
         session.transaction(),
     ):
         await session.execute("lock table ledger.accounts in access exclusive mode")
+        await _tell_replicas(target)
         yield {"table": "ledger.accounts", "mode": "access exclusive"}
 
 
@@ -55,6 +56,7 @@ async def slow(target: Target, config: FaultConfig) -> AsyncIterator[dict[str, o
     async def hold() -> None:
         async with _session(target, "slow") as session, session.transaction():
             await session.execute("lock table ledger.accounts in access exclusive mode")
+            await _tell_replicas(target)
             await asyncio.sleep(1.0)
 
     async with repeated(hold, every_s=0.25):
@@ -222,6 +224,15 @@ def _scratch(file: Path) -> None:
     except OSError as error:
         message = f"the server's files are not to be had: {error.strerror}"
         raise LedgerError(message) from error
+
+
+async def _tell_replicas(target: Target) -> None:
+    """Have the log written out: a lock is in it, and holds on replicas too once they have come to it.
+
+    Otherwise a commit does that, and none may come while the lock is held.
+    """
+    async with _session(target, "lock") as session:
+        await session.execute("select pg_logical_emit_message(true, 'ledger_fault', 'x')")
 
 
 async def _next_segment(session: Connection) -> None:

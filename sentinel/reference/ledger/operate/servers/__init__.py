@@ -1,0 +1,14 @@
+"""NATS and PostgreSQL from wheels, on loopback ports of the moment: queue, primary, replica."""
+
+from sentinel.reference.ledger.operate.servers.nats import NatsServer, start_nats
+from sentinel.reference.ledger.operate.servers.postgres import PostgresServer, start_postgres
+from sentinel.reference.ledger.operate.servers.replica import ReplicaServer, start_replica
+
+__all__ = [
+    "NatsServer",
+    "PostgresServer",
+    "ReplicaServer",
+    "start_nats",
+    "start_postgres",
+    "start_replica",
+]
