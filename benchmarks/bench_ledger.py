@@ -19,12 +19,13 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from benchmarks.ledger.killing import kill_one
+from benchmarks.ledger.killing import audit_verifies, kill_one
 from benchmarks.ledger.limits import Outcome, measure
 from benchmarks.ledger.stack import Stack, stack, tenants
 from benchmarks.machine import describe
 
 USUAL = (600.0, 900.0)
+_VERIFIED_EACH = 10
 EXPECTED = {
     "replica": "a replica for reads",
     "audit": "the audit trail's signer",
@@ -120,6 +121,11 @@ async def kills(running: Stack, count: int) -> bool:
             f"{kill.books.drained_s:.1f} s{'' if kill.books.sound else '  NOT SOUND'}",
             flush=True,
         )
+        if number + 1 == count or (number + 1) % _VERIFIED_EACH == 0:
+            verified = await audit_verifies(running)
+            sound = sound and verified is not False
+            told = {True: "verifies", False: "DOES NOT VERIFY", None: "is not there"}[verified]
+            print(f"the audit trail {told}", flush=True)
     print(f"{count} kills: {'all books sound' if sound else 'NOT SOUND'}")
     return sound
 

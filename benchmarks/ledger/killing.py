@@ -7,12 +7,13 @@ import json
 import os
 import random
 import signal
+import sys
 from dataclasses import dataclass
 
 from benchmarks.ledger import books
 from benchmarks.ledger.books import Books
 from benchmarks.ledger.generator import Offer
-from benchmarks.ledger.stack import Stack, tenants
+from benchmarks.ledger.stack import ROOT, Stack, tenants
 
 _LOAD_S = 6.0
 _BACK_S = 30.0
@@ -53,6 +54,22 @@ async def kill_one(running: Stack, number: int, *, writes: float, reads: float) 
         await running.loaded(process)
     found = await books.look(running.postgres_url, running.ids_file, patience_s=60)
     return Kill(name=name, books=found, back_s=back_s, accepted=_known(running) - before)
+
+
+async def audit_verifies(running: Stack) -> bool | None:
+    """Whether the audit trail of all that was committed verifies; None when nothing is recorded."""
+    if "audit" not in running.pids():
+        return None
+    with (running.folder / "verify.log").open("ab") as log:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            *("-m", "sentinel.reference.ledger", "audit", "verify"),
+            *("--state", str(running.folder / "state.json"), "--wait", "60"),
+            stdout=log,
+            stderr=log,
+            cwd=ROOT,
+        )
+    return await process.wait() == 0
 
 
 async def _back(running: Stack, name: str) -> None:
