@@ -121,7 +121,7 @@ async def start_up(tmp_path: Path, collector: OtlpCollector, *arguments: str) ->
     state_file = tmp_path / "state.json"
     process = await ledger(
         "up",
-        *("--tenant", "shop", "--tenant", "demo"),
+        *("--tenant", "shop=enterprise", "--tenant", "demo=enterprise"),
         "--state",
         str(state_file),
         *arguments,

@@ -22,7 +22,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from sentinel.reference.ledger.domain.tenant import COHORTS_COUNT, Tier
+from sentinel.reference.ledger.domain.tenant import COHORTS_COUNT, Opening, Tier
 from sentinel.reference.ledger.edge import Edge, EdgeConfig
 from sentinel.reference.ledger.edge.auth import AuthConfig, Authenticator
 from sentinel.reference.ledger.edge.books import Books, open_books
@@ -35,7 +35,7 @@ from sentinel.reference.ledger.wire.config import NatsConfig, PostgresConfig
 from sentinel.reference.ledger.wire.events import EVENTS_STREAM
 from sentinel.reference.ledger.wire.nats import DEAD_STREAM, Queue, stream_name
 from sentinel.reference.ledger.wire.postgres import Database
-from sentinel.reference.ledger.wire.tenants import open_tenants
+from sentinel.reference.ledger.wire.register import open_tenants
 
 TENANTS = ("shop", "rival")
 
@@ -265,7 +265,7 @@ async def open_ledger(servers: LedgerServers) -> PostgresConfig:
     """A database of its own with the ledger's tables and the tests' tenants."""
     config = await fresh_database(servers)
     await postgres.migrate(config)
-    await open_tenants(config, [(name, Tier.STANDARD) for name in TENANTS])
+    await open_tenants(config, [Opening(name=name, tier=Tier.ENTERPRISE) for name in TENANTS])
     return config
 
 

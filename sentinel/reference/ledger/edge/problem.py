@@ -47,6 +47,7 @@ PROBLEMS: Final[Mapping[str, tuple[int, str]]] = {
     "no_tenant_claim": (401, "The token names no tenant"),
     "certificate_expired": (401, "The client certificate has expired"),
     "certificate_without_tenant": (401, "The client certificate does not name one tenant"),
+    "address_not_allowed": (403, "The tenant may not ask from this address"),
     "unknown_tenant": (403, "Nobody has opened this tenant"),
     "tenant_mismatch": (403, "The request speaks for more than one tenant"),
     "insufficient_scope": (403, "The token does not allow this"),
@@ -60,6 +61,7 @@ PROBLEMS: Final[Mapping[str, tuple[int, str]]] = {
     "body_too_large": (413, "The body is too large"),
     "unsupported_media_type": (415, "The body is of a type that is not read"),
     "expectation_failed": (417, "What the request expects is not given"),
+    "rate_limited": (429, "The tenant asks more often than it may"),
     "internal": (500, "The request failed"),
     "overloaded": (503, "Too many requests are in flight"),
     "unavailable": (503, "A part of the ledger is away or full"),
@@ -92,6 +94,7 @@ class ProblemError(LedgerError):
         detail: a sentence for whoever reads the answer; nothing secret.
         errors: what to correct, field by field.
         headers: to be sent with the answer; a 503 has a Retry-After without being told.
+        members: what else the document says, by names that are not the form's own.
     """
 
     def __init__(
@@ -101,6 +104,7 @@ class ProblemError(LedgerError):
         detail: str,
         errors: Sequence[FieldError] = (),
         headers: Mapping[str, str] | None = None,
+        members: Mapping[str, object] | None = None,
     ) -> None:
         super().__init__(detail)
         self.code = code
@@ -109,6 +113,7 @@ class ProblemError(LedgerError):
         self.errors = tuple(errors)
         retry = {"Retry-After": str(_RETRY_AFTER_S)} if self.status == 503 else {}
         self.headers: Mapping[str, str] = {**retry, **(headers or {})}
+        self.members: Mapping[str, object] = dict(members or {})
 
     @classmethod
     def of_field(cls, *, code: str, field: str, message: str) -> ProblemError:
@@ -149,6 +154,7 @@ def render(problem: ProblemError) -> web.Response:
         "status": problem.status,
         "detail": problem.detail,
         "code": problem.code,
+        **problem.members,
     }
     if problem.errors:
         document["errors"] = [asdict(error) for error in problem.errors]

@@ -37,10 +37,11 @@ from sentinel.reference.ledger.domain import (
 )
 from sentinel.reference.ledger.domain.disbursement import parse_disbursement
 from sentinel.reference.ledger.domain.position import HEADER as POSITION
-from sentinel.reference.ledger.domain.tenant import Tenant
+from sentinel.reference.ledger.domain.tenant import Network, Tenant
 from sentinel.reference.ledger.edge.auth import Authenticator, Method, Scope
 from sentinel.reference.ledger.edge.books import Books
 from sentinel.reference.ledger.edge.burst import Burst, read_burst
+from sentinel.reference.ledger.edge.limits import Policies, limit_headers
 from sentinel.reference.ledger.edge.listening import Listener
 from sentinel.reference.ledger.edge.problem import ProblemError, problem_of, render
 from sentinel.reference.ledger.edge.sources import Reading
@@ -59,7 +60,12 @@ _STEPS: Final = {"post": Kind.POST, "void": Kind.VOID, "reverse": Kind.REVERSAL}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EdgeConfig:
-    """Address and limits of the HTTP edge."""
+    """Address and limits of the HTTP edge.
+
+    Attributes:
+        trusted_proxies: networks of proxies whose X-Forwarded-For says who the client is.
+        edges_count: how many edges serve the same tenants; each gives its part of their limits.
+    """
 
     host: str = "127.0.0.1"
     port: int = 0
@@ -69,6 +75,8 @@ class EdgeConfig:
     body_timeout_s: float = 5.0
     inflight_count_max: int = 512
     stop_timeout_s: float = 3.0
+    trusted_proxies: tuple[Network, ...] = ()
+    edges_count: int = 1
     burst_file: Path | None = None
     burst_poll_s: float = 0.2
 
@@ -90,6 +98,11 @@ class Edge:
         self._queue = queue
         self._reads, self._tenants, self._watch = books.reads, books.tenants, books.watch
         self._telemetry = telemetry
+        self._policies = Policies(
+            telemetry=telemetry,
+            trusted_proxies=config.trusted_proxies,
+            edges_count=config.edges_count,
+        )
         self._inflight_count = 0
         self._burst: Burst | None = None
         self._burst_task: asyncio.Task[None] | None = None
@@ -169,6 +182,7 @@ class Edge:
                     response = await self._answer(request, handler)
                 finally:
                     self._inflight_count -= 1
+            response.headers.update(limit_headers(request))
             span.status = response.status
             return response
 
@@ -255,6 +269,7 @@ class Edge:
             raise ProblemError.of_field(
                 code="unknown_tenant", field="X-Tenant", message="No such tenant."
             )
+        self._policies.admit(request, tenant)
         return tenant
 
     async def _post_batch(self, request: web.Request) -> web.Response:

@@ -18,16 +18,15 @@ from typing import TYPE_CHECKING, Final, cast
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from sentinel.reference.ledger.domain import (
-    InvalidTransferError,
     LedgerError,
     UnavailableError,
     UnreadableError,
     UsageError,
-    check_tenant,
 )
-from sentinel.reference.ledger.domain.tenant import Tier
+from sentinel.reference.ledger.operate.arguments import edges_count, network, opening
 from sentinel.reference.ledger.operate.audit_cli import add_audit
 from sentinel.reference.ledger.operate.completion import SHELLS, completion_script
+from sentinel.reference.ledger.operate.tenant_cli import add_tenant_commands
 from sentinel.reference.ledger.wire.config import (
     NATS_URL_VARIABLE,
     POSTGRES_URL_VARIABLE,
@@ -94,6 +93,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_disburse(commands)
     _add_analytics(commands)
     _add_migrate(commands)
+    add_tenant_commands(commands, add_postgres=_add_postgres, postgres_url=_postgres_url)
     _add_load(commands)
     _add_history(commands)
     _add_fault(commands)
@@ -130,6 +130,21 @@ def _add_edge(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     )
     _add_ways_in(parser)
     _add_replica(parser)
+    parser.add_argument(
+        "--trusted-proxy",
+        action="append",
+        type=network,
+        default=[],
+        metavar="CIDR",
+        help="believe the X-Forwarded-For of proxies in this network; may be given again",
+    )
+    parser.add_argument(
+        "--edges",
+        type=edges_count,
+        default=1,
+        metavar="N",
+        help="edges that share the tenants' limits, each of which gives its part (default: 1)",
+    )
     _add_servers(parser)
     parser.set_defaults(command=_edge)
 
@@ -277,9 +292,9 @@ def _add_tenants(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--tenant",
         action="append",
-        type=_tenant,
-        metavar="NAME[=TIER]",
-        help="open this tenant (standard or enterprise); may be given again",
+        type=opening,
+        metavar="NAME[=TIER[:RPS[:BURST]]]",
+        help="open this tenant (standard, or enterprise with its contract); may be given again",
     )
 
 
@@ -308,7 +323,7 @@ def _add_postgres(parser: argparse.ArgumentParser) -> None:
 
 
 def _up(options: argparse.Namespace) -> int:
-    from sentinel.reference.ledger.operate.up import UpConfig, run_up
+    from sentinel.reference.ledger.operate.up import DEMO_TENANTS, UpConfig, run_up
 
     if options.no_replica and _replica_url(options) is not None:
         message = "--no-replica makes no sense beside a replica that is given"
@@ -321,7 +336,7 @@ def _up(options: argparse.Namespace) -> int:
         postgres_url=_postgres_url(options),
         replica_url=_replica_url(options),
         replica=not options.no_replica,
-        tenants=tuple(options.tenant or [("demo", Tier.STANDARD)]),
+        tenants=tuple(options.tenant or DEMO_TENANTS),
         port=options.port,
     )
     return asyncio.run(run_up(config))
@@ -332,7 +347,13 @@ def _edge(options: argparse.Namespace) -> int:
     from sentinel.reference.ledger.operate.loops import run
     from sentinel.reference.ledger.operate.single import run_edge
 
-    config = EdgeConfig(host=options.host, port=options.port, burst_file=options.burst_file)
+    config = EdgeConfig(
+        host=options.host,
+        port=options.port,
+        burst_file=options.burst_file,
+        trusted_proxies=tuple(options.trusted_proxy),
+        edges_count=options.edges,
+    )
     url = _replica_url(options)
     replica = PostgresConfig.of_replica(url) if url is not None else None
     servers = _required_servers(options)
@@ -577,18 +598,6 @@ def _port(text: str) -> int:
         message = f"{text!r} is no port, a number from 0 (a free one) to {_PORT_MAX}"
         raise argparse.ArgumentTypeError(message)
     return int(text)
-
-
-def _tenant(text: str) -> tuple[str, Tier]:
-    name, _, tier = text.partition("=")
-    try:
-        check_tenant(name)
-        return name, Tier(tier or Tier.STANDARD)
-    except InvalidTransferError as error:
-        raise argparse.ArgumentTypeError(error.message.replace("X-Tenant", "a tenant")) from error
-    except ValueError as error:
-        message = f"{tier!r} is no tier: standard or enterprise"
-        raise argparse.ArgumentTypeError(message) from error
 
 
 def _zone(name: str) -> str:

@@ -4,22 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sentinel.reference.ledger.domain.tenant import Tier
+from sentinel.reference.ledger.domain.tenant import Opening
 from sentinel.reference.ledger.wire.config import PostgresConfig
 from sentinel.reference.ledger.wire.postgres import migrate
+from sentinel.reference.ledger.wire.register import open_tenants
 from sentinel.reference.ledger.wire.roles import let_in, role_of
-from sentinel.reference.ledger.wire.tenants import open_tenants
 
 
 async def prepare(
     admin: PostgresConfig,
-    tenants: Sequence[tuple[str, Tier]],
+    tenants: Sequence[Opening],
     *,
     role_urls: Sequence[str] = (),
 ) -> None:
     """Bring tables and roles up to date, open tenants, and let roles in by their own URLs.
 
-    Doing it again changes nothing; a tenant that is there gets the tier that is given.
+    Doing it again changes nothing; a tenant that is there gets the tier and the contract that are given.
 
     Raises:
         UsageError: a role's URL is of no role, or without a password; nothing was changed.

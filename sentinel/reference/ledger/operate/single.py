@@ -14,7 +14,7 @@ import orjson
 from sentinel.reference.ledger.analytics import Analytics, AnalyticsConfig
 from sentinel.reference.ledger.analytics.consumer import DURABLE as ANALYTICS
 from sentinel.reference.ledger.domain import UnavailableError
-from sentinel.reference.ledger.domain.tenant import Tier
+from sentinel.reference.ledger.domain.tenant import Opening
 from sentinel.reference.ledger.edge import Edge, EdgeConfig
 from sentinel.reference.ledger.edge.auth import AuthConfig, Authenticator
 from sentinel.reference.ledger.edge.books import open_books
@@ -87,7 +87,7 @@ async def run_poster(
     nats: NatsConfig,
     postgres: PostgresConfig,
     *,
-    tenants: Sequence[tuple[str, Tier]] = (),
+    tenants: Sequence[Opening] = (),
 ) -> None:
     """Post transfers until SIGTERM or SIGINT, bringing schema and tenants up to date first.
 

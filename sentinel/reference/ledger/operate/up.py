@@ -19,7 +19,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit, urlunsplit
 
 from sentinel.reference.ledger.domain import LedgerError, UnavailableError
-from sentinel.reference.ledger.domain.tenant import Tier
+from sentinel.reference.ledger.domain.tenant import Opening, Tier
 from sentinel.reference.ledger.operate.children import Child, start_child
 from sentinel.reference.ledger.operate.folders import temporary_folder
 from sentinel.reference.ledger.operate.prepare import prepare
@@ -36,6 +36,9 @@ from sentinel.reference.ledger.wire.config import PostgresConfig, read_url
 from sentinel.reference.ledger.wire.roles import Role, role_url
 
 _REPLICA: Final = "replica"
+# Not of the standard tier: whoever tries the ledger tries more than a hundred requests a second.
+DEMO_TENANTS: Final = (Opening(name="demo", tier=Tier.ENTERPRISE),)
+
 _READY_TIMEOUT_S: Final = 20.0
 # Together below the ten seconds that whoever stops this process will wait.
 _ROLE_STOP_S: Final = 3.5
@@ -57,7 +60,7 @@ class UpConfig:
     postgres_url: str | None = None
     replica_url: str | None = None
     replica: bool = True
-    tenants: tuple[tuple[str, Tier], ...] = (("demo", Tier.STANDARD),)
+    tenants: tuple[Opening, ...] = DEMO_TENANTS
     port: int = 0
 
 

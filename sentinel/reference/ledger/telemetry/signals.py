@@ -49,6 +49,7 @@ class Event(StrEnum):
     AUTH_TLS_RELOADED = "auth.tls_reloaded"
     EDGE_REPLICA_LOST = "edge.replica_lost"
     EDGE_REPLICA_FOUND = "edge.replica_found"
+    EDGE_ADDRESS_REFUSED = "edge.address_refused"
     POSTING_STARTED = "posting.started"
     POSTING_STOPPED = "posting.stopped"
     POSTING_BATCH_FAILED = "posting.batch_failed"
@@ -140,6 +141,21 @@ class Telemetry(Traces):
             unit="{request}",
             description="Requests refused because too many were in flight.",
         )
+        self._limited = meter.create_counter(
+            "ledger.edge.limited",
+            unit="{request}",
+            description="Requests refused because their tenant had asked too often, by its tier.",
+        )
+        self._address_refused = meter.create_counter(
+            "ledger.edge.address_refused",
+            unit="{request}",
+            description="Requests refused for the address they came from, by the tenant's tier.",
+        )
+        self._forgotten = meter.create_counter(
+            "ledger.edge.limits_forgotten",
+            unit="{tenant}",
+            description="Tenants in debt that the limiter forgot for want of room.",
+        )
         self._malformed = meter.create_counter(
             "ledger.edge.malformed",
             unit="{request}",
@@ -186,6 +202,18 @@ class Telemetry(Traces):
     def request_refused(self) -> None:
         """Count a request refused because too many were in flight."""
         self._refused.add(1)
+
+    def request_limited(self, tier: str) -> None:
+        """Count a request refused because its tenant had asked too often."""
+        self._limited.add(1, {"ledger.tenant.tier": tier})
+
+    def address_refused(self, tier: str) -> None:
+        """Count a request refused for the address it came from."""
+        self._address_refused.add(1, {"ledger.tenant.tier": tier})
+
+    def limit_forgotten(self) -> None:
+        """Count a tenant whose debt was forgotten for want of room."""
+        self._forgotten.add(1)
 
     def request_malformed(self, failure: str) -> None:
         """Count what came as a request and was none; `failure` is the name of an exception's class."""

@@ -1,57 +1,53 @@
-"""The register of tenants: opened by whoever runs the ledger, read by the edge.
+"""The register of tenants as the edge reads it: who is there, and what each may ask.
 
 The edge asks for each tenant once and remembers: while the database is away, whoever was known goes on
-being served.
+being served. What it knows it asks for again while it serves, so that nobody waits for that.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Callable
 from typing import Any, Final
 
 from sentinel.reference.ledger.domain import UnavailableError
-from sentinel.reference.ledger.domain.tenant import Tenant, Tier, new_cohort
-from sentinel.reference.ledger.wire.config import PostgresConfig
-from sentinel.reference.ledger.wire.postgres import Database, session
+from sentinel.reference.ledger.domain.limits import Allowance, Elevation, Limit
+from sentinel.reference.ledger.domain.tenant import Tenant, Tier
+from sentinel.reference.ledger.wire.postgres import Database
 
-_OPEN: Final = """
-insert into ledger.tenants (tenant, cohort, tier)
-select * from unnest($1::text[], $2::smallint[], $3::text[]) on conflict (tenant) do update set tier = excluded.tier
+_FIND: Final = """
+select t.tenant, t.cohort, t.tier, t.allow_cidrs,
+       coalesce(t.contract_rps, d.rps) as rps, coalesce(t.contract_burst, d.burst) as burst,
+       e.starts_ns, e.ends_ns, e.elevated_rps, e.elevated_burst
+from ledger.tenants t join ledger.tiers d using (tier)
+left join lateral (
+    select array_agg((extract(epoch from starts_at) * 1000000000)::bigint) as starts_ns,
+           array_agg((extract(epoch from ends_at) * 1000000000)::bigint) as ends_ns,
+           array_agg(rps) as elevated_rps, array_agg(burst) as elevated_burst
+    from (select starts_at, ends_at, rps, burst from ledger.elevations
+          where tenant = t.tenant and ends_at > now() and starts_at < now() + interval '1 hour'
+          order by starts_at limit $2) as coming
+) e on true
+where t.tenant = $1
 """
-_FIND: Final = "select tenant, cohort, tier from ledger.tenants where tenant = $1"
 _KNOWN_COUNT_MAX: Final = 10_000
-_KNOWN_S: Final = 30.0
+_ELEVATIONS_COUNT_MAX: Final = 32
+# Fresh, it is answered from memory; up to the second age as well, while the database is asked again.
+_KNOWN_S: Final = 10.0
+_STALE_S: Final = 20.0
 _UNKNOWN_S: Final = 2.0
 
 
-async def open_tenants(config: PostgresConfig, tenants: Sequence[tuple[str, Tier]]) -> None:
-    """Register tenants; one that is there keeps its cohort.
-
-    Args:
-        config: a database, with a user who may write to its register.
-        tenants: names and tiers.
-
-    Raises:
-        UnavailableError: the database does not answer in time.
-        PermanentError: the user may not.
-    """
-    async with session(config, application_name="ledger-tenants") as connection:
-        await connection.execute(
-            _OPEN,
-            [name for name, _ in tenants],
-            [new_cohort(name) for name, _ in tenants],
-            [tier.value for _, tier in tenants],
-        )
-
-
 class Tenants:
-    """What is known of tenants, at most half a minute old while the database answers."""
+    """What is known of tenants, at most 20 seconds old while the database answers."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(
+        self, database: Database, *, steady_s: Callable[[], float] = time.monotonic
+    ) -> None:
         self._database = database
-        # By name: what was found and when, in monotonic seconds; None for a name that is not there.
+        self._steady_s = steady_s
+        # By name: what was found and when, in steady seconds; None for a name that is not there.
         self._known: dict[str, tuple[Tenant | None, float]] = {}
         self._asking: dict[str, asyncio.Task[Tenant | None]] = {}
 
@@ -64,21 +60,33 @@ class Tenants:
         known = self._known.get(name)
         if known is not None:
             tenant, found_s = known
-            if time.monotonic() - found_s < (_KNOWN_S if tenant is not None else _UNKNOWN_S):
+            age_s = self._steady_s() - found_s
+            if age_s < (_KNOWN_S if tenant is not None else _UNKNOWN_S):
                 return tenant
+            if tenant is not None and age_s < _STALE_S:
+                self._ask_once(name)
+                return tenant
+        return await asyncio.shield(self._ask_once(name))
+
+    def _ask_once(self, name: str) -> asyncio.Task[Tenant | None]:
+        """Return the question that is under way: a tenant's first hundred requests come at once."""
         asking = self._asking.get(name)
         if asking is None:
-            # One question for all who wait for it: a tenant's first hundred requests come at once.
             asking = asyncio.create_task(self._ask(name), name="tenants-ask")
             self._asking[name] = asking
-            asking.add_done_callback(lambda _: self._asking.pop(name, None))
-        return await asyncio.shield(asking)
+            asking.add_done_callback(lambda done: self._asked(name, done))
+        return asking
+
+    def _asked(self, name: str, done: asyncio.Task[Tenant | None]) -> None:
+        self._asking.pop(name, None)
+        if not done.cancelled():
+            done.exception()  # looked at: perhaps nobody waits for this answer
 
     async def _ask(self, name: str) -> Tenant | None:
         known = self._known.get(name)
         try:
             async with self._database.acquire() as connection:
-                row = await connection.fetchrow(_FIND, name)
+                row = await connection.fetchrow(_FIND, name, _ELEVATIONS_COUNT_MAX)
         except UnavailableError:
             if known is None or known[0] is None:
                 raise
@@ -89,11 +97,30 @@ class Tenants:
         if name not in self._known and len(self._known) >= _KNOWN_COUNT_MAX:
             # The one that has been there longest: names that are not there are tried in any number.
             del self._known[next(iter(self._known))]
-        self._known[name] = (tenant, time.monotonic())
+        self._known[name] = (tenant, self._steady_s())
         return tenant
 
 
 def _tenant(row: Any) -> Tenant | None:
     if row is None:
         return None
-    return Tenant(name=row["tenant"], cohort=row["cohort"], tier=Tier(row["tier"]))
+    coming = zip(
+        row["starts_ns"] or (),
+        row["ends_ns"] or (),
+        row["elevated_rps"] or (),
+        row["elevated_burst"] or (),
+        strict=True,
+    )
+    return Tenant(
+        name=row["tenant"],
+        cohort=row["cohort"],
+        tier=Tier(row["tier"]),
+        allowance=Allowance(
+            limit=Limit(rps=row["rps"], burst=row["burst"]),
+            elevations=tuple(
+                Elevation(starts_ns=starts, ends_ns=ends, limit=Limit(rps=rps, burst=burst))
+                for starts, ends, rps, burst in coming
+            ),
+        ),
+        networks=tuple(row["allow_cidrs"]),
+    )

@@ -1,0 +1,106 @@
+"""Arguments of commands that are more than words and numbers, read and refused in one place."""
+
+from __future__ import annotations
+
+import argparse
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_network
+from typing import Final
+
+from sentinel.reference.ledger.domain import InvalidTransferError, LedgerError, check_tenant
+from sentinel.reference.ledger.domain.limits import Limit
+from sentinel.reference.ledger.domain.tenant import Network, Opening, Tier
+
+_EDGES_COUNT_MAX: Final = 1000
+# What a tenant may ask at once when nobody says: what it may ask in two seconds.
+_BURST_S: Final = 2
+_UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+
+
+def opening(text: str) -> Opening:
+    """Read `NAME[=TIER[:RPS[:BURST]]]`."""
+    name, _, terms = text.partition("=")
+    tier, _, contract = terms.partition(":")
+    rps, _, burst = contract.partition(":")
+    if contract and tier != Tier.ENTERPRISE:
+        message = f"{text!r}: only the tier enterprise has a contract"
+        raise argparse.ArgumentTypeError(message)
+    return Opening(
+        name=tenant(name),
+        tier=_tier(tier) if tier else None,
+        limit=limit_of(count(rps), count(burst) if burst else None) if contract else None,
+    )
+
+
+def limit_of(rps: int, burst: int | None) -> Limit:
+    """Return the limit that is meant when a burst is given or not."""
+    try:
+        return Limit(rps=rps, burst=_BURST_S * rps if burst is None else burst)
+    except LedgerError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def tenant(text: str) -> str:
+    """Read a tenant's name."""
+    try:
+        check_tenant(text)
+    except InvalidTransferError as error:
+        raise argparse.ArgumentTypeError(error.message.replace("X-Tenant", "a tenant")) from error
+    return text
+
+
+def network(text: str) -> Network:
+    """Read a network, or one address."""
+    try:
+        return ip_network(text)
+    except ValueError as error:
+        message = f"{text!r} is no network such as 192.0.2.0/24 or 2001:db8::/32: {error}"
+        raise argparse.ArgumentTypeError(message) from error
+
+
+def count(text: str) -> int:
+    """Read a whole number above 0."""
+    if not (text.isascii() and text.isdigit()) or len(text) > 9 or int(text) == 0:
+        message = f"{text!r} is no whole number above 0"
+        raise argparse.ArgumentTypeError(message)
+    return int(text)
+
+
+def edges_count(text: str) -> int:
+    """Read how many edges there are."""
+    read = count(text)
+    if read > _EDGES_COUNT_MAX:
+        message = f"{read} edges are more than {_EDGES_COUNT_MAX}"
+        raise argparse.ArgumentTypeError(message)
+    return read
+
+
+def moment(text: str) -> datetime:
+    """Read a moment with its zone, or `now`."""
+    if text == "now":
+        return datetime.now(UTC)
+    try:
+        read = datetime.fromisoformat(text)
+    except ValueError:
+        read = None
+    if read is None or read.tzinfo is None:
+        message = f"{text!r} is no moment such as 2026-01-31T22:00:00+01:00, or now"
+        raise argparse.ArgumentTypeError(message)
+    return read
+
+
+def span(text: str) -> timedelta:
+    """Read a length of time such as 90m or 2h."""
+    number, unit = text[:-1], text[-1:]
+    if unit not in _UNITS:
+        message = f"{text!r} is no length of time such as 90m, 2h or 1d"
+        raise argparse.ArgumentTypeError(message)
+    return timedelta(**{_UNITS[unit]: count(number)})
+
+
+def _tier(text: str) -> Tier:
+    try:
+        return Tier(text)
+    except ValueError as error:
+        message = f"{text!r} is no tier: standard or enterprise"
+        raise argparse.ArgumentTypeError(message) from error

@@ -1,0 +1,202 @@
+"""Goal: what is written of a tenant by `sentinel-ledger tenant` is what the edge does.
+
+Method: the command on a real PostgreSQL, and an edge that is asked more often than it may be, from where
+it may not, and on behalf of others by proxies that are trusted and are not.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_network
+from typing import Any
+
+import pytest
+
+from sentinel.reference.ledger.domain.limits import Limit
+from sentinel.reference.ledger.edge import EdgeConfig
+from sentinel.reference.ledger.operate.cli import run
+from sentinel.reference.ledger.telemetry import Event
+from sentinel.reference.ledger.wire.postgres import Database
+from sentinel.reference.ledger.wire.tenants import Tenants
+from tests.support.ledger_servers import LedgerSite, open_site
+
+pytest_plugins = ("tests.support.ledger_fixtures",)
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
+
+PATH = "/v1/accounts/alice/balance"
+
+
+Command = Callable[..., Awaitable[tuple[int, str, str]]]
+
+
+@pytest.fixture
+def tenant(
+    ledger_site: LedgerSite,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> Command:
+    """`sentinel-ledger tenant` on the site's database: a line of words, and more that may have spaces."""
+    monkeypatch.setenv("LEDGER_POSTGRES_URL", ledger_site.postgres.url)
+
+    async def command(line: str, *words: str) -> tuple[int, str, str]:
+        capsys.readouterr()
+        code = await asyncio.to_thread(run, ["tenant", *line.split(), *words])
+        told = capsys.readouterr()
+        return code, told.out, told.err
+
+    return command
+
+
+async def ask(site: LedgerSite, tenant: str, **headers: str) -> tuple[int, Any, dict[str, Any]]:
+    """Status, headers and body of one read."""
+    sent = {"X-Tenant": tenant} | {name.replace("_", "-"): text for name, text in headers.items()}
+    async with site.http.get(PATH, headers=sent) as response:
+        return response.status, response.headers, await response.json()
+
+
+async def test_more_than_the_limit_is_told_when_to_come_again(
+    ledger_site: LedgerSite, tenant: Command
+) -> None:
+    assert (await tenant("add small"))[0] == 0
+    assert (await tenant("limit small --tier enterprise --rps 1 --burst 3"))[0] == 0
+    answers = [await ask(ledger_site, "small")]
+    while answers[-1][0] == 404:
+        answers.append(await ask(ledger_site, "small"))
+    assert len(answers) >= 4
+    assert {headers["RateLimit-Limit"] for _, headers, _ in answers} == {"1"}
+    assert answers[0][1]["RateLimit-Remaining"] == "2"
+    status, headers, problem = answers[-1]
+    assert (status, problem["code"]) == (429, "rate_limited")
+    assert headers["RateLimit-Remaining"] == "0"
+    assert 0 < problem["retry_after_s"] <= int(headers["Retry-After"]) == 1
+    assert int(headers["RateLimit-Reset"]) == 3
+    # What a limit takes from one it takes from no other; and who waits is served.
+    assert (await ask(ledger_site, "shop"))[0] == 404
+    await asyncio.sleep(problem["retry_after_s"])
+    assert (await ask(ledger_site, "small"))[0] == 404
+    assert ledger_site.edge.values("ledger.edge.limited") == {("enterprise",): 1}
+
+
+async def test_an_elevation_holds_from_its_start_to_its_end(
+    ledger_site: LedgerSite, tenant: Command
+) -> None:
+    await tenant("add batcher")
+    code, said, _ = await tenant("elevate batcher --rps 5000 --for 2h --reason", "payroll of June")
+    assert code == 0
+    number = json.loads(said)["elevation_id"]
+    later = datetime.now(UTC) + timedelta(minutes=30)
+    assert (await tenant("elevate batcher --rps 9000 --for 1h --from", later.isoformat()))[0] == 0
+    _, headers, _ = await ask(ledger_site, "batcher")
+    assert headers["RateLimit-Limit"] == "5000"
+    known = await Database.connect(ledger_site.postgres, application_name="test")
+    try:
+        found = await Tenants(known).find("batcher")
+        assert found is not None
+        now_ns = time.time_ns()
+        minute_ns = 60 * 1_000_000_000
+        assert found.allowance.at(now_ns - 10 * minute_ns) == Limit(rps=100, burst=200)
+        assert found.allowance.at(now_ns + 29 * minute_ns) == Limit(rps=5000, burst=10_000)
+        assert found.allowance.at(now_ns + 31 * minute_ns) == Limit(rps=9000, burst=18_000)
+        assert found.allowance.at(now_ns + 91 * minute_ns) == Limit(rps=5000, burst=10_000)
+        assert found.allowance.at(now_ns + 121 * minute_ns) == Limit(rps=100, burst=200)
+        _, said, _ = await tenant("list -o json")
+        listed = {one["tenant"]: one for one in json.loads(said)}["batcher"]
+        assert [one["rps"] for one in listed["elevations"]] == [5000, 9000]
+        assert listed["elevations"][0]["reason"] == "payroll of June"
+        assert (await tenant("elevate batcher --end", str(number)))[0] == 0
+        found = await Tenants(known).find("batcher")
+        assert found is not None
+        assert found.allowance.at(time.time_ns()) == Limit(rps=100, burst=200)
+    finally:
+        await known.close()
+    code, _, error = await tenant("elevate batcher --end", str(number))
+    assert (code, "no elevation" in error) == (2, True)
+
+
+async def test_limits_are_read_again_while_the_tenant_is_served(
+    ledger_site: LedgerSite, tenant: Command
+) -> None:
+    now_s = 0.0
+    database = await Database.connect(ledger_site.postgres, application_name="test")
+    try:
+        tenants = Tenants(database, steady_s=lambda: now_s)
+        await tenant("add grower")
+        first = await tenants.find("grower")
+        await tenant("limit grower --tier enterprise --rps 700")
+        assert await tenants.find("grower") == first
+        now_s = 15.0
+        # Nobody waits for what was asked again, and the next one has it.
+        assert await tenants.find("grower") == first
+        while (found := await tenants.find("grower")) == first:
+            await asyncio.sleep(0.01)
+        assert found is not None
+        assert found.allowance.limit == Limit(rps=700, burst=1400)
+    finally:
+        await database.close()
+
+
+async def test_only_the_networks_that_are_named_may_ask(
+    ledger_site: LedgerSite, tenant: Command
+) -> None:
+    await tenant("add office --allow 198.51.100.0/24 --allow 2001:db8::/32")
+    await tenant("add local --allow 127.0.0.0/8")
+    status, _, problem = await ask(ledger_site, "office", X_Forwarded_For="198.51.100.7")
+    assert (status, problem["code"]) == (403, "address_not_allowed")
+    assert (await ask(ledger_site, "local"))[0] == 404
+    assert ledger_site.edge.values("ledger.edge.address_refused") == {("standard",): 1}
+    assert Event.EDGE_ADDRESS_REFUSED in ledger_site.edge.events()
+    trusting = EdgeConfig(trusted_proxies=(ip_network("127.0.0.1/32"),))
+    async with open_site(ledger_site.nats, ledger_site.postgres, trusting) as site:
+        for forwarded, expected in (
+            ("198.51.100.7", 404),
+            ("2001:db8::1", 404),
+            ("198.51.100.7, 203.0.113.1", 403),
+            ("203.0.113.1, 198.51.100.7", 404),
+            ("nonsense", 403),
+        ):
+            assert (await ask(site, "office", X_Forwarded_For=forwarded))[0] == expected
+        # Behind the proxy it is the client's address that counts.
+        assert (await ask(site, "local", X_Forwarded_For="198.51.100.7"))[0] == 403
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("add shop", "is there already"),
+        ("limit nobody --rps 5", "there is no tenant nobody"),
+        ("add new --rps 5", "needs --tier enterprise"),
+        ("limit small --rps 5 --tier standard", "standard tier, which has no contracts"),
+        ("limit small", "nothing to change"),
+        ("limit small --burst 5", "--burst needs --rps"),
+        ("limit small --allow-any --allow 10.0.0.0/8", "exclude each other"),
+        ("limit small --rps 5 --no-contract", "exclude each other"),
+        ("limit small --rps 2000000", "1 to 1000000 requests a second"),
+        ("elevate small --rps 5", "needs --rps, and --until or --for"),
+        ("elevate small --rps 5 --until 2020-01-01T00:00:00Z", "not in the past"),
+        ("elevate nobody --rps 5 --for 1h", "there is no tenant nobody"),
+        ("elevate small --end 1 --rps 5", "takes no other limits"),
+    ],
+)
+async def test_what_cannot_be_meant_is_refused(tenant: Command, words: str, said: str) -> None:
+    await tenant("add small")
+    code, _, error = await tenant(words)
+    assert code == 2
+    assert said in error
+
+
+async def test_a_list_is_for_people_and_for_programs(tenant: Command) -> None:
+    await tenant("add big --tier enterprise --rps 1500 --burst 10 --allow 10.0.0.0/8")
+    await tenant("elevate big --rps 3000 --for 1d --reason audit")
+    _, said, _ = await tenant("list")
+    assert "1500/s, burst 10 (contract), 10.0.0.0/8" in said
+    assert "elevation 1: 3000/s, burst 6000" in said
+    await tenant("limit big --no-contract --allow-any")
+    _, said, _ = await tenant("list -o json")
+    big = {one["tenant"]: one for one in json.loads(said)}["big"]
+    assert (big["rps"], big["burst"], big["has_contract"]) == (1000, 2000, False)
+    assert big["allow_cidrs"] == []
+    assert big["tier"] == "enterprise"
