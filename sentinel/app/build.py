@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shlex
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -39,6 +40,7 @@ from sentinel.pipeline.merge.merge import LOCAL, Merge
 from sentinel.pipeline.overload import Overload
 from sentinel.pipeline.past_windows import PastWindows
 from sentinel.ports import Clock
+from sentinel.runtime.auth import AccessScope
 from sentinel.runtime.catalogue import SIDECAR
 from sentinel.runtime.component import Component, Health, HealthStatus, Surroundings
 from sentinel.runtime.intake.downstream import NO_TAP, Downstream
@@ -48,7 +50,7 @@ from sentinel.senders.otlp_forward import make_forwarding
 from sentinel.senders.self_telemetry import SelfTelemetry
 from sentinel.storage.parts import PartFiles
 from sentinel.storage.sqlite import Store
-from sentinel.web.server import WebServer
+from sentinel.web.server import WebConfig, WebServer
 from sentinel.web.sources import LatestVerdicts, Status
 from sentinel.web.told import Told
 
@@ -62,9 +64,15 @@ class Application:
     """The wired program: its components in the order of the flow, and what pages ask of all of them."""
 
     def __init__(
-        self, config: SentinelConfig, surroundings: Surroundings, *, web_url: str = ""
+        self, config: SentinelConfig, surroundings: Surroundings, *, config_path: str = ""
     ) -> None:
-        """Wire everything; nothing runs yet."""
+        """Wire everything; nothing runs yet.
+
+        Args:
+            config: what is in effect.
+            surroundings: for every component.
+            config_path: where it was read, for what pages tell to type.
+        """
         require_fast_protobuf()
         # Before anything is logged or taken in.
         put_in_force(config.redact.policy())
@@ -74,7 +82,7 @@ class Application:
             self.self_telemetry = SelfTelemetry(config.self_telemetry, surroundings)
             surroundings = replace(surroundings, tracer=self.self_telemetry)
         self.surroundings = surroundings
-        self._web_url = web_url
+        self._config_path = config_path
         self._started_ns = surroundings.clock.now_ns()
         self._ready = False
         self.store = Store(config.store, surroundings)
@@ -245,7 +253,7 @@ class Application:
         return decision_settings(
             config,
             now_ns=self.surroundings.clock.now_ns(),
-            web_url=config.web.external_url or self._web_url,
+            asked_by=asked_by(config.web, config_path=self._config_path),
         )
 
     async def adopt(self, config: SentinelConfig, *, paths: Sequence[str], digest: str) -> None:
@@ -386,9 +394,23 @@ class _Current:
         return self._application.deliver.health()
 
 
-def decision_settings(config: SentinelConfig, *, now_ns: int, web_url: str) -> DecisionSettings:
+def asked_by(web: WebConfig, *, config_path: str) -> str:
+    """The options by which a command finds the pages of the sidecar; "" where the default address is as good.
+
+    Behind TLS or a token an address alone is refused, so the sidecar's configuration is named, which has what else it takes.
+    """
+    has_token = web.listen.tokens.opens(AccessScope.READ)
+    if web.external_url:
+        return f"--url {web.external_url}" + (" --token-file FILE" if has_token else "")
+    if config_path and (web.listen.tls or has_token):
+        return f"--config {shlex.quote(config_path)}"
+    scheme = "https" if web.listen.tls else "http"
+    return f"--url {scheme}://{web.listen.address}:{web.listen.port}" if web.listen.port else ""
+
+
+def decision_settings(config: SentinelConfig, *, now_ns: int, asked_by: str) -> DecisionSettings:
     """What decides by a configuration, as the core takes it; `now_ns` is when clocks of a zone are looked up."""
-    incidents = config.incidents.settings(zone=config.zone, now_ns=now_ns, web_url=web_url)
+    incidents = config.incidents.settings(zone=config.zone, now_ns=now_ns, asked_by=asked_by)
     return DecisionSettings(
         scoring=config.scoring.settings(config.sensitivity),
         incidents=replace(
@@ -400,14 +422,16 @@ def decision_settings(config: SentinelConfig, *, now_ns: int, web_url: str) -> D
 
 
 def build(
-    config: SentinelConfig, *, clock: Clock, logger: logging.Logger, metrics: Metrics | None = None
+    config: SentinelConfig,
+    *,
+    clock: Clock,
+    logger: logging.Logger,
+    metrics: Metrics | None = None,
+    config_path: str = "",
 ) -> Application:
     """The program for a configuration."""
     surroundings = Surroundings(clock=clock, metrics=metrics or Metrics(SIDECAR), logger=logger)
-    listen = config.web.listen
-    scheme = "https" if listen.tls else "http"
-    web_url = f"{scheme}://{listen.address}:{listen.port}" if listen.port else ""
-    return Application(config, surroundings, web_url=web_url)
+    return Application(config, surroundings, config_path=config_path)
 
 
 def components_of(application: Application) -> dict[str, Component]:

@@ -21,10 +21,15 @@ def metrics_of(config: SentinelConfig) -> Metrics:
 
 
 def make_program(
-    config: SentinelConfig, *, clock: Clock, logger: logging.Logger, metrics: Metrics | None = None
+    config: SentinelConfig,
+    *,
+    clock: Clock,
+    logger: logging.Logger,
+    metrics: Metrics | None = None,
+    config_path: str = "",
 ) -> Program:
     """The program: one that collects, or one that scores and may collect as well."""
     metrics = metrics or metrics_of(config)
     if config.role is not Role.COLLECT:
-        return build(config, clock=clock, logger=logger, metrics=metrics)
+        return build(config, clock=clock, logger=logger, metrics=metrics, config_path=config_path)
     return Collector(config, Surroundings(clock=clock, metrics=metrics, logger=logger))

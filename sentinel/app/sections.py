@@ -291,17 +291,17 @@ class IncidentsConfig:
             raise ValueError(msg)
         self.settings(zone=Zone("UTC"), now_ns=0)
 
-    def settings(self, *, zone: Zone, now_ns: int, web_url: str = "") -> IncidentSettings:
+    def settings(self, *, zone: Zone, now_ns: int, asked_by: str = "") -> IncidentSettings:
         """The core's settings; ValueError when they do not make sense.
 
         Args:
             zone: times on pages are shown in it, beside UTC.
             now_ns: offsets of the zone are laid down for the years around this instant.
-            web_url: where Sentinel's own pages are, for the command that pages tell to type next.
+            asked_by: the options by which a command finds Sentinel's own pages, such as `--url URL`, for the one that pages tell to type next.
         """
         steps = (
-            (f"sentinel incidents {{incident_id}} --url {web_url}",)
-            if web_url
+            (f"sentinel incidents {{incident_id}} {asked_by}",)
+            if asked_by
             else _INCIDENT.next_steps
         )
         is_utc = zone in ("UTC", "Etc/UTC")

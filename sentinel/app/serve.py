@@ -60,7 +60,13 @@ async def serve(
             "The configuration cannot be taken, the defaults hold until it is right",
             extra={"faults": str(refused)},
         )
-    application = make_program(loaded.config, clock=SystemClock(), logger=logger, metrics=metrics)
+    application = make_program(
+        loaded.config,
+        clock=SystemClock(),
+        logger=logger,
+        metrics=metrics,
+        config_path="" if path is None else str(path),
+    )
     reloader = Reloader(loaded, path, application)
     application.lifecycle.add(reloader)
     tasks = TaskGroup("app.serve", metrics=application.surroundings.metrics, logger=logger)

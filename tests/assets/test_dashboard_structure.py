@@ -61,6 +61,14 @@ _RECORDED = {
 """What Prometheus works out by the rules of service levels, by `service` and `slo`."""
 _OF_ALERTS = {"alertname", "alertstate", "severity", "service"}
 
+_CALLS = ("traffic", "errors", "latency")
+LEDGER_BANDS = {
+    *(("ledger-edge", "edge", signal) for signal in _CALLS),
+    *(("ledger-poster", "consumer", signal) for signal in _CALLS),
+    *(("ledger-poster", "database", signal) for signal in ("traffic", "latency")),
+    ("$nats", "queue", "consumer_backlog_count"),
+    ("$postgres", "database", "connections_used_ratio"),
+}
 pytestmark = pytest.mark.parametrize("board", BOARDS, ids=[board.path.stem for board in BOARDS])
 
 
@@ -269,6 +277,19 @@ def test_the_band_lies_between_two_series_of_its_own_panel(board: Board) -> None
                 asked = dict(re.findall(r'(\w+)="([^"]*)"', matchers))
                 assert {"service", "stage", "route", "signal"} <= asked.keys(), target["expr"]
                 assert asked["horizon"] == ""
+    if board.path.stem == "sentinel-ledger":
+        # A fault shows at its stage, not only by fewer transfers that come in.
+        upper = [
+            dict(re.findall(r'(\w+)="([^"]*)"', band["targets"][0]["expr"])) for band in bands
+        ]
+        assert {(one["service"], one["stage"], one["signal"]) for one in upper} == LEDGER_BANDS
+
+
+def test_every_board_marks_incidents_deploys_and_mutes(board: Board) -> None:
+    """Of its services, or of all; Sentinel's own health was without, and whoever read it did not see what had just been rolled out."""
+    named = dict(board.marks())
+    assert {"Incidents", "Deploys", "Mutes"} <= named.keys()
+    assert "sentinel_service_version_start_timestamp_seconds" in named["Deploys"]
 
 
 def _names(expression: str) -> set[str]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -16,6 +17,7 @@ from pathlib import Path
 import pytest
 
 import sentinel
+from tests.support.skips import require_binary
 
 ROOT = Path(__file__).parents[2]
 LOCKS = sorted((ROOT / "requirements").glob("*.txt"))
@@ -96,6 +98,25 @@ def test_ci_runs_what_people_run() -> None:
     script = ROOT / ".ci/run"
     assert script.stat().st_mode & 0o111
     assert "make system-deps test" in script.read_text()
+
+
+def test_each_night_ci_runs_the_long_batteries() -> None:
+    nightly = ROOT / ".ci/nightly"
+    assert os.access(nightly, os.X_OK)
+    assert nightly.read_text().splitlines()[-1] == "make system-deps test-full"
+    assert re.search(r"^test-full:.*\n\tSENTINEL_TEST_FULL=1 ", (ROOT / "Makefile").read_text(), re.MULTILINE)  # fmt: skip
+    assert "`.ci/nightly`" in (ROOT / "CONTRIBUTING.md").read_text()
+
+
+def test_what_is_said_of_remote_write_holds_for_the_prometheus_of_the_tests() -> None:
+    """A Prometheus that takes 2.0, and the documents say too little of what was tried."""
+    done = subprocess.run([require_binary("prometheus"), "--version"], capture_output=True, text=True, timeout=30, check=True)  # fmt: skip
+    found = re.search(r"version (\d+)\.(\d+)", done.stdout + done.stderr)
+    assert found is not None
+    is_older = (int(found[1]), int(found[2])) < (2, 54)
+    for name in ("components/export.md", "limits.md"):
+        text = (ROOT / "docs" / name).read_text()
+        assert ("was taken by a receiver of our tests alone" in text) is is_older, name
 
 
 def test_the_version_is_in_one_place() -> None:

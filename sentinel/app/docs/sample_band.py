@@ -58,7 +58,7 @@ def sample_band() -> SampleBand:
     """The days shown."""
     begin_ns = _SHOWN_NS - _HISTORY_DAYS * _DAY_NS
     history = _windows(begin_ns, _HISTORY_DAYS + _SHOWN_DAYS)
-    settings = decision_settings(SentinelConfig(), now_ns=_SHOWN_NS, web_url="")
+    settings = decision_settings(SentinelConfig(), now_ns=_SHOWN_NS, asked_by="")
     state = new_decision_state(step_ns=BIN_NS, settings=settings)
     verdicts, opened, incidents = [], 0, []
     for day in range(_HISTORY_DAYS - _LEARNED_DAYS, _HISTORY_DAYS + _SHOWN_DAYS):

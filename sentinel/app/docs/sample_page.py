@@ -86,7 +86,7 @@ def sample_config() -> SentinelConfig:
 def sample_pages() -> tuple[Page, ...]:
     """The pages of the incident in the order in which they go out: the first opens it, the last resolves it."""
     rng = np.random.default_rng(_SEED)
-    settings = decision_settings(sample_config(), now_ns=_TODAY_NS, web_url=WEB_URL)
+    settings = decision_settings(sample_config(), now_ns=_TODAY_NS, asked_by=f"--url {WEB_URL}")
     begin_ns = _TODAY_NS - _HISTORY_DAYS * _DAY_NS
     history = _usual(begin_ns, _TODAY_NS + _DAY_NS, BIN_NS, rng)
     state = new_decision_state(step_ns=_STEP_NS, settings=settings)

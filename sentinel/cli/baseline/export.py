@@ -252,7 +252,7 @@ def _write_unrecorded(
     cells = (to_ns - max(from_ns, plan.begun_ns)) // plan.step_ns * len(plan.wanted)
     _check_room(cells * _CELL_BYTES)
     how = Judging(
-        settings=decision_settings(config, now_ns=0, web_url=""),
+        settings=decision_settings(config, now_ns=0, asked_by=""),
         models=config.baseline.settings(),
         calendar=calendar_over(args, first_ns=plan.begun_ns, last_ns=to_ns),
         drift_ratio=config.baseline.drift_ratio,

@@ -194,7 +194,7 @@ def _decided_by(args: argparse.Namespace) -> _DecidedBy:
     elif models.has(Model.MSTL):
         _say("MSTL is not replayed over files: its series are expected by the profile")
     # Clocks of a zone are looked up for the words of pages, which are not printed here.
-    settings = decision_settings(config, now_ns=0, web_url="")
+    settings = decision_settings(config, now_ns=0, asked_by="")
     if args.sensitivity is not None:
         cut_scale = Sensitivity(args.sensitivity).cut_scale
         settings = replace(settings, scoring=replace(settings.scoring, cut_scale=cut_scale))

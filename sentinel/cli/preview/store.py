@@ -177,7 +177,7 @@ def _configured(args: argparse.Namespace, reader: StoreReader) -> DecisionSettin
     if args.config is None:
         return None
     newest_ns = max((end_ns for _, _, end_ns in reader.history_span()), default=0)
-    return decision_settings(load_config(args.config).config, now_ns=newest_ns, web_url="")
+    return decision_settings(load_config(args.config).config, now_ns=newest_ns, asked_by="")
 
 
 def _step_ns(reader: StoreReader) -> int:

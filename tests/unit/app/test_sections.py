@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from sentinel.app.build import asked_by
 from sentinel.app.guards_section import GaugeGuardConfig
 from sentinel.app.sections import (
     GuardsConfig,
@@ -29,7 +30,9 @@ from sentinel.core.incidents.settings import (
 )
 from sentinel.core.model import Direction, Kind, SeriesPattern
 from sentinel.core.scoring.settings import ScoringSettings, Sensitivity, SeriesRule
-from sentinel.runtime.settings import Duration, Zone
+from sentinel.runtime.auth import TokensConfig
+from sentinel.runtime.settings import Duration, Secret, Zone
+from sentinel.web.server import WebConfig, WebListenConfig
 
 NOW_NS = 1_790_000_000_000_000_000
 
@@ -131,6 +134,9 @@ def test_a_kind_changes_alone() -> None:
     assert rules[Kind.TRAFFIC] == ScoringSettings().rules[Kind.TRAFFIC]
 
 
+READ = TokensConfig(read=Secret("read-0123456789abcdef"))
+
+
 def test_sensitivity_scales_the_cut() -> None:
     scales = [ScoringConfig().settings(one).cut_scale for one in Sensitivity]
     assert scales == [one.cut_scale for one in Sensitivity]
@@ -139,11 +145,29 @@ def test_sensitivity_scales_the_cut() -> None:
 
 def test_pages_name_sentinels_own_address() -> None:
     settings = IncidentsConfig().settings(
-        zone=Zone("UTC"), now_ns=NOW_NS, web_url="https://sentinel.example.com"
+        zone=Zone("UTC"), now_ns=NOW_NS, asked_by="--url https://sentinel.example.com"
     )
     assert settings.next_steps == (
         "sentinel incidents {incident_id} --url https://sentinel.example.com",
     )
+
+
+@pytest.mark.parametrize(
+    ("web", "told"),
+    [
+        (WebConfig(), "--url http://127.0.0.1:9640"),
+        (WebConfig(listen=WebListenConfig(port=0)), ""),
+        (WebConfig(listen=WebListenConfig(tokens=READ)), "--config '/etc/own sentinel'"),
+        (WebConfig(external_url="https://s.example"), "--url https://s.example"),
+        (
+            WebConfig(external_url="https://s.example", listen=WebListenConfig(tokens=READ)),
+            "--url https://s.example --token-file FILE",
+        ),
+    ],
+)
+def test_pages_name_what_the_next_command_takes(web: WebConfig, told: str) -> None:
+    """In a scorer's pod it was an address of all addresses, whose certificate nobody trusted and which asked for a token."""
+    assert asked_by(web, config_path="/etc/own sentinel") == told
 
 
 @pytest.mark.parametrize("name", ["Europe/Berlin", "America/New_York", "Asia/Kolkata", "UTC"])

@@ -10,14 +10,17 @@ import signal
 import subprocess
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 
+from sentinel.app.backfill.promql import digest_of
+from sentinel.app.config import load_config
+from sentinel.cli.baseline.backfill_told import opened_store
 from sentinel.pipeline.backfill import STEP_NS
 from sentinel.pipeline.backfill.first_past import DEATHS_MAX, FirstPast, first_past_of
-from sentinel.storage.sqlite import StoreReader
+from sentinel.storage.sqlite import StoreConfig, StoreReader
 from sentinel.storage.sqlite.connection import DirectoryLock
 from tests.support.query_api import Fault, QueryApi
 from tests.support.sidecar_process import command, environment
@@ -199,7 +202,9 @@ def test_runs_that_are_killed_are_given_up_after_some(
         config = written(tmp_path, server.url)
         words = ("--config", config, "--store", str(tmp_path / "store"), "--before-run")
         asking = ("baseline", "backfill", *words, "--weeks", "1")
-        for _ in range(DEATHS_MAX):
+        source = f"first {digest_of(load_config(Path(config)).config.scrapers.prometheus_queries[0], 60 * 10**9)}"
+        note: FirstPast | None = None
+        for death_count in (1, 2):
             asked.clear()
             process = subprocess.Popen(command(*asking), env=environment(), stderr=subprocess.DEVNULL)  # fmt: skip
             try:
@@ -207,6 +212,16 @@ def test_runs_that_are_killed_are_given_up_after_some(
             finally:
                 process.kill()
                 process.wait(10)
+            with opened_store(StoreConfig(directory=str(tmp_path / "store"))) as store:
+                assert store is not None
+                note = first_past_of(store.past_progress(source))
+                assert note is not None
+                assert note.death_count == death_count
+        with opened_store(StoreConfig(directory=str(tmp_path / "store"))) as store:
+            assert store is not None
+            assert note is not None
+            last = replace(note, death_count=DEATHS_MAX).to_bytes()
+            store.append_past((), source=source, progress=last, now_ns=NOW_NS)
         done = subprocess.run(command(*asking), env=environment(), capture_output=True, text=True, timeout=30, check=False)  # fmt: skip
         assert done.returncode == 0, done.stderr
         assert f"{DEATHS_MAX} runs were killed before they ended" in done.stderr
