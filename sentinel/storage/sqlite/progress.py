@@ -8,8 +8,8 @@ from sentinel.ports import Snapshot
 from sentinel.storage.sqlite.baselines import snapshot_crc
 
 _KIND = "backfill "
-_NOTES_MAX = 16
-"""Of sources that were given up; each is some kilobytes."""
+_NOTES_MAX = 64
+"""The newest: of sources that were given up, and of what was there before the start of a sidecar, so of 32 servers; each is some kilobytes at most."""
 
 
 def write_progress(

@@ -220,7 +220,13 @@ def test_a_past_that_nobody_can_be_asked_for_is_refused() -> None:
         done = helm(values={"scorer": {"backfill": {"enabled": True, "servers": servers}}})
         assert done.returncode != 0
         assert told in done.stderr, done.stderr
-    for key, value in (("within", "2d"), ("weeks", 0), ("mode", "live")):
+    for key, value in (
+        ("within", "2d"),
+        ("within", "1441m"),
+        ("within", "0s"),
+        ("weeks", 0),
+        ("mode", "live"),
+    ):
         done = helm(values={"scorer": {"backfill": {key: value}}})
         assert done.returncode != 0, key
 

@@ -52,10 +52,10 @@ def test_a_note_with_a_flipped_bit_is_none(tmp_path: Path) -> None:
 
 
 def test_notes_of_backfills_that_were_given_up_are_few(tmp_path: Path) -> None:
-    filled(tmp_path, notes=20)
+    filled(tmp_path, notes=70)
     store = opened(tmp_path)
     try:
-        kept = [number for number in range(20) if store.past_progress(f"s{number}")]
+        kept = [number for number in range(70) if store.past_progress(f"s{number}")]
     finally:
         store.close()
-    assert kept == list(range(4, 20))
+    assert kept == list(range(6, 70))
