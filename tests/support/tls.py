@@ -37,6 +37,19 @@ def make_certificate(
     return cert, key
 
 
+def issue_certificate(
+    directory: Path, name: str, authority: tuple[Path, Path], *, names: str = OURS
+) -> tuple[Path, Path]:
+    """A certificate that an authority signed, with the authority's behind it in the file, and its key."""
+    cert, key = directory / f"{name}.crt", directory / f"{name}.key"
+    signer = ["-CA", str(authority[0]), "-CAkey", str(authority[1])]
+    # Of a self-signed one it is the default that it is an authority's.
+    plain = ["-addext", "basicConstraints=critical,CA:FALSE"]
+    _openssl("req", "-x509", *signer, *_new_key(name, names, key), *plain, "-days", "1", "-out", str(cert))  # fmt: skip
+    cert.write_text(cert.read_text() + authority[0].read_text())
+    return cert, key
+
+
 @dataclass(frozen=True, slots=True)
 class Identity:
     """A certificate and its key; `authorities` trusts it and all of its likes, so that only its fault keeps it out."""

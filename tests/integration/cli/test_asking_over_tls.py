@@ -19,7 +19,7 @@ import pytest
 from sentinel.cli.asking import sidecar_of
 from tests.support.nats_servers import free_ports
 from tests.support.sidecar_process import command, environment, sidecar_process
-from tests.support.tls import make_certificate
+from tests.support.tls import issue_certificate, make_certificate
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
 
@@ -59,7 +59,8 @@ def written(folder: Path, *, port: int, cert: Path, key: Path, tokens: str) -> N
 def scorer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scorer]:
     folder = tmp_path_factory.mktemp("scorer")
     [port] = free_ports(1)
-    cert, key = make_certificate(folder, "scorer", names="DNS:sentinel-scorer")
+    authority = make_certificate(folder, "authority", names="DNS:authority")
+    cert, key = issue_certificate(folder, "scorer", authority, names="DNS:sentinel-scorer")
     for name, token in (("read", READ), ("admin", ADMIN)):
         (folder / name).write_text(token)
         (folder / name).chmod(0o600)
@@ -104,7 +105,7 @@ def test_without_its_configuration_it_is_told_what_to_give(scorer: Scorer, tmp_p
     assert strange.returncode == 3
     assert "Trust its authority with --ca-file, or its own certificate with --config." in strange.stderr  # fmt: skip
     # Its name is not in the certificate: an authority is no reason to believe another name.
-    cert = str(scorer.folder / "scorer.crt")
+    cert = str(scorer.folder / "authority.crt")
     other = asked("incidents", "--url", url, "--ca-file", cert)
     assert other.returncode == 3
     assert "not trusted" in other.stderr
@@ -120,20 +121,21 @@ def test_an_authority_and_a_token_of_files_are_taken_for_the_configurations(
 ) -> None:
     """A certificate for this machine too, as the chart makes it now."""
     [port] = free_ports(1)
-    cert, key = make_certificate(tmp_path, "both", names="DNS:sentinel-scorer,DNS:localhost,IP:127.0.0.1")  # fmt: skip
+    authority = make_certificate(tmp_path, "authority", names="DNS:authority")
+    cert, key = issue_certificate(tmp_path, "both", authority, names="DNS:sentinel-scorer,DNS:localhost,IP:127.0.0.1")  # fmt: skip
     (tmp_path / "read").write_text(READ)
     (tmp_path / "read").chmod(0o600)
     written(tmp_path, port=port, cert=cert, key=key, tokens=f"read_file: {tmp_path}/read")
     url = f"https://localhost:{port}"
     with sidecar_process(tmp_path / "config"):
-        untold = asked("incidents", "--url", url, "--ca-file", str(cert))
+        untold = asked("incidents", "--url", url, "--ca-file", str(authority[0]))
         assert untold.returncode == 1
         assert "give --token-file, or --config" in untold.stderr
-        told = asked("incidents", "--url", url, "--ca-file", str(cert), "--token-file", str(tmp_path / "read"))  # fmt: skip
+        told = asked("incidents", "--url", url, "--ca-file", str(authority[0]), "--token-file", str(tmp_path / "read"))  # fmt: skip
         assert told.returncode == 0, told.stderr
-        # Another certificate stands in its place, of a key that it does not hold: that one is not it.
+        # Another certificate stands in its place, by the same authority and of a key that it does not hold: that one is not it.
         shutil.copytree(tmp_path / "config", tmp_path / "elsewhere")
-        fake, fake_key = make_certificate(tmp_path, "fake", names="DNS:sentinel-scorer,DNS:localhost")  # fmt: skip
+        fake, fake_key = issue_certificate(tmp_path, "fake", authority)  # fmt: skip
         text = (tmp_path / "elsewhere/sentinel.yaml").read_text()
         text = text.replace(str(cert), str(fake)).replace(str(key), str(fake_key))
         (tmp_path / "elsewhere/sentinel.yaml").write_text(text)
