@@ -1,4 +1,4 @@
-"""HTTP: `POST /v1/transfers`, `GET /v1/transactions/{id}`, `GET /v1/accounts/{id}/balance`.
+"""HTTP: `POST /v2/transfers`, `GET /v2/transactions/{id}`, `GET /v2/accounts/{id}/balance`, and their first version.
 
 A transfer is answered 202 once the queue has acknowledged it, never before, and the answer names
 the transaction's id and where to ask what became of it. The same key again answers the same id.
@@ -20,31 +20,33 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-import orjson
 from aiohttp import web
 
 from sentinel.reference.ledger.domain import (
     Batch,
-    InvalidTransferError,
-    Kind,
     PermanentError,
     Request,
     UnavailableError,
     is_account_id,
-    parse_batch,
-    parse_step,
-    parse_transfer,
 )
-from sentinel.reference.ledger.domain.disbursement import parse_disbursement
 from sentinel.reference.ledger.domain.position import HEADER as POSITION
 from sentinel.reference.ledger.domain.tenant import Network, Tenant
 from sentinel.reference.ledger.edge.auth import Authenticator, Method, Scope
+from sentinel.reference.ledger.edge.bodies import read_json, render_json
 from sentinel.reference.ledger.edge.books import Books
 from sentinel.reference.ledger.edge.burst import Burst, read_burst
 from sentinel.reference.ledger.edge.limits import Policies, limit_headers
 from sentinel.reference.ledger.edge.listening import Listener
 from sentinel.reference.ledger.edge.problem import ProblemError, problem_of, render
 from sentinel.reference.ledger.edge.sources import Reading
+from sentinel.reference.ledger.edge.versions import (
+    READS,
+    WRITES,
+    Read,
+    Write,
+    answer_in,
+    read_write,
+)
 from sentinel.reference.ledger.telemetry import Event, Telemetry
 from sentinel.reference.ledger.wire.envelope import (
     Envelope,
@@ -55,7 +57,8 @@ from sentinel.reference.ledger.wire.envelope import (
 from sentinel.reference.ledger.wire.nats import Queue
 
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-_STEPS: Final = {"post": Kind.POST, "void": Kind.VOID, "reverse": Kind.REVERSAL}
+# Their bodies hold many transfers.
+_LARGE: Final = frozenset({"/v1/batches", "/v2/batches"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,16 +124,18 @@ class Edge:
         app = web.Application(
             middlewares=[self._observe], client_max_size=self._config.body_bytes_max
         )
-        app.router.add_post("/v1/transfers", self._post_transfer)
-        for name, kind in _STEPS.items():
-            app.router.add_post(
-                f"/v1/transactions/{{id}}/{name}", partial(self._post_step, kind=kind)
-            )
-        app.router.add_get("/v1/transactions/{id}", partial(self._get_transaction, is_batch=False))
-        app.router.add_post("/v1/batches", self._post_batch)
-        app.router.add_post("/v1/disbursements", self._post_disbursement)
-        app.router.add_get("/v1/batches/{id}", partial(self._get_transaction, is_batch=True))
-        app.router.add_get("/v1/accounts/{id}/balance", self._get_balance)
+        for version in (1, 2):
+            for write in WRITES:
+                app.router.add_post(
+                    write.v1 if version == 1 else write.v2,
+                    partial(self._post, write=write, version=version),
+                )
+            for read in READS:
+                answer = self._get_balance if read.name == "balance" else self._get_state
+                app.router.add_get(
+                    read.v1 if version == 1 else read.v2,
+                    partial(answer, read=read, version=version),
+                )
         app.router.add_get("/healthz", self._get_health)
         self._listener = Listener(
             app, stop_timeout_s=self._config.stop_timeout_s, on_failed=self._note_malformed
@@ -190,8 +195,8 @@ class Edge:
         try:
             return await handler(request)
         except web.HTTPRequestEntityTooLarge:
-            is_batch = request.path == "/v1/batches"
-            limit = self._config.batch_bytes_max if is_batch else self._config.body_bytes_max
+            large = request.path in _LARGE
+            limit = self._config.batch_bytes_max if large else self._config.body_bytes_max
             message = f"The body is larger than {limit} bytes."
             return render(ProblemError(code="body_too_large", detail=message))
         except Exception as error:  # noqa: BLE001 - a client is never left with half an answer
@@ -217,11 +222,27 @@ class Edge:
         """Count what never became a request; what it said is not repeated anywhere."""
         self._telemetry.request_malformed(type(failure).__name__)
 
-    async def _post_transfer(self, request: web.Request) -> web.Response:
+    async def _post(self, request: web.Request, *, write: Write, version: int) -> web.Response:
         tenant = await self._tenant(request)
-        key = request.headers.get("Idempotency-Key", "")
-        body = await self._json_body(request)
-        transfer = parse_transfer(tenant=tenant.name, idempotency_key=key, body=body)
+        sent = request
+        if request.path in _LARGE:
+            sent = request.clone(client_max_size=self._config.batch_bytes_max)
+        # A step's body may be left out, for it may say nothing.
+        is_step = "id" in request.match_info
+        asked = read_write(
+            write,
+            version,
+            tenant=tenant.name,
+            idempotency_key=request.headers.get("Idempotency-Key", ""),
+            target=request.match_info.get("id", ""),
+            body=await read_json(sent, timeout_s=self._config.body_timeout_s)
+            if request.body_exists or not is_step
+            else None,
+        )
+        self._fail_in_burst()
+        return await self._accept(asked, tenant, _reading(request), version)
+
+    def _fail_in_burst(self) -> None:
         burst = self._burst
         if (
             burst is not None
@@ -232,27 +253,6 @@ class Edge:
                 Event.EDGE_REQUEST_FAILED, "A request failed: injected by the error burst"
             )
             raise ProblemError(code="internal", detail="The request failed.")
-        return await self._accept(transfer, tenant, _reading(request))
-
-    async def _post_disbursement(self, request: web.Request) -> web.Response:
-        tenant = await self._tenant(request)
-        transfer = parse_disbursement(
-            tenant=tenant.name,
-            idempotency_key=request.headers.get("Idempotency-Key", ""),
-            body=await self._json_body(request),
-        )
-        return await self._accept(transfer, tenant, _reading(request))
-
-    async def _post_step(self, request: web.Request, *, kind: Kind) -> web.Response:
-        tenant = await self._tenant(request)
-        step = parse_step(
-            tenant=tenant.name,
-            idempotency_key=request.headers.get("Idempotency-Key", ""),
-            kind=kind,
-            target=request.match_info["id"],
-            body=await self._json_body(request) if request.body_exists else None,
-        )
-        return await self._accept(step, tenant, _reading(request))
 
     async def _tenant(self, request: web.Request) -> Tenant:
         """Return who asks, once it is known that they may: a GET reads, all else writes."""
@@ -272,19 +272,8 @@ class Edge:
         self._policies.admit(request, tenant)
         return tenant
 
-    async def _post_batch(self, request: web.Request) -> web.Response:
-        tenant = await self._tenant(request)
-        batch = parse_batch(
-            tenant=tenant.name,
-            idempotency_key=request.headers.get("Idempotency-Key", ""),
-            body=await self._json_body(
-                request.clone(client_max_size=self._config.batch_bytes_max)
-            ),
-        )
-        return await self._accept(batch, tenant, _reading(request))
-
     async def _accept(
-        self, asked: Request | Batch, tenant: Tenant, reading: Reading
+        self, asked: Request | Batch, tenant: Tenant, reading: Reading, version: int
     ) -> web.Response:
         found_by = asked_id(asked)
         mark = asked.fingerprint
@@ -310,12 +299,12 @@ class Edge:
                 message="This Idempotency-Key was used before for another request.",
             )
         name, folder = ("batch_id", "batches") if is_batch else ("transaction_id", "transactions")
-        url = f"/v1/{folder}/{found_by}?request={mark}"
+        url = f"/v{version}/{folder}/{found_by}?request={mark}"
         # Nothing was read: the client keeps what it has seen, or begins with what is known by now.
         headers = {"Location": url, **reading.headers(self._watch.newest)}
         if result.duplicate:
             headers["Idempotent-Replay"] = "true"
-        return _json(202, {name: str(found_by), "status_url": url}, headers)
+        return render_json(202, {name: str(found_by), "status_url": url}, headers)
 
     async def _conflicts(
         self, asked: Request | Batch, tenant: Tenant, mark: str, reading: Reading
@@ -354,9 +343,9 @@ class Edge:
             tenant=tenant, transaction_id=found_by, reading=reading
         )
 
-    async def _get_transaction(self, request: web.Request, *, is_batch: bool) -> web.Response:
+    async def _get_state(self, request: web.Request, *, read: Read, version: int) -> web.Response:
         tenant = await self._tenant(request)
-        name = "batch" if is_batch else "transaction"
+        name, is_batch = read.name, read.name == "batch"
         try:
             found_by = uuid.UUID(request.match_info["id"])
         except ValueError:
@@ -377,7 +366,7 @@ class Edge:
         state, mark = found
         asked_for = request.query.get("request")
         if asked_for is not None and asked_for != mark:
-            return _json(
+            return render_json(
                 200,
                 {
                     f"{name}_id": str(found_by),
@@ -385,9 +374,11 @@ class Edge:
                     "reason": "idempotency_key_reused",
                 },
             )
-        return _json(200, state, reading.headers())
+        return render_json(200, answer_in(version, read.answer, state), reading.headers())
 
-    async def _get_balance(self, request: web.Request) -> web.Response:
+    async def _get_balance(
+        self, request: web.Request, *, read: Read, version: int
+    ) -> web.Response:
         tenant = await self._tenant(request)
         account_id = request.match_info["id"]
         if not is_account_id(account_id):
@@ -400,32 +391,12 @@ class Edge:
             raise ProblemError(
                 code="unknown_account", detail="No transfer has named this account yet."
             )
-        return _json(200, balance, reading.headers())
+        return render_json(200, answer_in(version, read.answer, balance), reading.headers())
 
     async def _get_health(self, _: web.Request) -> web.Response:
         if not self._queue.connected:
             return render(ProblemError(code="unavailable", detail="NATS is not connected."))
-        return _json(200, {"status": "ok"})
-
-    async def _json_body(self, request: web.Request) -> object:
-        # The parameters are cut off unread: aiohttp takes two seconds for a header of eight thousand semicolons.
-        media_type = request.headers.get("Content-Type", "").partition(";")[0]
-        if media_type.strip().lower() != "application/json":
-            raise ProblemError(
-                code="unsupported_media_type", detail="The body must be application/json."
-            )
-        try:
-            raw = await asyncio.wait_for(request.read(), timeout=self._config.body_timeout_s)
-        except TimeoutError:
-            raise ProblemError(
-                code="request_timeout", detail="The body did not arrive in time."
-            ) from None
-        try:
-            return orjson.loads(raw)
-        except orjson.JSONDecodeError:
-            raise InvalidTransferError(
-                code="invalid_json", field="", message="The body is not JSON."
-            ) from None
+        return render_json(200, {"status": "ok"})
 
     async def _watch_burst(self, path: Path) -> None:
         while True:
@@ -435,12 +406,3 @@ class Edge:
 
 def _reading(request: web.Request) -> Reading:
     return Reading.of(request.headers.get(POSITION))
-
-
-def _json(status: int, body: object, headers: dict[str, str] | None = None) -> web.Response:
-    return web.Response(
-        status=status,
-        body=orjson.dumps(body),
-        content_type="application/json",
-        headers=headers,
-    )
