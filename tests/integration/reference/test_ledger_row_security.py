@@ -25,6 +25,8 @@ from sentinel.reference.ledger.domain import (
 )
 from sentinel.reference.ledger.domain.disbursement import parse_disbursement
 from sentinel.reference.ledger.domain.tenant import COHORTS_COUNT, new_cohort
+from sentinel.reference.ledger.edge import reads
+from sentinel.reference.ledger.edge.lookup import PLANNED_ONCE
 from sentinel.reference.ledger.operate.prepare import prepare
 from sentinel.reference.ledger.operate.servers import ReplicaServer
 from sentinel.reference.ledger.posting import BY_INDEX
@@ -367,3 +369,33 @@ async def test_the_posters_statements_use_indexes_and_one_partition(roles: Roles
             assert not [name for name in others if name in plan], plan
             if statement in (rows._LOCK, rows._BALANCES):
                 assert "Seq Scan" not in plan, plan
+
+
+async def test_a_read_says_who_asks_and_what_in_one_statement_and_nobody_sees_another_s(
+    roles: Roles,
+) -> None:
+    """The order within the statement is what this rests on: planned another way it would find nothing."""
+    async with postgres.session(
+        roles.config(Role.READER), application_name="test", settings=dict(PLANNED_ONCE)
+    ) as reader:
+        for statement in (reads._BALANCE, reads._TRANSACTION):
+            value = uuid.uuid4() if statement is reads._TRANSACTION else "a1"
+            for _ in range(2):  # planned, and taken from what was planned
+                row = await reader.fetchrow(statement.primary, "0", "nobody", 0, value)
+                assert row["lsn"] > 0
+                assert [
+                    one for name, one in row.items() if name != "lsn" and one is not None
+                ] == []
+            plan = "\n".join(
+                row[0]
+                for row in await reader.fetch(
+                    f"explain {statement.primary}", "0", "nobody", 0, value
+                )
+            )
+            assert "Seq Scan" not in plan, plan
+            assert "Hash" not in plan, plan
+            assert plan.index("CTE Scan on who") < plan.index("Index Scan"), plan
+            assert not [name for name in ("_c1", "_c2", "_c3") if name in plan], plan
+            # What was named is forgotten with the statement.
+            named = await reader.fetchval("select current_setting('ledger.tenant', true)")
+            assert not named

@@ -8,6 +8,7 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Final
 
+from sentinel.reference.ledger.edge.lookup import PLANNED_ONCE
 from sentinel.reference.ledger.edge.reads import Reads
 from sentinel.reference.ledger.edge.sources import Source
 from sentinel.reference.ledger.edge.watch import ReplicaWatch, WatchConfig
@@ -52,7 +53,9 @@ async def open_books(
         async def connect(
             config: PostgresConfig, name: str = _NAME, *, at_once: bool = True
         ) -> Database:
-            database = await Database.connect(config, application_name=name, at_once=at_once)
+            database = await Database.connect(
+                config, application_name=name, at_once=at_once, settings=PLANNED_ONCE
+            )
             stack.push_async_callback(database.close)
             return database
 

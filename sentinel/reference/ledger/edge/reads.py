@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from sentinel.reference.ledger.domain import Batch, PermanentError, Request, Step
 from sentinel.reference.ledger.domain.tenant import Tenant
+from sentinel.reference.ledger.edge.lookup import Lookup, Statement
 from sentinel.reference.ledger.edge.sources import Reading, Source
 from sentinel.reference.ledger.wire.envelope import (
     dead_subject,
@@ -22,19 +23,20 @@ from sentinel.reference.ledger.wire.envelope import (
 from sentinel.reference.ledger.wire.nats import DEAD_STREAM, Queue, stream_name
 from sentinel.reference.ledger.wire.postgres import Connection
 
-_BALANCE: Final = """
-select account_id, currency, balance_minor, balance_minor - debits_pending_minor as available_minor, version
-from ledger.accounts where cohort = $1 and tenant = $2 and account_id = $3
-"""
-_TRANSACTION: Final = """
-select t.fingerprint, t.kind, t.state, t.reason, t.target_id, t.debit_account, t.credit_account, t.amount_minor,
-       t.currency, t.accepted_at, t.posted_at, t.expires_at, h.state as hold_state, h.resolved_by,
-       d.state as disbursement_state, d.return_code, d.payee_account, d.payee_name
-from ledger.transactions t
-left join ledger.holds h on h.cohort = $1 and h.pending_id = t.transaction_id
-left join ledger.disbursements d on d.cohort = $1 and d.pending_id = t.transaction_id
-where t.cohort = $1 and t.tenant = $2 and t.transaction_id = $3
-"""
+_BALANCE: Final = Statement.of("""
+    select a.account_id, a.currency, a.balance_minor, a.balance_minor - a.debits_pending_minor as available_minor, a.version
+    from ledger.accounts a where a.cohort = $3 and a.tenant = who.tenant and a.account_id = $4
+""")
+_BALANCE_FIELDS: Final = ("account_id", "currency", "balance_minor", "available_minor", "version")
+_TRANSACTION: Final = Statement.of("""
+    select t.fingerprint, t.kind, t.state, t.reason, t.target_id, t.debit_account, t.credit_account, t.amount_minor,
+           t.currency, t.accepted_at, t.posted_at, t.expires_at, h.state as hold_state, h.resolved_by,
+           d.state as disbursement_state, d.return_code, d.payee_account, d.payee_name
+    from ledger.transactions t
+    left join ledger.holds h on h.cohort = $3 and h.pending_id = t.transaction_id
+    left join ledger.disbursements d on d.cohort = $3 and d.pending_id = t.transaction_id
+    where t.cohort = $3 and t.tenant = who.tenant and t.transaction_id = $4
+""")
 _BATCH: Final = """
 select fingerprint, items_count, accepted_at from ledger.batches where cohort = $1 and tenant = $2 and batch_id = $3
 """
@@ -67,12 +69,8 @@ class Reads:
         Raises:
             UnavailableError: the database did not answer in time.
         """
-
-        async def question(connection: Connection) -> Any:
-            return await connection.fetchrow(_BALANCE, tenant.cohort, tenant.name, account_id)
-
-        row = await self._accounts.ask("accounts", tenant, reading, question, is_last=True)
-        return dict(row) if row is not None else None
+        question = Lookup(_BALANCE, (account_id,), _balance)
+        return await self._accounts.ask("accounts", tenant, reading, question, is_last=True)
 
     async def transaction(
         self, *, tenant: Tenant, transaction_id: uuid.UUID, reading: Reading
@@ -83,12 +81,11 @@ class Reads:
             UnavailableError: database or queue did not answer in time.
         """
 
-        async def question(connection: Connection) -> tuple[dict[str, object], str] | None:
-            row = await connection.fetchrow(
-                _TRANSACTION, tenant.cohort, tenant.name, transaction_id
-            )
-            return (_told(transaction_id, row), row["fingerprint"]) if row is not None else None
+        def told(row: Any) -> tuple[dict[str, object], str] | None:
+            mark = row["fingerprint"]
+            return (_told(transaction_id, row), mark) if mark is not None else None
 
+        question = Lookup(_TRANSACTION, (transaction_id,), told)
         found = await self._transactions.ask(
             "transactions", tenant, reading, question, is_last=False
         )
@@ -185,6 +182,12 @@ async def _decided_batch(
         "items": [{**dict(row), "transaction_id": str(row["transaction_id"])} for row in items],
     }
     return state, batch["fingerprint"]
+
+
+def _balance(row: Any) -> dict[str, object] | None:
+    if row["account_id"] is None:
+        return None
+    return {name: row[name] for name in _BALANCE_FIELDS}
 
 
 def _told(transaction_id: uuid.UUID, row: Any) -> dict[str, object]:

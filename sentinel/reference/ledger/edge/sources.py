@@ -14,6 +14,7 @@ from typing import Final, TypeVar
 from sentinel.reference.ledger.domain import PermanentError, UnavailableError
 from sentinel.reference.ledger.domain.position import HEADER, Position, parse_position
 from sentinel.reference.ledger.domain.tenant import Tenant
+from sentinel.reference.ledger.edge.lookup import PRIMARY_LSN, REPLICA_LSN, Lookup
 from sentinel.reference.ledger.edge.watch import ReplicaWatch
 from sentinel.reference.ledger.telemetry import Telemetry
 from sentinel.reference.ledger.wire.postgres import Connection, Database
@@ -24,8 +25,8 @@ _T = TypeVar("_T")
 _ASKING: Final = """
 select set_config('ledger.cohort', $1, true), set_config('ledger.tenant', $2, true),
 """
-_ASKING_REPLICA: Final = f"{_ASKING} (pg_last_wal_replay_lsn() - '0/0')::bigint as lsn"
-_ASKING_PRIMARY: Final = f"{_ASKING} (pg_current_wal_insert_lsn() - '0/0')::bigint as lsn"
+_ASKING_REPLICA: Final = f"{_ASKING} {REPLICA_LSN} as lsn"
+_ASKING_PRIMARY: Final = f"{_ASKING} {PRIMARY_LSN} as lsn"
 # The server has gone, is going, or does not answer at all: nobody else need find that out.
 _LOST: Final = frozenset({"timeout", "disconnected", "57P01", "57P02", "57P03"})
 
@@ -88,7 +89,7 @@ class Source:
         collection: str,
         tenant: Tenant,
         reading: Reading,
-        question: Callable[[Connection], Awaitable[_T | None]],
+        question: Lookup[_T] | Callable[[Connection], Awaitable[_T | None]],
         *,
         is_last: bool,
     ) -> _T | None:
@@ -121,7 +122,7 @@ class Source:
         collection: str,
         tenant: Tenant,
         reading: Reading,
-        question: Callable[[Connection], Awaitable[_T | None]],
+        question: Lookup[_T] | Callable[[Connection], Awaitable[_T | None]],
         *,
         reason: str,
     ) -> _T | None:
@@ -141,7 +142,7 @@ class Source:
         collection: str,
         tenant: Tenant,
         reading: Reading,
-        question: Callable[[Connection], Awaitable[_T | None]],
+        question: Lookup[_T] | Callable[[Connection], Awaitable[_T | None]],
         *,
         reason: str = "ok",
     ) -> _T | None:
@@ -150,13 +151,13 @@ class Source:
         with self._telemetry.query("SELECT", collection, database.namespace, source=name):
             # Who asks is said for the transaction alone: on a pooled connection anything else would be
             # there for the next.
-            async with (
-                database.acquire() as connection,
-                connection.transaction(readonly=True, isolation="repeatable_read"),
-            ):
-                said = await connection.fetchrow(asking, str(tenant.cohort), tenant.name)
-                answer = await question(connection)
-        lsn = said["lsn"]
+            async with database.acquire() as connection:
+                if isinstance(question, Lookup):
+                    lsn, answer = await question.ask(connection, tenant, is_replica=is_replica)
+                else:
+                    async with connection.transaction(readonly=True, isolation="repeatable_read"):
+                        said = await connection.fetchrow(asking, str(tenant.cohort), tenant.name)
+                        lsn, answer = said["lsn"], await question(connection)
         reading.note(self._watch.replayed(lsn) if is_replica else self._watch.written(lsn))
         self._telemetry.read_answered(source=name, reason=reason)
         return answer

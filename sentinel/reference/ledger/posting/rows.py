@@ -27,8 +27,13 @@ from sentinel.reference.ledger.domain import (
 from sentinel.reference.ledger.wire.envelope import Envelope
 from sentinel.reference.ledger.wire.postgres import Connection
 
-# For the poster's connections: over arrays and partitions the planner would else read whole tables.
-BY_INDEX: Final = {"enable_hashjoin": "off", "enable_mergejoin": "off"}
+# For the poster's connections: over arrays and partitions the planner would else read whole tables, and plan each statement
+# anew for every batch.
+BY_INDEX: Final = {
+    "enable_hashjoin": "off",
+    "enable_mergejoin": "off",
+    "plan_cache_mode": "force_generic_plan",
+}
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
