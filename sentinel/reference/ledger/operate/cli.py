@@ -92,6 +92,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_poster(commands)
     _add_disburse(commands)
     _add_analytics(commands)
+    _add_reconcile(commands)
     _add_migrate(commands)
     add_tenant_commands(commands, add_postgres=_add_postgres, postgres_url=_postgres_url)
     _add_load(commands)
@@ -180,6 +181,29 @@ def _add_analytics(commands: argparse._SubParsersAction[argparse.ArgumentParser]
     )
     _add_servers(parser)
     parser.set_defaults(command=_analytics)
+
+
+def _add_reconcile(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser(
+        "reconcile",
+        help="hold stream, books, analytics, audit trail and replica against each other",
+    )
+    how_often = parser.add_mutually_exclusive_group()
+    how_often.add_argument(
+        "--once",
+        action="store_true",
+        help="one full pass; exit code 1 when anything drifts (default)",
+    )
+    how_often.add_argument(
+        "--every", type=_seconds, metavar="S", help="pass after pass, so many seconds apart"
+    )
+    parser.add_argument("--state", type=Path, help="state file of `up`, in place of the servers")
+    parser.add_argument("--replica-url-file", type=Path, help="file with the URL of a replica")
+    parser.add_argument(
+        "-o", dest="form", choices=("text", "json"), default="text", help="form of the report"
+    )
+    _add_servers(parser)
+    parser.set_defaults(command=_reconcile)
 
 
 def _add_load(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -419,6 +443,39 @@ def _analytics(options: argparse.Namespace) -> int:
     return 0
 
 
+def _reconcile(options: argparse.Namespace) -> int:
+    from sentinel.reference.ledger.operate.reconciling import reconcile_every, reconcile_once
+    from sentinel.reference.ledger.operate.state import read_state
+    from sentinel.reference.ledger.reconcile import ReconcileConfig
+
+    replica_file: Path | None = options.replica_url_file
+    if options.state is not None:
+        state = read_state(options.state)
+        nats = NatsConfig(url=state.nats_url)
+        postgres = PostgresConfig(url=read_url(Path(state.postgres_url_file)))
+        if replica_file is None and state.replica_url_file:
+            replica_file = Path(state.replica_url_file)
+    else:
+        nats, postgres = _required_servers(options)
+    replica = None
+    if replica_file is not None:
+        url = read_url(replica_file)
+        check_url(
+            url, what="the replica's address", schemes=("postgresql", "postgres"), shown=False
+        )
+        replica = PostgresConfig(url=url)
+    config = ReconcileConfig()
+    if options.every is not None:
+        asyncio.run(
+            reconcile_every(config, nats, postgres, replica=replica, every_s=options.every)
+        )
+        return 0
+    drifts = asyncio.run(
+        reconcile_once(config, nats, postgres, replica=replica, form=options.form)
+    )
+    return EXIT_WRONG if drifts else 0
+
+
 def _migrate(options: argparse.Namespace) -> int:
     from sentinel.reference.ledger.operate.prepare import prepare
 
@@ -591,6 +648,17 @@ def _duration_s(text: str) -> int:
         message = f"{text!r} is no duration such as 10s, 5m or 1h"
         raise argparse.ArgumentTypeError(message)
     return int(number) * _UNITS_S[unit]
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds <= 86_400:
+        message = f"{text!r} is no number of seconds above 0 and at most 86400"
+        raise argparse.ArgumentTypeError(message)
+    return seconds
 
 
 def _port(text: str) -> int:

@@ -57,7 +57,7 @@ async def run_edge(
     try:
         queue = await connect_queue(nats, telemetry)
         try:
-            await _patiently(lambda: check_answers(postgres))
+            await patiently(lambda: check_answers(postgres))
             async with open_books(postgres, replica, queue=queue, telemetry=telemetry) as books:
                 edge = Edge(
                     edge_config,
@@ -97,7 +97,7 @@ async def run_poster(
     """
     telemetry = start_telemetry(POSTER_SERVICE)
     try:
-        await _patiently(lambda: prepare(postgres, tenants))
+        await patiently(lambda: prepare(postgres, tenants))
         queue = await connect_queue(nats, telemetry)
         try:
             await queue.subscribe(poster_config.cohorts)
@@ -132,7 +132,7 @@ async def run_analytics(
         queue = await connect_queue(nats, telemetry)
         try:
             await queue.subscribe_events(ANALYTICS)
-            database = await _patiently(
+            database = await patiently(
                 lambda: Database.connect(postgres, application_name="analytics")
             )
             try:
@@ -162,7 +162,7 @@ async def connect_queue(nats: NatsConfig, telemetry: Telemetry) -> Queue:
             telemetry.warning(Event.NATS_ERROR, f"NATS reported an error: {detail}")
 
     name = telemetry.service
-    return await _patiently(lambda: Queue.connect(nats, name=name, on_change=on_change))
+    return await patiently(lambda: Queue.connect(nats, name=name, on_change=on_change))
 
 
 def stop_on_signals() -> asyncio.Event:
@@ -180,7 +180,7 @@ def say(document: dict[str, object]) -> None:
     sys.stdout.flush()
 
 
-async def _patiently(attempt: Callable[[], Awaitable[_T]]) -> _T:
+async def patiently(attempt: Callable[[], Awaitable[_T]]) -> _T:
     """Retry while a server is unavailable: at the start it may come up a moment later."""
     loop = asyncio.get_running_loop()
     deadline = loop.time() + _CONNECT_PATIENCE_S

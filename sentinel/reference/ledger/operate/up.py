@@ -142,21 +142,21 @@ def _edge_arguments(run: _Run) -> list[str | Path]:
         "--insecure-tenant-header",
     ]
     if run.replica_url_file is not None:
-        told += ["--replica-url-file", _readers_replica(run, run.replica_url_file)]
+        told += ["--replica-url-file", _own_replica(run, "edge", run.replica_url_file)]
     return told
 
 
-def _readers_replica(run: _Run, given: Path) -> Path:
-    """Write the replica's address with the edge's own role, which came to it with everything else.
+def _own_replica(run: _Run, name: str, given: Path) -> Path:
+    """Write the replica's address with the process's own role, which came to it with everything else.
 
     Beside a primary that was given, the URL that was given is used, as there.
     """
     replica = urlsplit(read_url(given))
     if run.postgres is not None:
-        who = urlsplit(read_url(run.role_url_files["edge"])).netloc.rpartition("@")[0]
+        who = urlsplit(read_url(run.role_url_files[name])).netloc.rpartition("@")[0]
         where = replica.netloc.rpartition("@")[2]
         replica = replica._replace(netloc=f"{who}@{where}")
-    file = run.folder / "edge.replica.url"
+    file = run.folder / f"{name}.replica.url"
     write_private(file, urlunsplit(replica).encode())
     return file
 
@@ -164,6 +164,13 @@ def _readers_replica(run: _Run, given: Path) -> Path:
 def _edge_is_ready(run: _Run, ready: dict[str, Any]) -> None:
     run.edge_url = str(ready["url"])
     run.edge_port = int(run.edge_url.rpartition(":")[2])
+
+
+def _reconcile_arguments(run: _Run) -> list[str | Path]:
+    told: list[str | Path] = ["--every", "15"]
+    if run.replica_url_file is not None:
+        told += ["--replica-url-file", _own_replica(run, "reconcile", run.replica_url_file)]
+    return told
 
 
 def _audit_arguments(run: _Run) -> list[str | Path]:
@@ -203,6 +210,7 @@ _PROCESSES: Final = {
         on_ready=_witness_is_ready,
     ),
     "analytics": _Process(role=Role.ANALYTICS),
+    "reconcile": _Process(role=Role.RECONCILE, arguments=_reconcile_arguments),
 }
 # In the order in which they end, after all others: what those have done is recorded, and signed.
 _RECORDING: Final = ("audit", "witness")

@@ -22,6 +22,7 @@ class Role(StrEnum):
     DISBURSER = "ledger_disburser"
     AUDIT = "ledger_audit"
     ANALYTICS = "ledger_analytics"
+    RECONCILE = "ledger_reconcile"
 
 
 async def let_in(config: PostgresConfig, role: Role, password: str) -> None:

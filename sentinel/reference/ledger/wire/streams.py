@@ -1,0 +1,90 @@
+"""What a stream has held and still holds, by its own account: the side of the comparison that no database wrote."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+import orjson
+from nats.aio.client import Client
+
+from sentinel.reference.ledger.domain import UnavailableError
+
+_TIMEOUT_S: Final = 5.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StreamState:
+    """A stream's numbers.
+
+    Attributes:
+        created_at: when it was made; its numbers began at 1 then.
+        first: the lowest number that may still be in it; `last + 1` when it is empty.
+        last: the highest number it has given out.
+        gone: numbers between `first` and `last` that have left it.
+    """
+
+    created_at: datetime
+    first: int
+    last: int
+    gone: frozenset[int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadUpTo:
+    """How far a consumer has read: every number up to `acknowledged` is done, of those up to `last`."""
+
+    acknowledged: int
+    last: int
+
+
+async def stream_state(client: Client, stream: str) -> StreamState:
+    """Return the state of a stream.
+
+    Raises:
+        UnavailableError: there is no such stream.
+    """
+    answer = await _ask(client, f"STREAM.INFO.{stream}", b'{"deleted_details": true}')
+    state = answer["state"]
+    last = int(state["last_seq"])
+    return StreamState(
+        created_at=_moment(answer["created"]),
+        first=int(state["first_seq"]) if state["messages"] else last + 1,
+        last=last,
+        gone=frozenset(state.get("deleted") or ()),
+    )
+
+
+async def read_up_to(client: Client, stream: str, durable: str) -> ReadUpTo | None:
+    """Return how far a durable consumer has read, or None when there is none.
+
+    Raises:
+        UnavailableError: there is no such stream.
+    """
+    last = (await stream_state(client, stream)).last
+    try:
+        answer = await _ask(client, f"CONSUMER.INFO.{stream}.{durable}", b"")
+    except UnavailableError as error:
+        if error.code == "404":
+            return None
+        raise
+    if not answer["num_pending"] and not answer["num_ack_pending"]:
+        return ReadUpTo(acknowledged=last, last=last)
+    return ReadUpTo(acknowledged=int(answer["ack_floor"]["stream_seq"]), last=last)
+
+
+async def _ask(client: Client, what: str, payload: bytes) -> dict[str, Any]:
+    message = await client.request(f"$JS.API.{what}", payload, timeout=_TIMEOUT_S)
+    answer: dict[str, Any] = orjson.loads(message.data)
+    error = answer.get("error")
+    if error:
+        text = f"NATS does not tell of {what}: {error.get('description')}"
+        raise UnavailableError(text, code=str(error.get("code", "")))
+    return answer
+
+
+def _moment(text: str) -> datetime:
+    """Return a time of NATS, which has nanoseconds that Python's have not."""
+    whole, _, rest = text.rstrip("Z").partition(".")
+    return datetime.fromisoformat(f"{whole}.{(rest + '000000')[:6]}+00:00")
