@@ -51,7 +51,7 @@ def board() -> Board:
         'label_values(sentinel_value{service="ledger-poster", stage="database", signal="traffic"}, route)',
     )
     made.runbooks().runbooks_of(
-        "the ledger", "service levels", "the gateway", "NATS", "PostgreSQL"
+        "the ledger", "its audit", "service levels", "the gateway", "NATS", "PostgreSQL"
     )
     made.incidents()
     made.events("ledger-.*|$nats|$postgres")
@@ -61,6 +61,7 @@ def board() -> Board:
     made.row("NATS").panels(*_queue())
     made.row("Posting").panels(*_posting())
     made.row("PostgreSQL").panels(*_database())
+    made.row("Audit").panels(*_audit())
     return made
 
 
@@ -363,6 +364,39 @@ def _database() -> list[Panel]:
                 + ")",
                 "{{service}} {{route}}",
             ),
+            width=8,
+        ),
+    ]
+
+
+def _audit() -> list[Panel]:
+    def told(*signals: str) -> Ask:
+        names = "|".join(f"ledger.audit.{signal}" for signal in signals)
+        expr = window(
+            "sentinel_value", service="ledger-audit", stage="metrics", signal=f"~{names}"
+        )
+        return Ask(f"max by (signal) ({expr})", "{{signal}}")
+
+    return [
+        timeline(
+            "How far recording is behind",
+            "Age of the last recorded change while others wait.",
+            "s",
+            told("lag"),
+            width=8,
+        ),
+        timeline(
+            "Without the witness's word",
+            "For how long entries have been there that the witness has not signed.",
+            "s",
+            told("unwitnessed.age"),
+            width=8,
+        ),
+        timeline(
+            "Room of the audit's slot",
+            "Log that PostgreSQL keeps for the audit, and how much more may come before it gives the slot up.",
+            "bytes",
+            told("slot.retained", "slot.safe"),
             width=8,
         ),
     ]

@@ -22,6 +22,7 @@ SECTIONS: Final[Mapping[str, str]] = MappingProxyType(
         "NATS": "nats-from-alert_rulesnatsyaml",
         "PostgreSQL": "postgresql-from-alert_rulespostgresyaml",
         "the ledger": "the-reference-ledger-from-alert_rulesledgeryaml",
+        "its audit": "the-ledgers-audit-trail-from-alert_rulesaudityaml",
     }
 )
 """Headings of the list of runbooks, as a page of it calls them in its address."""
@@ -61,6 +62,9 @@ OF_PANELS: Final[Mapping[str, Mapping[str, tuple[str, ...]]]] = MappingProxyType
                 "PostgresIdleInTransaction",
             ),
             "Pools": ("PostgresConnectionsUsedUp",),
+            "How far recording is behind": ("LedgerAuditBehind", "LedgerAuditStalled"),
+            "Without the witness's word": ("LedgerAuditUnwitnessed", "LedgerAuditRefused"),
+            "Room of the audit's slot": ("LedgerAuditSlotFills", "LedgerAuditSlotLost"),
         },
         "sentinel-nats": {
             "Backlog of all": ("NatsConsumerBehind",),

@@ -232,12 +232,13 @@ def test_nothing_fires_in_a_recording_before_its_fault_that_is_told_of(path: Pat
 
 def test_the_ledger_has_the_names_that_rules_ask_it_for() -> None:
     """Rules and ledger meet on the wire: what one of them renames, nothing else would notice."""
-    code = (ROOT / "sentinel/reference/ledger/telemetry/signals.py").read_text()
+    telemetry = ROOT / "sentinel/reference/ledger/telemetry"
+    code = "\n".join(path.read_text() for path in sorted(telemetry.glob("*.py")))
     instruments = {
         prometheus_name(name, "", is_counter=False)
         for name in re.findall(r'"((?:ledger|http)\.[a-z_.]+)"', code)
     }
-    endings = r"(?:_seconds)?(?:_total|_bucket|_sum|_count)?$"
+    endings = r"(?:_seconds|_bytes)?(?:_total|_bucket|_sum|_count)?$"
     known = {*FOREIGN["ledger_"], *FOREIGN["http_server_request_duration_"]}
     assert {name for name in known if re.sub(endings, "", name) not in instruments} == set()
     asked = {

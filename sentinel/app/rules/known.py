@@ -77,6 +77,17 @@ _LEDGER: Final = frozenset(
             "ledger_edge_limits_forgotten_total",
             "ledger_consumer_pending",
             "ledger_consumer_ack_pending",
+            "ledger_audit_entries_total",
+            "ledger_audit_checkpoints_total",
+            "ledger_audit_refused_total",
+            "ledger_audit_lag_seconds",
+            "ledger_audit_unwitnessed",
+            "ledger_audit_unwitnessed_age_seconds",
+            "ledger_audit_slot_lag_bytes",
+            "ledger_audit_slot_retained_bytes",
+            "ledger_audit_slot_safe_bytes",
+            "ledger_audit_slot_lost",
+            "ledger_witness_answers_total",
         ),
     }
 )

@@ -74,6 +74,9 @@ class Audit:
         self._telemetry = telemetry
         self._signals = AuditSignals(telemetry)
         self._failing = False
+        if config.witness is not None:
+            # From now on one is waited for.
+            self._signals.state.witnessed_s = time.time()
 
     async def run(self, stop: asyncio.Event) -> None:
         """Record until `stop`; a last checkpoint covers what there is.
@@ -146,8 +149,10 @@ class Audit:
         failure = await checkpointer.make(
             recorder.state.tree, now_s=time.monotonic(), unix_s=int(time.time())
         )
-        self._signals.checkpoint(witnessed=self._config.witness is not None and not failure)
-        self._signals.state.checkpoint_s = time.time()
+        witnessed = self._config.witness is not None and failure is None
+        self._signals.checkpoint(witnessed=witnessed)
+        if witnessed:
+            self._signals.state.witnessed_s = time.time()
         if isinstance(failure, WitnessRefusedError):
             self._signals.refused(failure.reason)
             self._telemetry.error(Event.AUDIT_UNWITNESSED, f"No witness: {failure}")
@@ -163,6 +168,8 @@ class Audit:
         )
         if self._config.witness is not None:
             shown.unwitnessed_count = state.tree.size - checkpointer.witnessed_size
+            if not shown.unwitnessed_count:
+                shown.witnessed_s = time.time()
         shown.slot_lag_bytes = progress.status.lag_bytes
         shown.slot_retained_bytes = progress.status.retained_bytes
         shown.slot_safe_bytes = progress.status.safe_bytes

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
@@ -21,7 +22,7 @@ class AuditState:
     Attributes:
         lag_s: how long ago the oldest change was committed that is not recorded; 0 when all are.
         unwitnessed_count: entries behind the last checkpoint that the witness signed.
-        checkpoint_s: Unix time of the last checkpoint; None before the first.
+        witnessed_s: Unix time at which the witness had last signed all there was, or of the start; None without a witness.
         slot_lag_bytes: of the write-ahead log, not yet recorded.
         slot_retained_bytes: of the write-ahead log, which the server keeps for the slot.
         slot_safe_bytes: how much more may be written before the slot is lost; None without a limit.
@@ -30,7 +31,7 @@ class AuditState:
 
     lag_s: float | None = None
     unwitnessed_count: int | None = None
-    checkpoint_s: float | None = None
+    witnessed_s: float | None = None
     slot_lag_bytes: int | None = None
     slot_retained_bytes: int | None = None
     slot_safe_bytes: int | None = None
@@ -60,11 +61,11 @@ class AuditSignals:
         for name, unit, read in (
             ("ledger.audit.lag", "s", lambda: state.lag_s),
             ("ledger.audit.unwitnessed", "{entry}", lambda: state.unwitnessed_count),
-            ("ledger.audit.checkpoint.time", "s", lambda: state.checkpoint_s),
+            ("ledger.audit.unwitnessed.age", "s", lambda: _age_s(state)),
             ("ledger.audit.slot.lag", "By", lambda: state.slot_lag_bytes),
             ("ledger.audit.slot.retained", "By", lambda: state.slot_retained_bytes),
             ("ledger.audit.slot.safe", "By", lambda: state.slot_safe_bytes),
-            ("ledger.audit.slot.lost", "1", lambda: _flag(state.slot_lost)),
+            ("ledger.audit.slot.lost", "{slot}", lambda: _flag(state.slot_lost)),
         ):
             meter.create_observable_gauge(name, callbacks=[_observed(read)], unit=unit)
 
@@ -94,6 +95,12 @@ class WitnessSignals:
     def answered(self, outcome: str) -> None:
         """Count an answer."""
         self._answers.add(1, {"ledger.witness.outcome": outcome})
+
+
+def _age_s(state: AuditState) -> float | None:
+    if state.witnessed_s is None:
+        return None
+    return max(time.time() - state.witnessed_s, 0.0) if state.unwitnessed_count else 0.0
 
 
 def _flag(value: bool | None) -> int | None:  # noqa: FBT001 - it is the value, not a switch
