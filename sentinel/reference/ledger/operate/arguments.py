@@ -14,6 +14,7 @@ from sentinel.reference.ledger.domain.tenant import Network, Opening, Tier
 _EDGES_COUNT_MAX: Final = 1000
 # What a tenant may ask at once when nobody says: what it may ask in two seconds.
 _BURST_S: Final = 2
+_PORT_MAX: Final = 65_535
 _UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 
@@ -47,6 +48,14 @@ def tenant(text: str) -> str:
     except InvalidTransferError as error:
         raise argparse.ArgumentTypeError(error.message.replace("X-Tenant", "a tenant")) from error
     return text
+
+
+def port(text: str) -> int:
+    """Read a port; 0 is a free one."""
+    if not text.isdigit() or int(text) > _PORT_MAX:
+        message = f"{text!r} is no port, a number from 0 (a free one) to {_PORT_MAX}"
+        raise argparse.ArgumentTypeError(message)
+    return int(text)
 
 
 def network(text: str) -> Network:

@@ -23,10 +23,11 @@ from sentinel.reference.ledger.domain import (
     UnreadableError,
     UsageError,
 )
-from sentinel.reference.ledger.operate.arguments import edges_count, network, opening
+from sentinel.reference.ledger.operate.arguments import edges_count, network, opening, port
 from sentinel.reference.ledger.operate.audit_cli import add_audit
 from sentinel.reference.ledger.operate.completion import SHELLS, completion_script
 from sentinel.reference.ledger.operate.tenant_cli import add_tenant_commands
+from sentinel.reference.ledger.operate.token_cli import add_token_commands
 from sentinel.reference.ledger.wire.config import (
     NATS_URL_VARIABLE,
     POSTGRES_URL_VARIABLE,
@@ -45,7 +46,6 @@ EXIT_WRONG: Final = 1
 EXIT_USAGE: Final = 2
 EXIT_UNREACHABLE: Final = 3
 EXIT_INTERRUPTED: Final = 130
-_PORT_MAX: Final = 65_535
 _UNITS_S: Final = {"s": 1, "m": 60, "h": 3600}
 
 
@@ -96,6 +96,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_migrate(commands)
     add_tenant_commands(commands, add_postgres=_add_postgres, postgres_url=_postgres_url)
     _add_load(commands)
+    add_token_commands(commands)
     _add_history(commands)
     _add_fault(commands)
     add_audit(commands, add_postgres=_add_postgres, postgres_url=_postgres_url)
@@ -110,7 +111,10 @@ def _add_up(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     )
     parser.add_argument("--state", type=Path, help="write addresses and process ids to this file")
     parser.add_argument(
-        "--port", type=_port, default=0, help="the edge's port (default: a free one)"
+        "--port", type=port, default=0, help="the edge's port (default: a free one)"
+    )
+    parser.add_argument(
+        "--tokens-only", action="store_true", help="the edge does not believe X-Tenant"
     )
     parser.add_argument("--nats-monitor-url", help="monitoring address of the NATS server given")
     parser.add_argument(
@@ -124,7 +128,7 @@ def _add_up(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
 
 def _add_edge(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = commands.add_parser("edge", help="run the HTTP edge only")
-    parser.add_argument("--port", type=_port, default=0, help="port (default: a free one)")
+    parser.add_argument("--port", type=port, default=0, help="port (default: a free one)")
     parser.add_argument("--burst-file", type=Path, help="control file of the error burst")
     parser.add_argument(
         "--host", default="127.0.0.1", help="address to listen on; beyond loopback with TLS only"
@@ -362,6 +366,7 @@ def _up(options: argparse.Namespace) -> int:
         replica=not options.no_replica,
         tenants=tuple(options.tenant or DEMO_TENANTS),
         port=options.port,
+        tokens_only=options.tokens_only,
     )
     return asyncio.run(run_up(config))
 
@@ -492,9 +497,11 @@ def _load(options: argparse.Namespace) -> int:
     from sentinel.reference.ledger.operate.load import Load, LoadConfig
     from sentinel.reference.ledger.operate.single import say, stop_on_signals
     from sentinel.reference.ledger.operate.state import read_state
+    from sentinel.reference.ledger.operate.tokens import tokens_of
 
+    state = read_state(options.state) if options.url is None else None
     config = LoadConfig(
-        url=options.url or read_state(options.state).edge_url,
+        url=options.url if state is None else state.edge_url,
         rate=options.rate,
         seconds=options.seconds,
         shape=options.shape,
@@ -505,7 +512,8 @@ def _load(options: argparse.Namespace) -> int:
     )
 
     async def offer() -> dict[str, object]:
-        return await Load(config).run(stop_on_signals())
+        tokens = tokens_of(state, config.tenant) if state is not None else None
+        return await Load(config, tokens).run(stop_on_signals())
 
     summary = asyncio.run(offer())
     say(summary)
@@ -659,13 +667,6 @@ def _seconds(text: str) -> float:
         message = f"{text!r} is no number of seconds above 0 and at most 86400"
         raise argparse.ArgumentTypeError(message)
     return seconds
-
-
-def _port(text: str) -> int:
-    if not text.isdigit() or int(text) > _PORT_MAX:
-        message = f"{text!r} is no port, a number from 0 (a free one) to {_PORT_MAX}"
-        raise argparse.ArgumentTypeError(message)
-    return int(text)
 
 
 def _zone(name: str) -> str:

@@ -22,8 +22,9 @@ import aiohttp
 import numpy as np
 import orjson
 
-from sentinel.reference.ledger.domain import UsageError
+from sentinel.reference.ledger.domain import LedgerError, UsageError
 from sentinel.reference.ledger.domain.shape import load_factor_at
+from sentinel.reference.ledger.operate.tokens import Tokens
 from sentinel.reference.ledger.wire.config import check_url
 
 _WRITE_SHARE: Final = 0.4
@@ -77,8 +78,10 @@ class _Tally:
 class Load:
     """Offers the configured load until its time is over or `stop` is set."""
 
-    def __init__(self, config: LoadConfig) -> None:
+    def __init__(self, config: LoadConfig, tokens: Tokens | None = None) -> None:
+        """Store the configuration; without tokens, requests carry `X-Tenant`."""
         self._config = config
+        self._tokens = tokens or Tokens(config.tenant)
         self._rng = random.Random(config.seed)  # noqa: S311 - load, not secrets
         self._tally = _Tally()
         self._run = uuid.uuid4().hex[:12]  # keys of an earlier run would only be replays
@@ -143,19 +146,17 @@ class Load:
                 await self._read(session, self._rng.choice(self._recent), due)
         except TimeoutError:
             self._tally.statuses["timeout"] += 1
-        except aiohttp.ClientError as error:
+        except (aiohttp.ClientError, LedgerError) as error:
             self._tally.statuses[type(error).__name__] += 1
 
     async def _write(self, session: aiohttp.ClientSession, due: float) -> None:
         self._writes_count += 1
         body, credit = self._transfer()
-        headers = {
-            "X-Tenant": self._config.tenant,
-            "Idempotency-Key": f"{self._run}-{self._writes_count}",
-        }
+        key = f"{self._run}-{self._writes_count}"
+        headers = {**await self._tokens.headers(), "Idempotency-Key": key}
         async with session.post("/v1/transfers", json=body, headers=headers) as response:
             answer = await response.read()
-            self._tally.statuses[str(response.status)] += 1
+            self._count(response.status)
         self._tally.accept_s.append(asyncio.get_running_loop().time() - due)
         if response.status == 202:
             self._recent.append(orjson.loads(answer)["status_url"])
@@ -182,9 +183,9 @@ class Load:
         return body, credit
 
     async def _read(self, session: aiohttp.ClientSession, path: str, due: float) -> None:
-        async with session.get(path, headers={"X-Tenant": self._config.tenant}) as response:
+        async with session.get(path, headers=await self._tokens.headers()) as response:
             answer = await response.read()
-            self._tally.statuses[str(response.status)] += 1
+            self._count(response.status)
         self._tally.read_s.append(asyncio.get_running_loop().time() - due)
         if response.status == 200:
             document = orjson.loads(answer)
@@ -192,6 +193,11 @@ class Load:
                 posted = datetime.fromisoformat(document["posted_at"])
                 accepted = datetime.fromisoformat(document["accepted_at"])
                 self._tally.commit_s.append((posted - accepted).total_seconds())
+
+    def _count(self, status: int) -> None:
+        self._tally.statuses[str(status)] += 1
+        if status == 401:
+            self._tokens.refused()
 
     async def _report(self) -> None:
         sent_before = 0

@@ -24,6 +24,9 @@ class RunState:
     # Where the audit's public keys and its way into the database are; empty where nothing is recorded.
     audit_folder: str = ""
     replica_url_file: str = ""
+    # The authorization server, and who it gives tokens to.
+    issuer_url: str = ""
+    accounts_file: str = ""
 
 
 def write_state(path: Path, state: RunState) -> None:

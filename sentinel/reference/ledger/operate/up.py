@@ -20,6 +20,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 from sentinel.reference.ledger.domain import LedgerError, UnavailableError
 from sentinel.reference.ledger.domain.tenant import Opening, Tier
+from sentinel.reference.ledger.operate.authorizing import accounts_for
 from sentinel.reference.ledger.operate.children import Child, start_child
 from sentinel.reference.ledger.operate.folders import temporary_folder
 from sentinel.reference.ledger.operate.prepare import prepare
@@ -62,6 +63,7 @@ class UpConfig:
     replica: bool = True
     tenants: tuple[Opening, ...] = DEMO_TENANTS
     port: int = 0
+    tokens_only: bool = False
 
 
 @dataclass(slots=True)
@@ -79,10 +81,17 @@ class _Run:
     role_url_files: dict[str, Path] = field(default_factory=dict)
     edge_url: str = ""
     edge_port: int = 0
+    tokens_only: bool = False
+    issuer_url: str = ""
+    issuer_port: int = 0
     witness_port: int = 0
     # Why nothing is recorded; empty where it is.
     audit_off: str = ""
     children: dict[str, Child] = field(default_factory=dict)
+
+    @property
+    def accounts_file(self) -> Path:
+        return self.folder / "accounts.json"
 
     @property
     def burst_file(self) -> Path:
@@ -108,6 +117,8 @@ class _Run:
             replica_url_file=str(self.replica_url_file or ""),
             burst_file=str(self.burst_file),
             pids={name: child.pid for name, child in self.children.items()},
+            issuer_url=self.issuer_url,
+            accounts_file=str(self.accounts_file),
             audit_folder="" if self.audit_off else str(self.audit.audit),
         )
 
@@ -139,7 +150,8 @@ def _edge_arguments(run: _Run) -> list[str | Path]:
     told: list[str | Path] = [
         *("--port", str(run.edge_port)),
         *("--burst-file", run.burst_file),
-        "--insecure-tenant-header",
+        *("--issuer", run.issuer_url),
+        *(() if run.tokens_only else ("--insecure-tenant-header",)),
     ]
     if run.replica_url_file is not None:
         told += ["--replica-url-file", _own_replica(run, "edge", run.replica_url_file)]
@@ -173,6 +185,16 @@ def _reconcile_arguments(run: _Run) -> list[str | Path]:
     return told
 
 
+def _authorize_arguments(run: _Run) -> list[str | Path]:
+    return ["--accounts", run.accounts_file, "--port", str(run.issuer_port)]
+
+
+def _authorize_is_ready(run: _Run, ready: dict[str, Any]) -> None:
+    run.issuer_url = str(ready["url"])
+    # The same again when it is started anew: tokens name it.
+    run.issuer_port = int(run.issuer_url.rpartition(":")[2])
+
+
 def _audit_arguments(run: _Run) -> list[str | Path]:
     audit = run.audit
     return [
@@ -196,6 +218,12 @@ def _witness_is_ready(run: _Run, ready: dict[str, Any]) -> None:
 
 
 _PROCESSES: Final = {
+    "authorize": _Process(
+        role=None,
+        queued=False,
+        arguments=_authorize_arguments,
+        on_ready=_authorize_is_ready,
+    ),
     "poster": _Process(role=Role.POSTER),
     "edge": _Process(role=Role.READER, arguments=_edge_arguments, on_ready=_edge_is_ready),
     "disburse": _Process(role=Role.DISBURSER, arguments=lambda _: ["--simulated-rail"]),
@@ -229,7 +257,12 @@ async def run_up(config: UpConfig) -> int:
     began = time.monotonic()
     async with AsyncExitStack() as stack:
         folder = _folder(config, stack)
-        run = _Run(folder=folder, state_file=config.state_file, edge_port=config.port)
+        run = _Run(
+            folder=folder,
+            state_file=config.state_file,
+            edge_port=config.port,
+            tokens_only=config.tokens_only,
+        )
         starting = asyncio.create_task(_start(run, config, stack), name="up-start")
         stopping = asyncio.create_task(stop.wait(), name="up-stop")
         await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
@@ -260,7 +293,10 @@ async def _start(run: _Run, config: UpConfig, stack: AsyncExitStack) -> None:
     await asyncio.gather(_provide_nats(run, config, stack), _provide_postgres(run, config, stack))
     await asyncio.gather(_prepare(run, config), _provide_replica(run, config, stack))
     stack.push_async_callback(_stop_roles, run)
-    await asyncio.gather(*(_start_role(run, name) for name in run.processes))
+    # The edge is told where it is.
+    await _start_role(run, "authorize")
+    others = [name for name in run.processes if name != "authorize"]
+    await asyncio.gather(*(_start_role(run, name) for name in others))
 
 
 async def _provide_nats(run: _Run, config: UpConfig, stack: AsyncExitStack) -> None:
@@ -314,6 +350,9 @@ async def _prepare(run: _Run, config: UpConfig) -> None:
         for name, process in _PROCESSES.items()
         if process.role is not None
     }
+    write_private(
+        run.accounts_file, accounts_for(run.accounts_file, [one.name for one in config.tenants])
+    )
     await prepare(admin, config.tenants, role_urls=list(urls.values()) if own else ())
     run.audit_off = await why_not(admin, given=not own, lasting=config.folder is not None)
     if not run.audit_off:

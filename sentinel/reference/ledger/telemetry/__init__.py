@@ -4,6 +4,7 @@ from sentinel.reference.ledger.telemetry.attributes import DESTINATION
 from sentinel.reference.ledger.telemetry.exporting import start_telemetry
 from sentinel.reference.ledger.telemetry.signals import (
     ANALYTICS_SERVICE,
+    AUTHORIZE_SERVICE,
     DISBURSER_SERVICE,
     EDGE_SERVICE,
     POSTER_SERVICE,
@@ -14,6 +15,7 @@ from sentinel.reference.ledger.telemetry.signals import (
 
 __all__ = [
     "ANALYTICS_SERVICE",
+    "AUTHORIZE_SERVICE",
     "DESTINATION",
     "DISBURSER_SERVICE",
     "EDGE_SERVICE",

@@ -28,6 +28,20 @@ class AccessSignals:
             description="Verified tokens that were forgotten before they expired, for want of room.",
         )
 
+        self._issued = meter.create_counter(
+            "ledger.authorize.tokens.issued", unit="{token}", description="Tokens given out."
+        )
+        self._grants_refused = meter.create_counter(
+            "ledger.authorize.refused",
+            unit="{request}",
+            description="Requests to the authorization server that were refused.",
+        )
+        self._dropped = meter.create_counter(
+            "ledger.authorize.dropped",
+            unit="{item}",
+            description="Codes and consents that were forgotten before their time, for want of room.",
+        )
+
     def accepted(self, method: str) -> None:
         """Count a request whose caller is known, by how it is."""
         self._accepted.add(1, {"ledger.auth.method": method})
@@ -43,3 +57,15 @@ class AccessSignals:
     def token_forgotten(self) -> None:
         """Count a token that made room for another."""
         self._forgotten.add(1)
+
+    def token_issued(self, grant: str) -> None:
+        """Count a token that the authorization server gave."""
+        self._issued.add(1, {"ledger.auth.grant": grant})
+
+    def grant_refused(self, reason: str) -> None:
+        """Count a request that the authorization server refused."""
+        self._grants_refused.add(1, {"ledger.auth.reason": reason})
+
+    def dropped(self, what: str) -> None:
+        """Count a `code` or `consent` that made room for another."""
+        self._dropped.add(1, {"ledger.auth.item": what})

@@ -24,6 +24,7 @@ from sentinel.reference.ledger.telemetry.traces import SCOPE, Traces
 
 EDGE_SERVICE: Final = "ledger-edge"
 POSTER_SERVICE: Final = "ledger-poster"
+AUTHORIZE_SERVICE: Final = "ledger-authorize"
 DISBURSER_SERVICE: Final = "ledger-disburser"
 ANALYTICS_SERVICE: Final = "ledger-analytics"
 RECONCILE_SERVICE: Final = "ledger-reconcile"
@@ -44,6 +45,9 @@ class Event(StrEnum):
     DISBURSING_STARTED = "disbursing.started"
     DISBURSING_STOPPED = "disbursing.stopped"
     DISBURSING_FAILED = "disbursing.failed"
+    AUTHORIZE_STARTED = "authorize.started"
+    AUTHORIZE_STOPPED = "authorize.stopped"
+    AUTHORIZE_ROTATED = "authorize.rotated"
     AUTH_KEYS_FAILED = "auth.keys_failed"
     AUTH_TLS_FAILED = "auth.tls_failed"
     AUTH_TLS_RELOADED = "auth.tls_reloaded"

@@ -191,7 +191,7 @@ async def test_a_header_names_no_other_tenant_than_the_token(
 async def test_a_flood_of_unknown_keys_is_one_question_to_the_issuer(
     issuer: Issuer, counted: Counted
 ) -> None:
-    async with checking(IssuerConfig(url=issuer.url), counted) as auth:
+    async with checking(IssuerConfig(url=issuer.url, unknown_pause_s=60), counted) as auth:
         await ask(auth, issuer.token())
         strangers = [signed(issuer.claims(), new_key(f"made-up-{count}")) for count in range(40)]
         refused = await asyncio.gather(*(refusal(auth, token) for token in strangers))

@@ -41,7 +41,7 @@ class IssuerConfig:
     leeway_s: int = 5
     refresh_s: float = 300.0
     keys_max_age_s: float = 86_400.0
-    unknown_pause_s: float = 5.0
+    unknown_pause_s: float = 1.0
     fetch_timeout_s: float = 3.0
     tokens_count_max: int = 10_000
 

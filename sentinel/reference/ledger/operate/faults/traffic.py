@@ -14,6 +14,8 @@ import aiohttp
 from sentinel.reference.ledger.domain import LedgerError, UnavailableError
 from sentinel.reference.ledger.edge.burst import Burst, lift_burst, write_burst
 from sentinel.reference.ledger.operate.faults.fault import FaultConfig, Target, repeated
+from sentinel.reference.ledger.operate.state import RunState
+from sentinel.reference.ledger.operate.tokens import Tokens, tokens_of
 from sentinel.reference.ledger.wire import postgres
 
 _TIMEOUT_S: Final = 5.0
@@ -48,11 +50,12 @@ async def reused_keys(target: Target, config: FaultConfig) -> AsyncIterator[dict
         message = f"no transfer is older than {past_s:g} s: its key would be recognised"
         raise LedgerError(message)
     places = iter(range(10**9))
+    tokens = _TokensByTenant(target.state)
     async with aiohttp.ClientSession(target.state.edge_url, timeout=_timeout()) as http:
 
         async def send() -> None:
             row = dict(rows[next(places) % len(rows)])
-            await _post(http, {**row, "amount_minor": row["amount_minor"] + 1})
+            await _post(http, tokens, {**row, "amount_minor": row["amount_minor"] + 1})
 
         async with repeated(send, every_s=0.5):
             yield {"keys_count": len(rows)}
@@ -62,14 +65,27 @@ async def reused_keys(target: Target, config: FaultConfig) -> AsyncIterator[dict
 async def duplicates(target: Target, config: FaultConfig) -> AsyncIterator[dict[str, object]]:
     """Send the last transfers again and again, as clients do that lose their patience."""
     del config
+    tokens = _TokensByTenant(target.state)
     async with aiohttp.ClientSession(target.state.edge_url, timeout=_timeout()) as http:
 
         async def send() -> None:
             rows = await _past(target, older_than_s=0, count=_STORM_COUNT)
-            await asyncio.gather(*(_post(http, dict(row)) for row in rows))
+            await asyncio.gather(*(_post(http, tokens, dict(row)) for row in rows))
 
         async with repeated(send, every_s=0.5):
             yield {"count_a_turn": _STORM_COUNT}
+
+
+class _TokensByTenant(dict[str, Tokens]):
+    """How the programs of a ledger's tenants come in."""
+
+    def __init__(self, state: RunState) -> None:
+        super().__init__()
+        self._state = state
+
+    def __missing__(self, tenant: str) -> Tokens:
+        self[tenant] = tokens_of(self._state, tenant)
+        return self[tenant]
 
 
 async def _past(target: Target, *, older_than_s: float, count: int) -> list[Any]:
@@ -77,8 +93,11 @@ async def _past(target: Target, *, older_than_s: float, count: int) -> list[Any]
         return list(await session.fetch(_PAST, older_than_s, count))
 
 
-async def _post(http: aiohttp.ClientSession, row: Mapping[str, Any]) -> None:
-    headers = {"X-Tenant": row["tenant"], "Idempotency-Key": row["idempotency_key"]}
+async def _post(
+    http: aiohttp.ClientSession, tokens: _TokensByTenant, row: Mapping[str, Any]
+) -> None:
+    who = await tokens[row["tenant"]].headers()
+    headers = {**who, "Idempotency-Key": row["idempotency_key"]}
     try:
         async with http.post(
             "/v1/transfers", json={name: row[name] for name in _BODY}, headers=headers
