@@ -22,6 +22,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from benchmarks.ledger.killing import audit_verifies, kill_one
 from benchmarks.ledger.limits import Outcome, measure
 from benchmarks.ledger.stack import Stack, stack, tenants
+from benchmarks.ledger.telemetry_cost import telemetry_cost
 from benchmarks.machine import describe
 
 USUAL = (600.0, 900.0)
@@ -130,6 +131,12 @@ async def kills(running: Stack, count: int) -> bool:
     return sound
 
 
+def show_telemetry() -> None:
+    """Print what tracing everything costs."""
+    for what, cost_us in telemetry_cost().items():
+        print(f"{cost_us:7.1f} us  {what}")
+
+
 async def bench(given: argparse.Namespace) -> bool:
     """Run what was asked for; whether the limits were held."""
     print(describe())
@@ -169,7 +176,15 @@ def main() -> int:
     parser.add_argument(
         "--up", default="", help="more arguments of `sentinel-ledger up`, in one word"
     )
-    return 0 if asyncio.run(bench(parser.parse_args())) else 1
+    parser.add_argument(
+        "--telemetry", action="store_true", help="what tracing everything costs, instead"
+    )
+    given = parser.parse_args()
+    if given.telemetry:
+        print(describe())
+        show_telemetry()
+        return 0
+    return 0 if asyncio.run(bench(given)) else 1
 
 
 if __name__ == "__main__":

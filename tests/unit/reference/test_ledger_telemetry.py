@@ -21,6 +21,7 @@ from sentinel.reference.ledger.telemetry.attributes import (
     request_attributes,
 )
 from sentinel.reference.ledger.telemetry.traces import SPAN_LIMITS
+from tests.support.ledger_metrics import Counted
 
 Told = tuple[Telemetry, InMemorySpanExporter]
 
@@ -162,3 +163,17 @@ def test_trace_headers_are_found_in_any_case(told: Told) -> None:
     (span,) = named(spans, "GET /a")
     assert span.context is not None
     assert f"{span.context.trace_id:032x}" == trace_id
+
+
+def test_what_is_tallied_is_what_a_counter_would_say() -> None:
+    counted = Counted()
+    for reason in ("insufficient_funds", "balance_limit", "insufficient_funds"):
+        counted.telemetry.transfer_rejected(reason)
+    counted.telemetry.transfer_posted(0.1)
+    counted.telemetry.transfers_accepted(3)
+    for _ in range(2):  # it is cumulative: to be read does not empty it
+        assert counted.value("ledger.transfers.rejected", "insufficient_funds") == 2
+        assert counted.value("ledger.transfers.rejected") == 3
+        assert counted.value("ledger.transfers.posted") == 1
+        assert counted.value("ledger.transfers.accepted") == 3
+    assert counted.value("ledger.transfers.repeated") == 0

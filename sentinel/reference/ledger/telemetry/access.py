@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from opentelemetry.metrics import Meter
 
+from sentinel.reference.ledger.telemetry.tally import Tally
+
 
 class AccessSignals:
     """Counters of authentication."""
 
     def __init__(self, meter: Meter) -> None:
-        self._accepted = meter.create_counter(
-            "ledger.auth.accepted", unit="{request}", description="Requests whose caller is known."
+        self._accepted = Tally(
+            meter,
+            "ledger.auth.accepted",
+            unit="{request}",
+            description="Requests whose caller is known.",
         )
         self._refused = meter.create_counter(
             "ledger.auth.refused",

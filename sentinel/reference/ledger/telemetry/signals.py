@@ -20,6 +20,7 @@ from opentelemetry.trace import Span
 from sentinel.reference.ledger.domain.lag import Lag
 from sentinel.reference.ledger.telemetry.access import AccessSignals
 from sentinel.reference.ledger.telemetry.lines import LineLimit, write_line
+from sentinel.reference.ledger.telemetry.tally import Tally
 from sentinel.reference.ledger.telemetry.traces import SCOPE, Traces
 
 EDGE_SERVICE: Final = "ledger-edge"
@@ -114,18 +115,23 @@ class Telemetry(Traces):
             description="Time from the edge's acceptance of a transfer to its commit.",
             explicit_bucket_boundaries_advisory=_AGE_BOUNDS_S,
         )
-        self._accepted = meter.create_counter(
+        self._accepted = Tally(
+            meter,
             "ledger.transfers.accepted",
             unit="{transfer}",
             description="Requests that a stream took: transfers, steps, each item of a batch, expiries.",
         )
-        self._posted = meter.create_counter(
-            "ledger.transfers.posted", unit="{transfer}", description="Transfers posted."
+        self._posted = Tally(
+            meter, "ledger.transfers.posted", unit="{transfer}", description="Transfers posted."
         )
-        self._rejected = meter.create_counter(
-            "ledger.transfers.rejected", unit="{transfer}", description="Transfers rejected."
+        self._rejected = Tally(
+            meter,
+            "ledger.transfers.rejected",
+            unit="{transfer}",
+            description="Transfers rejected.",
         )
-        self._repeated = meter.create_counter(
+        self._repeated = Tally(
+            meter,
             "ledger.transfers.repeated",
             unit="{transfer}",
             description="Messages whose key was decided before: replays and conflicts.",
@@ -165,7 +171,8 @@ class Telemetry(Traces):
             unit="{request}",
             description="What came as a request and was none, by the kind of failure.",
         )
-        self._reads = meter.create_counter(
+        self._reads = Tally(
+            meter,
             "ledger.reads",
             unit="{read}",
             description="Questions answered, by the database that did and why it was that one.",
