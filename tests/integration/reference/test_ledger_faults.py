@@ -235,11 +235,14 @@ async def test_sessions_deadlock(up: Up) -> None:
 
 
 async def test_a_slot_loses_what_it_needs(up: Up) -> None:
-    status = "select wal_status from pg_replication_slots"
+    """And the audit's slot, which is read, does not."""
+    its = "from pg_replication_slots where slot_name = 'ledger_fault_slot'"
+    read = "select count(*) from pg_replication_slots where slot_name like 'ledger_audit%' and wal_status = 'reserved'"
     async with held(up, "slot"):
-        assert await value(up, status) in ("unreserved", "lost")
-    assert await value(up, "select count(*) from pg_replication_slots") == 0
-    assert await value(up, "select current_setting('max_slot_wal_keep_size')") == "-1"
+        assert await value(up, f"select wal_status {its}") in ("unreserved", "lost")
+        assert await value(up, read) == 1
+    assert await value(up, f"select count(*) {its}") == 0
+    assert await value(up, "select current_setting('max_slot_wal_keep_size')") == "1GB"
 
 
 async def test_archiving_fails_and_works_again(up: Up) -> None:
