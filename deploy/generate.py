@@ -8,12 +8,19 @@ neither: its links lead to the sources. A test fails when what is here is stale.
 from __future__ import annotations
 
 import sys
+from ipaddress import ip_network
 from pathlib import Path
+
+import yaml
+
+from sentinel.reference.ledger.domain.limits import Limit
+from sentinel.reference.ledger.edge.gateway import Terms, gateway_document
 
 ROOT = Path(__file__).resolve().parents[1]
 RULES = ROOT / "deploy/kustomize/base/monitoring/rules.yaml"
 BOARDS = ROOT / "dashboards/kustomization.yaml"
 INJECTOR = ROOT / "deploy/kustomize/base/injector/admission.yaml"
+GATEWAY = ROOT / "deploy/kong/ledger.yml"
 CERTIFIED = ROOT / "deploy/kustomize/components/cert-manager/admission.yaml"
 
 _RULE = """apiVersion: monitoring.coreos.com/v1
@@ -49,6 +56,13 @@ data:
   admission.yaml: |
 {text}"""
 
+_GATEWAY = """\
+# Written by `make deploy` from the ledger's tables: Kong Gateway 3.x, DB-less, in front of the ledger's edge in the same pod.
+# `acme` stands for an enterprise with a contract and networks of its own (RFC 5737, RFC 3849); `sentinel-ledger gateway` writes
+# this of your tenants. Spans need KONG_TRACING_INSTRUMENTATIONS=all and KONG_TRACING_SAMPLING_RATE=1; metrics are read at the
+# status API, 127.0.0.1:8007/metrics. Check with `kong config parse ledger.yml`.
+"""
+
 _CERTIFIED = """# Made by cert-manager, and read again when it is renewed.
 tls:
   cert_file: /etc/sentinel-tls/tls.crt
@@ -58,7 +72,7 @@ tls:
 
 def generated() -> dict[Path, str]:
     """Path and text of every file that is written."""
-    return {RULES: rules(), BOARDS: boards(), CERTIFIED: certified()}
+    return {RULES: rules(), BOARDS: boards(), CERTIFIED: certified(), GATEWAY: gateway()}
 
 
 def rules() -> str:
@@ -89,6 +103,17 @@ def certified() -> str:
     return "# Written by `make deploy` from base/injector/admission.yaml.\n" + _ADMISSION.format(
         text=_indented(_indented(text))
     )
+
+
+def gateway() -> str:
+    """Kong's configuration in front of the ledger, of the tables by which the edge goes."""
+    acme = Terms(
+        tenant="acme",
+        limit=Limit(rps=1500, burst=3000),
+        networks=(ip_network("192.0.2.0/24"), ip_network("2001:db8::/32")),
+    )
+    document = gateway_document([acme], edge_url="http://127.0.0.1:8080")
+    return _GATEWAY + yaml.safe_dump(document, sort_keys=False, width=120)
 
 
 def _indented(text: str) -> str:

@@ -12,6 +12,7 @@ import stat
 import subprocess
 import sys
 from importlib import resources
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -192,16 +193,10 @@ def test_nats_takes_its_configuration() -> None:
 def test_kong_sends_where_the_others_listen(tmp_path: Path) -> None:
     kong = yaml.safe_load((ROOT / "deploy/kong/ledger.yml").read_text())
     assert kong["_format_version"] == "3.0"
-    [service] = kong["services"]
     edge = SERVICES["edge"]["command"]
-    assert urlsplit(service["url"]).port == int(edge[edge.index("--port") + 1])
-    assert {path for route in service["routes"] for path in route["paths"]} == {
-        "/v1/transfers",
-        "/v1/transactions",
-        "/v1/accounts",
-        "/healthz",
-    }
-    assert all(route["strip_path"] is False for route in service["routes"])
+    port = int(edge[edge.index("--port") + 1])
+    assert {urlsplit(service["url"]).port for service in kong["services"]} == {port}
+    assert ip_address("127.0.0.1") in ip_network(edge[edge.index("--trusted-proxy") + 1])
     plugins = {plugin["name"]: plugin["config"] for plugin in kong["plugins"]}
     assert plugins["http-log"]["http_endpoint"] == "http://127.0.0.1:9880/kong"
     assert plugins["opentelemetry"]["traces_endpoint"] == "http://127.0.0.1:4318/v1/traces"

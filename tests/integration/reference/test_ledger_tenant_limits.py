@@ -12,9 +12,11 @@ import time
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_network
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from sentinel.reference.ledger.domain.limits import Limit
 from sentinel.reference.ledger.edge import EdgeConfig
@@ -200,3 +202,22 @@ async def test_a_list_is_for_people_and_for_programs(tenant: Command) -> None:
     assert (big["rps"], big["burst"], big["has_contract"]) == (1000, 2000, False)
     assert big["allow_cidrs"] == []
     assert big["tier"] == "enterprise"
+
+
+async def test_the_gateway_is_told_what_the_register_says(
+    tenant: Command, ledger_site: LedgerSite, tmp_path: Path
+) -> None:
+    await tenant("add plain")
+    await tenant("add office --allow 198.51.100.0/24")
+    await tenant("add batcher")
+    await tenant("elevate batcher --rps 5000 --for 2h")
+    file = tmp_path / "kong.yml"
+    assert await asyncio.to_thread(run, ["gateway", "-o", str(file)]) == 0
+    services = {one["name"]: one for one in yaml.safe_load(file.read_text())["services"]}
+    # Tenants of the tests are enterprises; who has the standard tier's terms needs nothing of his own.
+    expected = {"ledger", "ledger-office", "ledger-batcher", "ledger-shop", "ledger-rival"}
+    assert services.keys() == expected | {"ledger-health"}
+    limit, networks = services["ledger-office"]["plugins"]
+    assert limit["config"]["second"] == 300
+    assert networks["config"]["allow"] == ["198.51.100.0/24"]
+    assert services["ledger-batcher"]["plugins"][0]["config"]["second"] == 15_000

@@ -93,3 +93,28 @@ async def test_a_field_is_told_by_its_name_in_version_two(ledger_site: LedgerSit
     async with ledger_site.http.post("/v2/batches", data=large, headers=headers) as response:
         status, problem = response.status, await response.json()
     assert (status, problem["code"]) == (413, "body_too_large")
+
+
+async def test_who_speaks_version_one_through_a_gateway_is_answered_in_it(
+    ledger_site: LedgerSite,
+) -> None:
+    """The gateway has made version 2 of what its client sent, and says so."""
+    headers = {"X-Tenant": "shop", "X-Ledger-Version": "1"}
+    for minor, expected in ((5, 202), (-5, 400)):
+        body = {
+            "debit_account": "external:bank",
+            "credit_account": "alice",
+            "amount.minor": minor,
+            "amount.currency": "EUR",
+        }
+        sent = {**headers, "Idempotency-Key": f"k{minor}"}
+        async with ledger_site.http.post("/v2/transfers", json=body, headers=sent) as response:
+            answer = await response.json()
+            assert response.status == expected
+        if expected == 202:
+            assert answer["status_url"].startswith("/v1/transactions/")
+        else:
+            assert answer["errors"][0]["field"] == "amount_minor"
+    names = {span.name for span in ledger_site.edge.spans.get_finished_spans()}
+    assert "POST /v1/transfers" in names
+    assert "POST /v2/transfers" not in names

@@ -35,6 +35,7 @@ from sentinel.reference.ledger.edge.auth import Authenticator, Method, Scope
 from sentinel.reference.ledger.edge.bodies import read_json, render_json
 from sentinel.reference.ledger.edge.books import Books
 from sentinel.reference.ledger.edge.burst import Burst, read_burst
+from sentinel.reference.ledger.edge.gateway import VERSION_HEADER
 from sentinel.reference.ledger.edge.limits import Policies, limit_headers
 from sentinel.reference.ledger.edge.listening import Listener
 from sentinel.reference.ledger.edge.problem import ProblemError, problem_of, render
@@ -57,6 +58,7 @@ from sentinel.reference.ledger.wire.envelope import (
 from sentinel.reference.ledger.wire.nats import Queue
 
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+_FIRST: Final = {write.v2: write.v1 for write in WRITES}
 # Their bodies hold many transfers.
 _LARGE: Final = frozenset({"/v1/batches", "/v2/batches"})
 
@@ -166,6 +168,9 @@ class Edge:
         """Trace, measure and bound every request, and turn exceptions into answers."""
         resource = request.match_info.route.resource
         route = resource.canonical if resource is not None else ""
+        if request.headers.get(VERSION_HEADER) == "1":
+            # What the client asked for is what is counted, whoever made something else of it.
+            route = _FIRST.get(route, route)
         if route == "/healthz":
             return await handler(request)
         with self._telemetry.request(
@@ -227,11 +232,14 @@ class Edge:
         sent = request
         if request.path in _LARGE:
             sent = request.clone(client_max_size=self._config.batch_bytes_max)
+        # A gateway that makes version 2 of version 1 says so: its client is answered in its own.
+        told = 1 if request.headers.get(VERSION_HEADER) == "1" else version
         # A step's body may be left out, for it may say nothing.
         is_step = "id" in request.match_info
         asked = read_write(
             write,
             version,
+            told=told,
             tenant=tenant.name,
             idempotency_key=request.headers.get("Idempotency-Key", ""),
             target=request.match_info.get("id", ""),
@@ -240,7 +248,7 @@ class Edge:
             else None,
         )
         self._fail_in_burst()
-        return await self._accept(asked, tenant, _reading(request), version)
+        return await self._accept(asked, tenant, _reading(request), told)
 
     def _fail_in_burst(self) -> None:
         burst = self._burst

@@ -26,6 +26,7 @@ from sentinel.reference.ledger.domain import (
 from sentinel.reference.ledger.operate.arguments import edges_count, network, opening, port
 from sentinel.reference.ledger.operate.audit_cli import add_audit
 from sentinel.reference.ledger.operate.completion import SHELLS, completion_script
+from sentinel.reference.ledger.operate.gateway_cli import add_gateway
 from sentinel.reference.ledger.operate.tenant_cli import add_tenant_commands
 from sentinel.reference.ledger.operate.token_cli import add_token_commands
 from sentinel.reference.ledger.wire.config import (
@@ -94,6 +95,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_analytics(commands)
     _add_reconcile(commands)
     _add_migrate(commands)
+    add_gateway(commands, add_postgres=_add_postgres, postgres_url=_postgres_url)
     add_tenant_commands(commands, add_postgres=_add_postgres, postgres_url=_postgres_url)
     _add_load(commands)
     add_token_commands(commands)

@@ -22,7 +22,14 @@ _STEPS: Final = {"post": Kind.POST, "void": Kind.VOID, "reverse": Kind.REVERSAL}
 
 
 def read_write(
-    write: Write, version: int, *, tenant: str, idempotency_key: str, target: str, body: object
+    write: Write,
+    version: int,
+    *,
+    tenant: str,
+    idempotency_key: str,
+    target: str,
+    body: object,
+    told: int | None = None,
 ) -> Request | Batch:
     """Return what a write asks for.
 
@@ -33,6 +40,7 @@ def read_write(
         idempotency_key: the request's key.
         target: the id in the path of a step, else empty.
         body: the decoded JSON, None when there was none.
+        told: the version that the client speaks, where a gateway has made another of it.
 
     Raises:
         InvalidTransferError: a header, the path or a field is wrong, told by the names of the version.
@@ -45,6 +53,8 @@ def read_write(
     try:
         return _read(write, tenant, idempotency_key, target, fields)
     except InvalidTransferError as error:
+        if told == 1:
+            raise
         raise told_in_v2(write.form, error) from error
 
 
