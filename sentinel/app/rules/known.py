@@ -88,6 +88,9 @@ _LEDGER: Final = frozenset(
             "ledger_audit_slot_safe_bytes",
             "ledger_audit_slot_lost",
             "ledger_witness_answers_total",
+            "ledger_drift_count",
+            "ledger_drift_value_minor",
+            "ledger_reconcile_age_seconds",
         ),
     }
 )

@@ -279,3 +279,19 @@ async def test_one_fault_is_held_once(up: Up) -> None:
             async with held(up, "stall"):
                 pass
     await up.posted("after-two-stalls")
+
+
+async def test_an_altered_balance_is_found_while_it_is_held_and_leaves_nothing(up: Up) -> None:
+    async def checks() -> dict[str, Any]:
+        _, [report] = await up.command("reconcile", "-o", "json")
+        return {one["check"]: one for one in report["checks"]}
+
+    async with held(up, "drift"):
+        found = await checks()
+        assert found["balance"]["drift_count"] == found["zero_sum"]["drift_count"] == 1
+        assert found["balance"]["findings"][0]["account_id"] == "external:fault-drift"
+        assert found["balance"]["drift_value_minor"] == 4200
+    found = await checks()
+    assert found["balance"]["state"] == found["zero_sum"]["state"] == "agrees"
+    named = "select count(*) from ledger.accounts where account_id = 'external:fault-drift'"
+    assert await value(up, named) == 0

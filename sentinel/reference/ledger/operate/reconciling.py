@@ -44,7 +44,7 @@ async def reconcile_once(
     report = await reconciler.once()
     if form == "json":
         document = {**report.document(), "duration_s": round(time.perf_counter() - began, 3)}
-        sys.stdout.write(orjson.dumps(document, option=orjson.OPT_INDENT_2).decode() + "\n")
+        sys.stdout.write(orjson.dumps(document).decode() + "\n")
     else:
         sys.stdout.write(_text(report))
     return report.drift

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from sentinel.reference.ledger.operate.faults import database, queue, traffic
+from sentinel.reference.ledger.operate.faults import books, database, queue, traffic
 from sentinel.reference.ledger.operate.faults.fault import Fault, signals
 from sentinel.reference.ledger.operate.faults.processes import going_on, stopped
 
@@ -175,5 +175,15 @@ FAULTS: Final[dict[str, Fault]] = {
         ),
         hold=database.damage,
         undo=database.drop_damaged,
+    ),
+    # Told by the metric `ledger.drift.count` and the alert LedgerDrift; a query of Sentinel's makes a series of it.
+    "drift": Fault(
+        summary="One balance is altered, of an account that nobody uses",
+        expected=signals(
+            ("ledger-reconcile", "database", "balance", "drift_count", "up"),
+            ("ledger-reconcile", "database", "zero_sum", "drift_count", "up"),
+        ),
+        hold=books.drift,
+        undo=books.mend,
     ),
 }
