@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -37,7 +38,7 @@ pytestmark = [
 async def up(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Up]:
     collector = OtlpCollector()
     await collector.start()
-    running = await start_up(tmp_path_factory.mktemp("faults"), collector)
+    running = await start_up(tmp_path_factory.mktemp("faults"), collector, "--receiver")
     try:
         await running.posted("the-first")
         yield running
@@ -47,11 +48,17 @@ async def up(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Up]:
 
 
 @asynccontextmanager
-async def held(up: Up, fault: str) -> AsyncIterator[None]:
+async def held(up: Up, fault: str, *, error_ratio: float = 0.5) -> AsyncIterator[None]:
     """The fault while the block runs, from its recorded start to its recorded end."""
     record = up.state_file.with_name(f"{fault}-{time.time_ns()}.ndjson")
     stop = asyncio.Event()
-    config = FaultConfig(fault=fault, state_file=up.state_file, seconds=60, record_file=record)
+    config = FaultConfig(
+        fault=fault,
+        state_file=up.state_file,
+        seconds=60,
+        record_file=record,
+        error_ratio=error_ratio,
+    )
     task = asyncio.create_task(run_fault(config, stop))
     try:
         await eventually(fault, lambda: task.done() or record.exists(), bool)
@@ -65,6 +72,26 @@ async def held(up: Up, fault: str) -> AsyncIterator[None]:
     assert (start["event"], end["event"]) == ("fault_start", "fault_end")
     assert start["expected"]
     assert start["start_ns"] < end["end_ns"]
+
+
+async def test_webhooks_that_their_receiver_refuses_are_sent_again(up: Up) -> None:
+    def answers() -> dict[Any, int]:
+        spans = [one for one in up.collector.spans if one.name == "POST webhook"]
+        return dict(Counter(one.attributes.get("http.response.status_code") for one in spans))
+
+    await up.posted("told-to-its-receiver")
+    before = await eventually("a webhook", answers, lambda seen: seen.get(204, 0) >= 1)
+    assert 401 not in before  # its signature held
+    async with held(up, "webhook-errors", error_ratio=1.0):
+        await up.posted("refused-by-its-receiver")
+        await eventually("refused", answers, lambda seen: seen.get(503, 0) >= 1)
+    # The second attempt comes five to six seconds after the first.
+    await eventually("sent again", answers, lambda seen: seen.get(204, 0) > before[204])
+    failed = [
+        one for one in up.collector.spans if one.attributes.get("error.type") == "server_error"
+    ]
+    assert {one.service for one in failed} == {"ledger-webhooks"}
+    assert all(one.is_error for one in failed)
 
 
 async def value(up: Up, query: str, **settings: str) -> Any:

@@ -44,6 +44,8 @@ pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
 TABLES = ("accounts", "transactions", "entries", "batches", "holds", "disbursements")
 # The ledger's own, which no tenant has a part of.
 INNER_TABLES = ("outbox", "intake")
+# Of the tenant too, and not the readers' to read: secrets are in one, sealed, and what is sent in the other.
+WEBHOOK_TABLES = ("webhook_endpoints", "webhook_deliveries")
 SHOP, RIVAL = (new_cohort(name) for name in TENANTS)
 
 
@@ -173,7 +175,7 @@ async def test_a_reader_is_told_nothing_of_the_ledgers_own_tables(roles: Roles) 
 async def test_no_partition_answers_by_its_own_name(roles: Roles) -> None:
     statements = [
         f"select * from ledger.{table}_c{cohort}"
-        for table in TABLES + INNER_TABLES
+        for table in TABLES + INNER_TABLES + WEBHOOK_TABLES
         for cohort in range(COHORTS_COUNT)
     ]
     for role in Role:
@@ -203,7 +205,7 @@ async def test_a_partition_that_somebody_is_granted_shows_nothing_all_the_same(
             "select relname from pg_class c join pg_inherits i on i.inhrelid = c.oid "
             "where c.relkind = 'r' and c.relnamespace = 'ledger'::regnamespace"
         )
-        assert len(names) == len(TABLES + INNER_TABLES) * (COHORTS_COUNT + 1)
+        assert len(names) == len(TABLES + INNER_TABLES + WEBHOOK_TABLES) * (COHORTS_COUNT + 1)
         unsecured = await admin.fetch(
             "select relname from pg_class where relnamespace = 'ledger'::regnamespace "
             "and relkind in ('r', 'p') and not (relrowsecurity and relforcerowsecurity)"
@@ -220,6 +222,37 @@ async def test_a_partition_that_somebody_is_granted_shows_nothing_all_the_same(
             assert await reader.fetch(f"select * from ledger.{row['relname']}") == []
 
 
+async def test_endpoints_are_shown_to_and_changed_by_their_tenant_alone(roles: Roles) -> None:
+    async with postgres.session(roles.config(Role.ENDPOINTS), application_name="test") as edge:
+        for tenant, cohort in zip(TENANTS, (SHOP, RIVAL), strict=True):
+            async with edge.transaction():
+                await as_tenant(edge, tenant, cohort)
+                await edge.execute(NEW_ENDPOINT, cohort, uuid.uuid4(), tenant)
+            async with edge.transaction():
+                await as_tenant(edge, tenant, cohort)
+                other = "rival" if tenant == "shop" else "shop"
+                with pytest.raises(PermanentError, match="row-level"), postgres.translated():
+                    await edge.execute(NEW_ENDPOINT, cohort, uuid.uuid4(), other)
+        assert await tenants_seen(edge, "webhook_endpoints") == set()
+        async with edge.transaction():
+            await as_tenant(edge, "shop", SHOP)
+            assert await tenants_seen(edge, "webhook_endpoints") == {"shop"}
+            assert await edge.execute("delete from ledger.webhook_endpoints") == "DELETE 1"
+    async with postgres.session(roles.config(Role.WEBHOOKS), application_name="test") as sender:
+        assert await tenants_seen(sender, "webhook_endpoints") == {"rival"}
+    refused = ["update ledger.webhook_endpoints set url = 'https://elsewhere.example/'"]
+    await check_refused(roles, Role.WEBHOOKS, refused)
+    reads = [f"select * from ledger.{table}" for table in WEBHOOK_TABLES]
+    for role in (Role.READER, Role.POSTER, Role.AUDIT):
+        await check_refused(roles, role, reads)
+    for role in (Role.WEBHOOKS, Role.ENDPOINTS):
+        await check_refused(roles, role, [f"select * from ledger.{table}" for table in TABLES])
+
+
+NEW_ENDPOINT = (
+    "insert into ledger.webhook_endpoints (cohort, endpoint_id, tenant, url, event_types, signature, secret)"
+    " values ($1, $2, $3, 'https://example.com/', '{}', 'v1', 'sealed')"
+)
 FORBIDDEN = (
     "update ledger.entries set amount_minor = 1",
     "delete from ledger.entries",

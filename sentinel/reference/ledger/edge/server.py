@@ -35,6 +35,7 @@ from sentinel.reference.ledger.edge.auth import Authenticator, Method, Scope
 from sentinel.reference.ledger.edge.bodies import read_json, render_json
 from sentinel.reference.ledger.edge.books import Books
 from sentinel.reference.ledger.edge.burst import Burst, read_burst
+from sentinel.reference.ledger.edge.endpoints import WebhookEndpoints
 from sentinel.reference.ledger.edge.gateway import VERSION_HEADER
 from sentinel.reference.ledger.edge.limits import Policies, limit_headers
 from sentinel.reference.ledger.edge.listening import Listener
@@ -97,11 +98,13 @@ class Edge:
         books: Books,
         authenticator: Authenticator,
         telemetry: Telemetry,
+        endpoints: WebhookEndpoints | None = None,
     ) -> None:
         self._config = config
         self._authenticator = authenticator
         self._queue = queue
         self._reads, self._tenants, self._watch = books.reads, books.tenants, books.watch
+        self._endpoints = endpoints
         self._telemetry = telemetry
         self._policies = Policies(
             telemetry=telemetry,
@@ -138,6 +141,9 @@ class Edge:
                     read.v1 if version == 1 else read.v2,
                     partial(answer, read=read, version=version),
                 )
+        if self._endpoints is not None:
+            body = partial(read_json, timeout_s=self._config.body_timeout_s)
+            self._endpoints.add_routes(app.router, tenant=self._tenant, body=body)
         app.router.add_get("/healthz", self._get_health)
         self._listener = Listener(
             app, stop_timeout_s=self._config.stop_timeout_s, on_failed=self._note_malformed

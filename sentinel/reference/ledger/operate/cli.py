@@ -13,6 +13,7 @@ import json
 import os
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, cast
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -41,7 +42,9 @@ from sentinel.reference.ledger.wire.config import (
 )
 
 if TYPE_CHECKING:
+    from sentinel.reference.ledger.domain.webhooks.addresses import AddressPolicy
     from sentinel.reference.ledger.edge.auth import AuthConfig
+    from sentinel.reference.ledger.operate.single import OpenEndpoints
 
 EXIT_WRONG: Final = 1
 EXIT_USAGE: Final = 2
@@ -94,6 +97,9 @@ def build_parser() -> argparse.ArgumentParser:
     _add_disburse(commands)
     _add_analytics(commands)
     _add_reconcile(commands)
+    _add_webhooks(commands)
+    _add_webhook_keys(commands)
+    _add_receiver(commands)
     _add_migrate(commands)
     add_gateway(commands, add_postgres=_add_postgres, postgres_url=_postgres_url)
     add_tenant_commands(commands, add_postgres=_add_postgres, postgres_url=_postgres_url)
@@ -123,6 +129,11 @@ def _add_up(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
         "--no-replica", action="store_true", help="read from the primary, and start no replica"
     )
     _add_replica(parser)
+    parser.add_argument(
+        "--receiver",
+        action="store_true",
+        help="start a receiver of webhooks too, for the first tenant; allows http to loopback",
+    )
     _add_tenants(parser)
     _add_servers(parser)
     parser.set_defaults(command=_up)
@@ -152,6 +163,17 @@ def _add_edge(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
         metavar="N",
         help="edges that share the tenants' limits, each of which gives its part (default: 1)",
     )
+    parser.add_argument(
+        "--webhooks-key-file",
+        type=Path,
+        help="public key that endpoints' secrets are sealed with; without it there are no webhooks",
+    )
+    parser.add_argument(
+        "--webhooks-postgres-url-file",
+        type=Path,
+        help="file with the database's URL of the role ledger_endpoints",
+    )
+    _add_webhook_policy(parser)
     _add_servers(parser)
     parser.set_defaults(command=_edge)
 
@@ -210,6 +232,58 @@ def _add_reconcile(commands: argparse._SubParsersAction[argparse.ArgumentParser]
     )
     _add_servers(parser)
     parser.set_defaults(command=_reconcile)
+
+
+def _add_webhooks(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser("webhooks", help="send webhooks to tenants until told to stop")
+    parser.add_argument(
+        "--key-file", type=Path, required=True, help="private keys that open endpoints' secrets"
+    )
+    _add_webhook_policy(parser)
+    _add_servers(parser)
+    parser.set_defaults(command=_webhooks)
+
+
+def _add_webhook_policy(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--webhooks-port",
+        action="append",
+        type=port,
+        default=[],
+        metavar="PORT",
+        help="allow webhooks to this port beside 443; may be given again",
+    )
+    parser.add_argument(
+        "--webhooks-loopback-http",
+        action="store_true",
+        help="allow webhooks over http to this machine, for demonstrations",
+    )
+
+
+def _add_webhook_keys(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser(
+        "webhook-keys", help="make the keys that endpoints' secrets are sealed with"
+    )
+    parser.add_argument(
+        "--private", type=Path, required=True, help="file for `webhooks`; kept when it is there"
+    )
+    parser.add_argument("--public", type=Path, required=True, help="file for `edge`")
+    parser.set_defaults(command=_webhook_keys)
+
+
+def _add_receiver(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser(
+        "receiver", help="receive a tenant's webhooks on loopback, for demonstrations"
+    )
+    parser.add_argument("--url", required=True, help="the edge's address")
+    parser.add_argument("--tenant", default="demo")
+    parser.add_argument(
+        "--port", type=port, default=0, help="where to listen (default: a free one)"
+    )
+    parser.add_argument("--control-file", type=Path, help="file that tells it to fail")
+    parser.add_argument("--issuer", metavar="URL", help="issuer of the token to register with")
+    parser.add_argument("--accounts-file", type=Path, help="that issuer's accounts")
+    parser.set_defaults(command=_receiver)
 
 
 def _add_load(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -369,6 +443,7 @@ def _up(options: argparse.Namespace) -> int:
         tenants=tuple(options.tenant or DEMO_TENANTS),
         port=options.port,
         tokens_only=options.tokens_only,
+        receiver=options.receiver,
     )
     return asyncio.run(run_up(config))
 
@@ -388,7 +463,15 @@ def _edge(options: argparse.Namespace) -> int:
     url = _replica_url(options)
     replica = PostgresConfig.of_replica(url) if url is not None else None
     servers = _required_servers(options)
-    run(run_edge(config, *servers, auth=_ways_in(options), replica=replica))
+    run(
+        run_edge(
+            config,
+            *servers,
+            auth=_ways_in(options),
+            replica=replica,
+            open_endpoints=_register(options),
+        )
+    )
     return 0
 
 
@@ -418,6 +501,63 @@ def _ways_in(options: argparse.Namespace) -> AuthConfig:
     return AuthConfig(
         issuer=issuer, tls=tls, insecure_tenant_header=options.insecure_tenant_header
     )
+
+
+def _register(options: argparse.Namespace) -> OpenEndpoints | None:
+    from sentinel.reference.ledger.edge.endpoints import EndpointsConfig
+    from sentinel.reference.ledger.operate.webhooks import REGISTER_POOL_SIZE_MAX, endpoints_opener
+
+    if options.webhooks_key_file is None:
+        return None
+    if options.webhooks_postgres_url_file is None:
+        message = "--webhooks-key-file needs --webhooks-postgres-url-file"
+        raise UsageError(message)
+    url = read_url(options.webhooks_postgres_url_file)
+    return endpoints_opener(
+        EndpointsConfig(policy=_webhook_policy(options)),
+        PostgresConfig(url=url, pool_size_max=REGISTER_POOL_SIZE_MAX),
+        public_key_file=options.webhooks_key_file,
+    )
+
+
+def _webhooks(options: argparse.Namespace) -> int:
+    from sentinel.reference.ledger.operate.webhooks import SENDER_POOL_SIZE_MAX, run_webhooks
+    from sentinel.reference.ledger.webhooks import WebhooksConfig
+
+    nats, postgres = _required_servers(options)
+    postgres = replace(postgres, pool_size_max=SENDER_POOL_SIZE_MAX)
+    config = WebhooksConfig(policy=_webhook_policy(options))
+    asyncio.run(run_webhooks(config, nats, postgres, key_file=options.key_file))
+    return 0
+
+
+def _webhook_keys(options: argparse.Namespace) -> int:
+    from sentinel.reference.ledger.wire.webhook_secrets import make_key_files
+
+    make_key_files(private=options.private, public=options.public)
+    return 0
+
+
+def _receiver(options: argparse.Namespace) -> int:
+    from sentinel.reference.ledger.operate.receiver import ReceiverConfig, run_receiver
+
+    config = ReceiverConfig(
+        edge_url=options.url,
+        tenant=options.tenant,
+        port=options.port,
+        control_file=options.control_file,
+        issuer_url=options.issuer,
+        accounts_file=options.accounts_file,
+    )
+    asyncio.run(run_receiver(config))
+    return 0
+
+
+def _webhook_policy(options: argparse.Namespace) -> AddressPolicy:
+    from sentinel.reference.ledger.domain.webhooks.addresses import AddressPolicy
+
+    ports = AddressPolicy().ports | set(options.webhooks_port)
+    return AddressPolicy(ports=ports, loopback_http=options.webhooks_loopback_http)
 
 
 def _poster(options: argparse.Namespace) -> int:

@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import Final, TypeVar
 
 import orjson
@@ -18,6 +19,7 @@ from sentinel.reference.ledger.domain.tenant import Opening
 from sentinel.reference.ledger.edge import Edge, EdgeConfig
 from sentinel.reference.ledger.edge.auth import AuthConfig, Authenticator
 from sentinel.reference.ledger.edge.books import open_books
+from sentinel.reference.ledger.edge.endpoints import WebhookEndpoints
 from sentinel.reference.ledger.operate.prepare import prepare
 from sentinel.reference.ledger.posting import BY_INDEX, Poster, PosterConfig
 from sentinel.reference.ledger.telemetry import (
@@ -32,6 +34,7 @@ from sentinel.reference.ledger.wire.config import NatsConfig, PostgresConfig
 from sentinel.reference.ledger.wire.nats import Queue
 from sentinel.reference.ledger.wire.postgres import Database, check_answers
 
+OpenEndpoints = Callable[[Telemetry], AbstractAsyncContextManager[WebhookEndpoints]]
 _T = TypeVar("_T")
 _CONNECT_PATIENCE_S: Final = 5.0
 _CONNECT_PAUSE_S: Final = 0.2
@@ -44,8 +47,11 @@ async def run_edge(
     *,
     auth: AuthConfig,
     replica: PostgresConfig | None = None,
+    open_endpoints: OpenEndpoints | None = None,
 ) -> None:
     """Serve HTTP until SIGTERM or SIGINT; reads go to the replica when there is one.
+
+    Without `open_endpoints` nobody can register webhooks.
 
     Raises:
         UnavailableError: a server was not there at the start.
@@ -58,13 +64,19 @@ async def run_edge(
         queue = await connect_queue(nats, telemetry)
         try:
             await patiently(lambda: check_answers(postgres))
-            async with open_books(postgres, replica, queue=queue, telemetry=telemetry) as books:
+            async with (
+                open_books(postgres, replica, queue=queue, telemetry=telemetry) as books,
+                nullcontext()
+                if open_endpoints is None
+                else open_endpoints(telemetry) as endpoints,
+            ):
                 edge = Edge(
                     edge_config,
                     queue=queue,
                     books=books,
                     authenticator=Authenticator(auth, telemetry=telemetry),
                     telemetry=telemetry,
+                    endpoints=endpoints,
                 )
                 url = await edge.start()
                 # Only now: before it, a signal may end the process at once, for nothing is lost.

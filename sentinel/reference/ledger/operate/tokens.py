@@ -96,8 +96,17 @@ def tokens_of(state: RunState, tenant: str) -> Tokens:
     """
     if not state.issuer_url:
         return Tokens(tenant)
-    client = read_accounts(Path(state.accounts_file)).clients.get(machine_client(tenant))
+    return tokens_from(state.issuer_url, Path(state.accounts_file), tenant)
+
+
+def tokens_from(issuer_url: str, accounts_file: Path, tenant: str) -> Tokens:
+    """Return the tokens of a tenant's program, by the accounts that its issuer was given.
+
+    Raises:
+        LedgerError: no program of the tenant is known there.
+    """
+    client = read_accounts(accounts_file).clients.get(machine_client(tenant))
     if client is None:
         message = f"no tenant {tenant!r} was opened at this ledger"
         raise LedgerError(message)
-    return Tokens(tenant, issuer_url=state.issuer_url, client_id=client.id, secret=client.secret)
+    return Tokens(tenant, issuer_url=issuer_url, client_id=client.id, secret=client.secret)

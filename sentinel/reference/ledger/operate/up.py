@@ -24,6 +24,7 @@ from sentinel.reference.ledger.operate.authorizing import accounts_for
 from sentinel.reference.ledger.operate.children import Child, start_child
 from sentinel.reference.ledger.operate.folders import temporary_folder
 from sentinel.reference.ledger.operate.prepare import prepare
+from sentinel.reference.ledger.operate.receiver import CONTROL_FILE
 from sentinel.reference.ledger.operate.servers import (
     PostgresServer,
     start_nats,
@@ -35,6 +36,7 @@ from sentinel.reference.ledger.operate.state import RunState, write_private, wri
 from sentinel.reference.ledger.operate.up_audit import AuditFolders, begin, why_not
 from sentinel.reference.ledger.wire.config import PostgresConfig, read_url
 from sentinel.reference.ledger.wire.roles import Role, role_url
+from sentinel.reference.ledger.wire.webhook_secrets import make_key_files
 
 _REPLICA: Final = "replica"
 # Not of the standard tier: whoever tries the ledger tries more than a hundred requests a second.
@@ -64,6 +66,7 @@ class UpConfig:
     tenants: tuple[Opening, ...] = DEMO_TENANTS
     port: int = 0
     tokens_only: bool = False
+    receiver: bool = False
 
 
 @dataclass(slots=True)
@@ -84,6 +87,9 @@ class _Run:
     tokens_only: bool = False
     issuer_url: str = ""
     issuer_port: int = 0
+    # Of a receiver of webhooks, when there is one: whose it is, and its port once it has one.
+    receiver_tenant: str | None = None
+    receiver_port: int = 0
     witness_port: int = 0
     # Why nothing is recorded; empty where it is.
     audit_off: str = ""
@@ -103,9 +109,11 @@ class _Run:
 
     @property
     def processes(self) -> dict[str, _Process]:
-        if self.audit_off:
-            return {name: one for name, one in _PROCESSES.items() if name not in _RECORDING}
-        return _PROCESSES
+        left_out = {
+            *(_RECORDING if self.audit_off else ()),
+            *(() if self.receiver_tenant else (_RECEIVER,)),
+        }
+        return {name: one for name, one in _PROCESSES.items() if name not in left_out}
 
     @property
     def state(self) -> RunState:
@@ -152,6 +160,9 @@ def _edge_arguments(run: _Run) -> list[str | Path]:
         *("--burst-file", run.burst_file),
         *("--issuer", run.issuer_url),
         *(() if run.tokens_only else ("--insecure-tenant-header",)),
+        *("--webhooks-key-file", run.folder / "webhooks.pub"),
+        *("--webhooks-postgres-url-file", run.role_url_files[_REGISTER]),
+        *_loopback(run),
     ]
     if run.replica_url_file is not None:
         told += ["--replica-url-file", _own_replica(run, "edge", run.replica_url_file)]
@@ -171,6 +182,26 @@ def _own_replica(run: _Run, name: str, given: Path) -> Path:
     file = run.folder / f"{name}.replica.url"
     write_private(file, urlunsplit(replica).encode())
     return file
+
+
+def _webhooks_arguments(run: _Run) -> list[str | Path]:
+    return ["--key-file", run.folder / "webhooks.key", *_loopback(run)]
+
+
+def _loopback(run: _Run) -> list[str | Path]:
+    return [] if run.receiver_tenant is None else ["--webhooks-loopback-http"]
+
+
+def _receiver_arguments(run: _Run) -> list[str | Path]:
+    return [
+        *("--url", run.edge_url, "--tenant", run.receiver_tenant or ""),
+        *("--port", str(run.receiver_port), "--control-file", run.folder / CONTROL_FILE),
+        *("--issuer", run.issuer_url, "--accounts-file", run.accounts_file),
+    ]
+
+
+def _receiver_is_ready(run: _Run, ready: dict[str, Any]) -> None:
+    run.receiver_port = int(str(ready["url"]).rstrip("/").rpartition(":")[2])
 
 
 def _edge_is_ready(run: _Run, ready: dict[str, Any]) -> None:
@@ -226,6 +257,7 @@ _PROCESSES: Final = {
     ),
     "poster": _Process(role=Role.POSTER),
     "edge": _Process(role=Role.READER, arguments=_edge_arguments, on_ready=_edge_is_ready),
+    "webhooks": _Process(role=Role.WEBHOOKS, arguments=_webhooks_arguments),
     "disburse": _Process(role=Role.DISBURSER, arguments=lambda _: ["--simulated-rail"]),
     "audit": _Process(
         role=Role.AUDIT, command=("audit", "run"), queued=False, arguments=_audit_arguments
@@ -239,7 +271,14 @@ _PROCESSES: Final = {
     ),
     "analytics": _Process(role=Role.ANALYTICS),
     "reconcile": _Process(role=Role.RECONCILE, arguments=_reconcile_arguments),
+    "receiver": _Process(
+        role=None, queued=False, arguments=_receiver_arguments, on_ready=_receiver_is_ready
+    ),
 }
+# After all others, when it is asked for: it registers with the edge.
+_RECEIVER: Final = "receiver"
+# What the edge keeps endpoints of webhooks as, beside what it reads as.
+_REGISTER: Final = "edge-endpoints"
 # In the order in which they end, after all others: what those have done is recorded, and signed.
 _RECORDING: Final = ("audit", "witness")
 
@@ -263,6 +302,8 @@ async def run_up(config: UpConfig) -> int:
             edge_port=config.port,
             tokens_only=config.tokens_only,
         )
+        if config.receiver:
+            run.receiver_tenant = config.tenants[0].name
         starting = asyncio.create_task(_start(run, config, stack), name="up-start")
         stopping = asyncio.create_task(stop.wait(), name="up-stop")
         await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
@@ -295,8 +336,10 @@ async def _start(run: _Run, config: UpConfig, stack: AsyncExitStack) -> None:
     stack.push_async_callback(_stop_roles, run)
     # The edge is told where it is.
     await _start_role(run, "authorize")
-    others = [name for name in run.processes if name != "authorize"]
+    others = [name for name in run.processes if name not in ("authorize", _RECEIVER)]
     await asyncio.gather(*(_start_role(run, name) for name in others))
+    if _RECEIVER in run.processes:
+        await _start_role(run, _RECEIVER)
 
 
 async def _provide_nats(run: _Run, config: UpConfig, stack: AsyncExitStack) -> None:
@@ -345,14 +388,17 @@ async def _prepare(run: _Run, config: UpConfig) -> None:
     """
     admin = PostgresConfig(url=read_url(run.postgres_url_file))
     own = config.postgres_url is None
+    roles = {name: process.role for name, process in _PROCESSES.items()}
+    roles[_REGISTER] = Role.ENDPOINTS
     urls = {
-        name: role_url(admin, process.role, secrets.token_urlsafe(24)) if own else admin.url
-        for name, process in _PROCESSES.items()
-        if process.role is not None
+        name: role_url(admin, role, secrets.token_urlsafe(24)) if own else admin.url
+        for name, role in roles.items()
+        if role is not None
     }
     write_private(
         run.accounts_file, accounts_for(run.accounts_file, [one.name for one in config.tenants])
     )
+    make_key_files(private=run.folder / "webhooks.key", public=run.folder / "webhooks.pub")
     await prepare(admin, config.tenants, role_urls=list(urls.values()) if own else ())
     run.audit_off = await why_not(admin, given=not own, lasting=config.folder is not None)
     if not run.audit_off:

@@ -8,10 +8,13 @@ from sentinel.reference.ledger.telemetry.signals import (
     DISBURSER_SERVICE,
     EDGE_SERVICE,
     POSTER_SERVICE,
+    RECEIVER_SERVICE,
     RECONCILE_SERVICE,
+    WEBHOOKS_SERVICE,
     Event,
     Telemetry,
 )
+from sentinel.reference.ledger.telemetry.webhooks import WebhookSignals
 
 __all__ = [
     "ANALYTICS_SERVICE",
@@ -20,8 +23,11 @@ __all__ = [
     "DISBURSER_SERVICE",
     "EDGE_SERVICE",
     "POSTER_SERVICE",
+    "RECEIVER_SERVICE",
     "RECONCILE_SERVICE",
+    "WEBHOOKS_SERVICE",
     "Event",
     "Telemetry",
+    "WebhookSignals",
     "start_telemetry",
 ]

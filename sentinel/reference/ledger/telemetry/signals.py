@@ -29,6 +29,8 @@ AUTHORIZE_SERVICE: Final = "ledger-authorize"
 DISBURSER_SERVICE: Final = "ledger-disburser"
 ANALYTICS_SERVICE: Final = "ledger-analytics"
 RECONCILE_SERVICE: Final = "ledger-reconcile"
+WEBHOOKS_SERVICE: Final = "ledger-webhooks"
+RECEIVER_SERVICE: Final = "ledger-receiver"
 
 _AGE_BOUNDS_S: Final = (
     0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0,
@@ -86,6 +88,13 @@ class Event(StrEnum):
     WITNESS_STARTED = "witness.started"
     WITNESS_STOPPED = "witness.stopped"
     WITNESS_REFUSED = "witness.refused"
+    WEBHOOKS_STARTED = "webhooks.started"
+    WEBHOOKS_STOPPED = "webhooks.stopped"
+    WEBHOOKS_FAILED = "webhooks.failed"
+    WEBHOOKS_DROPPED = "webhooks.dropped"
+    WEBHOOKS_ENDPOINT_DISABLED = "webhooks.endpoint_disabled"
+    WEBHOOKS_EVENT_UNREADABLE = "webhooks.event_unreadable"
+    WEBHOOKS_SECRET_LOST = "webhooks.secret_lost"  # noqa: S105 - the name of an event
     NATS_DISCONNECTED = "nats.disconnected"
     NATS_RECONNECTED = "nats.reconnected"
     NATS_ERROR = "nats.error"

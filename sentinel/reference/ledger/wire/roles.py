@@ -23,6 +23,8 @@ class Role(StrEnum):
     AUDIT = "ledger_audit"
     ANALYTICS = "ledger_analytics"
     RECONCILE = "ledger_reconcile"
+    WEBHOOKS = "ledger_webhooks"
+    ENDPOINTS = "ledger_endpoints"
 
 
 async def let_in(config: PostgresConfig, role: Role, password: str) -> None:

@@ -10,6 +10,7 @@ from sentinel.reference.ledger.operate.faults.processes import going_on, stopped
 
 _EDGE: Final = "ledger-edge"
 _POSTER: Final = "ledger-poster"
+_WEBHOOKS: Final = "ledger-webhooks"
 _COMMIT: Final = (_POSTER, "database", "COMMIT transactions")
 _PROCESS: Final = (_POSTER, "consumer", "process ledger.transfers")
 _PUBLISH: Final = (_EDGE, "queue", "publish ledger.transfers")
@@ -65,6 +66,12 @@ FAULTS: Final[dict[str, Fault]] = {
             (*_COMMIT, "traffic", "down"),
         ),
         hold=traffic.errors,
+    ),
+    # Half of them fail, unless `--ratio` says otherwise; the endpoint goes between failing and active.
+    "webhook-errors": Fault(
+        summary="The receiver of webhooks answers a share of them (`--ratio`) with 503",
+        expected=signals((_WEBHOOKS, "client", "POST webhook", "errors", "up")),
+        hold=traffic.webhook_errors,
     ),
     "poison": Fault(
         summary="Messages come that nobody can read; the poster gives them up",

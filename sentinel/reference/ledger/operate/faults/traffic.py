@@ -14,6 +14,7 @@ import aiohttp
 from sentinel.reference.ledger.domain import LedgerError, UnavailableError
 from sentinel.reference.ledger.edge.burst import Burst, lift_burst, write_burst
 from sentinel.reference.ledger.operate.faults.fault import FaultConfig, Target, repeated
+from sentinel.reference.ledger.operate.receiver import CONTROL_FILE
 from sentinel.reference.ledger.operate.state import RunState
 from sentinel.reference.ledger.operate.tokens import Tokens, tokens_of
 from sentinel.reference.ledger.wire import postgres
@@ -32,6 +33,25 @@ _STORM_COUNT: Final = 20
 async def errors(target: Target, config: FaultConfig) -> AsyncIterator[dict[str, object]]:
     """Have the edge answer a share of the writes with 500."""
     path = Path(target.state.burst_file)
+    until_ns = time.time_ns() + int(config.seconds * 1e9)
+    write_burst(path, Burst(error_ratio=config.error_ratio, until_ns=until_ns))
+    try:
+        yield {"error_ratio": config.error_ratio}
+    finally:
+        lift_burst(path)
+
+
+@asynccontextmanager
+async def webhook_errors(target: Target, config: FaultConfig) -> AsyncIterator[dict[str, object]]:
+    """Have the receiver of webhooks answer a share of them with 503.
+
+    Raises:
+        LedgerError: there is no receiver.
+    """
+    if "receiver" not in target.state.pids:
+        message = "there is no receiver of webhooks: start the ledger with `up --receiver`"
+        raise LedgerError(message)
+    path = Path(target.state.burst_file).with_name(CONTROL_FILE)
     until_ns = time.time_ns() + int(config.seconds * 1e9)
     write_burst(path, Burst(error_ratio=config.error_ratio, until_ns=until_ns))
     try:
