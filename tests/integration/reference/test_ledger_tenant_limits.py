@@ -211,6 +211,9 @@ async def test_the_gateway_is_told_what_the_register_says(
     await tenant("add office --allow 198.51.100.0/24")
     await tenant("add batcher")
     await tenant("elevate batcher --rps 5000 --for 2h")
+    assert (await tenant("tier standard --rps 150"))[0] == 0
+    assert "standard    150/s, burst 300" in (await tenant("tier"))[1]
+    assert (await tenant("tier --rps 5"))[0] == 2
     file = tmp_path / "kong.yml"
     assert await asyncio.to_thread(run, ["gateway", "-o", str(file)]) == 0
     services = {one["name"]: one for one in yaml.safe_load(file.read_text())["services"]}
@@ -218,6 +221,6 @@ async def test_the_gateway_is_told_what_the_register_says(
     expected = {"ledger", "ledger-office", "ledger-batcher", "ledger-shop", "ledger-rival"}
     assert services.keys() == expected | {"ledger-health"}
     limit, networks = services["ledger-office"]["plugins"]
-    assert limit["config"]["second"] == 300
+    assert limit["config"]["second"] == 450
     assert networks["config"]["allow"] == ["198.51.100.0/24"]
     assert services["ledger-batcher"]["plugins"][0]["config"]["second"] == 15_000

@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from sentinel.reference.ledger.domain import UsageError
-from sentinel.reference.ledger.domain.limits import STANDARD_LIMIT, Limit
+from sentinel.reference.ledger.domain.limits import Limit
+from sentinel.reference.ledger.domain.tenant import Tier
 from sentinel.reference.ledger.wire.config import PostgresConfig, check_url, read_url
 
 _EDGE_URL: Final = "http://127.0.0.1:8080"
@@ -54,7 +55,7 @@ def _gateway(options: argparse.Namespace, url: str | None) -> int:
 
     from sentinel.reference.ledger.edge.gateway import gateway_document
     from sentinel.reference.ledger.operate.state import read_state
-    from sentinel.reference.ledger.wire.register import listed
+    from sentinel.reference.ledger.wire.register import listed, tier_limits
 
     check_url(options.edge_url, what="--edge-url", schemes=("http", "https"))
     if url is None and options.state is not None:
@@ -62,9 +63,14 @@ def _gateway(options: argparse.Namespace, url: str | None) -> int:
     if url is None:
         message = "give the address of PostgreSQL or --state; see --help"
         raise UsageError(message)
-    tenants = asyncio.run(listed(PostgresConfig(url=url)))
-    terms = [one for one in map(_terms, tenants) if one is not None]
-    document = gateway_document(terms, edge_url=options.edge_url)
+    config = PostgresConfig(url=url)
+
+    async def read() -> tuple[list[dict[str, Any]], Limit]:
+        return await listed(config), (await tier_limits(config))[Tier.STANDARD]
+
+    tenants, standard = asyncio.run(read())
+    terms = [one for one in (_terms(tenant, standard) for tenant in tenants) if one is not None]
+    document = gateway_document(terms, edge_url=options.edge_url, standard=standard)
     text = _HEADER + yaml.safe_dump(document, sort_keys=False, width=120)
     if options.output is not None:
         options.output.write_text(text, encoding="utf-8")
@@ -73,7 +79,7 @@ def _gateway(options: argparse.Namespace, url: str | None) -> int:
     return 0
 
 
-def _terms(tenant: dict[str, Any]) -> Any:
+def _terms(tenant: dict[str, Any], standard: Limit) -> Any:
     """Return a tenant's terms, or None when they are everybody's."""
     from sentinel.reference.ledger.edge.gateway import Terms
 
@@ -83,6 +89,6 @@ def _terms(tenant: dict[str, Any]) -> Any:
         if datetime.fromisoformat(one["starts_at"]) <= now and one["rps"] > limit.rps:
             limit = Limit(rps=one["rps"], burst=one["burst"])
     networks = tuple(ip_network(text) for text in tenant["allow_cidrs"])
-    if limit == STANDARD_LIMIT and not networks:
+    if limit == standard and not networks:
         return None
     return Terms(tenant=tenant["tenant"], limit=limit, networks=networks)

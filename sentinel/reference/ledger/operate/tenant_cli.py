@@ -57,6 +57,11 @@ def add_tenant_commands(
     limit.add_argument("--no-contract", action="store_true", help="what its tier may, and no more")
     limit.add_argument("--allow-any", action="store_true", help="from any address")
 
+    tier = kinds.add_parser("tier", help="what each tier may; with --rps, change one")
+    tier.add_argument("tier", metavar="TIER", nargs="?", choices=_TIERS)
+    tier.add_argument("--rps", type=count, help="requests a second")
+    tier.add_argument("--burst", type=count, help="requests at once (default: of two seconds)")
+
     elevate = kinds.add_parser("elevate", help="give a tenant a higher limit for a time")
     elevate.add_argument("name", metavar="NAME", type=tenant)
     elevate.add_argument("--rps", type=count, help="requests a second")
@@ -70,7 +75,13 @@ def add_tenant_commands(
     elevate.add_argument("--reason", default="", help="what it is for")
     elevate.add_argument("--end", type=count, metavar="ID", help="end this elevation now instead")
 
-    for parser, run in ((add, _add), (listing, _list), (limit, _limit), (elevate, _elevate)):
+    for parser, run in (
+        (add, _add),
+        (listing, _list),
+        (limit, _limit),
+        (tier, _tier),
+        (elevate, _elevate),
+    ):
         parser.add_argument(
             "--state", type=Path, help="state file of `up`, in place of an address"
         )
@@ -143,6 +154,21 @@ async def _limit(options: argparse.Namespace, config: PostgresConfig) -> None:
         without_contract=options.no_contract,
         networks=networks,
     )
+
+
+async def _tier(options: argparse.Namespace, config: PostgresConfig) -> None:
+    from sentinel.reference.ledger.wire.register import set_tier, tier_limits
+
+    limit = _limit_given(options)
+    if limit is not None:
+        if options.tier is None:
+            message = "which tier? " + " or ".join(_TIERS)
+            raise UsageError(message)
+        await set_tier(config, Tier(options.tier), limit)
+        return
+    for tier, may in (await tier_limits(config)).items():
+        if options.tier in (None, tier.value):
+            sys.stdout.write(f"{tier.value:<12}{may.rps}/s, burst {may.burst}\n")
 
 
 async def _elevate(options: argparse.Namespace, config: PostgresConfig) -> None:

@@ -179,6 +179,32 @@ async def end_elevation(config: PostgresConfig, name: str, elevation_id: int) ->
             raise UsageError(message)
 
 
+async def tier_limits(config: PostgresConfig) -> dict[Tier, Limit]:
+    """Return what each tier may.
+
+    Raises:
+        UnavailableError, PermanentError: as `open_tenants`.
+    """
+    async with session(config, application_name="ledger-tenants") as connection:
+        rows = await connection.fetch("select tier, rps, burst from ledger.tiers order by tier")
+    return {Tier(row["tier"]): Limit(rps=row["rps"], burst=row["burst"]) for row in rows}
+
+
+async def set_tier(config: PostgresConfig, tier: Tier, limit: Limit) -> None:
+    """Change what every tenant of a tier may that has no contract.
+
+    Raises:
+        UnavailableError, PermanentError: as `open_tenants`.
+    """
+    async with session(config, application_name="ledger-tenants") as connection:
+        await connection.execute(
+            "update ledger.tiers set rps = $2, burst = $3 where tier = $1",
+            tier.value,
+            limit.rps,
+            limit.burst,
+        )
+
+
 async def listed(config: PostgresConfig) -> list[dict[str, Any]]:
     """Return tenants by name, each with what it may ask, from where, and its elevations to come.
 
