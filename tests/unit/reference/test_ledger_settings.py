@@ -28,6 +28,8 @@ from sentinel.reference.ledger.operate.state import RunState, read_state, write_
 from sentinel.reference.ledger.telemetry import Event, Telemetry, start_telemetry
 from sentinel.reference.ledger.wire.config import resolve_url
 
+_SERVERS = ("--nats-url", "nats://127.0.0.1:1", "--postgres-url", "postgresql://127.0.0.1:1/x")
+
 
 def url_of(
     *, argument: str | None = None, file: Path | None = None, environ: dict[str, str] | None = None
@@ -99,6 +101,13 @@ def test_wrong_usage_ends_with_two(arguments: list[str]) -> None:
         ["fault", "lock", "--state", "x", "--seconds", "0"],
         ["fault", "errors", "--state", "x", "--seconds", "1", "--ratio", "2"],
         ["edge", "--nats-url", "nats://a:b@127.0.0.1:1"],
+        ["edge", *_SERVERS],
+        ["edge", *_SERVERS, "--tls-cert", "x"],
+        ["edge", *_SERVERS, "--client-ca", "x"],
+        ["edge", *_SERVERS, "--issuer", "http://issuer.example"],
+        ["edge", *_SERVERS, "--issuer", "https://issuer.example", "--host", "0.0.0.0"],
+        ["edge", *_SERVERS, "--insecure-tenant-header", "--host", "0.0.0.0"],
+        ["authorize", "--accounts", "x", "--token-seconds", "0"],
         ["poster"],
     ],
 )

@@ -8,12 +8,10 @@ import secrets
 import signal
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from sentinel.reference.ledger.authorize import (
     Accounts,
-    AuthorizeConfig,
-    AuthorizeServer,
     Client,
     User,
     read_accounts,
@@ -21,6 +19,9 @@ from sentinel.reference.ledger.authorize import (
 )
 from sentinel.reference.ledger.operate.single import say, stop_on_signals
 from sentinel.reference.ledger.telemetry import AUTHORIZE_SERVICE, Event, start_telemetry
+
+if TYPE_CHECKING:
+    from sentinel.reference.ledger.authorize.server import AuthorizeConfig
 
 # Where a program of the person's own would listen; nothing of ours does.
 _REDIRECT_URI: Final = "http://127.0.0.1:8765/callback"
@@ -35,6 +36,9 @@ async def run_authorize(config: AuthorizeConfig, accounts_file: Path) -> None:
         UnreadableError: the accounts cannot be read.
         LedgerError: they make no sense, or others can read them too.
     """
+    # Late: it loads Authlib, and those who write and read accounts do without.
+    from sentinel.reference.ledger.authorize.server import AuthorizeServer
+
     accounts = read_accounts(accounts_file)
     telemetry = start_telemetry(AUTHORIZE_SERVICE)
     server = AuthorizeServer(config, accounts, telemetry=telemetry)

@@ -35,7 +35,7 @@ def add_token_commands(commands: argparse._SubParsersAction[argparse.ArgumentPar
 
 
 def _authorize(options: argparse.Namespace) -> int:
-    from sentinel.reference.ledger.authorize import AuthorizeConfig
+    from sentinel.reference.ledger.authorize.server import AuthorizeConfig
     from sentinel.reference.ledger.operate.authorizing import run_authorize
 
     if not 1 <= options.token_seconds <= 86_400:

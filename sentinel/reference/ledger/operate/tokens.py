@@ -12,7 +12,7 @@ from typing import Final
 import aiohttp
 import orjson
 
-from sentinel.reference.ledger.authorize.accounts import read_accounts
+from sentinel.reference.ledger.authorize import read_accounts
 from sentinel.reference.ledger.domain import LedgerError, UnavailableError
 from sentinel.reference.ledger.operate.authorizing import machine_client
 from sentinel.reference.ledger.operate.state import RunState

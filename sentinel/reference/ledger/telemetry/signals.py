@@ -266,6 +266,15 @@ class Telemetry(Traces):
         for index, name in enumerate(("ledger.consumer.pending", "ledger.consumer.ack_pending")):
             self._gauge(name, "{message}", partial(_single, read, index))
 
+    def observe_expiry(self, read: Callable[[], float | None]) -> None:
+        """Export when the edge's own certificate ends, in Unix seconds."""
+
+        def observe() -> list[Observation]:
+            ends_s = read()
+            return [] if ends_s is None else [Observation(ends_s)]
+
+        self._gauge("ledger.auth.certificate.expiry", "s", observe)
+
     def observe_pool(self, pool: str, read: Callable[[], tuple[int, int]]) -> None:
         """Export a connection pool's idle and used connections."""
 

@@ -22,13 +22,12 @@ from multidict import CIMultiDict
 
 from sentinel.reference.ledger.authorize import (
     Accounts,
-    AuthorizeConfig,
-    AuthorizeServer,
     Client,
     User,
     read_accounts,
 )
 from sentinel.reference.ledger.authorize.memory import Failures, Kept
+from sentinel.reference.ledger.authorize.server import AuthorizeConfig, AuthorizeServer
 from sentinel.reference.ledger.domain import LedgerError
 from sentinel.reference.ledger.edge.auth import (
     AuthConfig,

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+import time
 import uuid
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -176,6 +177,8 @@ async def test_certificates_that_are_not_ours_end_the_handshake_and_are_counted(
         "GET", "/v1/accounts/till/balance", files=guarded.tenant("shop")
     )
     assert status == 404
+    left_s = guarded.counted.value("ledger.auth.certificate.expiry") - time.time()
+    assert 0 < left_s <= 86_400
 
 
 async def test_new_authorities_count_without_a_restart_and_half_a_file_changes_nothing(

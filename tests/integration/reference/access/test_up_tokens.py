@@ -5,14 +5,20 @@ Method: `up --tokens-only` with its commands, each a process of its own.
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import json
 import os
+import re
+import secrets
 import signal
 from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
 
+import aiohttp
 import pytest
 
-from tests.support.ledger_run import end_up, eventually, ledger, start_up
+from tests.support.ledger_run import Up, end_up, eventually, ledger, start_up
 from tests.support.otlp_collector import OtlpCollector
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(180)]
@@ -38,6 +44,7 @@ async def test_programs_come_in_by_tokens_also_after_the_issuer_began_anew(tmp_p
                 return response.status
 
         assert await read() == 404
+        await a_person_pays(up)
         before = json.loads(up.state_file.read_text())["pids"]["authorize"]
         os.kill(before, signal.SIGKILL)
         await eventually(
@@ -60,3 +67,67 @@ async def test_programs_come_in_by_tokens_also_after_the_issuer_began_anew(tmp_p
     finally:
         await end_up(up)
         await collector.stop()
+
+
+async def a_person_pays(up: Up) -> None:
+    """The walk of somebody new, with nothing but what `up` has told: discovery, page, code, token, transfer."""
+    accounts = json.loads(Path(up.ready["accounts_file"]).read_bytes())
+    [client] = [one for one in accounts["clients"] if one["id"] == "browser"]
+    [person] = [one for one in accounts["users"] if one["tenant"] == "shop"]
+    [back] = client["redirect_uris"]
+    verifier = secrets.token_urlsafe(48)
+    digest = hashlib.sha256(verifier.encode()).digest()
+    asked = {
+        "response_type": "code",
+        "client_id": client["id"],
+        "redirect_uri": back,
+        "scope": "ledger.write",
+        "state": "here",
+        "code_challenge": base64.urlsafe_b64encode(digest).rstrip(b"=").decode(),
+        "code_challenge_method": "S256",
+    }
+    jar = aiohttp.CookieJar(unsafe=True)  # the host is an address
+    async with aiohttp.ClientSession(cookie_jar=jar) as http:
+        async with http.get(
+            up.ready["issuer_url"] + "/.well-known/openid-configuration"
+        ) as response:
+            found = await response.json()
+        async with http.get(found["authorization_endpoint"], params=asked) as response:
+            [consent] = re.findall(r'name="consent" value="([^"]+)"', await response.text())
+        form = {
+            "consent": consent,
+            "decision": "allow",
+            "name": person["name"],
+            "password": person["password"],
+        }
+        async with http.post(
+            found["authorization_endpoint"], data=form, allow_redirects=False
+        ) as response:
+            assert response.status == 303
+            query = parse_qs(urlsplit(response.headers["Location"]).query)
+        assert query["state"] == ["here"]
+        form = {
+            "grant_type": "authorization_code",
+            "client_id": client["id"],
+            "redirect_uri": back,
+            "code": query["code"][0],
+            "code_verifier": verifier,
+        }
+        async with http.post(found["token_endpoint"], data=form) as response:
+            token = (await response.json())["access_token"]
+    bearer = {"Authorization": f"Bearer {token}"}
+    body = {
+        "debit_account": "external:bank",
+        "credit_account": "till",
+        "amount_minor": 5,
+        "currency": "EUR",
+    }
+    async with up.http.post(
+        "/v1/transfers", json=body, headers={**bearer, "Idempotency-Key": "a-person"}
+    ) as response:
+        assert response.status == 202
+        status_url = (await response.json())["status_url"]
+    # She let it move money, and not look.
+    async with up.http.get(status_url, headers=bearer) as response:
+        assert response.status == 403
+        assert 'scope="ledger.read"' in response.headers["WWW-Authenticate"]

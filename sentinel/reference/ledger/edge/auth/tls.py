@@ -31,7 +31,9 @@ class ServerTls:
         self._config = config
         self._telemetry = telemetry
         self._digest = b""
+        self._expires_s: float | None = None
         self.context = _Current(ssl.PROTOCOL_TLS_SERVER)
+        telemetry.observe_expiry(lambda: self._expires_s)
 
     def load(self) -> None:
         """Read the files.
@@ -41,6 +43,7 @@ class ServerTls:
         """
         digest, current = self._digests(), self._made()
         self._digest, self.context.current = digest, current
+        self._expires_s = _expires_s(self._config.cert_file)
 
     async def watch(self) -> None:
         """Read the files again whenever their content changes, for ever."""
@@ -95,6 +98,18 @@ class ServerTls:
             raise UnreadableError(message) from error
         context.sslobject_class = _counted(self._telemetry)
         return context
+
+
+def _expires_s(file: Path) -> float | None:
+    """Return when the edge's own certificate ends, which nothing in `ssl` tells of one's own; None if it is an odd one."""
+    # Late: an edge without TLS needs no library for certificates.
+    from cryptography import x509
+
+    try:
+        own = x509.load_pem_x509_certificate(file.read_bytes())
+    except (OSError, ValueError):
+        return None  # OpenSSL took it: no reason to refuse what works
+    return own.not_valid_after_utc.timestamp()
 
 
 class _Current(ssl.SSLContext):
