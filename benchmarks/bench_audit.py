@@ -201,11 +201,23 @@ async def beside(options: argparse.Namespace) -> dict[str, Any]:
         found["process_ratio"] = (cpu_s(pids[:1]) - own) / seconds
         found["server_ratio"] = (cpu_s(pids[1:]) - server_before) / seconds
         found["behind_s"] = seconds - options.seconds
+        found["entry_bytes"] = await entry_bytes(admin)
         own, server_before, began = cpu_s(pids[:1]), cpu_s(pids[1:]), time.monotonic()
         await asyncio.sleep(options.seconds / 2)
         idle_s = time.monotonic() - began
         found["idle_ratio"] = (cpu_s(pids) - own - server_before) / idle_s
     return found
+
+
+async def entry_bytes(config: PostgresConfig) -> float:
+    """What an entry takes in the database, with its indexes and its part of the tree."""
+    async with session(config, application_name="bench") as connection:
+        return float(
+            await connection.fetchval(
+                "select (pg_total_relation_size('ledger.audit_log') + pg_total_relation_size('ledger.audit_nodes'))"
+                "::float8 / count(*) from ledger.audit_log"
+            )
+        )
 
 
 async def start_audit(folder: Path, stack: AsyncExitStack) -> psutil.Process:
@@ -247,6 +259,7 @@ def main() -> None:
         f"at {options.rate:,.0f} transfers a second: {found['process_ratio']:.0%} of a core in the process, "
         f"{found['server_ratio']:.0%} in the server for it; all recorded {found['behind_s']:.2f} s after the last"
     )
+    print(f"an entry takes {found['entry_bytes']:.0f} bytes in the database")
     print(f"with nothing to record: {found['idle_ratio']:.1%} of a core, both together")
 
 

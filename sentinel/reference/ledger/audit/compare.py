@@ -1,7 +1,8 @@
 """The ledger's tables against the trail: whatever is in one and not, or not the same, in the other.
 
-The trail lags by what was committed a moment ago. So a row that it does not have is looked for once
-more, when it has what was committed before the look; only then the row is one that nobody recorded.
+The trail lags by what was committed a moment ago. So a row that it does not have, or has as it was
+before a change that the ledger makes, is looked for once more, when the trail has what was committed
+before the look; only then the row is one that nobody recorded.
 """
 
 from __future__ import annotations
@@ -13,7 +14,12 @@ from typing import Any, Final
 
 from sentinel.reference.ledger.audit.rows import IDS, PREFETCH_COUNT
 from sentinel.reference.ledger.audit.snapshot import columns_of, texts
-from sentinel.reference.ledger.domain.audit.check import Finding, FindingKind, Report
+from sentinel.reference.ledger.domain.audit.check import (
+    APPEND_ONLY,
+    Finding,
+    FindingKind,
+    Report,
+)
 from sentinel.reference.ledger.domain.audit.entry import (
     AuditEntry,
     MalformedEntryError,
@@ -32,11 +38,19 @@ where s.slot_name = (
     where op in ('start', 'gap') order by sequence desc limit 1)
 """
 _NOW_RECORDED: Final = """
-select relation, cohort, row_id, leg from ledger.audit_log
-where commit_lsn >= $1::text::pg_lsn and op in ('insert', 'snapshot')
+select relation, cohort, row_id, leg, leaf from ledger.audit_log
+where sequence > $1 and op in ('insert', 'snapshot', 'update')
 """
 
 Key = tuple[str, int, Any, int | None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Wanted:
+    """A row that the trail may come to have, and what is said of it if it does not."""
+
+    row: Mapping[str, str | None]
+    finding: Finding
 
 
 @dataclass(slots=True)
@@ -65,7 +79,7 @@ async def compare(
         later: another session, which sees what is recorded meanwhile.
     """
     compared = Compared()
-    unrecorded: dict[Key, str] = {}
+    unrecorded: dict[Key, _Wanted] = {}
     for relation in IDS:
         columns = await columns_of(connection, relation)
         async for found in _pairs(connection, relation, columns):
@@ -75,17 +89,15 @@ async def compare(
     if not await _wait(later, parse_lsn(snapshot_lsn), wait_s):
         compared.unrecorded_count = len(unrecorded)
         return compared
+    last = await connection.fetchval("select coalesce(max(sequence), -1) from ledger.audit_log")
     async with later.transaction():
-        oldest = await _oldest(connection)
-        async for row in later.cursor(_NOW_RECORDED, oldest, prefetch=PREFETCH_COUNT):
-            unrecorded.pop((row["relation"], row["cohort"], row["row_id"], row["leg"]), None)
-    for (relation, *_), said in unrecorded.items():
-        report.add(
-            Finding(
-                kind=FindingKind.LEDGER_DIFFERS,
-                detail=f"a row of {relation} is not in the trail: {said}",
-            )
-        )
+        async for found in later.cursor(_NOW_RECORDED, last, prefetch=PREFETCH_COUNT):
+            key = (found["relation"], found["cohort"], found["row_id"], found["leg"])
+            wanted, entry = unrecorded.get(key), _entry(found["leaf"])
+            if wanted is not None and entry is not None and entry.row == wanted.row:
+                del unrecorded[key]
+    for wanted in unrecorded.values():
+        report.add(wanted.finding)
     return compared
 
 
@@ -95,35 +107,40 @@ def _judge(
     found: Any,
     report: Report,
     compared: Compared,
-    unrecorded: dict[Key, str],
+    unrecorded: dict[Key, _Wanted],
 ) -> None:
     entry = _entry(found["leaf"])
     row = None if found["row"] is None else dict(zip(columns, found["row"], strict=True))
+    key = (relation, found["cohort"], found["row_id"], found["leg"])
     if entry is None:
-        if found["leaf"] is None and len(unrecorded) < UNRECORDED_COUNT_MAX:
-            key = (relation, found["cohort"], found["row_id"], found["leg"])
-            unrecorded[key] = _named(row or {})
+        if found["leaf"] is None and row is not None and len(unrecorded) < UNRECORDED_COUNT_MAX:
+            detail = f"a row of {relation} is not in the trail: {_named(row)}"
+            finding = Finding(kind=FindingKind.LEDGER_DIFFERS, detail=detail)
+            unrecorded[key] = _Wanted(row=row, finding=finding)
         return
     if row is None:
         if entry.row:
-            _differs(report, entry, "the trail has it, and the ledger does not")
+            report.add(_differs(entry, "the trail has it, and the ledger does not"))
     elif row == dict(entry.row):
         compared.rows_count += 1
     elif not entry.row:
-        _differs(report, entry, "the trail has its removal, and the ledger has it")
+        report.add(_differs(entry, "the trail has its removal, and the ledger has it"))
     else:
         names = [name for name in columns if row.get(name) != entry.row.get(name)]
-        _differs(report, entry, f"the ledger has another {', '.join(names)}")
+        finding = _differs(entry, f"the ledger has another {', '.join(names)}")
+        if relation in APPEND_ONLY or len(unrecorded) >= UNRECORDED_COUNT_MAX:
+            report.add(finding)
+        else:
+            # It may have changed just now, as the ledger changes it.
+            unrecorded[key] = _Wanted(row=row, finding=finding)
 
 
-def _differs(report: Report, entry: AuditEntry, what: str) -> None:
-    report.add(
-        Finding(
-            kind=FindingKind.LEDGER_DIFFERS,
-            first=entry.sequence,
-            last=entry.sequence,
-            detail=f"a row of {entry.relation}: {what}: {_named(entry.row or entry.old or {})}",
-        )
+def _differs(entry: AuditEntry, what: str) -> Finding:
+    return Finding(
+        kind=FindingKind.LEDGER_DIFFERS,
+        first=entry.sequence,
+        last=entry.sequence,
+        detail=f"a row of {entry.relation}: {what}: {_named(entry.row or entry.old or {})}",
     )
 
 
@@ -155,14 +172,6 @@ async def _wait(later: Connection, lsn: int, wait_s: float) -> bool:
         if loop.time() >= deadline:
             return False
         await asyncio.sleep(_PAUSE_S)
-
-
-async def _oldest(connection: Connection) -> str:
-    """Return the place of the last entry that the first look saw: what is new is behind it."""
-    place = await connection.fetchval(
-        "select commit_lsn::text from ledger.audit_log order by sequence desc limit 1"
-    )
-    return place or "0/0"
 
 
 def _entry(leaf: Any) -> AuditEntry | None:

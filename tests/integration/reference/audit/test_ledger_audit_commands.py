@@ -486,17 +486,19 @@ async def test_what_is_done_to_the_trail_in_the_database_is_found(
         assert report["counts"] == counts
 
 
-async def test_a_row_that_the_ledger_was_given_or_has_lost_past_the_trail_is_found(
+async def test_a_row_of_the_ledger_that_somebody_changed_past_the_triggers_is_found(
     site: Site,
 ) -> None:
     """Done with nobody recording, and undone in time: the slot would tell of it as well."""
     entries = await site.scene.entries()
-    row = next(one for one in entries if one.relation == "holds")
-    where = f"where pending_id = '{row.row['pending_id']}'"
-    await site.scene.execute(f"update ledger.holds set amount_minor = 1 {where}")
+    row = next(one for one in entries if one.relation == "entries")
+    where = f"where leg = {row.row['leg']} and transaction_id = '{row.row['transaction_id']}'"
+    change = f"update ledger.entries set amount_minor = amount_minor * 2 {where}"
+    await site.scene.execute(PAST_THE_TRIGGERS, change)
     try:
         code, report = await site.verify(*site.database)
         assert (code, report["counts"]) == (1, {"ledger_differs": 1})
         assert "another amount_minor" in report["findings"][0]["detail"]
+        assert report["findings"][0]["first"] == row.sequence
     finally:
-        await site.scene.execute(f"update ledger.holds set amount_minor = 100 {where}")
+        await site.scene.execute(PAST_THE_TRIGGERS, change.replace("* 2", "/ 2"))

@@ -14,6 +14,7 @@ import pytest
 from sentinel.reference.ledger.audit import recorder as recording
 from sentinel.reference.ledger.audit import rows
 from sentinel.reference.ledger.audit import slot as slots
+from sentinel.reference.ledger.audit.compare import Compared, compare
 from sentinel.reference.ledger.audit.rows import BrokenLogError
 from sentinel.reference.ledger.audit.slot import SlotLostError
 from sentinel.reference.ledger.domain import (
@@ -23,7 +24,7 @@ from sentinel.reference.ledger.domain import (
     Step,
     UnavailableError,
 )
-from sentinel.reference.ledger.domain.audit.check import FindingKind
+from sentinel.reference.ledger.domain.audit.check import FindingKind, Report
 from sentinel.reference.ledger.domain.audit.entry import Op
 from sentinel.reference.ledger.wire import postgres
 from tests.support.audit_scene import (
@@ -324,3 +325,65 @@ async def test_the_slot_moves_on_without_changes(scene: Scene) -> None:
                 await asyncio.sleep(0.05)
         assert after.confirmed_lsn > status.confirmed_lsn + 500_000
         assert after.retained_bytes < 200_000
+
+
+async def test_what_changes_while_it_is_compared_is_waited_for(scene: Scene) -> None:
+    """A row that is new, and a hold that ends, after the trail's last entry and before the look at the tables."""
+    async with scene.recorder() as recorder:
+        await recorder.open(now_us=now_us())
+        pending = transfer("pending", expires_in_s=600)
+        await scene.post(pending)
+        await drain(recorder)
+        await scene.post(
+            Step(
+                kind=Kind.VOID,
+                tenant="shop",
+                idempotency_key="void",
+                target_id=pending.transaction_id,
+            )
+        )
+        recorded = asyncio.Event()
+
+        async def record() -> None:
+            await recorded.wait()
+            await drain(recorder)
+
+        task = asyncio.create_task(record())
+        found = await compared(scene, wait_s=0.3)
+        assert (found[0].unrecorded_count, found[1].counts) == (2, {})
+        recorded.set()
+        found = await compared(scene, wait_s=20)
+        await task
+    assert (found[0].unrecorded_count, found[1].counts) == (0, {})
+
+
+async def test_a_hold_that_somebody_else_changed_is_found(scene: Scene) -> None:
+    async with scene.recorder() as recorder:
+        await recorder.open(now_us=now_us())
+        await scene.post(transfer("pending", expires_in_s=600))
+        await drain(recorder)
+        await scene.execute(DROP_SLOTS, "update ledger.holds set amount_minor = 7")
+        with pytest.raises(SlotLostError):
+            await recorder.cycle()
+        # With the gap comes a snapshot of what the trail has not: the hold's state is one it has.
+        await recorder.resume(reason="test", now_us=now_us())
+        await drain(recorder)
+    found, report = await compared(scene, wait_s=20)
+    assert report.counts == {FindingKind.LEDGER_DIFFERS: 1}
+    assert "another amount_minor" in report.findings[0].detail
+    assert found.rows_count == 1
+
+
+async def compared(scene: Scene, *, wait_s: float) -> tuple[Compared, Report]:
+    report = Report()
+    async with (
+        postgres.session(
+            scene.audit, application_name="test", settings=dict(recording.SETTINGS)
+        ) as connection,
+        postgres.session(scene.audit, application_name="test") as later,
+        connection.transaction(isolation="repeatable_read", readonly=True),
+    ):
+        await connection.fetchval("select 1")
+        place = await later.fetchval("select pg_current_wal_lsn()::text")
+        found = await compare(connection, report, snapshot_lsn=place, wait_s=wait_s, later=later)
+    return found, report

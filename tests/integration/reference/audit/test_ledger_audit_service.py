@@ -25,6 +25,7 @@ from sentinel.reference.ledger.audit.witness import Memory, Witness
 from sentinel.reference.ledger.audit.witness_server import WitnessServer, WitnessServerConfig
 from sentinel.reference.ledger.domain import LedgerError
 from sentinel.reference.ledger.domain.audit.entry import Op
+from sentinel.reference.ledger.operate.up_audit import why_not
 from sentinel.reference.ledger.telemetry import Telemetry
 from sentinel.reference.ledger.wire.config import PostgresConfig
 from tests.support.audit_log import Keys
@@ -211,6 +212,16 @@ async def test_a_restart_of_the_connection_is_gone_on_from(scene: Scene) -> None
         await scene.post(transfer("b"))
         await eventually("recorded", lambda: measured.value("ledger.audit.entries") == 7)
     assert (await scene.check()).whole
+
+
+async def test_a_server_that_was_given_is_recorded_where_it_can_be_and_where_keys_last(
+    scene: Scene,
+) -> None:
+    assert await why_not(scene.admin, given=False, lasting=False) == ""
+    assert await why_not(scene.admin, given=True, lasting=True) == ""
+    assert "--dir" in await why_not(scene.admin, given=True, lasting=False)
+    await scene.execute("drop publication ledger_audit")
+    assert "no publication" in await why_not(scene.admin, given=True, lasting=True)
 
 
 def test_a_witness_without_its_key_is_no_witness(tmp_path: Path) -> None:
