@@ -19,6 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sentinel.reference.ledger.domain.limits import SECOND_NS, Allowance, Allowed, Limit, take
+from sentinel.reference.ledger.edge.endpoint_routes import ENDPOINT_ROUTES
 from sentinel.reference.ledger.edge.gateway import (
     VERSION_HEADER,
     Terms,
@@ -204,3 +205,14 @@ def test_any_tenants_make_a_configuration_that_kong_would_take() -> None:
         "ledger-c",
         "ledger-health",
     ]
+
+
+def test_webhook_endpoints_come_through_whole_and_by_their_methods_alone() -> None:
+    for path, names in ENDPOINT_ROUTES:
+        asked = path.replace("{id}", ID)
+        for method in names:
+            for tenant in ("shop", "acme"):
+                ((_, route),) = matching(method, asked, tenant)
+                assert route["name"].startswith("webhook-endpoints")
+        assert not matching("PUT", asked, "shop")
+        assert not matching("POST", f"{asked}/x/y", "shop")

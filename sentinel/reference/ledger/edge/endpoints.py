@@ -29,12 +29,12 @@ from sentinel.reference.ledger.domain.webhooks.asked import (
 from sentinel.reference.ledger.domain.webhooks.delivery import DeliveryState
 from sentinel.reference.ledger.domain.webhooks.endpoint import EndpointState
 from sentinel.reference.ledger.domain.webhooks.message import EventType, make_event
+from sentinel.reference.ledger.edge.endpoint_routes import BASE, ENDPOINT_ROUTES
 from sentinel.reference.ledger.edge.problem import ProblemError
 from sentinel.reference.ledger.telemetry import Telemetry
 from sentinel.reference.ledger.wire.postgres import Connection, Database
 from sentinel.reference.ledger.wire.webhook_secrets import Sealer, new_secret
 
-BASE: Final = "/v2/webhook_endpoints"
 _LIMIT_MAX: Final = 200
 _DIGITS: Final = re.compile(r"[0-9]{1,6}")
 _ASKING: Final = (
@@ -126,15 +126,19 @@ class WebhookEndpoints:
     def add_routes(self, router: web.UrlDispatcher, *, tenant: FindTenant, body: ReadBody) -> None:
         """Add the routes; `tenant` says who asks, and `body` reads what is asked."""
         self._tenant, self._body = tenant, body
-        one = f"{BASE}/{{id}}"
-        router.add_post(BASE, self._post)
-        router.add_get(BASE, self._list)
-        router.add_get(one, self._get)
-        router.add_delete(one, self._delete)
-        router.add_post(f"{one}/rotate", self._rotate)
-        router.add_post(f"{one}/enable", self._enable)
-        router.add_post(f"{one}/test", self._test)
-        router.add_get(f"{one}/deliveries", self._deliveries)
+        handlers = {
+            "register": self._post,
+            "list": self._list,
+            "show": self._get,
+            "delete": self._delete,
+            "rotate": self._rotate,
+            "enable": self._enable,
+            "test": self._test,
+            "deliveries": self._deliveries,
+        }
+        for path, names in ENDPOINT_ROUTES:
+            for method, name in names.items():
+                router.add_route(method, path, handlers[name])
 
     async def _post(self, request: web.Request) -> web.Response:
         tenant = await self._tenant(request)

@@ -19,6 +19,7 @@ from typing import Any, Final
 
 from sentinel.reference.ledger.domain.limits import STANDARD_LIMIT, Limit
 from sentinel.reference.ledger.domain.tenant import Network
+from sentinel.reference.ledger.edge.endpoint_routes import ENDPOINT_ROUTES
 from sentinel.reference.ledger.edge.versions.table import READS, WRITES, Write
 
 TENANT_HEADER: Final = "X-Tenant"
@@ -166,6 +167,14 @@ def _routes() -> list[dict[str, Any]]:
         {"name": read.name, "paths": [_path(read.v1), _path(read.v2)], "methods": ["GET"]}
         for read in READS
     ]
+    # All in one: a method that one of them does not take is the edge's to refuse.
+    routes.append(
+        {
+            "name": "webhook-endpoints",
+            "paths": [_path(path) for path, _ in ENDPOINT_ROUTES],
+            "methods": sorted({method for _, names in ENDPOINT_ROUTES for method in names}),
+        }
+    )
     return routes
 
 
