@@ -52,11 +52,12 @@ class AttemptSpan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Standing:
-    """What there is at the moment."""
+    """What there is at the moment; events that are not on their way yet are None where NATS does not say."""
 
     waiting_count: int
     oldest_s: float
     in_flight_count: int
+    events_pending_count: int | None
     endpoint_counts: dict[str, int]
 
 
@@ -179,6 +180,11 @@ class WebhookSignals:
         def in_flight(_: CallbackOptions) -> list[Observation]:
             return [Observation(read().in_flight_count)]
 
+        def events(_: CallbackOptions) -> list[Observation]:
+            # Not the consumers' gauge of the poster: what waits there are transfers that nobody has decided.
+            count = read().events_pending_count
+            return [] if count is None else [Observation(count)]
+
         def endpoints(_: CallbackOptions) -> list[Observation]:
             return [
                 Observation(count, {"ledger.webhook.state": state})
@@ -191,5 +197,6 @@ class WebhookSignals:
             ("ledger.webhooks.oldest", "s", oldest),
             ("ledger.webhooks.in_flight", "{attempt}", in_flight),
             ("ledger.webhooks.endpoints", "{endpoint}", endpoints),
+            ("ledger.webhooks.events.pending", "{event}", events),
         ):
             meter.create_observable_gauge(name, callbacks=[callback], unit=unit)

@@ -92,7 +92,6 @@ class Webhooks:
             signals=self.signals,
         )
         self.signals.observe(self._standing)
-        telemetry.observe_consumer(lambda: self._backlog)
         telemetry.observe_pool("webhooks", database.occupancy)
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -217,5 +216,6 @@ class Webhooks:
             waiting_count=sum(one.waiting_count for one in endpoints),
             oldest_s=max((now_ns - oldest_ns) / 1e9, 0.0),
             in_flight_count=self._dispatcher.in_flight_count,
+            events_pending_count=None if self._backlog is None else sum(self._backlog),
             endpoint_counts={state.value: counts[state] for state in EndpointState},
         )
