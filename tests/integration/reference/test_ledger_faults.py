@@ -322,3 +322,30 @@ async def test_an_altered_balance_is_found_while_it_is_held_and_leaves_nothing(u
     assert found["balance"]["state"] == found["zero_sum"]["state"] == "agrees"
     named = "select count(*) from ledger.accounts where account_id = 'external:fault-drift'"
     assert await value(up, named) == 0
+
+
+async def test_a_replica_that_does_not_replay_shows_what_was_there_before(up: Up) -> None:
+    async def lag() -> Any:
+        return await value(
+            up, "select pg_wal_lsn_diff(sent_lsn, replay_lsn) from pg_stat_replication"
+        )
+
+    async with held(up, "replica-lag"):
+        before = await up.read("/v1/accounts/alice/balance")
+        await up.posted("not-replayed")
+        await eventually("a lag on the primary", lag, lambda seen: seen is not None and seen > 0)
+        # Who has no position is told what the replica has; nobody is told of trouble.
+        assert await up.read("/v1/accounts/alice/balance") == before
+    await eventually("no lag", lag, lambda seen: seen == 0)
+    await up.posted("replayed-again")
+
+
+async def test_commits_wait_as_for_a_slow_disk(up: Up) -> None:
+    query = "select setting::int from pg_settings where name = 'commit_delay'"
+    before = await value(up, query)
+    async with held(up, "slow-fsync"):
+        await eventually("the delay", lambda: value(up, query), lambda seen: seen == 100_000)
+        await up.posted("slowly")
+    await eventually("none", lambda: value(up, query), lambda seen: seen == before)
+    assert before == 0
+    await up.posted("fast-again")

@@ -28,6 +28,7 @@ from sentinel.reference.ledger.operate.arguments import edges_count, network, op
 from sentinel.reference.ledger.operate.audit_cli import add_audit
 from sentinel.reference.ledger.operate.completion import SHELLS, completion_script
 from sentinel.reference.ledger.operate.gateway_cli import add_gateway
+from sentinel.reference.ledger.operate.storage_cli import add_storage_commands
 from sentinel.reference.ledger.operate.tenant_cli import add_tenant_commands
 from sentinel.reference.ledger.operate.token_cli import add_token_commands
 from sentinel.reference.ledger.wire.config import (
@@ -108,6 +109,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_history(commands)
     _add_fault(commands)
     add_audit(commands, add_postgres=_add_postgres, postgres_url=_postgres_url)
+    add_storage_commands(commands, add_postgres=_add_postgres, postgres_url=_postgres_url)
     _add_completion(commands)
     return parser
 
@@ -133,6 +135,12 @@ def _add_up(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
         "--receiver",
         action="store_true",
         help="start a receiver of webhooks too, for the first tenant; allows http to loopback",
+    )
+    parser.add_argument(
+        "--archive",
+        type=Path,
+        metavar="FILE",
+        help="archive the log where this JSON file says (`sentinel-ledger archive setup` made it ready)",
     )
     _add_tenants(parser)
     _add_servers(parser)
@@ -429,6 +437,11 @@ def _add_postgres(parser: argparse.ArgumentParser) -> None:
 def _up(options: argparse.Namespace) -> int:
     from sentinel.reference.ledger.operate.up import DEMO_TENANTS, UpConfig, run_up
 
+    if options.archive is not None and _postgres_url(options) is not None:
+        message = (
+            "--archive is of the PostgreSQL that `up` starts; one that is given archives by itself"
+        )
+        raise UsageError(message)
     if options.no_replica and _replica_url(options) is not None:
         message = "--no-replica makes no sense beside a replica that is given"
         raise UsageError(message)
@@ -440,6 +453,7 @@ def _up(options: argparse.Namespace) -> int:
         postgres_url=_postgres_url(options),
         replica_url=_replica_url(options),
         replica=not options.no_replica,
+        archive_file=options.archive,
         tenants=tuple(options.tenant or DEMO_TENANTS),
         port=options.port,
         tokens_only=options.tokens_only,

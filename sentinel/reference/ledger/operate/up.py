@@ -26,6 +26,7 @@ from sentinel.reference.ledger.operate.folders import temporary_folder
 from sentinel.reference.ledger.operate.prepare import prepare
 from sentinel.reference.ledger.operate.receiver import CONTROL_FILE
 from sentinel.reference.ledger.operate.servers import (
+    SPOOL,
     PostgresServer,
     start_nats,
     start_postgres,
@@ -39,6 +40,7 @@ from sentinel.reference.ledger.wire.roles import Role, role_url
 from sentinel.reference.ledger.wire.webhook_secrets import make_key_files
 
 _REPLICA: Final = "replica"
+_ARCHIVE: Final = "archive"
 # Not of the standard tier: whoever tries the ledger tries more than a hundred requests a second.
 DEMO_TENANTS: Final = (Opening(name="demo", tier=Tier.ENTERPRISE),)
 
@@ -63,6 +65,7 @@ class UpConfig:
     postgres_url: str | None = None
     replica_url: str | None = None
     replica: bool = True
+    archive_file: Path | None = None
     tenants: tuple[Opening, ...] = DEMO_TENANTS
     port: int = 0
     tokens_only: bool = False
@@ -81,6 +84,7 @@ class _Run:
     postgres: PostgresServer | None = None
     replica_url_file: Path | None = None
     replica_port: int | None = None
+    archive_file: Path | None = None
     role_url_files: dict[str, Path] = field(default_factory=dict)
     edge_url: str = ""
     edge_port: int = 0
@@ -112,6 +116,7 @@ class _Run:
         left_out = {
             *(_RECORDING if self.audit_off else ()),
             *(() if self.receiver_tenant else (_RECEIVER,)),
+            *(() if self.archive_file else (_ARCHIVE,)),
         }
         return {name: one for name, one in _PROCESSES.items() if name not in left_out}
 
@@ -234,6 +239,11 @@ def _audit_arguments(run: _Run) -> list[str | Path]:
     ]
 
 
+def _archive_arguments(run: _Run) -> list[str | Path]:
+    assert run.archive_file is not None
+    return ["--archive", run.archive_file, "--spool", run.folder / "archive" / SPOOL]
+
+
 def _witness_arguments(run: _Run) -> list[str | Path]:
     audit = run.audit
     return [
@@ -273,6 +283,9 @@ _PROCESSES: Final = {
     "reconcile": _Process(role=Role.RECONCILE, arguments=_reconcile_arguments),
     "receiver": _Process(
         role=None, queued=False, arguments=_receiver_arguments, on_ready=_receiver_is_ready
+    ),
+    _ARCHIVE: _Process(
+        role=None, command=("archive", "run"), queued=False, arguments=_archive_arguments
     ),
 }
 # After all others, when it is asked for: it registers with the edge.
@@ -357,7 +370,10 @@ async def _provide_postgres(run: _Run, config: UpConfig, stack: AsyncExitStack) 
         run.postgres_url_file = run.folder / "postgres.url"
         write_private(run.postgres_url_file, config.postgres_url.encode())
         return
-    server = await start_postgres(run.folder / "postgres")
+    run.archive_file = config.archive_file
+    # It ends after PostgreSQL, which hands over what it can before it ends.
+    stack.push_async_callback(_stop_role, run, _ARCHIVE, _SERVER_STOP_S)
+    server = await start_postgres(run.folder / "postgres", spool=config.archive_file is not None)
     stack.push_async_callback(server.stop, timeout_s=_SERVER_STOP_S)
     run.children["postgres"] = server.child
     run.postgres_url_file = server.url_file
@@ -429,7 +445,7 @@ async def _start_role(run: _Run, name: str) -> None:
 
 async def _stop_roles(run: _Run) -> None:
     """Stop the processes at once, for what the edge still accepts waits in the queue; then those that record."""
-    working = [name for name in run.processes if name not in _RECORDING]
+    working = [name for name in run.processes if name not in {*_RECORDING, _ARCHIVE}]
     await asyncio.gather(*(_stop_role(run, name, _ROLE_STOP_S) for name in working))
     for name in _RECORDING:
         await _stop_role(run, name, _RECORDING_STOP_S)

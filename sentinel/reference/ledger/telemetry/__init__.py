@@ -4,6 +4,7 @@ from sentinel.reference.ledger.telemetry.attributes import DESTINATION
 from sentinel.reference.ledger.telemetry.exporting import start_telemetry
 from sentinel.reference.ledger.telemetry.signals import (
     ANALYTICS_SERVICE,
+    ARCHIVE_SERVICE,
     AUTHORIZE_SERVICE,
     DISBURSER_SERVICE,
     EDGE_SERVICE,
@@ -18,6 +19,7 @@ from sentinel.reference.ledger.telemetry.webhooks import WebhookSignals
 
 __all__ = [
     "ANALYTICS_SERVICE",
+    "ARCHIVE_SERVICE",
     "AUTHORIZE_SERVICE",
     "DESTINATION",
     "DISBURSER_SERVICE",

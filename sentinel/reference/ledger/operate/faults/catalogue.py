@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from sentinel.reference.ledger.operate.faults import books, database, queue, traffic
+from sentinel.reference.ledger.operate.faults import books, database, queue, storage, traffic
 from sentinel.reference.ledger.operate.faults.fault import Fault, signals
 from sentinel.reference.ledger.operate.faults.processes import going_on, stopped
 
@@ -168,6 +168,22 @@ FAULTS: Final[dict[str, Fault]] = {
         expected=signals(("postgres", "database", "archiver", "archiver_failing_count", "up")),
         hold=database.archive,
         undo=database.archive_again,
+    ),
+    # The primary sees that nothing is replayed; whoever reads without a position sees what was there before.
+    "replica-lag": Fault(
+        summary="The replica receives the log and replays none of it",
+        expected=signals(
+            ("postgres", "database", "replication", "replicas_lag_max_s", "up"),
+            ("postgres", "database", "replication", "replicas_lag_max_bytes", "up"),
+        ),
+        hold=storage.replica_lag,
+        undo=storage.replay_again,
+    ),
+    "slow-fsync": Fault(
+        summary="Each commit takes a tenth of a second longer to be on disk",
+        expected=signals((*_COMMIT, "latency", "up")),
+        hold=storage.slow_fsync,
+        undo=storage.fast_fsync,
     ),
     "damage": Fault(
         summary="A page of a database made for it has another content than its checksum says",

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import orjson
 
-from sentinel.reference.ledger.domain import UnavailableError, UsageError
+from sentinel.reference.ledger.domain import LedgerError, UnavailableError, UsageError
 from sentinel.reference.ledger.operate.state import RunState, write_private
 from sentinel.reference.ledger.wire.config import NatsConfig, PostgresConfig, read_url
 
@@ -78,6 +78,18 @@ class Target:
     def postgres(self) -> PostgresConfig:
         """The run's database."""
         return PostgresConfig(url=read_url(Path(self.state.postgres_url_file)))
+
+    @property
+    def replica(self) -> PostgresConfig:
+        """The run's replica.
+
+        Raises:
+            LedgerError: it has none.
+        """
+        if not self.state.replica_url_file:
+            message = "this run has no replica"
+            raise LedgerError(message)
+        return PostgresConfig(url=read_url(Path(self.state.replica_url_file)))
 
 
 Hold = Callable[[Target, FaultConfig], AbstractAsyncContextManager[dict[str, object]]]

@@ -3,8 +3,10 @@
 from sentinel.reference.ledger.operate.servers.nats import NatsServer, start_nats
 from sentinel.reference.ledger.operate.servers.postgres import PostgresServer, start_postgres
 from sentinel.reference.ledger.operate.servers.replica import ReplicaServer, start_replica
+from sentinel.reference.ledger.operate.servers.spool import SPOOL
 
 __all__ = [
+    "SPOOL",
     "NatsServer",
     "PostgresServer",
     "ReplicaServer",

@@ -38,6 +38,7 @@ class Cluster:
         log: the file its own words go to.
         password: of the user `ledger`, who owns the cluster.
         owner: the user to run as; None: this process' own.
+        socket: a folder for its socket, in place of an address that everybody on the machine can reach.
     """
 
     programs: Path
@@ -45,6 +46,13 @@ class Cluster:
     log: Path
     password: str
     owner: Owner | None
+    socket: Path | None = None
+
+    def url(self, port: int, database: str) -> str:
+        """Return a database's address for the cluster's user."""
+        if self.socket is not None:
+            return f"postgresql://{USER}@/{database}?host={self.socket}&port={port}"
+        return f"postgresql://{USER}:{self.password}@127.0.0.1:{port}/{database}"
 
     @property
     def folder(self) -> Path:
@@ -81,9 +89,13 @@ class Cluster:
 
 
 async def serve(
-    cluster: Cluster, *, port: int | None = None, timeout_s: float = START_TIMEOUT_S
-) -> tuple[Child, str]:
-    """Start the server and wait for its answer; returns it and its URL without a database.
+    cluster: Cluster,
+    *,
+    port: int | None = None,
+    timeout_s: float = START_TIMEOUT_S,
+    attempts_count: int = _START_ATTEMPTS_COUNT,
+) -> tuple[Child, int]:
+    """Start the server and wait for its answer; returns it and its port.
 
     PostgreSQL cannot choose a port itself. Between our choice and its bind somebody else may take
     it; then it exits and another is tried. A `port` that is given is the one that clients know.
@@ -91,28 +103,26 @@ async def serve(
     Raises:
         UnavailableError: it did not answer within `timeout_s`.
     """
-    attempts_count = 0
     while True:
         chosen = port or free_port()
-        base = f"postgresql://{USER}:{cluster.password}@127.0.0.1:{chosen}"
         child = await _run_server(cluster, chosen)
         try:
-            config = PostgresConfig(url=f"{base}/postgres")
+            config = PostgresConfig(url=cluster.url(chosen, "postgres"))
             await _await_answer(child, config, cluster.log, timeout_s)
         except BaseException as error:
             await child.stop(with_signal=signal.SIGQUIT, timeout_s=3.0)
-            attempts_count += 1
-            if not isinstance(error, UnavailableError) or attempts_count == _START_ATTEMPTS_COUNT:
+            attempts_count -= 1
+            if not isinstance(error, UnavailableError) or attempts_count <= 0:
                 raise
         else:
-            return child, base
+            return child, chosen
 
 
 async def _run_server(cluster: Cluster, port: int) -> Child:
     settings = {
-        "listen_addresses": "127.0.0.1",
+        "listen_addresses": "127.0.0.1" if cluster.socket is None else "",
         "port": str(port),
-        "unix_socket_directories": "",
+        "unix_socket_directories": str(cluster.socket or ""),
         "max_connections": "60",
         # What the audit reads; a folder of a ledger before it takes it up as well.
         "wal_level": "logical",

@@ -16,6 +16,7 @@ from sentinel.reference.ledger.operate.servers.programs import (
     make_private,
     run_to_end,
 )
+from sentinel.reference.ledger.operate.servers.spool import make_spool
 from sentinel.reference.ledger.operate.state import write_private
 from sentinel.reference.ledger.wire import postgres
 from sentinel.reference.ledger.wire.config import PostgresConfig
@@ -42,8 +43,12 @@ class PostgresServer:
         await self.child.stop(with_signal=signal.SIGINT, timeout_s=timeout_s)
 
 
-async def start_postgres(folder: Path) -> PostgresServer:
+async def start_postgres(folder: Path, *, spool: bool = False) -> PostgresServer:
     """Start PostgreSQL in `folder`, making the cluster and its database when there is none.
+
+    Args:
+        folder: its own folder.
+        spool: whether it hands its log over in the folder `archive` beside its own.
 
     Raises:
         UnavailableError: it did not start in time.
@@ -62,17 +67,21 @@ async def start_postgres(folder: Path) -> PostgresServer:
     )
     if fresh:
         await _init(cluster)
-    cluster.configure(_SETTINGS)
-    child, base = await serve(cluster)
+    settings = dict(_SETTINGS)
+    if spool:
+        settings["archive_command"] = make_spool(folder.with_name("archive"), owner)
+        settings["archive_timeout"] = "60s"
+    cluster.configure(settings)
+    child, port = await serve(cluster)
     if fresh:
         async with postgres.session(
-            PostgresConfig(url=f"{base}/postgres"),
+            PostgresConfig(url=cluster.url(port, "postgres")),
             application_name="ledger-up",
             settings={"statement_timeout": "10000"},
         ) as connection:
             await connection.execute(f"create database {DATABASE}")
     url_file = folder.parent / "postgres.url"
-    write_private(url_file, f"{base}/{DATABASE}".encode())
+    write_private(url_file, cluster.url(port, DATABASE).encode())
     return PostgresServer(child=child, cluster=cluster, url_file=url_file)
 
 

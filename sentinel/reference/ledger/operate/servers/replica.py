@@ -84,9 +84,9 @@ async def start_replica(
     cluster.configure({**_SETTINGS, "primary_conninfo": where})
     (cluster.data / "standby.signal").touch()
     cluster.own(cluster.data / "standby.signal")
-    child, base = await serve(cluster, port=port)
+    child, found = await serve(cluster, port=port)
     url_file = folder.parent / "replica.url"
-    write_private(url_file, f"{base}/{DATABASE}".encode())
+    write_private(url_file, cluster.url(found, DATABASE).encode())
     return ReplicaServer(child=child, url_file=url_file)
 
 

@@ -1,0 +1,146 @@
+"""`sentinel-ledger archive` and `sentinel-ledger drill`: the log and its backups on an S3 endpoint, and the way back."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from sentinel.reference.ledger.domain import UsageError
+from sentinel.reference.ledger.domain.target import LATEST, parse_target
+from sentinel.reference.ledger.wire.config import PostgresConfig
+
+if TYPE_CHECKING:
+    from sentinel.reference.ledger.wire.s3 import Archive
+
+_Parser = argparse.ArgumentParser
+_Url = Callable[[argparse.Namespace], str | None]
+_WRONG: Final = 1
+
+
+def add_storage_commands(
+    commands: argparse._SubParsersAction[_Parser],
+    *,
+    add_postgres: Callable[[_Parser], None],
+    postgres_url: _Url,
+) -> None:
+    """Add `archive` and `drill`; both functions are the other commands' own."""
+    group = commands.add_parser("archive", help="the database's log and backups on an S3 endpoint")
+    kinds = group.add_subparsers(required=True, metavar="what")
+
+    setup = kinds.add_parser("setup", help="make the bucket, its lock and its rules; again: amend")
+    _add_archive(setup, _setup)
+
+    run = kinds.add_parser("run", help="store what PostgreSQL hands over, until told to stop")
+    run.add_argument("--spool", type=Path, required=True, help="folder where it is handed over")
+    _add_archive(run, _run)
+
+    wal = kinds.add_parser("wal", help="store one file of the log: an archive_command itself")
+    wal.add_argument("file", type=Path, metavar="FILE", help="the file, PostgreSQL's %%p")
+    _add_archive(wal, _wal)
+
+    base = kinds.add_parser("base", help="take a base backup and store it")
+    add_postgres(base)
+    base.set_defaults(postgres_url_of=postgres_url)
+    _add_archive(base, _base)
+
+    listing = kinds.add_parser(
+        "list", help="what the bucket's lock and rules are, and the backups"
+    )
+    _add_archive(listing, _list)
+
+    drills = commands.add_parser("drill", help="practise what must work on the worst day")
+    kinds = drills.add_subparsers(required=True, metavar="what")
+    restore = kinds.add_parser(
+        "restore", help="restore beside everything else, look the books over, remove it again"
+    )
+    restore.add_argument(
+        "--to",
+        default=LATEST,
+        help="`latest` (default), a time with its zone, or a place in the log such as 0/3000148",
+    )
+    _add_archive(restore, _restore)
+
+
+def _add_archive(parser: _Parser, command: Callable[[argparse.Namespace], int]) -> None:
+    parser.add_argument(
+        "--archive",
+        type=Path,
+        required=True,
+        metavar="FILE",
+        help="JSON file that says where the archive is; its keys are in the environment or in the file it names",
+    )
+    parser.set_defaults(command=command)
+
+
+def _archive(options: argparse.Namespace) -> Archive:
+    # Late: nobody else needs the library, which takes its time to import.
+    from sentinel.reference.ledger.wire.s3 import Archive, read_archive
+
+    return Archive(read_archive(options.archive))
+
+
+def _setup(options: argparse.Namespace) -> int:
+    from sentinel.reference.ledger.operate.single import say
+
+    say({"event": "archive_ready", **_archive(options).set_up()})
+    return 0
+
+
+def _list(options: argparse.Namespace) -> int:
+    from sentinel.reference.ledger.operate.single import say
+    from sentinel.reference.ledger.operate.storage.backup import find_backups
+
+    archive = _archive(options)
+    say(
+        {
+            "event": "archive",
+            **archive.told(),
+            "segments_count": len(archive.keys("wal/")),
+            "backups": [asdict(one) for one in find_backups(archive)],
+        }
+    )
+    return 0
+
+
+def _run(options: argparse.Namespace) -> int:
+    from sentinel.reference.ledger.operate.storage.handing import keep_storing
+
+    if not options.spool.is_dir():
+        message = f"{options.spool} is no folder"
+        raise UsageError(message)
+    asyncio.run(keep_storing(_archive(options), options.spool))
+    return 0
+
+
+def _wal(options: argparse.Namespace) -> int:
+    from sentinel.reference.ledger.operate.storage.handing import store_one
+
+    store_one(_archive(options), options.file)
+    return 0
+
+
+def _base(options: argparse.Namespace) -> int:
+    from sentinel.reference.ledger.operate.single import say
+    from sentinel.reference.ledger.operate.storage.backup import take_backup
+
+    url = options.postgres_url_of(options)
+    if url is None:
+        message = "give the address of PostgreSQL; see --help"
+        raise UsageError(message)
+    backup = asyncio.run(take_backup(_archive(options), PostgresConfig(url=url)))
+    say({"event": "backup_done", **asdict(backup)})
+    return 0
+
+
+def _restore(options: argparse.Namespace) -> int:
+    from sentinel.reference.ledger.operate.single import say
+    from sentinel.reference.ledger.operate.storage.restore import drill_restore
+
+    target = parse_target(options.to)
+    found = asyncio.run(drill_restore(_archive(options), target))
+    say(found)
+    return 0 if found["ok"] else _WRONG
