@@ -85,8 +85,5 @@ def parse_batch(*, tenant: str, idempotency_key: str, body: object) -> Batch:
                 )
             )
         except InvalidTransferError as error:
-            field = f"items[{place}]" + (f".{error.field}" if error.field else "")
-            raise InvalidTransferError(
-                code=error.code, field=field, message=error.message
-            ) from error
+            raise error.within(place=f"items[{place}]") from error
     return Batch(tenant=tenant, idempotency_key=idempotency_key, items=tuple(read))

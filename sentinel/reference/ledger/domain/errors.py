@@ -10,19 +10,36 @@ LedgerError
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 
 class LedgerError(Exception):
     """Any failure the ledger names itself."""
 
 
 class InvalidTransferError(LedgerError):
-    """A request that breaks a rule; `code` is stable, `field` names what to correct."""
+    """A request that breaks a rule; `code` is stable, `field` names what to correct.
 
-    def __init__(self, *, code: str, field: str, message: str) -> None:
+    `others` are what else is wrong with it, as far as it was looked for.
+    """
+
+    def __init__(
+        self, *, code: str, field: str, message: str, others: Sequence[InvalidTransferError] = ()
+    ) -> None:
         super().__init__(message)
         self.code = code
         self.field = field
         self.message = message
+        self.others = tuple(others)
+
+    def within(self, place: str) -> InvalidTransferError:
+        """Return the same of something that is at `place` in a larger body."""
+        return InvalidTransferError(
+            code=self.code,
+            field=place + (f".{self.field}" if self.field else ""),
+            message=self.message,
+            others=[other.within(place) for other in self.others],
+        )
 
 
 class UsageError(LedgerError):

@@ -137,8 +137,13 @@ def problem_of(failure: BaseException) -> ProblemError:
     if isinstance(failure, InvalidTransferError):
         if not failure.field:
             return ProblemError(code=failure.code, detail=failure.message)
-        return ProblemError.of_field(
-            code=failure.code, field=failure.field, message=failure.message
+        return ProblemError(
+            code=failure.code,
+            detail=failure.message,
+            errors=[
+                FieldError(field=one.field, code=one.code, message=one.message)
+                for one in (failure, *failure.others)
+            ],
         )
     if isinstance(failure, UnavailableError):
         return ProblemError(

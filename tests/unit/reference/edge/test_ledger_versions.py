@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from sentinel.reference.ledger.domain import InvalidTransferError, Transfer
+from sentinel.reference.ledger.edge.problem import problem_of
 from sentinel.reference.ledger.edge.versions import READS, WRITES, answer_in, read_write
 from sentinel.reference.ledger.edge.versions.translate import from_v2, to_v2
 
@@ -92,6 +93,31 @@ def test_what_is_wrong_is_told_by_the_names_of_its_version(
         read(name, version, body)
     assert (caught.value.code, caught.value.field) == (code, field)
     assert said in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("version", "names"),
+    [
+        (1, ["debit_account", "amount_minor", "currency", "expires_in_s"]),
+        (2, ["debit_account", "amount.minor", "amount.currency", "pending.expires_in_s"]),
+    ],
+)
+def test_all_that_is_wrong_is_told_at_once(version: int, names: list[str]) -> None:
+    wrong: dict[int, Any] = {
+        1: {"debit_account": "", "credit_account": "b", "amount_minor": 0, "currency": "euro", "expires_in_s": 0},
+        2: {"debit_account": "", "credit_account": "b", "amount": {"minor": 0, "currency": "euro"}, "pending": {"expires_in_s": 0}},
+    }  # fmt: skip
+    with pytest.raises(InvalidTransferError) as caught:
+        read("transfers", version, wrong[version])
+    found = caught.value
+    assert [found.field, *(other.field for other in found.others)] == names
+    good: dict[int, Any] = {1: V1, 2: V2}
+    with pytest.raises(InvalidTransferError) as caught:
+        read("batches", version, {"items": [good[version], wrong[version]]})
+    told = [caught.value, *caught.value.others]
+    assert [one.field for one in told] == [f"items[1].{name}" for name in names]
+    problem = problem_of(caught.value)
+    assert [one.field for one in problem.errors] == [one.field for one in told]
 
 
 def test_an_answer_has_its_amounts_where_the_requests_have_them() -> None:

@@ -40,10 +40,17 @@ def told_in_v2(form: Form, error: InvalidTransferError) -> InvalidTransferError:
     """Return an error of the domain's by the names of version 2."""
     before, name = re.fullmatch(r"(.*\.)?([^.]*)", error.field, re.DOTALL).groups("")  # type: ignore[union-attr]
     place = form.fields.get(name)
+    others = [told_in_v2(form, other) for other in error.others]
     if place is None or (form.each and not before):
-        return error
-    message = re.sub(rf"\b{re.escape(name)}\b", place, error.message)
-    return InvalidTransferError(code=error.code, field=before + place, message=message)
+        return InvalidTransferError(
+            code=error.code, field=error.field, message=error.message, others=others
+        )
+    return InvalidTransferError(
+        code=error.code,
+        field=before + place,
+        message=re.sub(rf"\b{re.escape(name)}\b", place, error.message),
+        others=others,
+    )
 
 
 def answer_in(version: int, form: Form, answer: dict[str, Any]) -> dict[str, Any]:
@@ -72,11 +79,7 @@ def _each(form: Form, body: object, turn: Callable[[Mapping[str, object]], objec
         try:
             turned.append(turn(item) if isinstance(item, Mapping) else item)
         except InvalidTransferError as error:
-            raise InvalidTransferError(
-                code=error.code,
-                field=f"{form.each}[{place}].{error.field}",
-                message=error.message,
-            ) from error
+            raise error.within(place=f"{form.each}[{place}]") from error
     return {**body, form.each: turned}
 
 
