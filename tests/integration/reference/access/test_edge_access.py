@@ -6,20 +6,26 @@ Method: a real edge over TLS with real certificates and a real issuer, on NATS a
 from __future__ import annotations
 
 import asyncio
+import re
 import ssl
 import time
 import uuid
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
+from aiohttp import web
 
 from sentinel.reference.ledger.domain import UnreadableError
+from sentinel.reference.ledger.edge import listening, server
 from sentinel.reference.ledger.edge.auth import AuthConfig, IssuerConfig, Reason, TlsConfig
 from sentinel.reference.ledger.edge.auth.tls import ServerTls
+from sentinel.reference.ledger.edge.bodies import read_json
+from sentinel.reference.ledger.edge.endpoints import WebhookEndpoints
 from sentinel.reference.ledger.wire.config import NatsConfig
 from tests.support.ledger_certificates import Authority
 from tests.support.ledger_issuer import Issuer, running_issuer
@@ -242,3 +248,45 @@ def test_files_that_make_no_tls_are_refused_at_the_start(tmp_path: Path) -> None
 def code(told: dict[str, Any]) -> str:
     """The code of an error's answer."""
     return str(told["code"])
+
+
+# Whoever watches the process and whoever reads the contract need no tenant.
+OPEN = {"/healthz", "/openapi.json"}
+
+
+async def test_no_route_is_open_but_those_that_are_meant_to_be(
+    ledger_servers: LedgerServers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each route that is registered is asked, so that a new one without a guard is found here."""
+    apps: list[web.Application] = []
+
+    class Seen(listening.Listener):
+        def __init__(self, app: web.Application, **others: Any) -> None:
+            # The webhooks' routes as well, which this edge has no keys for: their guard comes first.
+            edge = others["on_failed"].__self__
+            webhooks = WebhookEndpoints.__new__(WebhookEndpoints)
+            webhooks.add_routes(
+                app.router, tenant=edge._tenant, body=partial(read_json, timeout_s=1)
+            )
+            apps.append(app)
+            super().__init__(app, **others)
+
+    monkeypatch.setattr(server, "Listener", Seen)
+    postgres_config = await open_ledger(ledger_servers)
+    await delete_streams(ledger_servers.nats_url)
+    auth = AuthConfig(issuer=IssuerConfig(url="http://127.0.0.1:9"))
+    answers: dict[str, tuple[int, bool]] = {}
+    async with open_site(
+        NatsConfig(url=ledger_servers.nats_url), postgres_config, auth=auth
+    ) as site:
+        for route in apps[0].router.routes():
+            assert route.resource is not None
+            path = re.sub(r"\{[^}]+\}", str(uuid.uuid4()), route.resource.canonical)
+            if route.method == "HEAD" or path in OPEN:
+                continue
+            headers = {"X-Tenant": "shop", "Idempotency-Key": "k"}
+            async with site.http.request(route.method, path, json={}, headers=headers) as response:
+                told = response.headers.get("WWW-Authenticate")
+                answers[f"{route.method} {path}"] = (response.status, told is not None)
+    assert len(answers) >= 20
+    assert {one for one, answer in answers.items() if answer != (401, True)} == set()
