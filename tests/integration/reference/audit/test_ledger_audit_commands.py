@@ -444,6 +444,15 @@ async def test_one_entry_is_proven(site: Site, tmp_path: Path) -> None:
     assert (code, "there is no 9999" in errors) == (1, True)
 
 
+async def test_a_trail_that_lost_nothing_is_not_resumed(site: Site) -> None:
+    before = len(await site.scene.entries())
+    code, output, errors = await site.command(
+        "resume", "--key", site.folder / "log.key", "--reason", "none", *site.database
+    )
+    assert (code, json.loads(output)) == (0, {"event": "nothing_lost"}), errors
+    assert len(await site.scene.entries()) == before
+
+
 async def undone(site: Site, table: str, statement: str, tmp_path: Path) -> tuple[int, Any]:
     """What a verification of the database says while one thing is done to it."""
     keep = f"create table public.kept as select * from ledger.{table}"
