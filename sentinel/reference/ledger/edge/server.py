@@ -200,6 +200,10 @@ class Edge:
                     self._inflight_count -= 1
             response.headers.update(limit_headers(request))
             span.status = response.status
+            tls = self._authenticator.tls
+            if tls is not None and not tls.is_current(request.get_extra_info("ssl_object")):
+                # Who goes on is to be checked by the new files.
+                response.force_close()
             return response
 
     async def _answer(self, request: web.Request, handler: _Handler) -> web.StreamResponse:

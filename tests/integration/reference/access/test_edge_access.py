@@ -214,10 +214,17 @@ async def test_new_authorities_count_without_a_restart_and_half_a_file_changes_n
     with pytest.raises((aiohttp.ClientError, ssl.SSLError, OSError)):
         await guarded.ask("GET", path, files=newer)
     trusting = guarded.authority.client(newer)
-    guarded.authority.file.write_bytes(following.file.read_bytes())
-    async with asyncio.timeout(10):
-        while await answered(guarded.url + path, trusting) != 404:
-            await asyncio.sleep(0.05)
+    kept = aiohttp.TCPConnector(ssl=guarded.authority.client(guarded.tenant("shop")))
+    async with aiohttp.ClientSession(guarded.url, connector=kept) as http:
+        async with http.get(path) as response:
+            assert "Connection" not in response.headers
+        guarded.authority.file.write_bytes(following.file.read_bytes())
+        async with asyncio.timeout(10):
+            while await answered(guarded.url + path, trusting) != 404:
+                await asyncio.sleep(0.05)
+        # A connection that stood has one answer more.
+        async with http.get(path) as response:
+            assert (response.status, response.headers["Connection"]) == (404, "close")
     older = Authority.client(following, guarded.tenant("shop"))
     older.load_verify_locations(cadata=ours.decode())
     assert await answered(guarded.url + path, older) is None

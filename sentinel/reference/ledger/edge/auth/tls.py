@@ -45,6 +45,10 @@ class ServerTls:
         self._digest, self.context.current = digest, current
         self._expires_s = _expires_s(self._config.cert_file)
 
+    def is_current(self, connection: ssl.SSLObject | None) -> bool:
+        """Say whether a connection began with the files that are in use; what is no TLS did."""
+        return connection is None or connection.context is self.context.current
+
     async def watch(self) -> None:
         """Read the files again whenever their content changes, for ever."""
         while True:
