@@ -320,6 +320,8 @@ async def test_an_altered_balance_is_found_while_it_is_held_and_leaves_nothing(u
         assert found["balance"]["drift_value_minor"] == 4200
     found = await checks()
     assert found["balance"]["state"] == found["zero_sum"]["state"] == "agrees"
+    # Against the standby and the audit trail that `up` has running.
+    assert found["replica"]["state"] == found["audit"]["state"] == "agrees", found
     named = "select count(*) from ledger.accounts where account_id = 'external:fault-drift'"
     assert await value(up, named) == 0
 

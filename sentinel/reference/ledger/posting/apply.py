@@ -71,7 +71,7 @@ async def apply_batch(
             )
             await rows.insert_entries(connection, cohort, written)
             await _write(connection, cohort, book, written)
-        await _tell(connection, cohort, decisions, envelopes, taken=taken, now_ns=now_ns)
+        await tell(connection, cohort, decisions, envelopes, taken=taken, now_ns=now_ns)
     return decisions
 
 
@@ -87,7 +87,7 @@ def by_message(
     return parts
 
 
-async def _tell(
+async def tell(
     connection: Connection,
     cohort: int,
     decisions: Sequence[Decision],

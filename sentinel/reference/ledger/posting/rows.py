@@ -33,6 +33,9 @@ BY_INDEX: Final = {
     "enable_hashjoin": "off",
     "enable_mergejoin": "off",
     "plan_cache_mode": "force_generic_plan",
+    # Checks of foreign keys keep the plan of their first moments: of a table that was small then they would read all of it for
+    # each row, a batch of 200 half a second long, until the next analyze.
+    "enable_seqscan": "off",
 }
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)

@@ -77,6 +77,11 @@ from written w left join recorded r on r.row_id = w.transaction_id and r.leg = w
 where r.amount is distinct from w.amount_minor::text
 """
 
+_RECORDABLE: Final = """
+select count(*) from ledger.transactions t join ledger.entries e on e.cohort = $1 and e.transaction_id = t.transaction_id
+where t.cohort = $1 and t.posted_at >= $2 and t.posted_at < $3::timestamptz - interval '30 seconds'
+"""
+
 
 @dataclass(slots=True)
 class Suspects:
@@ -132,6 +137,7 @@ def judge(
     missing = [found[one] for one in suspects.ids if one in found]
     return Result(
         check=Check.EVENTS,
+        examined_count=len(suspects.ids),
         drift_count=len(missing),
         drift_value_minor=sum(one["amount_minor"] or 0 for one in missing),
         findings=tuple(missing[:FINDINGS_COUNT_MAX]),
@@ -141,7 +147,7 @@ def judge(
 async def compare_sums(connection: Connection, cohort: int) -> Result:
     """Return which of the last days' sums differ from the transactions that they count."""
     rows = await connection.fetch(compared(_SUMS), cohort)
-    return _result(Check.EVENTS, cohort, rows)
+    return _result(Check.EVENTS, cohort, rows, examined_count=0)
 
 
 async def compare_audit(connection: Connection, cohort: int, since: datetime) -> Result:
@@ -151,14 +157,16 @@ async def compare_audit(connection: Connection, cohort: int, since: datetime) ->
         return Result(check=Check.AUDIT, absent=True, reason="nothing has been audited")
     # What was decided at a moment is committed within seconds of it.
     rows = await connection.fetch(compared(_UNRECORDED), cohort, since, row["last"])
-    return _result(Check.AUDIT, cohort, rows)
+    examined_count = await connection.fetchval(_RECORDABLE, cohort, since, row["last"])
+    return _result(Check.AUDIT, cohort, rows, examined_count=examined_count)
 
 
-def _result(check: Check, cohort: int, rows: Any) -> Result:
+def _result(check: Check, cohort: int, rows: Any, *, examined_count: int) -> Result:
     return Result(
         check=check,
         drift_count=int(rows[0]["all_number"]) if rows else 0,
         drift_value_minor=int(rows[0]["all_value"] or 0) if rows else 0,
+        examined_count=examined_count,
         findings=tuple(
             {
                 "cohort": cohort,
