@@ -13,7 +13,7 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Final
@@ -64,6 +64,7 @@ class DispatchConfig:
     endpoint_attempts_max: int = 8
     attempts_max: int = 1000
     poll_s: float = 0.5
+    gather_s: float = 0.01
     # Longer than an attempt and its note together take at most.
     lost_after_s: float = 60.0
     note_patience_s: float = 30.0
@@ -125,6 +126,8 @@ class Dispatcher:
             if not taken_count:
                 with suppress(TimeoutError):
                     await asyncio.wait_for(self._wake.wait(), timeout=self._config.poll_s)
+            # Attempts end one by one: a moment later several places are free for one question.
+            await asyncio.sleep(self._config.gather_s)
         await self._end()
 
     async def _begin_due(self) -> int:
@@ -225,7 +228,11 @@ class Dispatcher:
         now_ns = time.time_ns()
         outcome = attempt.judgement.outcome
         is_usual = outcome is Outcome.DELIVERED and endpoint.health.state is EndpointState.ACTIVE
-        async with self._database.acquire() as connection, connection.transaction():
+        async with (
+            self._database.acquire() as connection,
+            # One statement needs no transaction around it: that would be two round trips for nothing.
+            nullcontext() if is_usual else connection.transaction(),
+        ):
             before = health = endpoint.health
             if not is_usual:
                 # The endpoint first, as whoever deletes it does: the other way round the two would wait for each other.

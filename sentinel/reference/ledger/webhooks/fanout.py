@@ -99,7 +99,13 @@ class Fanout:
         # Read after they were fetched: whoever was registered before something happened is told of it.
         if not await self._insist(self._look, messages, stop):
             return
-        events = [pair for message in messages if (pair := self._read(message)) is not None]
+        events = [
+            pair
+            for message in messages
+            # Most tenants have no endpoint: their events are not even read.
+            if self._concerns_somebody(message.subject)
+            and (pair := self._read(message)) is not None
+        ]
         to_send, dropped = self._choose(events)
         if (to_send or dropped) and not await self._insist(
             partial(self._add, to_send, dropped), messages, stop
@@ -132,6 +138,14 @@ class Fanout:
                 await self._back_off(failures_count, stop)
             else:
                 return True
+
+    def _concerns_somebody(self, subject: str) -> bool:
+        """Say whether the tenant in a subject, `ledger.events.c<cohort>.<tenant>.<type>`, has an endpoint."""
+        parts = subject.split(".", 4)
+        cohort = parts[2][1:] if len(parts) == 5 else ""
+        if not (cohort.isascii() and cohort.isdigit()):
+            return True  # somebody else's subject: what it says is read
+        return bool(self._register.of_tenant(int(cohort), parts[3]))
 
     def _read(self, message: Msg) -> tuple[WebhookEvent, str | None] | None:
         try:

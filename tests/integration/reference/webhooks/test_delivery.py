@@ -17,6 +17,7 @@ import pytest
 from nacl.signing import VerifyKey
 from standardwebhooks import Webhook, WebhookVerificationError
 
+from sentinel.reference.ledger.domain.tenant import new_cohort
 from sentinel.reference.ledger.domain.webhooks.asked import Signature
 from sentinel.reference.ledger.telemetry import Event
 from sentinel.reference.ledger.webhooks.fanout import FanoutConfig
@@ -190,7 +191,11 @@ async def test_a_message_that_is_no_event_is_counted_and_holds_nothing_up(
     client = await nats.connect(site.nats.url)
     try:
         for payload in (b"{", b"[]", b'{"version": 2}', b"\xff"):
-            await client.jetstream().publish("ledger.events.c0.shop.x", payload)
+            await client.jetstream().publish(
+                f"ledger.events.c{new_cohort('shop')}.shop.x", payload
+            )
+        # Of a tenant without endpoints: nobody looks.
+        await client.jetstream().publish(f"ledger.events.c{new_cohort('rival')}.rival.x", b"{")
     finally:
         await client.close()
     (event_id,) = await site.publish()
