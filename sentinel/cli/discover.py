@@ -122,7 +122,7 @@ def run(args: argparse.Namespace) -> int:
     from sentinel.app.discover import USUAL, Places, look_round, of_interest
 
     if args.write is not None and args.write.exists():
-        return _refused(f"{args.write} is there already and is not overwritten", _WRONG)
+        return _refused(_there(args.write), _WRONG)
     try:
         logins = _logins(args)
     except ValueError as error:
@@ -149,16 +149,32 @@ def run(args: argparse.Namespace) -> int:
     text = _text(findings, args.output)
     if args.write is None:
         print(text, end="")
+    elif _is_empty_handed(findings):
+        # A file of nothing would stand in the way of the corrected command.
+        print("Nothing that was named was found: nothing is written.", file=sys.stderr)
     else:
         try:
             with args.write.open("x", encoding="utf-8") as file:
                 file.write(text)
         except FileExistsError:
-            return _refused(f"{args.write} is there already and is not overwritten", _WRONG)
+            return _refused(_there(args.write), _WRONG)
         except OSError as error:
             return _refused(f"{args.write} cannot be written: {error.strerror}", _UNKNOWN)
-        print(f"Written to {printable(str(args.write))}.", file=sys.stderr)
+        written = printable(str(args.write))
+        print(f"Written to {written}. Next: sentinel check config {written}", file=sys.stderr)
     return _code(findings)
+
+
+def _there(path: Path) -> str:
+    return f"{path} is there already and is not overwritten: remove it, or give another name"
+
+
+def _is_empty_handed(findings: list[Finding]) -> bool:
+    """Whether places were named and none of them was found."""
+    from sentinel.app.discover import Outcome
+
+    asked = [finding for finding in findings if finding.asked]
+    return bool(asked) and all(finding.outcome is Outcome.ABSENT for finding in asked)
 
 
 def _tell(findings: list[Finding]) -> None:

@@ -23,6 +23,11 @@ def beside_table(
     `columns` is the width to keep to, or None to cut no name; `clock` is the one that instants are shown by, or None for UTC.
     """
     clock = clock or ShownClock()
+    if not any(one.firings for one in found):
+        return [
+            "",
+            "beside the rules: none of them fired in that time, by the selector of --beside",
+        ]
     both = [one for one in found if one.page is not None and one.firings]
     rules = [one for one in found if one.page is None]
     alone = [one for one in found if one.page is not None and not one.firings]

@@ -316,7 +316,7 @@ def test_nothing_is_written_unless_told_and_nothing_is_overwritten(
         assert load_config(folder / "sentinel.yaml", environment={}).warnings == ()
         assert run("--nats", url, "--write", "sentinel.yaml") == 1
     assert (folder / "sentinel.yaml").read_text() == text
-    assert "is there already and is not overwritten" in capsys.readouterr().err
+    assert "remove it, or give another name" in capsys.readouterr().err
     assert [one.name for one in folder.iterdir()] == ["sentinel.yaml"]
 
 
@@ -530,3 +530,12 @@ def started(config: Path, folder: Path) -> Iterator[str]:
         wait_until(lambda: ready.exists() or process.poll() is not None, what="the start")
         assert process.poll() is None, log.read_text()
         yield json.loads(ready.read_text())["web_url"]
+
+
+def test_a_place_that_does_not_answer_leaves_no_file_in_the_way(
+    dead: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "found.yaml"
+    assert run("--prometheus", dead, "--write", str(path)) == 3
+    assert "nothing is written" in capsys.readouterr().err
+    assert not path.exists()

@@ -115,3 +115,9 @@ def test_the_table_counts_each_kind_and_keeps_to_its_width() -> None:
     kinds = [beside_document(one)["beside"] for one in found]
     assert kinds[:2] == ["both", "sentinel"]
     assert kinds[2:] == ["rules"] * 30
+
+
+def test_where_no_rule_fired_it_says_so_and_counts_nothing() -> None:
+    text = "\n".join(beside_table(beside([page(100, 120)], []), columns=80))
+    assert "none of them fired" in text
+    assert "by Sentinel alone" not in text
