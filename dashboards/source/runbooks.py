@@ -54,7 +54,12 @@ OF_PANELS: Final[Mapping[str, Mapping[str, tuple[str, ...]]]] = MappingProxyType
             "Requests": ("LedgerTransfersUnaccounted", "LedgerConflicts"),
             "Waiting": ("LedgerPostingStalled", "NatsConsumerBehind"),
             "Oldest not acknowledged": ("LedgerTransfersLate", "NatsDeliveryStopped"),
-            "Attempts": ("LedgerPostingStalled", "LedgerTransfersUnaccounted"),
+            "Attempts": (
+                "LedgerPostingStalled",
+                "LedgerTransfersUnaccounted",
+                "LedgerDrift",
+                "LedgerNotReconciled",
+            ),
             "Failed attempts": ("LedgerDeadLettered",),
             "Sessions that wait for others": ("PostgresBlocked",),
             "Longest wait, longest transaction": (
