@@ -7,7 +7,9 @@ the next instead of jumping at midnight.
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Final
+from zoneinfo import ZoneInfo
 
 import numpy as np
 from numpy.typing import NDArray
@@ -70,3 +72,9 @@ def _date_factor(days: NDArray[np.int64]) -> NDArray[np.float64]:
     for offset, weight in _MONTH_START.items():
         factor = np.where(from_start == offset, factor * weight, factor)
     return factor
+
+
+def local_s(unix_s: float, zone: str) -> float:
+    """Return the wall clock of `zone` at an instant, as seconds, for the load's shape."""
+    offset = datetime.fromtimestamp(unix_s, UTC).astimezone(ZoneInfo(zone)).utcoffset()
+    return unix_s + (offset.total_seconds() if offset is not None else 0.0)

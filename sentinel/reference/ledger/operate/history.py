@@ -25,7 +25,7 @@ from sentinel.reference.ledger.domain.history import (
     simulate,
     with_levels,
 )
-from sentinel.reference.ledger.operate.load import local_s
+from sentinel.reference.ledger.domain.shape import local_s
 
 CSV_HEADER = "timestamp,service,stage,route,signal,value,weight"
 _HOUR_S = 3600

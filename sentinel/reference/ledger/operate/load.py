@@ -14,16 +14,15 @@ import time
 import uuid
 from collections import Counter, deque
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Final
-from zoneinfo import ZoneInfo
 
 import aiohttp
 import numpy as np
 import orjson
 
 from sentinel.reference.ledger.domain import LedgerError, UsageError
-from sentinel.reference.ledger.domain.shape import load_factor_at
+from sentinel.reference.ledger.domain.shape import load_factor_at, local_s
 from sentinel.reference.ledger.operate.tokens import Tokens
 from sentinel.reference.ledger.wire.config import check_url
 
@@ -226,12 +225,6 @@ class Load:
             "read_latency_s": _percentiles(tally.read_s),
             "accept_to_commit_s": _percentiles(tally.commit_s),
         }
-
-
-def local_s(unix_s: float, zone: str) -> float:
-    """Return the wall clock of `zone` at an instant, as seconds, for the load's shape."""
-    offset = datetime.fromtimestamp(unix_s, UTC).astimezone(ZoneInfo(zone)).utcoffset()
-    return unix_s + (offset.total_seconds() if offset is not None else 0.0)
 
 
 async def _sleep_until(due: float, stop: asyncio.Event) -> None:

@@ -182,7 +182,8 @@ def test_a_key_is_its_owners_alone_and_never_written_over(tmp_path: Path) -> Non
 
 def test_nothing_that_is_shown_holds_a_private_key(tmp_path: Path) -> None:
     key = new_key("ledger.example/audit")
-    secret = key.secret_text().rpartition("+")[2]
+    # By its place: a plus may stand in the secret too, and at its end.
+    secret = key.secret_text().split("+", 4)[4]
     assert secret not in repr(key)
     file = tmp_path / "log.key"
     for text in (key.secret_text()[:-4], key.secret_text().replace("audit", "other")):
