@@ -17,13 +17,12 @@ import pytest
 
 from sentinel.reference.ledger.domain import LedgerError, UsageError
 from sentinel.reference.ledger.domain.history import routes_at_rate, simulate, with_levels
-from sentinel.reference.ledger.domain.shape import load_factor, load_factor_at
+from sentinel.reference.ledger.domain.shape import load_factor, load_factor_at, local_s
 from sentinel.reference.ledger.operate.history import (
     CSV_HEADER,
     HistoryConfig,
     write_history,
 )
-from sentinel.reference.ledger.operate.load import local_s
 from sentinel.reference.ledger.operate.months import MonthsConfig
 
 END_S = datetime(2026, 1, 15, 12, 0, tzinfo=UTC).timestamp()
