@@ -25,7 +25,7 @@ from sentinel.reference.ledger.audit.witness import Memory, Witness
 from sentinel.reference.ledger.audit.witness_server import WitnessServer, WitnessServerConfig
 from sentinel.reference.ledger.domain import LedgerError
 from sentinel.reference.ledger.domain.audit.entry import Op
-from sentinel.reference.ledger.operate.up_audit import why_not
+from sentinel.reference.ledger.operate.up.audit import why_not
 from sentinel.reference.ledger.telemetry import Telemetry
 from sentinel.reference.ledger.wire.config import PostgresConfig
 from tests.support.audit_log import Keys

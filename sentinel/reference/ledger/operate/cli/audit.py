@@ -6,39 +6,25 @@ import argparse
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final
 
-_PORT_MAX: Final = 65_535
-
-AddPostgres = Callable[[argparse.ArgumentParser], None]
+from sentinel.reference.ledger.operate.cli.arguments import port
+from sentinel.reference.ledger.operate.cli.servers import Commands, add_postgres
 
 
-def add_audit(
-    commands: argparse._SubParsersAction[argparse.ArgumentParser],
-    *,
-    add_postgres: AddPostgres,
-    postgres_url: Callable[[argparse.Namespace], str | None],
-) -> None:
-    """Add the command with its own commands.
-
-    Args:
-        commands: of the whole grammar.
-        add_postgres: adds the options that name the database.
-        postgres_url: returns the address that they name.
-    """
+def add_audit(commands: Commands) -> None:
+    """Add the command with its own commands to the grammar."""
     parser = commands.add_parser("audit", help="keep, export and verify the ledger's audit trail")
-    parser.set_defaults(postgres_url_of=postgres_url)
     parts = parser.add_subparsers(required=True, metavar="command")
     _add_keygen(parts)
-    _add_run(parts, add_postgres)
-    _add_resume(parts, add_postgres)
+    _add_run(parts)
+    _add_resume(parts)
     _add_witness(parts)
-    _add_export(parts, add_postgres)
-    _add_prove(parts, add_postgres)
-    _add_verify(parts, add_postgres)
+    _add_export(parts)
+    _add_prove(parts)
+    _add_verify(parts)
 
 
-def _add_keygen(parts: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def _add_keygen(parts: Commands) -> None:
     parser = parts.add_parser("keygen", help="make a key to sign with, and its public part")
     parser.add_argument("--name", required=True, help="the log's or the witness's name")
     parser.add_argument("--witness", action="store_true", help="a witness's key, not a log's")
@@ -51,9 +37,7 @@ def _add_keygen(parts: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     parser.set_defaults(command=_run("keygen"))
 
 
-def _add_run(
-    parts: argparse._SubParsersAction[argparse.ArgumentParser], add_postgres: AddPostgres
-) -> None:
+def _add_run(parts: Commands) -> None:
     parser = parts.add_parser("run", help="record what the database commits until told to stop")
     _add_key(parser)
     parser.add_argument("--witness-url", help="who signs checkpoints as well")
@@ -70,9 +54,7 @@ def _add_run(
     parser.set_defaults(command=_run("record"))
 
 
-def _add_resume(
-    parts: argparse._SubParsersAction[argparse.ArgumentParser], add_postgres: AddPostgres
-) -> None:
+def _add_resume(parts: Commands) -> None:
     parser = parts.add_parser(
         "resume", help="go on after a lost replication slot, with an entry that says so, and end"
     )
@@ -82,7 +64,7 @@ def _add_resume(
     parser.set_defaults(command=_run("resume"))
 
 
-def _add_witness(parts: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def _add_witness(parts: Commands) -> None:
     parser = parts.add_parser(
         "witness", help="sign checkpoints that extend the last one, until told to stop"
     )
@@ -102,13 +84,11 @@ def _add_witness(parts: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
         help="public key of a log to sign for, or a file with it; may be given again",
     )
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on")
-    parser.add_argument("--port", type=_port, default=0, help="port (default: a free one)")
+    parser.add_argument("--port", type=port, default=0, help="port (default: a free one)")
     parser.set_defaults(command=_run("witness"))
 
 
-def _add_export(
-    parts: argparse._SubParsersAction[argparse.ArgumentParser], add_postgres: AddPostgres
-) -> None:
+def _add_export(parts: Commands) -> None:
     parser = parts.add_parser(
         "export", help="write the trail, or a period of it with a proof for each entry, to a file"
     )
@@ -139,9 +119,7 @@ def _add_export(
     parser.set_defaults(command=_run("export"))
 
 
-def _add_prove(
-    parts: argparse._SubParsersAction[argparse.ArgumentParser], add_postgres: AddPostgres
-) -> None:
+def _add_prove(parts: Commands) -> None:
     parser = parts.add_parser("prove", help="prove that one entry is in the trail")
     parser.add_argument("place", type=int, help="the entry's place, from 0")
     parser.add_argument("--file", type=Path, help="write it to this file, for `audit verify`")
@@ -152,9 +130,7 @@ def _add_prove(
     parser.set_defaults(command=_run("prove"))
 
 
-def _add_verify(
-    parts: argparse._SubParsersAction[argparse.ArgumentParser], add_postgres: AddPostgres
-) -> None:
+def _add_verify(parts: Commands) -> None:
     parser = parts.add_parser(
         "verify", help="find every altered, missing, added or moved entry of a file or a database"
     )
@@ -222,7 +198,7 @@ def _run(name: str) -> Callable[[argparse.Namespace], int]:
     """Return what runs the command of this name; its imports cost other commands nothing."""
 
     def run(options: argparse.Namespace) -> int:
-        from sentinel.reference.ledger.operate import audit_commands
+        from sentinel.reference.ledger.operate.cli import audit_commands
 
         code: int = getattr(audit_commands, name)(options)
         return code
@@ -250,10 +226,3 @@ def _positive(text: str) -> float:
         message = f"{text!r} is no number of seconds above 0, up to a day"
         raise argparse.ArgumentTypeError(message)
     return value
-
-
-def _port(text: str) -> int:
-    if not text.isdigit() or int(text) > _PORT_MAX:
-        message = f"{text!r} is no port, a number from 0 (a free one) to {_PORT_MAX}"
-        raise argparse.ArgumentTypeError(message)
-    return int(text)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import sys
-from collections.abc import Callable
 from datetime import UTC, datetime
 from ipaddress import ip_network
 from pathlib import Path
@@ -18,6 +17,7 @@ from typing import Any, Final
 from sentinel.reference.ledger.domain import UsageError
 from sentinel.reference.ledger.domain.limits import Limit
 from sentinel.reference.ledger.domain.tenant import Tier
+from sentinel.reference.ledger.operate.cli.servers import Commands, add_postgres, postgres_url
 from sentinel.reference.ledger.wire.config import PostgresConfig, check_url, read_url
 
 _EDGE_URL: Final = "http://127.0.0.1:8080"
@@ -27,13 +27,8 @@ _HEADER: Final = """\
 """
 
 
-def add_gateway(
-    commands: argparse._SubParsersAction[argparse.ArgumentParser],
-    *,
-    add_postgres: Callable[[argparse.ArgumentParser], None],
-    postgres_url: Callable[[argparse.Namespace], str | None],
-) -> None:
-    """Add the command; both functions are the other commands' own."""
+def add_gateway(commands: Commands) -> None:
+    """Add the command to the grammar."""
     parser = commands.add_parser(
         "gateway", help="write the edge's policies as a configuration of Kong"
     )
@@ -43,14 +38,10 @@ def add_gateway(
     parser.add_argument("-o", "--output", type=Path, help="file (default: stdout)")
     parser.add_argument("--state", type=Path, help="state file of `up`, in place of an address")
     add_postgres(parser)
-
-    def command(options: argparse.Namespace) -> int:
-        return _gateway(options, postgres_url(options))
-
-    parser.set_defaults(command=command)
+    parser.set_defaults(command=_gateway)
 
 
-def _gateway(options: argparse.Namespace, url: str | None) -> int:
+def _gateway(options: argparse.Namespace) -> int:
     import yaml
 
     from sentinel.reference.ledger.edge.gateway import gateway_document
@@ -58,6 +49,7 @@ def _gateway(options: argparse.Namespace, url: str | None) -> int:
     from sentinel.reference.ledger.wire.register import listed, tier_limits
 
     check_url(options.edge_url, what="--edge-url", schemes=("http", "https"))
+    url = postgres_url(options)
     if url is None and options.state is not None:
         url = read_url(Path(read_state(options.state).postgres_url_file))
     if url is None:

@@ -30,6 +30,7 @@ from sentinel.reference.ledger.audit.witness_server import WitnessServer, Witnes
 from sentinel.reference.ledger.domain import LedgerError, UsageError
 from sentinel.reference.ledger.domain.audit.check import Report
 from sentinel.reference.ledger.domain.audit.note import LOG_KIND, WITNESS_KIND, SignedCheckpoint
+from sentinel.reference.ledger.operate.cli.servers import postgres_url
 from sentinel.reference.ledger.operate.single import say, stop_on_signals
 from sentinel.reference.ledger.operate.state import read_state
 from sentinel.reference.ledger.telemetry import Event, start_telemetry
@@ -283,7 +284,7 @@ def _notes(files: list[Path]) -> list[SignedCheckpoint]:
 
 
 def _postgres(options: argparse.Namespace) -> PostgresConfig:
-    url: str | None = options.postgres_url_of(options)
+    url: str | None = postgres_url(options)
     if url is None and getattr(options, "state", None) is not None:
         folder = Path(read_state(options.state).audit_folder)
         url = read_url(folder / "postgres.url")

@@ -17,7 +17,7 @@ from typing import Any, Final
 from sentinel.reference.ledger.domain import UsageError
 from sentinel.reference.ledger.domain.limits import Limit
 from sentinel.reference.ledger.domain.tenant import Network, Opening, Tier
-from sentinel.reference.ledger.operate.arguments import (
+from sentinel.reference.ledger.operate.cli.arguments import (
     count,
     limit_of,
     moment,
@@ -25,22 +25,15 @@ from sentinel.reference.ledger.operate.arguments import (
     span,
     tenant,
 )
+from sentinel.reference.ledger.operate.cli.servers import Commands, add_postgres, postgres_url
 from sentinel.reference.ledger.wire.config import PostgresConfig, read_url
 
 _REASON_LENGTH_MAX: Final = 200
 _TIERS: Final = tuple(tier.value for tier in Tier)
 
-_Parser = argparse.ArgumentParser
-_Url = Callable[[argparse.Namespace], str | None]
 
-
-def add_tenant_commands(
-    commands: argparse._SubParsersAction[_Parser],
-    *,
-    add_postgres: Callable[[_Parser], None],
-    postgres_url: _Url,
-) -> None:
-    """Add `tenant` and what it can do; both functions are the other commands' own."""
+def add_tenant_commands(commands: Commands) -> None:
+    """Add `tenant` and what it can do."""
     group = commands.add_parser("tenant", help="who may use the ledger, how much, from where")
     kinds = group.add_subparsers(required=True, metavar="what")
 
@@ -86,10 +79,10 @@ def add_tenant_commands(
             "--state", type=Path, help="state file of `up`, in place of an address"
         )
         add_postgres(parser)
-        parser.set_defaults(command=_command(run, postgres_url))
+        parser.set_defaults(command=_command(run))
 
 
-def _add_terms(parser: _Parser) -> None:
+def _add_terms(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--tier", choices=_TIERS, help="standard or enterprise")
     parser.add_argument("--rps", type=count, help="requests a second, by an enterprise's contract")
     parser.add_argument("--burst", type=count, help="requests at once (default: of two seconds)")
@@ -104,7 +97,6 @@ def _add_terms(parser: _Parser) -> None:
 
 def _command(
     run: Callable[[argparse.Namespace, PostgresConfig], Coroutine[Any, Any, None]],
-    postgres_url: _Url,
 ) -> Callable[[argparse.Namespace], int]:
     def command(options: argparse.Namespace) -> int:
         from sentinel.reference.ledger.operate.state import read_state

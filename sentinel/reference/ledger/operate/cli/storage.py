@@ -11,23 +11,17 @@ from typing import TYPE_CHECKING, Final
 
 from sentinel.reference.ledger.domain import UsageError
 from sentinel.reference.ledger.domain.target import LATEST, parse_target
+from sentinel.reference.ledger.operate.cli.servers import Commands, add_postgres, postgres_url
 from sentinel.reference.ledger.wire.config import PostgresConfig
 
 if TYPE_CHECKING:
     from sentinel.reference.ledger.wire.s3 import Archive
 
-_Parser = argparse.ArgumentParser
-_Url = Callable[[argparse.Namespace], str | None]
 _WRONG: Final = 1
 
 
-def add_storage_commands(
-    commands: argparse._SubParsersAction[_Parser],
-    *,
-    add_postgres: Callable[[_Parser], None],
-    postgres_url: _Url,
-) -> None:
-    """Add `archive` and `drill`; both functions are the other commands' own."""
+def add_storage_commands(commands: Commands) -> None:
+    """Add `archive` and `drill` to the grammar."""
     group = commands.add_parser("archive", help="the database's log and backups on an S3 endpoint")
     kinds = group.add_subparsers(required=True, metavar="what")
 
@@ -44,7 +38,6 @@ def add_storage_commands(
 
     base = kinds.add_parser("base", help="take a base backup and store it")
     add_postgres(base)
-    base.set_defaults(postgres_url_of=postgres_url)
     _add_archive(base, _base)
 
     listing = kinds.add_parser(
@@ -65,7 +58,9 @@ def add_storage_commands(
     _add_archive(restore, _restore)
 
 
-def _add_archive(parser: _Parser, command: Callable[[argparse.Namespace], int]) -> None:
+def _add_archive(
+    parser: argparse.ArgumentParser, command: Callable[[argparse.Namespace], int]
+) -> None:
     parser.add_argument(
         "--archive",
         type=Path,
@@ -127,7 +122,7 @@ def _base(options: argparse.Namespace) -> int:
     from sentinel.reference.ledger.operate.single import say
     from sentinel.reference.ledger.operate.storage.backup import take_backup
 
-    url = options.postgres_url_of(options)
+    url = postgres_url(options)
     if url is None:
         message = "give the address of PostgreSQL; see --help"
         raise UsageError(message)

@@ -6,8 +6,14 @@ import argparse
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_network
 from typing import Final
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from sentinel.reference.ledger.domain import InvalidTransferError, LedgerError, check_tenant
+from sentinel.reference.ledger.domain import (
+    InvalidTransferError,
+    LedgerError,
+    UsageError,
+    check_tenant,
+)
 from sentinel.reference.ledger.domain.limits import Limit
 from sentinel.reference.ledger.domain.tenant import Network, Opening, Tier
 
@@ -15,6 +21,7 @@ _EDGES_COUNT_MAX: Final = 1000
 # What a tenant may ask at once when nobody says: what it may ask in two seconds.
 _BURST_S: Final = 2
 _PORT_MAX: Final = 65_535
+_UNITS_S: Final = {"s": 1, "m": 60, "h": 3600}
 _UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 
@@ -105,6 +112,41 @@ def span(text: str) -> timedelta:
         message = f"{text!r} is no length of time such as 90m, 2h or 1d"
         raise argparse.ArgumentTypeError(message)
     return timedelta(**{_UNITS[unit]: count(number)})
+
+
+def duration_s(text: str) -> int:
+    """Read whole seconds such as 10s, 5m or 1h."""
+    number, unit = (text[:-1], text[-1:]) if text[-1:] in _UNITS_S else (text, "s")
+    if not number.isdigit() or int(number) == 0:
+        message = f"{text!r} is no duration such as 10s, 5m or 1h"
+        raise argparse.ArgumentTypeError(message)
+    return int(number) * _UNITS_S[unit]
+
+
+def seconds(text: str) -> float:
+    """Read seconds above 0, up to a day."""
+    try:
+        read = float(text)
+    except ValueError:
+        read = 0.0
+    if not 0 < read <= 86_400:
+        message = f"{text!r} is no number of seconds above 0 and at most 86400"
+        raise argparse.ArgumentTypeError(message)
+    return read
+
+
+def zone(name: str) -> str:
+    """Return the IANA time zone's name.
+
+    Raises:
+        UsageError: there is none of this name.
+    """
+    try:
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+        message = f"unknown time zone {name!r}"
+        raise UsageError(message) from error
+    return name
 
 
 def _tier(text: str) -> Tier:

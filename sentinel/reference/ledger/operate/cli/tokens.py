@@ -8,10 +8,11 @@ import sys
 from pathlib import Path
 
 from sentinel.reference.ledger.domain import UsageError
-from sentinel.reference.ledger.operate.arguments import port
+from sentinel.reference.ledger.operate.cli.arguments import port
+from sentinel.reference.ledger.operate.cli.servers import Commands
 
 
-def add_token_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def add_token_commands(commands: Commands) -> None:
     """Add both to the grammar."""
     parser = commands.add_parser(
         "authorize", help="run the authorization server of the demo, on loopback"

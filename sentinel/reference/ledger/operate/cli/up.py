@@ -1,0 +1,81 @@
+"""`sentinel-ledger up`: its arguments."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+from pathlib import Path
+
+from sentinel.reference.ledger.domain import UsageError
+from sentinel.reference.ledger.operate.cli.arguments import port
+from sentinel.reference.ledger.operate.cli.servers import (
+    Commands,
+    add_replica,
+    add_servers,
+    add_tenants,
+    nats_url,
+    postgres_url,
+    replica_url,
+)
+
+
+def add_up(commands: Commands) -> None:
+    """Add the command to the grammar."""
+    parser = commands.add_parser("up", help="run servers, edge and poster until told to stop")
+    parser.add_argument(
+        "--dir", type=Path, help="keep the servers' data here, not in a temporary folder"
+    )
+    parser.add_argument("--state", type=Path, help="write addresses and process ids to this file")
+    parser.add_argument(
+        "--port", type=port, default=0, help="the edge's port (default: a free one)"
+    )
+    parser.add_argument(
+        "--tokens-only", action="store_true", help="the edge does not believe X-Tenant"
+    )
+    parser.add_argument("--nats-monitor-url", help="monitoring address of the NATS server given")
+    parser.add_argument(
+        "--no-replica", action="store_true", help="read from the primary, and start no replica"
+    )
+    add_replica(parser)
+    parser.add_argument(
+        "--receiver",
+        action="store_true",
+        help="start a receiver of webhooks too, for the first tenant; allows http to loopback",
+    )
+    parser.add_argument(
+        "--archive",
+        type=Path,
+        metavar="FILE",
+        help="archive the log where this JSON file says (`sentinel-ledger archive setup` made it ready)",
+    )
+    add_tenants(parser)
+    add_servers(parser)
+    parser.set_defaults(command=_up)
+
+
+def _up(options: argparse.Namespace) -> int:
+    from sentinel.reference.ledger.operate.up import DEMO_TENANTS, UpConfig, run_up
+
+    if options.archive is not None and postgres_url(options) is not None:
+        message = (
+            "--archive is of the PostgreSQL that `up` starts; one that is given archives by itself"
+        )
+        raise UsageError(message)
+    if options.no_replica and replica_url(options) is not None:
+        message = "--no-replica makes no sense beside a replica that is given"
+        raise UsageError(message)
+    config = UpConfig(
+        folder=options.dir,
+        state_file=options.state,
+        nats_url=nats_url(options),
+        nats_monitor_url=options.nats_monitor_url,
+        postgres_url=postgres_url(options),
+        replica_url=replica_url(options),
+        replica=not options.no_replica,
+        archive_file=options.archive,
+        tenants=tuple(options.tenant or DEMO_TENANTS),
+        port=options.port,
+        tokens_only=options.tokens_only,
+        receiver=options.receiver,
+    )
+    return asyncio.run(run_up(config))
