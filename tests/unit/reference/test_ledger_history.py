@@ -17,7 +17,12 @@ import pytest
 
 from sentinel.reference.ledger.domain import LedgerError, UsageError
 from sentinel.reference.ledger.domain.history import routes_at_rate, simulate, with_levels
-from sentinel.reference.ledger.domain.shape import load_factor, load_factor_at, local_s
+from sentinel.reference.ledger.domain.shape import (
+    load_factor,
+    load_factor_at,
+    local_s,
+    ordinary_week,
+)
 from sentinel.reference.ledger.operate.history import (
     CSV_HEADER,
     HistoryConfig,
@@ -52,6 +57,14 @@ def test_an_ordinary_week_averages_one_and_does_not_jump() -> None:
     factors = load_factor(monday + np.arange(0, 7 * 86_400, 60.0))
     assert factors.mean() == pytest.approx(1.0, abs=0.02)
     assert np.abs(np.diff(factors)).max() < 0.01
+
+
+def test_a_week_that_goes_by_in_a_day_is_the_same_every_day_and_does_not_jump() -> None:
+    days = ordinary_week(np.arange(0, 2 * 86_400, 10.0), day_s=86_400 / 7)
+    factors = load_factor(days)
+    assert np.allclose(factors[:8640], factors[8640:])
+    assert factors.mean() == pytest.approx(1.0, abs=0.02)
+    assert np.abs(np.diff(factors)).max() < 0.02
 
 
 def test_the_wall_clock_follows_the_zone() -> None:
@@ -117,6 +130,15 @@ def test_openmetrics_keeps_families_together_and_ends() -> None:
         'sentinel_value{service="ledger-edge",stage="edge",route="POST /v1/transfers",'
         'signal="traffic"} '
     )
+
+
+def test_a_history_of_shorter_days_is_the_same_a_day_later() -> None:
+    starts = END_S - 300 * np.arange(2 * 288, 0, -1, dtype=np.float64)
+    route = routes_at_rate(2000.0)[:1]
+    traffic = simulate(route, local_s=starts, step_s=300, seed=1, day_s=86_400 / 7)[0].values
+    assert traffic[:288] == pytest.approx(traffic[288:], rel=0.25)
+    assert traffic.max() > 5 * traffic.min()
+    assert traffic[-3:].mean() == pytest.approx(route[0].traffic, rel=0.25)
 
 
 def test_the_shape_passes_through_the_levels_at_the_end(tmp_path: Path) -> None:

@@ -237,6 +237,21 @@ def test_load_on_a_day_follows_the_day(monkeypatch: pytest.MonkeyPatch) -> None:
     assert load._rate_at(four_in_the_morning, 8 * 3600.0) > 50.0
 
 
+def test_load_on_a_shorter_day_follows_that_one() -> None:
+    load = Load(LoadConfig(url="http://x", rate=10.0, shape="day", day_s=86_400 / 7))
+    monday_four_in_the_morning = 86_400 / 7 * 4 / 24
+    assert load._rate_at(monday_four_in_the_morning, 0.0) == pytest.approx(10.0)
+    assert load._rate_at(monday_four_in_the_morning, 8 * 3600.0 / 7) > 50.0
+    # The week is over after a day.
+    assert load._rate_at(monday_four_in_the_morning, 86_400.0) == pytest.approx(10.0)
+
+
+@pytest.mark.parametrize(("shape", "day_s"), [("flat", 3600.0), ("day", 1.0), ("day", 1e6)])
+def test_a_day_that_makes_no_sense_is_refused(shape: str, day_s: float) -> None:
+    with pytest.raises(UsageError):
+        LoadConfig(url="http://x", rate=10.0, shape=shape, day_s=day_s)
+
+
 def silent_telemetry() -> Telemetry:
     return Telemetry(
         service="test",

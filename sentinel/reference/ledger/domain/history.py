@@ -15,7 +15,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from sentinel.reference.ledger.domain.shape import load_factor
+from sentinel.reference.ledger.domain.shape import load_factor, ordinary_week
 
 TRAFFIC: Final = "traffic"
 ERRORS: Final = "errors"
@@ -122,16 +122,24 @@ def with_levels(
 
 
 def simulate(
-    routes: Sequence[RouteLevel], *, local_s: NDArray[np.float64], step_s: float, seed: int
+    routes: Sequence[RouteLevel],
+    *,
+    local_s: NDArray[np.float64],
+    step_s: float,
+    seed: int,
+    day_s: float | None = None,
 ) -> list[SimulatedSeries]:
     """Return three series a route over the windows that start at `local_s`.
 
     The same arguments give the same values. `local_s` is the wall clock at each window's start,
-    see `shape.load_factor`; the routes' levels hold at the end of the last window.
+    see `shape.load_factor`; the routes' levels hold at the end of the last window. With `day_s` each week is an ordinary one
+    whose days take so many seconds.
     """
     rng = np.random.default_rng(seed)
-    shape = load_factor(local_s + step_s / 2)
-    relative = shape / load_factor(local_s[-1:] + step_s)[0]
+    middles, end = local_s + step_s / 2, local_s[-1:] + step_s
+    if day_s is not None:
+        middles, end = ordinary_week(middles, day_s=day_s), ordinary_week(end, day_s=day_s)
+    relative = load_factor(middles) / load_factor(end)[0]
     shared = _drift(rng, local_s.size, _DRIFT_SHARED)
     series: list[SimulatedSeries] = []
     for route in routes:

@@ -15,6 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 DAY_S: Final = 86_400.0
+# 8 June 2026, a Monday whose week has no turn of a month near it.
+_ORDINARY_MONDAY_S: Final = 1_780_876_800.0
 
 # Share of an average hour, by local hour: quiet at four, busiest at midday, a smaller evening hump.
 _HOURS: Final = np.array(
@@ -58,6 +60,21 @@ def load_factor(local_s: NDArray[np.float64]) -> NDArray[np.float64]:
 def load_factor_at(local_s: float) -> float:
     """Return the load at one instant; see `load_factor`."""
     return float(load_factor(np.array([local_s]))[0])
+
+
+def ordinary_week(local_s: NDArray[np.float64], *, day_s: float) -> NDArray[np.float64]:
+    """Return the clock of an ordinary week, the same again and again, whose days take `day_s` seconds, for `load_factor`.
+
+    With a seventh of a day a whole week goes by in a day, so what is usual at a time of day is usual at that time of every day.
+
+    >>> import numpy as np
+    >>> at = np.array([1_000_000.0])
+    >>> bool(load_factor(ordinary_week(at, day_s=DAY_S / 7)) == load_factor(ordinary_week(at + DAY_S, day_s=DAY_S / 7)))
+    True
+    """
+    return np.asarray(
+        _ORDINARY_MONDAY_S + (local_s * (DAY_S / day_s)) % (7 * DAY_S), dtype=np.float64
+    )
 
 
 def _date_factor(days: NDArray[np.int64]) -> NDArray[np.float64]:

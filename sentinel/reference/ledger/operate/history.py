@@ -25,13 +25,14 @@ from sentinel.reference.ledger.domain.history import (
     simulate,
     with_levels,
 )
-from sentinel.reference.ledger.domain.shape import local_s
+from sentinel.reference.ledger.domain.shape import DAY_S, local_s
 
 CSV_HEADER = "timestamp,service,stage,route,signal,value,weight"
 _HOUR_S = 3600
 _WINDOWS_COUNT_MAX = 2_000_000
 _END_S_MAX = 7_258_118_400
 _RATE_MAX = 1e9
+_SHORTEST_DAY_S = 600.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +46,7 @@ class HistoryConfig:
     rate: float = 20.0
     zone: str = "UTC"
     levels_file: Path | None = None
+    day_s: float | None = None
 
     def __post_init__(self) -> None:
         """Refuse spans that hold no window, or more than fit in memory."""
@@ -56,6 +58,7 @@ class HistoryConfig:
             message = f"weeks and step must make 1 to {_WINDOWS_COUNT_MAX} windows"
             raise UsageError(message)
         check_common(end_s=self.end_s, seed=self.seed, rate=self.rate)
+        check_day(self.day_s)
 
     @property
     def windows_count(self) -> int:
@@ -80,6 +83,17 @@ def check_common(*, end_s: float, seed: int, rate: float) -> None:
         raise UsageError(message)
 
 
+def check_day(day_s: float | None) -> None:
+    """Refuse a day that is too short for the steps between its hours, or longer than one.
+
+    Raises:
+        UsageError: one of these.
+    """
+    if day_s is not None and not _SHORTEST_DAY_S <= day_s <= DAY_S:
+        message = f"--day-seconds must be {_SHORTEST_DAY_S:g} to {DAY_S:g}"
+        raise UsageError(message)
+
+
 def write_history(config: HistoryConfig, *, form: str, out: TextIO) -> int:
     """Simulate and write the history; returns the number of samples.
 
@@ -97,7 +111,11 @@ def write_history(config: HistoryConfig, *, form: str, out: TextIO) -> int:
             message = f"{config.levels_file}: {error}"
             raise LedgerError(message) from error
     series = simulate(
-        routes, local_s=wall_clocks(starts, config.zone), step_s=config.step_s, seed=config.seed
+        routes,
+        local_s=wall_clocks(starts, config.zone),
+        step_s=config.step_s,
+        seed=config.seed,
+        day_s=config.day_s,
     )
     lines = _csv_lines(starts, series) if form == "csv" else _openmetrics_lines(starts, series)
     for line in lines:

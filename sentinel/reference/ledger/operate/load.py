@@ -22,7 +22,8 @@ import numpy as np
 import orjson
 
 from sentinel.reference.ledger.domain import LedgerError, UsageError
-from sentinel.reference.ledger.domain.shape import load_factor_at, local_s
+from sentinel.reference.ledger.domain.shape import load_factor, local_s, ordinary_week
+from sentinel.reference.ledger.operate.history import check_day
 from sentinel.reference.ledger.operate.tokens import Tokens
 from sentinel.reference.ledger.wire.config import check_url
 
@@ -40,7 +41,10 @@ _CURRENCY: Final = "EUR"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadConfig:
-    """What to offer, where, and for how long; `rate` is the requests a second at the start."""
+    """What to offer, where, and for how long; `rate` is the requests a second at the start.
+
+    With `day_s`, which needs the shape of a day, days take so many seconds and all weeks are ordinary ones.
+    """
 
     url: str
     rate: float
@@ -50,6 +54,7 @@ class LoadConfig:
     seed: int = 1
     tenant: str = "demo"
     accounts_count: int = 50
+    day_s: float | None = None
 
     def __post_init__(self) -> None:
         """Refuse a load that cannot be offered."""
@@ -59,6 +64,10 @@ class LoadConfig:
         if self.seconds is not None and not self.seconds > 0:
             message = "--seconds must be above 0"
             raise UsageError(message)
+        if self.day_s is not None and self.shape != "day":
+            message = "--day-seconds needs --shape day"
+            raise UsageError(message)
+        check_day(self.day_s)
         check_url(self.url, what="--url", schemes=("http", "https"))
 
 
@@ -128,9 +137,12 @@ class Load:
     def _rate_at(self, began_unix_s: float, elapsed_s: float) -> float:
         if self._config.shape == "flat":
             return self._config.rate
-        start = load_factor_at(local_s(began_unix_s, self._config.zone))
-        now = load_factor_at(local_s(began_unix_s + elapsed_s, self._config.zone))
-        return self._config.rate * now / start
+        zone, day_s = self._config.zone, self._config.day_s
+        clock = np.array([local_s(began_unix_s + passed, zone) for passed in (0.0, elapsed_s)])
+        if day_s is not None:
+            clock = ordinary_week(clock, day_s=day_s)
+        start, now = load_factor(clock).tolist()
+        return float(self._config.rate * now / start)
 
     async def _request(self, session: aiohttp.ClientSession, due: float) -> None:
         choice = self._rng.random()

@@ -40,6 +40,16 @@ def opening(text: str) -> Opening:
     )
 
 
+def add_day(parser: argparse.ArgumentParser) -> None:
+    """Add how long a day of the load's shape takes."""
+    parser.add_argument(
+        "--day-seconds",
+        type=float,
+        metavar="S",
+        help="have days of the shape pass in S seconds, all weeks ordinary; a whole week a day with 12342.857",
+    )
+
+
 def limit_of(rps: int, burst: int | None) -> Limit:
     """Return the limit that is meant when a burst is given or not."""
     try:

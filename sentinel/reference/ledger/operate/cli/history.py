@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 from sentinel.reference.ledger.domain import LedgerError, UsageError
-from sentinel.reference.ledger.operate.cli.arguments import duration_s, zone
+from sentinel.reference.ledger.operate.cli.arguments import add_day, duration_s, zone
 from sentinel.reference.ledger.operate.cli.servers import Commands
 
 
@@ -28,6 +28,7 @@ def add_history(commands: Commands) -> None:
     parser.add_argument("--rate", type=float, default=20.0, help="requests a second at the end")
     parser.add_argument("--levels", type=Path, help="JSON list of levels at the end")
     parser.add_argument("--zone", default="UTC", help="IANA time zone of the shape")
+    add_day(parser)
     months = parser.add_argument_group("with --months only")
     months.add_argument("--country", help="whose public holidays, such as DE (default: none)")
     months.add_argument("--holidays", type=Path, help="file of more days off, a date a line")
@@ -66,6 +67,7 @@ def _history(options: argparse.Namespace) -> int:
         rate=options.rate,
         zone=zone(options.zone),
         levels_file=options.levels,
+        day_s=options.day_seconds,
     )
     if options.output is None:
         write_history(config, form=options.format, out=sys.stdout)
@@ -88,6 +90,9 @@ def _months(options: argparse.Namespace) -> int:
         write_truth,
     )
 
+    if options.day_seconds is not None:
+        message = "--day-seconds does not go with --months, which has a calendar"
+        raise UsageError(message)
     folder: Path | None = options.output if options.format == "series" else None
     truth: Path | None = options.truth
     if options.format == "series":

@@ -7,7 +7,7 @@ import asyncio
 from pathlib import Path
 from typing import Final, cast
 
-from sentinel.reference.ledger.operate.cli.arguments import zone
+from sentinel.reference.ledger.operate.cli.arguments import add_day, zone
 from sentinel.reference.ledger.operate.cli.servers import Commands
 
 _UNREACHABLE: Final = 3
@@ -30,6 +30,7 @@ def add_load(commands: Commands) -> None:
         help="day: follow the day, the week and the month's end from now on",
     )
     parser.add_argument("--zone", default="UTC", help="IANA time zone of the shape")
+    add_day(parser)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--tenant", default="demo")
     parser.add_argument("--accounts", type=int, default=50, help="number of accounts")
@@ -52,6 +53,7 @@ def _load(options: argparse.Namespace) -> int:
         seed=options.seed,
         tenant=options.tenant,
         accounts_count=options.accounts,
+        day_s=options.day_seconds,
     )
 
     async def offer() -> dict[str, object]:
