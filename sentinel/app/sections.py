@@ -213,6 +213,10 @@ class GuardsConfig:
         DEFAULT_GAUGE_GUARDS,
         help="Limits of gauges. Of several that match a series the first holds. A list given here stands instead of the default one.",
     )
+    more_gauges: tuple[GaugeGuardConfig, ...] = setting(
+        (),
+        help="Limits beside those, for what only this system knows, such as how long its queue may be; looked at before them.",
+    )
 
     def __post_init__(self) -> None:
         self.settings()
@@ -233,7 +237,7 @@ class GuardsConfig:
             blind_after_ns=to_ns(self.blind_after),
             blind_heard_ns=to_ns(self.blind_heard),
             forget_after_ns=to_ns(self.forget_after),
-            gauges=tuple(one.guard() for one in self.gauges),
+            gauges=tuple(one.guard() for one in (*self.more_gauges, *self.gauges)),
         )
 
 

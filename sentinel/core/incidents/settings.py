@@ -113,6 +113,12 @@ GAUGE_GUARDS = (
         consequence="at 1 streams on this server take no more messages",
     ),
     GaugeGuard(
+        series=SeriesPattern(stage="queue", signal="server_store_memory_ratio"),
+        limit=0.95,
+        window_count=6,
+        consequence="at 1 streams in memory take no more messages",
+    ),
+    GaugeGuard(
         series=SeriesPattern(stage="queue", signal="stream_lost_count"),
         limit=1.0,
         window_count=2,

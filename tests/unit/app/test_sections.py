@@ -91,7 +91,16 @@ def test_a_limit_of_gauges_that_makes_no_sense_is_refused(
         GaugeGuardConfig(**wrong)
 
 
-@pytest.mark.parametrize("name", [one.name for one in fields(GuardsConfig)])
+def test_more_limits_of_gauges_stand_beside_the_default_ones_and_come_first() -> None:
+    own = GaugeGuardConfig(signal="server_store_ratio", limit=0.5)
+    first, *others = GuardsConfig(more_gauges=(own,)).settings().gauges
+    assert first == own.guard()
+    assert tuple(others) == GuardSettings().gauges
+
+
+@pytest.mark.parametrize(
+    "name", [one.name for one in fields(GuardsConfig) if one.name != "more_gauges"]
+)
 def test_every_guard_setting_changes_the_guards(name: str) -> None:
     value = getattr(GuardsConfig(), name)
     changed = replace(GuardsConfig(), **doubled(name, value))

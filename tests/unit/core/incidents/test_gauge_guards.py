@@ -61,6 +61,7 @@ def nats(signal: str) -> SeriesKey:
         ("stream_leaderless_count", [1.0] * 6, [0.0, *[1.0] * 5, 0.0]),
         ("cluster_leaderless_count", [1.0] * 6, [0.0] * 20),
         ("server_store_ratio", [0.96] * 6, [0.94] * 20),
+        ("server_store_memory_ratio", [0.96] * 6, [0.94] * 20),
         ("stream_lost_count", [0.0, 2.0, 2.0], [0.0] * 20),
     ],
 )
