@@ -1,0 +1,1 @@
+"""Every fault of the reference ledger beside a sidecar and beside static thresholds: `make bench-pages`."""
