@@ -26,8 +26,11 @@ def documents(name: str) -> list[dict[str, Any]]:
 @pytest.mark.parametrize("version", ["1.29", "1.33"])
 @pytest.mark.parametrize("name", FILES)
 def test_a_cluster_takes_them(name: str, version: str) -> None:
+    kinds = set()
     for document in documents(name):
         kubernetes_validate.validate(document, version, strict=True)
+        kinds.add(document["kind"])
+    assert {"ConfigMap", "Pod" if name == FILES[0] else "DaemonSet"} <= kinds
 
 
 @pytest.mark.parametrize("name", FILES)

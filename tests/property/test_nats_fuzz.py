@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 import math
+from contextlib import suppress
 from typing import Any
 
 import orjson
@@ -72,19 +73,19 @@ PLACES = {name: places(value) for name, value in ANSWERS.items()}
 def test_json_of_any_shape_is_read_or_refused(value: Any) -> None:
     body = orjson.dumps(value)
     for read in READERS:
-        try:
-            read(body)
-        except InputError:
+        if not isinstance(value, dict):
+            with pytest.raises(InputError):
+                read(body)
             continue
+        with suppress(InputError):
+            assert read(body) is not None
 
 
 @given(st.binary(max_size=200))
 def test_bytes_of_any_kind_are_refused(body: bytes) -> None:
     for read in READERS:
-        try:
+        with pytest.raises(InputError):
             read(body)
-        except InputError:
-            continue
 
 
 @pytest.mark.parametrize("version", ["cluster_n2_2_15", "single_2_9"])

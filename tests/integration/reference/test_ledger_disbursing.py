@@ -186,6 +186,12 @@ async def test_two_disbursers_share_the_work(paying: Paying) -> None:
         for url in urls:
             await paying.until(url, "settled")
         await paying.vendors(700, 700)
+    # Each once, whoever of the two it was.
+    posted = await paying.site.rows(
+        "select count(*)::int as count, count(distinct target_id)::int as payments from ledger.transactions "
+        "where kind = 'post' and state = 'posted'"
+    )
+    assert dict(posted[0]) == {"count": 30, "payments": 30}
 
 
 async def test_a_rail_that_is_away_costs_time_and_no_money(paying: Paying) -> None:

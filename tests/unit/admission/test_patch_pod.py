@@ -62,7 +62,12 @@ def sidecar_of(pod: dict[str, Any]) -> dict[str, Any]:
 @pytest.mark.parametrize("version", ["1.29", "1.33", "1.37"])
 def test_the_injected_pod_passes_kubernetes_own_schema(version: str) -> None:
     for config in (CONFIG, alone()):
-        kubernetes_validate.validate(patch_pod(make_pod(), config).pod, version, strict=True)
+        pod = patch_pod(make_pod(), config).pod
+        kubernetes_validate.validate(pod, version, strict=True)
+        # Strict is strict: what is no field of a sidecar's is refused.
+        sidecar_of(pod)["restartpolicy"] = "Always"
+        with pytest.raises(kubernetes_validate.ValidationError, match="restartpolicy"):
+            kubernetes_validate.validate(pod, version, strict=True)
 
 
 def test_it_is_a_native_sidecar_and_first() -> None:
@@ -106,7 +111,9 @@ def test_it_declines_the_pods_api_token() -> None:
 
 
 def test_ports_are_named_within_kubernetes_bound() -> None:
-    for port in sidecar_of(patch_pod(make_pod(), CONFIG).pod)["ports"]:
+    ports = sidecar_of(patch_pod(make_pod(), CONFIG).pod)["ports"]
+    assert len({port["name"] for port in ports}) == len(ports) > 0
+    for port in ports:
         assert re.fullmatch(r"[a-z][a-z0-9-]{0,14}", port["name"])
 
 

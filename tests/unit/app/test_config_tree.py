@@ -289,3 +289,5 @@ def test_schema_and_loader_refuse_alike(tmp_path: Path, document: dict[str, Any]
 
 def test_the_schema_is_a_schema() -> None:
     jsonschema.Draft202012Validator.check_schema(SCHEMA)
+    assert SCHEMA["$schema"] == jsonschema.Draft202012Validator.META_SCHEMA["$id"]
+    assert set(SCHEMA["properties"]) == {one.name for one in setting_fields(SentinelConfig)}

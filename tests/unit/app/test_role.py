@@ -69,7 +69,8 @@ def test_a_name_without_a_number_says_nothing_and_is_refused(name: str, tmp_path
 
 def test_collectors_may_be_as_many_as_there_are(tmp_path: Path) -> None:
     text = "role: collect\ncollect: {url: 'http://s:4319'}\n"
-    loaded(tmp_path, text, SENTINEL_REPLICAS="9", SENTINEL_REPLICA_NAME="pay-8")
+    several = loaded(tmp_path, text, SENTINEL_REPLICAS="9", SENTINEL_REPLICA_NAME="pay-8")
+    assert several == loaded(tmp_path, text)
 
 
 @pytest.mark.parametrize(

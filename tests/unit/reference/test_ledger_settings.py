@@ -19,7 +19,7 @@ from opentelemetry.sdk._logs import LoggerProvider
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.trace import TracerProvider
 
-from sentinel.reference.ledger.domain import LedgerError, UsageError
+from sentinel.reference.ledger.domain import LedgerError, UnavailableError, UsageError
 from sentinel.reference.ledger.edge.burst import Burst, lift_burst, read_burst, write_burst
 from sentinel.reference.ledger.operate.cli import run
 from sentinel.reference.ledger.operate.faults import FAULTS, FaultConfig, listed
@@ -310,10 +310,17 @@ def test_an_endpoint_that_is_away_costs_telemetry_only(protocol: str) -> None:
                 "OTEL_EXPORTER_OTLP_PROTOCOL": protocol,
             },
         )
+        answered = 0
         for _ in range(100):
             with telemetry.query("SELECT", "accounts", "ledger|ledger"):
-                pass
+                answered += 1
+        with (
+            pytest.raises(UnavailableError, match="its own"),
+            telemetry.query("SELECT", "accounts", "ledger|ledger"),
+        ):
+            raise UnavailableError("its own trouble", code="timeout")
         telemetry.stop(timeout_s=0.5)
+        assert answered == 100
 
 
 def test_an_unknown_protocol_stops_the_start() -> None:

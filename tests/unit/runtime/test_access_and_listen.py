@@ -5,6 +5,8 @@ Method: decisions over values: every scope against every token, and the addresse
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from sentinel.runtime.auth import AccessDecision, AccessScope, TokensConfig, TokenTable
@@ -88,7 +90,10 @@ def test_one_token_for_two_scopes_is_refused() -> None:
     "address", ["127.0.0.1", "127.8.9.1", "::1", "::ffff:127.0.0.1", "localhost"]
 )
 def test_loopback_needs_nothing(address: str) -> None:
-    refuse_exposed(ListenConfig(address=address), scopes=[AccessScope.READ])
+    listening = ListenConfig(address=address)
+    refuse_exposed(listening, scopes=[AccessScope.READ])
+    with pytest.raises(ValueError, match="needs tls"):
+        refuse_exposed(replace(listening, address=EVERYWHERE), scopes=[AccessScope.READ])
 
 
 @pytest.mark.parametrize(
