@@ -306,22 +306,42 @@ async def test_a_pooled_connection_forgets_who_asked(roles: Roles) -> None:
     await check_pool(roles.config(Role.READER))
 
 
+# What the edge's pools set for each session, beside the limits that all have.
+SESSION = (
+    "select current_setting('plan_cache_mode') as planning, current_setting('search_path') as path, "
+    "current_setting('statement_timeout') as ends, current_setting('application_name') as name"
+)
+
+
 async def check_pool(config: PostgresConfig) -> None:
     pool = await postgres.Database.connect(
-        PostgresConfig(url=config.url, pool_size_max=1), application_name="test"
+        PostgresConfig(url=config.url, pool_size_max=1),
+        application_name="test",
+        settings=PLANNED_ONCE,
     )
     try:
-        async with pool.acquire() as first, first.transaction():
-            await as_tenant(first, "shop", SHOP)
-            assert await tenants_seen(first, "accounts") == {"shop"}
+        async with pool.acquire() as first:
+            backend = await first.fetchval("select pg_backend_pid()")
+            usual = await first.fetchrow(SESSION)
+            async with first.transaction():
+                await as_tenant(first, "shop", SHOP)
+                assert await tenants_seen(first, "accounts") == {"shop"}
         async with pool.acquire() as second:
             assert await tenants_seen(second, "accounts") == set()
-            # Nobody of the ledger sets it for the session. Were it done, the next to ask would still be who they say.
             await second.execute("select set_config('ledger.tenant', 'shop', false)")
             await second.execute(f"select set_config('ledger.cohort', '{SHOP}', false)")
-        async with pool.acquire() as third, third.transaction():
-            await as_tenant(third, "rival", RIVAL)
-            assert await tenants_seen(third, "accounts") == {"rival"}
+            await second.execute("set statement_timeout = 0")
+            await second.execute("select pg_advisory_lock(7)")
+            assert await tenants_seen(second, "accounts") == {"shop"}
+        async with pool.acquire() as third:
+            assert await third.fetchval("select pg_backend_pid()") == backend
+            assert await tenants_seen(third, "accounts") == set()
+            assert await third.fetchrow(SESSION) == usual
+            held = "select count(*) from pg_locks where locktype = 'advisory' and pid = pg_backend_pid()"
+            assert await third.fetchval(held) == 0
+            async with third.transaction():
+                await as_tenant(third, "rival", RIVAL)
+                assert await tenants_seen(third, "accounts") == {"rival"}
     finally:
         await pool.close()
 

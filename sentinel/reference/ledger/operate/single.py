@@ -114,7 +114,11 @@ async def run_poster(
         try:
             await queue.subscribe(poster_config.cohorts)
             database = await Database.connect(
-                postgres, application_name="poster", settings=BY_INDEX
+                # Its transactions say what they need for themselves alone, and it asks for no tenant.
+                postgres,
+                application_name="poster",
+                settings=BY_INDEX,
+                resets=False,
             )
             try:
                 poster = Poster(poster_config, queue=queue, database=database, telemetry=telemetry)

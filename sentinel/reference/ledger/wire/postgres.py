@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any, Final, Protocol
 from urllib.parse import urlsplit
 
@@ -69,10 +69,18 @@ class Database:
         application_name: str,
         settings: Mapping[str, str] | None = None,
         at_once: bool = True,
+        resets: bool = True,
     ) -> Database:
         """Open the pool, whose connections have `settings` of the server beside the usual ones.
 
-        Without `at_once` it connects when it is first used, and the server may be away until then.
+        Args:
+            config: where the server is, and the limits.
+            application_name: what the server shows of these connections.
+            settings: of the session; they are what a connection comes back to.
+            at_once: without it, it connects when it is first used, and the server may be away until then.
+            resets: whether a connection that comes back is put as it was: settings, locks, cursors and listeners of the
+                session end with whoever made them. That is a round trip for each borrower. Only a pool whose every
+                borrower is one and the same, and asks for no tenant, does without.
 
         Raises:
             UnavailableError: the server does not answer in time or refuses.
@@ -85,10 +93,8 @@ class Database:
                 max_size=config.pool_size_max,
                 timeout=config.connect_timeout_s,
                 command_timeout=config.command_timeout_s,
-                # Nothing that is done with a lent connection outlives its transaction: no setting, lock or listener. So the
-                # statement that would undo such things is a round trip for nothing; an open transaction is rolled back
-                # all the same, and what fails in it has its connection closed.
-                reset=_nothing_to_undo,
+                # An open transaction is rolled back either way, and what fails in it has its connection closed.
+                reset=None if resets else _nothing_to_undo,
                 server_settings={**_settings(config, application_name), **(settings or {})},
             )
         return cls(config, pool)
@@ -110,7 +116,13 @@ class Database:
             try:
                 yield connection
             finally:
-                await self._pool.release(connection, timeout=self._config.acquire_timeout_s)
+                await self._take_back(connection)
+
+    async def _take_back(self, connection: Connection) -> None:
+        # What was asked has been answered by now. The pool closes a connection that cannot be put as it was: the next
+        # borrower has another, and this one need not be told.
+        with suppress(asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError):
+            await self._pool.release(connection, timeout=self._config.acquire_timeout_s)
 
     def occupancy(self) -> tuple[int, int]:
         """Return (idle, used) connections."""

@@ -1,0 +1,72 @@
+"""Goal: a lent database connection is put as it was, and its going wrong then takes no answer away.
+
+Method: the pool's own part is played by a stand-in, for a real server breaks when it likes; what a real one
+forgets is in tests/integration/reference/test_ledger_row_security.py.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+import asyncpg  # type: ignore[import-untyped]
+import pytest
+
+from sentinel.reference.ledger.domain import PermanentError
+from sentinel.reference.ledger.wire.config import PostgresConfig
+from sentinel.reference.ledger.wire.postgres import Database
+
+
+class BreakingPool:
+    """Lends one thing, and fails when it comes back."""
+
+    def __init__(self, failure: BaseException) -> None:
+        self.failure = failure
+        self.back: list[object] = []
+
+    async def acquire(self, *, timeout: float) -> str:
+        """Lend it."""
+        assert timeout > 0
+        return "connection"
+
+    async def release(self, connection: object, *, timeout: float) -> None:
+        """Note it, and fail."""
+        assert timeout > 0
+        self.back.append(connection)
+        raise self.failure
+
+
+def lend(failure: BaseException) -> tuple[Database, BreakingPool]:
+    pool = BreakingPool(failure)
+    return Database(PostgresConfig(url="postgresql://localhost/books"), pool), pool
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [
+        ConnectionResetError(),
+        TimeoutError(),
+        asyncpg.InterfaceError("closed"),
+        asyncpg.QueryCanceledError("too late"),
+    ],
+    ids=lambda one: type(one).__name__,
+)
+async def test_what_was_answered_stays_answered(failure: Exception) -> None:
+    database, pool = lend(failure)
+    async with database.acquire():
+        answer = 1
+    assert (answer, pool.back) == (1, ["connection"])
+
+
+async def test_what_went_wrong_before_is_what_is_told() -> None:
+    database, pool = lend(ConnectionResetError())
+    with pytest.raises(PermanentError, match="no such column"):
+        async with database.acquire():
+            raise asyncpg.UndefinedColumnError("no such column")
+    assert pool.back == ["connection"]
+
+
+async def test_an_end_that_was_asked_for_is_an_end() -> None:
+    database, _ = lend(asyncio.CancelledError())
+    with pytest.raises(asyncio.CancelledError):
+        async with database.acquire():
+            pass
