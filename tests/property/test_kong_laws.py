@@ -15,8 +15,8 @@ from sentinel.core.normalise.kong.log import KongLogReader, KongLogSettings
 from sentinel.core.normalise.kong.metrics import KongMetricsSettings, KongParser
 from sentinel.core.normalise.kong.seen_ids import SeenIds
 from sentinel.core.normalise.kong.tiers import TierRule, Tiers
-from sentinel.core.series.joined import with_times
-from sentinel.core.series.stage_calls import Gain
+from sentinel.core.series.call_sources.joined import with_times
+from sentinel.core.series.call_sources.stage_calls import Gain
 from sentinel.core.series.streams import Increase
 from sentinel.core.stats import log_linear
 from sentinel.errors import InputError

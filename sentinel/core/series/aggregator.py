@@ -23,7 +23,7 @@ from sentinel.core.model import (
     RejectReason,
     SeriesKey,
 )
-from sentinel.core.series.call_metrics import CallMetrics
+from sentinel.core.series.call_sources.call_metrics import CallMetrics
 from sentinel.core.series.calls import CallSums, sums_of
 from sentinel.core.series.columns import Columns
 from sentinel.core.series.counts import SIGNAL_METRICS

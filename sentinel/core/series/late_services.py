@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from sentinel.core.model import SampleBatch, Scope
-from sentinel.core.series.scraped_gauges import streams_in
+from sentinel.core.series.scraped.gauges import streams_in
 
 
 def late_services(

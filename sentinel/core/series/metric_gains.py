@@ -5,15 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from sentinel.core.model import DistributionPoint, SeriesKey
-from sentinel.core.series.call_metrics import CallMetrics
+from sentinel.core.series.call_sources.call_metrics import CallMetrics
+from sentinel.core.series.call_sources.stage_calls import Gain
 from sentinel.core.series.counts import SIGNAL_METRICS, SeriesCounts
 from sentinel.core.series.gauges import Gauges, GaugeValues
 from sentinel.core.series.live import LiveNames
 from sentinel.core.series.open_window import Held, OpenWindow, distribution_keys
-from sentinel.core.series.scraped import ScrapedStreams
-from sentinel.core.series.scraped_gauges import ScrapedGauges, calls_of
+from sentinel.core.series.scraped.gauges import ScrapedGauges, calls_of
+from sentinel.core.series.scraped.pages import ScrapedStreams
 from sentinel.core.series.settings import SeriesSettings
-from sentinel.core.series.stage_calls import Gain
 from sentinel.core.series.streams import Streams
 
 _CELLS_PER_SERIES = 20

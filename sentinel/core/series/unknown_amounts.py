@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence, Set
 
 from sentinel.core.model import Missing
-from sentinel.core.series.call_metrics import CallMetrics
+from sentinel.core.series.call_sources.call_metrics import CallMetrics
 from sentinel.core.series.columns import Columns
 from sentinel.core.series.counts import SIGNAL_CALLS, SIGNAL_LOGS, SIGNAL_METRICS, SeriesCounts
 from sentinel.core.series.layout import Layout

@@ -435,7 +435,7 @@ def test_always_takes_them_instead_of_sampled_spans() -> None:
 def test_more_senders_than_are_followed_are_counted_and_given_up(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("sentinel.core.series.call_sources._SENDERS_MAX", 2)
+    monkeypatch.setattr("sentinel.core.series.call_sources.order._SENDERS_MAX", 2)
     line = Timeline()
     for process in "abc":
         line.histogram(9, CALLS, interval_s=10.0, process=process)

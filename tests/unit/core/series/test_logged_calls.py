@@ -27,8 +27,8 @@ from sentinel.core.series import (
     SeriesCounts,
     SeriesSettings,
 )
-from sentinel.core.series.call_sources import Stage, stage_of
-from sentinel.core.series.log_sources import LogSources
+from sentinel.core.series.call_sources.log_sources import LogSources
+from sentinel.core.series.call_sources.order import Stage, stage_of
 from sentinel.core.stats import log_linear
 from tests.support.batches import EDGE, START_NS, at, calls
 
@@ -222,7 +222,7 @@ def test_a_stage_without_logged_calls_is_forgotten() -> None:
 def test_more_stages_than_are_followed_are_given_up_and_counted(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("sentinel.core.series.log_sources._STAGES_MAX", 1)
+    monkeypatch.setattr("sentinel.core.series.call_sources.log_sources._STAGES_MAX", 1)
     sources = LogSources(window_ns=10**10)
     logged = {Stage("a", "edge"): 3, Stage("b", "edge"): 4}
     settled = sources.settle(at(0), logged=logged, told_ns={}, reported=frozenset())

@@ -18,7 +18,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from sentinel.core.model import Scope
-from sentinel.core.series.call_sources import Stage, stage_of
+from sentinel.core.series.call_sources.order import Stage, stage_of
 from sentinel.core.series.settings import HOUR_NS
 
 _MISSED_GAPS = 10

@@ -13,7 +13,7 @@ from dataclasses import replace
 import numpy as np
 
 from sentinel.core.model import Scope
-from sentinel.core.series.stage_calls import Family, Gain
+from sentinel.core.series.call_sources.stage_calls import Family, Gain
 from sentinel.core.stats import log_linear
 
 

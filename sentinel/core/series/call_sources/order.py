@@ -36,8 +36,8 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from sentinel.core.model import DistributionPoint, Scope
+from sentinel.core.series.call_sources.stage_calls import Gain, Sender, StageCalls
 from sentinel.core.series.settings import HOUR_NS, CallsFromMetrics
-from sentinel.core.series.stage_calls import Gain, Sender, StageCalls
 
 _SENDERS_MAX = 4096
 

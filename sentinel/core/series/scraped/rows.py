@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sentinel.core.model import ScrapedColumns
-from sentinel.core.series.scraped_gains import Floats, Ints
+from sentinel.core.series.scraped.gains import Floats, Ints
 from sentinel.core.stats import log_linear
 
 

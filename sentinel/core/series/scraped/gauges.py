@@ -20,12 +20,12 @@ from sentinel.core.model import (
     StreamTable,
     Temporality,
 )
+from sentinel.core.series.call_sources.stage_calls import Gain
 from sentinel.core.series.counts import SIGNAL_METRICS, SeriesCounts
 from sentinel.core.series.gauges import LATENCY_QUANTILE, Gauges, GaugeValues
 from sentinel.core.series.live import LiveNames
 from sentinel.core.series.open_window import keys_of
-from sentinel.core.series.scraped_gains import ScrapedGains
-from sentinel.core.series.stage_calls import Gain
+from sentinel.core.series.scraped.gains import ScrapedGains
 from sentinel.core.series.streams import Increase
 from sentinel.core.stats import log_linear
 

@@ -10,14 +10,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sentinel.core.model import OVERFLOW, DistributionPoint, NumberPoint, RejectReason, Scope
-from sentinel.core.series.call_sources import CallSources, Stage, stage_of
+from sentinel.core.series.call_sources.complete_calls import CompleteCalls
+from sentinel.core.series.call_sources.joined import with_times
+from sentinel.core.series.call_sources.log_sources import LogSources
+from sentinel.core.series.call_sources.order import CallSources, Stage, stage_of
+from sentinel.core.series.call_sources.stage_calls import Gain
 from sentinel.core.series.calls import key_of, slot_of
-from sentinel.core.series.complete_calls import CompleteCalls
 from sentinel.core.series.counts import SIGNAL_CALLS, SIGNAL_LOGS, SIGNAL_METRICS, SeriesCounts
-from sentinel.core.series.joined import with_times
 from sentinel.core.series.layout import Layout
 from sentinel.core.series.live import OVERFLOW_SCOPE, LiveNames
-from sentinel.core.series.log_sources import LogSources
 from sentinel.core.series.open_window import OpenWindow
 from sentinel.core.series.settings import (
     HOUR_NS,
@@ -26,7 +27,6 @@ from sentinel.core.series.settings import (
     CallsFromMetrics,
     SeriesSettings,
 )
-from sentinel.core.series.stage_calls import Gain
 from sentinel.core.stats import log_linear
 
 

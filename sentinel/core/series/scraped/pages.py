@@ -19,8 +19,8 @@ from itertools import pairwise
 
 from sentinel.core.model import RejectReason, ScrapedColumns
 from sentinel.core.series.counts import SIGNAL_METRICS, SeriesCounts
-from sentinel.core.series.scraped_gains import ScrapedGains
-from sentinel.core.series.scraped_target import ScrapedTarget
+from sentinel.core.series.scraped.gains import ScrapedGains
+from sentinel.core.series.scraped.target import ScrapedTarget
 
 
 class ScrapedStreams:

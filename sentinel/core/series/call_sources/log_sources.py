@@ -19,9 +19,9 @@ from collections.abc import Mapping, Set
 from dataclasses import dataclass
 
 from sentinel.core.model import Scope
-from sentinel.core.series.call_sources import Stage, stage_of
+from sentinel.core.series.call_sources.order import Stage, stage_of
+from sentinel.core.series.call_sources.stage_calls import RETURNED_WINDOWS
 from sentinel.core.series.settings import HOUR_NS
-from sentinel.core.series.stage_calls import RETURNED_WINDOWS
 
 _MISSED_GAPS = 10
 _STAGES_MAX = 4096

@@ -1,4 +1,4 @@
-"""The last numbers of one target's streams, and what its pages of the window at hand add to them; see `scraped` for the table."""
+"""The last numbers of one target's streams, and what its pages of the window at hand add to them; see `pages` for the table."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from sentinel.core.model import (
     StreamTable,
 )
 from sentinel.core.series.counts import SIGNAL_METRICS, SeriesCounts
-from sentinel.core.series.scraped_gains import Floats, Ints, ScrapedGains, WindowSums, longer
-from sentinel.core.series.scraped_rows import PageShape, RunningRows, marked, rows_of
+from sentinel.core.series.scraped.gains import Floats, Ints, ScrapedGains, WindowSums, longer
+from sentinel.core.series.scraped.rows import PageShape, RunningRows, marked, rows_of
 from sentinel.core.series.streams import FALL_RATIO, LEFT_OUT_RATIO
 from sentinel.core.stats import log_linear
 
