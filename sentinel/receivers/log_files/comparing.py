@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import gzip
 import os
+from collections.abc import Collection, Iterable
 from functools import lru_cache
+from pathlib import Path
 
+from sentinel.receivers.log_files.discovery import FoundFile, stem_of
 from sentinel.receivers.log_files.followed import FollowedFile
 from sentinel.receivers.log_files.opening import Key, MovedError, ReadAt, open_found
 from sentinel.receivers.log_files.positions import HEAD_BYTES_MAX, hash_of
@@ -72,6 +75,39 @@ def unzipped(path: str, count: int) -> bytes:
     """The first bytes of a gzipped file; OSError or EOFError when it cannot be read."""
     with gzip.open(path, "rb") as file:
         return file.read(count)
+
+
+def orphans_beside(files: Iterable[FollowedFile], path: str) -> list[FollowedFile]:
+    """Files whose rest is looked for and may be in this one, because they were in its folder."""
+    folder = os.path.realpath(Path(path).parent)
+    return [
+        file
+        for file in files
+        if not file.is_open
+        and not file.is_done
+        and file.looks_until_s
+        and os.path.realpath(Path(file.path).parent) == folder
+    ]
+
+
+def is_copy(found: FoundFile, read_at: ReadAt, files: Collection[FollowedFile]) -> bool:
+    """Whether it is the copy, perhaps not all of it yet, of one of these beside it."""
+    if any(file.path == found.path for file in files):
+        return False  # what comes in the place of another is no copy of it
+    folder, _, name = found.path.rpartition("/")
+    head = read_at(HEAD_BYTES_MAX, 0)
+    for file in files:
+        beside, _, followed = file.path.rpartition("/")
+        if (
+            beside == folder
+            and name.startswith(stem_of(followed))
+            and (
+                is_begun_like(head, found.size, file)
+                or (file.is_open and file.is_rest_of(read_at, found.size))
+            )
+        ):
+            return True
+    return False
 
 
 def is_begun_like(head: bytes, size: int, file: FollowedFile) -> bool:

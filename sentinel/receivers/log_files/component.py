@@ -22,13 +22,13 @@ from typing import TypeVar
 
 from sentinel.core.model import Rung, SampleBatch
 from sentinel.core.normalise.logs.joined import Record
-from sentinel.core.normalise.logs.reader import LogsRead
 from sentinel.core.normalise.logs.settings import LogFormat
 from sentinel.core.redact import redact
 from sentinel.ports import Admission
 from sentinel.receivers.log_files.batches import Batch
 from sentinel.receivers.log_files.catching_up import PIECE_BYTES, Arrears, CatchingUp
 from sentinel.receivers.log_files.config import LogFilesConfig
+from sentinel.receivers.log_files.counting import Counting
 from sentinel.receivers.log_files.followed import FollowedFile
 from sentinel.receivers.log_files.gateways import Gateways
 from sentinel.receivers.log_files.positions import Position
@@ -39,7 +39,6 @@ from sentinel.receivers.log_files.shipping import SLICE_COUNT, Shipping
 from sentinel.runtime.component import Health, HealthRecord, Surroundings
 from sentinel.runtime.flow import Flow, FlowReason, FlowStage
 from sentinel.runtime.intake.downstream import Downstream
-from sentinel.runtime.otlp_reply import OtlpSignal
 from sentinel.runtime.polling.reach import Reach
 from sentinel.runtime.tasks import TaskGroup
 
@@ -70,6 +69,7 @@ class LogFiles:
         self._downstream = downstream
         self._surroundings = surroundings
         self._flow = Flow(self.name, surroundings.metrics)
+        self._counting = Counting(config, self._flow, surroundings)
         self._health = HealthRecord(surroundings.clock)
         self._tasks = TaskGroup(
             self.name, metrics=surroundings.metrics, logger=surroundings.logger
@@ -94,7 +94,6 @@ class LogFiles:
         self._turn = 0
         self._is_full = False
         self._note = ""
-        self._was_unsaved = False
         self._busy_since_s: float | None = None
 
     @property
@@ -179,7 +178,7 @@ class LogFiles:
                 await clock.sleep(self._config.poll)
 
     async def _look(self) -> None:
-        clock, metrics = self._surroundings.clock, self._surroundings.metrics
+        clock = self._surroundings.clock
         now_s, now_ns = clock.monotonic_s(), clock.now_ns()
         self._look_at_s = now_s + self._config.discover
         reading = self._reading
@@ -189,25 +188,7 @@ class LogFiles:
             reading.look_cost_s * _LOOK_COST_DIVISOR, _LOOK_REST_MAX_S
         )
         self._look_at_s = max(self._look_at_s, self._rests_until_s)
-        following = reading.following
-        for source in self._config.sources:
-            count = sum(file.source == source.name for file in reading.files)
-            metrics.set("sentinel_log_files", count, source=source.name)
-        for reason in ("denied", "circular", "limit"):
-            metrics.set("sentinel_log_files_refused", following.refused[reason], reason=reason)
-        lag_bytes = sum(file.lag_bytes() for file in reading.files if file.is_open)
-        metrics.set("sentinel_log_files_lag_bytes", lag_bytes)
-        behind = {one.endpoint: one for one in self._catching_up.arrears()}
-        for name in self._shipping.endpoints:
-            one = behind.get(name)
-            size_bytes, age_s = (
-                (one.size_bytes, (now_ns - one.since_ns) / 1e9) if one else (0, 0.0)
-            )
-            metrics.set("sentinel_log_files_unshipped_bytes", size_bytes, endpoint=name)
-            metrics.set("sentinel_log_files_unshipped_seconds", max(age_s, 0.0), endpoint=name)
-        for event, count in following.events.items():
-            metrics.count("sentinel_log_file_events_total", count, event=event)
-        following.events.clear()
+        self._counting.looked(reading, self._shipping, self._catching_up.arrears(), now_ns)
 
     async def _round(self) -> bool:
         """Read a piece of each file and hand it on; whether there may be more at once."""
@@ -240,7 +221,7 @@ class LogFiles:
             return False
         try:
             await self._aside(lambda: reading.take(held, now_s=now_s, now_ns=now_ns))
-            self._count_troubles()
+            self._counting.troubles(self._reading)
             async with self._handing:
                 is_all = await self._hand_all_on(held)
         finally:
@@ -296,22 +277,7 @@ class LogFiles:
     async def _save(self) -> None:
         reading, now_ns = self._reading, self._surroundings.clock.now_ns()
         await self._aside(lambda: reading.save(now_ns))
-        self._count_troubles()
-
-    def _count_troubles(self) -> None:
-        reading = self._reading
-        if reading.unsaved_count:
-            if not self._was_unsaved:
-                self._surroundings.logger.warning(
-                    "Positions of log files could not be stored", exc_info=reading.unsaved
-                )
-            self._surroundings.metrics.count(
-                "sentinel_log_files_unsaved_total", reading.unsaved_count
-            )
-            self._flow.error(FlowStage.STORE, FlowReason.FAULT, reading.unsaved_count)
-        self._was_unsaved = reading.unsaved is not None
-        self._flow.error(FlowStage.READ, FlowReason.FAULT, reading.unreadable_count)
-        reading.unsaved_count = reading.unreadable_count = 0
+        self._counting.troubles(self._reading)
 
     async def _hand_on(self, file: FollowedFile, batch: Batch) -> bool:
         """Hand a batch on, a slice at a time; whether all of it was taken."""
@@ -344,43 +310,11 @@ class LogFiles:
                 lost = None if admission is Admission.ACCEPTED else FlowReason.REFUSED
             batch.read = None
             batch.handed_count += len(part)
-            self._note_read(file, read, len(part), lost=lost)
+            self._counting.read(file, read, len(part), lost=lost)
             self._shipping.ship(file, uid, batch, read, batch.receipt)
             await asyncio.sleep(0)
-        self._note_counts(file)
+        self._counting.changes(file)
         return True
-
-    def _note_read(
-        self, file: FollowedFile, read: LogsRead, count: int, *, lost: FlowReason | None
-    ) -> None:
-        self._flow.received(count, signal=OtlpSignal.LOGS.value)
-        if lost is None:
-            self._flow.sent(read.batch.sample_count, signal=OtlpSignal.LOGS.value)
-        else:
-            self._flow.dropped(lost, read.batch.sample_count)
-        self._flow.rejected(read.batch.rejected)
-        if lost is FlowReason.DUPLICATE:
-            # Of what is left out nothing is known: were it heard, its silence would be an outage.
-            file.tells_of_calls -= read.tells_of_calls
-        else:
-            file.tells_of_calls |= read.tells_of_calls
-        self._changed(file, "undecodable", read.undecodable_count)
-        self._changed(file, "not_json", read.not_json_count)
-
-    def _note_counts(self, file: FollowedFile) -> None:
-        counts = file.counts
-        self._changed(file, "cut", counts.cut_lines + file.joiner.cut_count)
-        self._changed(file, "unfinished", counts.unfinished)
-        self._surroundings.metrics.count(
-            "sentinel_log_file_bytes_total", counts.bytes_read, source=file.source
-        )
-        counts.cut_lines = counts.unfinished = counts.bytes_read = file.joiner.cut_count = 0
-
-    def _changed(self, file: FollowedFile, reason: str, count: int) -> None:
-        if count:
-            self._surroundings.metrics.count(
-                "sentinel_log_lines_changed_total", count, source=file.source, reason=reason
-            )
 
     def _hear(self) -> None:
         """Say that services are heard whose calls files tell of: of those, a line that is not written is a call less.

@@ -17,10 +17,8 @@ Whether a file that was not known is read, and from where:
 from __future__ import annotations
 
 import contextlib
-import os
 from collections import Counter
 from collections.abc import Callable, Sequence, Set
-from pathlib import Path
 
 from sentinel.core.normalise.logs.joined import LineJoiner
 from sentinel.core.normalise.logs.paths import service_of_path
@@ -28,6 +26,8 @@ from sentinel.receivers.log_files.comparing import (
     after_last_line,
     compressed_is_rest,
     is_begun_like,
+    is_copy,
+    orphans_beside,
     place_of,
     reader_of,
     unzipped,
@@ -36,24 +36,21 @@ from sentinel.receivers.log_files.config import LogSourceConfig, StartAt
 from sentinel.receivers.log_files.discovery import (
     FoundFile,
     Listing,
-    Neighbourhood,
     discover,
     is_rotated_name,
-    stem_of,
 )
 from sentinel.receivers.log_files.followed import (
     COMPRESSED_MAGICS,
     GZIP_MAGIC,
     FollowedFile,
 )
+from sentinel.receivers.log_files.neighbourhoods import CLOCK_STEP_NS, Neighbourhoods
 from sentinel.receivers.log_files.opening import Key, MovedError, ReadAt
 from sentinel.receivers.log_files.positions import HEAD_BYTES_MAX, Row, hash_of
 from sentinel.receivers.log_files.remembered import PASSED_OVER_MAX, Remembered
 
 _LOOKS_S = 20.0
 _WRITTEN_LATELY_NS = 3 * 10**9
-_CLOCK_STEP_NS = 20 * 10**6
-"""How much older than its last write a file's time may be: the kernel's clock for it moves in steps."""
 
 
 class Following:
@@ -84,7 +81,7 @@ class Following:
         self._reused: set[Key] = set()
         self._maybe_missed: dict[Key, None] = {}
         self._alive_ns = 0
-        self._looked_through: dict[tuple[str, str], int] = {}
+        self._neighbourhoods = Neighbourhoods(self._sources)
 
     def know(self, rows: Sequence[Row], *, unchanged: Set[str]) -> None:
         """Know what a process before this one had read, of which sources with the same patterns as now."""
@@ -127,7 +124,8 @@ class Following:
             self._is_first or self.looks_around or any(not file.is_open for file in self.files)
         )
         self.looks_around = False
-        if folders := self._neighbourhoods(listing.matched, now_ns, everywhere=everywhere):
+        known = (*self.files, *(self._rows.values() if self._is_first else ()), *listing.matched)
+        if folders := self._neighbourhoods.due(known, now_ns, everywhere=everywhere):
             keys = {found.key for found in listing.matched}
             around = discover((), folders)
             listing.beside += [found for found in around.beside if found.key not in keys]
@@ -284,12 +282,12 @@ class Following:
             return
         if self._remembered.is_passed_over(found, read_at):
             return
-        for orphan in self._orphans(found.path):
+        for orphan in orphans_beside(self.files, found.path):
             if orphan.is_rest_of(read_at, found.size):
                 orphan.is_copy = True
                 self._opened(orphan, found, now_s, is_named=is_matched)
                 return
-        if self._is_copy(found, read_at):
+        if is_copy(found, read_at, self.files):
             if self._is_recent(found):
                 self._maybe_missed[found.key] = None
             return
@@ -306,36 +304,6 @@ class Following:
         if self._is_first and starts_at_end and is_matched and not is_new:
             file.begin_at(after_last_line(read_at, found.size), read_at)
         self._opened(file, found, now_s, is_named=is_matched)
-
-    def _orphans(self, path: str) -> list[FollowedFile]:
-        folder = os.path.realpath(Path(path).parent)
-        return [
-            file
-            for file in self.files
-            if not file.is_open
-            and not file.is_done
-            and file.looks_until_s
-            and os.path.realpath(Path(file.path).parent) == folder
-        ]
-
-    def _is_copy(self, found: FoundFile, read_at: ReadAt) -> bool:
-        """Whether it is the copy, perhaps not all of it yet, of a file that is followed beside it."""
-        if any(file.path == found.path for file in self.files):
-            return False  # what comes in the place of another is no copy of it
-        folder, _, name = found.path.rpartition("/")
-        head = read_at(HEAD_BYTES_MAX, 0)
-        for file in self.files:
-            beside, _, followed = file.path.rpartition("/")
-            if (
-                beside == folder
-                and name.startswith(stem_of(followed))
-                and (
-                    is_begun_like(head, found.size, file)
-                    or (file.is_open and file.is_rest_of(read_at, found.size))
-                )
-            ):
-                return True
-        return False
 
     def _is_missed(self, found: FoundFile, beginning: Callable[[int], bytes]) -> bool:
         """Whether it was written after anybody looked last, and is no copy of what was read."""
@@ -358,14 +326,14 @@ class Following:
     def _is_recent(self, found: FoundFile) -> bool:
         """Whether it was written after anybody looked last, over a restart as well."""
         if self._is_first:
-            return 0 < self._alive_ns <= found.mtime_ns + _CLOCK_STEP_NS
+            return 0 < self._alive_ns <= found.mtime_ns + CLOCK_STEP_NS
         return found.mtime_ns >= self.looked_ns - _WRITTEN_LATELY_NS
 
     def _sort_out_compressed(self, found: FoundFile, read_at: ReadAt, now_s: float) -> None:
         if self._remembered.is_passed_over(found, read_at):
             return
         try:
-            for orphan in self._orphans(found.path):
+            for orphan in orphans_beside(self.files, found.path):
                 if compressed_is_rest(orphan, found.path):
                     orphan.open_compressed(found.path)
                     self._remembered.pass_over(found.key, read_at)
@@ -384,7 +352,7 @@ class Following:
             raise
         except (OSError, EOFError):
             return  # not all of it is written yet, or it is damaged
-        if not self._orphans(found.path):
+        if not orphans_beside(self.files, found.path):
             self._remembered.pass_over(found.key, read_at)
 
     def _opened(
@@ -432,42 +400,6 @@ class Following:
             service=self._sources[source].service or service_of_path(path),
             joiner=self.joiner_of(source),
         )
-
-    def _neighbourhoods(
-        self, matched: Sequence[FoundFile], now_ns: int, *, everywhere: bool
-    ) -> list[Neighbourhood]:
-        """Folders in which rotation may have made something: all, or those that changed since they were looked through."""
-        names: dict[tuple[str, str], set[str]] = {}
-        for known in (*self.files, *(self._rows.values() if self._is_first else ())):
-            folder, name = place_of(known.path)
-            names.setdefault((folder, known.source), set()).add(name)
-        for found in matched:
-            folder, name = place_of(found.path)
-            names.setdefault((folder, found.source), set()).add(name)
-        folders: list[Neighbourhood] = []
-        for (folder, source), beside in names.items():
-            try:
-                changed_ns = os.stat(folder).st_mtime_ns  # noqa: PTH116  # for every folder of every look
-            except OSError:
-                continue
-            if (
-                everywhere
-                or changed_ns >= self._looked_through.get((folder, source), 0) - _CLOCK_STEP_NS
-            ):
-                of = self._sources.get(source)
-                folders.append(
-                    Neighbourhood(
-                        folder=folder,
-                        source=source,
-                        names=frozenset(beside),
-                        paths=of.paths if of is not None else (),
-                        exclude=of.exclude if of is not None else (),
-                    )
-                )
-                self._looked_through[folder, source] = now_ns
-        if len(self._looked_through) > 2 * len(names) + 16:
-            self._looked_through = dict.fromkeys(names, now_ns)
-        return folders
 
     def _refuse(self, reason: str, path: str) -> None:
         self.refused[reason] += 1
