@@ -26,7 +26,6 @@ from sentinel.core.series.collected import (
     encode,
 )
 from sentinel.core.series.counts import SeriesCounts
-from sentinel.core.series.watermark import AHEAD_MAX_NS, STEP_MAX_NS, Watermark
 from sentinel.errors import (
     InputTooLargeError,
     MalformedInputError,
@@ -38,16 +37,14 @@ from sentinel.pipeline.merge.config import MergeConfig
 from sentinel.pipeline.merge.ports import OwnWays, PartStore
 from sentinel.pipeline.merge.reading import PartReading
 from sentinel.pipeline.merge.told import CollectorsTold
+from sentinel.pipeline.merge.turn import Turn
 from sentinel.runtime.component import Health, HealthRecord, Surroundings
 from sentinel.runtime.flow import Flow, FlowReason, FlowStage, reason_of
 from sentinel.runtime.tasks import TaskGroup
 
 LOCAL = "scorer"
 """What the scorer's own ways in are called among collectors."""
-_JUMP_WINDOWS = 6
-_NEAR_WINDOWS = 2
 _CLOSED_A_TURN = 8
-_TICK_S = 1.0
 _RETRY_S = 2.0
 
 
@@ -111,11 +108,12 @@ class Merge:
         self._disk = asyncio.Lock()
         self._reading = PartReading()
         self._wake = asyncio.Event()
-        self._next_ns: int | None = None
-        self._mark = Watermark(lateness_ns=0)
-        self._told_ns = 0
-        self._ahead: set[str] = set()
-        self._not_before_ns = 0
+        self._turn = Turn(
+            self._roster,
+            surroundings,
+            step_ns=settings.window_ns,
+            collectors_max=config.collectors_max,
+        )
         self._trouble = ""
         self._failed = ""
         self._running = False
@@ -147,10 +145,10 @@ class Merge:
         first_ns = self._roster.first_waiting_ns
         if first_ns is not None:
             await self._warm_up(first_ns, decided_ns)
-        self._roster.begin(decided_ns)
-        self._next_ns = decided_ns or None
+        self._turn.start(
+            decided_ns, not_before_ns=clock.now_ns() + round(self._config.grace * 1e9)
+        )
         self._merging.take_counts()
-        self._not_before_ns = clock.now_ns() + round(self._config.grace * 1e9)
         self._running = True
         await self._hear_own(self._own.hello(clock.now_ns()))
         self._wake.set()
@@ -214,10 +212,7 @@ class Merge:
             now_ns = clock.now_ns()
             if self._roster.judge(part, now_ns) is Taken.FRESH:
                 await self._keep(part, body, now_ns)
-            is_far = (
-                self._next_ns is not None
-                and part.start_ns > self._next_ns + _NEAR_WINDOWS * self._settings.window_ns
-            )
+            is_far = self._turn.is_far(part.start_ns)
             taken = self._roster.take(part, now_ns, kept_elsewhere=is_far)
             if is_far and taken is Taken.FRESH and part.kind is not PartKind.HELLO:
                 self._bodies[part.identity] = body
@@ -238,28 +233,12 @@ class Merge:
             self._flow.dropped(FlowReason.DUPLICATE)
         elif now_ns >= self._roster.deadline_ns(part.start_ns):
             # It brings what it has kept; the rest of that is on its way.
-            wait_ns = round(self._config.wait * 1e9)
-            self._not_before_ns = max(self._not_before_ns, now_ns + wait_ns)
+            self._turn.hold(until_ns=now_ns + round(self._config.wait * 1e9))
         if taken is Taken.FRESH:
-            self._note_clock(part, now_ns)
+            self._turn.note(part, now_ns)
         metrics.set("sentinel_collected_waiting_parts", self._roster.waiting_count)
         self._wake.set()
         return taken
-
-    def _note_clock(self, part: CollectedWindow, now_ns: int) -> None:
-        """Note until when is told, by a clock that agrees with ours; one that is ahead is told of once, and again after it was right."""
-        if part.closed_ns <= now_ns + AHEAD_MAX_NS:
-            self._told_ns = max(self._told_ns, part.closed_ns)
-            self._ahead.discard(part.collector)
-        elif part.collector not in self._ahead and len(self._ahead) < self._config.collectors_max:
-            self._ahead.add(part.collector)
-            self._surroundings.logger.warning(
-                "The clock of a collector is ahead of ours: what it tells counts for later than it was",
-                extra={
-                    "collector": part.collector,
-                    "ahead_s": round((part.closed_ns - now_ns) / 1e9),
-                },
-            )
 
     async def _keep(self, part: CollectedWindow, body: bytes, now_ns: int) -> None:
         try:
@@ -278,7 +257,7 @@ class Merge:
         try:
             self._parts.add(start_ns, body, received_ns=now_ns)
         except StoreFullError:
-            self._parts.make_room(len(body) + 4096, before_ns=self._next_ns or 0)
+            self._parts.make_room(len(body) + 4096, before_ns=self._turn.next_ns or 0)
             self._parts.add(start_ns, body, received_ns=now_ns)
 
     # Merging.
@@ -309,35 +288,20 @@ class Merge:
     async def _tick(self) -> None:
         clock = self._surroundings.clock
         while self._running:
-            await clock.sleep(self._wait_s(clock.now_ns()))
+            await clock.sleep(self._turn.wait_s(clock.now_ns()))
             self._wake.set()
-
-    def _wait_s(self, now_ns: int) -> float:
-        if self._next_ns is None:
-            return _TICK_S
-        due_ns = max(self._roster.deadline_ns(self._next_ns), self._not_before_ns)
-        return min(max((due_ns - now_ns) / 1e9, 0.01), _TICK_S)
 
     async def _close_due(self) -> None:
         """Close and hand on what waits for nobody any more, a few windows at most."""
         clock, metrics = self._surroundings.clock, self._surroundings.metrics
         step_ns = self._settings.window_ns
         for _ in range(_CLOSED_A_TURN):
-            # As one process does: a clock that steps forward is believed once what comes agrees, or it has stayed.
-            # What is told never makes it later: a collector whose clock is ahead would shut the others out.
-            clock_ns = clock.now_ns()
-            now_ns = self._mark.advance(clock_ns, event_ns=min(self._told_ns, clock_ns))
-            self._begin(now_ns)
-            start_ns = self._next_ns
-            if (
-                not self._running
-                or start_ns is None
-                or not self._roster.may_close(start_ns, now_ns, not_before_ns=self._not_before_ns)
-            ):
+            start_ns = self._turn.due(clock.now_ns())
+            if not self._running or start_ns is None:
                 return
             async with self._disk:
                 attendance = self._roster.close(start_ns)
-                self._next_ns = start_ns + step_ns
+                self._turn.closed(start_ns)
             closed = self._merge(start_ns, attendance)
             self._told.note(attendance)
             metrics.set("sentinel_collected_waiting_parts", self._roster.waiting_count)
@@ -345,40 +309,6 @@ class Merge:
             if start_ns // step_ns % 60 == 0:
                 await self._forget(start_ns)
         self._wake.set()
-
-    def _begin(self, now_ns: int) -> None:
-        """Know which window is next: after a long silence it is the first that is told of, or the present one."""
-        step_ns = self._settings.window_ns
-        first_ns = self._roster.first_waiting_ns
-        present_ns = now_ns - now_ns % step_ns
-        if self._next_ns is None:
-            if first_ns is not None:
-                self._next_ns = first_ns
-            elif now_ns >= self._not_before_ns:
-                self._next_ns = present_ns
-            if self._next_ns is not None:
-                self._roster.begin(self._next_ns)
-            return
-        if self._next_ns - now_ns > STEP_MAX_NS:
-            # The clock was ahead, was believed, and has been put back since.
-            self._surroundings.logger.warning(
-                "The clock was put back; windows go on from the present"
-            )
-            self._surroundings.metrics.count("sentinel_clock_set_back_total")
-            self._next_ns = present_ns
-            self._not_before_ns = min(self._not_before_ns, now_ns)
-            self._roster.begin(present_ns)
-            return
-        if now_ns < self._not_before_ns:
-            return
-        until_ns = present_ns if first_ns is None else min(first_ns, present_ns)
-        gap = (until_ns - self._next_ns) // step_ns
-        if gap > _JUMP_WINDOWS:
-            self._surroundings.metrics.count(
-                "sentinel_windows_dropped_total", gap, reason="nobody_told"
-            )
-            self._next_ns = until_ns
-            self._roster.begin(until_ns)
 
     def _merge(self, start_ns: int, attendance: Attendance) -> Closed[ClosedWindow]:
         attendance = replace(
