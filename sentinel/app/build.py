@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-import shlex
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from sentinel import __version__
 from sentinel.app.config import Mode, SentinelConfig
+from sentinel.app.deciding import asked_by, decision_settings
 from sentinel.app.lifecycle import Lifecycle
 from sentinel.app.owed import owed_of
 from sentinel.app.query_windows import may_be_measured
@@ -23,7 +23,6 @@ from sentinel.app.registry import (
 )
 from sentinel.app.registry.windows import make_windows_receivers, windows_addresses_of
 from sentinel.app.role import Role
-from sentinel.app.sections import to_ns
 from sentinel.core.decide import DecisionSettings
 from sentinel.core.evidence import ServiceVersions
 from sentinel.core.model import Incident, Page, Rung
@@ -40,7 +39,6 @@ from sentinel.pipeline.merge.merge import LOCAL, Merge
 from sentinel.pipeline.overload import Overload
 from sentinel.pipeline.past_windows import PastWindows
 from sentinel.ports import Clock
-from sentinel.runtime.auth import AccessScope
 from sentinel.runtime.catalogue import SIDECAR
 from sentinel.runtime.component import Component, Health, HealthStatus, Surroundings
 from sentinel.runtime.intake.downstream import NO_TAP, Downstream
@@ -50,7 +48,7 @@ from sentinel.senders.otlp_forward import make_forwarding
 from sentinel.senders.self_telemetry import SelfTelemetry
 from sentinel.storage.parts import PartFiles
 from sentinel.storage.sqlite import Store
-from sentinel.web.server import WebConfig, WebServer
+from sentinel.web.server import WebServer
 from sentinel.web.sources import LatestVerdicts, Status
 from sentinel.web.told import Told
 
@@ -392,33 +390,6 @@ class _Current:
 
     def health(self) -> Health:
         return self._application.deliver.health()
-
-
-def asked_by(web: WebConfig, *, config_path: str) -> str:
-    """The options by which a command finds the pages of the sidecar; "" where the default address is as good.
-
-    Behind TLS or a token an address alone is refused, so the sidecar's configuration is named, which has what else it takes.
-    """
-    has_token = web.listen.tokens.opens(AccessScope.READ)
-    if web.external_url:
-        return f"--url {web.external_url}" + (" --token-file FILE" if has_token else "")
-    if config_path and (web.listen.tls or has_token):
-        return f"--config {shlex.quote(config_path)}"
-    scheme = "https" if web.listen.tls else "http"
-    return f"--url {scheme}://{web.listen.address}:{web.listen.port}" if web.listen.port else ""
-
-
-def decision_settings(config: SentinelConfig, *, now_ns: int, asked_by: str) -> DecisionSettings:
-    """What decides by a configuration, as the core takes it; `now_ns` is when clocks of a zone are looked up."""
-    incidents = config.incidents.settings(zone=config.zone, now_ns=now_ns, asked_by=asked_by)
-    return DecisionSettings(
-        scoring=config.scoring.settings(config.sensitivity),
-        incidents=replace(
-            incidents,
-            after_silence_window_count=config.series.series_settings().partial_window_count + 1,
-            adopt_after_ns=to_ns(config.scoring.learning_freeze_max),
-        ),
-    )
 
 
 def build(

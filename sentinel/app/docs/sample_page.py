@@ -10,8 +10,8 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-from sentinel.app.build import decision_settings
 from sentinel.app.config import SentinelConfig
+from sentinel.app.deciding import decision_settings
 from sentinel.core.baseline import BIN_NS, fit_profile
 from sentinel.core.decide import decide, new_decision_state
 from sentinel.core.evidence import RecentEvidence

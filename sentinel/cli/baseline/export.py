@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from sentinel.app.build import decision_settings
 from sentinel.app.calendars import CalendarError
 from sentinel.app.config import SentinelConfig, load_config
+from sentinel.app.deciding import decision_settings
 from sentinel.cli.baseline.export_options import add_options, problem_of
 from sentinel.cli.baseline.export_target import Target, target_of
 from sentinel.cli.baseline.report import instant_told, print_report

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
-from sentinel.app.build import decision_settings
 from sentinel.app.calendars import CalendarError
 from sentinel.app.config import SentinelConfig, load_config
+from sentinel.app.deciding import decision_settings
 from sentinel.cli.options import add_output, terminal_columns, unreadable
 from sentinel.cli.preview.beside import beside_document, beside_table
 from sentinel.cli.preview.blind import blind_document, blind_table

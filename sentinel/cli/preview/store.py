@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from sentinel.app.build import decision_settings
 from sentinel.app.config import load_config
+from sentinel.app.deciding import decision_settings
 from sentinel.cli.preview.blind import unjudged_said
 from sentinel.cli.preview.calendar import calendar_of
 from sentinel.cli.preview.clock import (

@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from sentinel.app.build import asked_by
+from sentinel.app.deciding import asked_by
 from sentinel.app.guards_section import GaugeGuardConfig
 from sentinel.app.sections import (
     GuardsConfig,

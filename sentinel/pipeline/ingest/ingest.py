@@ -8,27 +8,25 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Generic, Protocol, TypeVar
 
 from sentinel.core.evidence import ServiceVersions
 from sentinel.core.model import Kind, Missing, SampleBatch
 from sentinel.core.series import (
-    CallsFromLogs,
-    CallsFromMetrics,
     Closed,
     Reduction,
     SeriesCounts,
-    SeriesSettings,
 )
 from sentinel.core.series.row_groups import Received, groups_of, joined
 from sentinel.core.series.watermark import STEP_MAX_NS
+from sentinel.pipeline.ingest.config import IngestConfig
+from sentinel.pipeline.ingest.noticed import count_noticed
 from sentinel.ports import Admission
 from sentinel.runtime.component import Health, HealthRecord, Surroundings
 from sentinel.runtime.flow import Flow, FlowReason, FlowStage, counts_by_signal, reason_of
 from sentinel.runtime.intake.inflight import Inflight
 from sentinel.runtime.queue import BoundedQueue
-from sentinel.runtime.settings import ByteSize, Duration, setting
 from sentinel.runtime.tasks import TaskGroup
 
 
@@ -55,76 +53,6 @@ _GROUPS_A_TURN = 16
 _GATHER_S = 0.25
 _GATHER_BYTES = 2**20
 _GATHER_FILL_RATIO = 0.25
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class IngestConfig:
-    """How samples become windows, and how many may wait for it."""
-
-    window: Duration = setting(
-        Duration(10.0), help="Width of a window; an hour is a multiple of it.", restart=True
-    )
-    lateness: Duration = setting(
-        Duration(5.0),
-        help="How long samples of a window that has ended are waited for.",
-        restart=True,
-    )
-    series_count_max: int = setting(
-        10_000,
-        help="Most live series; what comes after is counted on one overflow series.",
-        restart=True,
-    )
-    idle: Duration = setting(
-        Duration(86_400.0), help="A series without data for this long is forgotten.", restart=True
-    )
-    calls_from_metrics: CallsFromMetrics = setting(
-        CallsFromMetrics.AUTO,
-        help="Histograms of call durations count as calls: `auto` where a stage sends no spans, `never`, or `always`"
-        " instead of its spans.",
-        restart=True,
-    )
-    calls_from_logs: CallsFromLogs = setting(
-        CallsFromLogs.AUTO,
-        help="Log records of finished calls count as calls: `auto` where a stage sends neither spans nor histograms, or"
-        " `never`.",
-        restart=True,
-    )
-    queue_count_max: int = setting(2000, help="Most batches waiting.", restart=True)
-    queue_max: ByteSize = setting(
-        ByteSize(32 * 2**20), help="Most bytes waiting, as they came in.", restart=True
-    )
-    tick: Duration = setting(
-        Duration(1.0),
-        help="How often windows are looked at when nothing comes and none falls due.",
-        restart=True,
-    )
-    stage_timeout: Duration = setting(
-        Duration(120.0), help="Longest time deciding on closed windows may take.", restart=True
-    )
-    drain_timeout: Duration = setting(
-        Duration(10.0), help="How long stopping waits for what is queued.", restart=True
-    )
-
-    def __post_init__(self) -> None:
-        for name in ("queue_count_max", "queue_max", "tick", "stage_timeout", "drain_timeout"):
-            if getattr(self, name) <= 0:
-                msg = f"{name} must be above 0"
-                raise ValueError(msg)
-        if self.tick > self.window:
-            msg = "tick must not be longer than the window"
-            raise ValueError(msg)
-        self.series_settings()
-
-    def series_settings(self) -> SeriesSettings:
-        """The same for the core; ValueError when it cannot work."""
-        return SeriesSettings(
-            window_ns=round(self.window * 1e9),
-            lateness_ns=round(self.lateness * 1e9),
-            series_count_max=self.series_count_max,
-            idle_ns=round(self.idle * 1e9),
-            calls_from_metrics=self.calls_from_metrics,
-            calls_from_logs=self.calls_from_logs,
-        )
 
 
 class Ingest(Generic[Window]):
@@ -386,40 +314,7 @@ class Ingest(Generic[Window]):
 
     def report(self, counts: SeriesCounts) -> None:
         """Count what the reduction of samples gave up or noticed, here or where parts are merged."""
-        metrics = self._surroundings.metrics
-        for signal, count in counts.late.items():
-            metrics.count("sentinel_samples_late_total", count, signal=signal)
-            self._flow.dropped(FlowReason.STALE, count)
-        for signal, count in counts.told_twice.items():
-            if count:
-                metrics.count("sentinel_calls_told_twice_total", count, signal=signal)
-        for (signal, reason), count in counts.dropped.items():
-            metrics.count(
-                "sentinel_samples_dropped_total", count, signal=signal, reason=reason.value
-            )
-            self._flow.rejected({reason: count})
-        self._flow.dropped(FlowReason.DUPLICATE, counts.duplicates + counts.duplicate_batches)
-        for name, count in (
-            ("sentinel_series_overflow_total", counts.overflow),
-            ("sentinel_series_expired_total", counts.expired),
-            ("sentinel_stream_resets_total", counts.resets),
-            ("sentinel_duplicate_points_total", counts.duplicates),
-            ("sentinel_duplicate_batches_total", counts.duplicate_batches),
-        ):
-            if count:
-                metrics.count(name, count)
-        for reason_dropped, count in counts.dropped_windows.items():
-            if count:
-                metrics.count("sentinel_windows_dropped_total", count, reason=reason_dropped)
-                self._flow.dropped(FlowReason.STALE, count)
-        for signal, count in counts.shed_windows.items():
-            metrics.count("sentinel_windows_shed_total", count, signal=signal)
-        if counts.set_back_ns:
-            metrics.count("sentinel_clock_set_back_total")
-            self._surroundings.logger.warning(
-                "The clock was ahead and was put back; windows go on from the present",
-                extra={"ahead_s": round(counts.set_back_ns / 1e9)},
-            )
+        count_noticed(counts, flow=self._flow, surroundings=self._surroundings)
 
     def _ahead_s(self) -> float:
         """How far windows are closed beyond what the clock shows; 0 for as little as is over within a minute."""
