@@ -1,8 +1,4 @@
-"""The queue: stream, durable consumer, publish with de-duplication, dead letters.
-
-`LEDGER` is a work queue: an acknowledged message leaves it, so what it holds is the backlog, and
-`discard new` turns a full stream into back-pressure at the edge instead of loss. De-duplication by
-Nats-Msg-Id is only a window and ignores content; the database's key is the guarantee.
+"""A connection to the queue: publish with de-duplication, fetch and acknowledge, dead letters.
 
 The server is told to deliver without end. When to give a message up is the poster's judgement: a
 limit on the server would strand good transfers in the stream after a few restarts of a broken
@@ -12,40 +8,28 @@ poster, where nobody would deliver them again.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.errors import ConnectionClosedError
-from nats.errors import Error as NatsError
 from nats.js import JetStreamContext
-from nats.js.api import (
-    AckPolicy,
-    ConsumerConfig,
-    DiscardPolicy,
-    PubAck,
-    RetentionPolicy,
-    StorageType,
-    StreamConfig,
-)
+from nats.js.api import AckPolicy, ConsumerConfig, PubAck
 from nats.js.errors import APIError, NotFoundError
 
 from sentinel.reference.ledger.domain import LedgerError, UnavailableError
-from sentinel.reference.ledger.domain.tenant import COHORTS_COUNT
 from sentinel.reference.ledger.wire.config import NatsConfig
 from sentinel.reference.ledger.wire.events import EVENTS_STREAM, EVENTS_SUBJECTS
+from sentinel.reference.ledger.wire.nats.declared import (
+    CONSUMER,
+    declared_streams,
+    stream_name,
+    subjects_of,
+)
+from sentinel.reference.ledger.wire.nats.reaching import reaching
 
-DEAD_STREAM: Final = "LEDGER_DEAD"
-CONSUMER: Final = "poster"
-DEAD_SUBJECTS: Final = "ledger.dead.>"
-_DEAD_BYTES_MAX: Final = 64 * 1024 * 1024
-# What a server takes unless it is told otherwise: a batch is one message.
-_MESSAGE_BYTES_MAX: Final = 1024 * 1024
-_EVENTS_BYTES_MAX: Final = 256 * 1024 * 1024
-_EVENTS_AGE_MAX_S: Final = 7 * 86_400.0
 _INFO_TIMEOUT_S: Final = 2.0
 _STREAM_NAME_IN_USE: Final = 10058
 
@@ -111,7 +95,7 @@ class Queue:
             on_change("error", type(failure).__name__)
 
         client = Client()
-        with _reaching("no NATS server answers"):
+        with reaching("no NATS server answers"):
             try:
                 # The client's own first connect goes on for ever when its reconnects do.
                 async with asyncio.timeout(config.connect_timeout_s):
@@ -152,7 +136,7 @@ class Queue:
                 message may have been stored all the same; publishing it again is harmless.
         """
         self._check_connected()
-        with _reaching("the queue did not take the message"):
+        with reaching("the queue did not take the message"):
             ack = await self._js.publish(
                 subject, payload, headers={**headers, "Nats-Msg-Id": message_id}
             )
@@ -167,7 +151,7 @@ class Queue:
         """
         self._check_connected()
         waiting: list[asyncio.Future[PubAck]] = []
-        with _reaching("the queue did not take the messages"):
+        with reaching("the queue did not take the messages"):
             try:
                 async with asyncio.timeout(self._config.publish_timeout_s):
                     for message in messages:
@@ -197,7 +181,7 @@ class Queue:
             UnavailableError: the server did not answer.
         """
         self._check_connected()
-        with _reaching("the queue did not answer"):
+        with reaching("the queue did not answer"):
             try:
                 message = await self._js.get_last_msg(stream, subject)
             except NotFoundError:
@@ -211,7 +195,7 @@ class Queue:
             UnavailableError: the server did not answer.
         """
         for cohort in cohorts:
-            await self._bind(stream_name(cohort), _subjects(cohort), CONSUMER)
+            await self._bind(stream_name(cohort), subjects_of(cohort), CONSUMER)
 
     async def subscribe_events(self, durable: str, subjects: str = EVENTS_SUBJECTS) -> None:
         """Bind to a durable consumer of the events, creating it from the oldest event on when it is missing.
@@ -222,7 +206,7 @@ class Queue:
         await self._bind(EVENTS_STREAM, subjects, durable)
 
     async def _bind(self, stream: str, subjects: str, durable: str) -> None:
-        with _reaching("the consumer could not be bound"):
+        with reaching("the consumer could not be bound"):
             self._subscriptions[stream] = await self._js.pull_subscribe(
                 subjects,
                 durable=durable,
@@ -259,7 +243,7 @@ class Queue:
             UnavailableError: the server did not answer.
         """
         self._check_connected()
-        with _reaching("the stream's state is not known"):
+        with reaching("the stream's state is not known"):
             return int((await self._js.stream_info(EVENTS_STREAM)).state.first_seq)
 
     async def _fetch(self, stream: str, *, count_max: int, wait_s: float) -> list[Msg]:
@@ -268,7 +252,7 @@ class Queue:
             message = "fetch before subscribe"
             raise LedgerError(message)
         self._check_connected()
-        with _reaching("fetching failed"):
+        with reaching("fetching failed"):
             try:
                 return await subscription.fetch(count_max, timeout=wait_s)
             except TimeoutError:
@@ -284,7 +268,7 @@ class Queue:
         """
         pending_count = ack_pending_count = 0
         for stream, durable in self._durables.items():
-            with _reaching("the consumer's state is not known"):
+            with reaching("the consumer's state is not known"):
                 info = await self._js.consumer_info(stream, durable, timeout=_INFO_TIMEOUT_S)
             pending_count += info.num_pending or 0
             ack_pending_count += info.num_ack_pending or 0
@@ -298,7 +282,7 @@ class Queue:
         Raises:
             UnavailableError: the connection is gone.
         """
-        with _reaching("acknowledging failed"):
+        with reaching("acknowledging failed"):
             for message in messages:
                 await message.ack()
             await self._client.flush(timeout=2)
@@ -309,7 +293,7 @@ class Queue:
         Raises:
             UnavailableError: the connection is gone.
         """
-        with _reaching("extending the messages' time failed"):
+        with reaching("extending the messages' time failed"):
             for message in messages:
                 await message.in_progress()
 
@@ -319,7 +303,7 @@ class Queue:
         Raises:
             UnavailableError: the connection is gone.
         """
-        with _reaching("handing messages back failed"):
+        with reaching("handing messages back failed"):
             for message in messages:
                 await message.nak(delay=delay_s)
             await self._client.flush(timeout=2)
@@ -350,7 +334,7 @@ class Queue:
         Raises:
             UnavailableError: the connection is gone.
         """
-        with _reaching("ending the message failed"):
+        with reaching("ending the message failed"):
             await message.term()
 
     async def close(self) -> None:
@@ -365,99 +349,11 @@ class Queue:
             raise UnavailableError(message, code="disconnected")
 
     async def _ensure_streams(self) -> None:
-        streams = (
-            *(
-                StreamConfig(
-                    name=stream_name(cohort),
-                    subjects=[_subjects(cohort)],
-                    retention=RetentionPolicy.WORK_QUEUE,
-                    discard=DiscardPolicy.NEW,
-                    storage=StorageType.FILE,
-                    max_bytes=self._config.stream_bytes_max,
-                    max_msg_size=_MESSAGE_BYTES_MAX,
-                    duplicate_window=self._config.duplicate_window_s,
-                )
-                for cohort in range(COHORTS_COUNT)
-            ),
-            StreamConfig(
-                name=DEAD_STREAM,
-                subjects=[DEAD_SUBJECTS],
-                discard=DiscardPolicy.NEW,
-                storage=StorageType.FILE,
-                max_bytes=_DEAD_BYTES_MAX,
-            ),
-            # Old events give way to new ones: nobody who reads slowly, or not at all, stops the ledger.
-            StreamConfig(
-                name=EVENTS_STREAM,
-                subjects=[EVENTS_SUBJECTS],
-                retention=RetentionPolicy.LIMITS,
-                discard=DiscardPolicy.OLD,
-                storage=StorageType.FILE,
-                max_bytes=_EVENTS_BYTES_MAX,
-                max_age=_EVENTS_AGE_MAX_S,
-                duplicate_window=self._config.duplicate_window_s,
-            ),
-        )
-        for stream in streams:
-            with _reaching("the stream could not be made"):
+        for stream in declared_streams(self._config):
+            with reaching("the stream could not be made"):
                 try:
                     await self._js.add_stream(stream)
                 except APIError as failure:
                     # A stream that exists with other limits belongs to its operator.
                     if failure.err_code != _STREAM_NAME_IN_USE:
                         raise
-
-
-def stream_name(cohort: int) -> str:
-    """Return the stream that keeps a cohort's requests until they are decided."""
-    return f"LEDGER_C{cohort}"
-
-
-STREAMS: Final = tuple(stream_name(cohort) for cohort in range(COHORTS_COUNT))
-
-
-def _subjects(cohort: int) -> str:
-    return f"ledger.c{cohort}.transfers.>"
-
-
-@asynccontextmanager
-async def operator(
-    config: NatsConfig, *, name: str
-) -> AsyncIterator[tuple[Client, JetStreamContext]]:
-    """A connection that may do what the ledger itself never does; errors leave translated.
-
-    Raises:
-        UnavailableError: the server did not answer, or refused.
-    """
-    client = Client()
-    with _reaching("NATS did not do it"):
-        try:
-            async with asyncio.timeout(config.connect_timeout_s):
-                await client.connect(
-                    servers=[config.url],
-                    name=name,
-                    allow_reconnect=False,
-                    max_reconnect_attempts=1,
-                )
-            yield client, client.jetstream(timeout=config.publish_timeout_s)
-        finally:
-            if not client.is_closed:
-                await client.close()
-
-
-class _reaching:  # noqa: N801 - reads as a block: `with _reaching("..."):`
-    """Turns the client's and the socket's exceptions into UnavailableError."""
-
-    def __init__(self, what_failed: str) -> None:
-        self._what_failed = what_failed
-
-    def __enter__(self) -> None:
-        """Do nothing on entry."""
-
-    def __exit__(self, kind: object, failure: BaseException | None, trace: object) -> None:
-        if isinstance(failure, APIError):
-            text = f"{self._what_failed}: {failure.description or failure.err_code}"
-            raise UnavailableError(text, code=str(failure.err_code or "")) from failure
-        if isinstance(failure, (NatsError, OSError, TimeoutError)):
-            text = f"{self._what_failed}: {type(failure).__name__}"
-            raise UnavailableError(text, code=type(failure).__name__) from failure
