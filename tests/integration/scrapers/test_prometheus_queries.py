@@ -315,6 +315,7 @@ async def test_the_past_of_a_query_is_what_live_made_of_it(tmp_path: Path) -> No
             on_advance=lambda *_: None,
             on_wait=lambda _: None,
         )
+    assert all(live), "a window that told of nothing says nothing of the past either"
     for number, window in enumerate(live):
         at_ns = START_S * 10**9 + number * MINUTE_NS
         told_of = {
