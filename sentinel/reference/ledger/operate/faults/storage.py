@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Final
@@ -12,6 +13,7 @@ from sentinel.reference.ledger.wire.postgres import Connection
 
 # The longest that PostgreSQL takes, in microseconds.
 _DELAY_US: Final = 100_000
+_PAUSE_TIMEOUT_S: Final = 10
 
 
 @asynccontextmanager
@@ -20,11 +22,16 @@ async def replica_lag(target: Target, config: FaultConfig) -> AsyncIterator[dict
 
     Raises:
         LedgerError: this run has no replica.
+        TimeoutError: it did not stop replaying.
     """
     del config
     async with _on_replica(target) as session:
         target.note(paused=True)
         await session.execute("select pg_wal_replay_pause()")
+        # What is being replayed is finished first: until then the replica still moves.
+        async with asyncio.timeout(_PAUSE_TIMEOUT_S):
+            while await session.fetchval("select pg_get_wal_replay_pause_state()") != "paused":
+                await asyncio.sleep(0.02)
         yield {"replay": "paused"}
 
 
