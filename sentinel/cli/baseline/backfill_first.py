@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Callable
+from types import FrameType
 from typing import TYPE_CHECKING
 
 from sentinel.cli.baseline.backfill_told import DONE, say
@@ -29,7 +30,7 @@ def run_before_start(run: Callable[[], int]) -> int:
 
     As the first process of a container a signal without a handler does nothing, so the pod's end would be waited for.
     """
-    signal.signal(signal.SIGTERM, lambda _number, _frame: signal.raise_signal(signal.SIGINT))
+    signal.signal(signal.SIGTERM, _as_interrupt)
     try:
         code = run()
     except ConfigError as error:
@@ -42,6 +43,17 @@ def run_before_start(run: Callable[[], int]) -> int:
     if code != DONE:
         say(_WITHOUT)
     return DONE
+
+
+def _as_interrupt(_number: int, frame: FrameType | None) -> None:
+    """Do what a Ctrl-C does, whoever hears that by now.
+
+    The handler is called, not the signal raised: a signal raised within a handler interrupts no wait, so a loop that went back to
+    sleep heard of it when it woke up.
+    """
+    heard = signal.getsignal(signal.SIGINT)
+    if callable(heard):
+        heard(signal.SIGINT, frame)
 
 
 class FirstOf:

@@ -27,6 +27,8 @@ from sentinel.reference.ledger.wire.roles import REPLICATION_ROLE, let_in_replic
 
 SLOT: Final = "ledger_replica"
 _COPY_TIMEOUT_S: Final = 300.0
+# It answers when it has replayed what was written while it was copied.
+_CATCH_UP_TIMEOUT_S: Final = 90.0
 _SETTINGS: Final = {
     "hot_standby": "on",
     "primary_slot_name": SLOT,
@@ -84,7 +86,7 @@ async def start_replica(
     cluster.configure({**_SETTINGS, "primary_conninfo": where})
     (cluster.data / "standby.signal").touch()
     cluster.own(cluster.data / "standby.signal")
-    child, found = await serve(cluster, port=port)
+    child, found = await serve(cluster, port=port, timeout_s=_CATCH_UP_TIMEOUT_S)
     url_file = folder.parent / "replica.url"
     write_private(url_file, cluster.url(found, DATABASE).encode())
     return ReplicaServer(child=child, url_file=url_file)
