@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import stat
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
@@ -32,6 +31,7 @@ from sentinel.reference.ledger.domain.audit.note import (
     witness_message,
     witness_signature,
 )
+from sentinel.reference.ledger.wire.private_files import check_private
 
 _FILE_BYTES_MAX: Final = 4096
 
@@ -92,10 +92,9 @@ def write_key(key: PrivateKey, path: Path) -> None:
     Raises:
         LedgerError: a file is there; a key that is gone cannot be had again.
     """
-    public_path = path.with_name(f"{path.name}.pub")
     for file, text, mode in (
         (path, key.secret_text(), 0o600),
-        (public_path, str(key.public), 0o644),
+        (public_path(path), str(key.public), 0o644),
     ):
         try:
             descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
@@ -108,20 +107,19 @@ def write_key(key: PrivateKey, path: Path) -> None:
             os.fsync(descriptor)
 
 
+def public_path(path: Path) -> Path:
+    """Return where the public part of a key's file is."""
+    return path.with_name(f"{path.name}.pub")
+
+
 def read_signer(path: Path, *, kind: int) -> Signer:
     """Return a signer with the key in a file.
 
     Raises:
-        UnreadableError: the file cannot be read.
-        LedgerError: others can read it, or it holds no key of this kind.
+        UnreadableError: the file cannot be read, or by others too.
+        LedgerError: it holds no key of this kind.
     """
-    try:
-        if path.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
-            message = f"others can read the private key in {path}; chmod 600 it"
-            raise LedgerError(message)
-    except OSError as error:
-        message = f"cannot read {path}: {error.strerror}"
-        raise UnreadableError(message) from error
+    check_private(path)
     key = parse_private_key(_read(path), _derive)
     _check_kind(key.public, kind, str(path))
     return Signer(key)

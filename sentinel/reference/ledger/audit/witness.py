@@ -98,6 +98,11 @@ class Memory:
             raise LedgerError(message) from None
         _sync(folder)
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether it was made, and nothing was signed by it yet."""
+        return self._folder.is_dir() and {one.name for one in self._folder.iterdir()} == {_MARK}
+
     def open(self) -> None:
         """Take the folder.
 

@@ -12,6 +12,7 @@ from sentinel.reference.ledger.wire.config import PostgresConfig
 from sentinel.reference.ledger.wire.postgres import session
 
 REPLICATION_ROLE: Final = "ledger_replication"
+_ROLES_LOCK: Final = 0x6C656472  # "ledr"
 
 
 class Role(StrEnum):
@@ -75,6 +76,8 @@ async def _unlogged(config: PostgresConfig, statements: Sequence[str]) -> None:
         if await connection.fetchval("select rolsuper from pg_roles where rolname = current_user"):
             await connection.execute("set log_statement = 'none'")
             await connection.execute("set log_min_error_statement = 'panic'")
+        # Two at once would be told that a tuple is concurrently updated; this one waits, until the session ends.
+        await connection.execute("select pg_advisory_lock($1)", _ROLES_LOCK)
         for statement in statements:
             await connection.execute(statement)
 

@@ -19,6 +19,7 @@ from nacl.signing import SigningKey
 
 from sentinel.reference.ledger.domain import LedgerError, UnreadableError
 from sentinel.reference.ledger.domain.webhooks.asked import Signature
+from sentinel.reference.ledger.wire.private_files import check_private
 
 HMAC_PREFIX: Final = "whsec_"
 PRIVATE_PREFIX: Final = "whsk_"
@@ -89,14 +90,7 @@ class Opener:
             UnreadableError: the file cannot be read, or by others than its owner too.
             LedgerError: it holds no such key.
         """
-        try:
-            mode = path.stat().st_mode
-        except OSError as error:
-            message = f"cannot read {path}: {error.strerror}"
-            raise UnreadableError(message) from error
-        if mode & 0o077:
-            message = f"{path} holds private keys and may be read by its owner alone: chmod 600"
-            raise UnreadableError(message)
+        check_private(path)
         return cls(_keys(path, _OPENING_PREFIX))
 
     def open(self, sealed: bytes) -> str | None:

@@ -34,6 +34,18 @@ def _add_keygen(parts: Commands) -> None:
         required=True,
         help="new file for the private key; the public one goes beside it, as .pub",
     )
+    parser.add_argument(
+        "--public", type=Path, metavar="FILE", help="write the public key here too, for others"
+    )
+    parser.add_argument(
+        "--memory",
+        type=Path,
+        metavar="DIR",
+        help="begin a witness's empty memory with its new key, as `witness --init` would",
+    )
+    parser.add_argument(
+        "--keep", action="store_true", help="leave a key that is there, and write its public one"
+    )
     parser.set_defaults(command=_run("keygen"))
 
 
