@@ -86,7 +86,7 @@ image:  ## Build the two images, with bill of materials and provenance (needs Do
 release: install deploy-tools  ## Build wheel, sdist, chart, bill of materials and their sums into dist/
 	$(BIN)/python deploy/release.py
 
-stack:  ## Start Kong, NATS, PostgreSQL, Prometheus, Alertmanager, Grafana, Tempo, Loki, the ledger and Sentinel (needs Docker)
+stack:  ## Start Kong, NATS, PostgreSQL, Prometheus, Alertmanager, Grafana, Tempo, Loki, the ledger and Sentinel (needs Docker, and deploy/compose/.env)
 	$(PYTHON) deploy/compose/make_secrets.py
 	docker compose -f deploy/compose/compose.yaml up --build --detach --wait --wait-timeout 300
 

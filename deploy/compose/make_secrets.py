@@ -11,6 +11,17 @@ from pathlib import Path
 
 FOLDER = Path(__file__).with_name("secrets")
 PASSWORDS = ("grafana-password", "ledger-password", "sentinel-password")
+# What the ledger's processes log in as, without the `ledger_` that their roles begin with.
+ROLES = (
+    "analytics",
+    "audit",
+    "disburser",
+    "endpoints",
+    "poster",
+    "reader",
+    "reconcile",
+    "webhooks",
+)
 
 
 def main(folder: Path = FOLDER) -> None:
@@ -20,7 +31,13 @@ def main(folder: Path = FOLDER) -> None:
     for name in PASSWORDS:
         _write(folder / name, secrets.token_urlsafe(32))
     password = (folder / "ledger-password").read_text()
-    _write(folder / "ledger-url", f"postgresql://ledger:{password}@postgres:5432/ledger")
+    _write(folder / "ledger-url", _url("ledger", password))
+    for role in ROLES:
+        _write(folder / f"{role}-url", _url(f"ledger_{role}", secrets.token_urlsafe(32)))
+
+
+def _url(user: str, password: str) -> str:
+    return f"postgresql://{user}:{password}@postgres:5432/ledger"
 
 
 def _write(path: Path, text: str) -> None:

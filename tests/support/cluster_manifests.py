@@ -20,7 +20,12 @@ import yaml
 ROOT = Path(__file__).parents[2]
 KUSTOMIZE = ROOT / "deploy/kustomize"
 CHART = ROOT / "deploy/chart"
-OVERLAYS = ("cluster", "monitored", "ledger", "ledger-keda", "ledger-monitored")
+OVERLAYS = (
+    *("cluster", "monitored"),
+    *("ledger", "ledger-keda", "ledger-trial", "ledger-witness", "ledger-monitored"),
+)
+ISSUER = {"issuer": "https://issuer.example"}
+"""Who may come in to the ledger's edge: without saying so, nothing is rendered."""
 KUBERNETES = tuple(f"1.{minor}" for minor in range(29, 38))
 CLUSTER_WIDE = {
     "ClusterRole",

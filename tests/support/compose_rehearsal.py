@@ -26,7 +26,10 @@ import yaml
 ROOT = Path(__file__).parents[2]
 COMPOSE = ROOT / "deploy/compose"
 SERVICES: dict[str, Any] = yaml.safe_load((COMPOSE / "compose.yaml").read_text())["services"]
-NAMES = ("nats", "postgres", "alertmanager", "tempo", "loki", "grafana")
+NAMES = ("nats", "postgres", "alertmanager", "tempo", "loki", "grafana", "witness")
+BESIDE = ("poster", "webhooks", "audit", "analytics", "reconcile", "disburse")
+TOLD = ("webhooks", "audit", "analytics", "reconcile")
+"""Those that tell of themselves while nothing happens."""
 PATIENCE_S = 120.0
 _STARTED: list[subprocess.Popen[bytes]] = []
 
@@ -62,8 +65,12 @@ def main(folder: Path) -> None:
     store = {"SENTINEL_STORE__DIRECTORY": str(folder / "store")}
     _start(str(programs / "sentinel"), *_command("sentinel", config), environment=store)
     telemetry = dict(SERVICES["edge"]["environment"])
-    for role in ("poster", "edge"):
-        _start(str(programs / "sentinel-ledger"), *_command(role, {}), environment=telemetry)
+    ledger = str(programs / "sentinel-ledger")
+    for name in ("migrate", "webhook-keys", "audit-key", "witness-key"):
+        subprocess.run([ledger, *_command(name, _volumes(folder, name))], check=True, stdout=subprocess.DEVNULL)  # fmt: skip
+    _start(ledger, *_command("witness", _volumes(folder, "witness")))
+    for name in (*BESIDE, "edge"):
+        _start(ledger, *_command(name, _volumes(folder, name)), environment=telemetry)
     # Kong is not there: the load goes to the edge itself.
     load = [a.replace("127.0.0.1:8000", "127.0.0.1:8080") for a in _command("load", {})]
     _until(lambda: _get("http://127.0.0.1:8080/healthz") is not None)
@@ -87,6 +94,10 @@ def _look(received: dict[str, int]) -> dict[str, Any]:
             "postings": 'sentinel_value{service="ledger-poster",signal="traffic"}',
             "backlog": 'sentinel_value{signal="consumer_backlog_count",route=~"LEDGER_C[0-9]/poster"}',
             "transactions": 'sentinel_value{service="postgres",signal="traffic"} > 0',
+            **{
+                f"metrics of {name}": f'sentinel_value{{service="ledger-{name}",stage="metrics"}}'
+                for name in TOLD
+            },
             "self-metrics": 'sentinel_build_info{job="sentinel"}',
         }.items()
     }
@@ -150,10 +161,26 @@ def _postgres(folder: Path) -> None:
 
 def _command(service: str, places: Mapping[str, object]) -> list[str]:
     """The service's arguments as the Compose file has them, with folders of the container replaced."""
-    arguments: list[str] = SERVICES[service]["command"]
+    arguments: list[str] = [
+        "--insecure-tenant-header" if argument.startswith("${LEDGER_WAY_IN:?") else argument
+        for argument in SERVICES[service]["command"]
+    ]
     for inside, outside in places.items():
         arguments = [argument.replace(inside, str(outside)) for argument in arguments]
     return arguments
+
+
+def _volumes(folder: Path, service: str) -> dict[str, object]:
+    """Folders of this machine in the place of the service's volumes, the longest path first."""
+    mounted = sorted(
+        (volume.split(":")[:2] for volume in SERVICES[service].get("volumes", [])),
+        key=lambda pair: -len(pair[1]),
+    )
+    places: dict[str, object] = {}
+    for source, path in mounted:
+        (folder / source).mkdir(exist_ok=True)
+        places[f"{path}/"] = f"{folder / source}/"
+    return places
 
 
 def _start(*command: str, environment: dict[str, str] | None = None) -> None:

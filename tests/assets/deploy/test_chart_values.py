@@ -18,6 +18,7 @@ import pytest
 import yaml
 
 from tests.support.cluster_manifests import (
+    ISSUER,
     ROOT,
     Document,
     helm,
@@ -43,6 +44,14 @@ REFUSED_BY_SCHEMA: list[tuple[str, Any]] = [
     ("/ledger/kong/image", "kong:3.9.1"),
     ("/ledger/image/repository", "sentinel-ledger:0.1.0"),
     ("/ledger/namespace", "a.b"),
+    ("/ledger/edge/issuer", "http://issuer.example"),
+    ("/ledger/edge/insecureTenantHeader", "yes"),
+    ("/ledger/webhooks/ports", []),
+    ("/ledger/webhooks/deniedNetworks", ["fd00::/8"]),
+    ("/ledger/audit/witnessUrl", "witness:8090"),
+    ("/ledger/witness/name", "two words"),
+    ("/ledger/reconcile/everySeconds", 0),
+    ("/ledger/disburse/railUrl", "rail.example"),
     ("/image/digest", "sha256:short"),
     ("/image/repository", "sentinel:0.1.0"),
     ("/monitoring/interval", "often"),
@@ -65,6 +74,11 @@ REFUSED_BY_TEMPLATES: list[tuple[str, Any, str]] = [
     ("/injector/ignoredNamespaces", ["payments"], 'ledger.namespace "payments" is one of injector.ignoredNamespaces'),
     ("/ledger/enabled", True, "fit together"),
     ("/ledger/namespace", "payments", "its pods would get no sidecar"),
+    ("/ledger/edge/autoscaling/cpuUtilization", 70, "ledger.edge.issuer is empty: name the OIDC issuer whose tokens count"),
+    ("/ledger/webhooks/profile", "wide", 'ledger.webhooks.profile "wide" is none of injector.profiles'),
+    ("/ledger/witness/namespace", "payments", "ledger.witness.namespace is the ledger's own, \"payments\""),
+    ("/ledger/egressPorts", [4222, 443], "ledger.egressPorts has 443, which webhooks go to"),
+    ("/ledger/disburse/resources/requests/memory", "1Gi", "ledger.disburse.resources: memory 1Gi is asked for, above the limit of 256Mi"),
     ("/ledger/edge/profile", "wide", 'ledger.edge.profile "wide" is none of injector.profiles'),
     ("/ledger/edge/autoscaling/minReplicas", 11, "ledger.edge.autoscaling: minReplicas 11 is above maxReplicas 10"),
     ("/ledger/poster/autoscaling/maxReplicas", 1, "ledger.poster.autoscaling: minReplicas 2 is above maxReplicas 1"),
@@ -116,8 +130,17 @@ def test_values_that_do_not_fit_together_are_refused_in_words() -> None:
             {"ledger": {"enabled": True, "namespace": "sentinel"}},
             'ledger.namespace is the release\'s own, "sentinel"',
         ),
+        ({"ledger": {"enabled": True}}, "ledger.edge.issuer is empty"),
+        (
+            {"ledger": {"enabled": True, "edge": {**ISSUER, "insecureTenantHeader": True}}},
+            "one way or the other",
+        ),
+        (
+            {"ledger": {"enabled": True, "edge": ISSUER, "witness": {"enabled": False}}},
+            "ledger.audit has no witness",
+        ),
     ],
-    ids=["half a certificate", "ledger beside the injector"],
+    ids=["half a certificate", "ledger beside the injector", "nobody", "two ways", "no witness"],
 )
 def test_what_shuts_the_others_out_is_refused_alone(values: dict[str, Any], told: str) -> None:
     done = helm(values=values)

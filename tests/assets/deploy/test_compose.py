@@ -23,6 +23,7 @@ import yaml
 
 from sentinel import __version__
 from sentinel.app.config import load_config
+from sentinel.reference.ledger.wire.roles import Role
 from tests.support.skips import require_binary
 
 ROOT = Path(__file__).parents[3]
@@ -30,8 +31,10 @@ FOLDER = ROOT / "deploy/compose"
 COMPOSE: dict[str, Any] = yaml.safe_load((FOLDER / "compose.yaml").read_text())
 SERVICES: dict[str, Any] = COMPOSE["services"]
 THEIRS = {"kong", "nats", "postgres", "prometheus", "alertmanager", "grafana", "tempo", "loki"}
-OURS = {"sentinel", "edge", "poster", "load"}
-IN_THE_POD = {"edge", "poster", "load", "sentinel", "prometheus"}
+ONCE = {"migrate", "webhook-keys", "audit-key", "witness-key"}
+BESIDE = {"poster", "webhooks", "audit", "analytics", "reconcile", "disburse"}
+OURS = {"sentinel", "edge", "load", "witness", *BESIDE, *ONCE}
+IN_THE_POD = {"edge", "load", "sentinel", "prometheus", *BESIDE}
 
 
 def test_it_is_what_the_specification_says() -> None:
@@ -96,7 +99,7 @@ def test_every_service_says_how_it_is(name: str) -> None:
     """Those that cannot be asked say so; what waits for `healthy` waits for one that can."""
     check = SERVICES[name]["healthcheck"]
     if check.get("disable"):
-        assert name in {"poster", "load", "tempo"}
+        assert name in {*BESIDE, *ONCE, "load", "tempo"}
     else:
         assert check["test"][0] in ("CMD", "CMD-SHELL")
         assert {"interval", "timeout", "retries"} <= set(check)
@@ -104,6 +107,8 @@ def test_every_service_says_how_it_is(name: str) -> None:
         assert other in SERVICES
         if how["condition"] == "service_healthy":
             assert not SERVICES[other]["healthcheck"].get("disable"), other
+        # Who runs once is never waited for as one that goes on, nor the other way round.
+        assert (how["condition"] == "service_completed_successfully") is (other in ONCE), other
 
 
 def test_nobody_waits_for_who_waits_for_it() -> None:
@@ -139,6 +144,10 @@ def test_the_passwords_are_made_once_and_are_not_in_the_tree(tmp_path: Path) -> 
     url = urlsplit(made["ledger-url"])
     assert (url.hostname, url.username, url.password, url.path) == ("postgres", "ledger", made["ledger-password"], "/ledger")  # fmt: skip
     assert min(len(made[name]) for name in made) >= 32
+    roles = {name: urlsplit(text) for name, text in made.items() if name.endswith("-url")}
+    assert {url.username for url in roles.values()} == {"ledger", *Role}
+    assert len({url.password for url in roles.values()}) == len(roles)
+    assert {url.username for name, url in roles.items() if url.username != f"ledger_{name[:-4]}"} == {"ledger"}  # fmt: skip
     subprocess.run(command, check=True, timeout=30)
     assert {path.name: path.read_text() for path in (tmp_path / "made").iterdir()} == made
     assert "deploy/compose/make_secrets.py" in (ROOT / "Makefile").read_text()
@@ -210,6 +219,36 @@ def test_kong_sends_where_the_others_listen(tmp_path: Path) -> None:
     [pod] = [d["spec"]["template"]["spec"] for d in in_cluster if d["kind"] == "Deployment"]
     [container] = [c for c in pod["containers"] if c["name"] == "kong"]
     assert {entry["name"]: entry["value"] for entry in container["env"]} == environment
+
+
+def test_nobody_comes_in_until_somebody_said_who() -> None:
+    """Compose itself refuses the file while the variable is empty: `:?`."""
+    text = (FOLDER / "compose.yaml").read_text()
+    assert text.count("--insecure-tenant-header") == 2
+    [way] = [one for one in SERVICES["edge"]["command"] if one.startswith("${")]
+    assert re.fullmatch(r"\$\{LEDGER_WAY_IN:\?[^}]+\}", way)
+    assert "/deploy/compose/.env" in (ROOT / ".gitignore").read_text().splitlines()
+    # In the header of the file, and in what the refusal says: never in what is run.
+    assert not [one for one in SERVICES["edge"]["command"] if one.startswith("--insecure")]
+
+
+def test_each_process_has_its_own_login_and_no_key_but_its_own() -> None:
+    logins = {
+        name: set(service["secrets"])
+        for name, service in SERVICES.items()
+        if "ledger" in service["image"] and "secrets" in service
+    }
+    of_all = logins.pop("migrate")
+    assert logins.pop("edge") == {"reader-url", "endpoints-url"}
+    assert {name: {f"{'disburser' if name == 'disburse' else name}-url"} for name in BESIDE} == logins  # fmt: skip
+    assert of_all == {"ledger-url", *(f"{role.removeprefix('ledger_')}-url" for role in Role)}
+    holders: dict[str, set[str]] = {}
+    for name, service in SERVICES.items():
+        for volume in service.get("volumes", []):
+            holders.setdefault(volume.partition(":")[0], set()).add(name)
+    assert holders["webhook-keys"] == {"webhook-keys", "webhooks"}
+    assert holders["audit-key"] == {"audit-key", "audit"}
+    assert holders["witness"] == {"witness-key", "witness"}
 
 
 def test_who_shares_the_gateways_network_is_told_to() -> None:

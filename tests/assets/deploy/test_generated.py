@@ -16,7 +16,15 @@ import pytest
 import yaml
 
 from sentinel.reference.ledger.wire.nats import CONSUMER, STREAMS
-from tests.support.cluster_manifests import CHART, KUSTOMIZE, ROOT, kustomized, templated, tool
+from tests.support.cluster_manifests import (
+    CHART,
+    ISSUER,
+    KUSTOMIZE,
+    ROOT,
+    kustomized,
+    templated,
+    tool,
+)
 from tests.support.skips import require_binary
 
 
@@ -56,10 +64,10 @@ def test_the_chart_packs_without_the_tree(tmp_path: Path) -> None:
     command = [helm, "template", "sentinel", str(packed), "--namespace", "sentinel"]
     command += [
         "--set",
-        "monitoring.enabled=true,ledger.enabled=true,scorer.generateSecrets=false",
+        "monitoring.enabled=true,ledger.enabled=true,ledger.edge.issuer=https://issuer.example,scorer.generateSecrets=false",
     ]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
-    values = {"monitoring": {"enabled": True}, "ledger": {"enabled": True}, "scorer": {"generateSecrets": False}}  # fmt: skip
+    values = {"monitoring": {"enabled": True}, "ledger": {"enabled": True, "edge": ISSUER}, "scorer": {"generateSecrets": False}}  # fmt: skip
     assert [d for d in yaml.safe_load_all(done.stdout) if d] == templated(values)
 
 

@@ -25,6 +25,7 @@ import yaml
 from sentinel.app.config import load_config
 from sentinel.errors import ConfigError
 from tests.support.cluster_manifests import (
+    ISSUER,
     KUBERNETES,
     KUSTOMIZE,
     OVERLAYS,
@@ -39,10 +40,11 @@ from tests.support.cluster_manifests import (
 )
 from tests.support.pod_security import violations
 
-EVERYTHING: dict[str, Any] = {"ledger": {"enabled": True}, "monitoring": {"enabled": True}}
+LEDGER: dict[str, Any] = {"enabled": True, "edge": ISSUER}
+EVERYTHING: dict[str, Any] = {"ledger": LEDGER, "monitoring": {"enabled": True}}
 CUSTOM = {path.stem: json.loads(path.read_text()) for path in (ROOT / "tests/data/crds").glob("*.json")}  # fmt: skip
 # The others are in these, and what the chart makes by default is the overlays: a test below.
-WAYS = ("ledger-monitored", "ledger-keda", "chart-other")
+WAYS = ("ledger-monitored", "ledger-keda", "ledger-trial", "chart-other")
 
 
 @functools.cache
@@ -54,6 +56,7 @@ def rendered(way: str) -> list[Document]:
     return kustomized(way)
 
 
+WITNESS = "http://sentinel-ledger-witness.ledger-witness.svc:8090"
 OTHER: dict[str, Any] = {
     "image": {"repository": "registry.example/sentinel", "digest": f"sha256:{'a' * 64}"},
     "imagePullSecrets": [{"name": "pull"}],
@@ -86,6 +89,21 @@ OTHER: dict[str, Any] = {
     "ledger": {
         "enabled": True,
         "namespace": "payments",
+        "edge": {"issuer": "https://issuer.example:8443/realms/pay", "audience": "books"},
+        "webhooks": {
+            "replicas": 1,
+            "keysSecret": "own-keys",
+            "ports": [443, 8443],
+            "deniedNetworks": ["198.51.0.0/16", "2a00:1450::/32"],
+        },
+        "audit": {"witnessUrl": "https://witness.example:9443/of-ours", "profile": "large"},
+        "witness": {
+            "namespace": "notary",
+            "name": "notary.example",
+            "storage": {"size": "2Gi", "className": "safe"},
+        },
+        "reconcile": {"everySeconds": 60},
+        "disburse": {"railUrl": "https://rail.example:10443"},
         "sidecar": {
             "forward": {
                 "endpoints": [
@@ -135,7 +153,7 @@ def test_every_pod_is_restricted_sized_and_read_only(way: str) -> None:
     for name, pod in found.items():
         spec = pod["spec"]
         assert violations(spec) == [], name
-        for container in spec["containers"]:
+        for container in [*spec.get("initContainers", []), *spec["containers"]]:
             at = f"{name} {container['name']}"
             assert container["securityContext"]["readOnlyRootFilesystem"] is True, at
             assert set(container["resources"]["requests"]) == {"cpu", "memory"}, at
@@ -189,9 +207,10 @@ def test_the_check_of_pod_security_finds_each_violation() -> None:
     [
         (["cluster"], {}),
         (["monitored"], {"monitoring": {"enabled": True}}),
-        (["cluster", "ledger"], {"ledger": {"enabled": True}}),
+        (["cluster", "ledger", "ledger-witness"], {"ledger": LEDGER}),
         (["ledger-monitored"], EVERYTHING),
-        (["cluster", "ledger-keda"], {"ledger": {"enabled": True, "poster": {"autoscaling": {"kind": "keda"}}}}),
+        (["cluster", "ledger-keda", "ledger-witness"], {"ledger": {**LEDGER, "poster": {"autoscaling": {"kind": "keda"}}}}),
+        (["cluster", "ledger-trial"], {"ledger": {"enabled": True, "edge": {"insecureTenantHeader": True}, "witness": {"enabled": False}, "audit": {"witnessUrl": WITNESS}}}),
     ],
     ids=lambda given: "+".join(given) if isinstance(given, list) else "",
 )  # fmt: skip
@@ -206,6 +225,8 @@ def test_the_chart_makes_what_kustomize_makes(overlays: list[str], values: dict[
     made = {f"Secret sentinel/sentinel-scorer-{kind}" for kind in ("tls", "tokens")}
     if "ledger" in values:
         made.add("Secret ledger/sentinel")
+        if "issuer" in values["ledger"]["edge"]:
+            made.add("ConfigMap ledger/sentinel-ledger-issuer")
     # Kong's ConfigMap has a name that changes with its content, in Kustomize alone; in the chart a checksum does the same.
     ours, theirs = _with_plain_names(ours), _with_plain_names(theirs)
     assert set(ours) - namespaces == set(theirs) - made
@@ -223,7 +244,8 @@ def _with_plain_names(objects: dict[str, Document]) -> dict[str, Document]:
     annotations = plain["Deployment ledger/sentinel-ledger-edge"]["spec"]["template"]["metadata"][
         "annotations"
     ]
-    annotations.pop("checksum/kong", None)
+    for read_at_start in ("checksum/kong", "checksum/issuer"):
+        annotations.pop(read_at_start, None)
     return plain
 
 
@@ -339,7 +361,8 @@ def test_what_refers_to_another_object_finds_it(way: str) -> None:
         for volume in pod["spec"]["volumes"]:
             if "configMap" in volume:
                 assert ("ConfigMap", volume["configMap"]["name"]) in names, name
-        mounted = {m["name"] for c in pod["spec"]["containers"] for m in c["volumeMounts"]}
+        run = [*pod["spec"].get("initContainers", []), *pod["spec"]["containers"]]
+        mounted = {m["name"] for c in run for m in c["volumeMounts"]}
         assert mounted >= {volume["name"] for volume in pod["spec"]["volumes"]}, name
     for name, pod in made:
         over = {
@@ -392,7 +415,11 @@ def test_every_configuration_of_sentinel_loads(way: str, count: int, tmp_path: P
 @pytest.mark.parametrize("way", ["cluster", "chart", "chart-other"])
 def test_a_second_scorer_refuses_to_start(way: str, tmp_path: Path) -> None:
     """Scaled to two, each merged a part of the windows and paged for a fall of traffic that was none."""
-    [scorer] = [document for document in rendered(way) if document["kind"] == "StatefulSet"]
+    [scorer] = [
+        document
+        for document in rendered(way)
+        if document["kind"] == "StatefulSet" and document["metadata"]["name"].endswith("-scorer")
+    ]
     assert scorer["spec"]["replicas"] == 1
     assert "ordinals" not in scorer["spec"]
     [container] = scorer["spec"]["template"]["spec"]["containers"]
@@ -471,5 +498,5 @@ def test_the_profiles_of_the_ledgers_pods_are_ones_the_injector_has(way: str) ->
     profiles = yaml.safe_load(text)["profiles"]
     annotations = [pod["metadata"].get("annotations", {}) for _, pod in pods(documents)]
     asked = {a["sentinel.dev/profile"] for a in annotations if "sentinel.dev/profile" in a}
-    assert len(asked) == 2
+    assert len(asked) == (4 if way == "chart-other" else 3)
     assert asked <= set(profiles)

@@ -24,7 +24,7 @@ from sentinel.runtime.metrics import MetricSpec, MetricType
 from sentinel.runtime.verdict_metrics import SERIES_METRICS
 from sentinel.web.metrics import LATENCY_METRIC, LEFT_TO_RULES_METRIC
 from sentinel.web.told import TOLD_METRICS
-from tests.support.cluster_manifests import ROOT, Document, kustomized, templated
+from tests.support.cluster_manifests import ISSUER, ROOT, Document, kustomized, templated
 from tests.support.metric_paths import (
     Manifests,
     Target,
@@ -49,6 +49,7 @@ RENAMED = {
     "ledger": {
         "enabled": True,
         "namespace": "payments",
+        "edge": ISSUER,
         "poster": {"autoscaling": {"natsMonitoring": "nats.queues.svc:9222"}},
     },
     "monitoring": {
@@ -69,6 +70,8 @@ def names(specs: tuple[MetricSpec, ...]) -> set[str]:
 
 
 ON_THE_SERIES_PAGE = {*SERIES_METRICS, LATENCY_METRIC, LEFT_TO_RULES_METRIC, *TOLD_METRICS}
+BESIDE = ("webhooks", "audit", "analytics", "reconcile", "disburse")
+"""Processes of the ledger behind edge and poster; each has a sidecar that hands its metrics on."""
 PUSHED = {name for prefix, known in FOREIGN.items() if prefix != "kong_" for name in known}
 OWNERS: dict[str, set[str]] = {
     "verdicts": ON_THE_SERIES_PAGE,
@@ -85,7 +88,10 @@ def manifests_of(way: str, folder: Path) -> Manifests:
     if way == "kustomize":
         return Manifests(kustomized("ledger-monitored"), folder)
     if way == "chart":
-        everything = {"ledger": {"enabled": True}, "monitoring": {"enabled": True}}
+        everything = {
+            "ledger": {"enabled": True, "edge": ISSUER},
+            "monitoring": {"enabled": True},
+        }
         return Manifests(templated(everything), folder)
     made = templated(RENAMED, "--namespace", "watch", release="second")
     return Manifests(made, folder, namespace="watch")
@@ -100,7 +106,7 @@ def unreached(manifests: Manifests) -> list[str]:
         ("scorer", "scorer", "/metrics", "sentinel"),
         ("injector", "injector", "/metrics", "sentinel"),
         ("sidecars", "edge", "/metrics", "sentinel"),
-        ("sidecars", "poster", "/metrics", "sentinel"),
+        *(("sidecars", each, "/metrics", "sentinel") for each in ("poster", *BESIDE)),
         ("kong", "edge", "/metrics", "kong"),
     ):
         read = [
@@ -284,7 +290,7 @@ def test_the_document_says_how_postgresql_comes_in(tmp_path: Path) -> None:
     text = (ROOT / "docs/components/deploy.md").read_text()
     [block] = [b for b in re.findall(r"```yaml\n(.*?)```", text, re.DOTALL) if "postgres:" in b]
     values = {
-        "ledger": {"enabled": True},
+        "ledger": {"enabled": True, "edge": ISSUER},
         "monitoring": {"enabled": True},
         **yaml.safe_load(block),
     }
@@ -323,9 +329,9 @@ def test_compose_brings_them_to_its_prometheus() -> None:
     pushed_to = [e["url"] for e in config["forward"]["endpoints"] if e.get("metrics", True)]
     assert pushed_to == [f"http://{jobs['prometheus'][1][0]}/api/v1/otlp"]
     assert "--web.enable-otlp-receiver" in services["prometheus"]["command"]
-    for name in ("edge", "poster"):
+    for name in ("edge", "poster", *BESIDE):
         assert services[name]["environment"]["OTEL_EXPORTER_OTLP_ENDPOINT"].startswith("http://127.0.0.1:")  # fmt: skip
-    sharing = {"sentinel", "prometheus", "edge", "poster"}
+    sharing = {"sentinel", "prometheus", "edge", "poster", *BESIDE}
     assert all(services[name]["network_mode"] == "service:kong" for name in sharing)
     assert config["scrapers"]["postgres"][0]["service"] == "postgres"
     _shows(config["web"]["series_routes"], config["scrapers"]["nats"][0]["service"])

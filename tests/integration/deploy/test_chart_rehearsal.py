@@ -19,7 +19,7 @@ import pytest
 from sentinel.core.model import SeriesKey
 from sentinel.pipeline.backfill import STEP_NS
 from sentinel.storage.sqlite import StoreReader
-from tests.support.cluster_manifests import ROOT, templated
+from tests.support.cluster_manifests import ISSUER, ROOT, templated
 from tests.support.prometheus_past import ROUTES, put_past, shop_lines, usual
 from tests.support.skips import CANNOT_MOUNT, require_binary
 
@@ -57,7 +57,7 @@ def test_a_sidecar_finds_its_scorer(tmp_path: Path) -> None:
     (tmp_path / "prometheus/prometheus.yml").write_text("{}")
     documents = templated(
         {
-            "ledger": {"enabled": True},
+            "ledger": {"enabled": True, "edge": ISSUER},
             "monitoring": {"enabled": True},
             "scorer": {"backfill": {"enabled": True, "weeks": 1, "servers": [PAST]}},
         }

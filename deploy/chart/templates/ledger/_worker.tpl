@@ -1,0 +1,181 @@
+{{- /* Roles that log in, by the names of their keys in the Secret of servers: of what is on, and of edge and poster always. */ -}}
+{{- define "sentinel.ledgerRoles" -}}
+{{- $roles := list "poster" "reader" -}}
+{{- if .Values.ledger.webhooks.enabled }}{{ $roles = concat $roles (list "endpoints" "webhooks") }}{{ end -}}
+{{- if .Values.ledger.audit.enabled }}{{ $roles = append $roles "audit" }}{{ end -}}
+{{- if .Values.ledger.analytics.enabled }}{{ $roles = append $roles "analytics" }}{{ end -}}
+{{- if .Values.ledger.reconcile.enabled }}{{ $roles = append $roles "reconcile" }}{{ end -}}
+{{- if .Values.ledger.disburse.enabled }}{{ $roles = append $roles "disburser" }}{{ end -}}
+{{- join " " $roles -}}
+{{- end -}}
+
+{{- /* Parts of the ledger that get a sidecar, of those that are on. */ -}}
+{{- define "sentinel.ledgerInjected" -}}
+{{- $parts := list "edge" "poster" -}}
+{{- range $part := list "webhooks" "audit" "analytics" "reconcile" "disburse" -}}
+{{- if (index $.Values.ledger $part).enabled }}{{ $parts = append $parts $part }}{{ end -}}
+{{- end -}}
+{{- join " " $parts -}}
+{{- end -}}
+
+{{- /* Ports of webhooks beside 443, which is always allowed, as arguments of edge and sender. */ -}}
+{{- define "sentinel.webhooksPorts" -}}
+{{- range without .Values.ledger.webhooks.ports 443 443.0 }}
+- --webhooks-port
+- {{ . | quote }}
+{{- end -}}
+{{- end -}}
+
+{{- /* Where the audit's witness is: given, or the chart's own. */ -}}
+{{- define "sentinel.witnessUrl" -}}
+{{ .Values.ledger.audit.witnessUrl | default (printf "http://%s-ledger-witness.%s.svc:8090" .Release.Name .Values.ledger.witness.namespace) }}
+{{- end -}}
+
+{{- /*
+A process of the ledger that serves nothing, and its budget of disruptions.
+root; name, also its key in the values; role, whose URL of PostgreSQL it has; args; queue: whether NATS is among its servers; replicas;
+alone: whether the old one must be gone before the new one comes; keys: items of its keysSecret.
+*/ -}}
+{{- define "sentinel.ledgerWorker" -}}
+{{- $root := .root }}
+{{- $of := index $root.Values.ledger .name }}
+apiVersion: apps/v1
+kind: Deployment
+metadata:
+  namespace: {{ $root.Values.ledger.namespace }}
+  name: {{ $root.Release.Name }}-ledger-{{ .name }}
+  labels:
+    {{- include "sentinel.labels" $root | nindent 4 }}
+    app.kubernetes.io/name: sentinel-ledger
+    app.kubernetes.io/instance: {{ $root.Release.Name }}
+    app.kubernetes.io/component: {{ .name }}
+spec:
+  replicas: {{ .replicas }}
+  selector:
+    matchLabels:
+      app.kubernetes.io/name: sentinel-ledger
+      app.kubernetes.io/instance: {{ $root.Release.Name }}
+      app.kubernetes.io/component: {{ .name }}
+  strategy:
+    {{- if .alone }}
+    type: Recreate
+    {{- else }}
+    type: RollingUpdate
+    rollingUpdate:
+      maxUnavailable: 1
+      maxSurge: 1
+    {{- end }}
+  template:
+    metadata:
+      labels:
+        app.kubernetes.io/name: sentinel-ledger
+        app.kubernetes.io/instance: {{ $root.Release.Name }}
+        app.kubernetes.io/component: {{ .name }}
+      annotations:
+        sentinel.dev/inject: "true"
+        sentinel.dev/profile: {{ $of.profile }}
+    spec:
+      serviceAccountName: {{ $root.Release.Name }}-ledger
+      automountServiceAccountToken: false
+      enableServiceLinks: false
+      {{- include "sentinel.placement" (dict "root" $root "of" $of) | nindent 6 }}
+      terminationGracePeriodSeconds: 30
+      securityContext:
+        runAsNonRoot: true
+        runAsUser: 65532
+        runAsGroup: 65532
+        {{- if .keys }}
+        fsGroup: 65532
+        {{- end }}
+        seccompProfile:
+          type: RuntimeDefault
+      topologySpreadConstraints:
+        - maxSkew: 1
+          topologyKey: kubernetes.io/hostname
+          whenUnsatisfiable: ScheduleAnyway
+          labelSelector:
+            matchLabels:
+              app.kubernetes.io/name: sentinel-ledger
+              app.kubernetes.io/instance: {{ $root.Release.Name }}
+              app.kubernetes.io/component: {{ .name }}
+      containers:
+        # It serves nothing, so there is nothing to probe: it ends when it cannot work, and rules watch what it tells.
+        - name: {{ .name }}
+          image: {{ include "sentinel.image" (dict "image" $root.Values.ledger.image "chart" $root.Chart) }}
+          args:
+            {{- range .args }}
+            - {{ . | quote }}
+            {{- end }}
+            {{- if .queue }}
+            - --nats-url-file
+            - /etc/ledger/nats-url
+            {{- end }}
+            - --postgres-url-file
+            - /etc/ledger/{{ .role }}-url
+            {{- with .more }}
+            {{- . | nindent 12 }}
+            {{- end }}
+          resources:
+            {{- toYaml $of.resources | nindent 12 }}
+          securityContext:
+            allowPrivilegeEscalation: false
+            capabilities:
+              drop:
+                - ALL
+            readOnlyRootFilesystem: true
+          volumeMounts:
+            - name: servers
+              mountPath: /etc/ledger
+              readOnly: true
+            {{- if .keys }}
+            - name: keys
+              mountPath: /etc/ledger-keys
+              readOnly: true
+            {{- end }}
+            - name: tmp
+              mountPath: /tmp
+      volumes:
+        - name: servers
+          secret:
+            secretName: {{ $root.Values.ledger.serversSecret }}
+            items:
+              {{- if .queue }}
+              - key: nats-url
+                path: nats-url
+              {{- end }}
+              - key: {{ .role }}-url
+                path: {{ .role }}-url
+        {{- if .keys }}
+        - name: keys
+          secret:
+            secretName: {{ $of.keysSecret }}
+            # Read by its own group alone; the process refuses keys that others can read.
+            defaultMode: 256
+            items:
+              {{- range .keys }}
+              - key: {{ . }}
+                path: {{ . }}
+              {{- end }}
+        {{- end }}
+        - name: tmp
+          emptyDir:
+            sizeLimit: 64Mi
+---
+apiVersion: policy/v1
+kind: PodDisruptionBudget
+metadata:
+  namespace: {{ $root.Values.ledger.namespace }}
+  name: {{ $root.Release.Name }}-ledger-{{ .name }}
+  labels:
+    {{- include "sentinel.labels" $root | nindent 4 }}
+    app.kubernetes.io/name: sentinel-ledger
+    app.kubernetes.io/instance: {{ $root.Release.Name }}
+    app.kubernetes.io/component: {{ .name }}
+spec:
+  maxUnavailable: 1
+  selector:
+    matchLabels:
+      app.kubernetes.io/name: sentinel-ledger
+      app.kubernetes.io/instance: {{ $root.Release.Name }}
+      app.kubernetes.io/component: {{ .name }}
+{{- end -}}
