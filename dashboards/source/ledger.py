@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dashboards.source import ledger_beside
 from dashboards.source.frame import Board
 from dashboards.source.kit import Ask, Panel, timeline
 from dashboards.source.ledger_levels import service_levels
@@ -51,7 +52,8 @@ def board() -> Board:
         'label_values(sentinel_value{service="ledger-poster", stage="database", signal="traffic"}, route)',
     )
     made.runbooks().runbooks_of(
-        "the ledger", "its audit", "service levels", "the gateway", "NATS", "PostgreSQL"
+        *("the ledger", "its edge", "its webhooks", "its audit"),
+        *("service levels", "the gateway", "NATS", "PostgreSQL"),
     )
     made.incidents()
     made.events("ledger-.*|$nats|$postgres")
@@ -61,7 +63,10 @@ def board() -> Board:
     made.row("NATS").panels(*_queue())
     made.row("Posting").panels(*_posting())
     made.row("PostgreSQL").panels(*_database())
-    made.row("Audit").panels(*_audit())
+    made.row("Who may come in").panels(*ledger_beside.admittance())
+    made.row("Webhooks").panels(*ledger_beside.webhooks())
+    made.row("Audit").panels(*ledger_beside.audit())
+    made.row("Reconciliation").panels(*ledger_beside.reconciliation())
     return made
 
 
@@ -364,39 +369,6 @@ def _database() -> list[Panel]:
                 + ")",
                 "{{service}} {{route}}",
             ),
-            width=8,
-        ),
-    ]
-
-
-def _audit() -> list[Panel]:
-    def told(*signals: str) -> Ask:
-        names = "|".join(f"ledger.audit.{signal}" for signal in signals)
-        expr = window(
-            "sentinel_value", service="ledger-audit", stage="metrics", signal=f"~{names}"
-        )
-        return Ask(f"max by (signal) ({expr})", "{{signal}}")
-
-    return [
-        timeline(
-            "How far recording is behind",
-            "Age of the last recorded change while others wait.",
-            "s",
-            told("lag"),
-            width=8,
-        ),
-        timeline(
-            "Without the witness's word",
-            "For how long entries have been there that the witness has not signed.",
-            "s",
-            told("unwitnessed.age"),
-            width=8,
-        ),
-        timeline(
-            "Room of the audit's slot",
-            "Log that PostgreSQL keeps for the audit, and how much more may come before it gives the slot up.",
-            "bytes",
-            told("slot.retained", "slot.safe"),
             width=8,
         ),
     ]

@@ -22,6 +22,8 @@ SECTIONS: Final[Mapping[str, str]] = MappingProxyType(
         "NATS": "nats-from-alert_rulesnatsyaml",
         "PostgreSQL": "postgresql-from-alert_rulespostgresyaml",
         "the ledger": "the-reference-ledger-from-alert_rulesledgeryaml",
+        "its edge": "the-ledgers-edge-from-alert_rulesedgeyaml",
+        "its webhooks": "the-ledgers-webhooks-from-alert_ruleswebhooksyaml",
         "its audit": "the-ledgers-audit-trail-from-alert_rulesaudityaml",
     }
 )
@@ -54,12 +56,7 @@ OF_PANELS: Final[Mapping[str, Mapping[str, tuple[str, ...]]]] = MappingProxyType
             "Requests": ("LedgerTransfersUnaccounted", "LedgerConflicts"),
             "Waiting": ("LedgerPostingStalled", "NatsConsumerBehind"),
             "Oldest not acknowledged": ("LedgerTransfersLate", "NatsDeliveryStopped"),
-            "Attempts": (
-                "LedgerPostingStalled",
-                "LedgerTransfersUnaccounted",
-                "LedgerDrift",
-                "LedgerNotReconciled",
-            ),
+            "Attempts": ("LedgerPostingStalled", "LedgerTransfersUnaccounted"),
             "Failed attempts": ("LedgerDeadLettered",),
             "Sessions that wait for others": ("PostgresBlocked",),
             "Longest wait, longest transaction": (
@@ -67,6 +64,22 @@ OF_PANELS: Final[Mapping[str, Mapping[str, tuple[str, ...]]]] = MappingProxyType
                 "PostgresIdleInTransaction",
             ),
             "Pools": ("PostgresConnectionsUsedUp",),
+            "Tenants that ask, and that are refused": ("LedgerLimitsRefuseMany",),
+            "Refused for asking too often": ("LedgerLimitsRefuse",),
+            "The edge's certificate ends in": (
+                *("LedgerCertificateEndsSoon", "LedgerCertificateEnds"),
+            ),
+            "Endpoints": ("LedgerWebhooksFail",),
+            "Attempts at endpoints": ("LedgerWebhooksFail", "LedgerWebhooksSecretLost"),
+            "On the way": ("LedgerWebhooksStalled",),
+            "Oldest delivery that waits": ("LedgerWebhooksLate",),
+            "Deliveries given up, endpoints disabled": (
+                *("LedgerWebhooksGivenUp", "LedgerWebhooksEndpointDisabled"),
+            ),
+            "Differences": ("LedgerDrift",),
+            "Drift by check": ("LedgerDrift",),
+            "Last compared": ("LedgerNotReconciled",),
+            "Age of the last comparison": ("LedgerNotReconciled",),
             "How far recording is behind": ("LedgerAuditBehind", "LedgerAuditStalled"),
             "Without the witness's word": ("LedgerAuditUnwitnessed", "LedgerAuditRefused"),
             "Room of the audit's slot": ("LedgerAuditSlotFills", "LedgerAuditSlotLost"),

@@ -65,6 +65,7 @@ _KONG: Final = frozenset(
 _LEDGER: Final = frozenset(
     {
         *(f"ledger_transfer_age_seconds_{part}" for part in ("bucket", "sum", "count")),
+        *(f"ledger_webhooks_age_seconds_{part}" for part in ("bucket", "sum", "count")),
         *(
             f"ledger_transfers_{what}_total"
             for what in ("accepted", "posted", "rejected", "repeated", "dead_lettered")
@@ -91,6 +92,24 @@ _LEDGER: Final = frozenset(
             "ledger_drift_count",
             "ledger_drift_value_minor",
             "ledger_reconcile_age_seconds",
+            "ledger_reconcile_failed_total",
+            "ledger_reconcile_messages",
+            "ledger_edge_tenants",
+            "ledger_auth_certificate_expiry_seconds",
+            "ledger_auth_refused_total",
+            "ledger_events_published_total",
+            "ledger_outbox_depth",
+            "ledger_outbox_lag_seconds",
+            "ledger_outbox_dropped_total",
+            "ledger_webhooks_attempts_total",
+            "ledger_webhooks_dropped_total",
+            "ledger_webhooks_forgotten_total",
+            "ledger_webhooks_endpoints_disabled_total",
+            "ledger_webhooks_waiting",
+            "ledger_webhooks_oldest_seconds",
+            "ledger_webhooks_in_flight",
+            "ledger_webhooks_endpoints",
+            "ledger_webhooks_events_pending",
         ),
     }
 )

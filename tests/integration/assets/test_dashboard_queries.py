@@ -48,6 +48,7 @@ MAY_BE_EMPTY = {
         "sentinel-postgres",
         "Statements that take most of the time",
     ): "the ledger's PostgreSQL comes without pg_stat_statements",
+    ("sentinel-ledger", "The edge's certificate ends in"): "the demo's edge has no certificate",
 }
 """Queries that real metrics need not answer, each with the reason; the second test sees them answered."""
 
@@ -57,6 +58,11 @@ NOT_THERE = {
     "rollback_ratio": "its clients end what they read with a commit, so rollbacks are errors",
     "role_connections_used_ratio": "its roles have no limit of connections",
     "database_connections_used_ratio": "nor has its database",
+    "ledger.webhooks.attempts": "nobody has registered an endpoint",
+    "ledger.webhooks.dropped": "so there is nothing to give up",
+    "ledger.webhooks.endpoints.disabled": "nor to disable",
+    "ledger.edge.limited": "its one tenant stays within its limit",
+    "ledger.auth.certificate.expiry": "its edge has no certificate",
     "checkpoints_requested_per_s": "asked for every half minute, and a rate needs two answers",
 }
 """Signals that a query names beside others and that the demo's pipeline need not have, each with the reason."""
@@ -73,6 +79,16 @@ scrape_configs:
 EVENT = SeriesKey("nats", "queue", "LEDGER/poster", "events_max_deliveries_per_s")
 STATEMENT = SeriesKey("postgres", "database", "ledger SELECT #1f3c", "exec_time_ratio")
 MEMBER = SeriesKey("ledger-edge", "edge", "POST /v1/transfers", "latency")
+_ATTEMPTS = "ledger.webhook.outcome=delivered,ledger.webhook.reason=ok"
+BESIDE = [
+    SeriesKey("ledger-webhooks", "metrics", _ATTEMPTS, "ledger.webhooks.attempts"),
+    SeriesKey(
+        "ledger-webhooks", "metrics", "ledger.webhook.reason=gone", "ledger.webhooks.dropped"
+    ),
+    SeriesKey("ledger-edge", "metrics", "ledger.tenant.tier=standard", "ledger.edge.limited"),
+    SeriesKey("ledger-edge", "metrics", "all", "ledger.auth.certificate.expiry"),
+]
+"""What the ledger tells when something has happened to those who use it."""
 CHOSEN = {
     "own": ".*",
     "injector": ".*",
@@ -157,7 +173,8 @@ def _to_show(server: PrometheusServer) -> dict[str, Mapping[str, str]]:
 async def test_what_is_quiet_in_good_times_is_found_once_it_has_happened(tmp_path: Path) -> None:
     surroundings = make_surroundings()
     pages = Pages()
-    pages.latest = make_latest([EVENT, STATEMENT, MEMBER], values=[5.0] * 3, scores=[0.5] * 3)
+    keys = [EVENT, STATEMENT, MEMBER, *BESIDE]
+    pages.latest = make_latest(keys, values=[5.0] * len(keys), scores=[0.5] * len(keys))
     pages.beside = Told(calls={}, incidents=(_incident(),))
     _touch_everything(surroundings.metrics)
     async with serve_pages(pages, surroundings=surroundings) as web:

@@ -60,6 +60,7 @@ class Event(StrEnum):
     EDGE_REPLICA_LOST = "edge.replica_lost"
     EDGE_REPLICA_FOUND = "edge.replica_found"
     EDGE_ADDRESS_REFUSED = "edge.address_refused"
+    EDGE_TENANT_LIMITED = "edge.tenant_limited"
     POSTING_STARTED = "posting.started"
     POSTING_STOPPED = "posting.stopped"
     POSTING_BATCH_FAILED = "posting.batch_failed"
@@ -268,6 +269,18 @@ class Telemetry(Traces):
         """Export what `read` last saw: messages not yet delivered, and delivered but not acked."""
         for index, name in enumerate(("ledger.consumer.pending", "ledger.consumer.ack_pending")):
             self._gauge(name, "{message}", partial(_single, read, index))
+
+    def observe_tenants(self, read: Callable[[], tuple[int, int]]) -> None:
+        """Export how many tenants have asked of late, and how many of them were refused for asking too often."""
+
+        def observe() -> list[Observation]:
+            standings = zip(("asking", "limited"), read(), strict=True)
+            return [
+                Observation(count, {"ledger.tenant.standing": standing})
+                for standing, count in standings
+            ]
+
+        self._gauge("ledger.edge.tenants", "{tenant}", observe)
 
     def observe_expiry(self, read: Callable[[], float | None]) -> None:
         """Export when the edge's own certificate ends, in Unix seconds."""

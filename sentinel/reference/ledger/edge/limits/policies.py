@@ -15,6 +15,7 @@ from sentinel.reference.ledger.edge.limits.addresses import (
     client_address,
     is_among,
 )
+from sentinel.reference.ledger.edge.limits.crowd import Crowd
 from sentinel.reference.ledger.edge.limits.limiter import Limiter
 from sentinel.reference.ledger.edge.problem import ProblemError
 from sentinel.reference.ledger.telemetry import Event, Telemetry
@@ -48,6 +49,8 @@ class Policies:
         self._limiter = Limiter(edges_count=edges_count, on_forgotten=telemetry.limit_forgotten)
         self._now_ns = now_ns
         self._steady_ns = steady_ns
+        self._crowd = Crowd()
+        telemetry.observe_tenants(lambda: self._crowd.counts(steady_ns()))
 
     def admit(self, request: web.Request, tenant: Tenant) -> None:
         """Let a request of a tenant pass.
@@ -57,10 +60,22 @@ class Policies:
         """
         if tenant.networks:
             self._check_address(request, tenant)
-        decision = self._limiter.check(tenant, now_ns=self._now_ns(), steady_ns=self._steady_ns())
+        steady_ns = self._steady_ns()
+        self._crowd.asked(tenant.name, steady_ns)
+        decision = self._limiter.check(tenant, now_ns=self._now_ns(), steady_ns=steady_ns)
         request[_TOLD] = _headers(decision)
         if isinstance(decision, Refused):
             self._telemetry.request_limited(tenant.tier.value)
+            if self._crowd.limited(tenant.name, steady_ns):
+                # Once a minute and tenant: who it is, which no metric says.
+                self._telemetry.warning(
+                    Event.EDGE_TENANT_LIMITED,
+                    "A tenant asks more often than it may",
+                    tenant=tenant.name,
+                    tier=tenant.tier.value,
+                    limit_rps=decision.limit.rps,
+                    limit_burst=decision.limit.burst,
+                )
             raise _too_soon(decision)
 
     def _check_address(self, request: web.Request, tenant: Tenant) -> None:
