@@ -22,6 +22,7 @@ from sentinel.app.config import Mode, SentinelConfig, load_config
 from sentinel.cli.main import build_parser
 from tests.support.cluster_manifests import (
     CHART,
+    ISSUER,
     KUBERNETES,
     KUSTOMIZE,
     ROOT,
@@ -116,6 +117,17 @@ def test_a_first_installation_pages_nobody(tmp_path: Path) -> None:
         assert config.senders.alertmanager.urls
     assert "NOBODY IS PAGED YET" in notes({})
     assert "--set scorer.mode=live" in notes({})
+
+
+def test_the_notes_say_who_is_believed_and_what_the_audit_waits_for() -> None:
+    told = notes({"ledger": {"enabled": True, "edge": {"insecureTenantHeader": True}}})
+    assert "THE LEDGER BELIEVES EVERYBODY" in told
+    assert (
+        "kubectl -n ledger-witness logs sentinel-ledger-witness-0 -c key > witness.key.pub" in told
+    )
+    told = notes({"ledger": {"enabled": True, "edge": ISSUER, "audit": {"enabled": False}}})
+    assert "BELIEVES" not in told
+    assert "witness" not in told
 
 
 @pytest.mark.parametrize("values", [{"mode": "live"}, {"config": {"mode": "live"}}])
