@@ -7,10 +7,13 @@ sender of webhooks has in itself.
 from __future__ import annotations
 
 import functools
+import os
 import random
+import subprocess
+import sys
 from collections.abc import Iterator
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import pytest
@@ -22,6 +25,7 @@ from sentinel.reference.ledger.domain.webhooks.addresses import (
     judge_address,
 )
 from sentinel.reference.ledger.operate.cli import build_parser
+from sentinel.reference.ledger.operate.heartbeat import HEARTBEAT_VARIABLE
 from sentinel.reference.ledger.wire.roles import Role
 from tests.support.cluster_manifests import (
     ISSUER,
@@ -157,6 +161,48 @@ def test_edges_share_what_a_tenant_may_ask_as_many_as_there_are_at_least(way: st
     ]
     shared = int(edge["args"][edge["args"].index("--edges") + 1])
     assert shared == scaled["minReplicas"] > 1
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_everything_that_goes_on_is_asked_whether_it_works(way: str, tmp_path: Path) -> None:
+    """By a port, or by the age of the file that it touches; the command is run, with such files."""
+    for component, pod, container in containers(way):
+        if container["name"] == "edge":
+            # Through the gateway beside it.
+            [container] = [c for c in pod["spec"]["containers"] if c["name"] == "kong"]
+        if container["name"] in ("migrate", "key"):
+            continue
+        startup, alive = container["startupProbe"], container["livenessProbe"]
+        if "exec" not in alive:
+            assert "ports" in container, component
+            continue
+        [file] = [e["value"] for e in container["env"] if e["name"] == HEARTBEAT_VARIABLE]
+        assert startup["exec"] == alive["exec"]
+        assert PurePosixPath(file).parent in {PurePosixPath(m["mountPath"]) for m in container["volumeMounts"]}  # fmt: skip
+        if component == "poster":
+            _ask(alive["exec"]["command"], file, tmp_path)
+
+
+def test_compose_asks_likewise(tmp_path: Path) -> None:
+    services = yaml.safe_load((ROOT / "deploy/compose/compose.yaml").read_text())["services"]
+    check = services["poster"]["healthcheck"]["test"]
+    _ask(check[1:], services["poster"]["environment"][HEARTBEAT_VARIABLE], tmp_path)
+
+
+def _ask(command: list[str], file: str, folder: Path) -> None:
+    own = folder / "alive"
+    mine = [sys.executable, *(one.replace(file, str(own)) for one in command[1:])]
+
+    def answer() -> bool:
+        done = subprocess.run(mine, capture_output=True, timeout=30, check=False)
+        return done.returncode == 0
+
+    assert command[0] == "/opt/sentinel/bin/python"
+    assert not answer()
+    own.touch()
+    assert answer()
+    os.utime(own, (1, 1))
+    assert not answer()
 
 
 @pytest.mark.parametrize("way", WAYS)

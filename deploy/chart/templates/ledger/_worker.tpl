@@ -31,6 +31,28 @@
 {{ .Values.ledger.audit.witnessUrl | default (printf "http://%s-ledger-witness.%s.svc:8090" .Release.Name .Values.ledger.witness.namespace) }}
 {{- end -}}
 
+{{- /* By what a process that serves nothing is known to work: it touches a file while it does. */ -}}
+{{- define "sentinel.ledgerAlive" -}}
+{{- $command := list "/opt/sentinel/bin/python" "-I" "-S" "-c" "import os, time; assert time.time() - os.stat('/tmp/alive').st_mtime < 60" -}}
+env:
+  - name: LEDGER_HEARTBEAT_FILE
+    value: /tmp/alive
+startupProbe:
+  exec:
+    command:
+      {{- toYaml $command | nindent 6 }}
+  periodSeconds: 2
+  timeoutSeconds: 5
+  failureThreshold: 30
+livenessProbe:
+  exec:
+    command:
+      {{- toYaml $command | nindent 6 }}
+  periodSeconds: 30
+  timeoutSeconds: 5
+  failureThreshold: 2
+{{- end -}}
+
 {{- /*
 A process of the ledger that serves nothing, and its budget of disruptions.
 root; name, also its key in the values; role, whose URL of PostgreSQL it has; args; queue: whether NATS is among its servers; replicas;
@@ -99,7 +121,7 @@ spec:
               app.kubernetes.io/instance: {{ $root.Release.Name }}
               app.kubernetes.io/component: {{ .name }}
       containers:
-        # It serves nothing, so there is nothing to probe: it ends when it cannot work, and rules watch what it tells.
+        # It serves nothing: that it works, and has not come to a standstill, is told by the age of a file. Rules watch the rest.
         - name: {{ .name }}
           image: {{ include "sentinel.image" (dict "image" $root.Values.ledger.image "chart" $root.Chart) }}
           args:
@@ -115,6 +137,7 @@ spec:
             {{- with .more }}
             {{- . | nindent 12 }}
             {{- end }}
+          {{- include "sentinel.ledgerAlive" . | nindent 10 }}
           resources:
             {{- toYaml $of.resources | nindent 12 }}
           securityContext:

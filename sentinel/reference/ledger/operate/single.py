@@ -20,6 +20,7 @@ from sentinel.reference.ledger.edge import Edge, EdgeConfig
 from sentinel.reference.ledger.edge.auth import AuthConfig, Authenticator
 from sentinel.reference.ledger.edge.books import open_books
 from sentinel.reference.ledger.edge.endpoints import WebhookEndpoints
+from sentinel.reference.ledger.operate.heartbeat import start_heartbeat
 from sentinel.reference.ledger.operate.prepare import prepare
 from sentinel.reference.ledger.posting import BY_INDEX, Poster, PosterConfig
 from sentinel.reference.ledger.telemetry import (
@@ -182,7 +183,12 @@ async def connect_queue(nats: NatsConfig, telemetry: Telemetry) -> Queue:
 
 
 def stop_on_signals() -> asyncio.Event:
-    """Return an event that SIGTERM and SIGINT set."""
+    """Return an event that SIGTERM and SIGINT set; from here on the process has begun to work.
+
+    Raises:
+        UsageError: it was told to show that it is alive, and cannot.
+    """
+    start_heartbeat()
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
