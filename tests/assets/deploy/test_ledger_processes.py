@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import os
 import random
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -32,15 +33,19 @@ from tests.support.cluster_manifests import (
     OVERLAYS,
     ROOT,
     Document,
+    by_identity,
     kustomized,
     pods,
+    read_all,
     templated,
+    tool,
 )
 
 INSECURE = "--insecure-tenant-header"
 WAYS = ("ledger-monitored", "ledger-trial", "chart", "chart, less")
 LESS: dict[str, Any] = {
     "enabled": True,
+    "replica": {"enabled": True},
     "edge": {"insecureTenantHeader": True},
     "tenants": ["acme=enterprise", "demo"],
     "webhooks": {"ports": [443, 8443], "deniedNetworks": ["198.51.0.0/16", "2a00:1450::/32"]},
@@ -114,6 +119,8 @@ def test_only_what_migrates_may_do_everything_and_it_lets_in_whoever_logs_in(way
     for component, _, container in containers(way):
         arguments = container["args"]
         urls = {PurePosixPath(one).name for one in arguments if one.endswith("-url") and one.startswith("/")}  # fmt: skip
+        # Roles come to a replica with everything else.
+        urls = {url for url in urls if not url.endswith("-replica-url")}
         if container["name"] == "migrate":
             assert component == "poster"
             assert "postgres-url" in urls
@@ -351,3 +358,30 @@ def test_who_is_off_leaves_nothing_behind() -> None:
     assert not [one for one in edge["args"] if "webhooks" in one]
     assert {mount["name"] for mount in edge["volumeMounts"]} == {"servers", "edge-tmp"}
     assert not {d["metadata"]["name"] for d in without if d["metadata"]["name"].endswith(("-webhooks", "-disburse"))}  # fmt: skip
+
+
+def test_a_replica_is_read_from_alike(tmp_path: Path) -> None:
+    """Kustomize's component and the chart's value, object for object, of those whom it is about."""
+    for folder in ("deploy/kustomize", "deploy/kong"):
+        shutil.copytree(ROOT / folder, tmp_path / folder)
+    own = tmp_path / "deploy/kustomize/overlays/own"
+    own.mkdir()
+    (own / "kustomization.yaml").write_text(
+        "resources: [../ledger]\ncomponents: [../../components/ledger-replica]\n"
+    )
+    command = [tool("kubectl"), "kustomize", str(own)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    ours = by_identity(read_all(done.stdout), namespace="?")
+    theirs = by_identity(
+        templated({"ledger": {"enabled": True, "edge": ISSUER, "replica": {"enabled": True}}}),
+        namespace="?",
+    )
+    for component in ("edge", "reconcile", "poster"):
+        identity = f"Deployment ledger/sentinel-ledger-{component}"
+        specs = [one[identity]["spec"]["template"]["spec"] for one in (ours, theirs)]
+        mine, other = (
+            next(c for c in spec["containers"] if c["name"] == component) for spec in specs
+        )
+        assert mine == other
+        assert ("--replica-url-file" in mine["args"]) is (component != "poster")
+        assert specs[0]["volumes"][0] == specs[1]["volumes"][0]

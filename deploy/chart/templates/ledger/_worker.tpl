@@ -56,7 +56,8 @@ livenessProbe:
 {{- /*
 A process of the ledger that serves nothing, and its budget of disruptions.
 root; name, also its key in the values; role, whose URL of PostgreSQL it has; args; queue: whether NATS is among its servers; replicas;
-alone: whether the old one must be gone before the new one comes; keys: items of its keysSecret.
+alone: whether the old one must be gone before the new one comes; keys: items of its keysSecret; also: more of the Secret of servers;
+more: arguments that follow.
 */ -}}
 {{- define "sentinel.ledgerWorker" -}}
 {{- $root := .root }}
@@ -168,6 +169,10 @@ spec:
               {{- end }}
               - key: {{ .role }}-url
                 path: {{ .role }}-url
+              {{- range .also }}
+              - key: {{ . }}
+                path: {{ . }}
+              {{- end }}
         {{- if .keys }}
         - name: keys
           secret:
