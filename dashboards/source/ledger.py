@@ -52,7 +52,7 @@ def board() -> Board:
         'label_values(sentinel_value{service="ledger-poster", stage="database", signal="traffic"}, route)',
     )
     made.runbooks().runbooks_of(
-        *("the ledger", "its edge", "its webhooks", "its audit"),
+        *("the ledger", "its edge", "its webhooks", "its payouts", "its audit"),
         *("service levels", "the gateway", "NATS", "PostgreSQL"),
     )
     made.incidents()
@@ -65,6 +65,7 @@ def board() -> Board:
     made.row("PostgreSQL").panels(*_database())
     made.row("Who may come in").panels(*ledger_beside.admittance())
     made.row("Webhooks").panels(*ledger_beside.webhooks())
+    made.row("Payouts and analytics").panels(*ledger_beside.payouts())
     made.row("Audit").panels(*ledger_beside.audit())
     made.row("Reconciliation").panels(*ledger_beside.reconciliation())
     return made

@@ -108,6 +108,35 @@ def webhooks() -> list[Panel]:
     ]
 
 
+def payouts() -> list[Panel]:
+    """Whether what is told is taken up."""
+    asked = _told("disburser", "ledger.disbursements.asked")
+    return [
+        timeline(
+            "Questions to the rail",
+            "A second, by whether it answered: payments are handed in and asked for until its last word.",
+            "cps",
+            Ask(quiet(f"sum by (route) ({asked})"), "{{route}}"),
+            width=8,
+        ),
+        timeline(
+            "Latest payment that is due",
+            "How late it is that nobody has asked the rail for it; it rises when nobody looks.",
+            "s",
+            _worst("disburser", "ledger.disbursements.overdue"),
+            width=8,
+            limit=300.0,
+        ),
+        timeline(
+            "Events not counted",
+            "What analytics has not taken up, or not acknowledged.",
+            "none",
+            _worst("analytics", "ledger.analytics.pending"),
+            width=8,
+        ),
+    ]
+
+
 def audit() -> list[Panel]:
     """Whether everything is recorded, and witnessed."""
     return [

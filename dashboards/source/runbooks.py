@@ -23,6 +23,7 @@ SECTIONS: Final[Mapping[str, str]] = MappingProxyType(
         "PostgreSQL": "postgresql-from-alert_rulespostgresyaml",
         "the ledger": "the-reference-ledger-from-alert_rulesledgeryaml",
         "its edge": "the-ledgers-edge-from-alert_rulesedgeyaml",
+        "its payouts": "the-ledgers-payouts-and-analytics-from-alert_rulespayoutsyaml",
         "its webhooks": "the-ledgers-webhooks-from-alert_ruleswebhooksyaml",
         "its audit": "the-ledgers-audit-trail-from-alert_rulesaudityaml",
     }
@@ -76,6 +77,9 @@ OF_PANELS: Final[Mapping[str, Mapping[str, tuple[str, ...]]]] = MappingProxyType
             "Deliveries given up, endpoints disabled": (
                 *("LedgerWebhooksGivenUp", "LedgerWebhooksEndpointDisabled"),
             ),
+            "Questions to the rail": ("LedgerRailAway",),
+            "Latest payment that is due": ("LedgerDisbursementsStalled",),
+            "Events not counted": ("LedgerAnalyticsBehind",),
             "Differences": ("LedgerDrift",),
             "Drift by check": ("LedgerDrift",),
             "Last compared": ("LedgerNotReconciled",),

@@ -30,6 +30,7 @@ NAMES = ("nats", "postgres", "alertmanager", "tempo", "loki", "grafana", "witnes
 BESIDE = ("poster", "webhooks", "audit", "analytics", "reconcile", "disburse")
 TOLD = ("webhooks", "audit", "analytics", "reconcile")
 """Those that tell of themselves while nothing happens."""
+HEARTBEAT = "LEDGER_HEARTBEAT_FILE"
 PATIENCE_S = 120.0
 _STARTED: list[subprocess.Popen[bytes]] = []
 
@@ -64,13 +65,16 @@ def main(folder: Path) -> None:
     config = {"/etc/sentinel": COMPOSE}
     store = {"SENTINEL_STORE__DIRECTORY": str(folder / "store")}
     _start(str(programs / "sentinel"), *_command("sentinel", config), environment=store)
-    telemetry = dict(SERVICES["edge"]["environment"])
     ledger = str(programs / "sentinel-ledger")
     for name in ("migrate", "webhook-keys", "audit-key", "witness-key"):
         subprocess.run([ledger, *_command(name, _volumes(folder, name))], check=True, stdout=subprocess.DEVNULL)  # fmt: skip
     _start(ledger, *_command("witness", _volumes(folder, "witness")))
+    Path("/run/ledger").mkdir()
     for name in (*BESIDE, "edge"):
-        _start(ledger, *_command(name, _volumes(folder, name)), environment=telemetry)
+        own = dict(SERVICES[name]["environment"])
+        if HEARTBEAT in own:
+            own[HEARTBEAT] = f"/run/ledger/{name}"
+        _start(ledger, *_command(name, _volumes(folder, name)), environment=own)
     # Kong is not there: the load goes to the edge itself.
     load = [a.replace("127.0.0.1:8000", "127.0.0.1:8080") for a in _command("load", {})]
     _until(lambda: _get("http://127.0.0.1:8080/healthz") is not None)
@@ -106,6 +110,7 @@ def _look(received: dict[str, int]) -> dict[str, Any]:
     found = _get("http://127.0.0.1:9090/api/v1/alertmanagers")
     return {
         **series,
+        "alive": {one.name for one in Path("/run/ledger").iterdir()} == set(BESIDE),
         "scraped": sorted(up)
         if up >= {"sentinel", "sentinel-series", "alertmanager", "prometheus"}
         else [],

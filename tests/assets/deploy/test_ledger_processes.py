@@ -94,7 +94,7 @@ def test_every_command_is_one_that_the_ledger_knows() -> None:
             options = build_parser().parse_args([variables.get(one, one) for one in arguments])
         except SystemExit:
             pytest.fail(f"{where}: {arguments}")
-        seen.add(getattr(options, "command", None).__qualname__)
+        seen.add(options.command.__qualname__)
     assert len(seen) >= 10
 
 

@@ -62,6 +62,7 @@ NOT_THERE = {
     "ledger.webhooks.dropped": "so there is nothing to give up",
     "ledger.webhooks.endpoints.disabled": "nor to disable",
     "ledger.edge.limited": "its one tenant stays within its limit",
+    "ledger.disbursements.asked": "nobody has asked to be paid out",
     "ledger.auth.certificate.expiry": "its edge has no certificate",
     "checkpoints_requested_per_s": "asked for every half minute, and a rate needs two answers",
 }
@@ -86,6 +87,7 @@ BESIDE = [
         "ledger-webhooks", "metrics", "ledger.webhook.reason=gone", "ledger.webhooks.dropped"
     ),
     SeriesKey("ledger-edge", "metrics", "ledger.tenant.tier=standard", "ledger.edge.limited"),
+    SeriesKey("ledger-disburser", "metrics", "all", "ledger.disbursements.asked"),
     SeriesKey("ledger-edge", "metrics", "all", "ledger.auth.certificate.expiry"),
 ]
 """What the ledger tells when something has happened to those who use it."""

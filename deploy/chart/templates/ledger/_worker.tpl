@@ -33,10 +33,10 @@
 
 {{- /* By what a process that serves nothing is known to work: it touches a file while it does. */ -}}
 {{- define "sentinel.ledgerAlive" -}}
-{{- $command := list "/opt/sentinel/bin/python" "-I" "-S" "-c" "import os, time; assert time.time() - os.stat('/tmp/alive').st_mtime < 60" -}}
+{{- $command := list "/opt/sentinel/bin/python" "-I" "-S" "-c" "import os, time; assert time.time() - os.stat('/run/ledger/alive').st_mtime < 60" -}}
 env:
   - name: LEDGER_HEARTBEAT_FILE
-    value: /tmp/alive
+    value: /run/ledger/alive
 startupProbe:
   exec:
     command:
@@ -158,6 +158,8 @@ spec:
             {{- end }}
             - name: tmp
               mountPath: /tmp
+            - name: alive
+              mountPath: /run/ledger
       volumes:
         - name: servers
           secret:
@@ -188,6 +190,9 @@ spec:
         - name: tmp
           emptyDir:
             sizeLimit: 64Mi
+        - name: alive
+          emptyDir:
+            sizeLimit: 1Mi
 ---
 apiVersion: policy/v1
 kind: PodDisruptionBudget

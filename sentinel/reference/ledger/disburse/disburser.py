@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sentinel.reference.ledger.disburse.rail import Rail, RailPayment
+from sentinel.reference.ledger.disburse.rail import Rail, RailAnswer, RailPayment
 from sentinel.reference.ledger.domain import LedgerError, PermanentError, UnavailableError
 from sentinel.reference.ledger.domain.disbursement import (
     Disbursement,
@@ -23,6 +23,7 @@ from sentinel.reference.ledger.domain.disbursement import (
 from sentinel.reference.ledger.domain.tenant import COHORTS_COUNT
 from sentinel.reference.ledger.domain.transfer import Payee
 from sentinel.reference.ledger.telemetry import Event, Telemetry
+from sentinel.reference.ledger.telemetry.disbursing import DisburseMetrics
 from sentinel.reference.ledger.wire.envelope import Envelope, encode_envelope, transfer_subject
 from sentinel.reference.ledger.wire.nats import Queue
 from sentinel.reference.ledger.wire.postgres import Connection, Database
@@ -30,7 +31,8 @@ from sentinel.reference.ledger.wire.postgres import Connection, Database
 # A settled one is asked for while it may still come back; the others until their last word.
 _DUE: Final = """
 select pending_id, tenant, payee_account, payee_name, amount_minor, currency, state, attempts,
-       extract(epoch from now() - changed_at)::float8 as unchanged_s
+       extract(epoch from now() - changed_at)::float8 as unchanged_s,
+       extract(epoch from now() - next_at)::float8 as overdue_s
 from ledger.disbursements where cohort = $1 and next_at <= now()
 order by next_at limit $2 for update skip locked
 """
@@ -75,47 +77,52 @@ class Disburser:
         self._queue = queue
         self._database = database
         self._telemetry = telemetry
+        self._metrics = DisburseMetrics(telemetry.meter)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until `stop` is set; what is in hand is ended."""
         async with Rail(self._config.rail_url) as rail:
             while not stop.is_set():
-                done_count = 0
+                done_count, overdue_s, looked = 0, 0.0, True
                 for cohort in range(COHORTS_COUNT):
                     try:
-                        done_count += await self._work(cohort, rail)
+                        count, late_s = await self._work(cohort, rail)
+                        done_count += count
+                        overdue_s = max(overdue_s, late_s)
                     except (UnavailableError, PermanentError) as error:
                         self._telemetry.warning(
                             Event.DISBURSING_FAILED,
                             f"Disbursing failed: {error}",
                             error_code=error.code,
                         )
+                        looked = False
+                if looked:
+                    self._metrics.looked(overdue_s)
                 if done_count < self._config.at_once_count:
                     with suppress(TimeoutError):
                         await asyncio.wait_for(stop.wait(), timeout=self._config.look_interval_s)
 
-    async def _work(self, cohort: int, rail: Rail) -> int:
-        """Ask the rail for what is due in a cohort; returns how many were asked for."""
+    async def _work(self, cohort: int, rail: Rail) -> tuple[int, float]:
+        """Ask the rail for what is due in a cohort; returns how many were asked for, and how late the latest of them was."""
         async with self._database.acquire() as connection, connection.transaction():
             rows = await connection.fetch(_DUE, cohort, self._config.at_once_count)
             answers = await asyncio.gather(*(self._ask(cohort, row, rail) for row in rows))
             for row, after in zip(rows, answers, strict=True):
                 await self._note(connection, cohort, row, after)
-            return len(rows)
+            return len(rows), rows[0]["overdue_s"] if rows else 0.0
 
     async def _ask(self, cohort: int, row: Any, rail: Rail) -> Disbursement:
         """Return the disbursement after the rail's word, once what follows from it is on the queue."""
         before = _disbursement(row)
+        payment = RailPayment(
+            payment_id=before.pending_id,
+            account=before.payee.account,
+            name=before.payee.name,
+            amount_minor=before.amount_minor,
+            currency=before.currency,
+        )
         try:
-            answer = await rail.say(
-                RailPayment(
-                    payment_id=before.pending_id,
-                    account=before.payee.account,
-                    name=before.payee.name,
-                    amount_minor=before.amount_minor,
-                    currency=before.currency,
-                )
-            )
+            answer = await self._say(rail, payment)
             after, step = hear(before, answer.word, answer.return_code)
             if step is not None:
                 envelope = Envelope(asked=step, cohort=cohort, accepted_ns=time.time_ns())
@@ -134,6 +141,15 @@ class Disburser:
         if after.state is not before.state:
             self._telemetry.disbursement_moved(after.state.value, after.return_code or "")
         return after
+
+    async def _say(self, rail: Rail, payment: RailPayment) -> RailAnswer:
+        try:
+            answer = await rail.say(payment)
+        except UnavailableError:
+            self._metrics.asked(answered=False)
+            raise
+        self._metrics.asked(answered=True)
+        return answer
 
     async def _note(
         self, connection: Connection, cohort: int, row: Any, after: Disbursement
