@@ -53,7 +53,7 @@ class PosterConfig:
     fetch_wait_s: float = 1.0
     # After a batch the next one gathers for so long: a commit costs the same for one transfer and for fifty. Whoever comes to an
     # idle cohort does not wait.
-    gather_s: float = 0.03
+    gather_s: float = 0.05
     deliveries_max: int = 5
     back_off_first_s: float = 0.2
     back_off_max_s: float = 2.0
