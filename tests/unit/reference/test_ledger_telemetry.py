@@ -20,7 +20,6 @@ from sentinel.reference.ledger.telemetry.attributes import (
     messaging_attributes,
     request_attributes,
 )
-from sentinel.reference.ledger.telemetry.traces import SPAN_LIMITS
 from tests.support.ledger_metrics import Counted
 
 Told = tuple[Telemetry, InMemorySpanExporter]
@@ -29,7 +28,7 @@ Told = tuple[Telemetry, InMemorySpanExporter]
 @pytest.fixture
 def told() -> Told:
     spans = InMemorySpanExporter()
-    tracers = TracerProvider(span_limits=SPAN_LIMITS, shutdown_on_exit=False)
+    tracers = TracerProvider(shutdown_on_exit=False)
     tracers.add_span_processor(SimpleSpanProcessor(spans))
     telemetry = Telemetry(
         service="ledger-poster",

@@ -9,12 +9,15 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import Awaitable, Callable
+from typing import Final
 
 from aiohttp import web
 
 from sentinel.reference.ledger.domain import UnavailableError
 from sentinel.reference.ledger.edge.problem import ProblemError, problem_of, render
 
+# What connects while the edge is busy waits for it; beyond the usual 128 it would be tried again by its kernel a second later.
+_BACKLOG: Final = 1024
 _Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 _Failed = Callable[[BaseException | None], None]
 
@@ -42,7 +45,7 @@ class Listener:
             _Server(application, self._on_failed), shutdown_timeout=self._stop_timeout_s
         )
         await self._listening.setup()
-        site = web.TCPSite(self._listening, host, port, ssl_context=tls)
+        site = web.TCPSite(self._listening, host, port, ssl_context=tls, backlog=_BACKLOG)
         try:
             await site.start()
         except OSError as error:

@@ -10,8 +10,6 @@ import re
 from functools import lru_cache
 from typing import Final
 
-from opentelemetry.trace import Span, StatusCode
-
 DESTINATION: Final = "ledger.transfers"
 
 Attributes = dict[str, str | int]
@@ -57,19 +55,13 @@ def messaging_attributes(name: str, kind: str) -> Attributes:
 
 def database_error_attributes(failure: BaseException) -> dict[str, str]:
     """Return why an operation failed: the server's code, where it gave one."""
-    kind = _error_type(failure)
+    kind = error_type(failure)
     if not _SQLSTATE.fullmatch(kind):
         return {"error.type": kind}  # the server did not answer, so it gave no code
     return {"error.type": kind, "db.response.status_code": kind}
 
 
-def mark_failed(span: Span, failure: BaseException | None) -> None:
-    """Make a span an error with the failure's type and one line of it, without a stack; None leaves it."""
-    if failure is not None:
-        span.set_attribute("error.type", _error_type(failure))
-        span.set_status(StatusCode.ERROR, str(failure)[:200])
-
-
-def _error_type(failure: BaseException) -> str:
+def error_type(failure: BaseException) -> str:
+    """Return the failure's code, else its class."""
     code = getattr(failure, "code", "")
     return code if isinstance(code, str) and code else type(failure).__name__

@@ -26,7 +26,6 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
 from sentinel.reference.ledger.domain import LedgerError
 from sentinel.reference.ledger.telemetry.lines import JsonLines
 from sentinel.reference.ledger.telemetry.signals import Telemetry
-from sentinel.reference.ledger.telemetry.traces import SPAN_LIMITS
 
 _EXPORT_TIMEOUT_S: Final = 3
 
@@ -36,7 +35,7 @@ def start_telemetry(service: str, environ: Mapping[str, str] = os.environ) -> Te
     resource = Resource.create(
         {"service.name": service, "service.instance.id": f"{socket.gethostname()}-{os.getpid()}"}
     )
-    tracers = TracerProvider(resource=resource, span_limits=SPAN_LIMITS, shutdown_on_exit=False)
+    tracers = TracerProvider(resource=resource, shutdown_on_exit=False)
     loggers = LoggerProvider(resource=resource, shutdown_on_exit=False)
     readers = []
     if environ.get("OTEL_EXPORTER_OTLP_ENDPOINT"):

@@ -20,8 +20,9 @@ from opentelemetry.trace import Span
 from sentinel.reference.ledger.domain.lag import Lag
 from sentinel.reference.ledger.telemetry.access import AccessSignals
 from sentinel.reference.ledger.telemetry.lines import LineLimit, write_line
+from sentinel.reference.ledger.telemetry.spans import SCOPE
 from sentinel.reference.ledger.telemetry.tally import Tally
-from sentinel.reference.ledger.telemetry.traces import SCOPE, Traces
+from sentinel.reference.ledger.telemetry.traces import Traces
 
 EDGE_SERVICE: Final = "ledger-edge"
 POSTER_SERVICE: Final = "ledger-poster"

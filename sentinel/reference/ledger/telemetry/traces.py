@@ -15,10 +15,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from opentelemetry import trace
-from opentelemetry.context import Context
 from opentelemetry.metrics import Meter
-from opentelemetry.sdk.trace import SpanLimits, TracerProvider
-from opentelemetry.trace import Link, Span, SpanContext, SpanKind, StatusCode
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.trace import Link, Span, SpanContext, SpanKind
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from sentinel.reference.ledger.telemetry.attributes import (
@@ -26,14 +25,10 @@ from sentinel.reference.ledger.telemetry.attributes import (
     Attributes,
     database_attributes,
     database_error_attributes,
-    mark_failed,
     messaging_attributes,
     request_attributes,
 )
-
-SCOPE: Final = "ledger"
-# A batch may hold as many messages as the queue hands out unacknowledged; the library's own limit is 128.
-SPAN_LIMITS: Final = SpanLimits(max_links=1000)
+from sentinel.reference.ledger.telemetry.spans import SCOPE, OpenSpan, Recorder
 
 _PROCESS: Final = f"process {DESTINATION}"
 _BATCH: Final = f"batch {DESTINATION}"
@@ -92,6 +87,8 @@ class Traces:
     """Spans of one process."""
 
     def __init__(self, tracers: TracerProvider, meter: Meter) -> None:
+        self._spans = Recorder(tracers)
+        # For spans of parts that have few.
         self.tracer = tracers.get_tracer(SCOPE)
         self._propagator = TraceContextTextMapPropagator()
         self._http_duration = meter.create_histogram(
@@ -129,42 +126,34 @@ class Traces:
             scheme: `http`, or `https` where the edge has TLS.
         """
         name, common = request_attributes(method, route, scheme)
-        span = self.tracer.start_span(
-            name,
-            context=self._propagator.extract(_trace_headers(headers)),
-            kind=SpanKind.SERVER,
-            attributes={**common, "url.path": path},
-        )
-        within = trace.set_span_in_context(span)
+        span = self._spans.begin(name, SpanKind.SERVER, common, parent=self._parent(headers))
+        current = span.current
         began = time.perf_counter()
         result = RequestSpan()
         try:
-            with trace.use_span(span, record_exception=False, set_status_on_exception=False):
+            with trace.use_span(current, record_exception=False, set_status_on_exception=False):
                 yield result
         finally:
             ended: dict[str, str | int] = {"http.response.status_code": result.status}
             if result.status >= 500:
                 ended["error.type"] = result.error_type or str(result.status)
-                span.set_status(StatusCode.ERROR)
-            span.set_attributes(ended)
-            span.end()
+            told = {**common, **ended}
+            span.attributes = {**told, "url.path": path}
+            span.end(is_error=result.status >= 500)
             self._http_duration.record(
-                time.perf_counter() - began, {**common, **ended}, context=within
+                time.perf_counter() - began, told, context=trace.set_span_in_context(current)
             )
 
     @contextmanager
     def publish(self, *, message_id: str) -> Iterator[dict[str, str]]:
         """Record a publish as a PRODUCER span; yields the headers that carry its context."""
-        span = self.tracer.start_span(
-            _PUBLISH,
-            kind=SpanKind.PRODUCER,
-            attributes={
-                **messaging_attributes("publish", "send"),
-                "messaging.message.id": message_id,
-            },
-        )
+        attributes = {
+            **messaging_attributes("publish", "send"),
+            "messaging.message.id": message_id,
+        }
+        span = self._spans.begin(_PUBLISH, SpanKind.PRODUCER, attributes, parent=_current())
         carrier: dict[str, str] = {}
-        self._propagator.inject(carrier, context=trace.set_span_in_context(span))
+        self._propagator.inject(carrier, context=trace.set_span_in_context(span.current))
         failure: BaseException | None = None
         try:
             yield carrier
@@ -172,8 +161,7 @@ class Traces:
             failure = error
             raise
         finally:
-            mark_failed(span, failure)
-            span.end()
+            span.end(failure)
 
     @contextmanager
     def query(
@@ -187,13 +175,12 @@ class Traces:
             namespace: database and schema.
             source: which server is asked, `primary` or `replica`.
         """
-        span = self.tracer.start_span(
-            f"{operation} {collection}",
-            kind=SpanKind.CLIENT,
-            attributes={
-                **database_attributes(operation, collection, namespace),
-                "ledger.read.source": source,
-            },
+        attributes = {
+            **database_attributes(operation, collection, namespace),
+            "ledger.read.source": source,
+        }
+        span = self._spans.begin(
+            f"{operation} {collection}", SpanKind.CLIENT, attributes, parent=_current()
         )
         began = time.perf_counter()
         failure: BaseException | None = None
@@ -220,19 +207,16 @@ class Traces:
             cohort: whose stream they came from.
         """
         began_ns = time.time_ns()
-        parents = [self._propagator.extract(_trace_headers(headers)) for headers, _ in messages]
-        span = self.tracer.start_span(
-            _BATCH,
-            context=Context(),  # no message's trace is the batch's
-            attributes={
-                "messaging.system": "nats",
-                "messaging.destination.name": DESTINATION,
-                "messaging.destination.partition.id": str(cohort),
-                "messaging.batch.message_count": len(messages),
-            },
-            links=[Link(context) for context in map(_span_context, parents) if context.is_valid],
-        )
-        batch = BatchSpan(span, self)
+        parents = [self._parent(headers) for headers, _ in messages]
+        attributes: Attributes = {
+            "messaging.system": "nats",
+            "messaging.destination.name": DESTINATION,
+            "messaging.destination.partition.id": str(cohort),
+            "messaging.batch.message_count": len(messages),
+        }
+        # No message's trace is the batch's.
+        span = self._spans.begin(_BATCH, SpanKind.INTERNAL, attributes, parent=None)
+        batch = BatchSpan(span.current, self)
         failure: BaseException | None = None
         try:
             yield batch
@@ -241,44 +225,49 @@ class Traces:
             raise
         finally:
             ended_ns = time.time_ns()
-            place = {"ledger.commit.lsn": batch.lsn} if batch.lsn else {}
-            span.set_attributes(place)
-            mark_failed(span, failure)
-            span.end(ended_ns)
+            place: Attributes = {"ledger.commit.lsn": batch.lsn} if batch.lsn else {}
+            span.attributes = {**attributes, **place}
+            span.end(
+                failure,
+                links=[Link(parent) for parent in parents if parent is not None],
+                ended_ns=ended_ns,
+            )
+            link = (Link(span.context),)
             common = {**messaging_attributes("process", "process"), **place}
-            link = (Link(span.get_span_context()),)
             commit = {**database_attributes(*_COMMIT, batch.namespace), **place}
             if len(messages) > 1:  # one alone is no batch, the conventions say
                 commit["db.operation.batch.size"] = len(messages)
             for index, parent in enumerate(parents):
-                attributes = {**common, "messaging.nats.delivery_count": messages[index][1]}
+                told = {**common, "messaging.nats.delivery_count": messages[index][1]}
                 if index < len(batch.outcomes):
-                    attributes["ledger.transfer.outcome"] = batch.outcomes[index]
-                one = self.tracer.start_span(
-                    _PROCESS,
-                    context=parent,
-                    kind=SpanKind.CONSUMER,
-                    attributes=attributes,
-                    links=link,
-                    start_time=began_ns,
+                    told["ledger.transfer.outcome"] = batch.outcomes[index]
+                one = self._spans.begin(
+                    _PROCESS, SpanKind.CONSUMER, told, parent=parent, start_ns=began_ns
                 )
                 self._commit_below(one, batch, commit)
-                mark_failed(one, failure)
-                one.end(ended_ns)
+                one.end(failure, links=link, ended_ns=ended_ns)
 
-    def _commit_below(self, parent: Span, batch: BatchSpan, attributes: Attributes) -> None:
+    def _commit_below(self, parent: OpenSpan, batch: BatchSpan, attributes: Attributes) -> None:
         """Record in a message's trace the commit that it took part in with the others."""
         if batch.commit_ns is None:
             return
         began_ns, ended_ns = batch.commit_ns
-        span = self.tracer.start_span(
+        span = self._spans.begin(
             "COMMIT transactions",
-            context=trace.set_span_in_context(parent),
-            kind=SpanKind.CLIENT,
-            attributes=attributes,
-            start_time=began_ns,
+            SpanKind.CLIENT,
+            attributes,
+            parent=parent.context,
+            start_ns=began_ns,
         )
         _end_query(span, batch.commit_failure, ended_ns)
+
+    def _parent(self, headers: Mapping[str, str]) -> SpanContext | None:
+        """Return the context that the headers carry, None when they carry none."""
+        carried = _trace_headers(headers)
+        if not carried:
+            return None
+        context = trace.get_current_span(self._propagator.extract(carried)).get_span_context()
+        return context if context.is_valid else None
 
     def record_query(
         self,
@@ -295,15 +284,14 @@ class Traces:
         self._db_duration.record(time.perf_counter() - began, attributes)
 
 
-def _end_query(span: Span, failure: BaseException | None, ended_ns: int | None = None) -> None:
+def _end_query(span: OpenSpan, failure: BaseException | None, ended_ns: int | None = None) -> None:
     if failure is not None:
-        span.set_attributes(database_error_attributes(failure))
-    mark_failed(span, failure)
-    span.end(ended_ns)
+        span.attributes = {**span.attributes, **database_error_attributes(failure)}
+    span.end(failure, ended_ns=ended_ns)
 
 
-def _span_context(context: Context) -> SpanContext:
-    return trace.get_current_span(context).get_span_context()
+def _current() -> SpanContext:
+    return trace.get_current_span().get_span_context()
 
 
 def _trace_headers(headers: Mapping[str, str]) -> dict[str, str]:
