@@ -118,6 +118,19 @@ async def test_a_consumer_that_is_killed_after_its_commit_counts_nothing_twice(
     assert before  # it had committed something that it never acknowledged
     await start(ledger_site, config)
     await drained(ledger_site, 22)
+    requests = [
+        one.context.trace_id
+        for one in ledger_site.edge.spans.get_finished_spans()
+        if one.name == "POST /v1/transfers" and one.context is not None
+    ]
+    linked = {
+        link.context.trace_id
+        for one in ledger_site.poster.spans.get_finished_spans()
+        if one.name == "process ledger.events"
+        for link in one.links
+    }
+    # It came to see all of them, for the first had acknowledged none.
+    assert linked == set(requests)
     assert await counted(ledger_site) == {
         ("shop", "posted"): (20, 200),
         ("shop", "rejected"): (1, 5_000),

@@ -109,6 +109,32 @@ async def test_every_decision_is_told_once_and_in_the_order_of_commits(
     }
 
 
+async def test_an_event_carries_the_trace_of_the_request_that_asked(
+    ledger_site: LedgerSite,
+) -> None:
+    await ledger_site.start_poster()
+    for number in range(3):
+        await ledger_site.transfer(f"t{number}", "external:bank", "alice", 10)
+    await settle(ledger_site, 3)
+    await emptied(ledger_site)
+    async with operator(ledger_site.nats, name="test") as (_, stream):
+        messages = [await stream.get_msg(EVENTS_STREAM, number) for number in (1, 2, 3)]
+    carried = [(message.headers or {})["traceparent"].split("-")[1:3] for message in messages]
+    requests = [
+        one.context.trace_id
+        for one in ledger_site.edge.spans.get_finished_spans()
+        if one.name == "POST /v1/transfers" and one.context is not None
+    ]
+    deciding = [
+        one.context.span_id
+        for one in ledger_site.poster.spans.get_finished_spans()
+        if one.name == "process ledger.transfers" and one.context is not None
+    ]
+    assert {int(trace, 16) for trace, _ in carried} == set(requests)
+    assert {int(span, 16) for _, span in carried} == set(deciding)
+    assert len(set(requests)) == len(set(deciding)) == 3
+
+
 class CutOff(Queue):
     """Publishes, and is gone before anybody hears that it did."""
 

@@ -115,6 +115,71 @@ def test_a_failed_attempt_fails_each_of_its_spans_and_tells_no_outcome(told: Tol
     assert dict(consumers[2].attributes or {})["messaging.nats.delivery_count"] == 3
 
 
+def test_what_is_told_of_a_message_links_to_the_span_that_decided_it(told: Told) -> None:
+    telemetry, spans = told
+    messages = [*published(telemetry, 2), ({}, 1)]  # whoever sent the last traces nothing
+    with telemetry.process(messages, cohort=1) as batch, batch.commit("ledger|ledger"):
+        parents = list(batch.trace_parents)
+    headers = [{"Traceparent": one or ""} for one in parents]
+    with telemetry.process_events([*headers, {}, {"traceparent": "00-no-no-01"}]):
+        pass
+    consumers = named(spans, "process ledger.transfers")
+    (events,) = named(spans, "process ledger.events")
+    assert (events.kind, events.parent) == (SpanKind.CONSUMER, None)
+    assert [(one.context.trace_id, one.context.span_id) for one in events.links] == [
+        (one.context.trace_id, one.context.span_id) for one in consumers if one.context
+    ]
+    attributes = dict(events.attributes or {})
+    assert attributes["messaging.destination.name"] == "ledger.events"
+    assert attributes["messaging.batch.message_count"] == 5
+    with pytest.raises(UnavailableError), telemetry.process_events(headers):
+        raise UnavailableError("away", code="57P01")
+    failed = named(spans, "process ledger.events")[1]
+    assert not failed.status.is_ok
+    assert dict(failed.attributes or {})["error.type"] == "57P01"
+
+
+def test_a_caller_that_samples_does_not_decide_what_is_kept(told: Told) -> None:
+    telemetry, spans = told
+    trace_id = "4bf92f3577b34da6a3ce929d0e0e4736"
+    headers = {"traceparent": f"00-{trace_id}-00f067aa0ba902b7-00"}
+    with (
+        telemetry.request(method="POST", route="/a", path="/a", headers=headers),
+        telemetry.publish(message_id="1") as carried,
+    ):
+        pass
+    assert {
+        f"{one.context.trace_id:032x}" for one in spans.get_finished_spans() if one.context
+    } == {trace_id}
+    assert len(spans.get_finished_spans()) == 2
+    assert carried["traceparent"].endswith("-01")
+
+
+def test_a_disabled_sdk_traces_nothing_and_fails_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OTEL_SDK_DISABLED", "true")
+    spans = InMemorySpanExporter()
+    tracers = TracerProvider(shutdown_on_exit=False)
+    tracers.add_span_processor(SimpleSpanProcessor(spans))
+    telemetry = Telemetry(
+        service="ledger-edge",
+        tracers=tracers,
+        meters=MeterProvider(shutdown_on_exit=False),
+        loggers=LoggerProvider(shutdown_on_exit=False),
+    )
+    caller = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+    for given in ({}, {"traceparent": caller}):
+        with (
+            telemetry.request(method="POST", route="/a", path="/a", headers=given),
+            telemetry.publish(message_id="1") as carried,
+        ):
+            pass
+        # What others trace still belongs together.
+        assert carried == given
+        with telemetry.process([(carried, 1)], cohort=0) as batch, batch.commit("ledger|ledger"):
+            assert list(batch.trace_parents) == [given.get("traceparent")]
+    assert spans.get_finished_spans() == ()
+
+
 def test_one_message_alone_is_no_batch_operation(told: Told) -> None:
     telemetry, spans = told
     for count in (1, 2):

@@ -81,7 +81,11 @@ class Analytics:
                     messages = await self._queue.fetch_events(
                         count_max=self._config.batch_count_max, wait_s=self._config.fetch_wait_s
                     )
-                    await self.count(messages)
+                    if messages:
+                        with self._telemetry.process_events(
+                            [one.headers or {} for one in messages]
+                        ):
+                            await self.count(messages)
                 except (UnavailableError, PermanentError) as error:
                     # Not acknowledged: the same events come again.
                     self._telemetry.warning(

@@ -35,10 +35,11 @@ async def apply_batch(
     envelopes: Sequence[Envelope],
     *,
     taken: Sequence[intake.Taken] = (),
+    trace_parents: Sequence[str | None] = (),
 ) -> list[Decision]:
     """Apply what was asked, all of one cohort, and commit; returns a decision a request, in order.
 
-    `taken` is each envelope's place on the stream, of those that came from one.
+    `taken` is each envelope's place on the stream, of those that came from one, and `trace_parents` its place in its trace.
 
     Raises whatever the connection raises; then nothing was applied, unless the answer to the
     commit itself was lost, in which case a retry finds the transactions decided.
@@ -71,7 +72,15 @@ async def apply_batch(
             )
             await rows.insert_entries(connection, cohort, written)
             await _write(connection, cohort, book, written)
-        await tell(connection, cohort, decisions, envelopes, taken=taken, now_ns=now_ns)
+        await tell(
+            connection,
+            cohort,
+            decisions,
+            envelopes,
+            taken=taken,
+            trace_parents=trace_parents,
+            now_ns=now_ns,
+        )
     return decisions
 
 
@@ -94,6 +103,7 @@ async def tell(
     envelopes: Sequence[Envelope],
     *,
     taken: Sequence[intake.Taken],
+    trace_parents: Sequence[str | None] = (),
     now_ns: int,
 ) -> None:
     """Write what was taken off the stream, and whom others are to be told of: last, for the outbox's lock is held on."""
@@ -102,8 +112,11 @@ async def tell(
         found = list(intake.runs(taken, by_message(decisions, envelopes)))
         await intake.insert(connection, cohort, found, decided_at=decided_at)
     told = [
-        decision.request.transaction_id
-        for decision in decisions
+        (decision.request.transaction_id, trace_parent)
+        for trace_parent, many in zip(
+            trace_parents or [None] * len(envelopes), by_message(decisions, envelopes), strict=True
+        )
+        for decision in many
         if decision.outcome in (Outcome.POSTED, Outcome.REJECTED)
     ]
     if told:

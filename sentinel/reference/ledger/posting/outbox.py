@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
@@ -19,16 +20,16 @@ _READERS: Final = 0x72656C61  # "rela"
 
 _INSERT: Final = """
 with alone as materialized (select pg_advisory_xact_lock($1::int, $2::smallint::int))
-insert into ledger.outbox (cohort, created_at, event_id)
-select $2::smallint, $3, given.event_id
-from alone, unnest($4::uuid[]) with ordinality as given (event_id, place)
+insert into ledger.outbox (cohort, created_at, event_id, trace_parent)
+select $2::smallint, $3, given.event_id, given.trace_parent
+from alone, unnest($4::uuid[], $5::text[]) with ordinality as given (event_id, trace_parent, place)
 order by given.place
 """
 _ALONE: Final = "select pg_try_advisory_xact_lock($1::int, $2::int)"
 _NEXT: Final = """
-select o.position, t.transaction_id, t.tenant, t.kind, t.state, t.reason, t.target_id, t.batch_id, t.item, t.debit_account,
+select o.position, o.trace_parent, t.transaction_id, t.tenant, t.kind, t.state, t.reason, t.target_id, t.batch_id, t.item, t.debit_account,
        t.credit_account, t.amount_minor, t.currency, t.posted_at
-from (select cohort, position, event_id from ledger.outbox where cohort = $1 and position > $2 order by position limit $3) as o
+from (select cohort, position, event_id, trace_parent from ledger.outbox where cohort = $1 and position > $2 order by position limit $3) as o
 left join ledger.transactions t on t.cohort = $1 and t.transaction_id = o.event_id
 order by o.position
 """
@@ -47,11 +48,32 @@ _FIELDS: Final = (
 )  # fmt: skip
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """A row that waits: its event, None for a transaction that is not there (any more), and the trace it belongs to."""
+
+    position: int
+    event: LedgerEvent | None
+    trace_parent: str | None = None
+
+
 async def insert(
-    connection: Connection, cohort: int, ids: Sequence[uuid.UUID], *, created_at: datetime
+    connection: Connection,
+    cohort: int,
+    told: Sequence[tuple[uuid.UUID, str | None]],
+    *,
+    created_at: datetime,
 ) -> None:
-    """Write what others are to be told of; the last statement of its transaction, for it holds a lock until the commit."""
-    await connection.execute(_INSERT, _WRITERS, cohort, created_at, ids)
+    """Write what others are to be told of; the last statement of its transaction, for it holds a lock until the commit.
+
+    Args:
+        connection: the transaction's.
+        cohort: whose outbox.
+        told: each event's id, and its place in the trace of what was asked.
+        created_at: when it was decided.
+    """
+    ids, trace_parents = [one for one, _ in told], [parent for _, parent in told]
+    await connection.execute(_INSERT, _WRITERS, cohort, created_at, ids, trace_parents)
 
 
 async def try_alone(connection: Connection, cohort: int) -> bool:
@@ -59,13 +81,15 @@ async def try_alone(connection: Connection, cohort: int) -> bool:
     return bool(await connection.fetchval(_ALONE, _READERS, cohort))
 
 
-async def read(
-    connection: Connection, cohort: int, *, after: int, count_max: int
-) -> list[tuple[int, LedgerEvent | None]]:
-    """Return the next positions after `after` and their events; None for a transaction that is not there (any more)."""
+async def read(connection: Connection, cohort: int, *, after: int, count_max: int) -> list[Row]:
+    """Return the next rows after the position `after`."""
     rows = await connection.fetch(_NEXT, cohort, after, count_max)
     return [
-        (row["position"], _event(cohort, row) if row["transaction_id"] is not None else None)
+        Row(
+            position=row["position"],
+            event=_event(cohort, row) if row["transaction_id"] is not None else None,
+            trace_parent=row["trace_parent"],
+        )
         for row in rows
     ]
 

@@ -229,6 +229,7 @@ class Poster:
                             cohort,
                             envelopes,
                             taken=[item.taken for item in items],
+                            trace_parents=batch.trace_parents,
                         )
                         batch.lsn = await log_position(connection)
             except (UnavailableError, PermanentError) as error:

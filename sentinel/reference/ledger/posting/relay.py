@@ -116,24 +116,25 @@ class Relay:
         )
         if not rows:
             return 0
-        events = [event for _, event in rows if event is not None]
+        events = [(row.event, row.trace_parent) for row in rows if row.event is not None]
         results = await self._queue.publish_in_order(
             [
                 Outgoing(
                     subject=event_subject(cohort=cohort, tenant=event.tenant, kind=event.type),
                     payload=encode_event(event),
                     message_id=str(event.event_id),
+                    trace_parent=trace_parent,
                 )
-                for event in events
+                for event, trace_parent in events
             ]
         )
         # To lose this delete costs a publish that the stream recognises; to wait for the disk costs every round.
         await connection.execute("set local synchronous_commit = off")
-        await outbox.delete(connection, cohort, [position for position, _ in rows])
-        self._done[cohort] = rows[-1][0]
+        await outbox.delete(connection, cohort, [row.position for row in rows])
+        self._done[cohort] = rows[-1].position
         stored = Counter(
             event.type
-            for event, result in zip(events, results, strict=True)
+            for (event, _), result in zip(events, results, strict=True)
             if not result.duplicate
         )
         for kind, count in stored.items():

@@ -11,6 +11,7 @@ from functools import lru_cache
 from typing import Final
 
 DESTINATION: Final = "ledger.transfers"
+EVENTS: Final = "ledger.events"
 
 Attributes = dict[str, str | int]
 
@@ -43,11 +44,11 @@ def database_attributes(operation: str, collection: str, namespace: str) -> Attr
 
 
 @lru_cache(maxsize=_KEPT_COUNT)
-def messaging_attributes(name: str, kind: str) -> Attributes:
+def messaging_attributes(name: str, kind: str, destination: str = DESTINATION) -> Attributes:
     """Return those of an operation on messages, by its own name and the conventions' type."""
     return {
         "messaging.system": "nats",
-        "messaging.destination.name": DESTINATION,
+        "messaging.destination.name": destination,
         "messaging.operation.name": name,
         "messaging.operation.type": kind,
     }

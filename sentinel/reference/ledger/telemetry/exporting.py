@@ -22,6 +22,7 @@ from opentelemetry.sdk.metrics.export import MetricExporter, PeriodicExportingMe
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
+from opentelemetry.sdk.trace.sampling import ALWAYS_ON
 
 from sentinel.reference.ledger.domain import LedgerError
 from sentinel.reference.ledger.telemetry.lines import JsonLines
@@ -35,7 +36,8 @@ def start_telemetry(service: str, environ: Mapping[str, str] = os.environ) -> Te
     resource = Resource.create(
         {"service.name": service, "service.instance.id": f"{socket.gethostname()}-{os.getpid()}"}
     )
-    tracers = TracerProvider(resource=resource, shutdown_on_exit=False)
+    # Said here, for the environment's own sampler would be asked by some of the spans and not by others.
+    tracers = TracerProvider(sampler=ALWAYS_ON, resource=resource, shutdown_on_exit=False)
     loggers = LoggerProvider(resource=resource, shutdown_on_exit=False)
     readers = []
     if environ.get("OTEL_EXPORTER_OTLP_ENDPOINT"):

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from typing import Final, cast
+from typing import Final
 
 from opentelemetry.sdk.trace import ReadableSpan, Tracer, TracerProvider
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import (
+    INVALID_SPAN_CONTEXT,
     Link,
     NonRecordingSpan,
     SpanContext,
@@ -88,10 +89,9 @@ class Recorder:
     """Makes finished spans of what was recorded, and hands them to the provider's processors."""
 
     def __init__(self, tracers: TracerProvider) -> None:
-        tracer = cast("Tracer", tracers.get_tracer(SCOPE))
-        self._ids = tracer.id_generator
-        self._resource = tracer.resource
-        self._processor = tracer.span_processor
+        tracer = tracers.get_tracer(SCOPE)
+        # With OTEL_SDK_DISABLED the provider's tracers are not the SDK's: nothing is traced, and no context is made up.
+        self._tracer = tracer if isinstance(tracer, Tracer) else None
         self._scope = InstrumentationScope(SCOPE)
 
     def begin(
@@ -110,16 +110,19 @@ class Recorder:
 
     def new_context(self, parent: SpanContext | None) -> SpanContext:
         """Return the context of a span below `parent`."""
+        if self._tracer is None:
+            return parent or INVALID_SPAN_CONTEXT
+        ids = self._tracer.id_generator
         if parent is None:
             return SpanContext(
-                self._ids.generate_trace_id(),
-                self._ids.generate_span_id(),
+                ids.generate_trace_id(),
+                ids.generate_span_id(),
                 is_remote=False,
                 trace_flags=_SAMPLED,
             )
         return SpanContext(
             parent.trace_id,
-            self._ids.generate_span_id(),
+            ids.generate_span_id(),
             is_remote=False,
             trace_flags=_SAMPLED,
             trace_state=parent.trace_state,
@@ -137,11 +140,13 @@ class Recorder:
         times_ns: tuple[int, int],
     ) -> None:
         """Hand on one span."""
+        if self._tracer is None:
+            return
         span = ReadableSpan(
             name=name,
             context=context,
             parent=parent,
-            resource=self._resource,
+            resource=self._tracer.resource,
             attributes=attributes,
             links=links,
             kind=kind,
@@ -150,4 +155,11 @@ class Recorder:
             end_time=times_ns[1],
             instrumentation_scope=self._scope,
         )
-        self._processor.on_end(span)
+        self._tracer.span_processor.on_end(span)
+
+
+def trace_parent(context: SpanContext) -> str | None:
+    """Return a context as the header `traceparent` has it; None for one that nobody could follow."""
+    if not context.is_valid:
+        return None
+    return f"00-{context.trace_id:032x}-{context.span_id:016x}-{context.trace_flags:02x}"

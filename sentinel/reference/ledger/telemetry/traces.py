@@ -3,7 +3,8 @@
 One trace follows a transfer: the edge's SERVER span, a PRODUCER span for the publish, and for each message and attempt a
 CONSUMER span, the producer's child through the message's traceparent, and a CLIENT span for the commit it took part in. A
 batch has a trace of its own: one span that links to the producer of each of its messages. Each CONSUMER span links to the
-batch and says what became of its transfer; all say at which place of the database's log it was committed.
+batch and says what became of its transfer; all say at which place of the database's log it was committed. An event that is told
+of a transfer carries the context of its CONSUMER span: whoever reads events links to it.
 """
 
 from __future__ import annotations
@@ -22,18 +23,20 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 
 from sentinel.reference.ledger.telemetry.attributes import (
     DESTINATION,
+    EVENTS,
     Attributes,
     database_attributes,
     database_error_attributes,
     messaging_attributes,
     request_attributes,
 )
-from sentinel.reference.ledger.telemetry.spans import SCOPE, OpenSpan, Recorder
+from sentinel.reference.ledger.telemetry.spans import SCOPE, OpenSpan, Recorder, trace_parent
 
 _PROCESS: Final = f"process {DESTINATION}"
 _BATCH: Final = f"batch {DESTINATION}"
 _COMMIT: Final = ("COMMIT", "transactions")
 _PUBLISH: Final = f"publish {DESTINATION}"
+_PROCESS_EVENTS: Final = f"process {EVENTS}"
 _HTTP_BOUNDS_S: Final = (
     0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0,
 )  # fmt: skip
@@ -54,6 +57,7 @@ class BatchSpan:
 
     Attributes:
         span: the batch's own span.
+        trace_parents: each message's own place in its trace, for what is told of it afterwards; None where nothing is traced.
         outcomes: what became of each message, in order; none when the attempt failed.
         lsn: a place in the database's log that the commit lies at or before, "" when it is not known.
         commit_ns: when the database transaction began and ended, None while there is none.
@@ -61,6 +65,7 @@ class BatchSpan:
     """
 
     span: Span
+    trace_parents: Sequence[str | None]
     _traces: Traces
     namespace: str = ""
     outcomes: Sequence[str] = ()
@@ -199,8 +204,8 @@ class Traces:
     ) -> Iterator[BatchSpan]:
         """Record one attempt at a batch, and in each message's own trace its part in it.
 
-        The messages' spans are made when the attempt is over: all is known then, and a span that is told it piece by
-        piece costs nearly twice as much.
+        The messages' spans are told what they are when the attempt is over: all is known then, and a span that is told
+        it piece by piece costs nearly twice as much.
 
         Args:
             messages: headers and delivery count of each message.
@@ -216,7 +221,12 @@ class Traces:
         }
         # No message's trace is the batch's.
         span = self._spans.begin(_BATCH, SpanKind.INTERNAL, attributes, parent=None)
-        batch = BatchSpan(span.current, self)
+        # They begin now, for what is told of a transfer names its span before that has ended.
+        ones = [
+            self._spans.begin(_PROCESS, SpanKind.CONSUMER, {}, parent=parent, start_ns=began_ns)
+            for parent in parents
+        ]
+        batch = BatchSpan(span.current, [trace_parent(one.context) for one in ones], self)
         failure: BaseException | None = None
         try:
             yield batch
@@ -237,15 +247,34 @@ class Traces:
             commit = {**database_attributes(*_COMMIT, batch.namespace), **place}
             if len(messages) > 1:  # one alone is no batch, the conventions say
                 commit["db.operation.batch.size"] = len(messages)
-            for index, parent in enumerate(parents):
+            for index, one in enumerate(ones):
                 told = {**common, "messaging.nats.delivery_count": messages[index][1]}
                 if index < len(batch.outcomes):
                     told["ledger.transfer.outcome"] = batch.outcomes[index]
-                one = self._spans.begin(
-                    _PROCESS, SpanKind.CONSUMER, told, parent=parent, start_ns=began_ns
-                )
+                one.attributes = told
                 self._commit_below(one, batch, commit)
                 one.end(failure, links=link, ended_ns=ended_ns)
+
+    @contextmanager
+    def process_events(self, messages: Sequence[Mapping[str, str]]) -> Iterator[None]:
+        """Record the processing of events, by their headers, as one CONSUMER span that links to the transfer of each.
+
+        No transfer's trace is made longer by it: the events of many are one piece of work.
+        """
+        parents = [self._parent(headers) for headers in messages]
+        attributes: Attributes = {
+            **messaging_attributes("process", "process", EVENTS),
+            "messaging.batch.message_count": len(messages),
+        }
+        span = self._spans.begin(_PROCESS_EVENTS, SpanKind.CONSUMER, attributes, parent=None)
+        failure: BaseException | None = None
+        try:
+            yield
+        except BaseException as error:
+            failure = error
+            raise
+        finally:
+            span.end(failure, links=[Link(one) for one in parents if one is not None])
 
     def _commit_below(self, parent: OpenSpan, batch: BatchSpan, attributes: Attributes) -> None:
         """Record in a message's trace the commit that it took part in with the others."""

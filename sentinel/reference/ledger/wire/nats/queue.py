@@ -44,11 +44,25 @@ class PublishResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outgoing:
-    """A message to be stored; `message_id` is what the stream recognises it by."""
+    """A message to be stored.
+
+    Attributes:
+        message_id: what the stream recognises it by.
+        trace_parent: the place in a trace that its reader may link to.
+    """
 
     subject: str
     payload: bytes
     message_id: str
+    trace_parent: str | None = None
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """What goes beside the payload."""
+        told = {"Nats-Msg-Id": self.message_id}
+        if self.trace_parent is not None:
+            told["traceparent"] = self.trace_parent
+        return told
 
 
 class Queue:
@@ -156,10 +170,9 @@ class Queue:
                 async with asyncio.timeout(self._config.publish_timeout_s):
                     for message in messages:
                         # One after the other onto the connection, which the server reads in order.
-                        headers = {"Nats-Msg-Id": message.message_id}
                         waiting += [
                             await self._js.publish_async(
-                                message.subject, message.payload, headers=headers
+                                message.subject, message.payload, headers=message.headers
                             )
                         ]
                     acks = await asyncio.gather(*waiting)
