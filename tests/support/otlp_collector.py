@@ -48,6 +48,7 @@ class OtlpCollector:
     spans: list[CollectedSpan] = field(default_factory=list)
     logs: list[CollectedLog] = field(default_factory=list)
     metrics: set[tuple[str, str]] = field(default_factory=set)
+    instances: dict[str, set[str]] = field(default_factory=dict)
     url: str = ""
     _runner: web.AppRunner | None = None
 
@@ -98,7 +99,9 @@ class OtlpCollector:
 
     def _metrics(self, body: bytes) -> None:
         for resource in ExportMetricsServiceRequest.FromString(body).resource_metrics:
-            service = _attributes(resource.resource.attributes)["service.name"]
+            told = _attributes(resource.resource.attributes)
+            service = told["service.name"]
+            self.instances.setdefault(service, set()).add(told["service.instance.id"])
             for scope in resource.scope_metrics:
                 self.metrics.update((service, metric.name) for metric in scope.metrics)
 

@@ -76,6 +76,7 @@ _LEDGER: Final = frozenset(
             "ledger_edge_limited_total",
             "ledger_edge_address_refused_total",
             "ledger_edge_limits_forgotten_total",
+            "ledger_edge_limits_unlocked_total",
             "ledger_consumer_pending",
             "ledger_consumer_ack_pending",
             "ledger_audit_entries_total",

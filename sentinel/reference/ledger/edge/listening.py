@@ -7,6 +7,7 @@ nobody meets, is answered by the server itself, as text; here it is answered lik
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
 from collections.abc import Awaitable, Callable
 from typing import Final
@@ -15,9 +16,12 @@ from aiohttp import web
 
 from sentinel.reference.ledger.domain import UnavailableError
 from sentinel.reference.ledger.edge.problem import ProblemError, problem_of, render
+from sentinel.reference.ledger.edge.sharing import listen_beside, take_no_more
 
 # What connects while the edge is busy waits for it; beyond the usual 128 it would be tried again by its kernel a second later.
 _BACKLOG: Final = 1024
+# What has begun to connect to a socket that takes no more is there by then: some round trips.
+_HANDSHAKES_S: Final = 0.1
 _Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 _Failed = Callable[[BaseException | None], None]
 
@@ -27,13 +31,22 @@ class Listener:
 
     def __init__(self, app: web.Application, *, stop_timeout_s: float, on_failed: _Failed) -> None:
         """Store the application; `on_failed` is told of what failed outside of it."""
+        self._beside: socket.socket | None = None
         self._app = web.AppRunner(app)
         self._stop_timeout_s = stop_timeout_s
         self._on_failed = on_failed
         self._listening: web.ServerRunner | None = None
 
-    async def start(self, *, host: str, port: int, tls: ssl.SSLContext | None = None) -> str:
+    async def start(
+        self, *, host: str, port: int, tls: ssl.SSLContext | None = None, is_shared: bool = False
+    ) -> str:
         """Listen, with TLS where there is a context for it, and return the base URL.
+
+        Args:
+            host: address or name.
+            port: 0 for any.
+            tls: what connections are secured with.
+            is_shared: whether others listen on the port as well.
 
         Raises:
             UnavailableError: the address is not to be had, such as a port that is taken.
@@ -45,7 +58,12 @@ class Listener:
             _Server(application, self._on_failed), shutdown_timeout=self._stop_timeout_s
         )
         await self._listening.setup()
-        site = web.TCPSite(self._listening, host, port, ssl_context=tls, backlog=_BACKLOG)
+        site: web.BaseSite
+        if is_shared:
+            self._beside = listen_beside(host, port, backlog=_BACKLOG)
+            site = web.SockSite(self._listening, self._beside, ssl_context=tls, backlog=_BACKLOG)
+        else:
+            site = web.TCPSite(self._listening, host, port, ssl_context=tls, backlog=_BACKLOG)
         try:
             await site.start()
         except OSError as error:
@@ -56,7 +74,13 @@ class Listener:
         return f"{'http' if tls is None else 'https'}://{name}:{port}"
 
     async def stop(self) -> None:
-        """Stop listening and let requests in flight finish, within `stop_timeout_s`."""
+        """Stop listening and let requests in flight finish, within `stop_timeout_s`.
+
+        Where others listen as well, nobody who connects meanwhile is refused.
+        """
+        if self._beside is not None and take_no_more([self._beside]):
+            await asyncio.sleep(_HANDSHAKES_S)
+        self._beside = None
         if self._listening is not None:
             await self._listening.cleanup()
             self._listening = None

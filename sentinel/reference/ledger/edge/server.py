@@ -37,7 +37,12 @@ from sentinel.reference.ledger.edge.books import Books
 from sentinel.reference.ledger.edge.burst import Burst, read_burst
 from sentinel.reference.ledger.edge.endpoints import WebhookEndpoints
 from sentinel.reference.ledger.edge.gateway import VERSION_HEADER
-from sentinel.reference.ledger.edge.limits import Policies, limit_headers
+from sentinel.reference.ledger.edge.limits import (
+    Policies,
+    SharedTats,
+    limit_headers,
+    open_shared,
+)
 from sentinel.reference.ledger.edge.listening import Listener
 from sentinel.reference.ledger.edge.problem import ProblemError, problem_of, render
 from sentinel.reference.ledger.edge.sources import Reading
@@ -70,7 +75,10 @@ class EdgeConfig:
 
     Attributes:
         trusted_proxies: networks of proxies whose X-Forwarded-For says who the client is.
+        is_shared: whether other edges listen on the port as well.
         edges_count: how many edges serve the same tenants; each gives its part of their limits.
+        limits_file: where edges of one machine count together what tenants have taken; they are one edge by it.
+        drain_s: how long an edge that leaves a shared port asks clients to connect anew, before it leaves.
     """
 
     host: str = "127.0.0.1"
@@ -82,7 +90,10 @@ class EdgeConfig:
     inflight_count_max: int = 512
     stop_timeout_s: float = 3.0
     trusted_proxies: tuple[Network, ...] = ()
+    is_shared: bool = False
     edges_count: int = 1
+    limits_file: Path | None = None
+    drain_s: float = 0.25
     burst_file: Path | None = None
     burst_poll_s: float = 0.2
 
@@ -106,12 +117,10 @@ class Edge:
         self._reads, self._tenants, self._watch = books.reads, books.tenants, books.watch
         self._endpoints = endpoints
         self._telemetry = telemetry
-        self._policies = Policies(
-            telemetry=telemetry,
-            trusted_proxies=config.trusted_proxies,
-            edges_count=config.edges_count,
-        )
+        self._limits: SharedTats | None = None
+        self._policies = self._new_policies()
         self._inflight_count = 0
+        self._leaving = False
         self._burst: Burst | None = None
         self._burst_task: asyncio.Task[None] | None = None
         self._listener: Listener | None = None
@@ -122,8 +131,11 @@ class Edge:
         Raises:
             UnavailableError: the address is not to be had, such as a port that is taken.
             UsageError: the ways in are not for this address.
-            UnreadableError: a TLS file cannot be used.
+            UnreadableError: a TLS file, or the file of limits, cannot be used.
         """
+        if self._config.limits_file is not None:
+            self._limits = open_shared(self._config.limits_file)
+            self._policies = self._new_policies()
         await self._authenticator.start(self._config.host)
         tls = self._authenticator.tls
         app = web.Application(
@@ -149,7 +161,10 @@ class Edge:
             app, stop_timeout_s=self._config.stop_timeout_s, on_failed=self._note_malformed
         )
         url = await self._listener.start(
-            host=self._config.host, port=self._config.port, tls=tls.context if tls else None
+            host=self._config.host,
+            port=self._config.port,
+            tls=tls.context if tls else None,
+            is_shared=self._config.is_shared,
         )
         if self._config.burst_file is not None:
             self._burst_task = asyncio.create_task(
@@ -159,6 +174,10 @@ class Edge:
 
     async def stop(self) -> None:
         """Stop listening and let requests in flight finish, within `stop_timeout_s`."""
+        if self._config.is_shared and self._listener is not None:
+            # Whoever asks on a connection that is kept has time to make another, to an edge that stays.
+            self._leaving = True
+            await asyncio.sleep(self._config.drain_s)
         if self._burst_task is not None:
             self._burst_task.cancel()
             with suppress(asyncio.CancelledError):
@@ -168,6 +187,17 @@ class Edge:
             await self._listener.stop()
             self._listener = None
         await self._authenticator.stop()
+        if self._limits is not None:
+            self._limits.close()
+            self._limits = None
+
+    def _new_policies(self) -> Policies:
+        return Policies(
+            telemetry=self._telemetry,
+            trusted_proxies=self._config.trusted_proxies,
+            edges_count=self._config.edges_count,
+            shared=self._limits,
+        )
 
     @web.middleware
     async def _observe(self, request: web.Request, handler: _Handler) -> web.StreamResponse:
@@ -201,7 +231,9 @@ class Edge:
             response.headers.update(limit_headers(request))
             span.status = response.status
             tls = self._authenticator.tls
-            if tls is not None and not tls.is_current(request.get_extra_info("ssl_object")):
+            if self._leaving:
+                response.force_close()
+            elif tls is not None and not tls.is_current(request.get_extra_info("ssl_object")):
                 # Who goes on is to be checked by the new files.
                 response.force_close()
             return response

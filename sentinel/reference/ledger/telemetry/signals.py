@@ -180,6 +180,11 @@ class Telemetry(Traces):
             unit="{tenant}",
             description="Tenants in debt that the limiter forgot for want of room.",
         )
+        self._unlocked = meter.create_counter(
+            "ledger.edge.limits_unlocked",
+            unit="{request}",
+            description="Requests decided without the lock of the limits that edges share, which somebody held too long.",
+        )
         self._malformed = meter.create_counter(
             "ledger.edge.malformed",
             unit="{request}",
@@ -239,6 +244,10 @@ class Telemetry(Traces):
     def limit_forgotten(self) -> None:
         """Count a tenant whose debt was forgotten for want of room."""
         self._forgotten.add(1)
+
+    def limit_unlocked(self) -> None:
+        """Count a request that was decided without the lock of the shared limits."""
+        self._unlocked.add(1)
 
     def request_malformed(self, failure: str) -> None:
         """Count what came as a request and was none; `failure` is the name of an exception's class."""

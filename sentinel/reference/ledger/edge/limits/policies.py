@@ -17,6 +17,7 @@ from sentinel.reference.ledger.edge.limits.addresses import (
 )
 from sentinel.reference.ledger.edge.limits.crowd import Crowd
 from sentinel.reference.ledger.edge.limits.limiter import Limiter
+from sentinel.reference.ledger.edge.limits.shared import SharedTats
 from sentinel.reference.ledger.edge.problem import ProblemError
 from sentinel.reference.ledger.telemetry import Event, Telemetry
 
@@ -32,6 +33,7 @@ class Policies:
         telemetry: Telemetry,
         trusted_proxies: Sequence[Network] = (),
         edges_count: int = 1,
+        shared: SharedTats | None = None,
         now_ns: Callable[[], int] = time.time_ns,
         steady_ns: Callable[[], int] = time.monotonic_ns,
     ) -> None:
@@ -40,13 +42,19 @@ class Policies:
         Args:
             telemetry: told of refusals.
             trusted_proxies: whose X-Forwarded-For is believed.
-            edges_count: how many edges share the limits.
+            edges_count: how many edges share the limits without a file.
+            shared: what edges that share a file have taken together.
             now_ns: Unix time.
             steady_ns: a clock that is never set.
         """
         self._telemetry = telemetry
         self._trusted = tuple(trusted_proxies)
-        self._limiter = Limiter(edges_count=edges_count, on_forgotten=telemetry.limit_forgotten)
+        if shared is not None:
+            shared.on_forgotten = telemetry.limit_forgotten
+            shared.on_unlocked = telemetry.limit_unlocked
+        self._limiter = Limiter(
+            edges_count=edges_count, on_forgotten=telemetry.limit_forgotten, shared=shared
+        )
         self._now_ns = now_ns
         self._steady_ns = steady_ns
         self._crowd = Crowd()

@@ -18,6 +18,7 @@ from sentinel.reference.ledger.domain.limits import Limit
 from sentinel.reference.ledger.domain.tenant import Network, Opening, Tier
 
 _EDGES_COUNT_MAX: Final = 1000
+_PROCESSES_COUNT_MAX: Final = 64
 # What a tenant may ask at once when nobody says: what it may ask in two seconds.
 _BURST_S: Final = 2
 _PORT_MAX: Final = 65_535
@@ -90,6 +91,15 @@ def count(text: str) -> int:
         message = f"{text!r} is no whole number above 0"
         raise argparse.ArgumentTypeError(message)
     return int(text)
+
+
+def processes_count(text: str) -> int:
+    """Read how many processes of one machine do the same."""
+    read = count(text)
+    if read > _PROCESSES_COUNT_MAX:
+        message = f"{read} processes are more than {_PROCESSES_COUNT_MAX}"
+        raise argparse.ArgumentTypeError(message)
+    return read
 
 
 def edges_count(text: str) -> int:

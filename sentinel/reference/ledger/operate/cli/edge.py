@@ -49,6 +49,17 @@ def add_edge(commands: Commands) -> None:
         help="edges that share the tenants' limits, each of which gives its part (default: 1)",
     )
     parser.add_argument(
+        "--reuse-port",
+        action="store_true",
+        help="listen on --port beside other edges of this user on this machine",
+    )
+    parser.add_argument(
+        "--limits-file",
+        type=Path,
+        metavar="FILE",
+        help="count what tenants take together with this machine's other edges that name this file",
+    )
+    parser.add_argument(
         "--webhooks-key-file",
         type=Path,
         help="public key that endpoints' secrets are sealed with; without it there are no webhooks",
@@ -86,12 +97,17 @@ def _edge(options: argparse.Namespace) -> int:
     from sentinel.reference.ledger.operate.loops import run
     from sentinel.reference.ledger.operate.single import run_edge
 
+    if options.reuse_port and not options.port:
+        message = "--reuse-port needs --port: on a free one there is nobody else"
+        raise UsageError(message)
     config = EdgeConfig(
         host=options.host,
         port=options.port,
         burst_file=options.burst_file,
         trusted_proxies=tuple(options.trusted_proxy),
+        is_shared=options.reuse_port,
         edges_count=options.edges,
+        limits_file=options.limits_file,
     )
     url = replica_url(options)
     replica = PostgresConfig.of_replica(url) if url is not None else None

@@ -7,7 +7,7 @@ import asyncio
 from pathlib import Path
 
 from sentinel.reference.ledger.domain import UsageError
-from sentinel.reference.ledger.operate.cli.arguments import port
+from sentinel.reference.ledger.operate.cli.arguments import port, processes_count
 from sentinel.reference.ledger.operate.cli.servers import (
     Commands,
     add_replica,
@@ -28,6 +28,13 @@ def add_up(commands: Commands) -> None:
     parser.add_argument("--state", type=Path, help="write addresses and process ids to this file")
     parser.add_argument(
         "--port", type=port, default=0, help="the edge's port (default: a free one)"
+    )
+    parser.add_argument(
+        "--edges",
+        type=processes_count,
+        default=1,
+        metavar="N",
+        help="edges on the one port, which share the tenants' limits (default: 1)",
     )
     parser.add_argument(
         "--tokens-only", action="store_true", help="the edge does not believe X-Tenant"
@@ -75,6 +82,7 @@ def _up(options: argparse.Namespace) -> int:
         archive_file=options.archive,
         tenants=tuple(options.tenant or DEMO_TENANTS),
         port=options.port,
+        edges_count=options.edges,
         tokens_only=options.tokens_only,
         receiver=options.receiver,
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit, urlunsplit
@@ -16,6 +16,7 @@ from sentinel.reference.ledger.wire.config import read_url
 from sentinel.reference.ledger.wire.roles import Role
 
 ARCHIVE: Final = "archive"
+EDGE: Final = "edge"
 # After all others, when it is asked for: it registers with the edge.
 RECEIVER: Final = "receiver"
 # What the edge keeps endpoints of webhooks as, beside what it reads as.
@@ -33,24 +34,28 @@ class Process:
         command: its words; empty for the one of its name.
         queued: whether it is told where NATS is.
         arguments: what it is told besides where the servers are.
+        login: whose way into the database it shares; empty for its own.
         on_ready: what is noted of its ready line.
     """
 
     role: Role | None
     command: tuple[str, ...] = ()
     queued: bool = True
+    login: str = ""
     arguments: Callable[[Run], list[str | Path]] = lambda _: []
     on_ready: Callable[[Run, dict[str, Any]], None] = lambda _run, _ready: None
 
 
 def processes_of(run: Run) -> dict[str, Process]:
-    """Return those of the table that this run has."""
+    """Return those of the table that this run has, and the edges beside the first."""
     left_out = {
         *(RECORDING if run.audit_off else ()),
         *(() if run.receiver_tenant else (RECEIVER,)),
         *(() if run.archive_file else (ARCHIVE,)),
     }
-    return {name: one for name, one in PROCESSES.items() if name not in left_out}
+    table = {name: one for name, one in PROCESSES.items() if name not in left_out}
+    beside = replace(PROCESSES[EDGE], command=(EDGE,), login=EDGE)
+    return table | {f"{EDGE}-{number}": beside for number in range(2, run.edges_count + 1)}
 
 
 def _edge_arguments(run: Run) -> list[str | Path]:
@@ -63,8 +68,10 @@ def _edge_arguments(run: Run) -> list[str | Path]:
         *("--webhooks-postgres-url-file", run.role_url_files[REGISTER]),
         *_loopback(run),
     ]
+    if run.edges_count > 1:
+        told += ["--reuse-port", "--limits-file", run.limits_file]
     if run.replica_url_file is not None:
-        told += ["--replica-url-file", _own_replica(run, "edge", run.replica_url_file)]
+        told += ["--replica-url-file", _own_replica(run, EDGE, run.replica_url_file)]
     return told
 
 
@@ -160,7 +167,7 @@ PROCESSES: Final = {
         on_ready=_authorize_is_ready,
     ),
     "poster": Process(role=Role.POSTER),
-    "edge": Process(role=Role.READER, arguments=_edge_arguments, on_ready=_edge_is_ready),
+    EDGE: Process(role=Role.READER, arguments=_edge_arguments, on_ready=_edge_is_ready),
     "webhooks": Process(role=Role.WEBHOOKS, arguments=_webhooks_arguments),
     "disburse": Process(role=Role.DISBURSER, arguments=lambda _: ["--simulated-rail"]),
     "audit": Process(

@@ -30,6 +30,7 @@ class UpConfig:
     archive_file: Path | None = None
     tenants: tuple[Opening, ...] = DEMO_TENANTS
     port: int = 0
+    edges_count: int = 1
     tokens_only: bool = False
     receiver: bool = False
 
@@ -50,6 +51,7 @@ class Run:
     role_url_files: dict[str, Path] = field(default_factory=dict)
     edge_url: str = ""
     edge_port: int = 0
+    edges_count: int = 1
     tokens_only: bool = False
     issuer_url: str = ""
     issuer_port: int = 0
@@ -70,6 +72,11 @@ class Run:
     def burst_file(self) -> Path:
         """What tells the edge to fail."""
         return self.folder / "burst.json"
+
+    @property
+    def limits_file(self) -> Path:
+        """What tenants have taken, of several edges."""
+        return self.folder / "limits"
 
     @property
     def audit(self) -> AuditFolders:

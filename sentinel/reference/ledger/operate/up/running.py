@@ -48,6 +48,7 @@ async def run_up(config: UpConfig) -> int:
             folder=folder,
             state_file=config.state_file,
             edge_port=config.port,
+            edges_count=config.edges_count,
             tokens_only=config.tokens_only,
         )
         if config.receiver:

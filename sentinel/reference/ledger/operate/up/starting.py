@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import secrets
 import signal
+import socket
 import sys
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Final
 
+from sentinel.reference.ledger.domain import UnavailableError
 from sentinel.reference.ledger.operate.authorizing import accounts_for
 from sentinel.reference.ledger.operate.children import start_child
 from sentinel.reference.ledger.operate.prepare import prepare
@@ -48,12 +50,31 @@ async def start_all(run: Run, config: UpConfig, stack: AsyncExitStack) -> None:
     await asyncio.gather(_provide_nats(run, config, stack), _provide_postgres(run, config, stack))
     await asyncio.gather(_prepare(run, config), _provide_replica(run, config, stack))
     stack.push_async_callback(_stop_processes, run)
+    if run.edges_count > 1:
+        run.edge_port = stack.enter_context(_keep_port(run.edge_port)).getsockname()[1]
     # The edge is told where it is.
     await start_process(run, "authorize")
     others = [name for name in processes_of(run) if name not in ("authorize", RECEIVER)]
     await asyncio.gather(*(start_process(run, name) for name in others))
     if RECEIVER in processes_of(run):
         await start_process(run, RECEIVER)
+
+
+def _keep_port(port: int) -> socket.socket:
+    """Have a port for the run's edges, which listen on it: it stays theirs while they are started anew.
+
+    Raises:
+        UnavailableError: it is not to be had.
+    """
+    kept = socket.socket()
+    try:
+        kept.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        kept.bind(("127.0.0.1", port))
+    except OSError as error:
+        kept.close()
+        message = f"cannot have port {port} for the edges: {error.strerror}"
+        raise UnavailableError(message) from error
+    return kept
 
 
 async def _provide_nats(run: Run, config: UpConfig, stack: AsyncExitStack) -> None:
@@ -136,14 +157,14 @@ async def start_process(run: Run, name: str) -> None:
     if name == REPLICA and run.postgres is not None:
         await _start_replica(run, run.postgres)
         return
-    process = PROCESSES[name]
+    process = processes_of(run)[name]
     command: list[str | Path] = [sys.executable, "-m", "sentinel.reference.ledger"]
     command += process.command or (name,)
     if process.queued:
         write_private(run.folder / "nats.url", run.nats_url.encode())
         command += ["--nats-url-file", run.folder / "nats.url"]
     if process.role is not None:
-        command += ["--postgres-url-file", run.role_url_files[name]]
+        command += ["--postgres-url-file", run.role_url_files[process.login or name]]
     child = await start_child(name, [*command, *process.arguments(run)], capture=True)
     run.children[name] = child
     process.on_ready(run, await child.ready_line(timeout_s=_READY_TIMEOUT_S))
