@@ -8,12 +8,14 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
 import asyncpg
 
 _POLL_S = 0.25
+_ASKED_COUNT = 50_000
 _ACCOUNTS = """
 with sums as (
     select cohort, tenant, account_id, sum(amount_minor) as total, count(*) as count, max(account_version) as newest
@@ -34,6 +36,13 @@ select count(*) from (
     group by t.cohort, t.transaction_id, t.state
     having count(e.leg) <> case when t.state = 'posted' then 2 else 0 end or coalesce(sum(e.amount_minor), 0) <> 0) as odd
 """
+_FOUND = (
+    "select transaction_id, state from ledger.transactions where transaction_id = any($1::uuid[])"
+)
+_UNFINISHED = """
+select count(*) from ledger.disbursements d left join ledger.holds h using (cohort, pending_id)
+where d.state in ('requested', 'submitted') or h.state = 'open'
+"""
 _AGES = """
 select percentile_cont(array[0.5, 0.95, 0.99, 1.0]) within group (
     order by extract(epoch from pg_xact_commit_timestamp(xmin) - accepted_at) * 1000) as ages, count(*) as count
@@ -48,7 +57,9 @@ class Books:
     Attributes:
         accepted: ids that were answered 202.
         lost: of them, those that were neither posted nor rejected when the wait was over.
-        posted, rejected: what became of the others.
+        posted, rejected: what became of the others; one that is posted once and rejected once counts as both.
+        twice: those that stand in the books more than once.
+        unfinished: payments out that the rail has not yet spoken of for good, and money that is still reserved for them.
         drift_count, drift_minor: accounts whose balance, entries and version do not agree, and by how much; transactions
             without exactly two entries that sum to zero count too.
         drained_s: how long after the load's end the last was decided.
@@ -61,11 +72,13 @@ class Books:
     drift_count: int
     drift_minor: int
     drained_s: float
+    twice: int = 0
+    unfinished: int = 0
 
     @property
     def sound(self) -> bool:
-        """Nothing is lost and nothing is off."""
-        return not self.lost and not self.drift_count
+        """Nothing is lost, nothing is there twice, and nothing is off."""
+        return not (self.lost or self.twice or self.drift_count or self.unfinished)
 
 
 async def look(url: str, ids_file: Path, *, patience_s: float) -> Books:
@@ -73,17 +86,21 @@ async def look(url: str, ids_file: Path, *, patience_s: float) -> Books:
     accepted = {uuid.UUID(line) for line in ids_file.read_text(encoding="ascii").split()}
     began = time.monotonic()
     connection = await asyncpg.connect(url)
+    states: Counter[str] = Counter()
+    missing, twice = list(accepted), 0
     try:
         while True:
-            found = await connection.fetch(
-                "select transaction_id, state from ledger.transactions where transaction_id = any($1::uuid[])",
-                list(accepted),
-            )
+            for at in range(0, len(missing), _ASKED_COUNT):
+                rows = await connection.fetch(_FOUND, missing[at : at + _ASKED_COUNT])
+                accepted.difference_update(row["transaction_id"] for row in rows)
+                states.update(row["state"] for row in rows)
+                twice += len(rows) - len({row["transaction_id"] for row in rows})
+            missing = list(accepted)
+            unfinished = await connection.fetchval(_UNFINISHED)
             waited_s = time.monotonic() - began
-            if len(found) >= len(accepted) or waited_s > patience_s:
+            if (not missing and not unfinished) or waited_s > patience_s:
                 break
             await asyncio.sleep(_POLL_S)
-        states = {row["transaction_id"]: row["state"] for row in found}
         accounts = await connection.fetchrow(_ACCOUNTS)
         odd = await connection.fetchval(_LEGS)
         sums = await connection.fetchval(
@@ -92,10 +109,12 @@ async def look(url: str, ids_file: Path, *, patience_s: float) -> Books:
     finally:
         await connection.close()
     return Books(
-        accepted=len(accepted),
-        lost=len(accepted) - len(found),
-        posted=sum(state == "posted" for state in states.values()),
-        rejected=sum(state == "rejected" for state in states.values()),
+        accepted=states.total() - twice + len(missing),
+        lost=len(missing),
+        posted=states["posted"],
+        rejected=states["rejected"],
+        twice=twice,
+        unfinished=int(unfinished),
         drift_count=int(accounts["count"]) + int(odd) + (sums != 0),
         drift_minor=int(accounts["value"]) + abs(int(sums)),
         drained_s=waited_s,

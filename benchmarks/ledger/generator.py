@@ -43,6 +43,7 @@ class Offer:
         tenants: who asks, in equal shares.
         writes: transfers a second.
         reads: balances and transactions a second, half of each.
+        payments: payments out a second, most of which the simulated rail settles.
         seconds: for how long; 0 funds the accounts only.
         accounts_count: accounts a tenant.
         ids_file: where to append ids that were answered 202.
@@ -59,6 +60,7 @@ class Offer:
     ids_file: str
     accounts_count: int = 100
     fund: bool = True
+    payments: float = 0.0
     hot_share: float = 0.3
     seed: int = 1
 
@@ -123,6 +125,7 @@ class Generator:
             await asyncio.gather(
                 self._arrivals(self._offer.writes, self._write),
                 self._arrivals(self._offer.reads, self._read),
+                self._arrivals(self._offer.payments, self._pay),
             )
             ended = time.time()
             await self._answered_all()
@@ -169,13 +172,26 @@ class Generator:
     def _transfer(
         self, tenant: str, debit: str, credit: str, amount: int, due: float, seen: Measured
     ) -> None:
-        self._keys += 1
         body = (
             b'{"debit_account":"%b","credit_account":"%b","amount_minor":%d,"currency":"EUR"}'
             % (debit.encode(), credit.encode(), amount)
         )
+        self._post("transfers", tenant, body, due, seen)
+
+    def _pay(self, due: float) -> None:
+        tenant = self._rng.choice(self._offer.tenants)
+        account = f"a{self._rng.randrange(self._offer.accounts_count):04d}"
+        payee = self._rng.choice(("DE00-1", "DE00-2", "DE00-3", "DE00-RAL", "DE00-BAC"))
+        body = (
+            b'{"debit_account":"%b","amount_minor":%d,"currency":"EUR","payee":{"account":"%b","name":"Ann Other"}}'
+            % (account.encode(), self._rng.randint(1, 500), payee.encode())
+        )
+        self._post("disbursements", tenant, body, due, self.writes)
+
+    def _post(self, what: str, tenant: str, body: bytes, due: float, seen: Measured) -> None:
+        self._keys += 1
         request = (
-            f"POST /v1/transfers HTTP/1.1\r\nHost: {self._host}\r\nX-Tenant: {tenant}\r\n"
+            f"POST /v1/{what} HTTP/1.1\r\nHost: {self._host}\r\nX-Tenant: {tenant}\r\n"
             f"Idempotency-Key: {self._run}-{self._keys}\r\nContent-Type: application/json\r\n"
             f"Content-Length: {len(body)}\r\n\r\n"
         ).encode() + body

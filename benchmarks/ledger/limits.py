@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+import os
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from benchmarks.ledger import books, processes
@@ -26,6 +27,7 @@ class Outcome:
         writes, reads: requests a second that were offered.
         load: what the generator measured.
         commit_ms: from acceptance to commit.
+        answered: questions that databases answered for reads, as "source: reason"; what the edge itself counted.
         books: what the database says of it.
         shares: parts of a processor by process.
         busy, stolen: of the machine, in processors.
@@ -36,11 +38,36 @@ class Outcome:
     reads: float
     load: dict[str, Any]
     commit_ms: dict[str, float]
+    answered: dict[str, int]
     books: Books
     shares: dict[str, float]
     busy: float
     stolen: float
     load_average: str
+
+    @property
+    def replica_share(self) -> float | None:
+        """Of the reads that were answered, those that the primary was not asked for; None without any that were counted."""
+        reads = sum(self.load["reads"]["statuses"].get(status, 0) for status in ("200", "404"))
+        if not reads or not self.answered:
+            return None
+        asked = sum(n for name, n in self.answered.items() if name.startswith("primary"))
+        return max(1.0 - asked / reads, 0.0)
+
+    @property
+    def others(self) -> float:
+        """Of the machine, in processors, what nothing of this used."""
+        return max(self.busy - sum(self.shares.values()), 0.0)
+
+    def told(self) -> dict[str, Any]:
+        """As JSON can hold it."""
+        return {
+            **asdict(self),
+            "replica_share": self.replica_share,
+            "others": self.others,
+            "limits": self.holds(),
+            "saturated": self.saturated(),
+        }
 
     def holds(self) -> dict[str, bool]:
         """Each limit, and whether it was held."""
@@ -53,6 +80,8 @@ class Outcome:
         held[f"accept to commit p99 <= {COMMIT_P99_MS:g} ms"] = (
             self.commit_ms.get("p99", float("inf")) <= COMMIT_P99_MS
         )
+        if (share := self.replica_share) is not None:
+            held[f"reads from the replica >= {REPLICA_SHARE_MIN:.0%}"] = share >= REPLICA_SHARE_MIN
         held["all answered well"] = self.answered_well
         held["none lost, no drift"] = self.books.sound
         return held
@@ -72,8 +101,10 @@ class Outcome:
             for name, share in self.shares.items()
             if share >= FULL_SHARE
         ]
-        if self.busy >= 2 * FULL_SHARE:
-            full.append(f"the machine ({self.busy:.2f} processors busy)")
+        cores = os.cpu_count() or 1
+        if self.busy >= cores * FULL_SHARE:
+            others = f", {self.others:.2f} of them by others" if self.others >= 0.1 else ""
+            full.append(f"the machine ({self.busy:.2f} of {cores} processors busy{others})")
         return ", ".join(full) or "nothing that shows in processor time"
 
 
@@ -96,6 +127,8 @@ async def measure(
         nothing = Offer(**{**_fields(offer), "seconds": 0.0})
         async with running.load(nothing) as process:
             await running.loaded(process)
+    await running.tap.settled()
+    answered_before = running.tap.reads()
     async with running.load(Offer(**{**_fields(offer), "fund": False})) as process:
         await asyncio.sleep(min(1.0, seconds / 10))  # its own start is not the load's
         before = processes.used(running)
@@ -104,6 +137,8 @@ async def measure(
         told = await running.loaded(process)
     by_name, busy, stolen = processes.shares(before, after)
     by_name["load generator"] = told["cpu_s"] / (told["ended_s"] - told["began_s"])
+    await running.tap.settled()
+    answered = running.tap.reads() - answered_before
     looked = await books.look(running.postgres_url, running.ids_file, patience_s=60)
     commit = await books.ages_ms(
         running.postgres_url, began_s=told["began_s"], ended_s=told["ended_s"]
@@ -113,6 +148,7 @@ async def measure(
         reads=reads,
         load=told,
         commit_ms=commit,
+        answered={f"{source}: {reason}": n for (source, reason), n in sorted(answered.items())},
         books=looked,
         shares=by_name,
         busy=busy,

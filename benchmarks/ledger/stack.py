@@ -20,6 +20,7 @@ from typing import Any
 import asyncpg
 
 from benchmarks.ledger.generator import Offer
+from benchmarks.ledger.tap import EXPORT_S, Tap
 from sentinel.app.demo.sidecar_config import SidecarPlace, free_place
 from sentinel.reference.ledger.domain.tenant import COHORTS_COUNT, new_cohort
 
@@ -51,10 +52,12 @@ class Stack:
         state: what `sentinel-ledger up` said of itself when it was ready.
         sidecar_pid: the sidecar's process; None without one.
         more_up: arguments of `sentinel-ledger up` beside the usual ones.
+        tap: what overhears the ledger's metrics on their way to the sidecar.
     """
 
     folder: Path
     place: SidecarPlace
+    tap: Tap = field(default_factory=Tap)
     state: dict[str, Any] = field(default_factory=dict)
     sidecar_pid: int | None = None
     more_up: tuple[str, ...] = ()
@@ -87,7 +90,12 @@ class Stack:
         arguments += ["--state", str(self.folder / "state.json"), *self.more_up]
         for name in tenants():
             arguments += ["--tenant", f"{name}=enterprise"]
-        environ = {**os.environ, "OTEL_EXPORTER_OTLP_ENDPOINT": self.place.otlp_url}
+        environ = {
+            **os.environ,
+            "OTEL_EXPORTER_OTLP_ENDPOINT": self.tap.onward or self.tap.url,
+            "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT": f"{self.tap.url}/v1/metrics",
+            "OTEL_METRIC_EXPORT_INTERVAL": f"{1000 * EXPORT_S:.0f}",
+        }
         log = (self.folder / "ledger.log").open("ab")
         with log:
             self.up = await asyncio.create_subprocess_exec(
@@ -99,6 +107,19 @@ class Stack:
                 cwd=ROOT,
             )
         self.state = await self._ready(self.up, "sentinel-ledger up")
+
+    async def command(self, *words: str, log: str = "commands.log") -> int:
+        """Run a command of `sentinel-ledger` on it, and return its exit code; what it prints goes to a log."""
+        with (self.folder / log).open("ab") as file:
+            process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                *("-m", "sentinel.reference.ledger", *words),
+                *("--state", str(self.folder / "state.json")),
+                stdout=file,
+                stderr=file,
+                cwd=ROOT,
+            )
+        return await process.wait()
 
     async def stop_up(self) -> None:
         """Stop the ledger."""
@@ -191,7 +212,10 @@ async def stack(
         0o711
     )  # PostgreSQL does not run as root, and its user must be able to pass through
     running = Stack(folder=folder, place=free_place(), more_up=more_up)
+    if with_sidecar:
+        running.tap.onward = running.place.otlp_url
     try:
+        await running.tap.start()
         await running.start_up()
         await _know_commit_times(running)
         if with_sidecar:
@@ -201,6 +225,7 @@ async def stack(
         await running.stop_up()
         for process in running.processes:
             await _stop(process)
+        await running.tap.stop()
         if not keep:
             shutil.rmtree(folder, ignore_errors=True)
 
