@@ -21,6 +21,7 @@ from sentinel.reference.ledger.edge.auth import AuthConfig, Authenticator
 from sentinel.reference.ledger.edge.books import open_books
 from sentinel.reference.ledger.edge.endpoints import WebhookEndpoints
 from sentinel.reference.ledger.operate.heartbeat import start_heartbeat
+from sentinel.reference.ledger.operate.loops import has_started
 from sentinel.reference.ledger.operate.prepare import prepare
 from sentinel.reference.ledger.posting import BY_INDEX, Poster, PosterConfig
 from sentinel.reference.ledger.telemetry import (
@@ -82,6 +83,7 @@ async def run_edge(
                 url = await edge.start()
                 # Only now: before it, a signal may end the process at once, for nothing is lost.
                 stop = stop_on_signals()
+                has_started()
                 try:
                     telemetry.info(Event.EDGE_STARTED, "The edge is listening", url=url)
                     say({"event": "ready", "role": "edge", "url": url, "pid": os.getpid()})
@@ -124,6 +126,7 @@ async def run_poster(
             try:
                 poster = Poster(poster_config, queue=queue, database=database, telemetry=telemetry)
                 stop = stop_on_signals()
+                has_started()
                 telemetry.info(Event.POSTING_STARTED, "The poster is waiting for transfers")
                 say({"event": "ready", "role": "poster", "pid": os.getpid()})
                 await poster.run(stop)
