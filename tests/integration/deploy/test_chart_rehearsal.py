@@ -81,7 +81,11 @@ def test_a_sidecar_finds_its_scorer(tmp_path: Path) -> None:
             text = text.replace(inside, str(tmp_path / outside))
         (tmp_path / folder).mkdir()
         (tmp_path / folder / "sentinel.yaml").write_text(text)
-    [pod] = [d["spec"]["template"]["spec"] for d in documents if d["kind"] == "StatefulSet"]
+    [pod] = [
+        d["spec"]["template"]["spec"]
+        for d in documents
+        if d["kind"] == "StatefulSet" and d["metadata"]["name"] == "sentinel-scorer"
+    ]
     [before] = pod["initContainers"]
     (tmp_path / "backfill.json").write_text(json.dumps(before["args"]))
     command = ["unshare", "--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]
