@@ -1,7 +1,9 @@
 """Which incident a sighting belongs to: one page a service, however many of its series are strange.
 
     what is sighted                        goes to
-    a member of an open incident           that incident
+    a member of an open page               that page
+    a gauge at its limit, in a ticket      a page, by the rules below; its ticket stays open as long
+    any other member of an open ticket     that ticket
     anything, a page is open               the open page of the service, whichever kind opened it
     a symptom, no page is open             a new page: anomaly, or guard when only guards tripped
     only gauges, a ticket is open          the open ticket of the service
@@ -104,18 +106,15 @@ def placed(
     homes: dict[int, list[Sighting]] = {}
     strangers: list[Sighting] = []
     for sighting in sightings:
-        home = next(
-            (
-                at
-                for at, entry in enumerate(result)
-                if sighting.series_id in entry.members and entry.incident.kind not in BESIDE_KINDS
-            ),
-            None,
-        )
+        having = _having(sighting.series_id, result)
+        home = _home_of(sighting, having, result)
         if home is None:
             strangers.append(sighting)
         else:
             homes.setdefault(home, []).append(sighting)
+        for at in having:
+            if at != home:  # a ticket is not over while a page has its series
+                result[at] = replace(result[at], active_until_ns=end_ns)
     opened: list[int] = []
     grown: list[int] = []
     if strangers:
@@ -131,6 +130,24 @@ def placed(
     for at, seen in homes.items():
         result[at] = _with(result[at], seen, end_ns=end_ns)
     return result, opened, grown
+
+
+def _having(series_id: int, entries: Sequence[OpenIncident]) -> list[int]:
+    return [
+        at
+        for at, entry in enumerate(entries)
+        if series_id in entry.members and entry.incident.kind not in BESIDE_KINDS
+    ]
+
+
+def _home_of(
+    sighting: Sighting, having: Sequence[int], entries: Sequence[OpenIncident]
+) -> int | None:
+    """Of the open incidents that have the series the page, or else a ticket, unless it is now what somebody is woken for."""
+    for at in having:
+        if entries[at].incident.severity is Severity.PAGE:
+            return at
+    return None if sighting.symptom else next(iter(having), None)
 
 
 def _open_for(entries: Sequence[OpenIncident], severity: Severity) -> int | None:

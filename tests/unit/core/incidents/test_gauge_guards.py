@@ -22,7 +22,7 @@ from sentinel.core.incidents import (
     to_bytes,
     track,
 )
-from sentinel.core.model import IncidentKind, SeriesKey, SeriesPattern, Severity
+from sentinel.core.model import IncidentKind, SeriesKey, SeriesPattern, Severity, TransitionKind
 from tests.support.incident_blocks import NAN, START_NS, STEP_NS, block_of, verdicts_of
 
 GIB = 2.0**30
@@ -159,3 +159,22 @@ def test_a_limit_never_becomes_the_new_normal() -> None:
 def test_limits_that_make_no_sense_are_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(ValueError, match=r"must|needs"):
         GaugeGuard(series=SeriesPattern(), **wrong)  # type: ignore[arg-type]
+
+
+def test_a_limit_that_breaks_while_there_is_a_ticket_pages_beside_it() -> None:
+    """A database whose connections rose had a ticket of what was unusual; when none was left, nobody was woken."""
+    key = postgres("connections_used_ratio")
+    values = [0.3, 0.5, *[1.0] * 10, *[0.3] * 8]
+    block = block_of({1: key}, [[value] for value in values])
+    scores = [[0.1], *[[3.0]] * 11, *[[0.1]] * 8]
+    settings = IncidentSettings(hold_ns=3 * STEP_NS)
+    seen = track(TrackerState(), block, verdicts_of(block, scores), {1: key}, settings)
+    opened = [one for one in seen.transitions if one.kind is TransitionKind.OPENED]
+    assert [one.incident.severity for one in opened] == [Severity.TICKET, Severity.PAGE]
+    assert [one.incident.kind for one in opened] == [IncidentKind.ANOMALY, IncidentKind.GUARD]
+    # The first unusual window, and the sixth at the limit.
+    assert [(one.at_ns - START_NS) // STEP_NS for one in opened] == [2, 8]
+    ended = [one for one in seen.transitions if one.kind is TransitionKind.RESOLVED]
+    assert sorted(one.incident.severity for one in ended) == [Severity.PAGE, Severity.TICKET]
+    assert len({one.at_ns for one in ended}) == 1
+    assert seen.state.entries == ()
