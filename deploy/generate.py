@@ -1,4 +1,6 @@
-"""Writes what Kustomize needs of `alert_rules/`, `dashboards/` and the injector's configuration: `make deploy`, after one has changed.
+"""Writes what is made of other files and tables, for the cluster, for Kong and for integrators: `make deploy`, after one has changed.
+
+`docs/openapi.json` is the ledger's contract as its edge serves it, `deploy/kong/ledger.yml` the same edge's policies.
 
 A kustomization may not read files above its own folder, so the rules are written as resources beside it, each file's text
 as it stands under `spec`; the boards are taken where they are, by a kustomization in their own folder. The chart needs
@@ -14,6 +16,7 @@ from pathlib import Path
 import yaml
 
 from sentinel.reference.ledger.domain.limits import Limit
+from sentinel.reference.ledger.edge.contract import rendered
 from sentinel.reference.ledger.edge.gateway import Terms, gateway_document
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -21,6 +24,7 @@ RULES = ROOT / "deploy/kustomize/base/monitoring/rules.yaml"
 BOARDS = ROOT / "dashboards/kustomization.yaml"
 INJECTOR = ROOT / "deploy/kustomize/base/injector/admission.yaml"
 GATEWAY = ROOT / "deploy/kong/ledger.yml"
+CONTRACT = ROOT / "docs/openapi.json"
 CERTIFIED = ROOT / "deploy/kustomize/components/cert-manager/admission.yaml"
 
 _RULE = """apiVersion: monitoring.coreos.com/v1
@@ -72,7 +76,13 @@ tls:
 
 def generated() -> dict[Path, str]:
     """Path and text of every file that is written."""
-    return {RULES: rules(), BOARDS: boards(), CERTIFIED: certified(), GATEWAY: gateway()}
+    return {
+        RULES: rules(),
+        BOARDS: boards(),
+        CERTIFIED: certified(),
+        GATEWAY: gateway(),
+        CONTRACT: rendered().decode(),
+    }
 
 
 def rules() -> str:

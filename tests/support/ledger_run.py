@@ -18,6 +18,7 @@ from typing import Any
 import aiohttp
 import psutil
 
+from tests.support.contract import conforming
 from tests.support.otlp_collector import OtlpCollector
 
 MARK = "LEDGER_TEST_RUN"
@@ -143,7 +144,7 @@ async def start_up(tmp_path: Path, collector: OtlpCollector, *arguments: str) ->
         state_file=state_file,
         ready=ready,
         collector=collector,
-        http=aiohttp.ClientSession(ready["edge_url"]),
+        http=aiohttp.ClientSession(ready["edge_url"], middlewares=[conforming]),
         listener=listener,
     )
 

@@ -36,6 +36,7 @@ from sentinel.reference.ledger.wire.events import EVENTS_STREAM
 from sentinel.reference.ledger.wire.nats import DEAD_STREAM, Queue, stream_name
 from sentinel.reference.ledger.wire.postgres import Database
 from sentinel.reference.ledger.wire.register import open_tenants
+from tests.support.contract import conforming
 
 TENANTS = ("shop", "rival")
 
@@ -233,7 +234,7 @@ class SiteContext:
         )
         url = await server.start()
         stack.push_async_callback(server.stop)
-        http = aiohttp.ClientSession(url)
+        http = aiohttp.ClientSession(url, middlewares=[conforming])
         stack.push_async_callback(http.close)
         return LedgerSite(
             nats=nats_config,

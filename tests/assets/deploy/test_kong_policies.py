@@ -207,6 +207,13 @@ def test_any_tenants_make_a_configuration_that_kong_would_take() -> None:
     ]
 
 
+def test_anybody_may_read_the_contract() -> None:
+    for tenant in ("", "shop", "acme"):
+        ((_, route),) = matching("GET", "/openapi.json", tenant)
+        assert route["name"].startswith("contract")
+    assert not matching("POST", "/openapi.json", "shop")
+
+
 def test_webhook_endpoints_come_through_whole_and_by_their_methods_alone() -> None:
     for path, names in ENDPOINT_ROUTES:
         asked = path.replace("{id}", ID)

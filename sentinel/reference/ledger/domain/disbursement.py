@@ -57,10 +57,13 @@ RAIL_TIME_S: Final = 30 * 86_400
 OWN_KEYS: Final = "disburse "
 """How the keys of its steps begin; with a space, which no client's key may hold."""
 
+PAYEE_ACCOUNT: Final = r"[A-Z0-9][A-Z0-9-]{3,33}"
+PAYEE_NAME_LENGTH_MAX: Final = 70
+
 _FIELDS: Final = frozenset({"debit_account", "amount_minor", "currency", "payee"})
-_ACCOUNT: Final = re.compile(r"[A-Z0-9][A-Z0-9-]{3,33}")
+_ACCOUNT: Final = re.compile(PAYEE_ACCOUNT)
 # No control characters: names stand in tables and logs.
-_NAME: Final = re.compile(r"[^\x00-\x1f\x7f-\x9f\u2028\u2029]{1,70}")
+_NAME: Final = re.compile(rf"[^\x00-\x1f\x7f-\x9f\u2028\u2029]{{1,{PAYEE_NAME_LENGTH_MAX}}}")
 
 
 class RailWord(StrEnum):

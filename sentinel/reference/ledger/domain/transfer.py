@@ -17,10 +17,15 @@ KEY_LENGTH_MAX: Final = 255
 AMOUNT_MINOR_MAX: Final = 2**53 - 1
 EXPIRES_IN_S_MAX: Final = 90 * 86_400
 
+# Whole texts, in the syntax that regular expressions of other languages share.
+IDEMPOTENCY_KEY: Final = r"[\x21-\x7e]+"
+ACCOUNT_ID: Final = r"[A-Za-z0-9][A-Za-z0-9:_.-]{0,63}"
+CURRENCY_CODE: Final = r"[A-Z]{3}"
+
 _TENANT: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
-_KEY: Final = re.compile(r"[\x21-\x7e]+")
-_ACCOUNT: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9:_.-]{0,63}")
-_CURRENCY: Final = re.compile(r"[A-Z]{3}")
+_KEY: Final = re.compile(IDEMPOTENCY_KEY)
+_ACCOUNT: Final = re.compile(ACCOUNT_ID)
+_CURRENCY: Final = re.compile(CURRENCY_CODE)
 _FIELDS: Final = frozenset(
     {"debit_account", "credit_account", "amount_minor", "currency", "expires_in_s"}
 )

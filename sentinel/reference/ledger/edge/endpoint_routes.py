@@ -5,6 +5,9 @@ from __future__ import annotations
 from typing import Final
 
 BASE: Final = "/v2/webhook_endpoints"
+# How many deliveries are listed, and how many at most.
+DELIVERIES_COUNT: Final = 50
+DELIVERIES_COUNT_MAX: Final = 200
 _ONE: Final = f"{BASE}/{{id}}"
 
 # Path, and by method what is done there.

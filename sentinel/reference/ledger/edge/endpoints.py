@@ -29,13 +29,17 @@ from sentinel.reference.ledger.domain.webhooks.asked import (
 from sentinel.reference.ledger.domain.webhooks.delivery import DeliveryState
 from sentinel.reference.ledger.domain.webhooks.endpoint import EndpointState
 from sentinel.reference.ledger.domain.webhooks.message import EventType, make_event
-from sentinel.reference.ledger.edge.endpoint_routes import BASE, ENDPOINT_ROUTES
+from sentinel.reference.ledger.edge.endpoint_routes import (
+    BASE,
+    DELIVERIES_COUNT,
+    DELIVERIES_COUNT_MAX,
+    ENDPOINT_ROUTES,
+)
 from sentinel.reference.ledger.edge.problem import ProblemError
 from sentinel.reference.ledger.telemetry import Telemetry
 from sentinel.reference.ledger.wire.postgres import Connection, Database
 from sentinel.reference.ledger.wire.webhook_secrets import Sealer, new_secret
 
-_LIMIT_MAX: Final = 200
 _DIGITS: Final = re.compile(r"[0-9]{1,6}")
 _ASKING: Final = (
     "select set_config('ledger.cohort', $1, true), set_config('ledger.tenant', $2, true)"
@@ -275,18 +279,21 @@ class WebhookEndpoints:
 
     async def _deliveries(self, request: web.Request) -> web.Response:
         tenant, key = await self._asked(request)
-        state, limit = request.query.get("state"), request.query.get("limit", "50")
+        state, limit = (
+            request.query.get("state"),
+            request.query.get("limit", str(DELIVERIES_COUNT)),
+        )
         if state is not None and state not in {one.value for one in DeliveryState}:
             raise InvalidTransferError(
                 code="invalid_field",
                 field="state",
                 message="state is pending, delivered or failed.",
             )
-        if not _DIGITS.fullmatch(limit) or not 1 <= int(limit) <= _LIMIT_MAX:
+        if not _DIGITS.fullmatch(limit) or not 1 <= int(limit) <= DELIVERIES_COUNT_MAX:
             raise InvalidTransferError(
                 code="invalid_field",
                 field="limit",
-                message=f"limit is a number from 1 to {_LIMIT_MAX}.",
+                message=f"limit is a number from 1 to {DELIVERIES_COUNT_MAX}.",
             )
         with self._telemetry.query("SELECT", "webhook_deliveries", self._database.namespace):
             async with self._asking(tenant) as connection:

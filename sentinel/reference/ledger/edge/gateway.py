@@ -19,6 +19,7 @@ from typing import Any, Final
 
 from sentinel.reference.ledger.domain.limits import STANDARD_LIMIT, Limit
 from sentinel.reference.ledger.domain.tenant import Network
+from sentinel.reference.ledger.edge.contract import CONTRACT_PATH
 from sentinel.reference.ledger.edge.endpoint_routes import ENDPOINT_ROUTES
 from sentinel.reference.ledger.edge.versions.table import READS, WRITES, Write
 
@@ -175,6 +176,7 @@ def _routes() -> list[dict[str, Any]]:
             "methods": sorted({method for _, names in ENDPOINT_ROUTES for method in names}),
         }
     )
+    routes.append({"name": "contract", "paths": [_path(CONTRACT_PATH)], "methods": ["GET"]})
     return routes
 
 

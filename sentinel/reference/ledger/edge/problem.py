@@ -17,7 +17,7 @@ from aiohttp import web
 from sentinel.reference.ledger.domain import InvalidTransferError, LedgerError, UnavailableError
 
 MEDIA_TYPE: Final = "application/problem+json"
-_TYPE: Final = "urn:ledger:problem:"
+TYPE_PREFIX: Final = "urn:ledger:problem:"
 _RETRY_AFTER_S: Final = 1
 
 # By code: the status that it is answered with, and the title, which is the same for each occurrence.
@@ -161,7 +161,7 @@ def problem_of(failure: BaseException) -> ProblemError:
 def render(problem: ProblemError) -> web.Response:
     """Return the answer."""
     document: dict[str, object] = {
-        "type": _TYPE + problem.code,
+        "type": TYPE_PREFIX + problem.code,
         "title": problem.title,
         "status": problem.status,
         "detail": problem.detail,

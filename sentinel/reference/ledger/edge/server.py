@@ -35,6 +35,7 @@ from sentinel.reference.ledger.edge.auth import Authenticator, Method, Scope
 from sentinel.reference.ledger.edge.bodies import read_json, render_json
 from sentinel.reference.ledger.edge.books import Books
 from sentinel.reference.ledger.edge.burst import Burst, read_burst
+from sentinel.reference.ledger.edge.contract import CONTRACT_PATH, rendered
 from sentinel.reference.ledger.edge.endpoints import WebhookEndpoints
 from sentinel.reference.ledger.edge.gateway import VERSION_HEADER
 from sentinel.reference.ledger.edge.limits import (
@@ -157,6 +158,7 @@ class Edge:
             body = partial(read_json, timeout_s=self._config.body_timeout_s)
             self._endpoints.add_routes(app.router, tenant=self._tenant, body=body)
         app.router.add_get("/healthz", self._get_health)
+        app.router.add_get(CONTRACT_PATH, self._get_contract)
         self._listener = Listener(
             app, stop_timeout_s=self._config.stop_timeout_s, on_failed=self._note_malformed
         )
@@ -447,6 +449,10 @@ class Edge:
         if not self._queue.connected:
             return render(ProblemError(code="unavailable", detail="NATS is not connected."))
         return render_json(200, {"status": "ok"})
+
+    async def _get_contract(self, _: web.Request) -> web.Response:
+        """Answer anybody: it says nothing of who uses the ledger."""
+        return web.Response(body=rendered(), content_type="application/json")
 
     async def _watch_burst(self, path: Path) -> None:
         while True:

@@ -25,8 +25,10 @@ from sentinel.reference.ledger.edge import listening, server
 from sentinel.reference.ledger.edge.auth import AuthConfig, IssuerConfig, Reason, TlsConfig
 from sentinel.reference.ledger.edge.auth.tls import ServerTls
 from sentinel.reference.ledger.edge.bodies import read_json
+from sentinel.reference.ledger.edge.contract import OPERATIONS
 from sentinel.reference.ledger.edge.endpoints import WebhookEndpoints
 from sentinel.reference.ledger.wire.config import NatsConfig
+from tests.support.contract import conforming
 from tests.support.ledger_certificates import Authority
 from tests.support.ledger_issuer import Issuer, running_issuer
 from tests.support.ledger_metrics import Counted
@@ -75,7 +77,7 @@ class Guarded:
             given["Authorization"] = f"Bearer {token}"
         connector = aiohttp.TCPConnector(ssl=self.authority.client(files))
         async with (
-            aiohttp.ClientSession(self.url, connector=connector) as http,
+            aiohttp.ClientSession(self.url, connector=connector, middlewares=[conforming]) as http,
             http.request(method, path, json=body, headers=given) as response,
         ):
             challenge = response.headers.get("WWW-Authenticate", "")
@@ -295,5 +297,11 @@ async def test_no_route_is_open_but_those_that_are_meant_to_be(
             async with site.http.request(route.method, path, json={}, headers=headers) as response:
                 told = response.headers.get("WWW-Authenticate")
                 answers[f"{route.method} {path}"] = (response.status, told is not None)
+    # Each is in the contract, and whatever is there is a route.
+    assert {
+        (route.method, route.resource.canonical)
+        for route in apps[0].router.routes()
+        if route.method != "HEAD" and route.resource is not None
+    } == {(one.method, one.path) for one in OPERATIONS}
     assert len(answers) >= 20
     assert {one for one, answer in answers.items() if answer != (401, True)} == set()

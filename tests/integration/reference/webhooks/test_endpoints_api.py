@@ -6,27 +6,15 @@ Method: the edge with its register on real servers, under the roles that they ha
 from __future__ import annotations
 
 import uuid
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
 from typing import Any
 
 import aiohttp
 import pytest
 from standardwebhooks import Webhook
 
-from sentinel.reference.ledger.edge import Edge, EdgeConfig
-from sentinel.reference.ledger.edge.auth import AuthConfig, Authenticator
-from sentinel.reference.ledger.edge.books import open_books
-from sentinel.reference.ledger.edge.endpoints import EndpointsConfig, WebhookEndpoints
-from sentinel.reference.ledger.operate.prepare import prepare
-from sentinel.reference.ledger.wire.config import PostgresConfig
-from sentinel.reference.ledger.wire.nats import Queue
-from sentinel.reference.ledger.wire.postgres import Database
-from sentinel.reference.ledger.wire.roles import Role, role_url
-from sentinel.reference.ledger.wire.webhook_secrets import Sealer, make_key_files
 from tests.support.ledger_run import eventually
-from tests.support.ledger_servers import recorded
-from tests.support.webhook_receiver import LOOPBACK, WebhookSite
+from tests.support.ledger_servers import LedgerSite
+from tests.support.webhook_receiver import WebhookSite
 
 pytest_plugins = ("tests.support.ledger_fixtures", "tests.support.webhook_fixtures")
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
@@ -57,44 +45,8 @@ class Api:
 
 
 @pytest.fixture
-async def api(webhook_site: WebhookSite) -> AsyncIterator[Api]:
-    site, telemetry = webhook_site, recorded("ledger-edge").telemetry
-    private, public = site.keys
-    make_key_files(private=private, public=public)
-    urls = {role: role_url(site.admin, role, "asks") for role in (Role.READER, Role.ENDPOINTS)}
-    await prepare(site.admin, (), role_urls=list(urls.values()))
-    async with AsyncExitStack() as stack:
-        queue = await Queue.connect(site.nats, name="test", on_change=lambda what, detail: None)
-        stack.push_async_callback(queue.close)
-        books = await stack.enter_async_context(
-            open_books(
-                PostgresConfig(url=urls[Role.READER]), None, queue=queue, telemetry=telemetry
-            )
-        )
-        register = await Database.connect(
-            PostgresConfig(url=urls[Role.ENDPOINTS]), application_name="edge"
-        )
-        stack.push_async_callback(register.close)
-        edge = Edge(
-            EdgeConfig(),
-            queue=queue,
-            books=books,
-            authenticator=Authenticator(
-                AuthConfig(insecure_tenant_header=True), telemetry=telemetry
-            ),
-            telemetry=telemetry,
-            endpoints=WebhookEndpoints(
-                EndpointsConfig(policy=LOOPBACK, tenant_endpoints_max=3, waiting_tests_max=1),
-                database=register,
-                sealer=Sealer.of_file(public),
-                telemetry=telemetry,
-            ),
-        )
-        url = await edge.start()
-        stack.push_async_callback(edge.stop)
-        http = aiohttp.ClientSession(url)
-        stack.push_async_callback(http.close)
-        yield Api(http)
+def api(endpoints_site: LedgerSite) -> Api:
+    return Api(endpoints_site.http)
 
 
 async def test_an_endpoint_from_its_registration_to_its_end(

@@ -16,7 +16,7 @@ from sentinel.reference.ledger.domain.webhooks.addresses import (
 )
 from sentinel.reference.ledger.domain.webhooks.message import CHOOSABLE, EventType
 
-_DESCRIPTION_CHARS_MAX: Final = 200
+DESCRIPTION_CHARS_MAX: Final = 200
 OVERLAP_DEFAULT_S: Final = 86_400
 OVERLAP_MAX_S: Final = 7 * 86_400
 
@@ -65,7 +65,7 @@ def parse_endpoint(body: object, policy: AddressPolicy) -> AskedEndpoint:
             code="refused_url", field="url", message=f"url {said}."
         ) from None
     description = asked.get("description", "")
-    if not isinstance(description, str) or len(description) > _DESCRIPTION_CHARS_MAX:
+    if not isinstance(description, str) or len(description) > DESCRIPTION_CHARS_MAX:
         raise _invalid(
             field="description", message="description is text of at most 200 characters."
         )

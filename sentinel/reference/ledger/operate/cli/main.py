@@ -24,6 +24,7 @@ from sentinel.reference.ledger.operate.cli.books import (
     add_migrate,
     add_poster,
 )
+from sentinel.reference.ledger.operate.cli.contract import add_contract
 from sentinel.reference.ledger.operate.cli.edge import add_edge
 from sentinel.reference.ledger.operate.cli.fault import add_fault
 from sentinel.reference.ledger.operate.cli.gateway import add_gateway
@@ -91,6 +92,7 @@ def build_parser() -> argparse.ArgumentParser:
     add_webhooks(commands)
     add_migrate(commands)
     add_gateway(commands)
+    add_contract(commands)
     add_tenant_commands(commands)
     add_load(commands)
     add_token_commands(commands)
