@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import re
 import socket
 import time
@@ -300,16 +301,17 @@ def root_handlers() -> Iterator[None]:
 
 @pytest.mark.usefixtures("root_handlers")
 @pytest.mark.parametrize("protocol", ["http/protobuf", "grpc"])
-def test_an_endpoint_that_is_away_costs_telemetry_only(protocol: str) -> None:
+def test_an_endpoint_that_is_away_costs_telemetry_only(
+    protocol: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))  # bound but not listening: every connection is refused
-        telemetry = start_telemetry(
-            "test",
-            {
-                "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{taken.getsockname()[1]}",
-                "OTEL_EXPORTER_OTLP_PROTOCOL": protocol,
-            },
+        # Where to send to, the exporters read of the process's own environment.
+        monkeypatch.setenv(
+            "OTEL_EXPORTER_OTLP_ENDPOINT", f"http://127.0.0.1:{taken.getsockname()[1]}"
         )
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_PROTOCOL", protocol)
+        telemetry = start_telemetry("test", os.environ)
         answered = 0
         for _ in range(100):
             with telemetry.query("SELECT", "accounts", "ledger|ledger"):
