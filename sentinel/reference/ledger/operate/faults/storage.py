@@ -30,7 +30,7 @@ async def replica_lag(target: Target, config: FaultConfig) -> AsyncIterator[dict
         await session.execute("select pg_wal_replay_pause()")
         # What is being replayed is finished first: until then the replica still moves.
         async with asyncio.timeout(_PAUSE_TIMEOUT_S):
-            while await session.fetchval("select pg_get_wal_replay_pause_state()") != "paused":
+            while await session.fetchval("select pg_get_wal_replay_pause_state()") != "paused":  # noqa: ASYNC110  # the server tells nobody
                 await asyncio.sleep(0.02)
         yield {"replay": "paused"}
 
