@@ -69,6 +69,18 @@ READ: Final = (
     ),
 )
 
+_DURATION: Final = "http_server_request_duration_seconds"
+# Whether a stretch in which nothing was broken was quiet: on a machine that others use, requests may fail by themselves.
+FELT: Final = {
+    "failed_ratio": (
+        f'(sum(rate({_DURATION}_count{{job="ledger-edge", http_response_status_code=~"5.."}}[30s])) or vector(0))'
+        f' / sum(rate({_DURATION}_count{{job="ledger-edge"}}[30s]))'
+    ),
+    "p99_s": (
+        f'histogram_quantile(0.99, sum by (le) (rate({_DURATION}_bucket{{job="ledger-edge"}}[30s])))'
+    ),
+}
+
 _SIDECAR: Final = """\
 web:
   listen: {{port: {web_port}}}

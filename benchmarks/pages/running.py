@@ -167,6 +167,7 @@ class Running:
             "quiet",
             seconds=round(time.time() - began_s, 1),
             events=list(events),
+            felt=await self._scene.felt(time.time() - began_s),
             sides=self._of(began_s),
         )
         if any(side["pages"] or side["tickets"] for side in line["sides"].values()):

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import math
 import os
 import re
 import shutil
@@ -205,16 +206,29 @@ class Scene:
             await self.wait(2.0)
             missing = [one for one in missing if not await self._has(one)]
 
+    async def felt(self, seconds: float) -> dict[str, float | None]:
+        """What clients felt at worst in any half minute of the last so many seconds; None where nobody asked anything."""
+        span = f"[{max(10, int(seconds))}s:10s]"
+        return {
+            name: await self._asked(f"max_over_time(({query}){span})")
+            for name, query in configs.FELT.items()
+        }
+
     async def _has(self, selector: str) -> bool:
-        with contextlib.suppress(aiohttp.ClientError, TimeoutError):
+        return await self._asked(f"count({selector})") is not None
+
+    async def _asked(self, query: str) -> float | None:
+        """The one number that Prometheus answers; None when there is none."""
+        with contextlib.suppress(aiohttp.ClientError, TimeoutError, KeyError, IndexError):
             async with (
                 aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=10)) as http,
                 http.get(
-                    f"{self._prometheus_url}/api/v1/query", params={"query": f"count({selector})"}
+                    f"{self._prometheus_url}/api/v1/query", params={"query": query}
                 ) as answer,
             ):
-                return bool((await answer.json())["data"]["result"])
-        return False
+                value = float((await answer.json())["data"]["result"][0]["value"][1])
+                return value if math.isfinite(value) else None
+        return None
 
     @property
     def _addresses(self) -> configs.Addresses:

@@ -22,6 +22,9 @@ IN_TIME_S: Final = 120.0
 HARD_P95_S: Final = 30.0
 # False pages: one where static thresholds have so many.
 FEWER_TIMES: Final = 10
+# The thresholds' own limits, without their patience: beyond them a quiet stretch was none, and its pages may be right.
+WELL_FAILED_RATIO: Final = 0.05
+WELL_P99_S: Final = 0.5
 # Sentinel as a team gets it: with the rules that come with it.
 OURS: Final = "ours"
 SIDES: Final = (*(side.value for side in Side), OURS)
@@ -121,6 +124,18 @@ def quiet(lines: Iterable[Line]) -> list[Line]:
     return [line for line in lines if line["kind"] == "quiet"]
 
 
+def was_well(line: Line) -> bool:
+    """Whether nothing went wrong by itself in a quiet stretch: nearly all requests worked, and soon.
+
+    >>> was_well({"felt": {"failed_ratio": 0.2, "p99_s": 0.1}}), was_well({"felt": {"failed_ratio": 0.0, "p99_s": 0.1}})
+    (False, True)
+    """
+    felt = line.get("felt") or {}
+    return (felt.get("failed_ratio") or 0.0) <= WELL_FAILED_RATIO and (
+        felt.get("p99_s") or 0.0
+    ) <= WELL_P99_S
+
+
 def summary(lines: Sequence[Line]) -> dict[str, Any]:
     """All that is told of a run, as JSON can hold it: an infinite time is None."""
     by_fault = faults(lines)
@@ -144,6 +159,11 @@ def summary(lines: Sequence[Line]) -> dict[str, Any]:
         },
         "quiet_s": round(sum(line["seconds"] for line in calm)),
         "false_pages": {side: counted(calm, side, "pages") for side in SIDES},
+        "unwell_s": round(sum(line["seconds"] for line in calm if not was_well(line))),
+        "false_pages_while_well": {
+            side: counted([line for line in calm if was_well(line)], side, "pages")
+            for side in SIDES
+        },
         "false_tickets": {side: counted(calm, side, "tickets") for side in SIDES},
         "pages_an_incident": {
             side: round(counted(held, side, "pages") / len(held), 2) if held else None

@@ -41,10 +41,15 @@ def totals(found: Mapping[str, Any]) -> str:
         f"{_TITLES[side]:<28} hard {_times(found['hard'][side])}; all {_times(found['all'][side])},"
         f" with tickets {_times(found['all_with_tickets'][side])};"
         f" pages an incident {found['pages_an_incident'][side]};"
-        f" in {quiet_minutes:.0f} quiet minutes {found['false_pages'][side]} pages,"
+        f" in {quiet_minutes:.0f} quiet minutes {found['false_pages'][side]} pages"
+        f" ({found['false_pages_while_well'][side]} while requests worked),"
         f" {found['false_tickets'][side]} tickets"
         for side in SIDES
     ]
+    if found["unwell_s"]:
+        lines.append(
+            f"in {found['unwell_s'] / 60:.0f} of the quiet minutes requests failed or were slow though nothing was broken: a busy machine"
+        )
     if found["failed"]:
         lines.append(f"could not be held: {', '.join(found['failed'])}")
     for goal, reached in found["goals"].items():

@@ -145,6 +145,16 @@ def test_false_pages_are_held_against_the_thresholds(
     assert found["goals"]["a tenth of the static thresholds' false pages"] is reached
 
 
+def test_pages_of_a_quiet_stretch_that_was_none_are_told_apart_and_counted_all_the_same() -> None:
+    slow = {**calm(sentinel=2, static=1), "felt": {"failed_ratio": 0.0, "p99_s": 4.8}}
+    well = {**calm(sentinel=1, static=0), "felt": {"failed_ratio": None, "p99_s": 0.1}}
+    found = scoring.summary([slow, well])
+    assert found["false_pages"]["sentinel"] == 3
+    assert found["false_pages_while_well"] == {"sentinel": 1, "rules": 0, "static": 0, "ours": 1}
+    assert found["unwell_s"] == 300
+    assert "in 5 of the quiet minutes requests failed" in telling.totals(found)
+
+
 def test_the_tables_name_every_fault_and_every_goal() -> None:
     found = scoring.summary(
         [held("lock", side(20, pages=1), static=side(80, pages=3)), calm(sentinel=0, static=4)]
