@@ -18,6 +18,7 @@ from jsonschema import Draft202012Validator, FormatChecker
 
 from sentinel.reference.ledger.edge.contract import document
 from sentinel.reference.ledger.edge.contract.problems import OF_NO_OPERATION
+from sentinel.reference.ledger.edge.export_routes import FILE_TYPE
 from sentinel.reference.ledger.edge.problem import MEDIA_TYPE, PROBLEMS
 
 DOCUMENT: Final = document()
@@ -71,7 +72,9 @@ def check(*, method: str, path: str, status: int, headers: Any, body: bytes) -> 
     if status >= 400:
         assert code_of(body) in told_answer["x-problem-codes"], f"{where}: {body[:300]!r}"
     name = content["schema"]["$ref"].rpartition("/")[2]
-    errors = [error.message for error in validator(name).iter_errors(json.loads(body))]
+    # A file's lines are JSON each, and the file is none.
+    value = body.decode() if media_type == FILE_TYPE else json.loads(body)
+    errors = [error.message for error in validator(name).iter_errors(value)]
     assert not errors, f"{where}: {errors}: {body[:500]!r}"
 
 

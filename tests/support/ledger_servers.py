@@ -26,7 +26,9 @@ from sentinel.reference.ledger.domain.tenant import COHORTS_COUNT, Opening, Tier
 from sentinel.reference.ledger.edge import Edge, EdgeConfig
 from sentinel.reference.ledger.edge.auth import AuthConfig, Authenticator
 from sentinel.reference.ledger.edge.books import Books, open_books
+from sentinel.reference.ledger.edge.exports import ExportsConfig
 from sentinel.reference.ledger.edge.watch import WatchConfig
+from sentinel.reference.ledger.operate.exporting import exports_opener
 from sentinel.reference.ledger.operate.servers import PostgresServer
 from sentinel.reference.ledger.posting import BY_INDEX, Poster, PosterConfig
 from sentinel.reference.ledger.telemetry import Telemetry
@@ -177,6 +179,7 @@ def open_site(
     edge_telemetry: Telemetry | None = None,
     replica: PostgresConfig | None = None,
     watch: WatchConfig | None = None,
+    exports: PostgresConfig | None = None,
 ) -> SiteContext:
     """An edge on these servers, ready to be asked; it believes `X-Tenant` unless told otherwise."""
     ways = auth or AuthConfig(insecure_tenant_header=True)
@@ -188,6 +191,7 @@ def open_site(
         edge_telemetry,
         replica=replica,
         watch=watch,
+        exports=exports,
     )
 
 
@@ -204,8 +208,10 @@ class SiteContext:
         *,
         replica: PostgresConfig | None,
         watch: WatchConfig | None,
+        exports: PostgresConfig | None,
     ) -> None:
         self._auth, self._edge_telemetry = auth, edge_telemetry
+        self._exports = exports
         self._replica, self._watch = replica, watch
         self._configs = (nats_config, postgres_config, edge_config)
         self._stack = AsyncExitStack()
@@ -225,12 +231,17 @@ class SiteContext:
                 watch_config=self._watch,
             )
         )
+        exports = None
+        if self._exports is not None:
+            opener = exports_opener(ExportsConfig(), self._exports)
+            exports = await stack.enter_async_context(opener(edge.telemetry))
         server = Edge(
             edge_config,
             queue=queue,
             books=books,
             authenticator=Authenticator(self._auth, telemetry=edge.telemetry),
             telemetry=edge.telemetry,
+            exports=exports,
         )
         url = await server.start()
         stack.push_async_callback(server.stop)

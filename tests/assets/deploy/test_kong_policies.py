@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 
 from sentinel.reference.ledger.domain.limits import SECOND_NS, Allowance, Allowed, Limit, take
 from sentinel.reference.ledger.edge.endpoint_routes import ENDPOINT_ROUTES
+from sentinel.reference.ledger.edge.export_routes import EXPORT_ROUTES
 from sentinel.reference.ledger.edge.gateway import (
     VERSION_HEADER,
     Terms,
@@ -214,12 +215,17 @@ def test_anybody_may_read_the_contract() -> None:
     assert not matching("POST", "/openapi.json", "shop")
 
 
-def test_webhook_endpoints_come_through_whole_and_by_their_methods_alone() -> None:
-    for path, names in ENDPOINT_ROUTES:
+@pytest.mark.parametrize(
+    ("table", "name"), [(ENDPOINT_ROUTES, "webhook-endpoints"), (EXPORT_ROUTES, "exports")]
+)
+def test_endpoints_and_exports_come_through_whole_and_by_their_methods_alone(
+    table: tuple[tuple[str, dict[str, str]], ...], name: str
+) -> None:
+    for path, names in table:
         asked = path.replace("{id}", ID)
         for method in names:
             for tenant in ("shop", "acme"):
                 ((_, route),) = matching(method, asked, tenant)
-                assert route["name"].startswith("webhook-endpoints")
+                assert route["name"].startswith(name)
         assert not matching("PUT", asked, "shop")
         assert not matching("POST", f"{asked}/x/y", "shop")

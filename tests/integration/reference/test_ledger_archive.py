@@ -292,16 +292,25 @@ async def test_a_run_archives_its_log_and_a_drill_brings_it_back(
                 "select failed_count from pg_stat_archiver",
             )
             assert failed == 0
+            keys = []
+            for name in ("log", "witness"):
+                public = Path(up.ready["audit_folder"]) / f"{name}.key.pub"
+                keys += [f"--{name}-key", public.read_text().strip()]
         finally:
             assert await end_up(up) == 0
         assert left_behind(up.mark) == []
-        # Whatever became of the machine: this is all that is left.
-        process = await ledger("drill", "restore", *told, mark=up.mark)
+        # Its last checkpoint is beside its log.
+        assert await asyncio.to_thread(archive.keys, "checkpoints/")
+        # Whatever became of the machine: this is all that is left, and public keys.
+        process = await ledger("drill", "restore", *told, *keys, mark=up.mark)
         output, _ = await process.communicate()
         found = json.loads(output)
         assert (process.returncode, found["ok"]) == (0, True)
         assert found["checks"]["rows"]["transactions"] == 2
         assert found["target"] == "latest"
+        assert found["audit"]["whole"], found["audit"]
+        assert found["audit"]["entries_count"] > 0
+        assert "verify" in found["steps_s"]
     finally:
         await collector.stop()
 
@@ -310,6 +319,12 @@ async def test_a_run_archives_its_log_and_a_drill_brings_it_back(
 def test_a_point_that_is_none_is_refused(text: str, archive_file: Path, capsys: Any) -> None:
     assert run(["drill", "restore", "--archive", str(archive_file), "--to", text]) == 2
     assert "is no point to restore to" in capsys.readouterr().err
+
+
+def test_a_witness_alone_verifies_nothing(archive_file: Path) -> None:
+    told = ["drill", "restore", "--archive", str(archive_file)]
+    assert run([*told, "--witness-key", "x+1+y"]) == 2
+    assert run([*told, "--log-key", "no-such-file"]) == 3
 
 
 def test_an_archive_beside_a_given_server_is_refused(archive_file: Path) -> None:

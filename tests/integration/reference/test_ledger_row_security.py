@@ -46,6 +46,8 @@ TABLES = ("accounts", "transactions", "entries", "batches", "holds", "disburseme
 INNER_TABLES = ("outbox", "intake")
 # Of the tenant too, and not the readers' to read: secrets are in one, sealed, and what is sent in the other.
 WEBHOOK_TABLES = ("webhook_endpoints", "webhook_deliveries")
+# What a tenant asked for, and the file that was made of it: neither the readers', who have the books to read.
+EXPORT_TABLES = ("exports", "export_parts")
 SHOP, RIVAL = (new_cohort(name) for name in TENANTS)
 
 
@@ -175,7 +177,7 @@ async def test_a_reader_is_told_nothing_of_the_ledgers_own_tables(roles: Roles) 
 async def test_no_partition_answers_by_its_own_name(roles: Roles) -> None:
     statements = [
         f"select * from ledger.{table}_c{cohort}"
-        for table in TABLES + INNER_TABLES + WEBHOOK_TABLES
+        for table in TABLES + INNER_TABLES + WEBHOOK_TABLES + EXPORT_TABLES
         for cohort in range(COHORTS_COUNT)
     ]
     for role in Role:
@@ -205,7 +207,8 @@ async def test_a_partition_that_somebody_is_granted_shows_nothing_all_the_same(
             "select relname from pg_class c join pg_inherits i on i.inhrelid = c.oid "
             "where c.relkind = 'r' and c.relnamespace = 'ledger'::regnamespace"
         )
-        assert len(names) == len(TABLES + INNER_TABLES + WEBHOOK_TABLES) * (COHORTS_COUNT + 1)
+        tables = TABLES + INNER_TABLES + WEBHOOK_TABLES + EXPORT_TABLES
+        assert len(names) == len(tables) * (COHORTS_COUNT + 1)
         unsecured = await admin.fetch(
             "select relname from pg_class where relnamespace = 'ledger'::regnamespace "
             "and relkind in ('r', 'p') and not (relrowsecurity and relforcerowsecurity)"
@@ -247,6 +250,58 @@ async def test_endpoints_are_shown_to_and_changed_by_their_tenant_alone(roles: R
         await check_refused(roles, role, reads)
     for role in (Role.WEBHOOKS, Role.ENDPOINTS):
         await check_refused(roles, role, [f"select * from ledger.{table}" for table in TABLES])
+
+
+NEW_EXPORT = (
+    "insert into ledger.exports (cohort, export_id, tenant, idempotency_key, fingerprint, from_at, to_at)"
+    " values ($1, $2, $3, 'k', 'f', '2026-01-01', '2026-02-01')"
+)
+NEW_PART = (
+    "insert into ledger.export_parts (cohort, export_id, tenant, part, content)"
+    " select cohort, export_id, tenant, 0, 'file' from ledger.exports"
+)
+
+
+async def test_exports_are_asked_for_and_shown_to_their_tenant_alone(roles: Roles) -> None:
+    async with postgres.session(roles.config(Role.EXPORTS), application_name="test") as edge:
+        for tenant, cohort in zip(TENANTS, (SHOP, RIVAL), strict=True):
+            async with edge.transaction():
+                await as_tenant(edge, tenant, cohort)
+                await edge.execute(NEW_EXPORT, cohort, uuid.uuid4(), tenant)
+            async with edge.transaction():
+                await as_tenant(edge, tenant, cohort)
+                other = "rival" if tenant == "shop" else "shop"
+                with pytest.raises(PermanentError, match="row-level"), postgres.translated():
+                    await edge.execute(NEW_EXPORT, cohort, uuid.uuid4(), other)
+        async with postgres.session(
+            roles.config(Role.EXPORTER), application_name="test"
+        ) as exporter:
+            assert await tenants_seen(exporter, "exports") == set(TENANTS)
+            await exporter.execute(NEW_PART)
+        for table in EXPORT_TABLES:
+            assert await tenants_seen(edge, table) == set()
+            async with edge.transaction():
+                await as_tenant(edge, "shop", SHOP)
+                assert await tenants_seen(edge, table) == {"shop"}
+    reads = [f"select * from ledger.{table}" for table in EXPORT_TABLES]
+    for role in (Role.READER, Role.POSTER, Role.AUDIT, Role.ENDPOINTS):
+        await check_refused(roles, role, reads)
+    # Nobody says of an export that it is done but who makes it, and nobody else changes the trail or reads the books.
+    await check_refused(
+        roles,
+        Role.EXPORTS,
+        ["update ledger.exports set state = 'done'", NEW_PART, "select * from ledger.audit_log"],
+    )
+    await check_refused(
+        roles,
+        Role.EXPORTER,
+        [
+            "update ledger.exports set tenant = 'rival'",
+            "insert into ledger.audit_checkpoints (size, witnessed, note) values (1, true, '')",
+            "delete from ledger.audit_log",
+            *(f"select * from ledger.{table}" for table in TABLES),
+        ],
+    )
 
 
 NEW_ENDPOINT = (

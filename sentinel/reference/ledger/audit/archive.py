@@ -12,7 +12,7 @@ import binascii
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any, Final
+from typing import Any, Final, Protocol
 
 import orjson
 
@@ -74,10 +74,17 @@ class Beside:
     broken_notes: list[str] = field(default_factory=list)
 
 
+class Sink(Protocol):
+    """Where an exported audit goes: a file, or what has bounds of its own."""
+
+    def write(self, data: bytes, /) -> object:
+        """Take the next bytes."""
+
+
 class Writer:
     """Writes an exported audit."""
 
-    def __init__(self, out: IO[bytes], head: Head) -> None:
+    def __init__(self, out: Sink, head: Head) -> None:
         self._out = out
         self.entries_count = 0
         self.checkpoints_count = 0

@@ -10,10 +10,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Final
 
-from sentinel.reference.ledger.audit.rows import IDS, PREFETCH_COUNT
+from sentinel.reference.ledger.audit.balances import Balances
+from sentinel.reference.ledger.audit.followed import IDS, row_id_in_sql
+from sentinel.reference.ledger.audit.rows import PREFETCH_COUNT, last_entry, recorded_to, us_of
 from sentinel.reference.ledger.audit.snapshot import columns_of, texts
+from sentinel.reference.ledger.domain.audit.books import AccountKey, Books
 from sentinel.reference.ledger.domain.audit.check import (
     APPEND_ONLY,
     Finding,
@@ -30,16 +34,13 @@ from sentinel.reference.ledger.wire.postgres import Connection
 
 # Rows that the trail does not have yet, of which more would be a trail that stands still.
 UNRECORDED_COUNT_MAX: Final = 100_000
+# Between the moment that a row says and its commit, of a ledger at its slowest.
+_COMMIT_US: Final = 60_000_000
+# Where a row says when it was written or has changed.
+_MOMENTS: Final = {"transactions": "posted_at", "disbursements": "changed_at"}
 _PAUSE_S: Final = 0.2
-_RECORDED_TO: Final = """
-select s.confirmed_flush_lsn::text from pg_replication_slots s
-where s.slot_name = (
-    select convert_from(leaf, 'UTF8')::jsonb -> 'row' ->> 'slot' from ledger.audit_log
-    where op in ('start', 'gap') order by sequence desc limit 1)
-"""
 _NOW_RECORDED: Final = """
-select relation, cohort, row_id, leg, leaf from ledger.audit_log
-where sequence > $1 and op in ('insert', 'snapshot', 'update')
+select relation, cohort, row_id, leg, leaf from ledger.audit_log where sequence > $1 order by sequence
 """
 
 Key = tuple[str, int, Any, int | None]
@@ -60,34 +61,55 @@ class Compared:
     Attributes:
         rows_count: rows that are in both and the same.
         unrecorded_count: rows that the trail did not have, and could not be waited for.
+        balances_compared: whether accounts were compared; not where entries are missing or altered, by which
+            a balance is reckoned.
     """
 
     rows_count: int = 0
     unrecorded_count: int = 0
+    balances_compared: bool = False
 
 
 async def compare(
-    connection: Connection, report: Report, *, snapshot_lsn: str, wait_s: float, later: Connection
+    connection: Connection,
+    report: Report,
+    books: Books | None,
+    *,
+    snapshot_lsn: str = "0/0",
+    wait_s: float = 0.0,
+    later: Connection | None,
 ) -> Compared:
     """Compare each of the ledger's rows with the last that the trail says of it.
 
     Args:
         connection: in a transaction whose snapshot does not move.
         report: takes the findings.
+        books: what the accounts are by the trail of that snapshot; None when that cannot be told.
         snapshot_lsn: where the write-ahead log was after that snapshot was taken.
         wait_s: how long to wait for the trail to come to that place.
-        later: another session, which sees what is recorded meanwhile.
+        later: another session, which sees what is recorded meanwhile; None where nobody records, of a database that
+            was restored: then what was committed last, behind the trail's end, counts as not recorded yet.
     """
     compared = Compared()
     unrecorded: dict[Key, _Wanted] = {}
     for relation in IDS:
+        if relation == "accounts":
+            continue
         columns = await columns_of(connection, relation)
         async for found in _pairs(connection, relation, columns):
             _judge(relation, columns, found, report, compared, unrecorded)
-    if not unrecorded:
+    balances = None if books is None else Balances(books, report, count_max=UNRECORDED_COUNT_MAX)
+    if balances is not None:
+        compared.rows_count += await balances.compare(connection)
+        compared.balances_compared = True
+    waiting: Mapping[AccountKey, Finding] = {} if balances is None else balances.unrecorded
+    if not unrecorded and not waiting:
+        return compared
+    if later is None:
+        await _settle_at_rest(connection, report, compared, unrecorded, waiting)
         return compared
     if not await _wait(later, parse_lsn(snapshot_lsn), wait_s):
-        compared.unrecorded_count = len(unrecorded)
+        compared.unrecorded_count = len(unrecorded) + len(waiting)
         return compared
     last = await connection.fetchval("select coalesce(max(sequence), -1) from ledger.audit_log")
     async with later.transaction():
@@ -96,9 +118,42 @@ async def compare(
             wanted, entry = unrecorded.get(key), _entry(found["leaf"])
             if wanted is not None and entry is not None and entry.row == wanted.row:
                 del unrecorded[key]
-    for wanted in unrecorded.values():
-        report.add(wanted.finding)
+            if balances is not None and entry is not None:
+                balances.feed(entry)
+    for finding in (*(one.finding for one in unrecorded.values()), *waiting.values()):
+        report.add(finding)
     return compared
+
+
+async def _settle_at_rest(
+    connection: Connection,
+    report: Report,
+    compared: Compared,
+    unrecorded: Mapping[Key, _Wanted],
+    waiting: Mapping[AccountKey, Finding],
+) -> None:
+    """Tell what of a database at rest is behind the trail's end, and what is missing in it.
+
+    A row that says when it was written is judged by that; the others go with the transactions that are behind the end, for
+    a commit is recorded whole.
+    """
+    last = await last_entry(connection)
+    end_us = 0 if last is None else last.committed_us - _COMMIT_US
+    behind_count = 0
+    for key, wanted in unrecorded.items():
+        said = wanted.row.get(_MOMENTS.get(key[0], ""))
+        if said is None:
+            continue
+        if us_of(datetime.fromisoformat(said)) >= end_us:
+            behind_count += 1
+        else:
+            report.add(wanted.finding)
+    others = [one.finding for key, one in unrecorded.items() if key[0] not in _MOMENTS]
+    others += waiting.values()
+    compared.unrecorded_count = behind_count + (len(others) if behind_count else 0)
+    if not behind_count:
+        for finding in others:
+            report.add(finding)
 
 
 def _judge(
@@ -146,12 +201,12 @@ def _differs(entry: AuditEntry, what: str) -> Finding:
 
 async def _pairs(connection: Connection, relation: str, columns: list[str]) -> AsyncIterator[Any]:
     """Yield each row of the table beside the last entry of it; either may not be there."""
-    id_column, leg_column = IDS[relation]
+    _, leg_column = IDS[relation]
     leg = f"t.{leg_column}" if leg_column else "null::smallint"
     # Every name in it is a constant of this package or comes from the catalogue, quoted.
     query = f"""
         select t.row, t.cohort, t.row_id, t.leg, a.leaf
-        from (select {texts(columns, "t")} as row, t.cohort, t.{id_column} as row_id, {leg} as leg
+        from (select {texts(columns, "t")} as row, t.cohort, {row_id_in_sql(relation, "t")} as row_id, {leg} as leg
               from ledger.{relation} t) t
         full join (select distinct on (cohort, row_id, leg) cohort, row_id, leg, leaf from ledger.audit_log
                    where relation = '{relation}' and row_id is not null order by cohort, row_id, leg, sequence desc) a
@@ -166,8 +221,8 @@ async def _wait(later: Connection, lsn: int, wait_s: float) -> bool:
     loop = asyncio.get_running_loop()
     deadline = loop.time() + wait_s
     while True:
-        place = await later.fetchval(_RECORDED_TO)
-        if place is not None and parse_lsn(place) >= lsn:
+        place = await recorded_to(later)
+        if place is not None and place >= lsn:
             return True
         if loop.time() >= deadline:
             return False

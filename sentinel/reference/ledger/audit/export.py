@@ -8,13 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import IO, Final
+from typing import Final
 
 from sentinel.reference.ledger.audit import archive, rows
-from sentinel.reference.ledger.audit.archive import Head
+from sentinel.reference.ledger.audit.archive import Head, Sink
 from sentinel.reference.ledger.audit.checkpoints import prove
 from sentinel.reference.ledger.domain import LedgerError
-from sentinel.reference.ledger.domain.audit.merkle import Subtree, hashes_of, inclusion_parts
+from sentinel.reference.ledger.domain.audit.merkle import (
+    Subtree,
+    hashes_of,
+    inclusion_parts,
+    node_hash,
+)
 from sentinel.reference.ledger.domain.audit.note import SignedCheckpoint
 from sentinel.reference.ledger.wire.postgres import Connection
 
@@ -26,10 +31,15 @@ _LAST: Final = (
 )
 # Hashes of subtrees that several proofs need, until there are so many.
 _KEPT_COUNT_MAX: Final = 20_000
+_BLOCK: Final = 1 << rows.STEP
 
 
 class NothingToExportError(LedgerError):
     """There is no checkpoint, or no such entry below it."""
+
+
+class TooManyEntriesError(LedgerError):
+    """A period holds more entries than were to be exported."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +61,7 @@ class Exported:
     left_out_count: int
 
 
-async def export_log(connection: Connection, out: IO[bytes], *, witnessed: bool) -> Exported:
+async def export_log(connection: Connection, out: Sink, *, witnessed: bool) -> Exported:
     """Write the whole trail.
 
     Args:
@@ -74,11 +84,12 @@ async def export_log(connection: Connection, out: IO[bytes], *, witnessed: bool)
 
 async def export_period(
     connection: Connection,
-    out: IO[bytes],
+    out: Sink,
     period: Period,
     *,
     witnessed: bool,
     earlier: Sequence[SignedCheckpoint] = (),
+    entries_count_max: int | None = None,
 ) -> Exported:
     """Write what was committed in a period, each entry with the proof that it is in the trail.
 
@@ -88,12 +99,19 @@ async def export_period(
         period: which entries.
         witnessed: whether only a checkpoint that a witness signed will do.
         earlier: checkpoints that the receiver has; it is proven that the trail begins with what they are of.
+        entries_count_max: how many there may be.
 
     Raises:
         NothingToExportError: there is no such checkpoint yet.
+        TooManyEntriesError: there are more; nothing was written.
     """
     last, total = await _newest(connection, witnessed=witnessed)
     first, end = await _places(connection, period, last.checkpoint.size)
+    if entries_count_max is not None:
+        found = await rows.count(connection, first, end, period.tenant, entries_count_max + 1)
+        if found > entries_count_max:
+            message = f"the period has more than {entries_count_max} entries"
+            raise TooManyEntriesError(message)
     head = Head(
         origin=last.checkpoint.origin,
         extract=True,
@@ -107,7 +125,7 @@ async def export_period(
 
 
 async def export_entry(
-    connection: Connection, out: IO[bytes], place: int, *, witnessed: bool
+    connection: Connection, out: Sink, place: int, *, witnessed: bool
 ) -> Exported:
     """Write one entry with the proof that it is in the trail.
 
@@ -141,15 +159,38 @@ class Proofs:
         if len(self._known) > _KEPT_COUNT_MAX:
             # Those far up are asked for by every entry; those below by its neighbours alone.
             self._known = {one: hashed for one, hashed in self._known.items() if one.level >= 8}
+        below = {
+            one.start // _BLOCK
+            for one in wanted
+            if one.level < rows.STEP and one not in self._known
+        }
+        for block in sorted(below):
+            await self._read_block(block)
         missing = [one for one in wanted if one not in self._known]
         read = await rows.read_hashes(self._connection, missing)
         self._known.update(zip(missing, read, strict=True))
         return self._known
 
+    async def _read_block(self, block: int) -> None:
+        """Reckon all hashes between two levels that are kept at once: a proof needs one of each level."""
+        start = block * _BLOCK
+        hashes = await rows.leaf_hashes(
+            connection=self._connection, start=start, end=min(start + _BLOCK, self._size)
+        )
+        for level in range(rows.STEP):
+            first = start >> level
+            self._known.update(
+                (Subtree(level, first + index), one) for index, one in enumerate(hashes)
+            )
+            hashes = [
+                node_hash(hashes[index], hashes[index + 1])
+                for index in range(0, len(hashes) - 1, 2)
+            ]
+
 
 async def _extract(
     connection: Connection,
-    out: IO[bytes],
+    out: Sink,
     head: Head,
     last: SignedCheckpoint,
     total: int,
@@ -161,9 +202,7 @@ async def _extract(
     # With the neighbours of both ends, by which a reader sees that the ends are the ends.
     alone = head.tenant is not None
     start, end = (head.first, head.end) if alone else (max(head.first - 1, 0), head.end + 1)
-    async for record, row in rows.records(connection, start, min(end, size)):
-        if alone and row["tenant"] != head.tenant:
-            continue
+    async for record, _ in rows.records(connection, start, min(end, size), head.tenant):
         writer.entry(record, await proofs.of(record.place))
     writer.checkpoint(str(last))
     for note in earlier:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from sentinel.reference.ledger.audit import rows
+from sentinel.reference.ledger.audit.followed import IDS
 from sentinel.reference.ledger.audit.keys import Signer
 from sentinel.reference.ledger.audit.pgoutput import Begin, Change, Commit, Decoder
 from sentinel.reference.ledger.audit.slot import (
@@ -27,6 +28,7 @@ from sentinel.reference.ledger.audit.slot import (
     slot_status,
 )
 from sentinel.reference.ledger.audit.snapshot import look_of, take_look, unrecorded
+from sentinel.reference.ledger.audit.told import Telling
 from sentinel.reference.ledger.audit.writer import TrailState, Writer
 from sentinel.reference.ledger.domain import LedgerError, UnavailableError
 from sentinel.reference.ledger.domain.audit.entry import Op, decode_entry, format_lsn
@@ -102,6 +104,7 @@ class Recorder:
         await self._take()
         if self.state.generation:
             await slot_status(self._writer, self.state.slot)
+            await self._follow_more(now_us)
             return False
         await self._begin(Op.START, "the trail begins", now_us)
         return True
@@ -158,7 +161,7 @@ class Recorder:
         Returns:
             how many messages came, where the last transaction ends, and place and time of its commit.
         """
-        decoder = Decoder(SCHEMA)
+        decoder, telling = Decoder(SCHEMA), Telling()
         state = self.state
         begin: Begin | None = None
         seen_count = ordinal = end_lsn = 0
@@ -171,10 +174,20 @@ class Recorder:
             for event in decoder.decode(bytes(row["data"])):
                 if isinstance(event, Begin):
                     begin, ordinal = event, 0
-                elif isinstance(event, Commit):
+                    telling.begin()
+                    continue
+                changes: list[Change]
+                if isinstance(event, Commit):
                     end_lsn = event.end_lsn
+                    changes = telling.end()
                 elif begin is not None and _is_new(begin, state):
-                    await self._add(writer, begin, ordinal, event)
+                    change = telling.take(event)
+                    changes = [] if change is None else [change]
+                else:
+                    continue
+                for one in changes:
+                    assert begin is not None
+                    await self._add(writer, begin, ordinal, one)
                     committed = (begin.lsn, begin.committed_us)
                     ordinal += 1
         return seen_count, end_lsn, committed
@@ -229,15 +242,49 @@ class Recorder:
                 "slot": slot,
                 "reason": reason,
                 "recorded_to": format_lsn(state.lsn),
+                "relations": ",".join(IDS),
                 **look.told(),
             }
             at = Begin(lsn=lsn, committed_us=now_us, xid=0)
             await self._add(writer, at, 0, Change(op=op, relation="", row=told))
-            for relation in rows.IDS:
+            for relation in IDS:
                 async for row in unrecorded(self._reader, relation):
                     was_there = Change(op=Op.SNAPSHOT, relation=relation, row=row)
                     await self._add(writer, at, writer.count, was_there)
             after = await writer.end(lsn=lsn, committed_us=now_us)
+        self._state = after
+
+    async def _follow_more(self, now_us: int) -> None:
+        """Record what is there of tables that this version follows and the trail does not yet.
+
+        The slot tells of their changes since the publication has them. What committed between the last entry and
+        this look is in the look and comes again, as it was committed: the last word is the right one.
+        """
+        state = self.state
+        before = await rows.followed(self._writer)
+        new = [relation for relation in IDS if relation not in before]
+        if not new:
+            return
+        ordinal = await rows.next_ordinal(self._writer, state.generation, state.lsn)
+        at = Begin(lsn=state.lsn, committed_us=now_us, xid=0)
+        async with (
+            self._reader.transaction(isolation="repeatable_read"),
+            self._writer.transaction(),
+        ):
+            writer = Writer(self._writer, origin=self._origin, signer=self._signer, state=state)
+            told = {
+                "slot": state.slot,
+                "reason": f"from here on {' and '.join(new)} are followed",
+                "recorded_to": format_lsn(state.lsn),
+                "relations": ",".join(IDS),
+            }
+            start = Change(op=Op.START, relation="", row=told)
+            await self._add(writer, at, ordinal, start)
+            for relation in new:
+                async for row in unrecorded(self._reader, relation):
+                    was_there = Change(op=Op.SNAPSHOT, relation=relation, row=row)
+                    await self._add(writer, at, ordinal + writer.count, was_there)
+            after = await writer.end(lsn=state.lsn, committed_us=state.committed_us)
         self._state = after
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
+from sentinel.reference.ledger.audit.followed import FIRST_FOLLOWED, IDS, row_id
 from sentinel.reference.ledger.domain import LedgerError
 from sentinel.reference.ledger.domain.audit.check import Record
 from sentinel.reference.ledger.domain.audit.entry import AuditEntry, Row, format_lsn, parse_lsn
@@ -19,13 +20,6 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 # Every how many levels the tree's hashes are kept.
 STEP: Final = 8
 PREFETCH_COUNT: Final = 1000
-# By which columns a row of each table is found: an id, and a leg where there are several.
-IDS: Final = {
-    "transactions": ("transaction_id", None),
-    "entries": ("transaction_id", "leg"),
-    "batches": ("batch_id", None),
-    "holds": ("pending_id", None),
-}
 
 _APPEND: Final = """
 insert into ledger.audit_log
@@ -47,6 +41,26 @@ _SLOT: Final = """
 select generation, leaf from ledger.audit_log
 where generation = $1 and op in ('start', 'gap') order by commit_lsn, ordinal limit 1
 """
+_RECORDED_TO: Final = """
+select s.confirmed_flush_lsn::text from pg_replication_slots s
+where s.slot_name = (
+    select convert_from(leaf, 'UTF8')::jsonb -> 'row' ->> 'slot' from ledger.audit_log
+    where op in ('start', 'gap') order by sequence desc limit 1)
+"""
+_SIZE_BEFORE: Final = (
+    "select coalesce(max(sequence) + 1, 0) from ledger.audit_log where committed_at < $1"
+)
+_COUNT: Final = """
+select count(*) from (
+    select from ledger.audit_log where sequence >= $1 and sequence < $2 and ($3::text is null or tenant = $3) limit $4) as found
+"""
+_FOLLOWED: Final = """
+select convert_from(leaf, 'UTF8')::jsonb -> 'row' ->> 'relations' from ledger.audit_log
+where op in ('start', 'gap') order by sequence desc limit 1
+"""
+_NEXT_ORDINAL: Final = """
+select coalesce(max(ordinal) + 1, 0) from ledger.audit_log where generation = $1 and commit_lsn = $2::text::pg_lsn
+"""
 _LEAVES: Final = """
 select leaf from ledger.audit_log where sequence >= $1 and sequence < $2 order by sequence
 """
@@ -56,7 +70,7 @@ select hash from ledger.audit_nodes where level = $1 and place >= $2 and place <
 _RECORDS: Final = """
 select sequence, leaf, signature, generation, commit_lsn::text as lsn, ordinal, committed_at, op, relation, cohort, tenant,
        row_id, leg
-from ledger.audit_log where sequence >= $1 and sequence < $2 order by sequence
+from ledger.audit_log where sequence >= $1 and sequence < $2 and ($3::text is null or tenant = $3) order by sequence
 """
 _CHECKPOINT: Final = """
 insert into ledger.audit_checkpoints (size, witnessed, note) values ($1, $2, $3)
@@ -154,11 +168,59 @@ async def read_hashes(connection: Connection, subtrees: Sequence[Subtree]) -> li
     return [await _read_hash(connection, subtree) for subtree in subtrees]
 
 
+async def recorded_to(connection: Connection) -> int | None:
+    """Return up to where in the write-ahead log all is recorded; None without a slot."""
+    place = await connection.fetchval(_RECORDED_TO)
+    return None if place is None else parse_lsn(place)
+
+
+async def size_before(connection: Connection, unix_us: int) -> int:
+    """Return how many entries the trail has up to the last that was committed before a time."""
+    size: int = await connection.fetchval(_SIZE_BEFORE, time_of(unix_us))
+    return size
+
+
+async def count(
+    connection: Connection, start: int, end: int, tenant: str | None, count_max: int
+) -> int:
+    """Return how many entries of these places are a tenant's, or of all; at most `count_max`."""
+    found: int = await connection.fetchval(_COUNT, start, end, tenant, count_max)
+    return found
+
+
+async def leaf_hashes(connection: Connection, start: int, end: int) -> list[bytes]:
+    """Return the hashes of the entries of these places.
+
+    Raises:
+        BrokenLogError: some are not there.
+    """
+    found = await connection.fetch(_LEAVES, start, end)
+    if len(found) != end - start:
+        message = f"of the entries {start} to {end - 1} some are missing"
+        raise BrokenLogError(message)
+    return [leaf_hash(bytes(row["leaf"])) for row in found]
+
+
+async def followed(connection: Connection) -> frozenset[str]:
+    """Return the tables that the trail follows by now, by the last entry that says so."""
+    told = await connection.fetchval(_FOLLOWED)
+    return frozenset(FIRST_FOLLOWED if told is None else str(told).split(","))
+
+
+async def next_ordinal(connection: Connection, generation: int, lsn: int) -> int:
+    """Return the place behind what is recorded of a commit."""
+    ordinal: int = await connection.fetchval(_NEXT_ORDINAL, generation, format_lsn(lsn))
+    return ordinal
+
+
 async def records(
-    connection: Connection, start: int, end: int
+    connection: Connection, start: int, end: int, tenant: str | None = None
 ) -> AsyncIterator[tuple[Record, Any]]:
-    """Yield entries of these places in their order, each with its whole row; needs a transaction."""
-    async for row in connection.cursor(_RECORDS, start, end, prefetch=PREFETCH_COUNT):
+    """Yield entries of these places in their order, each with its whole row; needs a transaction.
+
+    With `tenant`, those of its rows alone.
+    """
+    async for row in connection.cursor(_RECORDS, start, end, tenant, prefetch=PREFETCH_COUNT):
         yield (
             Record(
                 place=row["sequence"], leaf=bytes(row["leaf"]), signature=bytes(row["signature"])
@@ -196,7 +258,10 @@ async def last_checkpoint(
 
 def same_as_entry(row: Any, entry: AuditEntry) -> bool:
     """Say whether the columns beside an entry say what it says."""
-    cohort, row_id, leg = _found_by(entry)
+    cohort, found_id, leg = _found_by(entry)
+    if entry.relation not in FIRST_FOLLOWED and row["row_id"] is None:
+        # An older recorder, whose database was brought up to date first, knew no id for this table.
+        found_id = None
     return (
         row["generation"],
         parse_lsn(row["lsn"]),
@@ -217,7 +282,7 @@ def same_as_entry(row: Any, entry: AuditEntry) -> bool:
         entry.relation,
         cohort,
         entry.tenant,
-        row_id,
+        found_id,
         leg,
     )
 
@@ -235,12 +300,12 @@ def us_of(moment: datetime) -> int:
 def _found_by(entry: AuditEntry) -> tuple[int | None, uuid.UUID | None, int | None]:
     """Return cohort, id and leg of the entry's row."""
     row: Row = {**(entry.old or {}), **entry.row}
-    id_column, leg_column = IDS.get(entry.relation, ("", None))
-    cohort, row_id = row.get("cohort"), row.get(id_column)
+    _, leg_column = IDS.get(entry.relation, ("", None))
+    cohort = row.get("cohort")
     leg = row.get(leg_column) if leg_column else None
     return (
         None if cohort is None else int(cohort),
-        None if row_id is None else uuid.UUID(row_id),
+        row_id(entry.relation, row),
         None if leg is None else int(leg),
     )
 
@@ -253,8 +318,7 @@ async def _read_hash(connection: Connection, subtree: Subtree) -> bytes:
         rows = await connection.fetch(_HASHES, level, start, start + count)
         hashes = [bytes(row["hash"]) for row in rows]
     else:
-        rows = await connection.fetch(_LEAVES, start, start + count)
-        hashes = [leaf_hash(bytes(row["leaf"])) for row in rows]
+        return complete(await leaf_hashes(connection, start, start + count))
     if len(hashes) != count:
         message = f"of the entries {subtree.start} to {subtree.end - 1} some are missing"
         raise BrokenLogError(message)

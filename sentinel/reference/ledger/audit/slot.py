@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+from sentinel.reference.ledger.audit.followed import IDS
 from sentinel.reference.ledger.audit.pgoutput import PROTOCOL_VERSION
 from sentinel.reference.ledger.domain import LedgerError
 from sentinel.reference.ledger.domain.audit.entry import format_lsn, parse_lsn
@@ -35,7 +36,8 @@ where starts_with(slot_name, $1) and database = current_database() and not activ
 _MAY: Final = """
 select current_setting('wal_level') as wal_level,
        (select rolreplication or rolsuper from pg_roles where rolname = current_user) as may_replicate,
-       exists (select from pg_publication where pubname = $1) as has_publication
+       exists (select from pg_publication where pubname = $1) as has_publication,
+       array(select tablename::text from pg_publication_tables where pubname = $1 and schemaname = 'ledger') as published
 """
 
 
@@ -76,8 +78,13 @@ async def check_server(connection: Connection) -> None:
     if not row["has_publication"]:
         message = (
             f"there is no publication {PUBLICATION}: who owns the ledger's tables must create it "
-            "for transactions, entries, holds and batches, with publish_via_partition_root"
+            f"for {', '.join(IDS)}, with publish_via_partition_root"
         )
+        raise LedgerError(message)
+    missing = sorted(IDS.keys() - set(row["published"]))
+    if missing:
+        tables = ", ".join(f"ledger.{name}" for name in missing)
+        message = f"the publication {PUBLICATION} leaves tables out: its owner must ALTER PUBLICATION {PUBLICATION} ADD TABLE {tables}"
         raise LedgerError(message)
 
 

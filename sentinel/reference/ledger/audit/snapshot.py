@@ -11,7 +11,8 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from sentinel.reference.ledger.audit.rows import IDS, PREFETCH_COUNT
+from sentinel.reference.ledger.audit.followed import IDS, STATES, UNTOLD, row_id_in_sql
+from sentinel.reference.ledger.audit.rows import PREFETCH_COUNT
 from sentinel.reference.ledger.domain.audit.entry import format_lsn, parse_lsn
 from sentinel.reference.ledger.wire.postgres import Connection
 
@@ -81,9 +82,10 @@ async def take_look(connection: Connection) -> Look:
 
 
 async def columns_of(connection: Connection, relation: str) -> list[str]:
-    """Return the table's columns in their order."""
+    """Return the table's columns in their order, those that the trail tells."""
     rows = await connection.fetch(_COLUMNS, relation)
-    return [row["name"] for row in rows]
+    untold = UNTOLD.get(relation, frozenset())
+    return [row["name"] for row in rows if row["name"] not in untold]
 
 
 def texts(columns: list[str], alias: str) -> str:
@@ -99,18 +101,20 @@ def texts(columns: list[str], alias: str) -> str:
 async def unrecorded(
     connection: Connection, relation: str
 ) -> AsyncIterator[dict[str, str | None]]:
-    """Yield the table's rows of which the trail has no entry, or of a hold none of its state.
+    """Yield the table's rows of which the trail has no entry, or of one that has a state none of that.
 
-    Needs a transaction, whose snapshot it reads; the rows come in the order of their keys.
+    An account's numbers are told by entries and pending transfers, which come as well. Needs a transaction,
+    whose snapshot it reads; the rows come in the order of their ids.
     """
     columns = await columns_of(connection, relation)
-    id_column, leg_column = IDS[relation]
-    same = f"a.relation = '{relation}' and a.cohort = t.cohort and a.row_id = t.{id_column}"
-    order = f"t.cohort, t.{id_column}"
+    _, leg_column = IDS[relation]
+    id_in_sql = row_id_in_sql(relation, "t")
+    same = f"a.relation = '{relation}' and a.cohort = t.cohort and a.row_id = {id_in_sql}"
+    order = f"t.cohort, {id_in_sql}"
     if leg_column:
         same += f" and a.leg = t.{leg_column}"
         order += f", t.{leg_column}"
-    if relation == "holds":
+    if relation in STATES:
         same += " and convert_from(a.leaf, 'UTF8')::jsonb -> 'row' ->> 'state' = t.state"
     # Every name in it is a constant of this package or comes from the catalogue, quoted.
     query = (

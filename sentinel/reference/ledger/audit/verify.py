@@ -16,6 +16,7 @@ from sentinel.reference.ledger.audit.archive import (
     read_head,
 )
 from sentinel.reference.ledger.audit.keys import check_signature, checker
+from sentinel.reference.ledger.domain.audit.books import Books
 from sentinel.reference.ledger.domain.audit.check import (
     Check,
     Finding,
@@ -87,8 +88,11 @@ async def verify_database(
     kept: Sequence[SignedCheckpoint] = (),
     *,
     unwitnessed_since_us: int,
-) -> Report:
+) -> tuple[Report, Books | None]:
     """Check the trail as it is in the database, whose columns beside an entry must say what that says.
+
+    Returns:
+        what was found, and what the ledger's accounts are by the trail, where that can be told.
 
     Args:
         connection: in a transaction whose snapshot does not move.
@@ -120,7 +124,7 @@ async def verify_database(
                     detail="the columns beside it say another thing than it does",
                 )
             )
-    return check.end()
+    return check.end(), check.books
 
 
 def _verify_extract(

@@ -112,6 +112,8 @@ _NEXT: Final[dict[tuple[DisbursementState, RailWord], DisbursementState]] = {
     (DisbursementState.SUBMITTED, RailWord.RETURNED): DisbursementState.RETURNED,
     (DisbursementState.SETTLED, RailWord.RETURNED): DisbursementState.RETURNED_LATE,
 }
+TRANSITIONS: Final = frozenset((before.value, after.value) for (before, _), after in _NEXT.items())
+"""From which state to which a rail's words can bring one."""
 
 
 def hear(

@@ -12,6 +12,7 @@ from typing import Final
 
 _NAMESPACE: Final = uuid.UUID("8d9f3c52-6a0b-5b8e-9c1d-2f6f7a4c1e90")
 _BATCHES: Final = uuid.UUID("3c1c7f0e-52d6-5a55-8d57-6f0b7a9a4f21")
+_EXPORTS: Final = uuid.UUID("b7a4f1de-3a55-5c7e-9a43-5d0f4f6f2b18")
 
 
 def transaction_id(*, tenant: str, idempotency_key: str) -> uuid.UUID:
@@ -28,6 +29,11 @@ def transaction_id(*, tenant: str, idempotency_key: str) -> uuid.UUID:
 def batch_id(*, tenant: str, idempotency_key: str) -> uuid.UUID:
     """Return the batch's id; a batch and a transaction may use one key and stay apart."""
     return uuid.uuid5(_BATCHES, f"{tenant}:{idempotency_key}")
+
+
+def export_id(*, tenant: str, idempotency_key: str) -> uuid.UUID:
+    """Return an export's id."""
+    return uuid.uuid5(_EXPORTS, f"{tenant}:{idempotency_key}")
 
 
 def item_id(batch: uuid.UUID, place: int) -> uuid.UUID:

@@ -21,6 +21,7 @@ from sentinel.reference.ledger.domain.limits import STANDARD_LIMIT, Limit
 from sentinel.reference.ledger.domain.tenant import Network
 from sentinel.reference.ledger.edge.contract import CONTRACT_PATH
 from sentinel.reference.ledger.edge.endpoint_routes import ENDPOINT_ROUTES
+from sentinel.reference.ledger.edge.export_routes import EXPORT_ROUTES
 from sentinel.reference.ledger.edge.versions.table import READS, WRITES, Write
 
 TENANT_HEADER: Final = "X-Tenant"
@@ -169,13 +170,14 @@ def _routes() -> list[dict[str, Any]]:
         for read in READS
     ]
     # All in one: a method that one of them does not take is the edge's to refuse.
-    routes.append(
+    routes += [
         {
-            "name": "webhook-endpoints",
-            "paths": [_path(path) for path, _ in ENDPOINT_ROUTES],
-            "methods": sorted({method for _, names in ENDPOINT_ROUTES for method in names}),
+            "name": name,
+            "paths": [_path(path) for path, _ in table],
+            "methods": sorted({method for _, names in table for method in names}),
         }
-    )
+        for name, table in (("webhook-endpoints", ENDPOINT_ROUTES), ("exports", EXPORT_ROUTES))
+    ]
     routes.append({"name": "contract", "paths": [_path(CONTRACT_PATH)], "methods": ["GET"]})
     return routes
 

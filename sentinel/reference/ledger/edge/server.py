@@ -37,6 +37,7 @@ from sentinel.reference.ledger.edge.books import Books
 from sentinel.reference.ledger.edge.burst import Burst, read_burst
 from sentinel.reference.ledger.edge.contract import CONTRACT_PATH, rendered
 from sentinel.reference.ledger.edge.endpoints import WebhookEndpoints
+from sentinel.reference.ledger.edge.exports import Exports
 from sentinel.reference.ledger.edge.gateway import VERSION_HEADER
 from sentinel.reference.ledger.edge.limits import (
     Policies,
@@ -111,12 +112,14 @@ class Edge:
         authenticator: Authenticator,
         telemetry: Telemetry,
         endpoints: WebhookEndpoints | None = None,
+        exports: Exports | None = None,
     ) -> None:
         self._config = config
         self._authenticator = authenticator
         self._queue = queue
         self._reads, self._tenants, self._watch = books.reads, books.tenants, books.watch
         self._endpoints = endpoints
+        self._exports = exports
         self._telemetry = telemetry
         self._limits: SharedTats | None = None
         self._policies = self._new_policies()
@@ -154,9 +157,13 @@ class Edge:
                     read.v1 if version == 1 else read.v2,
                     partial(answer, read=read, version=version),
                 )
+        body = partial(read_json, timeout_s=self._config.body_timeout_s)
         if self._endpoints is not None:
-            body = partial(read_json, timeout_s=self._config.body_timeout_s)
             self._endpoints.add_routes(app.router, tenant=self._tenant, body=body)
+        if self._exports is not None:
+            # Whoever asks for an export changes nothing of the books.
+            reader = partial(self._tenant, needs=Scope.READ)
+            self._exports.add_routes(app.router, tenant=reader, body=body)
         app.router.add_get("/healthz", self._get_health)
         app.router.add_get(CONTRACT_PATH, self._get_contract)
         self._listener = Listener(
@@ -306,12 +313,12 @@ class Edge:
             )
             raise ProblemError(code="internal", detail="The request failed.")
 
-    async def _tenant(self, request: web.Request) -> Tenant:
-        """Return who asks, once it is known that they may: a GET reads, all else writes."""
+    async def _tenant(self, request: web.Request, *, needs: Scope | None = None) -> Tenant:
+        """Return who asks, once it is known that they may: a GET reads, all else writes, unless told otherwise."""
+        if needs is None:
+            needs = Scope.READ if request.method == "GET" else Scope.WRITE
         caller = await self._authenticator.authenticate(
-            request.headers,
-            request.get_extra_info("peercert"),
-            needs=Scope.READ if request.method == "GET" else Scope.WRITE,
+            request.headers, request.get_extra_info("peercert"), needs=needs
         )
         tenant = await self._tenants.find(caller.tenant)
         if tenant is None:

@@ -20,6 +20,7 @@ from sentinel.reference.ledger.edge import Edge, EdgeConfig
 from sentinel.reference.ledger.edge.auth import AuthConfig, Authenticator
 from sentinel.reference.ledger.edge.books import open_books
 from sentinel.reference.ledger.edge.endpoints import WebhookEndpoints
+from sentinel.reference.ledger.edge.exports import Exports
 from sentinel.reference.ledger.operate.heartbeat import start_heartbeat
 from sentinel.reference.ledger.operate.loops import has_started
 from sentinel.reference.ledger.operate.prepare import prepare
@@ -37,6 +38,7 @@ from sentinel.reference.ledger.wire.nats import Queue
 from sentinel.reference.ledger.wire.postgres import Database, check_answers
 
 OpenEndpoints = Callable[[Telemetry], AbstractAsyncContextManager[WebhookEndpoints]]
+OpenExports = Callable[[Telemetry], AbstractAsyncContextManager[Exports]]
 _T = TypeVar("_T")
 _CONNECT_PATIENCE_S: Final = 5.0
 _CONNECT_PAUSE_S: Final = 0.2
@@ -50,10 +52,11 @@ async def run_edge(
     auth: AuthConfig,
     replica: PostgresConfig | None = None,
     open_endpoints: OpenEndpoints | None = None,
+    open_exports: OpenExports | None = None,
 ) -> None:
     """Serve HTTP until SIGTERM or SIGINT; reads go to the replica when there is one.
 
-    Without `open_endpoints` nobody can register webhooks.
+    Without `open_endpoints` nobody can register webhooks, and without `open_exports` nobody can ask for exports.
 
     Raises:
         UnavailableError: a server was not there at the start.
@@ -71,6 +74,7 @@ async def run_edge(
                 nullcontext()
                 if open_endpoints is None
                 else open_endpoints(telemetry) as endpoints,
+                nullcontext() if open_exports is None else open_exports(telemetry) as exports,
             ):
                 edge = Edge(
                     edge_config,
@@ -79,6 +83,7 @@ async def run_edge(
                     authenticator=Authenticator(auth, telemetry=telemetry),
                     telemetry=telemetry,
                     endpoints=endpoints,
+                    exports=exports,
                 )
                 url = await edge.start()
                 # Only now: before it, a signal may end the process at once, for nothing is lost.

@@ -82,6 +82,59 @@ class AuditSignals:
         self._refused.add(1, {"ledger.audit.reason": reason})
 
 
+class ShelfSignals:
+    """Metrics of checkpoints on their way into the archive."""
+
+    def __init__(self, telemetry: Telemetry) -> None:
+        meter = telemetry.meter
+        self._newest_size = self._stored_size = 0
+        self._stored_s: float | None = None
+        self._stored = meter.create_counter(
+            "ledger.audit.checkpoints.stored",
+            unit="{checkpoint}",
+            description="Checkpoints that the archive has, by whether it had them already.",
+        )
+        self._failed = meter.create_counter(
+            "ledger.audit.checkpoints.failed",
+            unit="{attempt}",
+            description="Attempts to store a checkpoint in the archive that failed, by why.",
+        )
+        meter.create_observable_gauge(
+            "ledger.audit.unstored", callbacks=[_observed(self._behind_count)], unit="{entry}"
+        )
+        meter.create_observable_gauge(
+            "ledger.audit.unstored.age", callbacks=[_observed(self._behind_s)], unit="s"
+        )
+
+    def newest(self, size: int) -> None:
+        """Note of how many entries the newest checkpoint is."""
+        if self._stored_s is None:
+            self._stored_s = time.time()  # from now on it is waited for
+        self._newest_size = size
+
+    def covered(self, size: int) -> None:
+        """Note of how many entries the newest one in the archive is."""
+        self._stored_size = size
+        if size >= self._newest_size:
+            self._stored_s = time.time()
+
+    def stored(self, *, fresh: bool) -> None:
+        """Count a checkpoint that the archive has now."""
+        self._stored.add(1, {"ledger.archive.known": not fresh})
+
+    def failed(self, reason: str) -> None:
+        """Count an attempt that failed."""
+        self._failed.add(1, {"error.type": reason})
+
+    def _behind_count(self) -> int | None:
+        return None if self._stored_s is None else max(self._newest_size - self._stored_size, 0)
+
+    def _behind_s(self) -> float | None:
+        if self._stored_s is None:
+            return None
+        return max(time.time() - self._stored_s, 0.0) if self._behind_count() else 0.0
+
+
 class WitnessSignals:
     """Metrics of the witness's process."""
 

@@ -26,6 +26,8 @@ class Role(StrEnum):
     RECONCILE = "ledger_reconcile"
     WEBHOOKS = "ledger_webhooks"
     ENDPOINTS = "ledger_endpoints"
+    EXPORTS = "ledger_exports"
+    EXPORTER = "ledger_exporter"
 
 
 async def let_in(config: PostgresConfig, role: Role, password: str) -> None:

@@ -27,6 +27,7 @@ from sentinel.reference.ledger.edge.auth.tls import ServerTls
 from sentinel.reference.ledger.edge.bodies import read_json
 from sentinel.reference.ledger.edge.contract import OPERATIONS
 from sentinel.reference.ledger.edge.endpoints import WebhookEndpoints
+from sentinel.reference.ledger.edge.exports import Exports
 from sentinel.reference.ledger.wire.config import NatsConfig
 from tests.support.contract import conforming
 from tests.support.ledger_certificates import Authority
@@ -271,12 +272,12 @@ async def test_no_route_is_open_but_those_that_are_meant_to_be(
 
     class Seen(listening.Listener):
         def __init__(self, app: web.Application, **others: Any) -> None:
-            # The webhooks' routes as well, which this edge has no keys for: their guard comes first.
+            # Those of webhooks and exports as well, which this edge has no keys or role for: their guard comes first.
             edge = others["on_failed"].__self__
-            webhooks = WebhookEndpoints.__new__(WebhookEndpoints)
-            webhooks.add_routes(
-                app.router, tenant=edge._tenant, body=partial(read_json, timeout_s=1)
-            )
+            for part in (WebhookEndpoints.__new__(WebhookEndpoints), Exports.__new__(Exports)):
+                part.add_routes(
+                    app.router, tenant=edge._tenant, body=partial(read_json, timeout_s=1)
+                )
             apps.append(app)
             super().__init__(app, **others)
 

@@ -15,6 +15,7 @@ from sentinel.reference.ledger.audit import recorder as recording
 from sentinel.reference.ledger.audit import rows
 from sentinel.reference.ledger.audit import slot as slots
 from sentinel.reference.ledger.audit.compare import Compared, compare
+from sentinel.reference.ledger.audit.followed import FIRST_FOLLOWED, IDS
 from sentinel.reference.ledger.audit.rows import BrokenLogError
 from sentinel.reference.ledger.audit.slot import SlotLostError
 from sentinel.reference.ledger.domain import (
@@ -22,10 +23,13 @@ from sentinel.reference.ledger.domain import (
     LedgerError,
     PermanentError,
     Step,
+    Transfer,
     UnavailableError,
 )
-from sentinel.reference.ledger.domain.audit.check import FindingKind, Report
-from sentinel.reference.ledger.domain.audit.entry import Op
+from sentinel.reference.ledger.domain.audit.books import Books
+from sentinel.reference.ledger.domain.audit.check import Finding, FindingKind, Report
+from sentinel.reference.ledger.domain.audit.entry import Op, decode_entry
+from sentinel.reference.ledger.domain.disbursement import parse_disbursement
 from sentinel.reference.ledger.wire import postgres
 from tests.support.audit_scene import (
     DROP_SLOTS,
@@ -63,12 +67,13 @@ async def test_what_was_there_and_what_comes_is_recorded_in_its_order(scene: Sce
             target_id=pending.transaction_id,
         )
         await scene.post(post)
-        # a: a transaction, two entries; the pending one: itself and a hold; its end: itself, two entries, the hold's.
+        # a: a transaction, two entries; the pending one: itself and a hold; its end: itself, two entries, the hold's. The
+        # accounts were written twice, and the entries of each commit say what they became.
         assert await drain(recorder) == 9
         assert await drain(recorder) == 0
     entries = await scene.entries()
-    assert [one.op for one in entries[:4]] == [Op.START, *3 * [Op.SNAPSHOT]]
-    assert [(one.op.value, one.relation) for one in entries[4:]] == [
+    assert [one.op for one in entries[:6]] == [Op.START, *5 * [Op.SNAPSHOT]]
+    assert [(one.op.value, one.relation) for one in entries[6:]] == [
         *2 * [("insert", "transactions")],
         *2 * [("insert", "entries")],
         ("insert", "holds"),
@@ -76,18 +81,18 @@ async def test_what_was_there_and_what_comes_is_recorded_in_its_order(scene: Sce
         *2 * [("insert", "entries")],
         ("update", "holds"),
     ]
-    assert [one.ordinal for one in entries[4:]] == [0, 1, 2, 3, 4, 0, 1, 2, 3]
+    assert [one.ordinal for one in entries[6:]] == [0, 1, 2, 3, 4, 0, 1, 2, 3]
     assert {one.tenant for one in entries[1:]} == {"shop"}
     # A snapshot's row and a change's are written alike.
-    assert entries[1].row.keys() == entries[4].row.keys()
+    assert entries[1].row.keys() == entries[6].row.keys()
     assert (
         entries[1].row["accepted_at"]
-        == entries[4].row["accepted_at"]
+        == entries[6].row["accepted_at"]
         == "1970-01-01 00:00:00.000001+00"
     )
     report = await scene.check()
     assert report.whole
-    assert report.witnessed_size == 13
+    assert report.witnessed_size == 15
 
 
 class CutError(Exception):
@@ -149,7 +154,7 @@ async def test_a_crash_within_the_write_leaves_nothing_behind(
     assert len(await scene.entries()) == 1
     async with scene.recorder() as recorder:
         await recorder.open(now_us=now_us())
-        assert await drain(recorder) == 3
+        assert await drain(recorder) == 5
 
 
 async def test_a_transaction_is_recorded_whole_however_many_are_asked_for_at_a_time(
@@ -161,7 +166,7 @@ async def test_a_transaction_is_recorded_whole_however_many_are_asked_for_at_a_t
         await scene.post(*(transfer(f"a{number}") for number in range(10)))
         await scene.post(transfer("b"))
         first = await recorder.cycle()
-        assert (first.entries_count, first.caught_up) == (30, False)
+        assert (first.entries_count, first.caught_up) == (32, False)
         assert await drain(recorder) == 3
     assert (await scene.check()).whole
 
@@ -192,7 +197,7 @@ async def test_a_lost_slot_is_told_of_and_gone_on_from_with_a_gap_that_says_so(
         await scene.post(transfer("after"))
         assert await drain(recorder) == 3
         assert not await recorder.resume(reason="again", now_us=now_us())
-    entries = (await scene.entries())[4:]
+    entries = (await scene.entries())[6:]
     assert [(one.op, one.relation) for one in entries] == [
         (Op.GAP, ""),
         (Op.SNAPSHOT, "transactions"),
@@ -205,7 +210,7 @@ async def test_a_lost_slot_is_told_of_and_gone_on_from_with_a_gap_that_says_so(
     assert entries[1].row["idempotency_key"] == "lost"
     report = await scene.check()
     assert report.whole
-    assert [place for place, _ in report.gaps] == [0, 4]
+    assert [place for place, _ in report.gaps] == [0, 6]
 
 
 async def test_a_slot_that_a_crash_left_before_its_generation_began_is_not_taken_for_it(
@@ -225,7 +230,7 @@ async def test_a_slot_that_a_crash_left_before_its_generation_began_is_not_taken
     async with scene.recorder() as recorder:
         assert await recorder.open(now_us=now_us())
         await drain(recorder)
-    assert [one.op for one in await scene.entries()] == [Op.START, *3 * [Op.SNAPSHOT]]
+    assert [one.op for one in await scene.entries()] == [Op.START, *5 * [Op.SNAPSHOT]]
 
 
 async def test_what_a_superuser_does_past_the_triggers_is_in_the_trail(scene: Scene) -> None:
@@ -239,7 +244,7 @@ async def test_what_a_superuser_does_past_the_triggers_is_in_the_trail(scene: Sc
             "truncate ledger.batches",
         )
         await drain(recorder)
-    changes = (await scene.entries())[4:]
+    changes = (await scene.entries())[6:]
     assert [(one.op, one.relation) for one in changes] == [
         (Op.UPDATE, "entries"),
         (Op.DELETE, "entries"),
@@ -284,7 +289,7 @@ async def test_a_trail_that_is_not_what_its_checkpoint_says_is_not_gone_on_from(
         await drain(recorder)
     note = scene.keys.checkpoint(await scene.records())
     await scene.execute(
-        f"insert into ledger.audit_checkpoints (size, witnessed, note) values (4, true, '{note}')"
+        f"insert into ledger.audit_checkpoints (size, witnessed, note) values (6, true, '{note}')"
     )
     async with scene.recorder() as recorder:
         assert not await recorder.open(now_us=now_us())
@@ -292,11 +297,11 @@ async def test_a_trail_that_is_not_what_its_checkpoint_says_is_not_gone_on_from(
         PAST_THE_TRIGGERS, "update ledger.audit_log set leaf = leaf || 'x' where sequence = 2"
     )
     async with scene.recorder() as recorder:
-        with pytest.raises(BrokenLogError, match="not what its checkpoint of 4"):
+        with pytest.raises(BrokenLogError, match="not what its checkpoint of 6"):
             await recorder.open(now_us=now_us())
-    await scene.execute(PAST_THE_TRIGGERS, "delete from ledger.audit_log where sequence = 3")
+    await scene.execute(PAST_THE_TRIGGERS, "delete from ledger.audit_log where sequence = 5")
     async with scene.recorder() as recorder:
-        with pytest.raises(BrokenLogError, match="tells of 4 entries, and the trail has 3"):
+        with pytest.raises(BrokenLogError, match="tells of 6 entries, and the trail has 5"):
             await recorder.open(now_us=now_us())
 
 
@@ -350,7 +355,7 @@ async def test_what_changes_while_it_is_compared_is_waited_for(scene: Scene) -> 
 
         task = asyncio.create_task(record())
         found = await compared(scene, wait_s=0.3)
-        assert (found[0].unrecorded_count, found[1].counts) == (2, {})
+        assert (found[0].unrecorded_count, found[1].counts) == (4, {})
         recorded.set()
         found = await compared(scene, wait_s=20)
         await task
@@ -371,11 +376,159 @@ async def test_a_hold_that_somebody_else_changed_is_found(scene: Scene) -> None:
     found, report = await compared(scene, wait_s=20)
     assert report.counts == {FindingKind.LEDGER_DIFFERS: 1}
     assert "another amount_minor" in report.findings[0].detail
-    assert found.rows_count == 1
+    # The transaction, and two accounts, of which so much is reserved as the trail says.
+    assert found.rows_count == 3
+
+
+def payout(key: str) -> Transfer:
+    return parse_disbursement(
+        tenant="shop",
+        idempotency_key=key,
+        body={
+            "debit_account": "alice",
+            "amount_minor": 30,
+            "currency": "EUR",
+            "payee": {"account": "DE00-1", "name": "Ann"},
+        },
+    )
+
+
+ASKED = "update ledger.disbursements set attempts = attempts + 1, next_at = now() + interval '1 s'"
+MOVED = "update ledger.disbursements set state = 'submitted', attempts = 9, changed_at = now()"
+
+
+async def test_of_payouts_what_changes_is_recorded_and_not_that_a_rail_was_asked(
+    scene: Scene,
+) -> None:
+    async with scene.recorder() as recorder:
+        await recorder.open(now_us=now_us())
+        await scene.post(transfer("a"), payout("d"))
+        await drain(recorder)
+        before = len(await scene.entries())
+        await scene.execute(ASKED, ASKED)
+        assert await drain(recorder) == 0
+        await scene.execute(MOVED)
+        assert await drain(recorder) == 1
+        await scene.execute("select ledger.make_cohort(9::smallint)")
+    entry = (await scene.entries())[before]
+    assert (entry.op, entry.relation, entry.row["state"]) == (
+        Op.UPDATE,
+        "disbursements",
+        "submitted",
+    )
+    assert entry.old is not None
+    assert (entry.old["state"], entry.old["payee_name"]) == ("requested", "Ann")
+    assert "attempts" not in entry.row
+    assert "next_at" not in entry.old
+    assert (await scene.check()).whole
+    found, report = await compared(scene, wait_s=20)
+    assert (report.counts, found.unrecorded_count) == ({}, 0)
+    # A partition that comes later tells of whole rows as well.
+    async with postgres.session(scene.admin, application_name="test") as connection:
+        identities = await connection.fetch(
+            "select relreplident from pg_class where relname ~ '^disbursements'"
+            " and relkind in ('r', 'p') and relnamespace = 'ledger'::regnamespace"
+        )
+    assert {bytes(row["relreplident"]) for row in identities} == {b"f"}
+
+
+@pytest.mark.parametrize(
+    ("statement", "words"),
+    [
+        ("update ledger.accounts set balance_minor = balance_minor + 900 where account_id = 'alice'", "balance 1000, by the trail 100"),
+        ("update ledger.accounts set debits_pending_minor = 0", "no entry or pending transfer accounts for"),
+        ("update ledger.disbursements set payee_account = 'XX66-6'", "another payee_account"),
+        ("update ledger.disbursements set state = 'returned_late', return_code = 'AC'", "as no rail has it"),
+        ("delete from ledger.disbursements", "was removed"),
+    ],
+)  # fmt: skip
+async def test_a_balance_or_payout_that_somebody_writes_is_found_whether_it_was_recorded_or_not(
+    scene: Scene, statement: str, words: str
+) -> None:
+    async with scene.recorder() as recorder:
+        await recorder.open(now_us=now_us())
+        await scene.post(transfer("a"))
+        await scene.post(payout("d"))
+        await drain(recorder)
+        await scene.execute(statement)
+        # Nobody has recorded it yet: the ledger is not what the trail says. It is waited for, in vain.
+        found, report = await compared(scene, wait_s=0.3)
+        assert found.unrecorded_count + sum(report.counts.values()) > 0
+        await drain(recorder)
+    report = await scene.check()
+    assert set(report.counts) == {FindingKind.LEDGER_CHANGED}
+    assert any(words in one.detail for one in report.findings), report.findings
+
+
+async def test_balances_that_were_altered_while_nobody_recorded_are_named(scene: Scene) -> None:
+    async with scene.recorder() as recorder:
+        await recorder.open(now_us=now_us())
+        await scene.post(transfer("a"))
+        await drain(recorder)
+        await scene.execute(
+            DROP_SLOTS,
+            "update ledger.accounts set balance_minor = 7 where account_id = 'alice'",
+        )
+        with pytest.raises(SlotLostError):
+            await recorder.cycle()
+        await recorder.resume(reason="test", now_us=now_us())
+        await drain(recorder)
+    found, report = await compared(scene, wait_s=20)
+    assert report.counts == {FindingKind.LEDGER_DIFFERS: 1}
+    assert "balance_minor 7, by the trail 100" in report.findings[0].detail
+    assert found.balances_compared
+
+
+async def test_a_trail_that_was_begun_before_balances_were_followed_takes_them_up(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = {name: IDS[name] for name in FIRST_FOLLOWED}
+    with monkeypatch.context() as patch:
+        patch.setattr(recording, "IDS", first)
+        await scene.execute(
+            "alter publication ledger_audit drop table ledger.accounts, ledger.disbursements"
+        )
+        patch.setattr(slots, "IDS", first)
+        async with scene.recorder() as recorder:
+            assert await recorder.open(now_us=now_us())
+            await scene.post(transfer("a"), payout("d"))
+            await drain(recorder)
+    async with scene.recorder() as recorder:
+        with pytest.raises(
+            LedgerError, match=r"ADD TABLE ledger\.accounts, ledger\.disbursements"
+        ):
+            await recorder.open(now_us=now_us())
+    await scene.execute(
+        "alter publication ledger_audit add table ledger.accounts, ledger.disbursements"
+    )
+    await scene.post(transfer("b"))
+    for taken_up in (True, False):
+        before = len(await scene.entries())
+        async with scene.recorder() as recorder:
+            assert not await recorder.open(now_us=now_us())
+            since = (await scene.entries())[before:]
+            expected = [Op.START, *4 * [Op.SNAPSHOT]] if taken_up else []
+            assert [one.op for one in since] == expected
+            await drain(recorder)
+    report = await scene.check()
+    assert (report.whole, len(report.gaps)) == (True, 2)
+    assert "accounts" in report.gaps[1][1]
+    await scene.execute(
+        "update ledger.accounts set balance_minor = 5000 where account_id = 'alice'"
+    )
+    async with scene.recorder() as recorder:
+        await recorder.open(now_us=now_us())
+        await drain(recorder)
+    assert (await scene.check()).counts == {FindingKind.LEDGER_CHANGED: 1}
 
 
 async def compared(scene: Scene, *, wait_s: float) -> tuple[Compared, Report]:
     report = Report()
+    books = Books(
+        lambda place, detail: report.add(
+            Finding(kind=FindingKind.LEDGER_CHANGED, first=place, detail=detail)
+        )
+    )
     async with (
         postgres.session(
             scene.audit, application_name="test", settings=dict(recording.SETTINGS)
@@ -385,5 +538,10 @@ async def compared(scene: Scene, *, wait_s: float) -> tuple[Compared, Report]:
     ):
         await connection.fetchval("select 1")
         place = await later.fetchval("select pg_current_wal_lsn()::text")
-        found = await compare(connection, report, snapshot_lsn=place, wait_s=wait_s, later=later)
+        async for record, _ in rows.records(connection, 0, 2**62):
+            books.feed(decode_entry(record.leaf))
+        books.end()
+        found = await compare(
+            connection, report, books, snapshot_lsn=place, wait_s=wait_s, later=later
+        )
     return found, report

@@ -132,18 +132,18 @@ async def test_a_witness_that_is_away_costs_its_signature_and_signs_all_when_it_
     where = ["http://127.0.0.1:9"]
     async with recording(scene, measured, lambda: where[0]):
         await scene.post(transfer("a"))
-        await eventually("unwitnessed", lambda: measured.value("ledger.audit.unwitnessed") == 4)
+        await eventually("unwitnessed", lambda: measured.value("ledger.audit.unwitnessed") == 6)
         async with witness_of(scene, memory) as url:
             where[0] = url
             await eventually("witnessed", lambda: measured.value("ledger.audit.unwitnessed") == 0)
         assert measured.value("ledger.audit.checkpoints", **{"ledger.audit.witnessed": True})
-        assert measured.value("ledger.audit.entries") == 4
+        assert measured.value("ledger.audit.entries") == 6
         assert measured.value("ledger.audit.lag") == 0
         assert measured.value("ledger.audit.slot.lost") == 0
         assert (measured.value("ledger.audit.slot.safe") or 0) > 0
     last = memory.last(scene.keys.log.public.name)
     assert last is not None
-    assert last.checkpoint.size == 4
+    assert last.checkpoint.size == 6
 
 
 async def test_a_witness_that_saw_another_history_refuses_and_that_is_counted(
@@ -158,14 +158,14 @@ async def test_a_witness_that_saw_another_history_refuses_and_that_is_counted(
             refused = {"ledger.audit.reason": reason}
             await eventually(reason, partial(measured.has, "ledger.audit.refused", **refused))
     # What was committed is recorded all the same.
-    assert len(await scene.entries()) == 7
+    assert len(await scene.entries()) == 9
 
 
 async def test_a_lost_slot_is_told_until_somebody_resumes(scene: Scene) -> None:
     measured = Measured()
     async with recording(scene, measured):
         await scene.post(transfer("recorded"))
-        await eventually("recorded", lambda: measured.value("ledger.audit.entries") == 4)
+        await eventually("recorded", lambda: measured.value("ledger.audit.entries") == 6)
     await scene.execute(DROP_SLOTS)
     await scene.post(transfer("lost"))
     measured = Measured()
@@ -183,8 +183,8 @@ async def test_a_lost_slot_is_told_until_somebody_resumes(scene: Scene) -> None:
         assert measured.value("ledger.audit.slot.lost") == 0
         assert not task.done()
     ops = [one.op for one in await scene.entries()]
-    # The first three came as a snapshot or as changes, as it happened.
-    assert ops[4:] == [Op.GAP, *3 * [Op.SNAPSHOT], *3 * [Op.INSERT]]
+    # The first five came as a snapshot or as changes, as it happened.
+    assert ops[6:] == [Op.GAP, *3 * [Op.SNAPSHOT], *3 * [Op.INSERT]]
     assert (await scene.check()).whole
 
 
@@ -192,10 +192,10 @@ async def test_a_trail_that_was_changed_is_not_written_on(scene: Scene) -> None:
     measured = Measured()
     async with recording(scene, measured):
         await scene.post(transfer("a"))
-        await eventually("recorded", lambda: measured.value("ledger.audit.entries") == 4)
-    await scene.execute(PAST_THE_TRIGGERS, "delete from ledger.audit_log where sequence = 3")
+        await eventually("recorded", lambda: measured.value("ledger.audit.entries") == 6)
+    await scene.execute(PAST_THE_TRIGGERS, "delete from ledger.audit_log where sequence = 5")
     async with recording(scene, measured) as task:
-        with pytest.raises(BrokenLogError, match="tells of 4 entries, and the trail has 3"):
+        with pytest.raises(BrokenLogError, match="tells of 6 entries, and the trail has 5"):
             await asyncio.wait_for(task, timeout=20)
     assert measured.value("ledger.audit.refused", **{"ledger.audit.reason": "broken"}) == 1
 
@@ -204,13 +204,13 @@ async def test_a_restart_of_the_connection_is_gone_on_from(scene: Scene) -> None
     measured = Measured()
     async with recording(scene, measured):
         await scene.post(transfer("a"))
-        await eventually("recorded", lambda: measured.value("ledger.audit.entries") == 4)
+        await eventually("recorded", lambda: measured.value("ledger.audit.entries") == 6)
         await scene.execute(
             "select pg_terminate_backend(pid) from pg_stat_activity"
             " where datname = current_database() and application_name = 'audit'"
         )
         await scene.post(transfer("b"))
-        await eventually("recorded", lambda: measured.value("ledger.audit.entries") == 7)
+        await eventually("recorded", lambda: measured.value("ledger.audit.entries") == 9)
     assert (await scene.check()).whole
 
 

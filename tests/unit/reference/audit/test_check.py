@@ -179,13 +179,16 @@ def test_a_change_that_the_ledger_never_makes_is_told_though_the_trail_is_whole(
     records = [
         *RECORDS,
         KEYS.record(entry_at(COUNT, op=Op.UPDATE, memo="more")),
-        KEYS.record(replace(entry_at(COUNT + 1, op=Op.UPDATE), relation="holds")),
-        KEYS.record(replace(entry_at(COUNT + 2, op=Op.TRUNCATE), row={})),
+        KEYS.record(replace(entry_at(COUNT + 1), relation="holds", row={"state": "open"})),
+        KEYS.record(
+            replace(entry_at(COUNT + 2, op=Op.UPDATE), relation="holds", row={"state": "voided"})
+        ),
+        KEYS.record(replace(entry_at(COUNT + 3, op=Op.TRUNCATE), row={})),
     ]
     report = KEYS.check(records, [KEYS.checkpoint(records)])
     assert said(report) == [
         (FindingKind.LEDGER_CHANGED, COUNT, COUNT),
-        (FindingKind.LEDGER_CHANGED, COUNT + 2, COUNT + 2),
+        (FindingKind.LEDGER_CHANGED, COUNT + 3, COUNT + 3),
     ]
     assert "transaction_id t40" in report.findings[0].detail
     assert report.witnessed_size == len(records)

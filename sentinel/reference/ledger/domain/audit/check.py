@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
 
+from sentinel.reference.ledger.domain.audit.books import Books
 from sentinel.reference.ledger.domain.audit.entry import (
     AuditEntry,
     MalformedEntryError,
@@ -144,6 +145,10 @@ class Check:
         """Go by the policy and by these checkpoints, in any order, of any who keep them."""
         self._policy = policy
         self.report = Report()
+        # What the ledger's accounts must be; None once an entry is not to be had, for then it cannot be told.
+        self.books: Books | None = Books(
+            lambda place, detail: self._found(FindingKind.LEDGER_CHANGED, place, detail)
+        )
         self._checkpoints = self._trusted(checkpoints)
         self._next_checkpoint = 0
         self._tree = Tree()
@@ -186,6 +191,8 @@ class Check:
         while self._window:
             self._settle()
         self._compare()
+        if self.books is not None:
+            self.books.end()
         report = self.report
         report.tree_size = self._tree.size
         if self._cursor < self._last_size:
@@ -252,6 +259,7 @@ class Check:
         if place > self._cursor:
             self._missing.append((self._cursor, place))
             self._cursor = place
+            self.books = None
         # One that is as it was signed, and of several the one that stands where it should.
         chosen = min(claims, key=lambda claim: (claim.entry is None, bool(claim.moved)))
         for claim in claims:
@@ -267,6 +275,7 @@ class Check:
             self._found(FindingKind.REORDERED, place, chosen.moved)
         if chosen.entry is None:
             self._suspects.append(place)
+            self.books = None
         else:
             self._look_at(chosen.entry)
         self._cursor = place + 1
@@ -295,6 +304,11 @@ class Check:
                 entry.sequence,
                 f"{entry.op.value} of {entry.relation}, which is append only: {_key(entry)}",
             )
+        if self.books is not None:
+            try:
+                self.books.feed(entry)
+            except ValueError:
+                self._found(FindingKind.LEDGER_CHANGED, entry.sequence, "a number in it is none")
         if entry.op in (Op.GAP, Op.START):
             self.report.gaps.append((entry.sequence, entry.row.get("reason") or entry.op.value))
         since_us = self._policy.unwitnessed_since_us

@@ -74,7 +74,8 @@ class AuditEntry:
         xid: the transaction's number in its server; 0 for what is in no transaction.
         relation: the table, without schema; empty for `start` and `gap`.
         row: the row as it is after the change, empty when it is gone; of `start` and `gap` what is to be told.
-        old: what identified the row before, when the change changed that or removed the row.
+        old: what identified the row before, when the change changed that or removed the row; of a disbursement
+            the whole row before.
     """
 
     sequence: int

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from sentinel.reference.ledger.domain.disbursement import DisbursementState, ReturnCode
+from sentinel.reference.ledger.domain.exports import ExportFailure, ExportState
 from sentinel.reference.ledger.domain.posting import HoldState, RejectReason
 from sentinel.reference.ledger.domain.transfer import Kind
 from sentinel.reference.ledger.domain.webhooks.asked import Signature
@@ -67,7 +68,7 @@ def answer_schemas() -> dict[str, Schema]:
         for read in READS
         for version in (1, 2)
     }
-    return {**_ACCEPTED, **made, **_PARTS, **_WEBHOOK_ENDPOINTS, **_SERVICE}
+    return {**_ACCEPTED, **made, **_PARTS, **_WEBHOOK_ENDPOINTS, **_EXPORTS, **_SERVICE}
 
 
 def _transaction(read: Read, version: int) -> Schema:
@@ -236,6 +237,39 @@ _WEBHOOK_ENDPOINTS: Final[Mapping[str, Schema]] = {
     "WebhookDeliveries": record(
         {"deliveries": {"type": "array", "items": ref("WebhookDelivery")}}
     ),
+}
+_EXPORT: Final[Mapping[str, Any]] = {
+    "export_id": dict(UUID),
+    "state": one_of([state.value for state in ExportState]),
+    "from": dict(MOMENT),
+    "to": dict(MOMENT),
+    "asked_at": dict(MOMENT),
+    "ended_at": or_null(MOMENT),
+    "reason": known([why.value for why in ExportFailure], "Of one that failed: why."),
+    "detail": {"type": "string", "description": "Of one that failed: why, for a person."},
+    "entries_count": {**COUNT, "description": "Entries of the trail in the file."},
+    "bytes_count": {**COUNT, "description": "The file's size."},
+    "sha256": {"type": "string", "pattern": "^[0-9a-f]{64}$", "description": "The file's."},
+    "checkpoint_size": {**COUNT, "description": "Of the tree that its proofs lead to."},
+    "file_url": {
+        "type": "string",
+        "format": "uri-reference",
+        "description": "Of one that is done.",
+    },
+    "expires_at": {**MOMENT, "description": "Until when the file is kept."},
+}
+_EXPORT_ALWAYS: Final = frozenset({"export_id", "state", "from", "to", "asked_at", "ended_at"})
+_EXPORTS: Final[Mapping[str, Schema]] = {
+    "Export": record(_EXPORT, required=_EXPORT_ALWAYS),
+    "ExportAccepted": record(
+        {**_EXPORT, "status_url": _STATUS_URL}, required=_EXPORT_ALWAYS | {"status_url"}
+    ),
+    "Exports": record({"exports": {"type": "array", "items": ref("Export")}}),
+    "ExportFile": {
+        "type": "string",
+        "format": "binary",
+        "description": "Lines of JSON: what it is, the entries with a proof each, the signed checkpoint, the end.",
+    },
 }
 _SERVICE: Final[Mapping[str, Schema]] = {
     "Health": record({"status": one_of(("ok",))}),

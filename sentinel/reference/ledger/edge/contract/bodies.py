@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from sentinel.reference.ledger.domain.batch import ITEMS_COUNT_MAX
 from sentinel.reference.ledger.domain.disbursement import PAYEE_ACCOUNT, PAYEE_NAME_LENGTH_MAX
+from sentinel.reference.ledger.domain.exports import PERIOD_DAYS_MAX, TIME
 from sentinel.reference.ledger.domain.transfer import (
     ACCOUNT_ID,
     AMOUNT_MINOR_MAX,
@@ -70,6 +71,19 @@ _OBJECTS: Final[Mapping[tuple[str, ...], str]] = {
 }
 
 
+_TIME: Final = whole(
+    TIME,
+    description="A time with its zone, to the microsecond, or a date, which is its first moment in UTC.",
+)
+_EXPORT_BODIES: Final = {
+    "ExportRequest": record(
+        {"from": _TIME, "to": _TIME},
+        closed=True,
+        description=f"What was committed at or after `from` and before `to`: {PERIOD_DAYS_MAX} days at most, which are over.",
+    )
+}
+
+
 def body_name(write: Write, version: int) -> str:
     """Return the name of the schema of a request's body."""
     name = _NAMES[write.name]
@@ -96,7 +110,7 @@ def body_schemas() -> dict[str, Schema]:
     for write in WRITES:
         for version in (1, 2):
             found |= _schemas(write, version)
-    return {**found, **_webhook_bodies()}
+    return {**found, **_webhook_bodies(), **_EXPORT_BODIES}
 
 
 def _schemas(write: Write, version: int) -> dict[str, Schema]:

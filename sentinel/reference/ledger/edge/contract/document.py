@@ -41,6 +41,7 @@ _TAGS: Final = {
     "Transactions": "What became of a request.",
     "Accounts": "Balances.",
     "Webhook endpoints": "Where a tenant wants to be told of what happens.",
+    "Exports": "A tenant's own part of the audit trail, with a proof for each entry.",
     "Version 1": "The form before: flat bodies. It goes on working; ids are the same in both.",
     "Service": "The edge itself.",
     "Webhooks": "What the ledger asks of its clients.",
@@ -69,6 +70,14 @@ _HEADERS: Final[dict[str, Any]] = {
     "RateLimit-Reset": {
         "schema": {"type": "integer"},
         "description": "Seconds until the whole burst is there again.",
+    },
+    "Content-Disposition": {
+        "schema": {"type": "string"},
+        "description": "A name for the file.",
+    },
+    "Repr-Digest": {
+        "schema": {"type": "string"},
+        "description": "The file's SHA-256, as RFC 9530 has it.",
     },
     "Retry-After": {"schema": {"type": "integer"}, "description": "Seconds to wait."},
     "WWW-Authenticate": {
@@ -138,7 +147,7 @@ def _operation(one: Operation) -> dict[str, Any]:
     if headers:
         answer["headers"] = {name: {"$ref": f"#/components/headers/{name}"} for name in headers}
     if one.answer.schema is not None:
-        answer["content"] = {"application/json": {"schema": ref(one.answer.schema)}}
+        answer["content"] = {one.answer.media_type: {"schema": ref(one.answer.schema)}}
     codes = (*ANY, *(KNOWN if is_known else ()), *one.codes)
     told["responses"] = {
         str(one.answer.status): answer,

@@ -46,5 +46,9 @@ EXAMPLES: Final[Mapping[str, Mapping[str, Any]]] = {
             "signature": "v1a",
         },
     },
+    "ExportRequest": {
+        "october": {"from": "2026-10-01", "to": "2026-11-01"},
+        "an_hour": {"from": "2026-11-02T08:00:00+01:00", "to": "2026-11-02T09:00:00+01:00"},
+    },
     "RotationRequest": {"in_an_hour": {"overlap_s": 3600}},
 }

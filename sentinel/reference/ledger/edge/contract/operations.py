@@ -20,6 +20,7 @@ from sentinel.reference.ledger.edge.contract.bodies import body_name
 from sentinel.reference.ledger.edge.contract.examples import EXAMPLES
 from sentinel.reference.ledger.edge.contract.problems import BODY, READ, WRITE
 from sentinel.reference.ledger.edge.endpoint_routes import ENDPOINT_ROUTES
+from sentinel.reference.ledger.edge.export_routes import EXPORT_ROUTES, FILE_TYPE
 from sentinel.reference.ledger.edge.versions.table import READS, WRITES
 
 CONTRACT_PATH: Final = "/openapi.json"
@@ -42,6 +43,7 @@ class Answer:
     schema: str | None
     told: str
     headers: tuple[str, ...] = ()
+    media_type: str = "application/json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -221,6 +223,47 @@ _ENDPOINT_BODIES: Final = {
     "register": Body(schema="WebhookEndpointRequest", examples=EXAMPLES["WebhookEndpointRequest"]),
     "rotate": Body(schema="RotationRequest", required=False, examples=EXAMPLES["RotationRequest"]),
 }
+_EXPORTS: Final[Mapping[str, tuple[str, str, Answer, tuple[str, ...], tuple[str, ...]]]] = {
+    # By what is done: id, summary, answer, parameters, codes.
+    "ask": (
+        "createExport",
+        "Ask for a period of the audit trail",
+        Answer(
+            status=202,
+            schema="ExportAccepted",
+            told="It will be made.",
+            headers=("Location", "Idempotent-Replay", "Retry-After"),
+        ),
+        ("IdempotencyKey",),
+        (*BODY, "invalid_idempotency_key", "idempotency_key_reused", "too_many_exports"),
+    ),
+    "list": (
+        "listExports",
+        "The tenant's last exports",
+        Answer(schema="Exports", told="The newest first."),
+        (),
+        (),
+    ),
+    "show": (
+        "getExport",
+        "How an export stands",
+        Answer(schema="Export", told="The export.", headers=("Retry-After",)),
+        ("ExportId",),
+        ("invalid_id", "unknown_export"),
+    ),
+    "fetch": (
+        "getExportFile",
+        "The file of an export",
+        Answer(
+            schema="ExportFile",
+            told="The file, to be verified with the public keys of log and witness.",
+            headers=("Content-Disposition", "Repr-Digest"),
+            media_type=FILE_TYPE,
+        ),
+        ("ExportId",),
+        ("invalid_id", "unknown_export", "export_not_done", "export_failed", "export_expired"),
+    ),
+}
 # What stands in no other table.
 _OWN: Final[tuple[Operation, ...]] = (
     Operation(
@@ -263,6 +306,23 @@ def _operations() -> Iterator[Operation]:
                 scope=Scope.READ if method == "GET" else Scope.WRITE,
                 parameters=parameters,
                 body=_ENDPOINT_BODIES.get(name),
+                answer=answer,
+                codes=codes,
+            )
+    for path, names in EXPORT_ROUTES:
+        for method, name in names.items():
+            operation_id, summary, answer, parameters, codes = _EXPORTS[name]
+            schema = "ExportRequest"
+            yield Operation(
+                id=operation_id,
+                method=method,
+                path=path,
+                tag="Exports",
+                summary=summary,
+                # Whoever asks for an export changes nothing of the books.
+                scope=Scope.READ,
+                parameters=parameters,
+                body=Body(schema=schema, examples=EXAMPLES[schema]) if name == "ask" else None,
                 answer=answer,
                 codes=codes,
             )

@@ -30,6 +30,7 @@ PARAMETERS: Final[dict[str, dict[str, Any]]] = {
     "TransactionId": _id(dict(UUID), "A transaction's id."),
     "BatchId": _id(dict(UUID), "A batch's id."),
     "AccountId": _id(ACCOUNT, "An account's id."),
+    "ExportId": _id(dict(UUID), "An export's id."),
     "EndpointId": _id(dict(UUID), "A webhook endpoint's id."),
     "IdempotencyKey": {
         "name": "Idempotency-Key",

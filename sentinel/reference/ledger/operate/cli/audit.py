@@ -19,6 +19,7 @@ def add_audit(commands: Commands) -> None:
     _add_run(parts)
     _add_resume(parts)
     _add_witness(parts)
+    _add_exports(parts)
     _add_export(parts)
     _add_prove(parts)
     _add_verify(parts)
@@ -62,6 +63,13 @@ def _add_run(parts: Commands) -> None:
     parser.add_argument(
         "--checkpoint-seconds", type=_positive, default=10.0, help="between checkpoints"
     )
+    _add_archive(parser, "store checkpoints where this JSON file says, beside the database's log")
+    parser.add_argument(
+        "--archive-seconds",
+        type=_positive,
+        default=60.0,
+        help="between checkpoints that are stored",
+    )
     add_postgres(parser)
     parser.set_defaults(command=_run("record"))
 
@@ -98,6 +106,21 @@ def _add_witness(parts: Commands) -> None:
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on")
     parser.add_argument("--port", type=port, default=0, help="port (default: a free one)")
     parser.set_defaults(command=_run("witness"))
+
+
+def _add_exports(parts: Commands) -> None:
+    parser = parts.add_parser(
+        "exports", help="make the exports that tenants ask the edge for, until told to stop"
+    )
+    parser.add_argument(
+        "--entries-max", type=_count, default=50_000, metavar="N", help="of one export"
+    )
+    parser.add_argument(
+        "--keep-days", type=_count, default=7, metavar="N", help="that a file is kept"
+    )
+    _add_unwitnessed(parser)
+    add_postgres(parser)
+    parser.set_defaults(command=_run("exports"))
 
 
 def _add_export(parts: Commands) -> None:
@@ -170,6 +193,7 @@ def _add_verify(parts: Commands) -> None:
         metavar="FILE",
         help="checkpoints that were kept elsewhere, such as the witness's last; may be given again",
     )
+    _add_archive(parser, "hold those against it as well that lie where this JSON file says")
     parser.add_argument(
         "--wait",
         type=_positive,
@@ -184,6 +208,10 @@ def _add_verify(parts: Commands) -> None:
 
 def _add_key(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--key", type=Path, required=True, help="file with the private key")
+
+
+def _add_archive(parser: argparse.ArgumentParser, what: str) -> None:
+    parser.add_argument("--archive", type=Path, metavar="FILE", help=what)
 
 
 def _add_unwitnessed(parser: argparse.ArgumentParser) -> None:
@@ -227,6 +255,13 @@ def _time(text: str) -> int:
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
     return int(moment.timestamp()) * 1_000_000 + moment.microsecond
+
+
+def _count(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) <= 7 and int(text)):
+        message = f"{text!r} is no number from 1 to 9999999"
+        raise argparse.ArgumentTypeError(message)
+    return int(text)
 
 
 def _positive(text: str) -> float:

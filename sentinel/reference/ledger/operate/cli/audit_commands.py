@@ -30,6 +30,7 @@ from sentinel.reference.ledger.audit.keys import (
 )
 from sentinel.reference.ledger.audit.recorder import SETTINGS
 from sentinel.reference.ledger.audit.service import Audit, AuditConfig
+from sentinel.reference.ledger.audit.shelf import Shelf, Shelving, ShelvingConfig
 from sentinel.reference.ledger.audit.verify import Keys, verify_database, verify_file
 from sentinel.reference.ledger.audit.witness import Memory, Witness
 from sentinel.reference.ledger.audit.witness_server import WitnessServer, WitnessServerConfig
@@ -39,7 +40,7 @@ from sentinel.reference.ledger.domain.audit.note import LOG_KIND, WITNESS_KIND, 
 from sentinel.reference.ledger.operate.cli.servers import postgres_url
 from sentinel.reference.ledger.operate.single import say, stop_on_signals
 from sentinel.reference.ledger.operate.state import read_state
-from sentinel.reference.ledger.telemetry import Event, start_telemetry
+from sentinel.reference.ledger.telemetry import Event, Telemetry, start_telemetry
 from sentinel.reference.ledger.telemetry.audit import AUDIT_SERVICE, WITNESS_SERVICE
 from sentinel.reference.ledger.wire.config import PostgresConfig, check_url, read_url
 from sentinel.reference.ledger.wire.postgres import Connection, session
@@ -107,16 +108,57 @@ def record(options: argparse.Namespace) -> int:
         telemetry = start_telemetry(AUDIT_SERVICE)
         try:
             audit = Audit(config, signer=signer, telemetry=telemetry)
+            shelving = _shelving(options, config, signer.public.name, telemetry)
             stop = stop_on_signals()
             telemetry.info(Event.AUDIT_STARTED, "The audit is recording")
             say({"event": "ready", "role": "audit", "pid": os.getpid()})
-            await audit.run(stop)
+            await _record(audit, shelving, stop)
             telemetry.info(Event.AUDIT_STOPPED, "The audit has stopped")
         finally:
             telemetry.stop()
 
     asyncio.run(run())
     return 0
+
+
+async def _record(audit: Audit, shelving: Shelving | None, stop: asyncio.Event) -> None:
+    """Record until `stop`, and store checkpoints beside it; the last one after the last entry."""
+    if shelving is None:
+        await audit.run(stop)
+        return
+    task = asyncio.create_task(shelving.run(stop), name="audit-archive")
+    try:
+        await audit.run(stop)
+    finally:
+        stop.set()
+        await task
+        await shelving.finish()
+
+
+def _shelving(
+    options: argparse.Namespace, config: AuditConfig, origin: str, telemetry: Telemetry
+) -> Shelving | None:
+    shelf = _shelf(options, origin)
+    if shelf is None:
+        return None
+    return Shelving(
+        ShelvingConfig(
+            postgres=config.postgres,
+            witnessed=config.witness is not None,
+            interval_s=options.archive_seconds,
+        ),
+        shelf,
+        telemetry,
+    )
+
+
+def _shelf(options: argparse.Namespace, origin: str) -> Shelf | None:
+    if options.archive is None:
+        return None
+    # Late: nobody else needs the library, which takes its time to import.
+    from sentinel.reference.ledger.wire.s3 import Archive, read_archive
+
+    return Shelf(Archive(read_archive(options.archive)), origin)
 
 
 def resume(options: argparse.Namespace) -> int:
@@ -167,6 +209,22 @@ def witness(options: argparse.Namespace) -> int:
         asyncio.run(run())
     finally:
         memory.close()
+    return 0
+
+
+def exports(options: argparse.Namespace) -> int:
+    """Make exports until told to stop."""
+    from sentinel.reference.ledger.audit.exports import ExporterConfig
+    from sentinel.reference.ledger.audit.exports.making import Bounds
+    from sentinel.reference.ledger.operate.exporting import run_exporter
+
+    config = ExporterConfig(
+        postgres=_postgres(options),
+        witnessed=not options.without_witness,
+        bounds=Bounds(entries_count_max=options.entries_max),
+        keep_s=options.keep_days * 86_400.0,
+    )
+    asyncio.run(run_exporter(config))
     return 0
 
 
@@ -225,6 +283,11 @@ def verify(options: argparse.Namespace) -> int:
     """Say what is wrong with a file or a database; exit code 1 when anything is."""
     keys = _keys(options)
     kept = _notes(options.checkpoints)
+    shelf = _shelf(options, keys.log.name)
+    if shelf is not None:
+        # A file ends where it was exported; a database has all that there was.
+        ends = options.file is not None and not archive.read_head(options.file).extract
+        kept += shelf.some(size_max=archive.read_head(options.file).end if ends else None)[0]
     if options.file is not None:
         return _answer(verify_file(options.file, keys, kept), None, options)
     report, compared = asyncio.run(_verify_online(options, keys, kept))
@@ -240,10 +303,12 @@ async def _verify_online(
         _snapshot(config) as connection,
         session(config, application_name="audit-verify", settings=dict(_PATIENT)) as later,
     ):
-        report = await verify_database(connection, keys, kept, unwitnessed_since_us=since_us)
+        report, books = await verify_database(
+            connection, keys, kept, unwitnessed_since_us=since_us
+        )
         place = await later.fetchval("select pg_current_wal_lsn()::text")
         compared = await compare(
-            connection, report, snapshot_lsn=place, wait_s=options.wait, later=later
+            connection, report, books, snapshot_lsn=place, wait_s=options.wait, later=later
         )
     return report, compared
 
@@ -265,7 +330,11 @@ def _answer(report: Report, compared: Compared | None, options: argparse.Namespa
         "findings": [asdict(finding) for finding in report.findings],
     }
     if compared is not None:
-        said |= {"rows_count": compared.rows_count, "unrecorded_count": open_count}
+        said |= {
+            "rows_count": compared.rows_count,
+            "unrecorded_count": open_count,
+            "balances_compared": compared.balances_compared,
+        }
     if options.form == "json":
         say(said)
         return 0 if whole else _WRONG

@@ -20,7 +20,7 @@ from sentinel.reference.ledger.wire.config import PostgresConfig, read_url
 
 if TYPE_CHECKING:
     from sentinel.reference.ledger.edge.auth import AuthConfig
-    from sentinel.reference.ledger.operate.single import OpenEndpoints
+    from sentinel.reference.ledger.operate.single import OpenEndpoints, OpenExports
 
 
 def add_edge(commands: Commands) -> None:
@@ -70,6 +70,11 @@ def add_edge(commands: Commands) -> None:
         help="file with the database's URL of the role ledger_endpoints",
     )
     add_webhook_policy(parser)
+    parser.add_argument(
+        "--exports-postgres-url-file",
+        type=Path,
+        help="file with the database's URL of the role ledger_exports; without it there are no exports",
+    )
     add_servers(parser)
     parser.set_defaults(command=_edge)
 
@@ -119,6 +124,7 @@ def _edge(options: argparse.Namespace) -> int:
             auth=_ways_in(options),
             replica=replica,
             open_endpoints=_register(options),
+            open_exports=_exports(options),
         )
     )
     return 0
@@ -166,4 +172,16 @@ def _register(options: argparse.Namespace) -> OpenEndpoints | None:
         EndpointsConfig(policy=webhook_policy(options)),
         PostgresConfig(url=url, pool_size_max=REGISTER_POOL_SIZE_MAX),
         public_key_file=options.webhooks_key_file,
+    )
+
+
+def _exports(options: argparse.Namespace) -> OpenExports | None:
+    if options.exports_postgres_url_file is None:
+        return None
+    from sentinel.reference.ledger.edge.exports import ExportsConfig
+    from sentinel.reference.ledger.operate.exporting import EXPORTS_POOL_SIZE_MAX, exports_opener
+
+    url = read_url(options.exports_postgres_url_file)
+    return exports_opener(
+        ExportsConfig(), PostgresConfig(url=url, pool_size_max=EXPORTS_POOL_SIZE_MAX)
     )

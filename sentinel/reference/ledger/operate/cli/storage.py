@@ -15,6 +15,7 @@ from sentinel.reference.ledger.operate.cli.servers import Commands, add_postgres
 from sentinel.reference.ledger.wire.config import PostgresConfig
 
 if TYPE_CHECKING:
+    from sentinel.reference.ledger.audit.verify import Keys
     from sentinel.reference.ledger.wire.s3 import Archive
 
 _WRONG: Final = 1
@@ -54,6 +55,14 @@ def add_storage_commands(commands: Commands) -> None:
         "--to",
         default=LATEST,
         help="`latest` (default), a time with its zone, or a place in the log such as 0/3000148",
+    )
+    restore.add_argument(
+        "--log-key",
+        metavar="KEY",
+        help="the audit log's public key, or a file with it: verifies the trail that came back",
+    )
+    restore.add_argument(
+        "--witness-key", metavar="KEY", help="the witness's public key, or a file with it"
     )
     _add_archive(restore, _restore)
 
@@ -136,6 +145,23 @@ def _restore(options: argparse.Namespace) -> int:
     from sentinel.reference.ledger.operate.storage.restore import drill_restore
 
     target = parse_target(options.to)
-    found = asyncio.run(drill_restore(_archive(options), target))
+    keys = _keys(options.log_key, options.witness_key)
+    found = asyncio.run(drill_restore(_archive(options), target, keys))
     say(found)
     return 0 if found["ok"] else _WRONG
+
+
+def _keys(log: str | None, witness: str | None) -> Keys | None:
+    from sentinel.reference.ledger.audit.keys import read_public_key
+    from sentinel.reference.ledger.audit.verify import Keys
+    from sentinel.reference.ledger.domain.audit.note import LOG_KIND, WITNESS_KIND
+
+    if log is None:
+        if witness is not None:
+            message = "--witness-key needs --log-key"
+            raise UsageError(message)
+        return None
+    return Keys(
+        log=read_public_key(log, kind=LOG_KIND),
+        witness=None if witness is None else read_public_key(witness, kind=WITNESS_KIND),
+    )

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from sentinel.reference.ledger.audit.verify import Keys
 from sentinel.reference.ledger.domain import LedgerError, UnavailableError
 from sentinel.reference.ledger.domain.target import Target
 from sentinel.reference.ledger.domain.wal import gaps, needed_from
@@ -25,6 +26,7 @@ from sentinel.reference.ledger.operate.servers.cluster import DATABASE, Cluster,
 from sentinel.reference.ledger.operate.servers.programs import find_programs, make_private
 from sentinel.reference.ledger.operate.storage.backup import Backup, find_backups
 from sentinel.reference.ledger.operate.storage.checks import look_over
+from sentinel.reference.ledger.operate.storage.trail import verify_restored
 from sentinel.reference.ledger.wire import postgres
 from sentinel.reference.ledger.wire.config import PostgresConfig
 from sentinel.reference.ledger.wire.s3 import Archive
@@ -48,8 +50,12 @@ class _Steps:
             self.taken[name] = round(time.monotonic() - began, 3)
 
 
-async def drill_restore(archive: Archive, target: Target) -> dict[str, Any]:
+async def drill_restore(
+    archive: Archive, target: Target, keys: Keys | None = None
+) -> dict[str, Any]:
     """Restore to `target` beside everything else, look the books over, and remove what was made.
+
+    With keys the audit trail that came back is verified too, and the books are held against it.
 
     Returns:
         What was restored and how far (`restored_to`), the checks, the seconds of each step, `rto_s`, from the beginning to
@@ -86,6 +92,10 @@ async def drill_restore(archive: Archive, target: Target) -> dict[str, Any]:
                         "pg_last_wal_replay_lsn()::text as lsn"
                     )
                     found = await look_over(session)
+            trail: dict[str, Any] | None = None
+            if keys is not None:
+                with steps.step("verify"):
+                    trail = await verify_restored(config, keys, archive)
         except UnavailableError as error:
             if _ends_before(cluster):
                 message = "the archive ends before the point that was asked for"
@@ -100,12 +110,13 @@ async def drill_restore(archive: Archive, target: Target) -> dict[str, Any]:
     return {
         "event": "drill_done",
         "drill": "restore",
-        "ok": found["ok"],
+        "ok": found["ok"] and (trail is None or trail["whole"]),
         "backup": backup.name,
         "target": target.settings or "latest",
         "restored_to": {"time_s": reached_s, "lsn": restored_to["lsn"]},
         "segments_count": segments_count,
         "checks": found,
+        "audit": trail,
         "steps_s": steps.taken,
         "rto_s": round(time.monotonic() - began, 3),
         "rpo_s": None if reached_s is None else round(max(meant_s - reached_s, 0.0), 3),

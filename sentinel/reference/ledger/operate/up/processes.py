@@ -21,6 +21,10 @@ EDGE: Final = "edge"
 RECEIVER: Final = "receiver"
 # What the edge keeps endpoints of webhooks as, beside what it reads as.
 REGISTER: Final = "edge-endpoints"
+# What it takes exports on as.
+EXPORTS: Final = "edge-exports"
+# Who makes them, of what is recorded.
+EXPORTER: Final = "exports"
 # In the order in which they end, after all others: what those have done is recorded, and signed.
 RECORDING: Final = ("audit", "witness")
 
@@ -49,7 +53,7 @@ class Process:
 def processes_of(run: Run) -> dict[str, Process]:
     """Return those of the table that this run has, and the edges beside the first."""
     left_out = {
-        *(RECORDING if run.audit_off else ()),
+        *((*RECORDING, EXPORTER) if run.audit_off else ()),
         *(() if run.receiver_tenant else (RECEIVER,)),
         *(() if run.archive_file else (ARCHIVE,)),
     }
@@ -70,6 +74,8 @@ def _edge_arguments(run: Run) -> list[str | Path]:
     ]
     if run.edges_count > 1:
         told += ["--reuse-port", "--limits-file", run.limits_file]
+    if not run.audit_off:
+        told += ["--exports-postgres-url-file", run.role_url_files[EXPORTS]]
     if run.replica_url_file is not None:
         told += ["--replica-url-file", _own_replica(run, EDGE, run.replica_url_file)]
     return told
@@ -137,6 +143,7 @@ def _audit_arguments(run: Run) -> list[str | Path]:
     return [
         *("--key", audit.log_key, "--witness-url-file", audit.witness_url),
         *("--witness-key", audit.witness_public_key),
+        *(() if run.archive_file is None else ("--archive", run.archive_file)),
     ]
 
 
@@ -180,6 +187,7 @@ PROCESSES: Final = {
         arguments=_witness_arguments,
         on_ready=_witness_is_ready,
     ),
+    EXPORTER: Process(role=Role.EXPORTER, command=("audit", "exports"), queued=False),
     "analytics": Process(role=Role.ANALYTICS),
     "reconcile": Process(role=Role.RECONCILE, arguments=_reconcile_arguments),
     "receiver": Process(

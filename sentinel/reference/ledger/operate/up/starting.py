@@ -25,6 +25,7 @@ from sentinel.reference.ledger.operate.state import write_private
 from sentinel.reference.ledger.operate.up.audit import begin, why_not
 from sentinel.reference.ledger.operate.up.processes import (
     ARCHIVE,
+    EXPORTS,
     PROCESSES,
     RECEIVER,
     RECORDING,
@@ -127,7 +128,7 @@ async def _prepare(run: Run, config: UpConfig) -> None:
     admin = PostgresConfig(url=read_url(run.postgres_url_file))
     own = config.postgres_url is None
     roles = {name: process.role for name, process in PROCESSES.items()}
-    roles[REGISTER] = Role.ENDPOINTS
+    roles |= {REGISTER: Role.ENDPOINTS, EXPORTS: Role.EXPORTS}
     urls = {
         name: role_url(admin, role, secrets.token_urlsafe(24)) if own else admin.url
         for name, role in roles.items()
