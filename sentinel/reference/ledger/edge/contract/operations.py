@@ -37,7 +37,7 @@ class Body:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """The one answer that is no problem; headers beside those of the tenant's limit."""
+    """The one answer that is no problem; headers beside those of the tenant's limit, no content where it has no schema."""
 
     status: int = 200
     schema: str | None

@@ -47,12 +47,9 @@ READ: Final = ("invalid_id", "invalid_position")
 # Of addresses and methods that are none, and so of no operation; the last has no address to come in by.
 OF_NO_OPERATION: Final = frozenset({"not_found", "method_not_allowed", "invalid_step"})
 
-_HEADERS: Final = {
-    401: ("WWW-Authenticate",),
-    403: ("WWW-Authenticate",),
-    429: ("Retry-After",),
-    503: ("Retry-After",),
-}
+_CHALLENGED: Final = frozenset({401, 403})
+# Those that are answered with when to come again, beside all of 503.
+_WAITING: Final = frozenset({"rate_limited"})
 _LIMITS: Final = ("RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset")
 
 PROBLEM_SCHEMAS: Final[dict[str, Schema]] = {
@@ -135,7 +132,11 @@ def _by_status(codes: Iterable[str]) -> dict[int, list[str]]:
 
 def _answer(status: int, codes: list[str], *, limited: bool) -> dict[str, Any]:
     # Who is not known has no limit to be told of.
-    names = (*_HEADERS.get(status, ()), *(_LIMITS if limited and status != 401 else ()))
+    names = (
+        *(("WWW-Authenticate",) if status in _CHALLENGED else ()),
+        *(("Retry-After",) if status == 503 or _WAITING & set(codes) else ()),
+        *(_LIMITS if limited and status != 401 else ()),
+    )
     headers = {name: {"$ref": f"#/components/headers/{name}"} for name in names}
     return {
         "description": f"A problem: {', '.join(f'`{code}`' for code in codes)}.",
