@@ -8,8 +8,10 @@ import os
 import sys
 from pathlib import Path
 
+from sentinel.cli.wrapping import tell
 from sentinel.runtime.lean_imports import lean_imports
 from sentinel.runtime.loop import run_to_end
+from sentinel.runtime.printable import printable
 
 with lean_imports():
     from sentinel.app.admission.config import load_admission
@@ -47,7 +49,7 @@ def run(args: argparse.Namespace) -> int:
     loaded = load_admission(args.config, environment=os.environ)
     if args.check:
         for warning in loaded.warnings:
-            print(f"warning: {warning}", file=sys.stderr)
+            tell(f"warning: {printable(str(warning))}", file=sys.stderr)
         print("ok")
         return 0
     run_to_end(serve_admission(loaded, path=args.config, ready_file=args.ready_file))

@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shlex
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from sentinel.cli.asking import add_address
 from sentinel.cli.check_ready import run_ready
 from sentinel.cli.check_rules import add_rules_arguments
 from sentinel.cli.options import add_output
+from sentinel.cli.wrapping import next_step, tell
 from sentinel.errors import ConfigError, ConfigUnreadableError
 from sentinel.runtime.config.loader import Loaded
 from sentinel.runtime.config.render import effective_digest
@@ -78,7 +80,7 @@ def run_config(args: argparse.Namespace) -> int:
             print(json.dumps({"ok": False, "faults": faults, "warnings": []}, indent=2))
         else:
             for problem in error.problems:
-                print(printable(str(problem)))
+                tell(printable(str(problem)))
             count = len(error.problems)
             print(f"{count} fault{'s' if count > 1 else ''}.")
         return code
@@ -86,13 +88,17 @@ def run_config(args: argparse.Namespace) -> int:
         print(json.dumps(_accepted(loaded), indent=2))
         return _FINE
     for warning in loaded.warnings:
-        print(f"warning: {printable(str(warning))}")
+        tell(f"warning: {printable(str(warning))}")
     where = ", ".join(str(file) for file in loaded.files) or "no file, the defaults"
     count = len(loaded.origins)
-    print(
+    tell(
         f"The configuration is right: {printable(where)};"
         f" {count} setting{'' if count == 1 else 's'} given, mode {loaded.config.mode}."
     )
+    if args.path is None:
+        next_step("sentinel run")
+    else:
+        next_step(f"sentinel check ready --config {shlex.quote(str(args.path))}")
     return _FINE
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shlex
 import sys
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from sentinel.cli.asking import Sidecar, get, sidecar_of
 from sentinel.cli.options import terminal_columns
+from sentinel.cli.wrapping import next_step, tell
 from sentinel.errors import UnreachableError
 from sentinel.runtime.loop import run_to_end
 from sentinel.runtime.polling.reach import Reach, ReachStatus
@@ -34,6 +36,8 @@ _NAME_SHARE = 3
 _LOOKED_AT_AS = {"storage.sqlite": "store", "senders.otlp_forward": "forward"}
 """Components of a sidecar whose parts have another name in a configuration."""
 _FAULTS_FIRST = {ReachStatus.FAILING: 0, ReachStatus.DEGRADED: 1, ReachStatus.OK: 2}
+_WORST_FIRST = {status.value: rank for status, rank in _FAULTS_FIRST.items()}
+_NAMED_MAX = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,18 +58,41 @@ def _run_asking(args: argparse.Namespace) -> int:
     try:
         running = _ask(sidecar_of(args), timeout_s=args.timeout)
     except UnreachableError as error:
-        print(f"sentinel check ready: {error}", file=sys.stderr)
+        tell(f"sentinel check ready: {error}", file=sys.stderr)
         return _UNKNOWN
     if running.is_ready is None:
-        print(f"sentinel check ready: {running.detail}", file=sys.stderr)
+        tell(f"sentinel check ready: {running.detail}", file=sys.stderr)
         return _UNKNOWN
+    is_fine = running.is_ready and not _parts(running.detail, ReachStatus.FAILING)
     if args.output == "json":
-        print(json.dumps({"ready": running.is_ready, "detail": running.detail}, indent=2))
+        told = {"ok": is_fine, "ready": running.is_ready, "detail": running.detail}
+        print(json.dumps(told, indent=2))
     else:
-        print("Ready." if running.is_ready else "Not ready.")
+        tell(_word(running))
         for line in _component_lines(running.detail):
-            print(line)
-    return _FINE if running.is_ready else _WRONG
+            tell(line)
+        if is_fine:
+            next_step(f"sentinel incidents{_same_sidecar(args)}")
+    return _FINE if is_fine else _WRONG
+
+
+def _word(running: Running) -> str:
+    """How it is in a sentence, which is as good as its worst part."""
+    if not running.is_ready:
+        return "Not ready."
+    if failing := _parts(running.detail, ReachStatus.FAILING):
+        named = ", ".join(failing[:_NAMED_MAX]) + (", ..." if len(failing) > _NAMED_MAX else "")
+        return f"Not well: {named} {'fails' if len(failing) == 1 else 'fail'}."
+    if degraded := _parts(running.detail, ReachStatus.DEGRADED):
+        count = len(degraded)
+        return f"Ready, with less than it should: {count} part{'s' * (count != 1)} degraded."
+    return "Ready."
+
+
+def _same_sidecar(args: argparse.Namespace) -> str:
+    """The options by which another command finds the sidecar that was asked."""
+    options = (("--url", args.url), ("--config", args.config), ("--ca-file", args.ca_file))
+    return "".join(f" {name} {shlex.quote(str(said))}" for name, said in options if said)
 
 
 def _run_looking(args: argparse.Namespace) -> int:
@@ -87,7 +114,19 @@ def _run_looking(args: argparse.Namespace) -> int:
         print()
         for line in _wrapped(_closing(running, reaches, is_running=is_running), _width(columns)):
             print(line)
+        if is_fine:
+            next_step(_following(args, loaded.config, is_running=is_running))
     return _FINE if is_fine else _WRONG
+
+
+def _following(args: argparse.Namespace, config: SentinelConfig, *, is_running: bool) -> str:
+    """What is typed after everything was found."""
+    path = shlex.quote(str(args.config))
+    if is_running:
+        return f"sentinel incidents{_same_sidecar(args)}"
+    if config.role != "collect" and any(one.queries for one in config.scrapers.prometheus_queries):
+        return f"sentinel preview --prometheus --config {path}"
+    return f"sentinel run --config {path}"
 
 
 def _running(args: argparse.Namespace, config: SentinelConfig) -> Running | None:
@@ -127,11 +166,19 @@ def _components(detail: object) -> list[tuple[str, Mapping[str, Any]]]:
 
 
 def _component_lines(detail: object) -> list[str]:
-    """A line a component, where the reply lists them."""
+    """A line a component, where the reply lists them; what fails first."""
+    listed = sorted(
+        _components(detail), key=lambda one: _WORST_FIRST.get(str(one[1].get("status")), 0)
+    )
     return [
         printable(f"{name}: {health.get('status', '?')}: {health.get('sentence', '')}")
-        for name, health in _components(detail)
+        for name, health in listed
     ]
+
+
+def _parts(detail: object, status: ReachStatus) -> list[str]:
+    """The components that are so."""
+    return [printable(name) for name, one in _components(detail) if one.get("status") == status]
 
 
 def _of_running(running: Running | None, found: Sequence[Reach]) -> Iterator[Reach]:
@@ -151,10 +198,9 @@ def _of_running(running: Running | None, found: Sequence[Reach]) -> Iterator[Rea
         if any(one.status is not ReachStatus.OK and _is_of(one.what, name) for one in found):
             continue
         if status in (ReachStatus.DEGRADED, ReachStatus.FAILING):
-            # It does its job as far as it is ready; what it cannot reach is looked at from here as well.
             yield Reach(
                 what=f"sidecar {name}",
-                status=ReachStatus.DEGRADED if running.is_ready else ReachStatus(status),
+                status=ReachStatus(status),
                 sentence=str(health.get("sentence", "")),
             )
 

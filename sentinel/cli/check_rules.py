@@ -10,6 +10,7 @@ from pathlib import Path
 
 from sentinel.app.rules import Looked, RuleFileUnreadableError, look
 from sentinel.cli.options import add_output
+from sentinel.cli.wrapping import tell
 from sentinel.runtime.printable import printable
 
 _FINE, _WRONG, _UNKNOWN = 0, 1, 3
@@ -40,14 +41,14 @@ def run_rules(args: argparse.Namespace) -> int:
     try:
         looked = look(args.path, runbooks=args.runbooks, **chosen)
     except RuleFileUnreadableError as error:
-        print(f"sentinel check rules: {printable(str(error))}", file=sys.stderr)
+        tell(f"sentinel check rules: {printable(str(error))}", file=sys.stderr)
         return _UNKNOWN
     if args.output == "json":
         print(json.dumps(_plain(looked), indent=2))
     else:
         for finding in looked.findings:
-            print(printable(str(finding)))
-        print(_summary(looked))
+            tell(printable(str(finding)))
+        tell(_summary(looked))
     return _WRONG if looked.fault_count else _FINE
 
 

@@ -21,8 +21,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.description = "Prints a script; where the shell looks for it is the shell's own affair."
     parser.epilog = (
         "examples:\n"
-        "  bash   sentinel completion bash > ~/.local/share/bash-completion/completions/sentinel\n"
-        "  zsh    sentinel completion zsh > ~/.zfunc/_sentinel      (with fpath+=~/.zfunc before compinit)\n"
+        "  bash   sentinel completion bash \\\n"
+        "             > ~/.local/share/bash-completion/completions/sentinel\n"
+        "  zsh    sentinel completion zsh > ~/.zfunc/_sentinel\n"
+        "             (with fpath+=~/.zfunc before compinit)\n"
         "  fish   sentinel completion fish > ~/.config/fish/completions/sentinel.fish\n"
     )
     parser.formatter_class = argparse.RawDescriptionHelpFormatter

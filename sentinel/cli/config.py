@@ -10,6 +10,7 @@ from pathlib import Path
 
 from sentinel.app.config import SentinelConfig, load_config
 from sentinel.cli.options import add_output
+from sentinel.cli.wrapping import tell
 from sentinel.errors import ConfigError, ConfigUnreadableError
 from sentinel.runtime.config.render import plain, to_yaml
 from sentinel.runtime.config.schema import json_schema
@@ -44,10 +45,10 @@ def run_show(args: argparse.Namespace) -> int:
         loaded = load_config(args.path, environment=os.environ)
     except ConfigError as error:
         for problem in error.problems:
-            print(printable(str(problem)), file=sys.stderr)
+            tell(printable(str(problem)), file=sys.stderr)
         return _UNKNOWN if isinstance(error, ConfigUnreadableError) else _WRONG
     for warning in loaded.warnings:
-        print(f"warning: {printable(str(warning))}", file=sys.stderr)
+        tell(f"warning: {printable(str(warning))}", file=sys.stderr)
     if args.output == "yaml":
         origins = loaded.origins if args.origin else None
         print(to_yaml(loaded.config, origins=origins), end="")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shlex
 import sys
 import textwrap
 from dataclasses import asdict
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from sentinel.cli.instants import span_s
 from sentinel.cli.options import add_output, terminal_columns, unreadable
+from sentinel.cli.wrapping import next_step, tell
 from sentinel.runtime.http.client import checked_url
 from sentinel.runtime.loop import run_to_end
 from sentinel.runtime.printable import printable
@@ -149,9 +151,11 @@ def run(args: argparse.Namespace) -> int:
     text = _text(findings, args.output)
     if args.write is None:
         print(text, end="")
+        if args.output == "yaml" and not _is_empty_handed(findings):
+            tell("Next: the same with --write sentinel.yaml.", file=sys.stderr)
     elif _is_empty_handed(findings):
         # A file of nothing would stand in the way of the corrected command.
-        print("Nothing that was named was found: nothing is written.", file=sys.stderr)
+        tell("Nothing that was named was found: nothing is written.", file=sys.stderr)
     else:
         try:
             with args.write.open("x", encoding="utf-8") as file:
@@ -160,8 +164,8 @@ def run(args: argparse.Namespace) -> int:
             return _refused(_there(args.write), _WRONG)
         except OSError as error:
             return _refused(f"{args.write} cannot be written: {error.strerror}", _UNKNOWN)
-        written = printable(str(args.write))
-        print(f"Written to {written}. Next: sentinel check config {written}", file=sys.stderr)
+        tell(f"Written to {printable(str(args.write))}.", file=sys.stderr)
+        next_step(f"sentinel check config {shlex.quote(str(args.write))}", file=sys.stderr)
     return _code(findings)
 
 
@@ -189,7 +193,7 @@ def _tell(findings: list[Finding]) -> None:
             ):
                 print(part, file=sys.stderr)
     if not findings:
-        print(
+        tell(
             "Nothing that usually stands on this machine was found: name what to look at (sentinel discover --help).",
             file=sys.stderr,
         )
@@ -238,7 +242,7 @@ def _logins(args: argparse.Namespace) -> tuple[Login, ...]:
 
 
 def _refused(sentence: str, code: int) -> int:
-    print(f"sentinel discover: {printable(sentence)}", file=sys.stderr)
+    tell(f"sentinel discover: {printable(sentence)}", file=sys.stderr)
     return code
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from sentinel.cli.asking import add_address, add_token, ask
 from sentinel.cli.options import add_output
+from sentinel.cli.wrapping import tell
 from sentinel.core.incidents.text import quantity, score_told
 from sentinel.core.model import SeriesKey
 from sentinel.runtime.logging import escape
@@ -52,7 +53,7 @@ def run(args: argparse.Namespace) -> int:
     if args.incident_id:
         found = [one for one in found if one["id"].startswith(args.incident_id)]
         if not found:
-            print(
+            tell(
                 f"There is no {'open ' if args.open else ''}incident {escape(args.incident_id)}"
                 f" among the newest {LIMIT_MAX}.",
                 file=sys.stderr,

@@ -33,6 +33,7 @@ from sentinel.admission.profiles import (
 )
 from sentinel.admission.replicas import scalers_of
 from sentinel.app.admission.config import load_admission
+from sentinel.cli.wrapping import tell
 from sentinel.errors import MalformedInputError
 from sentinel.runtime.printable import printable
 
@@ -43,9 +44,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add what the command takes to its grammar."""
     parser.description = (
         "Reads Pods, Deployments, StatefulSets, DaemonSets, ReplicaSets, Jobs, CronJobs\n"
-        "and Lists of them, and prints them with Sentinel as a native sidecar (Kubernetes\n"
-        "1.29 or newer), or with --sidecar container as one beside the application's. Other\n"
-        "objects pass through."
+        "and Lists of them, and prints them with Sentinel as a native sidecar\n"
+        "(Kubernetes 1.29 or newer), or with --sidecar container as one beside the\n"
+        "application's. Other objects pass through."
     )
     parser.epilog = (
         "examples:\n"
@@ -251,4 +252,4 @@ def _output(injected: list[InjectedDocument], kind: str) -> str:
 
 def _complain(sentence: str) -> None:
     # Names of the manifest stand in it, which may hold what a terminal would obey.
-    print(f"sentinel inject: {printable(sentence)}", file=sys.stderr)
+    tell(f"sentinel inject: {printable(sentence)}", file=sys.stderr)

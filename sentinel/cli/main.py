@@ -19,6 +19,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 from sentinel import __version__
 from sentinel.cli.options import reason_of
+from sentinel.cli.wrapping import tell
 from sentinel.errors import (
     ConfigError,
     ConfigUnreadableError,
@@ -101,7 +102,8 @@ class Parser(argparse.ArgumentParser):
         if mistyped:
             told = f"{printable(mistyped[1])} is not a command"
             message = told + hint_for(mistyped[1], COMMANDS)
-        self.exit(EXIT_USAGE, f"{self.prog}: {printable(message)}\nSee {self.prog} --help.\n")
+        tell(f"{self.prog}: {printable(message)}", file=sys.stderr)
+        self.exit(EXIT_USAGE, f"See {self.prog} --help.\n")
 
 
 def build_parser(named: Collection[str] = COMMANDS.keys()) -> argparse.ArgumentParser:
@@ -147,16 +149,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"The configuration has {count} fault{'s' if count > 1 else ''}:", file=sys.stderr)
         for problem in error.problems:
             # A key or a value may hold what moves a terminal's cursor.
-            print(printable(str(problem)), file=sys.stderr)
+            tell(printable(str(problem)), file=sys.stderr)
         return EXIT_UNKNOWN if isinstance(error, ConfigUnreadableError) else EXIT_WRONG
     except (RetryableError, StoreError) as error:
-        print(f"sentinel {arguments[0]}: {error}", file=sys.stderr)
+        tell(f"sentinel {arguments[0]}: {error}", file=sys.stderr)
         return EXIT_UNKNOWN
     except OSError as error:
         # An address that cannot be bound is named in the text, a file beside it.
         told = f"{error.filename}: {reason_of(error)}" if error.filename else error.strerror
-        print(f"sentinel {arguments[0]}: {printable(told or str(error))}", file=sys.stderr)
+        tell(f"sentinel {arguments[0]}: {printable(told or str(error))}", file=sys.stderr)
         return EXIT_UNKNOWN
     except SentinelError as error:
-        print(f"sentinel {arguments[0]}: {error}", file=sys.stderr)
+        tell(f"sentinel {arguments[0]}: {error}", file=sys.stderr)
         return EXIT_WRONG

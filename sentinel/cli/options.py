@@ -7,6 +7,7 @@ import os
 import shutil
 import sys
 from pathlib import Path
+from typing import TextIO
 
 from sentinel.runtime.printable import printable
 
@@ -22,9 +23,12 @@ def add_output(parser: argparse.ArgumentParser, *forms: str) -> None:
     )
 
 
-def terminal_columns() -> int | None:
-    """Width of the terminal, or what COLUMNS says; None when neither is there, as in a file: then nothing is cut."""
-    if "COLUMNS" not in os.environ and not sys.stdout.isatty():
+def terminal_columns(stream: TextIO | None = None) -> int | None:
+    """Width of the terminal that a stream is, or what COLUMNS says; None when neither is there, as in a file: then nothing is cut.
+
+    Without a stream it is standard output that is looked at.
+    """
+    if "COLUMNS" not in os.environ and not (sys.stdout if stream is None else stream).isatty():
         return None
     return shutil.get_terminal_size().columns
 

@@ -5,13 +5,15 @@ from __future__ import annotations
 import sys
 from typing import TextIO
 
+from sentinel.cli.options import terminal_columns
+from sentinel.cli.wrapping import tell
 from sentinel.ports import Clock
 from sentinel.runtime.printable import printable
 
 _TERMINAL_S = 0.2
 _PLAIN_S = 10.0
 _CLEAR = "\r\x1b[K"
-_COLUMNS = 100
+_COLUMNS_USUAL = 80
 
 
 class ProgressLine:
@@ -36,7 +38,9 @@ class ProgressLine:
         self._last_s = now_s
         text = printable(sentence)
         if self._is_terminal:
-            self._write(f"{_CLEAR}{text[:_COLUMNS]}")
+            # A line that fills the last column goes on in the next one, which a carriage return does not clear.
+            room = (terminal_columns(self._stream) or _COLUMNS_USUAL) - 1
+            self._write(f"{_CLEAR}{text[:room]}")
             self._is_shown = True
         else:
             self._write(f"{text}\n")
@@ -44,7 +48,8 @@ class ProgressLine:
     def say(self, sentence: str) -> None:
         """Say something that stays."""
         self.clear()
-        self._write(f"{printable(sentence)}\n")
+        tell(printable(sentence), file=self._stream)
+        self._stream.flush()
 
     def clear(self) -> None:
         """Leave the line to others."""

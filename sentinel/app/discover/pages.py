@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from urllib.parse import urlsplit, urlunsplit
 
@@ -17,13 +17,24 @@ _LINES_MAX = 200_000
 _SAMPLE = re.compile(
     rb'(?:([a-zA-Z_:][a-zA-Z0-9_:]*)|\{"[^"\n]+")[^\n]*? (?:[+-]?[0-9.eE+-]+|NaN|[+-]?Inf)(?: |$)'
 )
+_WATCHERS = (
+    ("prometheus_tsdb_", "Prometheus itself"),
+    ("alertmanager_", "Alertmanager"),
+    ("grafana_build_info", "Grafana"),
+    ("loki_build_info", "Loki"),
+    ("tempo_build_info", "Tempo"),
+    ("thanos_build_info", "Thanos"),
+    ("cortex_build_info", "Mimir or Cortex"),
+    ("vm_app_version", "VictoriaMetrics"),
+    ("sentinel_build_info", "Sentinel itself"),
+)
+"""By what a page is known to be of what watches others. A name that client libraries bring everywhere, such as `promhttp_`, says nothing."""
 _OWNERS = (
+    *_WATCHERS,
     ("kong_", "Kong"),
     ("gnatsd_", "NATS, through its exporter"),
     ("jetstream_", "NATS, through its exporter"),
     ("pg_", "PostgreSQL, through its exporter"),
-    ("prometheus_tsdb_", "Prometheus itself"),
-    ("alertmanager_", "Alertmanager"),
     ("node_", "the machine, through node_exporter"),
     ("nginx_", "nginx"),
     ("sentinel_", "Sentinel itself"),
@@ -38,11 +49,13 @@ class PageOfMetrics:
         sample_count: how many samples it has.
         names: the names of its metrics.
         owner: whose it seems to be, or "".
+        is_of_watcher: whether that watches others.
     """
 
     sample_count: int
     names: frozenset[str]
     owner: str
+    is_of_watcher: bool = False
 
     def has(self, prefix: str) -> bool:
         """Whether a name begins so."""
@@ -83,7 +96,12 @@ def summarise(body: bytes) -> PageOfMetrics:
     owner = next(
         (who for prefix, who in _OWNERS if any(name.startswith(prefix) for name in names)), ""
     )
-    return PageOfMetrics(sample_count=sample_count, names=frozenset(names), owner=owner)
+    return PageOfMetrics(
+        sample_count=sample_count,
+        names=frozenset(names),
+        owner=owner,
+        is_of_watcher=owner in {who for _, who in _WATCHERS},
+    )
 
 
 async def look_at_metrics(
@@ -105,19 +123,21 @@ async def look_at_metrics(
         sentence=f"{page.sample_count} samples{whose}",
         asked=asked,
         entries=(
-            target_entry(name, url, service=name, comment=f"{page.sample_count} samples{whose}."),
+            target_entry(
+                name, url, service=name, comments=[f"{page.sample_count} samples{whose}."]
+            ),
         ),
     )
 
 
 def target_entry(
-    name: str, url: str, *, service: str, comment: str, is_active: bool = True
+    name: str, url: str, *, service: str, comments: Sequence[str], is_active: bool = True
 ) -> Entry:
     """A target of the Prometheus scraper."""
     return Entry(
         section=SECTION,
         values={"name": name, "url": url, "service": service},
-        comments=(comment,),
+        comments=tuple(comments),
         is_own_service=False,
         is_active=is_active,
     )

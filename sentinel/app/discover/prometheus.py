@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from urllib.parse import quote, urlsplit
 
 from sentinel.app.discover.asking import (
@@ -22,6 +22,7 @@ from sentinel.errors import MalformedInputError, SentinelError
 from sentinel.runtime.http.client import checked_url
 
 _TARGETS_MAX = 50
+_NAMED_MAX = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,8 +59,11 @@ async def look_at_prometheus(
     looked = await at_once(targets[:_TARGETS_MAX], lambda one: _looked_at(asking, one))
     entries: list[Entry] = [] if told.entry is None else [told.entry]
     names: set[str] = set()
+    watchers = [one for one in looked if one.page is not None and one.page.is_of_watcher]
     for one in looked:
-        found = _entries(one, names)
+        if one in watchers:
+            continue
+        found = _entries(one, names, is_queried=told.entry is not None)
         names.update(str(entry.values.get("name", "")) for entry in found)
         entries += found
     good_count = sum(not one.problem for one in looked)
@@ -74,6 +78,12 @@ async def look_at_prometheus(
         others = f"; {good_count} of {len(targets)} others reached from here" if targets else ""
         sentence += f"; {told.sentence}{others}"
     advice = [f"Not taken: {one}" for one in told.said]
+    if watchers:
+        named = ", ".join(f"{one.job} at {one.instance}" for one in watchers[:_NAMED_MAX])
+        more = f" and {len(watchers) - _NAMED_MAX} more" if len(watchers) > _NAMED_MAX else ""
+        advice.append(
+            f"Not scraped: {named}{more}: of what watches, and not of what is watched; name a page with --metrics to have it all the same."
+        )
     if told.entry is None:
         advice.append(
             "No query is written: put one for the counter of calls that your services have under scrapers.prometheus_queries"
@@ -82,6 +92,11 @@ async def look_at_prometheus(
     if len(targets) > _TARGETS_MAX:
         advice.append(
             f"Only the first {_TARGETS_MAX} of its targets were looked at; name others with --metrics."
+        )
+    if told.entry is not None and good_count > len(watchers):
+        advice.append(
+            "Pages of other targets stand as comments: Sentinel would scrape them beside this Prometheus, and they have no past that a"
+            " preview or a backfill could read. Take away the marks of those you want, or write queries for them."
         )
     if len(looked) > good_count:
         advice.append(
@@ -138,19 +153,31 @@ def _with(target: _Target, *, page: PageOfMetrics | None = None, problem: str = 
     )
 
 
-def _entries(target: _Target, taken: set[str]) -> list[Entry]:
+def _entries(target: _Target, taken: set[str], *, is_queried: bool) -> list[Entry]:
+    """What follows for the configuration from one target; a comment where the Prometheus is asked for others by queries."""
     name = name_for(target.job, taken)
     if target.page is None:
         comment = f"{target.job} at {target.instance} is not reached from here: {target.problem}."
         shown = quote(shown_url(target.url), safe=":/[]@%~.-_")
         return [
             target_entry(
-                name, shown, service=name_for(target.job), comment=comment, is_active=False
+                name, shown, service=name_for(target.job), comments=[comment], is_active=False
             )
         ]
     page = target.page
     if page.has("kong_"):
-        return list(kong_entries(target.url, page, name=name))
+        found = kong_entries(target.url, page, name=name)
+        return [replace(one, is_active=one.is_active and not is_queried) for one in found]
     whose = f" of {page.owner}" if page.owner else ""
-    comment = f"{target.job} at {target.instance}: {page.sample_count} samples{whose}."
-    return [target_entry(name, target.url, service=name_for(target.job), comment=comment)]
+    comments = [f"{target.job} at {target.instance}: {page.sample_count} samples{whose}."]
+    if is_queried:
+        comments.append("Scraped beside the queries it has no past; gauges open tickets.")
+    return [
+        target_entry(
+            name,
+            target.url,
+            service=name_for(target.job),
+            comments=comments,
+            is_active=not is_queried,
+        )
+    ]

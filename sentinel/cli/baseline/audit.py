@@ -17,6 +17,7 @@ from sentinel.app.audit_child import HOW_TO_INSTALL, AuditChild, statsmodels_is_
 from sentinel.app.audit_ours import FitBasis
 from sentinel.app.calendars import make_calendar
 from sentinel.app.config import SentinelConfig, load_config
+from sentinel.cli.wrapping import tell
 from sentinel.core.baseline import Model, ModelRule
 from sentinel.runtime.printable import printable
 from sentinel.storage.sqlite import StoreReader
@@ -112,7 +113,7 @@ def _top(text: str) -> int:
 
 
 def _say(sentence: str) -> None:
-    print(f"sentinel baseline audit: {sentence}", file=sys.stderr)
+    tell(f"sentinel baseline audit: {sentence}", file=sys.stderr)
 
 
 def _document(result: Audit) -> dict[str, Any]:

@@ -10,11 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sentinel.cli.baseline.backfill_told import (
-    AFTER,
-    AFTER_DRY_RUN,
     CANNOT_TELL,
     DONE,
     WRONG,
+    close,
     is_used,
     opened_store,
     say,
@@ -106,8 +105,7 @@ def _read_and_store(args: argparse.Namespace, config: StoreConfig, backfill: Bac
     if not summary.series_count:
         say("nothing is stored: no row is of a series and of the time that the store keeps")
         return WRONG
-    if args.output == "table":
-        print(AFTER_DRY_RUN if args.dry_run else AFTER)
+    close(args, config)
     return DONE
 
 

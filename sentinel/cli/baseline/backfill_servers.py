@@ -9,17 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 from sentinel.cli.baseline.backfill_first import FirstOf
 from sentinel.cli.baseline.backfill_told import (
-    AFTER,
-    AFTER_DRY_RUN,
     CANNOT_TELL,
     DONE,
     USAGE,
     WRONG,
+    close,
     opened_store,
     say,
     told_of,
 )
-from sentinel.cli.baseline.report import instant_told, print_report
+from sentinel.cli.baseline.report import instant_told, minute_told, print_report
 from sentinel.cli.instants import SECOND_NS
 from sentinel.cli.progress import ProgressLine, count_told, span_told
 from sentinel.errors import (
@@ -65,17 +64,18 @@ def run_servers(args: argparse.Namespace, config: SentinelConfig, stored: StoreC
         say("no whole window of five minutes lies between the start and the end")
         return USAGE
     if args.dry_run:
-        return _ask_servers(args, servers, None, span=span, now_ns=now_ns)
+        return _ask_servers(args, servers, None, stored, span=span, now_ns=now_ns)
     with opened_store(stored) as store:
         if store is None:
             return CANNOT_TELL
-        return _ask_servers(args, servers, store, span=span, now_ns=now_ns)
+        return _ask_servers(args, servers, store, stored, span=span, now_ns=now_ns)
 
 
 def _ask_servers(
     args: argparse.Namespace,
     servers: list[QueryServerConfig],
     store: SqliteStore | None,
+    stored: StoreConfig,
     *,
     span: tuple[int, int],
     now_ns: int,
@@ -117,8 +117,8 @@ def _ask_servers(
             if first is not None:
                 first.end(is_whole=True)
             finished(store, server, step_ns=_step_ns(args, server), now_ns=now_ns)
-    if args.output == "table" and read and code == DONE:
-        print(AFTER_DRY_RUN if args.dry_run else AFTER)
+    if read and code == DONE:
+        close(args, stored)
     return code
 
 
@@ -257,10 +257,11 @@ def _kept(span: tuple[int, int], oldest_ns: int) -> tuple[tuple[int, int], bool]
 
 
 def _sentence(name: str, one: Advance) -> str:
+    """How far it got; what matters least stands last, where a narrow terminal cuts."""
     left = "" if one.left_s is None else f", {span_told(one.left_s)} left"
     return (
-        f"{name}: {one.done_ratio:.0%}, read until {instant_told(one.at_ns)},"
-        f" {count_told(one.value_count)} values, {count_told(one.rate)}/s{left}"
+        f"{name}: {one.done_ratio:.0%}{left}, {count_told(one.value_count)} values,"
+        f" {count_told(one.rate)}/s, read until {minute_told(one.at_ns)}"
     )
 
 

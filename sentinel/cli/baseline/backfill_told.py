@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import argparse
 import logging
+import shlex
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from sentinel.cli.baseline.report import instant_told
+from sentinel.cli.wrapping import next_step, tell
 from sentinel.errors import StoreLockedError
 from sentinel.pipeline.backfill import BackfillSummary
 from sentinel.runtime.catalogue import CATALOGUE
@@ -27,9 +30,25 @@ _MEND = "stop the sidecar, backfill, and start it again"
 AFTER_DRY_RUN = "Dry run: all of it can be stored, and nothing was."
 
 
+def close(args: argparse.Namespace, store: StoreConfig) -> None:
+    """Say for people how it ended, and what is typed next."""
+    if args.output != "table":
+        return
+    if args.dry_run:
+        tell(AFTER_DRY_RUN)
+        tell("Next: the same without --dry-run.")
+        return
+    tell(AFTER)
+    options = "" if args.config is None else f" --config {shlex.quote(str(args.config))}"
+    # As that variable it is taken over what a configuration says, so that the past is not given to a folder that nobody reads.
+    is_elsewhere = args.store is not None
+    folder = f"SENTINEL_STORE__DIRECTORY={shlex.quote(store.directory)} " if is_elsewhere else ""
+    next_step(f"{folder}sentinel run{options}")
+
+
 def say(sentence: str) -> None:
     """On standard error, as this command's."""
-    print(f"sentinel baseline: {printable(sentence)}", file=sys.stderr)
+    tell(f"sentinel baseline: {printable(sentence)}", file=sys.stderr)
 
 
 def is_used(config: StoreConfig) -> bool:

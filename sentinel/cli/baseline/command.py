@@ -15,6 +15,7 @@ from sentinel.cli.baseline.export import add_export
 from sentinel.cli.baseline.show import add_show
 from sentinel.cli.incidents import LIMIT_MAX
 from sentinel.cli.options import add_output
+from sentinel.cli.wrapping import tell
 from sentinel.core.model import BY_LENGTH_MAX
 from sentinel.runtime.logging import escape
 from sentinel.runtime.printable import printable
@@ -81,8 +82,8 @@ def run_word(args: argparse.Namespace) -> int:
         return _WRONG
     said = {"id": found[0], "by": args.by or _user()}
     one = ask(args, f"/api/v1/incidents/{args.word}", said=said)["incident"]
-    print(escape(one["summary"]))
-    print(_AFTER_WORD[args.word])
+    tell(escape(one["summary"]))
+    tell(_AFTER_WORD[args.word])
     return _DONE
 
 
@@ -101,7 +102,7 @@ def _user() -> str:
 
 
 def _say(sentence: str) -> None:
-    print(f"sentinel baseline: {printable(sentence)}", file=sys.stderr)
+    tell(f"sentinel baseline: {printable(sentence)}", file=sys.stderr)
 
 
 def _add_common(parser: argparse.ArgumentParser, *, has_config: bool = False) -> None:

@@ -21,6 +21,7 @@ from sentinel.cli.baseline.report import instant_told, print_report
 from sentinel.cli.instants import SECOND_NS
 from sentinel.cli.preview.calendar import calendar_over
 from sentinel.cli.progress import ProgressLine, count_told, span_told
+from sentinel.cli.wrapping import next_step, tell
 from sentinel.core.model import SeriesKey, name_matches
 from sentinel.errors import (
     InputTooLargeError,
@@ -226,7 +227,9 @@ def _export(
     for sentence in target.remarks():
         _say(sentence)
     if args.output == "table":
-        print("Dry run: nothing was written." if args.dry_run else target.closing)
+        tell("Dry run: nothing was written." if args.dry_run else target.closing)
+        if code == _DONE and (following := "" if args.dry_run else target.following):
+            next_step(following)
     if code == _DONE and (target.is_refused or not target.written.samples):
         return _WRONG
     return code
@@ -342,4 +345,4 @@ def _option(at_ns: int) -> str:
 
 
 def _say(sentence: str) -> None:
-    print(f"sentinel baseline export: {printable(sentence)}", file=sys.stderr)
+    tell(f"sentinel baseline export: {printable(sentence)}", file=sys.stderr)

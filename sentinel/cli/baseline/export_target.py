@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from sentinel.cli.baseline.report import instant_told
+from sentinel.cli.wrapping import tell
 from sentinel.core.model import SeriesKey
 from sentinel.core.model.verdict_slices import VerdictSlice
 from sentinel.history.writing import BLOCK_NS, OpenMetricsFiles, SampleNames, Written
@@ -30,11 +32,12 @@ _GIVE_UP_AFTER_S = 300.0
 
 
 class Target(Protocol):
-    """Takes slices, and tells what became of them."""
+    """Takes slices, and tells what became of them; `closing` says how it ended, and `following` what is typed next."""
 
     slice_ns: int
     lead_ns: int
     closing: str
+    following: str
 
     @property
     def written(self) -> Written:
@@ -108,7 +111,7 @@ class _Nowhere:
     def __init__(self, *, slice_ns: int) -> None:
         self.slice_ns = slice_ns
         self.lead_ns = 0
-        self.closing = ""
+        self.closing = self.following = ""
         self.written = Written()
         self.done_ns = 0
         self.is_refused = False
@@ -134,7 +137,11 @@ class _Files:
         self.lead_ns = 0
         self.done_ns = 0
         self.is_refused = False
-        self.closing = "Written. Make blocks of each file: promtool tsdb create-blocks-from openmetrics FILE DATA"
+        self.closing = "Written. Make blocks of the files, and move what is in blocks/ into Prometheus' data folder."
+        self.following = (
+            f"for file in {shlex.quote(str(folder))}/*{SUFFIX}; do"
+            ' promtool tsdb create-blocks-from openmetrics "$file" blocks; done'
+        )
         self._folder = folder
         self._files = OpenMetricsFiles(folder, names, split_ns=split_ns)
 
@@ -199,7 +206,10 @@ class _Receiver:
         self.slice_ns = slice_ns
         # What ends in the first slice is known by the one before it.
         self.lead_ns = slice_ns
-        self.closing = "Written."
+        self.closing = (
+            "Written. Boards have a band for that time; what comes now is told by the sidecar."
+        )
+        self.following = "sentinel check ready"
         self._sink = sink
         self._endpoint = endpoint
 
@@ -279,4 +289,4 @@ def _path(path: Path | None) -> FilePath:
 
 
 def _say(sentence: str) -> None:
-    print(f"sentinel baseline export: {printable(sentence)}", file=sys.stderr)
+    tell(f"sentinel baseline export: {printable(sentence)}", file=sys.stderr)

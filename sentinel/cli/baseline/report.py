@@ -7,6 +7,10 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from sentinel.cli.wrapping import tell
+
+_NAME_WIDTH = 14
+
 
 def instant_told(time_ns: int) -> str:
     """An instant in UTC, to the second.
@@ -15,6 +19,15 @@ def instant_told(time_ns: int) -> str:
     '1970-01-01T00:00:00+00:00'
     """
     return datetime.fromtimestamp(time_ns / 1e9, tz=UTC).isoformat(timespec="seconds")
+
+
+def minute_told(time_ns: int) -> str:
+    """The same to the minute, as short as it can be.
+
+    >>> minute_told(0)
+    '1970-01-01 00:00Z'
+    """
+    return f"{datetime.fromtimestamp(time_ns / 1e9, tz=UTC):%Y-%m-%d %H:%MZ}"
 
 
 def print_report(output: str, report: dict[str, Any]) -> None:
@@ -31,9 +44,13 @@ def print_report(output: str, report: dict[str, Any]) -> None:
 def _print_field(name: str, value: object) -> None:
     if isinstance(value, dict):
         for key, count in value.items():
-            print(f"{name:<14} {count} {key}")
+            _print_line(name, f"{count} {key}")
     elif isinstance(value, Sequence) and not isinstance(value, str):
         for one in value:
-            print(f"{name:<14} " + "  ".join(f"{key} {field}" for key, field in one.items()))
+            _print_line(name, "  ".join(f"{key} {field}" for key, field in one.items()))
     else:
-        print(f"{name:<14} {'-' if value is None else value}")
+        _print_line(name, "-" if value is None else str(value))
+
+
+def _print_line(name: str, text: str) -> None:
+    tell(f"{name:<{_NAME_WIDTH}} {text}", set_in=" " * (_NAME_WIDTH + 1))

@@ -11,6 +11,7 @@ from typing import Any
 from sentinel.cli.baseline.report import instant_told, print_report
 from sentinel.cli.options import terminal_columns
 from sentinel.cli.preview.table import named_beside
+from sentinel.cli.wrapping import tell
 from sentinel.core.model import name_matches
 from sentinel.ports import SeriesRow
 from sentinel.runtime.printable import printable
@@ -132,4 +133,4 @@ def _minute(at_ns: int) -> str:
 
 
 def _say(sentence: str) -> None:
-    print(f"sentinel baseline show: {sentence}", file=sys.stderr)
+    tell(f"sentinel baseline show: {sentence}", file=sys.stderr)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from sentinel.cli.preview.clock import ShownClock
 from sentinel.cli.preview.table import named_beside
+from sentinel.cli.wrapping import wrapped
 from sentinel.pipeline.beside import SLACK_S, Beside
 from sentinel.runtime.printable import printable
 
@@ -26,7 +27,10 @@ def beside_table(
     if not any(one.firings for one in found):
         return [
             "",
-            "beside the rules: none of them fired in that time, by the selector of --beside",
+            *wrapped(
+                "beside the rules: none of them fired in that time, by the selector of --beside",
+                columns,
+            ),
         ]
     both = [one for one in found if one.page is not None and one.firings]
     rules = [one for one in found if one.page is None]

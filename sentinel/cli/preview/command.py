@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -26,6 +27,7 @@ from sentinel.cli.preview.source import add_store_options, ignored_options
 from sentinel.cli.preview.stops import stops_table
 from sentinel.cli.preview.store import replay_of_store
 from sentinel.cli.preview.table import closing, direction_of, summary, table
+from sentinel.cli.wrapping import next_step, tell
 from sentinel.core.baseline import Model, ModelRule
 from sentinel.core.decide import DecisionSettings
 from sentinel.core.model import Kind, Reason
@@ -47,6 +49,7 @@ _MODELS = (Model.PROFILE, Model.FOURIER)
 """MSTL is not among them: half a second a series and day."""
 _USAGE = 2
 _HOUR_NS = 3_600_000_000_000
+_WEEK_S = 7 * 86_400
 _ENOUGH_HOURS = 30.0
 """A day for the expectation, and a quarter of one for its scale."""
 
@@ -157,7 +160,25 @@ def run(args: argparse.Namespace) -> int:
         until_ns = max((int(one.time_ns[-1]) for one in past.series.values()), default=0)
         laid = None if firings is None else beside(replayed.pages, firings)
         _print(replayed, days, args, clock_of_calendar(calendar, until_ns=until_ns), laid)
+    if args.output == "table" and past.code == 0 and (command := _following(args)):
+        next_step(command)
     return past.code
+
+
+def _following(args: argparse.Namespace) -> str:
+    """What is typed after a preview: the past that was looked at is given to a sidecar, or what live did is looked into; "" for nothing."""
+    if args.prometheus is not None:
+        weeks = "" if args.last is None else f" --weeks {math.ceil(args.last / _WEEK_S)}"
+        return f"sentinel baseline backfill --config {shlex.quote(str(args.config))}{weeks}"
+    if args.paths is not None:
+        if args.config is not None:
+            return f"sentinel run --config {shlex.quote(str(args.config))}"
+        return "sentinel discover --write sentinel.yaml"
+    if args.gates:
+        return ""
+    place = f"--store {args.store}" if args.store is not None else f"--snapshot {args.snapshot}"
+    name, _, value = place.partition(" ")
+    return f"sentinel preview {name} {shlex.quote(value)} --gates"
 
 
 def _run_store(args: argparse.Namespace) -> int:
@@ -173,6 +194,8 @@ def _run_store(args: argparse.Namespace) -> int:
     for sentence in shown.said:
         _say(sentence)
     _print(shown.replayed, shown.days, args, shown.clock)
+    if args.output == "table" and (command := _following(args)):
+        next_step(command)
     return 0
 
 
@@ -216,7 +239,7 @@ def _hours_of(series: PlainSeries) -> float:
 
 
 def _say(sentence: str) -> None:
-    print(f"sentinel preview: {printable(sentence)}", file=sys.stderr)
+    tell(f"sentinel preview: {printable(sentence)}", file=sys.stderr)
 
 
 def _print(
@@ -240,10 +263,12 @@ def _print(
         print(json.dumps(documents, indent=1, allow_nan=False))
     else:
         columns = terminal_columns()
-        for line in [*clock.notes, *table(pages, columns=columns, clock=clock)]:
+        for note in clock.notes:
+            tell(note)
+        for line in table(pages, columns=columns, clock=clock):
             print(line)
         scored = sum(replayed.scored_count.values())
-        print(
+        tell(
             f"{closing(replayed.pages, shows_all=args.reminders)} "
             f"in {len(replayed.scored_count)} series, {scored} windows scored"
         )

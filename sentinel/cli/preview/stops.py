@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from sentinel.cli.preview.clock import ShownClock
 from sentinel.cli.preview.table import joined_cells, number_told, with_names
+from sentinel.cli.wrapping import wrapped
 from sentinel.core.incidents import GATE_WORDS
 from sentinel.core.incidents.text import score_told
 from sentinel.core.model import Gate
@@ -45,7 +46,9 @@ def stops_table(
         columns,
     )
     counts = Counter(stop.gate for stop in untold)
-    lines += [f"{counts[gate]:>5}  {_name(gate)}: {GATE_WORDS[gate]}" for gate in sorted(counts)]
+    for gate in sorted(counts):
+        told = f"{counts[gate]:>5}  {_name(gate)}: {GATE_WORDS[gate]}"
+        lines += wrapped(told, columns, set_in=" " * 7)
     return lines
 
 

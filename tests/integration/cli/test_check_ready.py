@@ -79,7 +79,8 @@ def test_ready_and_not_ready_with_the_components(
     with answering(status, body) as url:
         assert run("--url", url) == code
         lines = capsys.readouterr().out.splitlines()
-        assert lines == [word, "storage.sqlite: ok: Open \\x1b[31m"]
+        following = [f"Next: sentinel incidents --url {url}"] if code == 0 else []
+        assert lines == [word, "storage.sqlite: ok: Open \\x1b[31m", *following]
         assert run("--url", url + "/", "-o", "json") == code
     answer = json.loads(capsys.readouterr().out)
     assert answer["ready"] is (status == 200)
@@ -97,7 +98,51 @@ def test_someone_else_at_the_address_is_neither(capsys: pytest.CaptureFixture[st
 def test_an_answer_without_components_still_counts(capsys: pytest.CaptureFixture[str]) -> None:
     with answering(200, b"[" * 100_000) as url:
         assert run("--url", url) == 0
-    assert capsys.readouterr().out == "Ready.\n"
+    assert capsys.readouterr().out == f"Ready.\nNext: sentinel incidents --url {url}\n"
+
+
+@pytest.mark.parametrize(
+    ("worst", "code", "word"),
+    [
+        ("failing", 1, "Not well: scrapers.postgres fails."),
+        ("degraded", 0, "Ready, with less than it should: 1 part degraded."),
+    ],
+)
+def test_word_and_code_follow_the_worst_part(
+    worst: str, code: int, word: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It said "Ready." and ended with 0 over a list in which a scraper failed."""
+    parts = {"scrapers.postgres": {"status": worst, "sentence": "No target can be read"}}
+    body = json.dumps({"ready": True, "components": {**COMPONENTS, **parts}}).encode()
+    config = tmp_path / "sentinel.yaml"
+    with answering(200, body) as url:
+        assert run("--url", url) == code
+        lines = capsys.readouterr().out.splitlines()
+        assert run("--url", url, "-o", "json") == code
+        assert json.loads(capsys.readouterr().out)["ok"] is (code == 0)
+        # Looked at by its configuration it is the same.
+        config.write_text(quiet(tmp_path, port=url.rpartition(":")[2]))
+        assert run("--config", str(config), "-o", "json") == code
+        reaches = json.loads(capsys.readouterr().out)["reach"]
+    assert lines[:2] == [word, f"scrapers.postgres: {worst}: No target can be read"]
+    assert [one["status"] for one in reaches if one["what"] == "sidecar scrapers.postgres"] == [
+        worst
+    ]
+
+
+def test_what_comes_next_is_told_where_nothing_fails(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = tmp_path / "sentinel.yaml"
+    with answering(200, b"{}") as url:
+        config.write_text(quiet(tmp_path, port=url.rpartition(":")[2]))
+        assert run("--config", str(config)) == 0
+    assert (
+        capsys.readouterr().out.splitlines()[-1] == f"Next: sentinel incidents --config {config}"
+    )
+    config.write_text(quiet(tmp_path))
+    assert run("--config", str(config)) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == f"Next: sentinel run --config {config}"
 
 
 def test_nobody_there(capsys: pytest.CaptureFixture[str]) -> None:

@@ -158,6 +158,40 @@ def test_a_prometheus_gives_its_targets_as_far_as_they_are_reached(
     assert (target.name, target.service, target.url) == ("node", "node", f"{node}/metrics")
 
 
+def test_beside_queries_nothing_is_scraped_unless_a_person_says_so(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It proposed to scrape Prometheus' own page, and all others, beside asking it: series without a past, of what watches."""
+    pages = {
+        "/shop": (200, TEXT, 'http_requests_total{code="200",handler="/cart"} 10\n'),
+        "/node": (200, TEXT, NODE),
+        "/self": (200, TEXT, "prometheus_tsdb_head_series 7\nprometheus_build_info 1\n"),
+    }
+    with serving(pages) as url:
+        place = url.removeprefix("http://")
+        jobs = "\n".join(
+            f"- job_name: {name}\n  metrics_path: /{name}\n  scrape_interval: 1s\n  static_configs: [{{targets: ['{place}']}}]"
+            for name in ("shop", "node", "self")
+        )
+        with prometheus_server(f"scrape_configs:\n{jobs}\n", tmp_path / "prometheus") as server:
+            wait_until(lambda: len(server.query("up == 1")) == 3, what="a scrape of each")
+            assert run("--prometheus", server.url) == 0
+        own, err = capsys.readouterr()
+        assert run("--metrics", f"{url}/self") == 0
+    asked = loaded(own, tmp_path).scrapers
+    assert asked.prometheus_queries[0].queries[0].signal == "traffic"
+    assert asked.prometheus == ()
+    assert f"Not scraped: self at {place}: of what watches" in err
+    assert "/self" not in own
+    # The machine's page may be wanted: it stands there as a comment, with what it would be.
+    assert "Pages of other targets stand as comments" in err
+    assert re.search(rf"#   - name: node\n +#     url: {re.escape(url)}/node\n", own)
+    assert "Scraped beside the queries it has no past" in own
+    # Who names a page has it.
+    [target] = loaded(capsys.readouterr().out, tmp_path).scrapers.prometheus
+    assert target.url == f"{url}/self"
+
+
 @pytest.mark.parametrize(("metrics", "switches"), [(KONG_BARE, 4), (KONG_WHOLE, 0)])
 def test_a_kong_is_told_which_of_its_switches_are_off(
     metrics: str, switches: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]

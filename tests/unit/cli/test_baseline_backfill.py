@@ -9,6 +9,7 @@ import argparse
 import asyncio
 import io
 import json
+import re
 import sys
 import threading
 from collections.abc import Iterator
@@ -101,9 +102,14 @@ def test_a_server_is_read_and_what_came_is_told(
     }
     assert (told["series_count"], told["window_count"]) == (1, 7 * 288)
     assert told["remarks"] == []
-    assert "main: 100%, read until" in taken.err
-    assert "left" in taken.err
-    assert out.splitlines()[-1] == "Stored. Start the sidecar; it fits at once."
+    assert re.search(
+        r"main: 100%, 0 s left, .* values, .*/s, read until \d{4}-\d\d-\d\d \d\d:\d\dZ", taken.err
+    )
+    assert all(len(line) < 80 for line in taken.err.splitlines())
+    assert out.splitlines()[-2:] == [
+        "Stored. Start the sidecar; it fits at once.",
+        f"Next: SENTINEL_STORE__DIRECTORY={store} sentinel run --config {config}",
+    ]
     with StoreReader(tmp_path / "store") as reader:
         [(step, _, end_ns)] = reader.history_span()
         assert (step, end_ns) == (STEP_NS, (NOW_NS - 30 * 10**9) // STEP_NS * STEP_NS)
@@ -136,7 +142,10 @@ def test_what_it_skips_and_lacks_it_says(
     assert "there is nothing before" in out
     assert "query depth gives nothing now" in out
     assert "the server says: PromQL warning: a label is odd" in out
-    assert out.splitlines()[-1] == "Dry run: all of it can be stored, and nothing was."
+    assert out.splitlines()[-2:] == [
+        "Dry run: all of it can be stored, and nothing was.",
+        "Next: the same without --dry-run.",
+    ]
 
 
 @pytest.mark.parametrize(

@@ -111,7 +111,10 @@ def test_a_dry_run_counts_what_would_be_written_and_writes_nothing(
     (tmp_path / "om" / "older.om").write_text("# EOF\n")
     _, out, err = export(capsys, *args[:-2], "--openmetrics", tmp_path / "om")
     assert "1 more files" in err
-    assert out.endswith("promtool tsdb create-blocks-from openmetrics FILE DATA\n")
+    assert out.endswith(
+        f"Next: for file in {tmp_path}/om/*.om; do"
+        ' promtool tsdb create-blocks-from openmetrics "$file" blocks; done\n'
+    )
 
 
 def test_the_head_is_left_out_unless_it_is_asked_for(

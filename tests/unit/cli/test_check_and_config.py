@@ -46,6 +46,7 @@ def test_a_right_file_exits_0(file: Path, capsys: pytest.CaptureFixture[str]) ->
     assert run("check", "config", str(file)) == 0
     assert capsys.readouterr().out == (
         f"The configuration is right: {file}; 1 setting given, mode shadow.\n"
+        f"Next: sentinel check ready --config {file}\n"
     )
 
 

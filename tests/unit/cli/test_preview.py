@@ -132,9 +132,10 @@ def test_gates_as_a_table_keep_to_the_width(
     ]
     assert row.split()[-2:] == ["deviation", "near"]
     assert (
-        "    1  deviation: it is less than the least deviation that counts for this series" in told
+        "    1  deviation: it is less than the least deviation that counts for this\n       series\n"
+        in told
     )
-    assert max(map(len, (head, row))) <= 80
+    assert max(map(len, out.splitlines())) <= 80
 
 
 @pytest.mark.parametrize("option", ["--last 7d", "--from 2026-11-01", "--coarse"])
@@ -206,7 +207,10 @@ def test_a_series_that_could_not_be_judged_is_not_called_quiet(
     empty = [row.partition(",")[0] + "," for row in rows[1:1000]]
     (tmp_path / "empty.csv").write_text("\n".join(empty))
     code, out, err = preview(capsys, str(tmp_path))
-    assert (code, out) == (0, "no incidents in 3 series, 0 windows scored\n")
+    assert (code, out) == (
+        0,
+        "no incidents in 3 series, 0 windows scored\nNext: sentinel discover --write sentinel.yaml\n",
+    )
     assert err.splitlines() == [
         "sentinel preview: empty: not judged: too few values to learn from, 0 in 166 hours",
         "sentinel preview: lone: not judged: needs about 30 hours of data, has 0",
@@ -282,7 +286,8 @@ def test_the_table_is_for_people(
     (tmp_path / f"{name}.csv").write_text(text_of_a_series().replace("120.000000", "123.456789"))
     code, out, _ = preview(capsys, str(tmp_path))
     assert code == 0
-    head, row, foot, answer, empty, blind, named, *spot = out.splitlines()
+    head, row, foot, answer, empty, blind, named, *spot, following = out.splitlines()
+    assert following == "Next: sentinel discover --write sentinel.yaml"
     assert empty == ""
     assert blind == "what would not have been seen, by the newest band of each hour of the week:"
     assert named == f"  {name}"
@@ -328,7 +333,7 @@ def test_what_it_would_have_told_is_answered_for_each_series(
     assert len(lines[found + 1 : lines.index("")]) == 21
     assert lines[lines.index("") - 1] == "and 2 more series"
     assert "quiet" not in "".join(lines[: lines.index("")])
-    assert lines[-1] == "  and 3 more series, each seeing more"
+    assert lines[-2] == "  and 3 more series, each seeing more"
 
 
 def test_remainders_of_arithmetic_are_shown_as_nothing(

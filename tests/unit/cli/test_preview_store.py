@@ -71,10 +71,25 @@ def store_of(tmp_path: Path, settings: DecisionSettings) -> Path:
     return tmp_path / "store"
 
 
+def test_notes_keep_to_the_width_of_a_terminal(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    _, out, err = preview(capsys, "--store", folder)
+    told = [line for line in (out + err).splitlines() if not line.startswith("Next: ")]
+    assert max(map(len, told)) <= 80
+    monkeypatch.delenv("COLUMNS")
+    _, _, wide = preview(capsys, "--store", folder)
+    assert max(map(len, wide.splitlines())) > 80
+    assert " ".join(err.split()) == " ".join(wide.split())
+
+
 def test_a_store_of_two_minutes(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code, out, err = preview(capsys, "--store", folder)
     assert code == 0
-    assert out == "no incidents in 1 series, 0 windows scored\n"
+    closing, following = out.splitlines()
+    assert closing == "no incidents in 1 series, 0 windows scored"
+    assert following == f"Next: sentinel preview --store {folder} --gates"
     assert err == (
         "sentinel preview: 2 min of windows of 10 s, equal to what live decided\n"
         "sentinel preview: 1 series never judged, mostly because too little of the past was known"
