@@ -338,6 +338,9 @@ class Application:
             shed_since_ns=self.overload.shed.since_ns or None,
             pressure=self.overload.shed.pressure,
             pages_left_to_rules=self.deliver.is_left_to_rules,
+            first_decided_ns=None
+            if self.merge
+            else first_decided_ns(self.config, self._started_ns),
         )
 
     def _shed(self, rungs: tuple[Rung, ...], unsettled: tuple[Rung, ...], now_ns: int) -> None:
@@ -390,6 +393,12 @@ class _Current:
 
     def health(self) -> Health:
         return self._application.deliver.health()
+
+
+def first_decided_ns(config: SentinelConfig, started_ns: int) -> int:
+    """When the first window is decided that is seen whole: the one that runs at the start is not."""
+    windows = config.series.series_settings()
+    return (started_ns // windows.window_ns + 2) * windows.window_ns + windows.lateness_ns
 
 
 def build(

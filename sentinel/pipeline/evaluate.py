@@ -395,7 +395,8 @@ class Evaluate:
             if incident.kind is IncidentKind.LATE
         )
         if not late:
-            self._health.ok(f"Deciding on {block.series_count} series")
+            count = block.series_count
+            self._health.ok(f"Deciding on {count} series" if count else "Deciding; none is heard")
             return
         named = one_line(", ".join(late[:_LATE_NAMED_MAX]), characters_max=100)
         more = f" and {len(late) - _LATE_NAMED_MAX} more" if len(late) > _LATE_NAMED_MAX else ""

@@ -95,6 +95,7 @@ class Status:
         shed_since_ns: since when something has been, or None.
         pressure: what is fullest, and how full; 1 is its bound.
         pages_left_to_rules: whether pages are decided and sent to nobody from here, so that rules in Prometheus may.
+        first_decided_ns: when the first window after the start is decided where all is well; None where that depends on others.
     """
 
     version: str
@@ -110,6 +111,7 @@ class Status:
     pressure: tuple[str, float] = ("", 0.0)
     role: str = "both"
     pages_left_to_rules: bool = False
+    first_decided_ns: int | None = None
 
 
 class StatusSource(Protocol):

@@ -20,6 +20,7 @@ from sentinel.runtime.component import Health, HealthStatus
 from sentinel.web.api import words_of
 from sentinel.web.health import iso_time
 from sentinel.web.sources import LatestVerdicts, Status
+from sentinel.web.standing import standing, word_of, worst_of
 
 INCIDENTS_MAX = 20
 _STYLE = """
@@ -36,6 +37,7 @@ p { margin: .4rem 0; }
 a { color: var(--link); }
 a:focus-visible { outline: 2px solid var(--link); outline-offset: 2px; }
 small, .soft { color: var(--soft); font-size: .9rem; }
+.story { background: var(--card); border-left: .25rem solid var(--link); padding: .6rem .8rem; margin: 1rem 0; }
 code { font-family: ui-monospace, monospace; font-size: .9rem; }
 .state { display: inline-block; border: 1px solid; border-radius: 1rem; padding: 0 .6rem; font-size: .85rem;
   font-weight: 600; white-space: nowrap; }
@@ -100,7 +102,7 @@ class Seen:
 def status_page(seen: Seen) -> str:
     """The page, whole."""
     status = seen.status
-    word, state = ("ready", "ok") if status.ready else ("not ready", "failing")
+    word, state = word_of(status), worst_of(status).value
     parts = [
         '<!doctype html><html lang="en"><head><meta charset="utf-8">',
         '<meta name="viewport" content="width=device-width, initial-scale=1">',
@@ -109,8 +111,9 @@ def status_page(seen: Seen) -> str:
         "<p>It learns what is ordinary for the services beside it at this hour of this weekday, and pages when one of them"
         " leaves that and stays out.</p></header><main>",
     ]
-    if status.waiting_for and seen.is_detailed:
-        parts.append(f"<p>Waiting for: {escape('; '.join(status.waiting_for))}.</p>")
+    if seen.is_detailed:
+        told = standing(status, seen.latest, now_ns=seen.now_ns)
+        parts.append(f'<p class="story">{escape(told)}</p>')
     parts.append(_facts(seen))
     if seen.is_detailed:
         parts.append(_incidents(seen.incidents))
@@ -130,33 +133,40 @@ def _facts(seen: Seen) -> str:
         ("Runs since", _time(status.started_ns)),
     ]
     if seen.is_detailed:
-        watermark = status.watermark_ns
+        facts.append(_up_to(seen))
+    if seen.is_detailed and status.role != "collect":
+        fit = status.fit_version
         facts += [
-            ("Windows decided up to", "none yet" if watermark is None else _time(watermark)),
             ("Series", _series(seen.latest)),
-            (
-                "Baseline",
-                "none fitted yet: it learns"
-                if status.fit_version is None
-                else f"fit {status.fit_version}",
-            ),
+            ("Baseline", "none in effect yet" if fit is None else f"fit {fit}"),
         ]
     if status.shed:
         facts.append(("Given up under overload", escape(", ".join(status.shed))))
     return f"<dl>{''.join(f'<div><dt>{name}</dt><dd>{value}</dd></div>' for name, value in facts)}</dl>"
 
 
+def _up_to(seen: Seen) -> tuple[str, str]:
+    """Up to where windows are decided, or closed where they are decided elsewhere; what was over before the start is none of them."""
+    if seen.status.role == "collect":
+        name, end_ns = "Windows closed up to", seen.status.watermark_ns
+        if end_ns is not None and end_ns <= seen.status.started_ns:
+            end_ns = None
+    else:
+        name, end_ns = "Windows decided up to", seen.latest and seen.latest.block.end_ns
+    return name, "none yet" if end_ns is None else _time(end_ns)
+
+
 def _series(latest: LatestVerdicts | None) -> str:
-    if latest is None or not latest.keys:
-        return "none heard yet"
+    if latest is None:
+        return "none yet"
     reasons = latest.verdicts.reason[0]
     told = f"{len(latest.keys):,}"
     learning = int(np.isin(reasons, (Reason.NO_HISTORY, Reason.NO_SCALE)).sum())
     blind = int((reasons == Reason.BLIND).sum())
     if learning:
-        told += f", {learning:,} of them still being learned: on these only guards page"
+        told += f", {learning:,} of them still being learned"
     if blind:
-        told += f"; {blind:,} not heard"
+        told += f"; {blind:,} without a word from their source"
     return told
 
 
