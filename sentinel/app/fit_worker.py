@@ -22,6 +22,7 @@ from sentinel.errors import SentinelError
 from sentinel.pipeline.drift_fit import DRIFT_RATIO
 from sentinel.pipeline.fit_child import EXIT_NO_HISTORY
 from sentinel.pipeline.fitting import fit_payload
+from sentinel.pipeline.latest import LATEST_SOURCE, latest_from_bytes
 from sentinel.pipeline.models import ModelSettings
 from sentinel.pipeline.plain_settings import settings_from_plain
 from sentinel.storage.sqlite import StoreReader
@@ -65,6 +66,7 @@ def payload_of(request: Mapping[str, Any]) -> bytes | None:
             foretell=statsmodels.foretell if asks else None,
             calendar=_calendar(request),
             drift_ratio=request.get("drift_ratio", DRIFT_RATIO),
+            latest=latest_from_bytes(reader.past_progress(LATEST_SOURCE)),
         )
 
 

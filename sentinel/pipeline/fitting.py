@@ -65,6 +65,7 @@ from sentinel.pipeline.fit_history import (
     newest_state,
 )
 from sentinel.pipeline.fit_result import Fitted, kept_bounds, kept_decompositions
+from sentinel.pipeline.latest import held_against, usable_at
 from sentinel.pipeline.models import Foretell, Models, ModelSettings
 from sentinel.pipeline.seasons import stored_special_days
 from sentinel.pipeline.slow_fit import fit_slow_bounds
@@ -81,6 +82,7 @@ def fit_payload(
     foretell: Foretell | None = None,
     calendar: Calendar | None = None,
     drift_ratio: float = DRIFT_RATIO,
+    latest: WindowBlock | None = None,
 ) -> bytes | None:
     """What `fitted` finds from the newest stored state on, as bytes that are stored; None without any history."""
     state = newest_state(reader)
@@ -95,6 +97,7 @@ def fit_payload(
         foretell=foretell,
         calendar=calendar,
         drift_ratio=drift_ratio,
+        latest=latest,
     )
     return None if found is None else found.payload()
 
@@ -112,6 +115,7 @@ def fitted(
     calendar: Calendar | None = None,
     drift_ratio: float = DRIFT_RATIO,
     special: SpecialDays | None = None,
+    latest: WindowBlock | None = None,
 ) -> Fitted | None:
     """Fit every series that has history, and prime those that are not ready; None without any history.
 
@@ -127,7 +131,9 @@ def fitted(
         calendar: the wall clock that seasons follow, and days that are not like others; None for UTC without any.
         drift_ratio: how many times the level of four weeks ago is a drift; 0 looks for none.
         special: what days of the calendar differ by, where it was read on this local day already.
+        latest: the last windows of the past that are as wide as live ones, where they are known; see `usable_at`.
     """
+    latest = usable_at(latest, now_ns=now_ns, step_ns=step_ns)
     rows_of = reader.series()
     keys = {row.series_id: row.key for row in rows_of}
     ids = np.array(list(keys), np.int64)
@@ -179,14 +185,27 @@ def fitted(
             ),
         ):
             if wanted.any():
+                of_wanted = _wanted(history, wanted)
+                out_of_wanted = None if left_out is None else left_out[:, wanted]
                 primed = learned_from(
-                    _wanted(history, wanted),
-                    settings=settings,
-                    fit=fit,
-                    keys=keys,
-                    left_out=None if left_out is None else left_out[:, wanted],
+                    of_wanted, settings=settings, fit=fit, keys=keys, left_out=out_of_wanted
                 )
-                rows.append(borrowed_rows(primed, step_ns=step_ns, settings=settings))
+                borrowed = borrowed_rows(primed, step_ns=step_ns, settings=settings)
+                if latest is not None and borrowed.series_count:
+                    borrowed = held_against(
+                        borrowed,
+                        latest,
+                        profile=fit(
+                            of_wanted,
+                            at_ns=latest.start_ns,
+                            version=0,
+                            horizon_ns=latest.end_ns - latest.start_ns + 2 * BIN_NS,
+                            left_out=out_of_wanted,
+                        ),
+                        keys=keys,
+                        settings=settings,
+                    )
+                rows.append(borrowed)
     if not profiles or not sum(len(profile.series) for profile in profiles):
         return None
     return Fitted(

@@ -25,6 +25,7 @@ from sentinel.errors import (
     InputError,
     RefusedError,
     RetryableError,
+    SentinelError,
     StoreError,
     UnreachableError,
 )
@@ -63,12 +64,17 @@ def run_servers(args: argparse.Namespace, config: SentinelConfig, stored: StoreC
     if span[0] >= span[1]:
         say("no whole window of five minutes lies between the start and the end")
         return USAGE
+    window_ns = config.series.series_settings().window_ns
     if args.dry_run:
-        return _ask_servers(args, servers, None, stored, span=span, now_ns=now_ns)
+        return _ask_servers(
+            args, servers, None, stored, span=span, now_ns=now_ns, window_ns=window_ns
+        )
     with opened_store(stored) as store:
         if store is None:
             return CANNOT_TELL
-        return _ask_servers(args, servers, store, stored, span=span, now_ns=now_ns)
+        return _ask_servers(
+            args, servers, store, stored, span=span, now_ns=now_ns, window_ns=window_ns
+        )
 
 
 def _ask_servers(
@@ -79,6 +85,7 @@ def _ask_servers(
     *,
     span: tuple[int, int],
     now_ns: int,
+    window_ns: int,
 ) -> int:
     from sentinel.app.backfill.promql import finished
 
@@ -118,8 +125,23 @@ def _ask_servers(
                 first.end(is_whole=True)
             finished(store, server, step_ns=_step_ns(args, server), now_ns=now_ns)
     if read and code == DONE:
-        close(args, stored)
+        kept = store is not None and args.end is None and _keep_latest(servers, store, window_ns)
+        close(args, stored, judges_at_once=kept)
     return code
+
+
+def _keep_latest(servers: list[QueryServerConfig], store: SqliteStore, window_ns: int) -> bool:
+    """Keep the last windows as the sidecar will see them; without them it waits for some of its own, so a failure is told and no more."""
+    from sentinel.app.backfill.latest import keep_latest
+
+    try:
+        return run_to_end(keep_latest(servers, store, window_ns=window_ns, clock=SystemClock()))
+    except (SentinelError, TimeoutError) as error:
+        why = str(error).partition("\n")[0] or "no answer in time"
+        say(
+            f"the last windows could not be asked for, so the sidecar waits for six before it judges: {why}"
+        )
+        return False
 
 
 def _ask_server(

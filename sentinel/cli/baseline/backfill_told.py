@@ -26,12 +26,13 @@ from sentinel.storage.sqlite.connection import DirectoryLock
 
 DONE, WRONG, USAGE, CANNOT_TELL = 0, 1, 2, 3
 AFTER = "Stored. Start the sidecar; it fits at once."
+AFTER_LATEST = "Within the hour it judges from its first window on: the last ones are kept as it will see them."
 _MEND = "stop the sidecar, backfill, and start it again"
 AFTER_DRY_RUN = "Dry run: all of it can be stored, and nothing was."
 
 
-def close(args: argparse.Namespace, store: StoreConfig) -> None:
-    """Say for people how it ended, and what is typed next."""
+def close(args: argparse.Namespace, store: StoreConfig, *, judges_at_once: bool = False) -> None:
+    """Say for people how it ended, and what is typed next; `judges_at_once` where the last windows are kept."""
     if args.output != "table":
         return
     if args.dry_run:
@@ -39,6 +40,8 @@ def close(args: argparse.Namespace, store: StoreConfig) -> None:
         tell("Next: the same without --dry-run.")
         return
     tell(AFTER)
+    if judges_at_once:
+        tell(AFTER_LATEST)
     options = "" if args.config is None else f" --config {shlex.quote(str(args.config))}"
     # As that variable it is taken over what a configuration says, so that the past is not given to a folder that nobody reads.
     is_elsewhere = args.store is not None

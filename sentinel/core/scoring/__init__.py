@@ -10,7 +10,7 @@ from sentinel.core.scoring.gather import Judged, gathered
 from sentinel.core.scoring.horizons import look_far, pressing, take_far
 from sentinel.core.scoring.learn import learn
 from sentinel.core.scoring.multiples import adopted_levels, back_ratio, leave_levels, profile_ratio
-from sentinel.core.scoring.rows import copy_rows, select_rows, with_series
+from sentinel.core.scoring.rows import copy_rows, forget_moment, select_rows, with_series
 from sentinel.core.scoring.score import Scored, score
 from sentinel.core.scoring.set_back import set_back
 from sentinel.core.scoring.settings import (
@@ -55,6 +55,7 @@ __all__ = [
     "copy_rows",
     "demands_of",
     "follow_clock",
+    "forget_moment",
     "gathered",
     "hasten_back",
     "learn",

@@ -10,6 +10,9 @@ from sentinel.core.scoring.state import COLUMNS, DetectorState, new_state
 PARKED_MAX = 20_000
 """Series that are known but not in the present block."""
 
+_OF_AN_INCIDENT = ("shifted", "shifted_square", "held_value", "held_usual", "held_square")
+"""What is followed while learning stands still: where the level would be, if it did not."""
+
 
 def with_series(
     state: DetectorState, parked: DetectorState, series: NDArray[np.int64], *, base_cut: float
@@ -61,6 +64,20 @@ def select_rows(
     part.next_ns, part.hour, part.clock = state.next_ns, state.hour, state.clock
     copy_rows(state, part)
     return part
+
+
+def forget_moment(state: DetectorState, *, held: NDArray[np.bool_]) -> None:
+    """Leave of every series what it takes with it when it was away, as those do that are parked.
+
+    Args:
+        state: changed in place.
+        held: bool[S], series whose incident is open, and is forgotten too.
+    """
+    _forget_moment(state, np.arange(state.series_count))
+    fresh = new_state(state.series, step_ns=state.step_ns, base_cut=0.0)
+    for name in _OF_AN_INCIDENT:
+        getattr(state, name)[..., held] = getattr(fresh, name)[..., held]
+    state.hourly = None
 
 
 def _forget_moment(state: DetectorState, place: NDArray[np.intp]) -> None:

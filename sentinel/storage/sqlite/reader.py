@@ -17,6 +17,7 @@ from sentinel.storage.sqlite.connection import DATABASE_NAME, connect_read_only,
 from sentinel.storage.sqlite.histograms import HourHistograms, histogram_hours, read_hour
 from sentinel.storage.sqlite.incidents import read_incidents
 from sentinel.storage.sqlite.migrations import version_of
+from sentinel.storage.sqlite.progress import read_progress
 from sentinel.storage.sqlite.records import RecordKind, read_record, record_times
 from sentinel.storage.sqlite.schema import SCHEMA_VERSION
 from sentinel.storage.sqlite.series import read_series
@@ -107,6 +108,13 @@ class StoreReader:
                 yield from blocks
         except sqlite3.Error as error:
             raise store_error(error, operation="windows") from error
+
+    def past_progress(self, source: str) -> bytes:
+        """See `sentinel.ports.PastStore.past_progress`."""
+        try:
+            return read_progress(self._connection, source)
+        except sqlite3.Error as error:
+            raise store_error(error, operation="progress") from error
 
     def history_span(self) -> list[tuple[int, int, int]]:
         """Of each resolution: step, start of the first window, end of the last."""

@@ -12,7 +12,7 @@ import json
 import re
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -23,6 +23,7 @@ import pytest
 from sentinel.cli.baseline import command as baseline
 from sentinel.cli.progress import ProgressLine
 from sentinel.pipeline.backfill import STEP_NS
+from sentinel.pipeline.latest import LATEST_SOURCE, LATEST_WINDOWS, latest_from_bytes
 from sentinel.storage.sqlite import StoreReader
 from sentinel.storage.sqlite.connection import DirectoryLock
 from tests.support.clock import ManualClock
@@ -106,13 +107,53 @@ def test_a_server_is_read_and_what_came_is_told(
         r"main: 100%, 0 s left, .* values, .*/s, read until \d{4}-\d\d-\d\d \d\d:\d\dZ", taken.err
     )
     assert all(len(line) < 80 for line in taken.err.splitlines())
-    assert out.splitlines()[-2:] == [
+    assert out.splitlines()[-3:] == [
         "Stored. Start the sidecar; it fits at once.",
+        "Within the hour it judges from its first window on: the last ones are kept as it will see them.",
         f"Next: SENTINEL_STORE__DIRECTORY={store} sentinel run --config {config}",
     ]
     with StoreReader(tmp_path / "store") as reader:
         [(step, _, end_ns)] = reader.history_span()
         assert (step, end_ns) == (STEP_NS, (NOW_NS - 30 * 10**9) // STEP_NS * STEP_NS)
+        latest = latest_from_bytes(reader.past_progress(LATEST_SOURCE))
+    # The last hour as the sidecar will see it: windows of a minute, up to where the server knows them.
+    assert latest is not None
+    minute_ns = 60 * 10**9
+    assert (latest.step_ns, latest.window_count) == (minute_ns, LATEST_WINDOWS)
+    assert latest.end_ns == (NOW_NS - 30 * 10**9) // minute_ns * minute_ns
+    assert (latest.value == 1.0).all()
+
+
+@pytest.mark.parametrize("more", [(), ("--end", "2026-09-20T00:00Z"), ("--dry-run",)])
+def test_the_last_windows_are_kept_where_the_past_reaches_up_to_now(
+    more: tuple[str, ...], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with served(api()) as running:
+        config = written(tmp_path, running.url, more=f"store: {{directory: {tmp_path}/own}}\n")
+        assert run("--config", config, "--weeks", "1", *more) == 0
+    assert ("judges from its first window on" in capsys.readouterr().out) is (not more)
+
+
+def test_last_windows_that_cannot_be_had_are_told_and_nothing_else_is_lost(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    since_s = NOW_NS / 1e9 - 62 * 60
+
+    def fault_of(given: Mapping[str, str]) -> Fault | None:
+        is_last = float(given.get("start", 0)) >= since_s
+        return Fault(422, text="no more\ntoday") if is_last else None
+
+    running = api()
+    running.fault_of = fault_of
+    with served(running):
+        config = written(tmp_path, running.url)
+        assert run("--config", config, "--store", str(tmp_path / "store"), "--weeks", "1") == 0
+    out, err = capsys.readouterr()
+    assert "waits for six before it judges: " in err
+    assert "Stored." in out
+    assert "judges from its first window" not in out
+    with StoreReader(tmp_path / "store") as reader:
+        assert reader.past_progress(LATEST_SOURCE) == b""
 
 
 def test_the_store_is_that_of_the_configuration(tmp_path: Path) -> None:
