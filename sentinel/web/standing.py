@@ -107,8 +107,8 @@ def _of_series(status: Status, latest: LatestVerdicts) -> list[str]:
     told = [heard]
     if no_scale:
         told.append(
-            f"Of {no_scale:,} it is known what to expect, and not yet how far from it is far: with a past that was given six windows tell,"
-            " else 30 hours."
+            f"Of {no_scale:,} it is known what to expect, and not yet how far from it is far: six windows tell where a past was given,"
+            " and 30 hours where none was."
         )
     if no_history:
         told.append(f"Of {no_history:,} too little of a past is known to expect anything.")

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from sentinel.cli.main import build_parser
+from sentinel.cli.main import build_parser, main
 from sentinel.reference.ledger.operate.cli import build_parser as build_ledger_parser
 
 ROOT = Path(__file__).parents[2]
@@ -69,3 +69,26 @@ def test_it_is_understood(path: str, command: str) -> None:
         parser.parse_args(arguments)
     faults = [line for line in told.getvalue().splitlines() if "error:" in line]
     assert not [line for line in faults if "required" not in line], f"{path}: {faults}"
+
+
+INJECTED = sorted(
+    {
+        (path, match[0])
+        for path, command in PASTED
+        if (match := re.match(r"sentinel inject -f deploy/\S+[^|\"]*", command))
+    }
+)
+
+
+def test_some_are_injections() -> None:
+    assert {path for path, _ in INJECTED} >= {"README.md", "docs/components/injection.md"}
+
+
+@pytest.mark.parametrize(("path", "command"), INJECTED)
+def test_an_injection_works_as_it_stands(
+    path: str, command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It named files that are nowhere, so the first command that somebody typed of it failed."""
+    monkeypatch.chdir(ROOT)
+    assert main(words(command)[1:]) == 0, (path, capsys.readouterr().err)
+    assert "sentinel" in capsys.readouterr().out

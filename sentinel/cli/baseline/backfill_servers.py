@@ -135,13 +135,16 @@ def _keep_latest(servers: list[QueryServerConfig], store: SqliteStore, window_ns
     from sentinel.app.backfill.latest import keep_latest
 
     try:
-        return run_to_end(keep_latest(servers, store, window_ns=window_ns, clock=SystemClock()))
+        is_kept = run_to_end(keep_latest(servers, store, window_ns=window_ns, clock=SystemClock()))
     except (SentinelError, TimeoutError) as error:
         why = str(error).partition("\n")[0] or "no answer in time"
         say(
             f"the last windows could not be asked for, so the sidecar waits for six before it judges: {why}"
         )
         return False
+    if not is_kept:
+        say("of the last windows nothing is known, so the sidecar waits for six before it judges")
+    return is_kept
 
 
 def _ask_server(

@@ -18,6 +18,9 @@ for noise, its widening would outlast it by the two weeks that scales remember. 
 beginning there are no windows to look at: the series is then judged by what history knows, its scale widened as much
 as live windows can be noisier when nothing ties one to the next, and the first six that lie inside mend it.
 
+Where the last hour of the past is known in windows as wide as live ones, they are looked at in the place of live ones, before the series lives
+(`pipeline.latest`).
+
 The factor's margin covers the sampling error of a spread made of few windows; it was not tuned on data. It is not what
 makes a band of traffic wide: simulated after six weeks of history, the upper edge of 20 calls a second lies 73 % above
 what is expected at the sixth window, 51 % at the 48th and 39 % after three hours; without any margin 41 % and 46 % at
