@@ -106,6 +106,7 @@ def walk_to_the_page(
             stored = walk.type(next(steps))
             assert "Stored" in stored
             assert "there is nothing before" in stored  # days, of six weeks
+            assert "judges from its first window on" in stored
             with walk.running(next(steps)) as log:
                 assert "Ready" in walk.type(next(steps))
                 look = next(steps)
