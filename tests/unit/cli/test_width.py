@@ -17,6 +17,7 @@ import pytest
 from sentinel.cli.main import build_parser, main
 from sentinel.cli.progress import ProgressLine
 from sentinel.cli.wrapping import next_step, tell
+from sentinel.reference.ledger.operate.cli import build_parser as build_ledger_parser
 from tests.support.clock import ManualClock
 
 COLUMNS = 80
@@ -42,8 +43,12 @@ def widest(text: str) -> str:
 
 
 def test_the_help_of_every_command() -> None:
-    parsers = {one.prog: one for one in grammars(build_parser())}
-    assert {"sentinel baseline backfill", "sentinel check ready"} <= parsers.keys()
+    parsers = {
+        one.prog: one
+        for whole in (build_parser(), build_ledger_parser())
+        for one in grammars(whole)
+    }
+    assert {"sentinel baseline backfill", "sentinel-ledger edge"} <= parsers.keys()
     too_wide = {
         name: line
         for name, one in parsers.items()

@@ -66,6 +66,7 @@ def add_edge(commands: Commands) -> None:
     )
     parser.add_argument(
         "--webhooks-postgres-url-file",
+        metavar="FILE",
         type=Path,
         help="file with the database's URL of the role ledger_endpoints",
     )
