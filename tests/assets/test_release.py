@@ -67,7 +67,7 @@ def test_the_wheel_holds_all_of_the_package_and_nothing_else(built: Path) -> Non
     for folder, pattern in (("alert_rules", "*.yaml"), ("dashboards", "*.json")):
         sources = {f"{shared}{folder}/{path.name}" for path in (ROOT / folder).glob(pattern)}
         assert sources <= held
-    assert f"{shared}example.yaml" in held
+    assert {f"{shared}example.yaml", f"{shared}systemd/sentinel.service"} <= held
     assert not [name for name in held if name.startswith(shared) and name.endswith(".py")]
     beside = {name for name in held if not name.startswith(("sentinel/", shared))}
     assert all(name.startswith(f"sentinel_sidecar-{__version__}.dist-info/") for name in beside)
