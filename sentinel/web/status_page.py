@@ -152,7 +152,8 @@ def _up_to(seen: Seen) -> tuple[str, str]:
         if end_ns is not None and end_ns <= seen.status.started_ns:
             end_ns = None
     else:
-        name, end_ns = "Windows decided up to", seen.latest and seen.latest.block.end_ns
+        name = "Windows decided up to"
+        end_ns = None if seen.latest is None else seen.latest.block.end_ns
     return name, "none yet" if end_ns is None else _time(end_ns)
 
 

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
 from sentinel.core.model import Kind, SeriesKey, WindowBlock, kind_of_signal
-from sentinel.core.stats.packing import pack_arrays, unpack_arrays
+from sentinel.core.stats.packing import Packed, pack_arrays, unpack_arrays
 from sentinel.ports import KeyedRows
 
 LATEST_SOURCE = "latest windows"
@@ -81,7 +82,7 @@ def latest_block(
 
 def latest_to_bytes(block: WindowBlock) -> bytes:
     """For `latest_from_bytes`."""
-    arrays = {
+    arrays: dict[str, Packed] = {
         "series": block.series,
         "kind": block.kind,
         "value": block.value,
@@ -99,8 +100,9 @@ def latest_from_bytes(payload: bytes) -> WindowBlock | None:
     try:
         inflating = zlib.decompressobj()
         arrays, facts = unpack_arrays(inflating.decompress(payload, _INFLATED_BYTES_MAX))
+        columns: dict[str, Any] = arrays
         return WindowBlock(
-            start_ns=int(facts["start_ns"]), step_ns=int(facts["step_ns"]), **arrays
+            start_ns=int(facts["start_ns"]), step_ns=int(facts["step_ns"]), **columns
         )
     except (ValueError, KeyError, TypeError, zlib.error):
         return None
