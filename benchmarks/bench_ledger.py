@@ -54,6 +54,8 @@ async def bench(given: argparse.Namespace) -> bool:
     good = True
     async with stack(with_sidecar=not given.without_sidecar, more_up=tuple(more_up)) as running:
         show_parts(running)
+        running.nice = given.nice
+        told["nice"] = given.nice
         told["runs"] = sorted(running.pids())
 
         async def one(writes: float, reads: float, seconds: float) -> Outcome:
@@ -122,6 +124,12 @@ def main() -> int:
     parser.add_argument("--most", type=float, default=6000, help="where it ends upwards")
     parser.add_argument("--kills", type=int, default=50, metavar="N")
     parser.add_argument("--edges", type=int, default=1, metavar="N", help="edges on the one port")
+    parser.add_argument(
+        "--nice",
+        type=int,
+        default=0,
+        help="below 0: all of it goes before the rest of a machine that is not quiet",
+    )
     parser.add_argument("--without-sidecar", action="store_true")
     parser.add_argument(
         "--up", default="", help="more arguments of `sentinel-ledger up`, in one word"

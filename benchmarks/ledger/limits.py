@@ -127,6 +127,8 @@ async def measure(
         nothing = Offer(**{**_fields(offer), "seconds": 0.0})
         async with running.load(nothing) as process:
             await running.loaded(process)
+    if running.nice:
+        processes.go_first(running.nice)
     await running.tap.settled()
     answered_before = running.tap.reads()
     async with running.load(Offer(**{**_fields(offer), "fund": False})) as process:

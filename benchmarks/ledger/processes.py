@@ -64,6 +64,22 @@ def shares(before: Used, after: Used) -> tuple[dict[str, float], float, float]:
     )
 
 
+def go_first(nice: int) -> int:
+    """Give all that this process has started precedence over the rest of the machine; returns how many processes took it.
+
+    Where the kernel groups processes by session, a process's own niceness counts for nothing outside of its group, and here
+    nearly each is a session: so groups are given it, too. It needs root.
+    """
+    count = 0
+    me = psutil.Process()
+    for process in (me, *me.children(recursive=True)):
+        with contextlib.suppress(psutil.Error, OSError):
+            process.nice(nice)
+            Path(f"/proc/{process.pid}/autogroup").write_text(str(nice), encoding="ascii")
+            count += 1
+    return count
+
+
 def load_average() -> str:
     """The machine's, of one, five and fifteen minutes."""
     return " ".join(f"{one:.1f}" for one in os.getloadavg())

@@ -52,6 +52,7 @@ class Stack:
         state: what `sentinel-ledger up` said of itself when it was ready.
         sidecar_pid: the sidecar's process; None without one.
         more_up: arguments of `sentinel-ledger up` beside the usual ones.
+        nice: what all of it is given while it is measured; 0 leaves it as it is.
         tap: what overhears the ledger's metrics on their way to the sidecar.
     """
 
@@ -61,6 +62,7 @@ class Stack:
     state: dict[str, Any] = field(default_factory=dict)
     sidecar_pid: int | None = None
     more_up: tuple[str, ...] = ()
+    nice: int = 0
     processes: list[asyncio.subprocess.Process] = field(default_factory=list)
     up: asyncio.subprocess.Process | None = None
 
