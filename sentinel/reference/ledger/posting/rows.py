@@ -40,9 +40,13 @@ BY_INDEX: Final = {
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
+# One by one, which the limit sees to: of a table that looks small an array's rows would be picked from all there are.
 _DECIDED: Final = """
-select transaction_id, fingerprint from ledger.transactions
-where cohort = $1 and transaction_id = any($2::uuid[])
+select t.transaction_id, t.fingerprint from unnest($2::uuid[]) as k (transaction_id)
+cross join lateral (
+    select d.transaction_id, d.fingerprint from ledger.transactions d
+    where d.cohort = $1 and d.transaction_id = k.transaction_id limit 1
+) as t
 """
 _HOLDS: Final = """
 select h.pending_id, h.tenant, h.debit_account, h.credit_account, h.amount_minor, h.currency,

@@ -23,6 +23,11 @@ _RETRYABLE_CLASSES: Final = frozenset({"08", "25", "40", "53", "55", "57", "58"}
 # Two posters met on one key: the retry sees the other's row. A missing table: not yet migrated.
 _RETRYABLE_STATES: Final = frozenset({"23505", "42P01", "3F000"})
 _MIGRATION_LOCK: Final = 0x6C656467  # "ledg"
+# A plan is kept, also that of a foreign key's check, and while a table is small all indexes of it look alike: a plan of an empty
+# ledger's first moments reads all of a partition for one row, until the first `analyze` a minute later. So plans are made anew each
+# time that a connection has been borrowed twice as often, for tables have at most doubled since then.
+_PLANS_KEPT_COUNT: Final = 4096
+_CONNECTIONS_KNOWN_MAX: Final = 1000
 
 
 class Connection(Protocol):
@@ -59,6 +64,7 @@ class Database:
     def __init__(self, config: PostgresConfig, pool: Any) -> None:
         self._config = config
         self._pool = pool
+        self._borrowed: dict[int, int] = {}
         self.namespace = namespace(config.url)
 
     @classmethod
@@ -114,9 +120,19 @@ class Database:
                 message = "no database connection came free in time"
                 raise UnavailableError(message, code="pool_exhausted") from None
             try:
+                await self._plan_anew(connection)
                 yield connection
             finally:
                 await self._take_back(connection)
+
+    async def _plan_anew(self, connection: Any) -> None:
+        """Drop the connection's plans now and then: tables that were small have grown."""
+        if len(self._borrowed) >= _CONNECTIONS_KNOWN_MAX:
+            self._borrowed.clear()  # of connections that have gone
+        process_id = connection.get_server_pid()
+        count = self._borrowed[process_id] = self._borrowed.get(process_id, 0) + 1
+        if count > 1 and (count & (count - 1) == 0 or count % _PLANS_KEPT_COUNT == 0):
+            await connection.execute("discard plans")
 
     async def _take_back(self, connection: Connection) -> None:
         # What was asked has been answered by now. The pool closes a connection that cannot be put as it was: the next
