@@ -93,8 +93,8 @@ CLIENTS: Mapping[str, Client] = {
     "python": Client(
         generator="python",
         options={"packageName": "ledger_client", "projectName": "ledger-client"},
-        # Left to itself, it calls this one var_field.
-        others=("--name-mappings", "field=field"),
+        # Left to itself, it calls them var_field and var_from.
+        others=("--name-mappings", "field=field,from=from_"),
         compiled=compile_python,
     ),
     "node": Client(

@@ -49,7 +49,7 @@ OF_NO_OPERATION: Final = frozenset({"not_found", "method_not_allowed", "invalid_
 
 _CHALLENGED: Final = frozenset({401, 403})
 # Those that are answered with when to come again, beside all of 503.
-_WAITING: Final = frozenset({"rate_limited"})
+_WAITING: Final = frozenset({"rate_limited", "too_many_exports", "export_not_done"})
 _LIMITS: Final = ("RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset")
 
 PROBLEM_SCHEMAS: Final[dict[str, Schema]] = {
