@@ -25,7 +25,7 @@ from typing import Any
 from sentinel.reference.ledger.edge.contract import document, for_generators
 
 ROOT = Path(__file__).resolve().parents[1]
-TIMEOUT_S = 600
+TIMEOUT_S = 1200
 
 
 class FailedError(Exception):

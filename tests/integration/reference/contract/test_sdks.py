@@ -28,7 +28,7 @@ from tests.support.webhook_receiver import Receiver
 pytestmark = [
     pytest.mark.full,
     pytest.mark.integration,
-    pytest.mark.timeout(900),
+    pytest.mark.timeout(1800),
     pytest.mark.asyncio(loop_scope="module"),
 ]
 
@@ -110,7 +110,7 @@ async def run(
     )
     try:
         sent = b"" if given is None else json.dumps(given).encode()
-        output, complaint = await asyncio.wait_for(process.communicate(sent), 600)
+        output, complaint = await asyncio.wait_for(process.communicate(sent), 1200)
     finally:
         if process.returncode is None:
             process.kill()
