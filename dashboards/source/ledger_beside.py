@@ -138,7 +138,7 @@ def payouts() -> list[Panel]:
 
 
 def audit() -> list[Panel]:
-    """Whether everything is recorded, and witnessed."""
+    """Whether everything is recorded, witnessed and handed out."""
     return [
         timeline(
             "How far recording is behind",
@@ -160,6 +160,28 @@ def audit() -> list[Panel]:
             "bytes",
             _worst("audit", "ledger.audit.slot.retained", "ledger.audit.slot.safe"),
             width=8,
+        ),
+        timeline(
+            "Not in the archive",
+            "For how long there have been checkpoints that the locked bucket does not have; nothing where the audit has no archive.",
+            "s",
+            _worst("audit", "ledger.audit.unstored.age"),
+            width=8,
+        ),
+        timeline(
+            "Exports asked for",
+            "Exports of the trail that tenants have asked for and that have not ended, by state.",
+            "none",
+            Ask(f"max by (route) ({_told('exporter', 'ledger.exports.open')})", "{{route}}"),
+            width=8,
+        ),
+        timeline(
+            "Oldest export that has not ended",
+            "Since it was asked for; made one after another, each within ten minutes.",
+            "s",
+            _worst("exporter", "ledger.exports.oldest"),
+            width=8,
+            limit=1800.0,
         ),
     ]
 

@@ -86,6 +86,9 @@ OF_PANELS: Final[Mapping[str, Mapping[str, tuple[str, ...]]]] = MappingProxyType
             "Age of the last comparison": ("LedgerNotReconciled",),
             "How far recording is behind": ("LedgerAuditBehind", "LedgerAuditStalled"),
             "Without the witness's word": ("LedgerAuditUnwitnessed", "LedgerAuditRefused"),
+            "Not in the archive": ("LedgerCheckpointsUnstored",),
+            "Exports asked for": ("LedgerExportStuck",),
+            "Oldest export that has not ended": ("LedgerExportStuck",),
             "Room of the audit's slot": ("LedgerAuditSlotFills", "LedgerAuditSlotLost"),
         },
         "sentinel-nats": {

@@ -17,6 +17,8 @@ ROLES = (
     "audit",
     "disburser",
     "endpoints",
+    "exporter",
+    "exports",
     "poster",
     "reader",
     "reconcile",

@@ -27,8 +27,8 @@ ROOT = Path(__file__).parents[2]
 COMPOSE = ROOT / "deploy/compose"
 SERVICES: dict[str, Any] = yaml.safe_load((COMPOSE / "compose.yaml").read_text())["services"]
 NAMES = ("nats", "postgres", "alertmanager", "tempo", "loki", "grafana", "witness")
-BESIDE = ("poster", "webhooks", "audit", "analytics", "reconcile", "disburse")
-TOLD = ("webhooks", "audit", "analytics", "reconcile")
+BESIDE = ("poster", "webhooks", "audit", "exports", "analytics", "reconcile", "disburse")
+TOLD = ("webhooks", "audit", "exporter", "analytics", "reconcile", "disburser")
 """Those that tell of themselves while nothing happens."""
 HEARTBEAT = "LEDGER_HEARTBEAT_FILE"
 PATIENCE_S = 120.0

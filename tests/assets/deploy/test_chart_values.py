@@ -139,8 +139,19 @@ def test_values_that_do_not_fit_together_are_refused_in_words() -> None:
             {"ledger": {"enabled": True, "edge": ISSUER, "witness": {"enabled": False}}},
             "ledger.audit has no witness",
         ),
+        (
+            {"ledger": {"enabled": True, "edge": ISSUER, "audit": {"enabled": False}}},
+            "ledger.exports are of the trail that ledger.audit keeps",
+        ),
     ],
-    ids=["half a certificate", "ledger beside the injector", "nobody", "two ways", "no witness"],
+    ids=[
+        "half a certificate",
+        "ledger beside the injector",
+        "nobody",
+        "two ways",
+        "no witness",
+        "no trail",
+    ],
 )
 def test_what_shuts_the_others_out_is_refused_alone(values: dict[str, Any], told: str) -> None:
     done = helm(values=values)

@@ -32,7 +32,7 @@ COMPOSE: dict[str, Any] = yaml.safe_load((FOLDER / "compose.yaml").read_text())
 SERVICES: dict[str, Any] = COMPOSE["services"]
 THEIRS = {"kong", "nats", "postgres", "prometheus", "alertmanager", "grafana", "tempo", "loki"}
 ONCE = {"migrate", "webhook-keys", "audit-key", "witness-key"}
-BESIDE = {"poster", "webhooks", "audit", "analytics", "reconcile", "disburse"}
+BESIDE = {"poster", "webhooks", "audit", "exports", "analytics", "reconcile", "disburse"}
 OURS = {"sentinel", "edge", "load", "witness", *BESIDE, *ONCE}
 IN_THE_POD = {"edge", "load", "sentinel", "prometheus", *BESIDE}
 
@@ -239,8 +239,9 @@ def test_each_process_has_its_own_login_and_no_key_but_its_own() -> None:
         if "ledger" in service["image"] and "secrets" in service
     }
     of_all = logins.pop("migrate")
-    assert logins.pop("edge") == {"reader-url", "endpoints-url"}
-    assert {name: {f"{'disburser' if name == 'disburse' else name}-url"} for name in BESIDE} == logins  # fmt: skip
+    assert logins.pop("edge") == {"reader-url", "endpoints-url", "exports-url"}
+    assert logins.pop("exports") == {"exporter-url"}
+    assert {name: {f"{'disburser' if name == 'disburse' else name}-url"} for name in BESIDE - {"exports"}} == logins  # fmt: skip
     assert of_all == {"ledger-url", *(f"{role.removeprefix('ledger_')}-url" for role in Role)}
     holders: dict[str, set[str]] = {}
     for name, service in SERVICES.items():

@@ -50,6 +50,7 @@ LESS: dict[str, Any] = {
     "tenants": ["acme=enterprise", "demo"],
     "webhooks": {"ports": [443, 8443], "deniedNetworks": ["198.51.0.0/16", "2a00:1450::/32"]},
     "audit": {"enabled": False},
+    "exports": {"enabled": False},
     "witness": {"enabled": False},
     "analytics": {"enabled": False},
     "reconcile": {"everySeconds": 300},

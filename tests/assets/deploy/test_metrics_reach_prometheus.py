@@ -70,7 +70,7 @@ def names(specs: tuple[MetricSpec, ...]) -> set[str]:
 
 
 ON_THE_SERIES_PAGE = {*SERIES_METRICS, LATENCY_METRIC, LEFT_TO_RULES_METRIC, *TOLD_METRICS}
-BESIDE = ("webhooks", "audit", "analytics", "reconcile", "disburse")
+BESIDE = ("webhooks", "audit", "exports", "analytics", "reconcile", "disburse")
 """Processes of the ledger behind edge and poster; each has a sidecar that hands its metrics on."""
 PUSHED = {name for prefix, known in FOREIGN.items() if prefix != "kong_" for name in known}
 OWNERS: dict[str, set[str]] = {

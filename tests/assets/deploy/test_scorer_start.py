@@ -125,7 +125,16 @@ def test_the_notes_say_who_is_believed_and_what_the_audit_waits_for() -> None:
     assert (
         "kubectl -n ledger-witness logs sentinel-ledger-witness-0 -c key > witness.key.pub" in told
     )
-    told = notes({"ledger": {"enabled": True, "edge": ISSUER, "audit": {"enabled": False}}})
+    told = notes(
+        {
+            "ledger": {
+                "enabled": True,
+                "edge": ISSUER,
+                "audit": {"enabled": False},
+                "exports": {"enabled": False},
+            }
+        }
+    )
     assert "BELIEVES" not in told
     assert "witness" not in told
 

@@ -49,6 +49,7 @@ MAY_BE_EMPTY = {
         "Statements that take most of the time",
     ): "the ledger's PostgreSQL comes without pg_stat_statements",
     ("sentinel-ledger", "The edge's certificate ends in"): "the demo's edge has no certificate",
+    ("sentinel-ledger", "Not in the archive"): "the demo's audit has no archive",
 }
 """Queries that real metrics need not answer, each with the reason; the second test sees them answered."""
 
@@ -62,6 +63,7 @@ NOT_THERE = {
     "ledger.webhooks.dropped": "so there is nothing to give up",
     "ledger.webhooks.endpoints.disabled": "nor to disable",
     "ledger.edge.limited": "its one tenant stays within its limit",
+    "ledger.audit.unstored.age": "its audit has no archive",
     "ledger.disbursements.asked": "nobody has asked to be paid out",
     "ledger.auth.certificate.expiry": "its edge has no certificate",
     "checkpoints_requested_per_s": "asked for every half minute, and a rate needs two answers",
@@ -88,6 +90,7 @@ BESIDE = [
     ),
     SeriesKey("ledger-edge", "metrics", "ledger.tenant.tier=standard", "ledger.edge.limited"),
     SeriesKey("ledger-disburser", "metrics", "all", "ledger.disbursements.asked"),
+    SeriesKey("ledger-audit", "metrics", "all", "ledger.audit.unstored.age"),
     SeriesKey("ledger-edge", "metrics", "all", "ledger.auth.certificate.expiry"),
 ]
 """What the ledger tells when something has happened to those who use it."""

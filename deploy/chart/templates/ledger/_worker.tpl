@@ -3,6 +3,7 @@
 {{- $roles := list "poster" "reader" -}}
 {{- if .Values.ledger.webhooks.enabled }}{{ $roles = concat $roles (list "endpoints" "webhooks") }}{{ end -}}
 {{- if .Values.ledger.audit.enabled }}{{ $roles = append $roles "audit" }}{{ end -}}
+{{- if .Values.ledger.exports.enabled }}{{ $roles = concat $roles (list "exports" "exporter") }}{{ end -}}
 {{- if .Values.ledger.analytics.enabled }}{{ $roles = append $roles "analytics" }}{{ end -}}
 {{- if .Values.ledger.reconcile.enabled }}{{ $roles = append $roles "reconcile" }}{{ end -}}
 {{- if .Values.ledger.disburse.enabled }}{{ $roles = append $roles "disburser" }}{{ end -}}
@@ -12,7 +13,7 @@
 {{- /* Parts of the ledger that get a sidecar, of those that are on. */ -}}
 {{- define "sentinel.ledgerInjected" -}}
 {{- $parts := list "edge" "poster" -}}
-{{- range $part := list "webhooks" "audit" "analytics" "reconcile" "disburse" -}}
+{{- range $part := list "webhooks" "audit" "exports" "analytics" "reconcile" "disburse" -}}
 {{- if (index $.Values.ledger $part).enabled }}{{ $parts = append $parts $part }}{{ end -}}
 {{- end -}}
 {{- join " " $parts -}}
