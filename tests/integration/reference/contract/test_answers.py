@@ -108,7 +108,9 @@ async def test_money_moves_as_it_is_told(endpoints_site: LedgerSite, version: in
         {
             one.id
             for one in OPERATIONS
-            if one.path.startswith(f"/v{version}/") and one.tag != "Webhook endpoints"
+            if one.path.startswith(f"/v{version}/")
+            # Theirs is another test; and exports, which need an audit, are asked for in audit/test_ledger_exports.py.
+            and one.tag not in ("Webhook endpoints", "Exports")
         }
     )
     assert answered[f"createTransfer{suffix}", 409]
