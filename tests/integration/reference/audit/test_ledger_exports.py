@@ -28,6 +28,7 @@ from sentinel.reference.ledger.audit.exports.making import Bounds
 from sentinel.reference.ledger.audit.service import Audit, AuditConfig
 from sentinel.reference.ledger.audit.witness import Memory, Witness
 from sentinel.reference.ledger.audit.witness_server import WitnessServer, WitnessServerConfig
+from sentinel.reference.ledger.edge.contract import OPERATIONS
 from sentinel.reference.ledger.operate.cli import run
 from sentinel.reference.ledger.operate.prepare import prepare
 from sentinel.reference.ledger.wire.config import NatsConfig, PostgresConfig
@@ -35,6 +36,7 @@ from sentinel.reference.ledger.wire.postgres import Database
 from sentinel.reference.ledger.wire.roles import Role, role_url
 from tests.support.audit_log import Keys
 from tests.support.audit_scene import DROP_SLOTS
+from tests.support.contract import answered
 from tests.support.ledger_run import eventually
 from tests.support.ledger_servers import (
     LedgerServers,
@@ -250,6 +252,10 @@ async def test_what_is_delivered_is_the_tenants_own_and_is_verified_offline(
     assert listed[0][0]["export_id"] == taken["export_id"]
     assert listed[1] == []
     assert (await office.site.get("/v1/exports"))[0] == 404
+    # Each was held against the contract as it was answered, and none was left out.
+    in_contract = [one for one in OPERATIONS if one.tag == "Exports"]
+    assert len(in_contract) == 4
+    assert [one.id for one in in_contract if not answered[one.id, one.answer.status]] == []
     for name, source, labels in (
         ("requested", office.site.edge, ()),
         ("served", office.site.edge, ("True",)),
