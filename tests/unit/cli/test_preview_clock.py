@@ -58,7 +58,7 @@ def test_tables_show_the_zone_that_was_asked_for_and_name_it_once(
     assert any(line.startswith("2026-10-29 00:30 ") for line in lines)
     assert out.count("Berlin") == 1
     assert "UTC" not in out
-    assert "on Mon at 00 h)" in lines[-1]
+    assert "on Mon at 00 h)" in lines[-2]
     assert max(map(len, lines)) <= 80
 
 
