@@ -33,7 +33,9 @@ async def conforming(
     """Let a request pass, and raise AssertionError when its answer is none that the contract tells of."""
     response = await handler(request)
     # A file is not taken out of the hands of whoever fetches it.
-    is_read = response.status == 204 or response.content_type in ("application/json", MEDIA_TYPE)
+    # Told from the header itself: the library's own reading of it is what one test forbids the edge.
+    kind = response.headers.get("Content-Type", "").partition(";")[0]
+    is_read = response.status == 204 or kind in ("application/json", MEDIA_TYPE)
     check(
         method=request.method,
         path=request.url.path,
