@@ -292,7 +292,8 @@ def test_what_the_page_says_to_configure_is_accepted(tmp_path: Path) -> None:
 
 def test_addresses_are_put_into_the_files_as_the_page_says(tmp_path: Path) -> None:
     text = (ROOT / "docs/components/alert_rules.md").read_text()
-    [command] = re.findall(r"(?m)^(sed -i .*)$", text)
+    [command] = re.findall(r"(?m)^sudo (sed -i .*)$", text)
+    command = command.replace("/etc/prometheus/", "")
     shutil.copytree(RULES, tmp_path / "alert_rules")
     subprocess.run(["sh", "-c", command], cwd=tmp_path, check=True, timeout=20)
     beginnings = {

@@ -64,10 +64,12 @@ def test_addresses_are_put_into_the_files_as_the_document_says(tmp_path: Path) -
     [command] = re.findall(
         r"(?m)^ *(sed -i .*)$", (FOLDER.parent / "docs/components/dashboards.md").read_text()
     )
+    boards = tmp_path / "boards"
+    boards.mkdir()
     for name, text in texts().items():
-        (tmp_path / name).write_text(text)
+        (boards / name).write_text(text)
     subprocess.run(["sh", "-c", command], cwd=tmp_path, check=True, timeout=20)
-    for path in tmp_path.iterdir():
+    for path in boards.iterdir():
         variables = json.loads(path.read_text())["templating"]["list"]
         written = {one["name"]: one for one in variables if one["type"] == "textbox"}
         assert written["runbooks"]["current"]["value"] == "https://wiki.example/runbooks"
