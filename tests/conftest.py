@@ -8,6 +8,8 @@ from typing import Any
 
 # numpy reads this once, when it is first imported, and its BLAS threads spin.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+# What commands print depends on it, and workers have a width that is nobody's terminal.
+os.environ.pop("COLUMNS", None)
 
 import psutil
 import pytest
