@@ -9,8 +9,8 @@ NODE_STAMP := tests/node/node_modules/.package-lock.json
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 # numpy's BLAS threads spin: one is enough for everything here and keeps measurements honest.
 export OPENBLAS_NUM_THREADS = 1
-# Tests wait for real servers as much as they compute, so three workers pay even on two cores. SPREAD= runs them in one.
-SPREAD ?= -n 3 --dist loadscope --no-loadscope-reorder
+# Tests wait for real servers as much as they compute, so four workers pay even on two cores. SPREAD= runs them in one.
+SPREAD ?= -n 4 --dist loadscope --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
 .PHONY: help install lock demo test test-full lint typecheck contracts format system-deps node-deps deploy-tools bench-deps sdk-deps sdks clean deploy image stack stack-down \

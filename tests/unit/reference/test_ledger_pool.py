@@ -16,17 +16,26 @@ from sentinel.reference.ledger.wire.config import PostgresConfig
 from sentinel.reference.ledger.wire.postgres import Database
 
 
+class Lent:
+    """What is lent: a connection is told apart by its server process."""
+
+    def get_server_pid(self) -> int:
+        """Of its server process."""
+        return 1
+
+
 class BreakingPool:
     """Lends one thing, and fails when it comes back."""
 
     def __init__(self, failure: BaseException) -> None:
         self.failure = failure
+        self.lent = Lent()
         self.back: list[object] = []
 
-    async def acquire(self, *, timeout: float) -> str:
+    async def acquire(self, *, timeout: float) -> Lent:
         """Lend it."""
         assert timeout > 0
-        return "connection"
+        return self.lent
 
     async def release(self, connection: object, *, timeout: float) -> None:
         """Note it, and fail."""
@@ -54,7 +63,7 @@ async def test_what_was_answered_stays_answered(failure: Exception) -> None:
     database, pool = lend(failure)
     async with database.acquire():
         answer = 1
-    assert (answer, pool.back) == (1, ["connection"])
+    assert (answer, pool.back) == (1, [pool.lent])
 
 
 async def test_what_went_wrong_before_is_what_is_told() -> None:
@@ -62,7 +71,7 @@ async def test_what_went_wrong_before_is_what_is_told() -> None:
     with pytest.raises(PermanentError, match="no such column"):
         async with database.acquire():
             raise asyncpg.UndefinedColumnError("no such column")
-    assert pool.back == ["connection"]
+    assert pool.back == [pool.lent]
 
 
 async def test_an_end_that_was_asked_for_is_an_end() -> None:

@@ -73,6 +73,7 @@ def add_edge(commands: Commands) -> None:
     add_webhook_policy(parser)
     parser.add_argument(
         "--exports-postgres-url-file",
+        metavar="FILE",
         type=Path,
         help="file with the database's URL of the role ledger_exports; without it there are no exports",
     )
