@@ -1,4 +1,8 @@
-"""The event loop everything runs on: as Python's own, but a name is looked up in a thread of its own.
+"""The event loop everything runs on: as Python's own, but it hears each signal, and a name is looked up in a thread of its own.
+
+Python runs a signal's handler between two instructions of the main thread. A signal that comes after the last of them and before the
+wait, or that the kernel gives to another thread, interrupts no wait: a stop was heard when the wait was over, minutes later. Here
+each signal also ends the wait.
 
 Python looks names up in the few threads that also parse pages, pack requests and read files, and a look-up cannot be ended: where a name
 server is silent it takes half a minute. Six names that nobody answered for stood still all else, and the exit waited for
@@ -8,10 +12,11 @@ them. Here each name takes one thread that nobody waits for at the end, however 
 from __future__ import annotations
 
 import asyncio
+import signal
 import socket
 from collections.abc import Coroutine
 from contextlib import suppress
-from threading import Thread
+from threading import Thread, current_thread, main_thread
 from typing import Any, TypeVar
 
 _LOOKUPS_MAX = 256
@@ -26,6 +31,23 @@ class Loop(asyncio.SelectorEventLoop):
     def __init__(self) -> None:
         super().__init__()
         self._lookups: dict[tuple[Any, ...], asyncio.Future[Any]] = {}
+
+    def run_forever(self) -> None:
+        """As asyncio's, and each signal ends the wait."""
+        if current_thread() is not main_thread():
+            super().run_forever()
+            return
+        woken, wake = socket.socketpair()
+        with woken, wake:
+            for one in (woken, wake):
+                one.settimeout(0)
+            self.add_reader(woken, _emptied, woken)
+            before = signal.set_wakeup_fd(wake.fileno(), warn_on_full_buffer=False)
+            try:
+                super().run_forever()
+            finally:
+                signal.set_wakeup_fd(before)
+                self.remove_reader(woken)
 
     async def getaddrinfo(
         self,
@@ -72,6 +94,11 @@ class Loop(asyncio.SelectorEventLoop):
             found.set_exception(error)
         else:
             found.set_result(result)
+
+
+def _emptied(woken: socket.socket) -> None:
+    with suppress(BlockingIOError):
+        woken.recv(4096)
 
 
 def run_to_end(work: Coroutine[Any, Any, Result]) -> Result:

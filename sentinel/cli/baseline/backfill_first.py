@@ -48,8 +48,7 @@ def run_before_start(run: Callable[[], int]) -> int:
 def _as_interrupt(_number: int, frame: FrameType | None) -> None:
     """Do what a Ctrl-C does, whoever hears that by now.
 
-    The handler is called, not the signal raised: a signal raised within a handler interrupts no wait, so a loop that went back to
-    sleep heard of it when it woke up.
+    The handler is called, not the signal raised: a signal that is raised within a handler interrupts no wait.
     """
     heard = signal.getsignal(signal.SIGINT)
     if callable(heard):
