@@ -17,9 +17,11 @@ from sentinel.runtime.logging import (
     FIELD_CHARS_MAX,
     MESSAGE_CHARS_MAX,
     TRACE_CHARS_MAX,
+    JsonFormatter,
     LogFormat,
     LoggingConfig,
     LogLevel,
+    TextFormatter,
     configure_logging,
     escape,
     scrub,
@@ -40,6 +42,12 @@ PAYLOADS = [
 def _restore_logging() -> Iterator[None]:
     root, own = logging.getLogger(), logging.getLogger("sentinel")
     before = (list(root.handlers), root.level, own.level, logging.raiseExceptions)
+    # Nothing of an earlier test's logging: its bound on repeated lines would be taken over.
+    root.handlers = [
+        one
+        for one in root.handlers
+        if not isinstance(one.formatter, (JsonFormatter, TextFormatter))
+    ]
     yield
     root.handlers[:] = before[0]
     root.setLevel(before[1])
