@@ -51,8 +51,10 @@ def _as_interrupt(_number: int, frame: FrameType | None) -> None:
     The handler is called, not the signal raised: a signal that is raised within a handler interrupts no wait.
     """
     heard = signal.getsignal(signal.SIGINT)
-    if callable(heard):
-        heard(signal.SIGINT, frame)
+    if not callable(heard):
+        # Ctrl-C is ignored, as in what a shell runs in the background; a stop is not.
+        raise KeyboardInterrupt
+    heard(signal.SIGINT, frame)
 
 
 class FirstOf:

@@ -162,16 +162,19 @@ def test_a_backfill_ends_with_what_to_do_next(
     path = history(tmp_path / "h.csv")
     assert run("backfill", str(path), "--store", str(tmp_path / "store")) == 0
     out = capsys.readouterr().out
-    assert out.splitlines()[-1] == "Stored. Start the sidecar; it fits at once."
+    *_, stored, following = out.splitlines()
+    assert stored == "Stored. Start the sidecar; it fits at once."
+    assert following == f"Next: SENTINEL_STORE__DIRECTORY={tmp_path / 'store'} sentinel run"
     assert "dry run" not in out
 
 
 def test_a_dry_run_makes_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = history(tmp_path / "h.csv")
     assert run("backfill", str(path), "--store", str(tmp_path / "store"), "--dry-run") == 0
-    *figures, last = capsys.readouterr().out.splitlines()
+    *figures, last, following = capsys.readouterr().out.splitlines()
     assert "window count   300" in figures
     assert last == "Dry run: all of it can be stored, and nothing was."
+    assert following == "Next: the same without --dry-run."
     assert not (tmp_path / "store").exists()
 
 

@@ -15,11 +15,11 @@ _PROGRAM = """
 import asyncio, signal, sys, threading, time
 from sentinel.runtime.loop import run_to_end
 
-heard = []
+# Ignored in what a shell runs in the background.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 number = signal.Signals[sys.argv[1]]
 if number is not signal.SIGINT:
     def hear(_number, _frame):
-        heard.append(True)
         signal.getsignal(signal.SIGINT)(signal.SIGINT, None)
     signal.signal(number, hear)
 
