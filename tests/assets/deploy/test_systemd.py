@@ -9,13 +9,11 @@ from __future__ import annotations
 import configparser
 import re
 import shlex
-import shutil
 import subprocess
 from pathlib import Path
 
-import pytest
-
 from sentinel.cli.main import build_parser
+from tests.support.skips import require_binary
 
 ROOT = Path(__file__).parents[3]
 UNIT = ROOT / "deploy/systemd/sentinel.service"
@@ -73,8 +71,8 @@ def test_the_documents_name_what_the_unit_names() -> None:
     assert f"/run/credentials/sentinel.service/{name}" in section
 
 
-@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="there is no systemd-analyze")
 def test_systemd_takes_it(tmp_path: Path) -> None:
+    require_binary("systemd-analyze")
     unit = tmp_path / "sentinel.service"
     unit.write_text(UNIT.read_text().replace(PROGRAM, "/bin/true"))
     verified = _analysed("verify", str(unit))
