@@ -78,6 +78,20 @@ def left_behind(tmp_path: Path) -> list[str]:
         time.sleep(0.2)
 
 
+def in_ms(number: str, unit: str) -> float:
+    return float(number) * {"ms": 1.0, "s": 1000.0}[unit]
+
+
+def evidence_is_unusual(page: str) -> bool:
+    """Whether the page's trace failed, took a second and more, or longer than the band of its headline allows."""
+    trace = re.search(r"Trace: [0-9a-f]{32} \((failed|slow), ([\d.]+) (ms|s),", page)
+    if trace is None:
+        return False
+    band = re.search(r"is slow.*?\(band up to ([\d.]+) (ms|s)\)", page)
+    took_ms = in_ms(trace[2], trace[3])
+    return trace[1] == "failed" or took_ms > (in_ms(band[1], band[2]) if band else 1000.0)
+
+
 def test_the_demo_pages_resolves_stays_up_and_leaves_nothing(
     tmp_path: Path, start_demo: StartDemo
 ) -> None:
@@ -108,8 +122,8 @@ def test_the_demo_pages_resolves_stays_up_and_leaves_nothing(
     )
     assert re.search(r"since \d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC", page), page
     assert re.search(r"Moved first: ledger-\w+ database|No clear first mover", page), page
-    # The trace is one of the calls that the lock held up, not an ordinary one.
-    assert re.search(trace_of_lock, page), page
+    # The trace is one of the calls that were held up, by the lock or before it, not an ordinary one.
+    assert evidence_is_unusual(page), page
     assert re.search(r"Log: \[ERROR\] ledger-\w+ (?:\(new\) )?[\w.]+: ", page), page
     assert re.search(r"Next: sentinel incidents [0-9a-f]+ --url http://127", page), page
     assert "RESOLVED" in output
