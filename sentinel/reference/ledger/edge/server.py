@@ -1,20 +1,13 @@
-"""HTTP: `POST /v2/transfers`, `GET /v2/transactions/{id}`, `GET /v2/accounts/{id}/balance`, and their first version.
+"""The HTTP server: listens, knows who asks and how much they may, bounds and measures every request, and answers every failure.
 
-A transfer is answered 202 once the queue has acknowledged it, never before, and the answer names
-the transaction's id and where to ask what became of it. The same key again answers the same id.
-The same key with another body is answered 409 while the first is still known to queue or database
-and the stream's window recognises it; where it slips through, nothing is posted for it and its
-status URL, which carries its own fingerprint, answers `conflict`.
+What is asked of it lies beside it: transfers, batches and accounts in `transfers.py`, webhooks' endpoints in `endpoints.py`, exports
+in `exports.py`.
 """
 
 from __future__ import annotations
 
 import asyncio
-import random
-import time
-import uuid
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -22,20 +15,13 @@ from typing import Final
 
 from aiohttp import web
 
-from sentinel.reference.ledger.domain import (
-    Batch,
-    PermanentError,
-    Request,
-    UnavailableError,
-    is_account_id,
-)
-from sentinel.reference.ledger.domain.position import HEADER as POSITION
+from sentinel.reference.ledger.domain import UnavailableError
 from sentinel.reference.ledger.domain.tenant import Network, Tenant
 from sentinel.reference.ledger.edge.auth import Authenticator, Method, Scope
 from sentinel.reference.ledger.edge.bodies import read_json, render_json
 from sentinel.reference.ledger.edge.books import Books
-from sentinel.reference.ledger.edge.burst import Burst, read_burst
-from sentinel.reference.ledger.edge.contract import CONTRACT_PATH, rendered
+from sentinel.reference.ledger.edge.burst import BurstWatch
+from sentinel.reference.ledger.edge.contract import CONTRACT_PATH, rendered, rendered_mark
 from sentinel.reference.ledger.edge.endpoints import WebhookEndpoints
 from sentinel.reference.ledger.edge.exports import Exports
 from sentinel.reference.ledger.edge.gateway import VERSION_HEADER
@@ -47,28 +33,13 @@ from sentinel.reference.ledger.edge.limits import (
 )
 from sentinel.reference.ledger.edge.listening import Listener
 from sentinel.reference.ledger.edge.problem import ProblemError, problem_of, render
-from sentinel.reference.ledger.edge.sources import Reading
-from sentinel.reference.ledger.edge.versions import (
-    READS,
-    WRITES,
-    Read,
-    Write,
-    answer_in,
-    read_write,
-)
+from sentinel.reference.ledger.edge.transfers import LARGE, TransferLimits, Transfers
+from sentinel.reference.ledger.edge.versions import WRITES
 from sentinel.reference.ledger.telemetry import Event, Telemetry
-from sentinel.reference.ledger.wire.envelope import (
-    Envelope,
-    asked_id,
-    encode_envelope,
-    transfer_subject,
-)
 from sentinel.reference.ledger.wire.nats import Queue
 
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 _FIRST: Final = {write.v2: write.v1 for write in WRITES}
-# Their bodies hold many transfers.
-_LARGE: Final = frozenset({"/v1/batches", "/v2/batches"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,7 +88,7 @@ class Edge:
         self._config = config
         self._authenticator = authenticator
         self._queue = queue
-        self._reads, self._tenants, self._watch = books.reads, books.tenants, books.watch
+        self._tenants = books.tenants
         self._endpoints = endpoints
         self._exports = exports
         self._telemetry = telemetry
@@ -125,8 +96,22 @@ class Edge:
         self._policies = self._new_policies()
         self._inflight_count = 0
         self._leaving = False
-        self._burst: Burst | None = None
-        self._burst_task: asyncio.Task[None] | None = None
+        self._burst = (
+            None
+            if config.burst_file is None
+            else BurstWatch(config.burst_file, poll_s=config.burst_poll_s, telemetry=telemetry)
+        )
+        self._transfers = Transfers(
+            TransferLimits(
+                batch_bytes_max=config.batch_bytes_max,
+                body_timeout_s=config.body_timeout_s,
+                page_items_count=config.page_items_count,
+            ),
+            queue=queue,
+            books=books,
+            burst=self._burst,
+            telemetry=telemetry,
+        )
         self._listener: Listener | None = None
 
     async def start(self) -> str:
@@ -145,18 +130,7 @@ class Edge:
         app = web.Application(
             middlewares=[self._observe], client_max_size=self._config.body_bytes_max
         )
-        for version in (1, 2):
-            for write in WRITES:
-                app.router.add_post(
-                    write.v1 if version == 1 else write.v2,
-                    partial(self._post, write=write, version=version),
-                )
-            for read in READS:
-                answer = self._get_balance if read.name == "balance" else self._get_state
-                app.router.add_get(
-                    read.v1 if version == 1 else read.v2,
-                    partial(answer, read=read, version=version),
-                )
+        self._transfers.add_routes(app.router, tenant=self._tenant)
         body = partial(read_json, timeout_s=self._config.body_timeout_s)
         if self._endpoints is not None:
             self._endpoints.add_routes(app.router, tenant=self._tenant, body=body)
@@ -175,10 +149,8 @@ class Edge:
             tls=tls.context if tls else None,
             is_shared=self._config.is_shared,
         )
-        if self._config.burst_file is not None:
-            self._burst_task = asyncio.create_task(
-                self._watch_burst(self._config.burst_file), name="edge-burst"
-            )
+        if self._burst is not None:
+            self._burst.start()
         return url
 
     async def stop(self) -> None:
@@ -187,11 +159,8 @@ class Edge:
             # Whoever asks on a connection that is kept has time to make another, to an edge that stays.
             self._leaving = True
             await asyncio.sleep(self._config.drain_s)
-        if self._burst_task is not None:
-            self._burst_task.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._burst_task
-            self._burst_task = None
+        if self._burst is not None:
+            await self._burst.stop()
         if self._listener is not None:
             await self._listener.stop()
             self._listener = None
@@ -251,7 +220,7 @@ class Edge:
         try:
             return await handler(request)
         except web.HTTPRequestEntityTooLarge:
-            large = request.path in _LARGE
+            large = request.path in LARGE
             limit = self._config.batch_bytes_max if large else self._config.body_bytes_max
             message = f"The body is larger than {limit} bytes."
             return render(ProblemError(code="body_too_large", detail=message))
@@ -278,41 +247,6 @@ class Edge:
         """Count what never became a request; what it said is not repeated anywhere."""
         self._telemetry.request_malformed(type(failure).__name__)
 
-    async def _post(self, request: web.Request, *, write: Write, version: int) -> web.Response:
-        tenant = await self._tenant(request)
-        sent = request
-        if request.path in _LARGE:
-            sent = request.clone(client_max_size=self._config.batch_bytes_max)
-        # A gateway that makes version 2 of version 1 says so: its client is answered in its own.
-        told = 1 if request.headers.get(VERSION_HEADER) == "1" else version
-        # A step's body may be left out, for it may say nothing.
-        is_step = "id" in request.match_info
-        asked = read_write(
-            write,
-            version,
-            told=told,
-            tenant=tenant.name,
-            idempotency_key=request.headers.get("Idempotency-Key", ""),
-            target=request.match_info.get("id", ""),
-            body=await read_json(sent, timeout_s=self._config.body_timeout_s)
-            if request.body_exists or not is_step
-            else None,
-        )
-        self._fail_in_burst()
-        return await self._accept(asked, tenant, _reading(request), told)
-
-    def _fail_in_burst(self) -> None:
-        burst = self._burst
-        if (
-            burst is not None
-            and time.time_ns() < burst.until_ns
-            and random.random() < burst.error_ratio  # noqa: S311 - a share, not a secret
-        ):
-            self._telemetry.error(
-                Event.EDGE_REQUEST_FAILED, "A request failed: injected by the error burst"
-            )
-            raise ProblemError(code="internal", detail="The request failed.")
-
     async def _tenant(self, request: web.Request, *, needs: Scope | None = None) -> Tenant:
         """Return who asks, once it is known that they may: a GET reads, all else writes, unless told otherwise."""
         if needs is None:
@@ -331,141 +265,16 @@ class Edge:
         self._policies.admit(request, tenant)
         return tenant
 
-    async def _accept(
-        self, asked: Request | Batch, tenant: Tenant, reading: Reading, version: int
-    ) -> web.Response:
-        found_by = asked_id(asked)
-        mark = asked.fingerprint
-        payload = encode_envelope(
-            Envelope(asked=asked, cohort=tenant.cohort, accepted_ns=time.time_ns())
-        )
-        is_batch = isinstance(asked, Batch)
-        # A batch and a transaction may have one key: the queue must not take one for the other.
-        message_id = f"{'batch:' if is_batch else ''}{asked.tenant}:{asked.idempotency_key}"
-        with self._telemetry.publish(message_id=str(found_by)) as headers:
-            result = await self._queue.publish(
-                subject=transfer_subject(cohort=tenant.cohort, asked_id=found_by),
-                payload=payload,
-                message_id=message_id,
-                headers=headers,
-            )
-        if not result.duplicate:
-            self._telemetry.transfers_accepted(len(asked.items) if isinstance(asked, Batch) else 1)
-        elif await self._conflicts(asked, tenant, mark, reading):
-            raise ProblemError.of_field(
-                code="idempotency_key_reused",
-                field="Idempotency-Key",
-                message="This Idempotency-Key was used before for another request.",
-            )
-        name, folder = ("batch_id", "batches") if is_batch else ("transaction_id", "transactions")
-        url = f"/v{version}/{folder}/{found_by}?request={mark}"
-        # Nothing was read: the client keeps what it has seen, or begins with what is known by now.
-        headers = {"Location": url, **reading.headers(self._watch.newest)}
-        if result.duplicate:
-            headers["Idempotent-Replay"] = "true"
-        return render_json(202, {name: str(found_by), "status_url": url}, headers)
-
-    async def _conflicts(
-        self, asked: Request | Batch, tenant: Tenant, mark: str, reading: Reading
-    ) -> bool:
-        """Say whether the first use of the key is known to have been another request.
-
-        The replay was accepted either way, so trouble with this look-up does not fail it: its
-        status URL will tell.
-        """
-        try:
-            found = await self._find(
-                tenant, asked_id(asked), reading, is_batch=isinstance(asked, Batch)
-            )
-        except (UnavailableError, PermanentError):
-            return False
-        return found is not None and found[1] != mark
-
-    async def _find(
-        self,
-        tenant: Tenant,
-        found_by: uuid.UUID,
-        reading: Reading,
-        *,
-        is_batch: bool,
-        first_item: int = 0,
-    ) -> tuple[dict[str, object], str] | None:
-        if is_batch:
-            return await self._reads.batch(
-                tenant=tenant,
-                batch_id=found_by,
-                first_item=first_item,
-                items_count_max=self._config.page_items_count,
-                reading=reading,
-            )
-        return await self._reads.transaction(
-            tenant=tenant, transaction_id=found_by, reading=reading
-        )
-
-    async def _get_state(self, request: web.Request, *, read: Read, version: int) -> web.Response:
-        tenant = await self._tenant(request)
-        name, is_batch = read.name, read.name == "batch"
-        try:
-            found_by = uuid.UUID(request.match_info["id"])
-        except ValueError:
-            raise ProblemError.of_field(
-                code="invalid_id", field="id", message=f"A {name}'s id is a UUID."
-            ) from None
-        first_item = request.query.get("first_item", "0")
-        if not (first_item.isascii() and first_item.isdigit() and len(first_item) <= 6):
-            raise ProblemError.of_field(
-                code="invalid_field", field="first_item", message="first_item is a count."
-            )
-        reading = _reading(request)
-        found = await self._find(
-            tenant, found_by, reading, is_batch=is_batch, first_item=int(first_item)
-        )
-        if found is None:
-            raise ProblemError(code=f"unknown_{name}", detail=f"No such {name}.")
-        state, mark = found
-        asked_for = request.query.get("request")
-        if asked_for is not None and asked_for != mark:
-            return render_json(
-                200,
-                {
-                    f"{name}_id": str(found_by),
-                    "state": "conflict",
-                    "reason": "idempotency_key_reused",
-                },
-            )
-        return render_json(200, answer_in(version, read.answer, state), reading.headers())
-
-    async def _get_balance(
-        self, request: web.Request, *, read: Read, version: int
-    ) -> web.Response:
-        tenant = await self._tenant(request)
-        account_id = request.match_info["id"]
-        if not is_account_id(account_id):
-            raise ProblemError.of_field(
-                code="invalid_id", field="id", message="This cannot name an account."
-            )
-        reading = _reading(request)
-        balance = await self._reads.balance(tenant=tenant, account_id=account_id, reading=reading)
-        if balance is None:
-            raise ProblemError(
-                code="unknown_account", detail="No transfer has named this account yet."
-            )
-        return render_json(200, answer_in(version, read.answer, balance), reading.headers())
-
     async def _get_health(self, _: web.Request) -> web.Response:
         if not self._queue.connected:
             return render(ProblemError(code="unavailable", detail="NATS is not connected."))
         return render_json(200, {"status": "ok"})
 
-    async def _get_contract(self, _: web.Request) -> web.Response:
-        """Answer anybody: it says nothing of who uses the ledger."""
-        return web.Response(body=rendered(), content_type="application/json")
-
-    async def _watch_burst(self, path: Path) -> None:
-        while True:
-            self._burst = read_burst(path)
-            await asyncio.sleep(self._config.burst_poll_s)
-
-
-def _reading(request: web.Request) -> Reading:
-    return Reading.of(request.headers.get(POSITION))
+    async def _get_contract(self, request: web.Request) -> web.Response:
+        """Answer anybody: it says nothing of who uses the ledger. Who has it is not sent it again."""
+        mark = rendered_mark()
+        told = {"ETag": f'"{mark}"', "Cache-Control": "no-cache"}
+        known = request.if_none_match or ()
+        if any(each.value in (mark, "*") for each in known):
+            return web.Response(status=304, headers=told)
+        return web.Response(body=rendered(), content_type="application/json", headers=told)

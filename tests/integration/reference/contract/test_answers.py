@@ -193,6 +193,12 @@ async def test_the_edge_tells_anybody_what_it_answers(endpoints_site: LedgerSite
     async with endpoints_site.http.get(CONTRACT_PATH) as response:
         assert (response.status, response.content_type) == (200, "application/json")
         assert await response.read() == rendered()
+        mark = response.headers["ETag"]
+    for known, status in ((mark, 304), (f'"other", W/{mark}', 304), ("*", 304), ('"other"', 200)):
+        headers = {"If-None-Match": known}
+        async with endpoints_site.http.get(CONTRACT_PATH, headers=headers) as response:
+            assert (response.status, response.headers["ETag"]) == (status, mark), known
+            assert await response.read() == (b"" if status == 304 else rendered()), known
     async with endpoints_site.http.get("/healthz") as response:
         assert response.status == 200
     assert_answered({"getContract", "getHealth"})

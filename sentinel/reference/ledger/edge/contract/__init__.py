@@ -4,7 +4,7 @@ All of it is made of what the edge itself goes by: the table of versions, the re
 A route that is added has to be in `operations.py`, which says how; a test holds the two together.
 """
 
-from sentinel.reference.ledger.edge.contract.document import document, rendered
+from sentinel.reference.ledger.edge.contract.document import document, rendered, rendered_mark
 from sentinel.reference.ledger.edge.contract.generators import for_generators
 from sentinel.reference.ledger.edge.contract.operations import (
     CONTRACT_PATH,
@@ -12,4 +12,12 @@ from sentinel.reference.ledger.edge.contract.operations import (
     Operation,
 )
 
-__all__ = ["CONTRACT_PATH", "OPERATIONS", "Operation", "document", "for_generators", "rendered"]
+__all__ = [
+    "CONTRACT_PATH",
+    "OPERATIONS",
+    "Operation",
+    "document",
+    "for_generators",
+    "rendered",
+    "rendered_mark",
+]

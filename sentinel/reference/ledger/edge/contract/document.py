@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from functools import cache
 from typing import Any, Final
 
@@ -47,6 +48,10 @@ _TAGS: Final = {
     "Webhooks": "What the ledger asks of its clients.",
 }
 _HEADERS: Final[dict[str, Any]] = {
+    "ETag": {
+        "description": "Stands for what was answered: another value, another answer.",
+        "schema": {"type": "string", "pattern": '^"[0-9a-f]+"$'},
+    },
     "Location": {
         "schema": {"type": "string", "format": "uri-reference"},
         "description": "Where to ask what became of it.",
@@ -117,6 +122,12 @@ def rendered() -> bytes:
     return orjson.dumps(document(), option=orjson.OPT_INDENT_2) + b"\n"
 
 
+@cache
+def rendered_mark() -> str:
+    """Return what stands for those bytes: another mark, another document."""
+    return hashlib.sha256(rendered()).hexdigest()[:32]
+
+
 def _operation(one: Operation) -> dict[str, Any]:
     is_known = one.scope is not None
     told: dict[str, Any] = {
@@ -151,6 +162,7 @@ def _operation(one: Operation) -> dict[str, Any]:
     codes = (*ANY, *(KNOWN if is_known else ()), *one.codes)
     told["responses"] = {
         str(one.answer.status): answer,
+        **({"304": {"description": one.unchanged}} if one.unchanged else {}),
         **problem_answers(codes, limited=is_known),
     }
     return told

@@ -55,6 +55,7 @@ class Operation:
         scope: what a token must allow; None where nobody needs to be known.
         parameters: names of `parameters.PARAMETERS`.
         codes: problems of its own, beside those of every request.
+        unchanged: what 304 says, where who has the answer already may say so with If-None-Match.
     """
 
     id: str
@@ -68,6 +69,7 @@ class Operation:
     body: Body | None = None
     answer: Answer
     codes: tuple[str, ...] = ()
+    unchanged: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -284,8 +286,11 @@ _OWN: Final[tuple[Operation, ...]] = (
         summary="This document",
         scope=None,
         answer=Answer(
-            schema="Contract", told="It is the same until the edge is of another version."
+            schema="Contract",
+            told="It is the same until the edge is of another version.",
+            headers=("ETag",),
         ),
+        unchanged="It is still the one whose ETag was sent as If-None-Match.",
     ),
 )
 
