@@ -9,6 +9,7 @@ from __future__ import annotations
 import uuid
 from collections import Counter, defaultdict
 from collections.abc import Sequence
+from dataclasses import replace
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -26,6 +27,7 @@ from sentinel.reference.ledger.domain import (
     decide,
     transaction_id,
 )
+from sentinel.reference.ledger.domain.accounts import BALANCE_MINOR_MAX
 
 S_NS = 1_000_000_000
 
@@ -100,6 +102,30 @@ def test_the_book_balances_after_every_batch(batches: list[list[Request]]) -> No
     for place, batch in enumerate(batches):
         store.apply(batch, now_ns=place * 2 * S_NS)
         check(store)
+
+
+@given(
+    batch=st.lists(
+        st.builds(
+            lambda transfer, amount: replace(transfer, amount_minor=amount),
+            transfers(OUTSIDE),
+            st.sampled_from([2**53 - 1, BALANCE_MINOR_MAX]),
+        ),
+        min_size=6,
+        max_size=12,
+    )
+)
+def test_every_number_fits_where_the_database_keeps_it(batch: list[Transfer]) -> None:
+    store = Store()
+    # Each by a key of its own: what is decided once would say nothing of the limits.
+    apart = [replace(one, idempotency_key=f"n{place}") for place, one in enumerate(batch)]
+    for decision in store.apply(apart):
+        for entry in decision.entries:
+            assert abs(entry.balance_after_minor) <= BALANCE_MINOR_MAX
+    for account in store.book.accounts.values():
+        assert abs(account.balance_minor) <= BALANCE_MINOR_MAX
+        assert 0 <= account.debits_pending_minor <= BALANCE_MINOR_MAX
+        assert 0 <= account.credits_pending_minor <= BALANCE_MINOR_MAX
 
 
 def check(store: Store) -> None:

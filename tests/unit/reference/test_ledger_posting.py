@@ -5,6 +5,8 @@ Method: transfers as values against balances as values.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from sentinel.reference.ledger.domain import (
     Account,
     Book,
@@ -93,6 +95,44 @@ def test_a_balance_stops_before_the_database_overflows() -> None:
         accounts=(account("alice", BALANCE_MINOR_MAX),),
     )
     assert decisions[0].reason is RejectReason.BALANCE_LIMIT
+
+
+def test_what_is_reserved_stops_before_the_database_overflows_whatever_the_balance() -> None:
+    """Two debtors, of whom each may pay as much as any account can hold, to one who owes as much."""
+    owing = ("shop", "external:owing")
+    holds = [
+        replace(transfer(f"k{debtor}", debtor, owing[1], BALANCE_MINOR_MAX), expires_in_s=60)
+        for debtor in ("external:one", "external:two")
+    ]
+    book = Book(
+        accounts={owing: replace(account(owing[1], -BALANCE_MINOR_MAX), allow_negative=True)}
+    )
+    first, second = decide(holds, book, now_ns=0)
+    assert first.outcome is Outcome.POSTED
+    assert second.reason is RejectReason.BALANCE_LIMIT
+    assert book.accounts[owing].credits_pending_minor == BALANCE_MINOR_MAX
+    # And of who owes nothing and has all that can be had.
+    rich = ("shop", "external:rich")
+    book = Book(
+        accounts={rich: replace(account(rich[1], BALANCE_MINOR_MAX), allow_negative=True)}
+    )
+    out = [
+        replace(transfer(f"out-{other}", rich[1], other, BALANCE_MINOR_MAX), expires_in_s=60)
+        for other in ("alice", "bob")
+    ]
+    assert [one.reason for one in decide(out, book, now_ns=0)] == [None, RejectReason.BALANCE_LIMIT]
+    # What is not reserved but moved is not held up by what is.
+    moved = transfer("moved", "external:three", owing[1])
+    book = Book(
+        accounts={
+            owing: replace(
+                account(owing[1], -BALANCE_MINOR_MAX),
+                allow_negative=True,
+                credits_pending_minor=BALANCE_MINOR_MAX,
+            )
+        }
+    )
+    assert decide([moved], book, now_ns=0)[0].outcome is Outcome.POSTED
 
 
 def test_a_key_is_decided_once_in_a_batch_and_across_batches() -> None:

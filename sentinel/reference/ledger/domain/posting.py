@@ -6,6 +6,7 @@ Invariants, with b(a) the balance, d(a) and c(a) what pending transfers reserve,
 - b(a) = sum of a's entries = balance_after of a's last entry, and v(a) = number of a's entries;
 - d(a) and c(a) are the sums of what a's open holds have left, and so never below 0;
 - b(a) - d(a) >= 0 unless the account may go negative: what is reserved cannot be spent twice;
+- |b(a)|, d(a) and c(a) are at most BALANCE_MINOR_MAX, and so are b(a) + c(a) and d(a) - b(a);
 - a pending transfer is resolved once: posted, voided or expired; a movement is reversed once;
 - a transaction id is decided once: the same fingerprint again is a replay, another a conflict.
 
@@ -182,7 +183,8 @@ def _transfer(request: Transfer, book: Book, now_ns: int) -> Decision:
             book.accounts[key] = open_account(
                 tenant=movement.tenant, account_id=account_id, currency=movement.currency
             )
-    reason = _hindrance(movement, book)
+    reserves = request.expires_in_s is not None
+    reason = _hindrance(movement, book, reserves=reserves)
     if reason is not None:
         return _rejected(request, reason, movement)
     if request.expires_in_s is None:
@@ -254,7 +256,9 @@ def _reversal(request: Step, book: Book) -> Decision:
         credit_account=posted.movement.debit_account,
     )
     reason = (
-        RejectReason.ALREADY_REVERSED if posted.reversed_by is not None else _hindrance(back, book)
+        RejectReason.ALREADY_REVERSED
+        if posted.reversed_by is not None
+        else _hindrance(back, book, reserves=False)
     )
     if reason is not None:
         return _rejected(request, reason, back)
@@ -262,7 +266,7 @@ def _reversal(request: Step, book: Book) -> Decision:
     return _granted(request, back, _move(request.transaction_id, back, book))
 
 
-def _hindrance(movement: Movement, book: Book) -> RejectReason | None:
+def _hindrance(movement: Movement, book: Book, *, reserves: bool) -> RejectReason | None:
     """Return what stands against moving or reserving the amount, if anything does."""
     debit, credit = (book.accounts[key] for key in movement.keys)
     if movement.currency != debit.currency or movement.currency != credit.currency:
@@ -272,6 +276,11 @@ def _hindrance(movement: Movement, book: Book) -> RejectReason | None:
         return RejectReason.INSUFFICIENT_FUNDS
     ceiling = credit.balance_minor + credit.credits_pending_minor + movement.amount_minor
     if after < -BALANCE_MINOR_MAX or ceiling > BALANCE_MINOR_MAX:
+        return RejectReason.BALANCE_LIMIT
+    # Beside a balance far on the other side of zero a sum of what is reserved has room for twice the limit: more than the
+    # database's numbers hold, which would refuse all that is decided with it.
+    pending = max(debit.debits_pending_minor, credit.credits_pending_minor)
+    if reserves and pending + movement.amount_minor > BALANCE_MINOR_MAX:
         return RejectReason.BALANCE_LIMIT
     return None
 
