@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -114,6 +115,28 @@ async def test_a_key_used_for_another_body_is_a_conflict(
     assert answer["code"] == "idempotency_key_reused"
 
 
+async def forgotten(
+    servers: LedgerServers, ask: Callable[[], Awaitable[tuple[int, dict[str, Any]]]]
+) -> AsyncIterator[tuple[int, dict[str, Any]]]:
+    """Yield what is answered, until the shop's stream has forgotten the key."""
+    client = await nats.connect(servers.nats_url)
+    manager = client.jsm()
+    stream = (await manager.stream_info(SHOPS_STREAM)).config
+    try:
+        for again in range(50):
+            # A changed window makes the server look for what it may forget; it may do so before it has taken the new window
+            # in, and would then look again after the old one's two minutes. So the window is changed until it has forgotten.
+            stream.duplicate_window = (0.1, 0.2)[again % 2]
+            await manager.update_stream(stream)
+            await asyncio.sleep(0.3)
+            status, answer = await ask()
+            yield status, answer
+            if status != 409:
+                return
+    finally:
+        await client.close()
+
+
 async def test_a_conflict_that_slips_past_the_window_is_told_by_its_status_url(
     ledger_servers: LedgerServers, ledger_site: LedgerSite
 ) -> None:
@@ -121,26 +144,55 @@ async def test_a_conflict_that_slips_past_the_window_is_told_by_its_status_url(
     await ledger_site.start_poster()
     _, first = await ledger_site.transfer("k1", "external:bank", "alice", 500)
     await ledger_site.settled(first["status_url"])
-    client = await nats.connect(ledger_servers.nats_url)
-    manager = client.jsm()
-    stream = (await manager.stream_info(SHOPS_STREAM)).config
-    status, second = 0, first
-    for again in range(50):
-        # A changed window makes the server look for what it may forget; it may do so before it has taken the new window
-        # in, and would then look again after the old one's two minutes. So the window is changed until it has forgotten.
-        stream.duplicate_window = (0.1, 0.2)[again % 2]
-        await manager.update_stream(stream)
-        await asyncio.sleep(0.3)
-        status, second = await ledger_site.transfer("k1", "external:bank", "alice", 501)
-        if status != 409:
-            break
-    await client.close()
+    answers = [
+        answer
+        async for answer in forgotten(
+            ledger_servers, lambda: ledger_site.transfer("k1", "external:bank", "alice", 501)
+        )
+    ]
+    status, second = answers[-1]
     assert status == 202
     assert second["status_url"] != first["status_url"]
     assert (await ledger_site.settled(second["status_url"]))["state"] == "conflict"
     assert (await ledger_site.settled(first["status_url"]))["state"] == "posted"
     await ledger_site.stop_posters()
     assert (await books(ledger_site))["alice"] == 500
+    assert Event.POSTING_CONFLICT in ledger_site.poster.events()
+
+
+async def test_a_longer_batch_that_slips_past_the_window_posts_nothing(
+    ledger_servers: LedgerServers, ledger_site: LedgerSite
+) -> None:
+    async def ask(*names: str) -> tuple[int, dict[str, Any]]:
+        items = [
+            {
+                "debit_account": "external:bank",
+                "credit_account": name,
+                "amount_minor": 5,
+                "currency": "EUR",
+            }
+            for name in names
+        ]
+        headers = {"X-Tenant": "shop", "Idempotency-Key": "june"}
+        async with ledger_site.http.post(
+            "/v1/batches", json={"items": items}, headers=headers
+        ) as response:
+            return response.status, await response.json()
+
+    await ledger_site.start_poster()
+    _, first = await ask("alice")
+    assert (await ledger_site.settled(first["status_url"]))["posted_count"] == 1
+    answers = [answer async for answer in forgotten(ledger_servers, lambda: ask("alice", "bob"))]
+    status, second = answers[-1]
+    assert status == 202
+    assert (await ledger_site.settled(second["status_url"]))["state"] == "conflict"
+    told = await ledger_site.settled(first["status_url"])
+    assert (told["state"], told["items_count"], len(told["items"])) == ("decided", 1, 1)
+    # Behind it on the stream, so the batch was decided.
+    _, after = await ledger_site.transfer("after", "external:bank", "bob", 7)
+    await ledger_site.settled(after["status_url"])
+    await ledger_site.stop_posters()
+    assert await books(ledger_site) == {"external:bank": -12, "alice": 5, "bob": 7}
     assert Event.POSTING_CONFLICT in ledger_site.poster.events()
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import pytest
 
 from sentinel.reference.ledger.domain import (
+    Batch,
     Book,
     InvalidTransferError,
     Outcome,
@@ -95,3 +96,48 @@ def test_an_item_without_funds_takes_no_other_with_it() -> None:
         Outcome.POSTED,
     ]
     assert {one.outcome for one in decisions[4:]} == {Outcome.REPLAYED}
+
+
+def payroll(*names: str, amount: int = 40) -> Batch:
+    items = [item(name, amount) for name in names]
+    return parse_batch(tenant="shop", idempotency_key="june", body={"items": items})
+
+
+FUND = Transfer(
+    tenant="shop",
+    idempotency_key="fund",
+    debit_account="external:bank",
+    credit_account="payroll",
+    amount_minor=200,
+    currency="EUR",
+)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [payroll("ann", "ben"), payroll("ben", "ann"), payroll("ann", amount=41), payroll("cleo")],
+    ids=["longer", "longer and first another", "another amount", "another account"],
+)
+@pytest.mark.parametrize("together", [True, False])
+def test_a_key_used_for_another_list_posts_nothing_of_it(other: Batch, *, together: bool) -> None:
+    first = payroll("ann")
+    book = Book()
+    if together:
+        decisions = decide([FUND, first, other, first], book, now_ns=0)
+    else:
+        decide([FUND, first], book, now_ns=0)
+        # As a later run reads it: the fingerprint of the first use, and what it decided.
+        book = Book(accounts=book.accounts, decided=book.decided, batches=dict(book.batches))
+        decisions = decide([other, first], book, now_ns=0)
+    *rest, last = decisions
+    assert {one.outcome for one in rest[-len(other.items) :]} == {Outcome.CONFLICT}
+    assert last.outcome is Outcome.REPLAYED
+    balances = {key[1]: one.balance_minor for key, one in book.accounts.items()}
+    assert balances == {"external:bank": -200, "payroll": 160, "ann": 40}
+
+
+def test_a_shorter_list_is_another_too() -> None:
+    book = Book()
+    decide([FUND, payroll("ann", "ben")], book, now_ns=0)
+    (only,) = decide([payroll("ann")], book, now_ns=0)
+    assert only.outcome is Outcome.CONFLICT

@@ -113,14 +113,15 @@ def test_what_is_reserved_stops_before_the_database_overflows_whatever_the_balan
     assert book.accounts[owing].credits_pending_minor == BALANCE_MINOR_MAX
     # And of who owes nothing and has all that can be had.
     rich = ("shop", "external:rich")
-    book = Book(
-        accounts={rich: replace(account(rich[1], BALANCE_MINOR_MAX), allow_negative=True)}
-    )
+    book = Book(accounts={rich: replace(account(rich[1], BALANCE_MINOR_MAX), allow_negative=True)})
     out = [
         replace(transfer(f"out-{other}", rich[1], other, BALANCE_MINOR_MAX), expires_in_s=60)
         for other in ("alice", "bob")
     ]
-    assert [one.reason for one in decide(out, book, now_ns=0)] == [None, RejectReason.BALANCE_LIMIT]
+    assert [one.reason for one in decide(out, book, now_ns=0)] == [
+        None,
+        RejectReason.BALANCE_LIMIT,
+    ]
     # What is not reserved but moved is not held up by what is.
     moved = transfer("moved", "external:three", owing[1])
     book = Book(

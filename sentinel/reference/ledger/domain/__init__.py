@@ -21,7 +21,9 @@ from sentinel.reference.ledger.domain.posting import (
     Posted,
     RejectReason,
     Request,
+    contradicts,
     decide,
+    items_of,
     targets,
 )
 from sentinel.reference.ledger.domain.steps import Step, expire_step, parse_step
@@ -61,10 +63,12 @@ __all__ = [
     "batch_id",
     "check_key",
     "check_tenant",
+    "contradicts",
     "decide",
     "expire_step",
     "is_account_id",
     "item_id",
+    "items_of",
     "open_account",
     "parse_batch",
     "parse_step",

@@ -8,7 +8,8 @@ Invariants, with b(a) the balance, d(a) and c(a) what pending transfers reserve,
 - b(a) - d(a) >= 0 unless the account may go negative: what is reserved cannot be spent twice;
 - |b(a)|, d(a) and c(a) are at most BALANCE_MINOR_MAX, and so are b(a) + c(a) and d(a) - b(a);
 - a pending transfer is resolved once: posted, voided or expired; a movement is reversed once;
-- a transaction id is decided once: the same fingerprint again is a replay, another a conflict.
+- a transaction id is decided once: the same fingerprint again is a replay, another a conflict;
+- a batch's key stands for one list of items: with another list, nothing of it is posted.
 
 The rows behind the arguments are locked by the caller; here nothing waits and nothing is written,
 so a whole batch costs one update an account, which is the remedy for hot accounts. The two phases
@@ -29,6 +30,7 @@ from sentinel.reference.ledger.domain.accounts import (
     Entry,
     open_account,
 )
+from sentinel.reference.ledger.domain.batch import Batch
 from sentinel.reference.ledger.domain.steps import Step
 from sentinel.reference.ledger.domain.transfer import Kind, Transfer
 
@@ -131,6 +133,7 @@ class Book:
     holds: dict[uuid.UUID, Hold] = field(default_factory=dict)
     posted: dict[uuid.UUID, Posted] = field(default_factory=dict)
     decided: dict[uuid.UUID, str] = field(default_factory=dict)
+    batches: dict[uuid.UUID, str] = field(default_factory=dict)
     changed_accounts: set[tuple[str, str]] = field(default_factory=set)
     changed_holds: set[uuid.UUID] = field(default_factory=set)
 
@@ -140,19 +143,44 @@ def targets(requests: Iterable[Request]) -> set[uuid.UUID]:
     return {request.target_id for request in requests if isinstance(request, Step)}
 
 
-def decide(requests: Sequence[Request], book: Book, *, now_ns: int) -> list[Decision]:
-    """Decide `requests` in order and bring `book` up to date.
+def decide(asked: Sequence[Request | Batch], book: Book, *, now_ns: int) -> list[Decision]:
+    """Decide what was asked in order and bring `book` up to date.
 
     Args:
-        requests: oldest first.
-        book: every account that they or their targets name (a missing one is opened), the holds
-            and posted movements their steps name, and the fingerprints of what was decided before.
+        asked: oldest first.
+        book: every account that the requests or their targets name (a missing one is opened), the holds and posted
+            movements their steps name, and the fingerprints of the transactions and batches that were decided before.
         now_ns: Unix time of the decision: pending transfers are granted from it and end by it.
 
     Returns:
-        A decision for each request, in order.
+        A decision for each request, in order; of a batch one for each of its items.
     """
-    return [_decide(request, book, now_ns) for request in requests]
+    decisions: list[Decision] = []
+    for one in asked:
+        if contradicts(one, book):
+            # As a whole: an item that the first list did not have is not asked for either.
+            decisions += [
+                Decision(request=item, outcome=Outcome.CONFLICT, reason=None, movement=None)
+                for item in items_of(one)
+            ]
+            continue
+        if isinstance(one, Batch):
+            book.batches[one.batch_id] = one.fingerprint
+        decisions += [_decide(item, book, now_ns) for item in items_of(one)]
+    return decisions
+
+
+def contradicts(asked: Request | Batch, book: Book) -> bool:
+    """Say whether it is a batch whose key was used before, for another list."""
+    return (
+        isinstance(asked, Batch)
+        and book.batches.get(asked.batch_id, asked.fingerprint) != asked.fingerprint
+    )
+
+
+def items_of(asked: Request | Batch) -> tuple[Request, ...]:
+    """Return the requests to decide: one, or a batch's items in order."""
+    return asked.items if isinstance(asked, Batch) else (asked,)
 
 
 def _decide(request: Request, book: Book, now_ns: int) -> Decision:

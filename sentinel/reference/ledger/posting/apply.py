@@ -20,7 +20,9 @@ from sentinel.reference.ledger.domain import (
     Outcome,
     Request,
     Transfer,
+    contradicts,
     decide,
+    items_of,
     open_account,
     targets,
 )
@@ -44,12 +46,11 @@ async def apply_batch(
     Raises whatever the connection raises; then nothing was applied, unless the answer to the
     commit itself was lost, in which case a retry finds the transactions decided.
     """
-    requests = [request for envelope in envelopes for request in envelope.requests]
     async with connection.transaction():
-        book = await _read(connection, cohort, requests)
+        book = await _read(connection, cohort, [one.asked for one in envelopes])
         # Read once the locks are held: whoever waited for them decides later, also by the clock.
         now_ns = time.time_ns()
-        decisions = decide(requests, book, now_ns=now_ns)
+        decisions = decide([one.asked for one in envelopes], book, now_ns=now_ns)
         written = [
             decision
             for decision in decisions
@@ -123,11 +124,16 @@ async def tell(
         await outbox.insert(connection, cohort, told, created_at=decided_at)
 
 
-async def _read(connection: Connection, cohort: int, requests: Sequence[Request]) -> Book:
+async def _read(connection: Connection, cohort: int, asked: Sequence[Request | Batch]) -> Book:
     """Read and lock what the requests are decided by."""
-    decided = await rows.decided(connection, cohort, (one.transaction_id for one in requests))
-    fresh = [one for one in requests if one.transaction_id not in decided]
-    book = Book(decided=decided)
+    batch_ids = [one.batch_id for one in asked if isinstance(one, Batch)]
+    book = Book()
+    if batch_ids:
+        book.batches = await rows.known_batches(connection, cohort, batch_ids)
+    # Of a batch that is another's, nothing is posted: it needs no rows and opens no accounts.
+    requests = [one for whole in asked if not contradicts(whole, book) for one in items_of(whole)]
+    book.decided = await rows.decided(connection, cohort, (one.transaction_id for one in requests))
+    fresh = [one for one in requests if one.transaction_id not in book.decided]
     # What a step names may be in the same batch; then there is nothing to read of it yet.
     named = targets(fresh) - {one.transaction_id for one in fresh}
     if named:

@@ -48,6 +48,12 @@ cross join lateral (
     where d.cohort = $1 and d.transaction_id = k.transaction_id limit 1
 ) as t
 """
+_KNOWN_BATCHES: Final = """
+select b.batch_id, b.fingerprint from unnest($2::uuid[]) as k (batch_id)
+cross join lateral (
+    select d.batch_id, d.fingerprint from ledger.batches d where d.cohort = $1 and d.batch_id = k.batch_id limit 1
+) as b
+"""
 _HOLDS: Final = """
 select h.pending_id, h.tenant, h.debit_account, h.credit_account, h.amount_minor, h.currency,
        h.expires_at, h.state, h.resolved_by
@@ -129,6 +135,14 @@ async def decided(
     """Return the fingerprints of those that were decided before."""
     rows = await connection.fetch(_DECIDED, cohort, list(ids))
     return {_id(row["transaction_id"]): row["fingerprint"] for row in rows}
+
+
+async def known_batches(
+    connection: Connection, cohort: int, ids: Iterable[uuid.UUID]
+) -> dict[uuid.UUID, str]:
+    """Return the fingerprints of those batches whose key was used before."""
+    rows = await connection.fetch(_KNOWN_BATCHES, cohort, list(ids))
+    return {_id(row["batch_id"]): row["fingerprint"] for row in rows}
 
 
 async def lock_holds(

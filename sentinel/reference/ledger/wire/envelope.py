@@ -18,6 +18,7 @@ from sentinel.reference.ledger.domain import (
     Transfer,
     check_tenant,
     expire_step,
+    items_of,
     parse_batch,
     parse_step,
     parse_transfer,
@@ -41,7 +42,7 @@ class Envelope:
     @property
     def requests(self) -> tuple[Request, ...]:
         """The requests to decide: one, or a batch's items in order."""
-        return self.asked.items if isinstance(self.asked, Batch) else (self.asked,)
+        return items_of(self.asked)
 
 
 def asked_id(asked: Request | Batch) -> uuid.UUID:
