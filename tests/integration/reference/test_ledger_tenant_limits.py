@@ -119,6 +119,22 @@ async def test_an_elevation_holds_from_its_start_to_its_end(
     assert (code, "no elevation" in error) == (2, True)
 
 
+async def test_an_elevation_of_the_burst_alone_holds_and_one_of_the_rate_leaves_the_burst(
+    ledger_site: LedgerSite, tenant: Command
+) -> None:
+    for name, more in (("burster", "--rps 100 --burst 900"), ("pacer", "--rps 300 --burst 5")):
+        await tenant(f"add {name}")
+        code, _, error = await tenant(f"elevate {name} {more} --for 1h")
+        assert (code, error) == (0, "")
+    for name, expected in (
+        ("burster", Limit(rps=100, burst=900)),
+        ("pacer", Limit(rps=300, burst=200)),
+    ):
+        _, headers, _ = await ask(ledger_site, name)
+        told = (int(headers["RateLimit-Limit"]), int(headers["RateLimit-Remaining"]) + 1)
+        assert told == (expected.rps, expected.burst)
+
+
 async def test_limits_are_read_again_while_the_tenant_is_served(
     ledger_site: LedgerSite, tenant: Command
 ) -> None:
@@ -180,6 +196,8 @@ async def test_only_the_networks_that_are_named_may_ask(
         ("elevate small --rps 5", "needs --rps, and --until or --for"),
         ("elevate small --rps 5 --until 2020-01-01T00:00:00Z", "not in the past"),
         ("elevate nobody --rps 5 --for 1h", "there is no tenant nobody"),
+        ("elevate small --rps 100 --for 1h", "would raise nothing"),
+        ("elevate small --rps 20 --burst 200 --for 1h", "would raise nothing"),
         ("elevate small --end 1 --rps 5", "takes no other limits"),
     ],
 )

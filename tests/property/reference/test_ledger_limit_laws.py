@@ -136,4 +136,22 @@ def test_an_elevation_only_raises_the_limit_and_only_in_its_time(
         one.limit for one in allowance.elevations if one.starts_ns <= EPOCH_NS + now < one.ends_ns
     ]
     assert limit.rps == max([allowance.limit.rps, *(one.rps for one in running)])
-    assert limit in [allowance.limit, *running]
+    assert limit.burst == max([allowance.limit.burst, *(one.burst for one in running)])
+
+
+@given(own=limits, raised=limits)
+def test_while_an_elevation_runs_whoever_passed_before_passes_still(
+    own: Limit, raised: Limit
+) -> None:
+    """One of a higher rate and a smaller burst once lowered the burst; one of a higher burst alone was ignored."""
+    span = Elevation(starts_ns=EPOCH_NS, ends_ns=EPOCH_NS + SECOND_NS, limit=raised)
+    passed = []
+    for allowance in (Allowance(limit=own), Allowance(limit=own, elevations=(span,))):
+        tat, count = 0, 0
+        while True:
+            tat, decision = take(tat, steady_ns=0, now_ns=EPOCH_NS, allowance=allowance)
+            if isinstance(decision, Refused):
+                break
+            count += 1
+        passed.append(count)
+    assert passed == [own.burst, max(own.burst, raised.burst)]

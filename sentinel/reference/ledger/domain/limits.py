@@ -44,6 +44,14 @@ class Limit:
             )
             raise UsageError(message)
 
+    def raised_to(self, other: Limit) -> Limit:
+        """Return the higher of both in each respect.
+
+        >>> Limit(rps=100, burst=2000).raised_to(Limit(rps=500, burst=50))
+        Limit(rps=500, burst=2000)
+        """
+        return Limit(rps=max(self.rps, other.rps), burst=max(self.burst, other.burst))
+
 
 STANDARD_LIMIT: Final = Limit(rps=100, burst=200)
 
@@ -65,11 +73,11 @@ class Allowance:
     elevations: tuple[Elevation, ...] = ()
 
     def at(self, now_ns: int) -> Limit:
-        """Return the limit at a moment of Unix time; an elevation only ever raises it."""
+        """Return the limit at a moment of Unix time; an elevation only ever raises it, its rate and its burst alike."""
         best = self.limit
         for one in self.elevations:
-            if one.starts_ns <= now_ns < one.ends_ns and one.limit.rps > best.rps:
-                best = one.limit
+            if one.starts_ns <= now_ns < one.ends_ns:
+                best = best.raised_to(one.limit)
         return best
 
     def changes_after(self, now_ns: int) -> list[int]:

@@ -36,6 +36,10 @@ _ELEVATIONS: Final = """
 select elevation_id, tenant, starts_at, ends_at, rps, burst, reason, created_by
 from ledger.elevations where ends_at > now() order by tenant, starts_at limit $1
 """
+_MAY: Final = """
+select coalesce(t.contract_rps, d.rps) as rps, coalesce(t.contract_burst, d.burst) as burst
+from ledger.tenants t join ledger.tiers d using (tier) where t.tenant = $1
+"""
 _ELEVATE: Final = """
 insert into ledger.elevations (tenant, starts_at, ends_at, rps, burst, reason)
 values ($1, $2, $3, $4, $5, $6) returning elevation_id
@@ -148,10 +152,10 @@ async def elevate(
     ends_at: datetime,
     reason: str,
 ) -> int:
-    """Give a tenant another limit for a time, and return the elevation's number.
+    """Give a tenant a higher limit for a time, and return the elevation's number.
 
     Raises:
-        UsageError: there is no such tenant.
+        UsageError: there is no such tenant, or it may as much by now.
         UnavailableError, PermanentError: as `open_tenants`.
     """
     async with (
@@ -159,6 +163,11 @@ async def elevate(
         connection.transaction(),
     ):
         await _locked(connection, name)
+        row = await connection.fetchrow(_MAY, name)
+        own = Limit(rps=row["rps"], burst=row["burst"])
+        if own.raised_to(limit) == own:
+            message = f"{name} may {own.rps}/s and a burst of {own.burst} in any case: this elevation would raise nothing"
+            raise UsageError(message)
         return int(
             await connection.fetchval(
                 _ELEVATE, name, starts_at, ends_at, limit.rps, limit.burst, reason

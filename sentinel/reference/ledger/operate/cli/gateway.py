@@ -78,8 +78,8 @@ def _terms(tenant: dict[str, Any], standard: Limit) -> Any:
     now = datetime.now(UTC)
     limit = Limit(rps=tenant["rps"], burst=tenant["burst"])
     for one in tenant["elevations"]:
-        if datetime.fromisoformat(one["starts_at"]) <= now and one["rps"] > limit.rps:
-            limit = Limit(rps=one["rps"], burst=one["burst"])
+        if datetime.fromisoformat(one["starts_at"]) <= now:
+            limit = limit.raised_to(Limit(rps=one["rps"], burst=one["burst"]))
     networks = tuple(ip_network(text) for text in tenant["allow_cidrs"])
     if limit == standard and not networks:
         return None
