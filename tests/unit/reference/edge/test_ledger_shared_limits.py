@@ -5,6 +5,7 @@ Method: limiters on one file, in this process and in others that are released at
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import subprocess
@@ -172,3 +173,41 @@ def test_a_file_that_cannot_be_opened_is_told(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(tmp_path / "limits")
     with pytest.raises(UnreadableError):
         open_shared(tmp_path / "link")
+
+
+def test_every_page_of_the_file_has_its_place_on_the_disk(tmp_path: Path) -> None:
+    """A sparse file that is mapped kills who writes to it once the disk is full: SIGBUS, at a request, in each edge."""
+    file = tmp_path / "limits"
+    open_shared(file).close()
+    size = file.stat().st_size
+    assert size > 500_000
+    assert file.stat().st_blocks * 512 >= size
+    # One of an earlier version, with a tenant's number in it and holes after that.
+    head = file.read_bytes()[:4096]
+    file.unlink()
+    with file.open("wb") as sparse:
+        sparse.write(head)
+        sparse.truncate(size)
+    assert file.stat().st_blocks * 512 < size
+    open_shared(file).close()
+    assert file.stat().st_blocks * 512 >= size
+    assert file.read_bytes()[:4096] == head
+
+
+def test_a_disk_without_room_refuses_the_start_and_leaves_nothing_half_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "limits"
+
+    def full(descriptor: int, offset: int, length: int) -> None:
+        # As by a library that writes block after block where the system knows no better.
+        os.ftruncate(descriptor, min(length, 8192))
+        assert offset == 0
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "posix_fallocate", full)
+        with pytest.raises(UnreadableError, match="no room for the file of limits"):
+            open_shared(file)
+    assert file.stat().st_size == 0
+    open_shared(file).close()

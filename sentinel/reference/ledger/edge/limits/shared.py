@@ -152,7 +152,7 @@ def open_shared(file: Path, *, slots_count: int = _SLOTS_COUNT) -> SharedTats:
         slots_count: how many tenants there is room for, of a file that is made.
 
     Raises:
-        UnreadableError: it cannot be opened.
+        UnreadableError: it cannot be opened, or the disk has no room for all of it.
         UsageError: it is something else.
     """
     try:
@@ -178,8 +178,17 @@ def _mapped(descriptor: int, file: Path, slots_count: int) -> mmap.mmap:
     boot = _BOOT_ID.read_bytes().strip()
     size = os.fstat(descriptor).st_size
     made_size = _HEADER.size + slots_count * _SLOT_BYTES
-    if size == 0:
-        os.ftruncate(descriptor, size := made_size)
+    is_new = size == 0
+    size = size or made_size
+    try:
+        # Every byte of it, also of a file that is there: to write to a mapped page for which the disk has no room ends the process.
+        os.posix_fallocate(descriptor, 0, size)
+    except OSError as error:
+        if is_new:
+            # Some of it may be there by now, and would be no file of limits.
+            os.ftruncate(descriptor, 0)
+        message = f"no room for the file of limits {file}: {error.strerror}"
+        raise UnreadableError(message) from error
     content = mmap.mmap(descriptor, size)
     magic, count, written_in = (
         _HEADER.unpack_from(content) if size >= _HEADER.size else (b"", 0, b"")
