@@ -31,7 +31,12 @@ from sentinel.reference.ledger.domain.audit.note import (
     witness_message,
     witness_signature,
 )
-from sentinel.reference.ledger.wire.private_files import check_private
+from sentinel.reference.ledger.wire.private_files import (
+    check_private,
+    has_content,
+    write_once,
+    write_over,
+)
 
 _FILE_BYTES_MAX: Final = 4096
 
@@ -89,22 +94,41 @@ def new_key(name: str, *, kind: int = LOG_KIND) -> PrivateKey:
 def write_key(key: PrivateKey, path: Path) -> None:
     """Write the key to a new file that its owner alone can read, and its public part beside it, as `.pub`.
 
+    Each comes whole or not at all. Whoever is stopped between the two has a key, of which `kept_key` makes the public part.
+
     Raises:
         LedgerError: a file is there; a key that is gone cannot be had again.
     """
-    for file, text, mode in (
-        (path, key.secret_text(), 0o600),
-        (public_path(path), str(key.public), 0o644),
-    ):
-        try:
-            descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
-        except FileExistsError:
-            message = f"{file} is there already; a key is never written over"
-            raise LedgerError(message) from None
-        with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
-            stream.write(f"{text}\n")
-            stream.flush()
-            os.fsync(descriptor)
+    for file in (path, public_path(path)):
+        if has_content(file):
+            raise _is_there(file)
+    try:
+        write_once(path, f"{key.secret_text()}\n".encode())
+    except FileExistsError:
+        raise _is_there(path) from None
+    _write_public(path, key.public)
+
+
+def kept_key(path: Path, *, kind: int) -> PublicKey | None:
+    """Return the public part of the key in a file, and see to it that it lies beside it; None where there is no key yet.
+
+    Raises:
+        UnreadableError: the file cannot be read, or by others too.
+        LedgerError: it holds no key of this kind.
+    """
+    if not has_content(path):
+        return None
+    public = read_signer(path, kind=kind).public
+    _write_public(path, public)
+    return public
+
+
+def _write_public(path: Path, public: PublicKey) -> None:
+    write_over(public_path(path), f"{public}\n".encode())
+
+
+def _is_there(path: Path) -> LedgerError:
+    return LedgerError(f"{path} is there already; a key is never written over")
 
 
 def public_path(path: Path) -> Path:

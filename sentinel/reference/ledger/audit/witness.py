@@ -98,6 +98,16 @@ class Memory:
             raise LedgerError(message) from None
         _sync(folder)
 
+    @classmethod
+    def begin(cls, folder: Path) -> None:
+        """Make an empty memory for a key that is about to be made, unless somebody made one and was stopped before the key.
+
+        Raises:
+            LedgerError: there is one, and something was signed by it.
+        """
+        if not cls(folder).is_empty:
+            cls.create(folder)
+
     @property
     def is_empty(self) -> bool:
         """Whether it was made, and nothing was signed by it yet."""

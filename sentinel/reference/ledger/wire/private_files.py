@@ -1,4 +1,8 @@
-"""Whose a file with a private key may be: who may read it beside its reader decides what its signatures are worth."""
+"""Files with private keys: whose they may be, and how they come to be whole or not at all.
+
+Who may read one beside its reader decides what its signatures are worth. And nobody writes one over: half a key that a kill left
+would be kept for ever.
+"""
 
 from __future__ import annotations
 
@@ -43,3 +47,52 @@ def check_private(path: Path) -> None:
     if not is_private(found.st_mode, owner=found.st_uid, reader=os.geteuid()):
         message = f"others can read the private key in {path}: chmod 600, or, of a file of root's, 640 for the reader's group"
         raise UnreadableError(message)
+
+
+def has_content(path: Path) -> bool:
+    """Say whether there is a file with something in it; an empty one is what somebody left who was stopped while making it."""
+    try:
+        return path.stat().st_size > 0
+    except FileNotFoundError:
+        return False
+
+
+def write_once(path: Path, content: bytes) -> None:
+    """Make a file that only its owner can read, whole and on the disk, or none at all.
+
+    Raises:
+        FileExistsError: there is one that is not empty.
+    """
+    if has_content(path):
+        raise FileExistsError(path)
+    draft = _draft(path, content, 0o600)
+    path.unlink(missing_ok=True)
+    # A link and no rename: it does not take the place of what somebody else has made meanwhile.
+    os.link(draft, path)
+    draft.unlink()
+    _sync(path.parent)
+
+
+def write_over(path: Path, content: bytes) -> None:
+    """Replace a file that anybody may read, in one step and on the disk."""
+    _draft(path, content, 0o644).replace(path)
+    _sync(path.parent)
+
+
+def _draft(path: Path, content: bytes, mode: int) -> Path:
+    draft = path.with_name(f"{path.name}.new")
+    draft.unlink(missing_ok=True)
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(descriptor)
+    return draft
+
+
+def _sync(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

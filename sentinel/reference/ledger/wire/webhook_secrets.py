@@ -6,9 +6,9 @@ and neither can whoever reads the database. All of it is PyNaCl's: sealed boxes 
 
 from __future__ import annotations
 
-import os
 import secrets
 from base64 import b64decode, b64encode
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -19,7 +19,12 @@ from nacl.signing import SigningKey
 
 from sentinel.reference.ledger.domain import LedgerError, UnreadableError
 from sentinel.reference.ledger.domain.webhooks.asked import Signature
-from sentinel.reference.ledger.wire.private_files import check_private
+from sentinel.reference.ledger.wire.private_files import (
+    check_private,
+    has_content,
+    write_once,
+    write_over,
+)
 
 HMAC_PREFIX: Final = "whsec_"
 PRIVATE_PREFIX: Final = "whsk_"
@@ -111,15 +116,14 @@ def make_key_files(*, private: Path, public: Path) -> None:
         UnreadableError: the private file that is there cannot be read.
         LedgerError: it holds no such key.
     """
-    if not private.exists():
+    if not has_content(private):
         text = _OPENING_PREFIX + b64encode(bytes(PrivateKey.generate())).decode() + "\n"
-        descriptor = os.open(private, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "w", encoding="ascii") as file:
-            file.write(text)
+        with suppress(FileExistsError):  # somebody else has just made it
+            write_once(private, text.encode())
     # The first line is the newest: what is sealed from now on is sealed to it.
     key = PrivateKey(_keys(private, _OPENING_PREFIX)[0])
     text = _SEALING_PREFIX + b64encode(bytes(key.public_key)).decode() + "\n"
-    public.write_text(text, encoding="ascii")
+    write_over(public, text.encode())
 
 
 def _keys(path: Path, prefix: str) -> list[bytes]:

@@ -22,8 +22,8 @@ from sentinel.reference.ledger.audit import export as exporting
 from sentinel.reference.ledger.audit.checkpoints import CheckpointConfig
 from sentinel.reference.ledger.audit.compare import Compared, compare
 from sentinel.reference.ledger.audit.keys import (
+    kept_key,
     new_key,
-    public_path,
     read_public_key,
     read_signer,
     write_key,
@@ -62,29 +62,22 @@ def keygen(options: argparse.Namespace) -> int:
     if options.memory is not None and not options.witness:
         message = "--memory is of a witness's key: --witness"
         raise UsageError(message)
-    if options.keep and options.file.exists():
-        public = read_signer(options.file, kind=kind).public
+    public = kept_key(options.file, kind=kind) if options.keep else None
+    if public is not None:
         if public.name != options.name:
             message = f"the key in {options.file} is called {public.name}, and not {options.name}"
             raise LedgerError(message)
-        public_path(options.file).write_text(f"{public}\n", encoding="utf-8")
     else:
         key = new_key(options.name, kind=kind)
         if options.memory is not None:
             # First: a key without a memory would be one of a witness that has forgotten.
-            _begin(options.memory)
+            Memory.begin(options.memory)
         write_key(key, options.file)
         public = key.public
     if options.public is not None:
         options.public.write_text(f"{public}\n", encoding="utf-8")
     sys.stdout.write(f"{public}\n")
     return 0
-
-
-def _begin(memory: Path) -> None:
-    """Make a witness's memory; whoever made an empty one was stopped before its key was there."""
-    if not Memory(memory).is_empty:
-        Memory.create(memory)
 
 
 def record(options: argparse.Namespace) -> int:

@@ -92,17 +92,23 @@ async def why_not(admin: PostgresConfig, *, given: bool, lasting: bool) -> str:
 
 
 def begin(folders: AuditFolders) -> None:
-    """Make what there is not yet of keys, and a new witness's memory."""
-    from sentinel.reference.ledger.audit.keys import new_key, write_key
+    """Make what there is not yet of keys, and a new witness's memory; goes on where a run was killed in the middle of it.
+
+    Raises:
+        LedgerError: the witness's key is gone and its memory is not: a new key would be one of a witness that has forgotten.
+    """
+    from sentinel.reference.ledger.audit.keys import kept_key, new_key, write_key
     from sentinel.reference.ledger.audit.witness import Memory
-    from sentinel.reference.ledger.domain.audit.note import WITNESS_KIND
+    from sentinel.reference.ledger.domain.audit.note import LOG_KIND, WITNESS_KIND
 
     for folder in (folders.audit, folders.witness):
         folder.mkdir(mode=0o700, exist_ok=True)
-    if not folders.log_key.exists():
+    if kept_key(folders.log_key, kind=LOG_KIND) is None:
         write_key(new_key(_LOG_NAME), folders.log_key)
-    if not folders.witness_key.exists():
-        Memory.create(folders.memory)
-        write_key(new_key(_WITNESS_NAME, kind=WITNESS_KIND), folders.witness_key)
-    public = folders.witness_key.with_name(f"{folders.witness_key.name}.pub")
-    write_private(folders.witness_public_key, public.read_bytes())
+    witness = kept_key(folders.witness_key, kind=WITNESS_KIND)
+    if witness is None:
+        Memory.begin(folders.memory)
+        key = new_key(_WITNESS_NAME, kind=WITNESS_KIND)
+        write_key(key, folders.witness_key)
+        witness = key.public
+    write_private(folders.witness_public_key, f"{witness}\n".encode())
