@@ -39,6 +39,7 @@ from sentinel.reference.ledger.telemetry import Event, Telemetry
 from sentinel.reference.ledger.wire.nats import Queue
 
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+_READING: Final = frozenset({"GET", "HEAD"})
 _FIRST: Final = {write.v2: write.v1 for write in WRITES}
 
 
@@ -248,9 +249,9 @@ class Edge:
         self._telemetry.request_malformed(type(failure).__name__)
 
     async def _tenant(self, request: web.Request, *, needs: Scope | None = None) -> Tenant:
-        """Return who asks, once it is known that they may: a GET reads, all else writes, unless told otherwise."""
+        """Return who asks, once it is known that they may: GET and HEAD read, all else writes, unless told otherwise."""
         if needs is None:
-            needs = Scope.READ if request.method == "GET" else Scope.WRITE
+            needs = Scope.READ if request.method in _READING else Scope.WRITE
         caller = await self._authenticator.authenticate(
             request.headers, request.get_extra_info("peercert"), needs=needs
         )

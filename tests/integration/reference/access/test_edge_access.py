@@ -131,6 +131,15 @@ async def test_tokens_and_certificates_reach_their_own_tenant_only(guarded: Guar
         assert (await ask("GET", path, files=guarded.tenant("rival")))[0] == 404
     reading = issuer.token(scope="ledger.read")
     assert (await ask("GET", "/v1/accounts/till/balance", token=reading))[0] == 200
+    # HEAD reads as GET does; it once needed the right to write.
+    connector = aiohttp.TCPConnector(ssl=guarded.authority.client())
+    async with (
+        aiohttp.ClientSession(guarded.url, connector=connector) as http,
+        http.head(
+            "/v1/accounts/till/balance", headers={"Authorization": f"Bearer {reading}"}
+        ) as head,
+    ):
+        assert (head.status, await head.read()) == (200, b"")
     status, told, challenge = await ask(
         "POST", "/v1/transfers", token=reading, body=BODY, Idempotency_Key="b"
     )

@@ -13,6 +13,8 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from functools import partial
+from operator import eq
 from typing import Any
 
 import pytest
@@ -33,6 +35,7 @@ from sentinel.reference.ledger.edge.auth import (
 from sentinel.reference.ledger.edge.auth.bearer import Bearer
 from tests.support.ledger_issuer import Issuer, new_key, running_issuer, signed
 from tests.support.ledger_metrics import Counted
+from tests.support.ledger_run import eventually
 
 pytestmark = pytest.mark.integration
 
@@ -267,6 +270,98 @@ async def test_a_remembered_token_ends_with_its_time_and_the_memory_is_bounded(
         for count in range(4):
             await bearer.caller_of(issuer.token(jti=str(count)), now_s)
         assert counted.value("ledger.auth.tokens.forgotten") == 2
+    finally:
+        await bearer.keys.close()
+
+
+async def test_a_withdrawn_key_is_noticed_though_every_token_is_remembered(
+    issuer: Issuer, counted: Counted
+) -> None:
+    """Only a look-up of a key once caused a question: who was remembered was believed until their token's end."""
+    steady_s = 1000.0
+    bearer = Bearer(
+        IssuerConfig(url=issuer.url), telemetry=counted.telemetry, monotonic_s=lambda: steady_s
+    )
+    try:
+        now_s = time.time()
+        token = issuer.token(exp=int(now_s) + 86_400)
+        await bearer.caller_of(token, now_s)
+        issuer.keys = [new_key("second")]
+        steady_s += 299
+        await bearer.caller_of(token, now_s)
+        assert issuer.asked_count == 1
+        steady_s += 2
+        # Nobody waits for the answer: this one is still believed.
+        await bearer.caller_of(token, now_s)
+        await eventually(
+            "the keys",
+            lambda: counted.value("ledger.auth.keys.asked", "ok"),
+            lambda count: count == 2,
+        )
+        with pytest.raises(AuthRefusedError) as caught:
+            await bearer.caller_of(token, now_s)
+        assert caught.value.reason is Reason.UNKNOWN_KEY
+    finally:
+        await bearer.keys.close()
+
+
+async def test_a_token_is_remembered_for_an_hour_and_not_beyond_the_age_of_keys(
+    issuer: Issuer, counted: Counted
+) -> None:
+    steady_s = 1000.0
+    bearer = Bearer(
+        IssuerConfig(url=issuer.url, refresh_s=1e9, keys_max_age_s=5000),
+        telemetry=counted.telemetry,
+        monotonic_s=lambda: steady_s,
+    )
+    try:
+        now_s = time.time()
+        token = issuer.token(exp=int(now_s) + 86_400)
+        checked_count = 0
+        whole = bearer._claims
+
+        async def counting(token: str, now_s: float) -> Any:
+            nonlocal checked_count
+            checked_count += 1
+            return await whole(token, now_s)
+
+        bearer._claims = counting  # type: ignore[method-assign]
+        for wait_s, expected in ((0, 1), (3599, 1), (2, 2), (1300, 2)):
+            steady_s += wait_s
+            await bearer.caller_of(token, now_s)
+            assert checked_count == expected
+        # The keys are older than they may be, and there are no others.
+        issuer.away = True
+        steady_s += 200
+        with pytest.raises(AuthRefusedError) as caught:
+            await bearer.caller_of(token, now_s)
+        assert caught.value.reason is Reason.ISSUER_UNAVAILABLE
+    finally:
+        await bearer.keys.close()
+
+
+async def test_an_issuer_that_is_away_is_not_asked_at_each_request(
+    issuer: Issuer, counted: Counted
+) -> None:
+    steady_s = 1000.0
+    bearer = Bearer(
+        IssuerConfig(url=issuer.url), telemetry=counted.telemetry, monotonic_s=lambda: steady_s
+    )
+    try:
+        now_s = time.time()
+        token = issuer.token(exp=int(now_s) + 86_400)
+        await bearer.caller_of(token, now_s)
+        issuer.away = True
+        steady_s += 301
+        for expected in (1, 1, 2):
+            await bearer.caller_of(token, now_s)
+            await eventually(
+                "the question",
+                lambda: counted.value("ledger.auth.keys.asked", "failed"),
+                partial(eq, expected),
+            )
+            steady_s += 6
+        assert counted.value("ledger.auth.keys.asked", "held_back") == 0
     finally:
         await bearer.keys.close()
 

@@ -8,7 +8,8 @@ a token without signature nor one that takes a public key for a shared secret ge
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -54,18 +55,28 @@ _BY_CLAIM: Final = {
 class _Known:
     caller: Caller
     expires_s: float
+    checked_s: float
 
 
 class Bearer:
     """Checks tokens of one issuer, each once while it is remembered."""
 
-    def __init__(self, config: IssuerConfig, *, telemetry: Telemetry) -> None:
+    def __init__(
+        self,
+        config: IssuerConfig,
+        *,
+        telemetry: Telemetry,
+        monotonic_s: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._config = config
         self._telemetry = telemetry
         self._registry = JWSRegistry(algorithms=config.algorithms, strict_check_header=False)
         # By digest, so that the memory of the process holds no list of tokens.
         self._known: dict[bytes, _Known] = {}
-        self.keys = IssuerKeys(config, telemetry=telemetry, on_removed=self._known.clear)
+        self._monotonic_s = monotonic_s
+        self.keys = IssuerKeys(
+            config, telemetry=telemetry, on_removed=self._known.clear, monotonic_s=monotonic_s
+        )
 
     async def caller_of(self, token: str, now_s: float) -> Caller:
         """Return who the token speaks for.
@@ -82,17 +93,24 @@ class Bearer:
         digest = hashlib.sha256(token.encode("ascii")).digest()
         known = self._known.get(digest)
         if known is not None:
-            if now_s < known.expires_s:
+            if now_s >= known.expires_s:
+                del self._known[digest]
+                raise AuthRefusedError(Reason.TOKEN_EXPIRED)
+            is_fresh = self._monotonic_s() - known.checked_s < self._config.remembered_s
+            if self.keys.touch() and is_fresh:
                 return known.caller
             del self._known[digest]
-            raise AuthRefusedError(Reason.TOKEN_EXPIRED)
         claims = await self._claims(token, now_s)
         caller = self._caller(claims)
         if len(self._known) >= self._config.tokens_count_max:
             # The one that has been there longest: it will be checked again if it still comes.
             del self._known[next(iter(self._known))]
             self._telemetry.access.token_forgotten()
-        self._known[digest] = _Known(caller, float(claims["exp"]) + self._config.leeway_s)
+        self._known[digest] = _Known(
+            caller,
+            expires_s=float(claims["exp"]) + self._config.leeway_s,
+            checked_s=self._monotonic_s(),
+        )
         return caller
 
     async def _claims(self, token: str, now_s: float) -> Mapping[str, Any]:

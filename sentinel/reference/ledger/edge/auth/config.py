@@ -28,9 +28,11 @@ class IssuerConfig:
         leeway_s: how far the clocks of issuer and edge may be apart.
         refresh_s: age at which keys are asked for again, while the old ones go on being used.
         keys_max_age_s: age at which keys that could not be renewed are no longer used.
+        retry_s: pause between two questions that remembered tokens cause, while the issuer does not answer.
         unknown_pause_s: at most one question for keys in this time, however many tokens name unknown ones.
         fetch_timeout_s: limit of one question.
-        tokens_count_max: verified tokens that are remembered until they expire.
+        tokens_count_max: verified tokens that are remembered.
+        remembered_s: how long one is, unless it expires before: then it is checked again.
     """
 
     url: str
@@ -41,9 +43,11 @@ class IssuerConfig:
     leeway_s: int = 5
     refresh_s: float = 300.0
     keys_max_age_s: float = 86_400.0
+    retry_s: float = 10.0
     unknown_pause_s: float = 1.0
     fetch_timeout_s: float = 3.0
     tokens_count_max: int = 10_000
+    remembered_s: float = 3600.0
 
     def __post_init__(self) -> None:
         """Refuse an issuer that anybody on the way could stand in for."""

@@ -1,6 +1,6 @@
 """The issuer's public keys by their ids: found by discovery, kept, and never asked for in a storm.
 
-Keys are asked for when there are none, when they are `refresh_s` old, and when a token names one that is
+Keys are asked for when there are none, when they are `refresh_s` old and a token is believed, and when a token names one that is
 not there, for the issuer may have changed them. Whoever sends tokens with made-up ids must not make the
 edge a flood upon its issuer, so unknown ids cause one question in `unknown_pause_s` and no more.
 """
@@ -77,6 +77,18 @@ class IssuerKeys:
             await self._refresh()
             found = self._named(kid)
         return found
+
+    def touch(self) -> bool:
+        """Note that a token is believed again without a look at its key, and say whether it may be.
+
+        Were keys asked for by look-ups alone, an edge whose tokens are all remembered would never hear that one was
+        withdrawn. It may not when keys are older than they may be used; nobody waits here for new ones.
+        """
+        now_s = self._monotonic_s()
+        age_s = now_s - self._fetched_s
+        if age_s > self._config.refresh_s and now_s - self._asked_s >= self._config.retry_s:
+            self._begin()
+        return age_s <= self._config.keys_max_age_s
 
     async def close(self) -> None:
         """Stop asking; idempotent."""
