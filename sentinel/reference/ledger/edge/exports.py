@@ -192,7 +192,7 @@ class Exports:
                 del self._downloads[tenant.name]
 
     async def _send(self, request: web.Request, tenant: Tenant, row: Any) -> web.StreamResponse:
-        parts = self._parts(tenant, row["export_id"])
+        parts = self._parts(tenant, row)
         # Before the head goes out: until then trouble can still be answered.
         first = await anext(parts)
         response = web.StreamResponse(headers={**_file_headers(row), **limit_headers(request)})
@@ -221,24 +221,24 @@ class Exports:
         self._signals.served(whole=True)
         return response
 
-    async def _parts(self, tenant: Tenant, export_id: object) -> AsyncIterator[bytes]:
+    async def _parts(self, tenant: Tenant, row: Any) -> AsyncIterator[bytes]:
         """Yield the file's parts, each by a statement of its own.
 
         Raises:
-            ProblemError: the first is not there: the file was let go a moment ago.
+            ProblemError: one is not there: the file was let go a moment ago. An end that said nothing would leave the client
+                of a connection that is kept to wait for the rest.
         """
-        part = 0
-        while True:
+        part, left_bytes = 0, row["bytes_count"]
+        while left_bytes > 0:
             with self._telemetry.query("SELECT", "export_parts", self._database.namespace):
                 async with self._asking(tenant) as connection:
                     content = await connection.fetchval(
-                        _PART, tenant.cohort, tenant.name, export_id, part
+                        _PART, tenant.cohort, tenant.name, row["export_id"], part
                     )
-            if content is None:
-                if not part:
-                    raise ProblemError(code="export_expired", detail="The file is no longer kept.")
-                return
+            if not content:
+                raise ProblemError(code="export_expired", detail="The file is no longer kept.")
             yield bytes(content)
+            left_bytes -= len(content)
             part += 1
 
     async def _found(self, request: web.Request) -> tuple[Tenant, Any]:

@@ -18,6 +18,7 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 import pytest_asyncio
 
@@ -31,6 +32,7 @@ from sentinel.reference.ledger.audit.witness_server import WitnessServer, Witnes
 from sentinel.reference.ledger.edge.contract import OPERATIONS
 from sentinel.reference.ledger.operate.cli import run
 from sentinel.reference.ledger.operate.prepare import prepare
+from sentinel.reference.ledger.telemetry import Event
 from sentinel.reference.ledger.wire.config import NatsConfig, PostgresConfig
 from sentinel.reference.ledger.wire.postgres import Database
 from sentinel.reference.ledger.wire.roles import Role, role_url
@@ -333,6 +335,34 @@ async def test_bounds_are_told_and_files_are_let_go(office: Office) -> None:
     ended = office.made.values("ledger.exports.ended")
     assert ended[("failed", "too_many_entries")] >= 1
     assert office.made.values("ledger.exports.forgotten")[("age",)] >= 1
+
+
+async def test_a_file_that_is_let_go_during_its_download_ends_as_one_that_was_broken_off(
+    office: Office,
+) -> None:
+    """It once ended as whole with too few bytes, and on a connection that is kept the client waited for the rest."""
+    url = (await office.ask("vanishing", until_now()))[1]["status_url"]
+    async with office.exporting():
+        assert (await office.ended(url))["state"] == "done"
+    export_id = url.rpartition("/")[2]
+    # In two parts, of which the second is gone when it is asked for.
+    await office.site.rows(
+        """
+        with whole as (delete from ledger.export_parts where export_id::text = $1 returning cohort, tenant, export_id, content)
+        insert into ledger.export_parts (cohort, tenant, export_id, part, content)
+        select cohort, tenant, export_id, 0, substr(content, 1, 100) from whole
+        """,
+        export_id,
+    )
+    before = office.site.edge.values("ledger.exports.served")
+    async with office.site.http.get(f"{url}/file", headers={"X-Tenant": "shop"}) as response:
+        assert response.status == 200
+        with pytest.raises(aiohttp.ClientError):
+            await asyncio.wait_for(response.read(), 10)
+    served = office.site.edge.values("ledger.exports.served")
+    assert served[("False",)] - before.get(("False",), 0) == 1
+    assert served.get(("True",), 0) == before.get(("True",), 0)
+    assert Event.EXPORT_BROKEN_OFF in office.site.edge.events()
 
 
 async def test_nothing_is_made_before_the_audit_has_come_to_it(
