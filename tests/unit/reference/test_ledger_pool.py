@@ -7,11 +7,13 @@ forgets is in tests/integration/reference/test_ledger_row_security.py.
 from __future__ import annotations
 
 import asyncio
+import socket
 
 import asyncpg  # type: ignore[import-untyped]
 import pytest
 
 from sentinel.reference.ledger.domain import PermanentError
+from sentinel.reference.ledger.wire import postgres
 from sentinel.reference.ledger.wire.config import PostgresConfig
 from sentinel.reference.ledger.wire.postgres import Database
 
@@ -79,3 +81,28 @@ async def test_an_end_that_was_asked_for_is_an_end() -> None:
     with pytest.raises(asyncio.CancelledError):
         async with database.acquire():
             pass
+
+
+class Held:
+    """A connection as far as its socket goes."""
+
+    def __init__(self, held: socket.socket) -> None:
+        self._transport = self
+        self._held = held
+
+    def get_extra_info(self, name: str) -> socket.socket:
+        """As asyncio's transports have it."""
+        assert name == "socket"
+        return self._held
+
+
+async def test_the_clients_side_asks_whether_the_server_is_there() -> None:
+    """A host that has gone ends no connection; without being asked for, it is waited for without end."""
+    with socket.socket() as held:
+        await postgres._keep_alive(Held(held))
+        assert held.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+        if hasattr(socket, "TCP_KEEPIDLE"):
+            assert held.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == 30
+    with socket.socket(socket.AF_UNIX) as local:
+        await postgres._keep_alive(Held(local))
+        assert not local.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)

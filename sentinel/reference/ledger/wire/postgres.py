@@ -7,6 +7,7 @@ statement may succeed later) or PermanentError (it will not), with the SQLSTATE 
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any, Final, Protocol
@@ -23,6 +24,18 @@ _RETRYABLE_CLASSES: Final = frozenset({"08", "25", "40", "53", "55", "57", "58"}
 # Two posters met on one key: the retry sees the other's row. A missing table: not yet migrated.
 _RETRYABLE_STATES: Final = frozenset({"23505", "42P01", "3F000"})
 _MIGRATION_LOCK: Final = 0x6C656467  # "ledg"
+_LOCK_NOT_AVAILABLE: Final = "55P03"
+# An index over a trail of years is made for hours. A limit there is all the same: what takes longer has gone wrong.
+MIGRATION_LIMIT_S: Final = 6 * 3600.0
+# For a table that is in use. Each attempt has the lock's own short limit, for whoever comes after it waits behind it.
+_LOCK_PATIENCE_S: Final = 900.0
+_LOCK_PAUSE_FIRST_S: Final = 0.5
+_LOCK_PAUSE_MAX_S: Final = 30.0
+# A peer whose host has gone says nothing, not even that the connection ended: it is asked, and let go of after a minute.
+_KEEPALIVE_IDLE_S: Final = 30
+_KEEPALIVE_INTERVAL_S: Final = 10
+_KEEPALIVE_COUNT: Final = 3
+_UNACKNOWLEDGED_S: Final = 60
 # A plan is kept, also that of a foreign key's check, and while a table is small all indexes of it look alike: a plan of an empty
 # ledger's first moments reads all of a partition for one row, until the first `analyze` a minute later. So plans are made anew each
 # time that a connection has been borrowed twice as often, for tables have at most doubled since then.
@@ -99,6 +112,7 @@ class Database:
                 max_size=config.pool_size_max,
                 timeout=config.connect_timeout_s,
                 command_timeout=config.command_timeout_s,
+                init=_keep_alive,
                 # An open transaction is rolled back either way, and what fails in it has its connection closed.
                 reset=None if resets else _nothing_to_undo,
                 server_settings={**_settings(config, application_name), **(settings or {})},
@@ -159,23 +173,61 @@ async def session(
 ) -> AsyncIterator[Connection]:
     """Open one connection outside any pool; errors leave translated.
 
+    The client waits for an answer as long as the session's `statement_timeout` and a grace: the server's own limit ends
+    nothing once its host has gone. Without a statement limit ("0") only the connection's keepalive notices that.
+
     Raises:
         UnavailableError: the server does not answer in time.
         PermanentError: the server refused.
     """
+    told = {**_settings(config, application_name), **(settings or {})}
     with translated():
         connection: Connection = await asyncpg.connect(
             config.url,
             timeout=config.connect_timeout_s,
-            server_settings={**_settings(config, application_name), **(settings or {})},
+            command_timeout=command_timeout_s(told, grace_s=config.grace_s),
+            server_settings=told,
         )
         try:
+            await _keep_alive(connection)
             yield connection
         finally:
             try:
                 await asyncio.wait_for(connection.close(), timeout=2.0)
             except TimeoutError:
                 connection.terminate()
+
+
+def command_timeout_s(settings: Mapping[str, str], *, grace_s: float) -> float | None:
+    """Return how long a client waits for an answer to a statement of a session with these settings.
+
+    >>> command_timeout_s({"statement_timeout": "60000"}, grace_s=1.0)
+    61.0
+    >>> command_timeout_s({"statement_timeout": "0"}, grace_s=1.0) is None
+    True
+    """
+    statement_timeout_ms = int(settings["statement_timeout"])
+    return statement_timeout_ms / 1000 + grace_s if statement_timeout_ms else None
+
+
+async def _keep_alive(connection: Any) -> None:
+    """Have the client's side of a connection notice that the server's host has gone; the server's side is in the settings."""
+    # asyncpg has no option for it and no other way to the socket.
+    transport = getattr(connection, "_transport", None)
+    peer = None if transport is None else transport.get_extra_info("socket")
+    if peer is None or peer.family not in (socket.AF_INET, socket.AF_INET6):
+        return
+    peer.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in (
+        ("TCP_KEEPIDLE", _KEEPALIVE_IDLE_S),
+        ("TCP_KEEPINTVL", _KEEPALIVE_INTERVAL_S),
+        ("TCP_KEEPCNT", _KEEPALIVE_COUNT),
+        # What was sent and is not acknowledged; the keepalive asks only where nothing is.
+        ("TCP_USER_TIMEOUT", _UNACKNOWLEDGED_S * 1000),
+    ):
+        option = getattr(socket, name, None)  # not every system has each
+        if option is not None:
+            peer.setsockopt(socket.IPPROTO_TCP, option, value)
 
 
 async def log_position(connection: Connection) -> str:
@@ -201,29 +253,61 @@ async def check_answers(config: PostgresConfig) -> None:
         await connection.fetchval("select 1")
 
 
-async def migrate(config: PostgresConfig) -> int:
-    """Bring the schema to this version and return it; several processes may try at once.
+async def migrate(
+    config: PostgresConfig,
+    *,
+    migrations: Sequence[str] = MIGRATIONS,
+    lock_patience_s: float = _LOCK_PATIENCE_S,
+) -> int:
+    """Bring the schema to this version and return it; several processes may try at once, and wait for the one that does.
 
-    One whose user may not change the schema can only find that nothing is to be done.
+    Each migration is a transaction of its own: what is done stays done. One whose user may not change the schema can only find that
+    nothing is to be done.
+
+    Args:
+        config: where the server is. Its limit of a statement is not a migration's: that one has MIGRATION_LIMIT_S.
+        migrations: all of them, the oldest first.
+        lock_patience_s: how long to try for a table that others have locked.
 
     Raises:
         LedgerError: the database was written by a newer version.
-        UnavailableError: the server does not answer in time.
+        UnavailableError: the server does not answer, or a table was not free in time.
     """
-    async with session(
-        config, application_name="ledger-migrate", settings={"statement_timeout": "60000"}
-    ) as connection:
-        if await connection.fetchval("select to_regclass('ledger.schema_version')") is not None:
-            newest = await connection.fetchval("select max(version) from ledger.schema_version")
-            if newest == len(MIGRATIONS):
-                return len(MIGRATIONS)
-        await _migrate(connection)
-    return len(MIGRATIONS)
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    limit_s = {"migration": MIGRATION_LIMIT_S, _LOCK_NOT_AVAILABLE: lock_patience_s}
+    settings = {"statement_timeout": str(int(MIGRATION_LIMIT_S * 1000))}
+    pause_s = _LOCK_PAUSE_FIRST_S
+    while True:
+        try:
+            async with session(
+                config, application_name="ledger-migrate", settings=settings
+            ) as connection:
+                while await _is_behind(connection, migrations):
+                    await _apply_next(connection, migrations)
+                    pause_s, began = _LOCK_PAUSE_FIRST_S, loop.time()
+            return len(migrations)
+        except UnavailableError as error:
+            if loop.time() - began >= limit_s.get(error.code, 0.0):
+                raise
+        await asyncio.sleep(pause_s)
+        pause_s = min(2 * pause_s, _LOCK_PAUSE_MAX_S)
 
 
-async def _migrate(connection: Connection) -> None:
+async def _is_behind(connection: Connection, migrations: Sequence[str]) -> bool:
+    """Say whether anything is to be done, which anybody may ask."""
+    if await connection.fetchval("select to_regclass('ledger.schema_version')") is None:
+        return True
+    newest = await connection.fetchval("select max(version) from ledger.schema_version")
+    return bool(newest != len(migrations))
+
+
+async def _apply_next(connection: Connection, migrations: Sequence[str]) -> None:
+    """Apply the first migration that the database does not have."""
     async with connection.transaction():
-        await connection.execute("select pg_advisory_xact_lock($1)", _MIGRATION_LOCK)
+        if not await connection.fetchval("select pg_try_advisory_xact_lock($1)", _MIGRATION_LOCK):
+            message = "another process is migrating the database"
+            raise UnavailableError(message, code="migration")
         await connection.execute(f"create schema if not exists {SCHEMA}")
         await connection.execute(
             "create table if not exists ledger.schema_version ("
@@ -232,17 +316,18 @@ async def _migrate(connection: Connection) -> None:
         current = await connection.fetchval(
             "select coalesce(max(version), 0) from ledger.schema_version"
         )
-        if current > len(MIGRATIONS):
+        if current > len(migrations):
             message = (
-                f"the database's schema is version {current}, newer than {len(MIGRATIONS)}, "
+                f"the database's schema is version {current}, newer than {len(migrations)}, "
                 "the newest this ledger knows; run the ledger that wrote it"
             )
             raise LedgerError(message)
-        for version, statement in enumerate(MIGRATIONS[current:], start=current + 1):
-            await connection.execute(statement)
-            await connection.execute(
-                "insert into ledger.schema_version (version) values ($1)", version
-            )
+        if current == len(migrations):
+            return  # another process was faster
+        await connection.execute(migrations[current])
+        await connection.execute(
+            "insert into ledger.schema_version (version) values ($1)", current + 1
+        )
 
 
 async def _nothing_to_undo(_: object) -> None:
@@ -285,6 +370,10 @@ def _settings(config: PostgresConfig, application_name: str) -> dict[str, str]:
         "lock_timeout": str(int(config.lock_timeout_s * 1000)),
         # A poster that hangs between statements must not hold its row locks for ever.
         "idle_in_transaction_session_timeout": "10000",
+        # A client whose host has gone must not hold its locks, or the audit's, for hours.
+        "tcp_keepalives_idle": str(_KEEPALIVE_IDLE_S),
+        "tcp_keepalives_interval": str(_KEEPALIVE_INTERVAL_S),
+        "tcp_keepalives_count": str(_KEEPALIVE_COUNT),
         "search_path": SCHEMA,
         "timezone": "UTC",
     }

@@ -18,7 +18,9 @@ from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from opentelemetry.sdk.trace import TracerProvider
 
+from sentinel.reference.ledger.audit import service
 from sentinel.reference.ledger.audit.checkpoints import CheckpointConfig
+from sentinel.reference.ledger.audit.recorder import SETTINGS
 from sentinel.reference.ledger.audit.rows import BrokenLogError
 from sentinel.reference.ledger.audit.service import Audit, AuditConfig
 from sentinel.reference.ledger.audit.witness import Memory, Witness
@@ -28,9 +30,11 @@ from sentinel.reference.ledger.domain.audit.entry import Op
 from sentinel.reference.ledger.operate.up.audit import why_not
 from sentinel.reference.ledger.telemetry import Telemetry
 from sentinel.reference.ledger.wire.config import PostgresConfig
+from sentinel.reference.ledger.wire.postgres import session
 from tests.support.audit_log import Keys
 from tests.support.audit_scene import DROP_SLOTS, Scene, audit_scene, transfer
 from tests.support.ledger_servers import LedgerServers
+from tests.support.silent_path import SilentPath
 
 pytest_plugins = ("tests.support.ledger_fixtures",)
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
@@ -228,3 +232,31 @@ def test_a_witness_without_its_key_is_no_witness(tmp_path: Path) -> None:
     config = AuditConfig(postgres=PostgresConfig(url="postgresql://x"), witness=lambda: "http://x")
     with pytest.raises(LedgerError, match="anybody could sign"):
         Audit(config, signer=Keys().log, telemetry=Measured().telemetry)
+
+
+async def test_a_primary_whose_host_vanishes_is_let_go_of_and_recording_goes_on_by_the_next_way(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A host that goes without a word ends no connection; the recorder waited for its answer for hours, its heartbeat fresh."""
+    monkeypatch.setattr(service, "SETTINGS", {**SETTINGS, "statement_timeout": "2000"})
+    straight, path = scene.audit, SilentPath(scene.audit.url)
+    scene.audit = PostgresConfig(url=await path.start(), connect_timeout_s=1.0)
+    measured = Measured()
+    try:
+        async with recording(scene, measured) as task:
+            async with session(scene.audit, application_name="test") as connection:
+                # The server's side asks too whether its client is there.
+                assert await connection.fetchval("show tcp_keepalives_idle") == "30"
+            await scene.post(transfer("before"))
+            await eventually("recorded", lambda: measured.value("ledger.audit.entries") == 6)
+            path.is_passable = False
+            path.vanish()
+            await asyncio.sleep(1.0)
+            await scene.post(transfer("meanwhile"))
+            path.is_passable = True
+            await eventually("recorded again", lambda: measured.value("ledger.audit.entries") == 9)
+            assert not task.done()
+    finally:
+        await path.stop()
+    scene.audit = straight
+    assert (await scene.check()).whole
