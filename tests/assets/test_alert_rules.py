@@ -239,7 +239,7 @@ def test_the_ledger_has_the_names_that_rules_ask_it_for() -> None:
         prometheus_name(name, "", is_counter=False)
         for name in re.findall(r'"((?:ledger|http)\.[a-z_.]+)"', code)
     }
-    endings = r"(?:_seconds|_bytes)?(?:_total|_bucket|_sum|_count)?$"
+    endings = r"(?:_seconds|_bytes|_ratio)?(?:_total|_bucket|_sum|_count)?$"
     known = {*FOREIGN["ledger_"], *FOREIGN["http_server_request_duration_"]}
     # What is a count by its name is not told by an ending.
     unknown = known - instruments

@@ -188,7 +188,15 @@ class WebhookSite:
             await task
         self.stops.clear()
 
-    async def publish(self, count: int = 1, *, tenant: str = "shop", **data: object) -> list[str]:
+    async def publish(
+        self,
+        count: int = 1,
+        *,
+        tenant: str = "shop",
+        position: int = 1,
+        occurred_at: str = "2999-01-01T00:00:00Z",
+        **data: object,
+    ) -> list[str]:
         """Put events onto the stream; their ids."""
         client = await nats.connect(self.nats.url)
         ids = []
@@ -201,8 +209,8 @@ class WebhookSite:
                     "type": "transaction.posted",
                     "tenant": tenant,
                     "cohort": cohort,
-                    "position": 1,
-                    "occurred_at": "2999-01-01T00:00:00Z",
+                    "position": position,
+                    "occurred_at": occurred_at,
                     "data": {"transaction_id": event_id, "state": "posted", **data},
                 }
                 await client.jetstream().publish(

@@ -204,6 +204,35 @@ async def test_an_outbox_without_room_drops_the_oldest_and_says_how_many(
     assert [one.log_record.attributes["dropped_count"] for one in dropped] == [3]
 
 
+async def test_how_much_of_the_stream_a_reader_has_not_read_is_told_by_whoever_writes(
+    ledger_site: LedgerSite,
+) -> None:
+    await ledger_site.start_poster()
+    for number in range(6):
+        await ledger_site.transfer(f"k{number}", "external:bank", "alice", 10)
+    await settle(ledger_site, 6)
+    await emptied(ledger_site)
+    reader = await Queue.connect(ledger_site.nats, name="test", on_change=lambda *_: None)
+    ledger_site.stack.push_async_callback(reader.close)
+    await reader.subscribe_events("webhooks")
+    async with operator(ledger_site.nats, name="test") as (_, stream):
+        config = (await stream.stream_info(EVENTS_STREAM)).config
+        config.max_msgs = 8
+        await stream.update_stream(config)
+    relay = await relay_of(ledger_site, config=RelayConfig(watch_interval_s=0.05))
+    running = asyncio.create_task(relay.run())
+    try:
+
+        def shares() -> dict[tuple[str, ...], float]:
+            return ledger_site.poster.values("ledger.events.unread")
+
+        await eventually("six of eight", shares, lambda seen: seen == {("webhooks",): 0.75})
+        await reader.acknowledge(await reader.fetch_events(count_max=6, wait_s=2.0))
+        await eventually("none", shares, lambda seen: seen == {("webhooks",): 0.0})
+    finally:
+        running.cancel()
+
+
 async def test_the_intake_names_every_number_of_the_stream_and_what_became_of_it(
     ledger_site: LedgerSite,
 ) -> None:

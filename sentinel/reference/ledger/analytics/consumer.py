@@ -22,7 +22,7 @@ from sentinel.reference.ledger.domain import LedgerError, PermanentError, Unavai
 from sentinel.reference.ledger.telemetry import Event, Telemetry
 from sentinel.reference.ledger.telemetry.events import AnalyticsMetrics
 from sentinel.reference.ledger.wire.events import LedgerEvent, decode_event
-from sentinel.reference.ledger.wire.nats import Queue
+from sentinel.reference.ledger.wire.nats import Gaps, Queue
 from sentinel.reference.ledger.wire.postgres import Database
 
 DURABLE: Final = "analytics"
@@ -66,7 +66,7 @@ class Analytics:
         self._database = database
         self._telemetry = telemetry
         self._backlog: tuple[int, int] | None = None
-        self._last_sequence: int | None = None
+        self._gaps = Gaps(queue)
         self._metrics = AnalyticsMetrics(telemetry.meter, lambda: self._backlog)
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -106,7 +106,13 @@ class Analytics:
             UnavailableError: queue or database is away.
             PermanentError: the database refused.
         """
-        await self._look_for_gaps(messages)
+        if missed_count := await self._gaps.missed(messages):
+            self._metrics.missed(missed_count)
+            self._telemetry.error(
+                Event.ANALYTICS_MISSED,
+                "The stream let events go before they were counted",
+                events_count=missed_count,
+            )
         readable: list[Msg] = []
         events: list[LedgerEvent] = []
         for message in messages:
@@ -142,25 +148,6 @@ class Analytics:
             )
         if readable:
             await self._queue.acknowledge(readable)
-
-    async def _look_for_gaps(self, messages: Sequence[Msg]) -> None:
-        """Count numbers that the stream let go before they were delivered; those that it has, another consumer got."""
-        for message in messages:
-            metadata = message.metadata
-            if metadata.num_delivered and metadata.num_delivered > 1:
-                continue
-            sequence, last = metadata.sequence.stream, self._last_sequence
-            self._last_sequence = sequence
-            if last is None or sequence <= last + 1:
-                continue
-            missed_count = min(sequence, await self._queue.first_event()) - last - 1
-            if missed_count > 0:
-                self._metrics.missed(missed_count)
-                self._telemetry.error(
-                    Event.ANALYTICS_MISSED,
-                    "The stream let events go before they were counted",
-                    events_count=missed_count,
-                )
 
     def _remembered_from(self) -> date:
         return datetime.now(UTC).date() - timedelta(days=self._config.remembered_days)

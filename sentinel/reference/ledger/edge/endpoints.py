@@ -56,8 +56,9 @@ _COUNT: Final = (
 _SAME: Final = "select endpoint_id from ledger.webhook_endpoints where cohort = $1 and tenant = $2 and url = $3"
 _ADD: Final = f"""
 insert into ledger.webhook_endpoints
-    (cohort, endpoint_id, tenant, url, description, event_types, signature, secret, public_key)
-values ($1, $2, $3, $4, $5, $6, $7, $8, $9) returning {_FIELDS}
+    (cohort, endpoint_id, tenant, url, description, event_types, signature, secret, public_key, registered_position)
+values ($1, $2, $3, $4, $5, $6, $7, $8, $9, (select case when is_called then last_value else 0 end from ledger.outbox_position))
+returning {_FIELDS}
 """  # noqa: S608 - put together from constants
 _LIST: Final = f"""
 select {_FIELDS} from ledger.webhook_endpoints where cohort = $1 and tenant = $2 order by created_at, endpoint_id

@@ -73,7 +73,8 @@ class Relay:
         self._done: dict[int, int] = {}
         self._failed = False
         self._waiting: tuple[int, float] | None = None
-        self._metrics = RelayMetrics(telemetry.meter, lambda: self._waiting)
+        self._unread: dict[str, float] = {}
+        self._metrics = RelayMetrics(telemetry.meter, lambda: self._waiting, lambda: self._unread)
 
     def call(self) -> None:
         """Say that there is something to tell."""
@@ -172,6 +173,11 @@ class Relay:
                         await self._trim(connection)
             except (UnavailableError, PermanentError):
                 self._waiting = None  # not known is not zero
+            try:
+                # Told by whoever writes: a reader that is away tells nothing.
+                self._unread = await self._queue.events_unread()
+            except UnavailableError:
+                self._unread = {}
             if time.monotonic() - began > 60.0:
                 began = time.monotonic()
                 self._done.clear()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from opentelemetry.metrics import CallbackOptions, Meter, Observation
@@ -10,13 +10,25 @@ from opentelemetry.metrics import CallbackOptions, Meter, Observation
 # (rows that wait, age of the oldest in seconds)
 Outbox = tuple[int, float]
 _LABEL: Final = "ledger.event.type"
+_READERS_COUNT_MAX: Final = 16
 
 
 class RelayMetrics:
     """What the relay counts."""
 
-    def __init__(self, meter: Meter, read: Callable[[], Outbox | None]) -> None:
-        """Export what `read` last saw of the outbox, and counters that begin at nothing."""
+    def __init__(
+        self,
+        meter: Meter,
+        read: Callable[[], Outbox | None],
+        unread: Callable[[], Mapping[str, float]],
+    ) -> None:
+        """Export counters, and what was last seen.
+
+        Args:
+            meter: makes the instruments.
+            read: the outbox; None where it is not known.
+            unread: what each reader of the events has not read, as a share of what the stream can hold.
+        """
         self._published = meter.create_counter(
             "ledger.events.published", unit="{event}", description="Events stored by the stream."
         )
@@ -39,6 +51,18 @@ class RelayMetrics:
                 return [] if seen is None else [Observation(seen[place])]
 
             meter.create_observable_gauge(name, callbacks=[observe], unit=unit)
+
+        def shares(_: CallbackOptions) -> list[Observation]:
+            # Whoever may make readers on the stream names them: the fullest, where they are too many.
+            fullest = sorted(unread().items(), key=lambda one: -one[1])[:_READERS_COUNT_MAX]
+            return [Observation(share, {"ledger.event.reader": name}) for name, share in fullest]
+
+        meter.create_observable_gauge(
+            "ledger.events.unread",
+            callbacks=[shares],
+            unit="1",
+            description="What waits for a reader of the events, as a share of what the stream can hold; at 1 it loses the oldest.",
+        )
 
     def published(self, kind: str, count: int) -> None:
         """Count events that the stream stored."""

@@ -105,6 +105,7 @@ class Event(StrEnum):
     WEBHOOKS_STOPPED = "webhooks.stopped"
     WEBHOOKS_FAILED = "webhooks.failed"
     WEBHOOKS_DROPPED = "webhooks.dropped"
+    WEBHOOKS_MISSED = "webhooks.missed"
     WEBHOOKS_ENDPOINT_DISABLED = "webhooks.endpoint_disabled"
     WEBHOOKS_EVENT_UNREADABLE = "webhooks.event_unreadable"
     WEBHOOKS_SECRET_LOST = "webhooks.secret_lost"  # noqa: S105 - the name of an event

@@ -52,13 +52,19 @@ class AttemptSpan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Standing:
-    """What there is at the moment; events that are not on their way yet are None where NATS does not say."""
+    """What there is at the moment; events that are not on their way yet are None where NATS does not say.
+
+    Tenants are those with an endpoint that takes events; one of them fails when all of these do.
+    """
 
     waiting_count: int
     oldest_s: float
     in_flight_count: int
     events_pending_count: int | None
     endpoint_counts: dict[str, int]
+    tenants_count: int
+    tenants_failing_count: int
+    receivers_failing_count: int
 
 
 class WebhookSignals:
@@ -90,6 +96,11 @@ class WebhookSignals:
             "ledger.webhooks.dropped",
             unit="{delivery}",
             description="Deliveries that will not be made, by why.",
+        )
+        self._missed = meter.create_counter(
+            "ledger.webhooks.missed",
+            unit="{event}",
+            description="Events that the stream let go before they were put on their way; nobody is told of them.",
         )
         self._disabled = meter.create_counter(
             "ledger.webhooks.endpoints.disabled",
@@ -151,12 +162,18 @@ class WebhookSignals:
     def dropped(self, reason: str, count: int = 1) -> None:
         """Count deliveries that will not be made.
 
-        The reason is `queue_full`, `disabled`, `used_up`, `gone`, `expired` or `refused`, or `unreadable` for an event.
+        The reason is `queue_full`, `disabled`, `used_up`, `gone`, `expired`, `refused` or `before_registration`, or
+        `unreadable` for an event.
         """
         if not count:
             return
         self.totals["dropped", reason] += count
         self._dropped.add(count, {"ledger.webhook.reason": reason})
+
+    def missed(self, count: int) -> None:
+        """Count events that never came here, whosever they were."""
+        self.totals["missed", ""] += count
+        self._missed.add(count)
 
     def disabled(self, reason: str) -> None:
         """Count an endpoint that was disabled."""
@@ -169,7 +186,7 @@ class WebhookSignals:
             self._forgotten.add(count, {"ledger.webhook.reason": reason})
 
     def observe(self, read: Callable[[], Standing]) -> None:
-        """Export what there is: waiting deliveries, the oldest one's age, attempts under way, endpoints by state."""
+        """Export what there is: waiting deliveries, the oldest one's age, attempts under way, endpoints by state, and whose fail."""
 
         def waiting(_: CallbackOptions) -> list[Observation]:
             return [Observation(read().waiting_count)]
@@ -191,6 +208,15 @@ class WebhookSignals:
                 for state, count in read().endpoint_counts.items()
             ]
 
+        def tenants(_: CallbackOptions) -> list[Observation]:
+            return [Observation(read().tenants_count)]
+
+        def tenants_failing(_: CallbackOptions) -> list[Observation]:
+            return [Observation(read().tenants_failing_count)]
+
+        def receivers_failing(_: CallbackOptions) -> list[Observation]:
+            return [Observation(read().receivers_failing_count)]
+
         meter = self._telemetry.meter
         for name, unit, callback in (
             ("ledger.webhooks.waiting", "{delivery}", waiting),
@@ -198,5 +224,8 @@ class WebhookSignals:
             ("ledger.webhooks.in_flight", "{attempt}", in_flight),
             ("ledger.webhooks.endpoints", "{endpoint}", endpoints),
             ("ledger.webhooks.events.pending", "{event}", events),
+            ("ledger.webhooks.tenants", "{tenant}", tenants),
+            ("ledger.webhooks.tenants.failing", "{tenant}", tenants_failing),
+            ("ledger.webhooks.receivers.failing", "{receiver}", receivers_failing),
         ):
             meter.create_observable_gauge(name, callbacks=[callback], unit=unit)

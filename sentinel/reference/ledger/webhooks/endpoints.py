@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 from sentinel.reference.ledger.domain.webhooks.endpoint import EndpointState, Health, Why
 from sentinel.reference.ledger.wire.postgres import Connection
@@ -15,7 +16,7 @@ Key = tuple[int, uuid.UUID]
 
 _FIELDS: Final = """
 e.cohort, e.endpoint_id, e.tenant, e.url, e.event_types, e.signature, e.secret, e.previous_secret, e.previous_until,
-e.state, e.failing_since, e.failures_count, e.paused_until, e.disabled_because, e.created_at
+e.state, e.failing_since, e.failures_count, e.paused_until, e.disabled_because, e.registered_position
 """
 _ALL: Final = f"select {_FIELDS} from ledger.webhook_endpoints e"  # noqa: S608 - constants
 _LOCKED: Final = f"""
@@ -32,6 +33,7 @@ where cohort = $1 and endpoint_id = $2
 class Endpoint:
     """An endpoint as it was at the last look; `health` is also what this process has noted since.
 
+    Events up to `registered_position` of the outbox had happened when it was registered.
     `waiting_count` and `oldest_ns`, of what waits for it, are of a look that is rarer, and of what was added since.
     """
 
@@ -45,7 +47,7 @@ class Endpoint:
     previous_secret: bytes | None = field(default=None, repr=False)
     previous_until_ns: int | None = None
     health: Health
-    created_ns: int
+    registered_position: int
     waiting_count: int = 0
     oldest_ns: int | None = None
 
@@ -97,6 +99,35 @@ class Register:
         return list(self._by_key.values())
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fails:
+    """Whose endpoints fail: tenants that take events, those of them whom nothing reaches, and the hosts at which it fails."""
+
+    tenants_count: int
+    tenants_failing_count: int
+    receivers_failing_count: int
+
+
+def whose_fail(endpoints: Iterable[Endpoint]) -> Fails:
+    """Return how far endpoints' failures are spread; what is disabled takes no events and counts for nothing.
+
+    One tenant, or one service that many tenants have named, is no sign that the ledger's own way out is broken.
+    """
+    states: dict[tuple[int, str], set[EndpointState]] = {}
+    hosts: set[str] = set()
+    for one in endpoints:
+        if one.health.state is EndpointState.DISABLED:
+            continue
+        states.setdefault((one.cohort, one.tenant), set()).add(one.health.state)
+        if one.health.state is EndpointState.FAILING:
+            hosts.add(urlsplit(one.url).netloc.lower())
+    return Fails(
+        tenants_count=len(states),
+        tenants_failing_count=sum(seen == {EndpointState.FAILING} for seen in states.values()),
+        receivers_failing_count=len(hosts),
+    )
+
+
 async def read_endpoints(connection: Connection) -> list[Endpoint]:
     """Return every endpoint.
 
@@ -144,7 +175,7 @@ def _endpoint(row: Any) -> Endpoint:
             paused_until_ns=_ns(row["paused_until"]),
             disabled_because=None if why is None else Why(why),
         ),
-        created_ns=_ns(row["created_at"]) or 0,
+        registered_position=row["registered_position"],
     )
 
 

@@ -25,12 +25,10 @@ from sentinel.reference.ledger.webhooks import rows
 from sentinel.reference.ledger.webhooks.endpoints import Key, Register
 from sentinel.reference.ledger.webhooks.rows import ToSend
 from sentinel.reference.ledger.wire.events import decode_event
-from sentinel.reference.ledger.wire.nats import Queue
+from sentinel.reference.ledger.wire.nats import Gaps, Queue
 from sentinel.reference.ledger.wire.postgres import Database
 
-# Clocks differ: what happened this long before an endpoint was registered may have happened after it.
 _TOLD: Final = frozenset({EventType.POSTED.value, EventType.REJECTED.value})
-_CLOCKS_NS: Final = 5_000_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +51,15 @@ class FanoutConfig:
             raise LedgerError(message)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Told:
+    """An event of the stream, its position in the outbox and its place in a trace."""
+
+    event: WebhookEvent
+    position: int
+    trace_parent: str | None
+
+
 class Fanout:
     """Reads events until told to stop."""
 
@@ -70,6 +77,7 @@ class Fanout:
     ) -> None:
         self._config = config
         self._queue = queue
+        self._gaps = Gaps(queue)
         self._database = database
         self._register = register
         self._look = look
@@ -96,15 +104,17 @@ class Fanout:
 
     async def _pass_on(self, messages: list[Msg], stop: asyncio.Event) -> None:
         """Put a batch on its way, again and again while the database is away, and acknowledge it."""
+        if not await self._insist(partial(self._look_for_gaps, messages), messages, stop):
+            return
         # Read after they were fetched: whoever was registered before something happened is told of it.
         if not await self._insist(self._look, messages, stop):
             return
         events = [
-            pair
+            told
             for message in messages
             # Most tenants have no endpoint: their events are not even read.
             if self._concerns_somebody(message.subject)
-            and (pair := self._read(message)) is not None
+            and (told := self._read(message)) is not None
         ]
         to_send, dropped = self._choose(events)
         if (to_send or dropped) and not await self._insist(
@@ -115,6 +125,16 @@ class Fanout:
             await self._queue.acknowledge(messages)
         if to_send:
             self._on_added()
+
+    async def _look_for_gaps(self, messages: Sequence[Msg]) -> None:
+        """Count what the stream let go before it came here: nobody is told of it, and whose it was is not known."""
+        if missed_count := await self._gaps.missed(messages):
+            self._signals.missed(missed_count)
+            self._telemetry.error(
+                Event.WEBHOOKS_MISSED,
+                "The stream let events go before they were put on their way, and no endpoint is told of them",
+                events_count=missed_count,
+            )
 
     async def _insist(
         self, act: Callable[[], Awaitable[None]], messages: list[Msg], stop: asyncio.Event
@@ -147,7 +167,7 @@ class Fanout:
             return True  # somebody else's subject: what it says is read
         return bool(self._register.of_tenant(int(cohort), parts[3]))
 
-    def _read(self, message: Msg) -> tuple[WebhookEvent, str | None] | None:
+    def _read(self, message: Msg) -> _Told | None:
         try:
             told = decode_event(message.data)
             if told.type not in _TOLD:
@@ -170,18 +190,23 @@ class Fanout:
             )
             return None
         trace_parent = (message.headers or {}).get("traceparent")
-        return event, trace_parent if trace_parent and len(trace_parent) <= 64 else None
+        return _Told(
+            event=event,
+            position=told.position,
+            trace_parent=trace_parent if trace_parent and len(trace_parent) <= 64 else None,
+        )
 
-    def _choose(
-        self, events: Sequence[tuple[WebhookEvent, str | None]]
-    ) -> tuple[list[ToSend], Counter[Key]]:
+    def _choose(self, events: Sequence[_Told]) -> tuple[list[ToSend], Counter[Key]]:
         to_send: list[ToSend] = []
         dropped: Counter[Key] = Counter()
-        for event, trace_parent in events:
+        for told in events:
+            event = told.event
             for one in self._register.of_tenant(event.cohort, event.tenant):
                 if event.type.value not in one.event_types:
                     continue
-                if event.occurred_at.timestamp() * 1e9 < one.created_ns - _CLOCKS_NS:
+                if told.position <= one.registered_position:
+                    # Not by the clock: that of whoever decided and that of the database differ.
+                    self._signals.dropped("before_registration")
                     continue
                 if one.health.state is EndpointState.DISABLED:
                     self._drop(dropped, one.key, "disabled")
@@ -189,7 +214,9 @@ class Fanout:
                     self._drop(dropped, one.key, "queue_full")
                 else:
                     one.waiting_count += 1
-                    to_send.append(ToSend(endpoint=one, event=event, trace_parent=trace_parent))
+                    to_send.append(
+                        ToSend(endpoint=one, event=event, trace_parent=told.trace_parent)
+                    )
         return to_send, dropped
 
     def _drop(self, dropped: Counter[Key], key: Key, reason: str) -> None:

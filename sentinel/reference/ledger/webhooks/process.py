@@ -18,7 +18,7 @@ from sentinel.reference.ledger.telemetry import Event, Telemetry, WebhookSignals
 from sentinel.reference.ledger.telemetry.webhooks import Standing
 from sentinel.reference.ledger.webhooks import rows
 from sentinel.reference.ledger.webhooks.dispatch import DispatchConfig, Dispatcher
-from sentinel.reference.ledger.webhooks.endpoints import Register, read_endpoints
+from sentinel.reference.ledger.webhooks.endpoints import Register, read_endpoints, whose_fail
 from sentinel.reference.ledger.webhooks.fanout import Fanout, FanoutConfig
 from sentinel.reference.ledger.webhooks.sender import Sender, SenderConfig
 from sentinel.reference.ledger.wire.nats import Queue
@@ -208,6 +208,7 @@ class Webhooks:
     def _standing(self) -> Standing:
         endpoints = self._register.all()
         counts = Counter(one.health.state for one in endpoints)
+        fails = whose_fail(endpoints)
         now_ns = time.time_ns()
         oldest_ns = min(
             (one.oldest_ns for one in endpoints if one.oldest_ns is not None), default=now_ns
@@ -218,4 +219,7 @@ class Webhooks:
             in_flight_count=self._dispatcher.in_flight_count,
             events_pending_count=None if self._backlog is None else sum(self._backlog),
             endpoint_counts={state.value: counts[state] for state in EndpointState},
+            tenants_count=fails.tenants_count,
+            tenants_failing_count=fails.tenants_failing_count,
+            receivers_failing_count=fails.receivers_failing_count,
         )

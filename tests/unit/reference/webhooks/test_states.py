@@ -6,6 +6,7 @@ Method: the tables are whole, and what leads through them is played with a clock
 from __future__ import annotations
 
 import itertools
+import uuid
 
 import pytest
 from hypothesis import given
@@ -35,6 +36,7 @@ from sentinel.reference.ledger.domain.webhooks.schedule import (
     Schedule,
     parse_retry_after,
 )
+from sentinel.reference.ledger.webhooks.endpoints import Endpoint, Fails, whose_fail
 
 S = 1_000_000_000
 PATIENCE = Patience(disable_after_s=100.0, pause_first_s=5.0, pause_max_s=40.0)
@@ -173,3 +175,38 @@ def test_what_cannot_work_is_refused() -> None:
     for times in ({"disable_after_s": 0.0}, {"pause_first_s": 10.0, "pause_max_s": 5.0}):
         with pytest.raises(ValueError, match="must"):
             Patience(**times)
+
+
+def known(tenant: str, url: str, state: EndpointState) -> Endpoint:
+    return Endpoint(
+        cohort=0,
+        endpoint_id=uuid.uuid4(),
+        tenant=tenant,
+        url=url,
+        event_types=frozenset(),
+        signature="v1",
+        secret=b"",
+        health=Health(state=state, disabled_because=None),
+        registered_position=0,
+    )
+
+
+def test_whose_endpoints_fail_is_told_by_tenant_and_by_receiver() -> None:
+    failing, active = EndpointState.FAILING, EndpointState.ACTIVE
+    found = whose_fail(
+        [
+            # All that it has fails, at one host.
+            *(known("big", f"https://big.example/{number}", failing) for number in range(9)),
+            known("big", "https://old.example/", EndpointState.DISABLED),
+            known("half", "https://half.example/a", failing),
+            known("half", "https://half.example/b", active),
+            known("well", "https://well.example/", active),
+            known("busy", "https://busy.example/", EndpointState.THROTTLED),
+            known("shared", "https://BIG.example/s", failing),
+            known("gone", "https://gone.example/", EndpointState.DISABLED),
+        ]
+    )
+    assert found == Fails(tenants_count=5, tenants_failing_count=2, receivers_failing_count=2)
+    assert whose_fail([]) == Fails(
+        tenants_count=0, tenants_failing_count=0, receivers_failing_count=0
+    )

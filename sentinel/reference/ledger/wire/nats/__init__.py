@@ -9,14 +9,17 @@ from sentinel.reference.ledger.wire.nats.declared import (
     STREAMS,
     stream_name,
 )
+from sentinel.reference.ledger.wire.nats.gaps import Gaps
+from sentinel.reference.ledger.wire.nats.messages import Outgoing, PublishResult
 from sentinel.reference.ledger.wire.nats.operator import operator
-from sentinel.reference.ledger.wire.nats.queue import Outgoing, PublishResult, Queue
+from sentinel.reference.ledger.wire.nats.queue import Queue
 
 __all__ = [
     "CONSUMER",
     "DEAD_STREAM",
     "DEAD_SUBJECTS",
     "STREAMS",
+    "Gaps",
     "Outgoing",
     "PublishResult",
     "Queue",

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from typing import Final
 
 from nats.aio.client import Client
@@ -20,6 +19,7 @@ from nats.js.api import AckPolicy, ConsumerConfig, PubAck
 from nats.js.errors import APIError, NotFoundError
 
 from sentinel.reference.ledger.domain import LedgerError, UnavailableError
+from sentinel.reference.ledger.domain.unread import unread_share
 from sentinel.reference.ledger.wire.config import NatsConfig
 from sentinel.reference.ledger.wire.events import EVENTS_STREAM, EVENTS_SUBJECTS
 from sentinel.reference.ledger.wire.nats.declared import (
@@ -28,41 +28,11 @@ from sentinel.reference.ledger.wire.nats.declared import (
     stream_name,
     subjects_of,
 )
+from sentinel.reference.ledger.wire.nats.messages import Outgoing, PublishResult
 from sentinel.reference.ledger.wire.nats.reaching import reaching
 
 _INFO_TIMEOUT_S: Final = 2.0
 _STREAM_NAME_IN_USE: Final = 10058
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PublishResult:
-    """The stream's acknowledgement."""
-
-    sequence: int
-    duplicate: bool
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outgoing:
-    """A message to be stored.
-
-    Attributes:
-        message_id: what the stream recognises it by.
-        trace_parent: the place in a trace that its reader may link to.
-    """
-
-    subject: str
-    payload: bytes
-    message_id: str
-    trace_parent: str | None = None
-
-    @property
-    def headers(self) -> dict[str, str]:
-        """What goes beside the payload."""
-        told = {"Nats-Msg-Id": self.message_id}
-        if self.trace_parent is not None:
-            told["traceparent"] = self.trace_parent
-        return told
 
 
 class Queue:
@@ -258,6 +228,44 @@ class Queue:
         self._check_connected()
         with reaching("the stream's state is not known"):
             return int((await self._js.stream_info(EVENTS_STREAM)).state.first_seq)
+
+    async def events_taken_up_to(self) -> int:
+        """Return up to which number of the events all are acknowledged by the bound consumer; 0 before the first event.
+
+        Raises:
+            UnavailableError: the server did not answer.
+        """
+        self._check_connected()
+        with reaching("the consumer's state is not known"):
+            info = await self._js.consumer_info(
+                EVENTS_STREAM, self._durables[EVENTS_STREAM], timeout=_INFO_TIMEOUT_S
+            )
+        return 0 if info.ack_floor is None else int(info.ack_floor.stream_seq)
+
+    async def events_unread(self) -> dict[str, float]:
+        """Return, of each durable reader of the events, what waits for it as a share of what the stream can hold.
+
+        At 1 every further event lets one go that this reader has not read.
+
+        Raises:
+            UnavailableError: the server did not answer.
+        """
+        self._check_connected()
+        with reaching("the stream's state is not known"):
+            stream = await self._js.stream_info(EVENTS_STREAM)
+            readers = await self._js.consumers_info(EVENTS_STREAM)
+        state, limits = stream.state, stream.config
+        return {
+            one.config.durable_name: unread_share(
+                (one.num_pending or 0) + (one.num_ack_pending or 0),
+                messages_count=state.messages,
+                bytes_count=state.bytes,
+                bytes_max=limits.max_bytes,
+                messages_max=limits.max_msgs,
+            )
+            for one in readers
+            if one.config.durable_name
+        }
 
     async def _fetch(self, stream: str, *, count_max: int, wait_s: float) -> list[Msg]:
         subscription = self._subscriptions.get(stream)
