@@ -72,6 +72,7 @@ _LEDGER: Final = frozenset(
         ),
         *(
             "ledger_edge_refused_total",
+            "ledger_transfers_lost_total",
             "ledger_edge_malformed_total",
             "ledger_edge_limited_total",
             "ledger_edge_address_refused_total",

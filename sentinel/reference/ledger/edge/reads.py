@@ -90,7 +90,7 @@ class Reads:
             "transactions", tenant, reading, question, is_last=False
         )
         if found is None:
-            found = await self._waiting(tenant, transaction_id)
+            found = await self.waiting(tenant, transaction_id)
         return found or await self._transactions.ask_primary(
             "transactions", tenant, reading, question, reason="missing"
         )
@@ -122,15 +122,19 @@ class Reads:
 
         found = await self._transactions.ask("batches", tenant, reading, question, is_last=False)
         if found is None:
-            found = await self._waiting(tenant, batch_id)
+            found = await self.waiting(tenant, batch_id)
         return found or await self._transactions.ask_primary(
             "batches", tenant, reading, question, reason="missing"
         )
 
-    async def _waiting(
+    async def waiting(
         self, tenant: Tenant, asked_id: uuid.UUID
     ) -> tuple[dict[str, object], str] | None:
-        """Look where it waits to be decided, then where it was given up."""
+        """Look where it waits to be decided, then where it was given up; return state and fingerprint, or None.
+
+        Raises:
+            UnavailableError: the queue did not answer in time.
+        """
         subject = transfer_subject(cohort=tenant.cohort, asked_id=asked_id)
         found = await self._queued(
             tenant, stream_name(tenant.cohort), subject, state="pending", reason=None

@@ -46,6 +46,7 @@ from sentinel.reference.ledger.wire.envelope import (
     Envelope,
     asked_id,
     encode_envelope,
+    message_id,
     transfer_subject,
 )
 from sentinel.reference.ledger.wire.nats import Queue
@@ -132,47 +133,62 @@ class Transfers:
         payload = encode_envelope(
             Envelope(asked=asked, cohort=tenant.cohort, accepted_ns=time.time_ns())
         )
-        is_batch = isinstance(asked, Batch)
-        # A batch and a transaction may have one key: the queue must not take one for the other.
-        message_id = f"{'batch:' if is_batch else ''}{asked.tenant}:{asked.idempotency_key}"
-        with self._telemetry.publish(message_id=str(found_by)) as headers:
-            result = await self._queue.publish(
-                subject=transfer_subject(cohort=tenant.cohort, asked_id=found_by),
-                payload=payload,
-                message_id=message_id,
-                headers=headers,
-            )
-        if not result.duplicate:
+        is_known = await self._publish(asked, tenant, payload, is_new=True)
+        if is_known:
+            first_mark = await self._first_use(asked, tenant, reading)
+            if first_mark is None:
+                # The stream knows the id and has lost what came with it: without an id it is taken again.
+                self._telemetry.transfer_lost(str(found_by))
+                is_known = await self._publish(asked, tenant, payload, is_new=False)
+            elif first_mark != mark:
+                raise ProblemError.of_field(
+                    code="idempotency_key_reused",
+                    field="Idempotency-Key",
+                    message="This Idempotency-Key was used before for another request.",
+                )
+        if not is_known:
             self._telemetry.transfers_accepted(len(asked.items) if isinstance(asked, Batch) else 1)
-        elif await self._conflicts(asked, tenant, mark, reading):
-            raise ProblemError.of_field(
-                code="idempotency_key_reused",
-                field="Idempotency-Key",
-                message="This Idempotency-Key was used before for another request.",
-            )
+        is_batch = isinstance(asked, Batch)
         name, folder = ("batch_id", "batches") if is_batch else ("transaction_id", "transactions")
         url = f"/v{version}/{folder}/{found_by}?request={mark}"
         # Nothing was read: the client keeps what it has seen, or begins with what is known by now.
         headers = {"Location": url, **reading.headers(self._watch.newest)}
-        if result.duplicate:
+        if is_known:
             headers["Idempotent-Replay"] = "true"
         return render_json(202, {name: str(found_by), "status_url": url}, headers)
 
-    async def _conflicts(
-        self, asked: Request | Batch, tenant: Tenant, mark: str, reading: Reading
+    async def _publish(
+        self, asked: Request | Batch, tenant: Tenant, payload: bytes, *, is_new: bool
     ) -> bool:
-        """Say whether the first use of the key is known to have been another request.
-
-        The replay was accepted either way, so trouble with this look-up does not fail it: its
-        status URL will tell.
-        """
-        try:
-            found = await self._find(
-                tenant, asked_id(asked), reading, is_batch=isinstance(asked, Batch)
+        """Store the message, and say whether the stream knew it and kept nothing; it knows none that `is_new` is not said of."""
+        found_by = asked_id(asked)
+        with self._telemetry.publish(message_id=str(found_by)) as headers:
+            result = await self._queue.publish(
+                subject=transfer_subject(cohort=tenant.cohort, asked_id=found_by),
+                payload=payload,
+                message_id=message_id(asked) if is_new else None,
+                headers=headers,
             )
-        except (UnavailableError, PermanentError):
-            return False
-        return found is not None and found[1] != mark
+        return result.duplicate
+
+    async def _first_use(
+        self, asked: Request | Batch, tenant: Tenant, reading: Reading
+    ) -> str | None:
+        """Return the fingerprint of what the key was first used for; None when that is neither in the database nor waits for it.
+
+        Raises:
+            UnavailableError: that cannot be said now. An answer of 202 would be a promise that nobody may keep.
+        """
+        is_batch = isinstance(asked, Batch)
+        try:
+            found = await self._find(tenant, asked_id(asked), reading, is_batch=is_batch)
+        except (UnavailableError, PermanentError) as error:
+            # What still waits in the stream needs no database to be known of.
+            found = await self._reads.waiting(tenant, asked_id(asked))
+            if found is None:
+                message = f"it is not known what became of a request that came before: {error}"
+                raise UnavailableError(message, code="first_use_unknown") from error
+        return found[1] if found is not None else None
 
     async def _find(
         self,

@@ -60,6 +60,7 @@ class Event(StrEnum):
     ARCHIVE_FAILED = "archive.failed"
     EDGE_REPLICA_LOST = "edge.replica_lost"
     EDGE_REPLICA_FOUND = "edge.replica_found"
+    EDGE_TRANSFER_LOST = "edge.transfer_lost"
     EDGE_ADDRESS_REFUSED = "edge.address_refused"
     EDGE_TENANT_LIMITED = "edge.tenant_limited"
     POSTING_STARTED = "posting.started"
@@ -144,6 +145,11 @@ class Telemetry(Traces):
             unit="{transfer}",
             description="Requests that a stream took: transfers, steps, each item of a batch, expiries.",
         )
+        self._lost = meter.create_counter(
+            "ledger.transfers.lost",
+            unit="{message}",
+            description="Messages that a stream had acknowledged and lost, found when their client repeated them; taken again.",
+        )
         self._posted = Tally(
             meter, "ledger.transfers.posted", unit="{transfer}", description="Transfers posted."
         )
@@ -214,6 +220,15 @@ class Telemetry(Traces):
     def transfers_accepted(self, count: int) -> None:
         """Count what a stream has taken; what it recognised as taken before is not counted again."""
         self._accepted.add(count)
+
+    def transfer_lost(self, asked_id: str) -> None:
+        """Tell of a message that the stream has taken before and no longer has, though nobody decided it."""
+        self._lost.add(1)
+        self.warning(
+            Event.EDGE_TRANSFER_LOST,
+            "The stream has lost what it acknowledged; its client repeated it, and it is taken again",
+            asked_id=asked_id,
+        )
 
     def transfer_posted(self, age_s: float) -> None:
         """Count a posted transfer and how long after its acceptance it was committed."""

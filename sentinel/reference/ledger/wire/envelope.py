@@ -50,6 +50,15 @@ def asked_id(asked: Request | Batch) -> uuid.UUID:
     return asked.batch_id if isinstance(asked, Batch) else asked.transaction_id
 
 
+def message_id(asked: Request | Batch) -> str:
+    """Return what the stream recognises it by, unlike any other tenant's and any other kind's.
+
+    A tenant's name has neither colon nor slash, so the first of them ends it and says what the key is of: a batch and a
+    transaction may have one key, and a tenant may be called `batch`.
+    """
+    return f"{asked.tenant}{'/' if isinstance(asked, Batch) else ':'}{asked.idempotency_key}"
+
+
 def encode_envelope(envelope: Envelope) -> bytes:
     """Return the message's payload."""
     asked = envelope.asked

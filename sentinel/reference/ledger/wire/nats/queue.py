@@ -111,9 +111,15 @@ class Queue:
         return bool(self._client.is_connected)
 
     async def publish(
-        self, *, subject: str, payload: bytes, message_id: str, headers: dict[str, str]
+        self, *, subject: str, payload: bytes, message_id: str | None, headers: dict[str, str]
     ) -> PublishResult:
         """Store a message and return once the stream has acknowledged it.
+
+        Args:
+            subject: where.
+            payload: what.
+            message_id: what the stream recognises it by for some minutes; None for one to be stored in any case.
+            headers: what goes beside it.
 
         Raises:
             UnavailableError: no acknowledgement in time, no connection, or the stream is full. The
@@ -121,9 +127,8 @@ class Queue:
         """
         self._check_connected()
         with reaching("the queue did not take the message"):
-            ack = await self._js.publish(
-                subject, payload, headers={**headers, "Nats-Msg-Id": message_id}
-            )
+            known_by = {} if message_id is None else {"Nats-Msg-Id": message_id}
+            ack = await self._js.publish(subject, payload, headers={**headers, **known_by})
         return PublishResult(sequence=ack.seq, duplicate=bool(ack.duplicate))
 
     async def publish_in_order(self, messages: Sequence[Outgoing]) -> list[PublishResult]:
