@@ -6,7 +6,7 @@ as a team would write them (`benchmarks/pages/static_rules.yaml`). All are the r
 servers, `sentinel run`, Debian's Prometheus and Alertmanager; a proxy in front of Alertmanager keeps the times.
 
 The load has the shape of a week that goes by in a day; in quiet stretches there are bursts and batches of salaries. Of hard
-faults (`benchmarks/pages/weights.py`) 95 of 100 are to be paged within 30 s, and all of all within two minutes; pages in quiet
+faults (`sentinel-ledger fault list`) 95 of 100 are to be paged within 30 s, and all of all within two minutes; pages in quiet
 stretches are false, and a tenth of the thresholds' are allowed. What is learnt from is simulated: `benchmarks/pages/ordinary.py`.
 
 A whole run takes some eight hours. Each result is a line of FOLDER/results.jsonl at once; `--resume` leaves out what is there,

@@ -15,8 +15,8 @@ from typing import Any, Final
 from benchmarks.pages import ordinary, scoring
 from benchmarks.pages.scene import Scene
 from benchmarks.pages.told import Side, Told
-from benchmarks.pages.weights import weight_of
 from sentinel.app.demo.children import ChildError
+from sentinel.reference.ledger.operate.faults.weights import weight_of
 
 # What comes after a fault belongs to it while somebody is still told of it; after so long, it is no longer its own.
 _SETTLE_MAX_S: Final = 600.0

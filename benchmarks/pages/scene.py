@@ -120,7 +120,8 @@ class Scene:
         child = await self.children.start(
             f"fault-{number}",
             [
-                *(sys.executable, *_LEDGER, "fault", name, "--state", str(self.state_file)),
+                *(sys.executable, *_LEDGER, "fault", "start", name),
+                *("--state", str(self.state_file)),
                 *("--seconds", f"{seconds:g}", "--record", str(record)),
             ],
         )

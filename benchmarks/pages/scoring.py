@@ -14,7 +14,7 @@ from typing import Any, Final
 import numpy as np
 
 from benchmarks.pages.told import Side, Told
-from benchmarks.pages.weights import Weight
+from sentinel.reference.ledger.operate.faults.weights import Weight
 
 Line = Mapping[str, Any]
 

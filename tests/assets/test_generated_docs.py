@@ -46,7 +46,7 @@ def test_every_command_is_there() -> None:
     text = docs.pages()["cli.md"]
     for command in ("check config", "check ready", "config show", "config schema", "run"):
         assert f"## `sentinel {command}`" in text
-    for command in ("up", "history", "fault", "completion"):
+    for command in ("up", "history", "fault start", "completion"):
         assert f"## `sentinel-ledger {command}`" in text
     assert "    sentinel check config [PATH] [--output {table,json}]" in text
 

@@ -354,7 +354,7 @@ def _silence(alertmanager: AlertmanagerServer) -> None:
 
 
 def _break(stack: ExitStack, folder: Path, state: Path) -> None:
-    argv = ["fault", "lock", "--state", str(state), "--seconds", "120"]
+    argv = ["fault", "start", "lock", "--state", str(state), "--seconds", "120"]
     stack.enter_context(
         running_process([_program("sentinel-ledger"), *argv], log=folder / "fault.log")
     )

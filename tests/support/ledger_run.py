@@ -91,7 +91,7 @@ class Up:
 
         A burst that a failed test left behind once failed every test after it.
         """
-        command = ("fault", *arguments, "--record", str(record_file))
+        command = ("fault", "start", *arguments, "--record", str(record_file))
         process = await ledger(*command, "--state", str(self.state_file), mark=self.mark)
         fault = Fault(process=process)
         try:

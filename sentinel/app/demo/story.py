@@ -308,7 +308,8 @@ class _Demo:
             "fault",
             [
                 _program("sentinel-ledger"),
-                *("fault", "lock", "--state", str(self._ledger_state), "--seconds", "40"),
+                *("fault", "start", "lock", "--state", str(self._ledger_state)),
+                *("--seconds", "40"),
                 *("--record", str(record_path)),
             ],
         )

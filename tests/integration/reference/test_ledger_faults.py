@@ -21,6 +21,7 @@ import pytest_asyncio
 
 from sentinel.reference.ledger.domain import LedgerError
 from sentinel.reference.ledger.operate.faults import FaultConfig, queue, run_fault
+from sentinel.reference.ledger.operate.faults.notes import Note, note_file, write_note
 from sentinel.reference.ledger.operate.state import read_state
 from sentinel.reference.ledger.wire import postgres
 from sentinel.reference.ledger.wire.config import NatsConfig, PostgresConfig
@@ -72,7 +73,9 @@ async def held(up: Up, fault: str, *, error_ratio: float = 0.5) -> AsyncIterator
     start, end = [json.loads(line) for line in record.read_text().splitlines()]
     assert (start["event"], end["event"]) == ("fault_start", "fault_end")
     assert start["expected"]
-    assert start["start_ns"] < end["end_ns"]
+    assert start["start_ns"] < start["holding_ns"] < end["end_ns"]
+    assert (end["start_ns"], end["holding_ns"]) == (start["start_ns"], start["holding_ns"])
+    assert "killed" not in end
 
 
 async def test_webhooks_that_their_receiver_refuses_are_sent_again(up: Up) -> None:
@@ -179,13 +182,34 @@ async def test_a_full_stream_is_answered_503_and_has_its_limit_back(up: Up) -> N
 async def test_a_fault_whose_command_was_killed_is_undone_by_the_next_one(up: Up) -> None:
     async with operator(nats_of(up), name="test") as (_, stream):
         before = (await stream.stream_info(STREAMS[0])).config.max_bytes
-    marker = Path(read_state(up.state_file).burst_file).with_name("fault-full.json")
-    # As a command leaves it that was killed: a process of this number is not there.
-    marker.write_text(json.dumps({"pid": 2**22 + 1, "max_bytes": {STREAMS[0]: 12_345_678}}))
+    marker = note_file(read_state(up.state_file), "full")
+    truth = up.state_file.with_name("killed.ndjson")
+
+    def left(max_bytes: int | None) -> None:
+        # As a command leaves it that was killed: a process of this number is not there.
+        write_note(
+            marker,
+            Note(
+                fault="full",
+                pid=2**22 + 1,
+                pid_start_ticks=1,
+                start_ns=1,
+                holding_ns=2,
+                until_ns=3,
+                record_file=str(truth),
+                undo={"max_bytes": {STREAMS[0]: max_bytes}},
+            ),
+        )
+
+    left(12_345_678)
     async with held(up, "poison"), operator(nats_of(up), name="test") as (_, stream):
         assert (await stream.stream_info(STREAMS[0])).config.max_bytes == 12_345_678
     assert not marker.exists()
-    marker.write_text(json.dumps({"pid": 2**22 + 1, "max_bytes": {STREAMS[0]: before}}))
+    end = json.loads(truth.read_text())
+    assert (end["event"], end["fault"], end["killed"]) == ("fault_end", "full", True)
+    assert end["start_ns"] == 1
+    assert end["last_held_ns"] < end["end_ns"]
+    left(before)
     async with held(up, "errors"):
         pass
 

@@ -218,8 +218,17 @@ async def test_a_stall_whose_command_was_killed_is_lifted_by_the_next_one(
         await fault.over()
         poster = psutil.Process(up.ready["pids"]["poster"])
         assert poster.status() == psutil.STATUS_STOPPED
-        code, _ = await up.command("fault", "errors", "--seconds", "0.1")
+        code, told = await up.command("fault", "start", "errors", "--seconds", "0.1")
         assert code == 0
+        assert [(one["event"], one["fault"]) for one in told] == [
+            ("fault_end", "stall"),
+            ("fault_start", "errors"),
+            ("fault_end", "errors"),
+        ]
+    # Whose record it was has the end, too.
+    start, end = [json.loads(line) for line in record_file.read_text().splitlines()]
+    assert end["killed"]
+    assert start["start_ns"] == end["start_ns"] < end["last_held_ns"] < end["end_ns"]
     await up.posted("after-the-kill")
 
 

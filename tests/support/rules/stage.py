@@ -105,7 +105,7 @@ class Stage:
         """Hold one of the ledger's faults while the block runs; AssertionError when it could not be."""
         child = await self.start(
             f"fault-{name}",
-            *("sentinel.reference.ledger", "fault", name),
+            *("sentinel.reference.ledger", "fault", "start", name),
             *("--state", str(self.folder / "ledger.json"), "--seconds", str(seconds)),
             *("--record", str(self.folder / "faults.ndjson"), *more),
         )

@@ -16,8 +16,7 @@ import pytest
 from benchmarks.pages import ordinary, running, scoring, telling
 from benchmarks.pages.configs import STATIC_RULES
 from benchmarks.pages.told import Firing, Side
-from benchmarks.pages.weights import WEIGHTS
-from sentinel.reference.ledger.operate.faults import FAULTS
+from sentinel.reference.ledger.operate.faults import FAULTS, WEIGHTS
 from tests.support.skips import require_binary
 
 
@@ -165,7 +164,7 @@ def test_the_tables_name_every_fault_and_every_goal() -> None:
 
 
 def test_weights_are_of_faults_that_there_are() -> None:
-    assert WEIGHTS.keys() <= FAULTS.keys()
+    assert WEIGHTS.keys() == FAULTS.keys()
 
 
 def test_a_run_is_gone_on_with_where_it_ended(tmp_path: Path) -> None:

@@ -99,8 +99,8 @@ def test_wrong_usage_ends_with_two(arguments: list[str]) -> None:
         ["history", "--zone", "Mars/Olympus"],
         ["history", "--weeks", "0"],
         ["history", "--rate", "-1"],
-        ["fault", "lock", "--state", "x", "--seconds", "0"],
-        ["fault", "errors", "--state", "x", "--seconds", "1", "--ratio", "2"],
+        ["fault", "start", "lock", "--state", "x", "--seconds", "0"],
+        ["fault", "start", "errors", "--state", "x", "--seconds", "1", "--ratio", "2"],
         ["edge", "--nats-url", "nats://a:b@127.0.0.1:1"],
         ["edge", *_SERVERS],
         ["edge", *_SERVERS, "--tls-cert", "x"],
@@ -122,7 +122,10 @@ def test_arguments_that_cannot_be_meant_are_a_fault_of_usage(
 @pytest.mark.parametrize(
     "arguments",
     [
-        ["fault", "lock", "--seconds", "1", "--state"],
+        ["fault", "start", "lock", "--seconds", "1", "--state"],
+        ["fault", "start", "lock", "--seconds", "1", "--detach", "--state"],
+        ["fault", "stop", "--state"],
+        ["fault", "list", "--state"],
         ["load", "--rate", "1", "--seconds", "1", "--state"],
         ["history", "--levels"],
         ["poster", "--nats-url-file"],
@@ -141,7 +144,7 @@ def test_a_file_that_is_no_state_ends_with_one(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "state").write_text("[]")
-    arguments = ["fault", "lock", "--seconds", "1", "--state", str(tmp_path / "state")]
+    arguments = ["fault", "start", "lock", "--seconds", "1", "--state", str(tmp_path / "state")]
     assert run(arguments) == 1
     assert "does not hold the state" in capsys.readouterr().err
 
@@ -201,13 +204,16 @@ def test_every_fault_says_what_it_does_and_what_it_should_move() -> None:
 def test_a_fault_that_is_not_known_is_a_usage_error(
     name: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run(["fault", name, "--state", "x", "--seconds", "1"]) == 2
+    assert run(["fault", "start", name, "--state", "x", "--seconds", "1"]) == 2
+    assert "there are: lock, slow, stall" in capsys.readouterr().err
+    assert run(["fault", "stop", name, "--state", "x"]) == 2
     assert "there are: lock, slow, stall" in capsys.readouterr().err
 
 
 def test_a_fault_needs_a_run_and_a_time(capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(["fault", "lock"]) == 2
-    assert "--state and --seconds" in capsys.readouterr().err
+    with pytest.raises(SystemExit, match="2"):
+        run(["fault", "start", "lock"])
+    assert "--state, --seconds" in capsys.readouterr().err
 
 
 def test_the_list_of_faults_is_for_people_and_for_programs(

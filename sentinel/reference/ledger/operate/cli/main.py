@@ -118,7 +118,7 @@ def _completion(options: argparse.Namespace) -> int:
     with contextlib.suppress(ModuleNotFoundError):
         from sentinel.reference.ledger.operate.faults import FAULTS
 
-        words["fault"] = ("list", *FAULTS)
+        words["fault"] = tuple(FAULTS)
     sys.stdout.write(completion_script(build_parser(), options.shell, words=words))
     return 0
 

@@ -66,12 +66,14 @@ FAULTS: Final[dict[str, Fault]] = {
             (*_COMMIT, "traffic", "down"),
         ),
         hold=traffic.errors,
+        undo=traffic.lift,
     ),
     # Half of them fail, unless `--ratio` says otherwise; the endpoint goes between failing and active.
     "webhook-errors": Fault(
         summary="The receiver of webhooks answers a share of them (`--ratio`) with 503",
         expected=signals((_WEBHOOKS, "client", "POST webhook", "errors", "up")),
         hold=traffic.webhook_errors,
+        undo=traffic.lift,
     ),
     "poison": Fault(
         summary="Messages come that nobody can read; the poster gives them up",

@@ -1,22 +1,20 @@
 """What a fault is: what it should move, how it is held, and how it is undone.
 
 Whoever holds a fault may be killed before lifting it. So what does not go with its process is undone by `undo`, from what stands
-in a note beside the run: by the command itself when it ends, and by the next fault command when it could not.
+in a note beside the run (`notes.py`): by the command itself when it ends, and by the next fault command when it could not.
 """
 
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-import orjson
-
 from sentinel.reference.ledger.domain import LedgerError, UnavailableError, UsageError
-from sentinel.reference.ledger.operate.state import RunState, write_private
+from sentinel.reference.ledger.operate.faults.notes import Note, note_file, write_note
+from sentinel.reference.ledger.operate.state import RunState
 from sentinel.reference.ledger.wire.config import NatsConfig, PostgresConfig, read_url
 
 
@@ -55,19 +53,27 @@ class FaultConfig:
 class Target:
     """The run that is broken, and the note that outlives whoever breaks it."""
 
-    fault: str
     state: RunState
-    notes: dict[str, object] = field(default_factory=dict)
+    held: Note
 
     @property
     def marker(self) -> Path:
         """Where the note is kept."""
-        return Path(self.state.burst_file).with_name(f"fault-{self.fault}.json")
+        return note_file(self.state, self.held.fault)
+
+    @property
+    def notes(self) -> dict[str, object]:
+        """What undoing needs; empty when there is nothing to undo."""
+        return self.held.undo
 
     def note(self, **what: object) -> None:
         """Keep what undoing will need; before the first call there is nothing to undo."""
-        self.notes |= what
-        write_private(self.marker, orjson.dumps({**self.notes, "pid": os.getpid()}))
+        self.change(undo=self.held.undo | what)
+
+    def change(self, **what: object) -> None:
+        """Have the note say something else."""
+        self.held = replace(self.held, **what)  # type: ignore[arg-type]  # each field has its own type
+        write_note(self.marker, self.held)
 
     @property
     def nats(self) -> NatsConfig:

@@ -32,13 +32,8 @@ _STORM_COUNT: Final = 20
 @asynccontextmanager
 async def errors(target: Target, config: FaultConfig) -> AsyncIterator[dict[str, object]]:
     """Have the edge answer a share of the writes with 500."""
-    path = Path(target.state.burst_file)
-    until_ns = time.time_ns() + int(config.seconds * 1e9)
-    write_burst(path, Burst(error_ratio=config.error_ratio, until_ns=until_ns))
-    try:
-        yield {"error_ratio": config.error_ratio}
-    finally:
-        lift_burst(path)
+    _burst(target, config, Path(target.state.burst_file))
+    yield {"error_ratio": config.error_ratio}
 
 
 @asynccontextmanager
@@ -51,13 +46,20 @@ async def webhook_errors(target: Target, config: FaultConfig) -> AsyncIterator[d
     if "receiver" not in target.state.pids:
         message = "there is no receiver of webhooks: start the ledger with `up --receiver`"
         raise LedgerError(message)
-    path = Path(target.state.burst_file).with_name(CONTROL_FILE)
+    _burst(target, config, Path(target.state.burst_file).with_name(CONTROL_FILE))
+    yield {"error_ratio": config.error_ratio}
+
+
+def _burst(target: Target, config: FaultConfig, path: Path) -> None:
+    """Ask for failures in a control file; it says itself until when, should nobody be left to lift it."""
+    target.note(burst_file=str(path))
     until_ns = time.time_ns() + int(config.seconds * 1e9)
     write_burst(path, Burst(error_ratio=config.error_ratio, until_ns=until_ns))
-    try:
-        yield {"error_ratio": config.error_ratio}
-    finally:
-        lift_burst(path)
+
+
+async def lift(target: Target) -> None:
+    """Take the control file away that asked for failures."""
+    lift_burst(Path(str(target.notes["burst_file"])))
 
 
 @asynccontextmanager
