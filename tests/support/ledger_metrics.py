@@ -39,3 +39,14 @@ class Counted:
             if isinstance(point, NumberDataPoint)
             and (label is None or label in (point.attributes or {}).values())
         )
+
+    def names(self) -> set[str]:
+        """The metrics that say something."""
+        data = self._reader.get_metrics_data()
+        return {
+            metric.name
+            for resource in (data.resource_metrics if data is not None else ())
+            for scope in resource.scope_metrics
+            for metric in scope.metrics
+            if metric.data.data_points
+        }

@@ -124,11 +124,13 @@ _LEDGER: Final = frozenset(
             "ledger_webhooks_in_flight",
             "ledger_webhooks_endpoints",
             "ledger_webhooks_events_pending",
+            "ledger_webhooks_lookups",
             "ledger_webhooks_missed_total",
             "ledger_webhooks_tenants",
             "ledger_webhooks_tenants_failing",
             "ledger_webhooks_receivers_failing",
             "ledger_events_unread_ratio",
+            "ledger_telemetry_lost_total",
         ),
     }
 )

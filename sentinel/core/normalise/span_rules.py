@@ -9,7 +9,7 @@
 | CLIENT | messaging operation receive or settle | consumer | `{operation name} {destination}` |
 | CLIENT | named `kong.balancer`: a try of Kong's to reach an upstream | client | `balancer {server.address}`; of an address in numbers, `balancer` |
 | CLIENT | otherwise named `kong.…`: Kong at work inside a call | none | makes no series |
-| CLIENT | otherwise | client | `{method} {server.address}`, else `{rpc.service}/{rpc.method}`, else the name |
+| CLIENT | otherwise | client | `{method} {peer.service}`, else `{method} {server.address}`, else `{rpc.service}/{rpc.method}`, else the name |
 | INTERNAL | | none | makes no series: it is part of a call, not one |
 
 Both the stable semantic conventions and the names before them are read; instrumentations still in use send only the
@@ -48,6 +48,9 @@ _DESTINATION_TEMPLATE = ("messaging.destination.template",)
 _DESTINATION = ("messaging.destination.name", "messaging.destination")
 _SERVER_ADDRESS = ("server.address", "net.peer.name", "http.host")
 
+# What the sender itself calls the other side, where addresses are too many or too alike.
+_PEER = ("service.peer.name", "peer.service")
+
 _RPC_SERVICE = ("rpc.service",)
 _RPC_METHOD = ("rpc.method",)
 
@@ -59,6 +62,7 @@ ATTRIBUTES_BY_KIND: Mapping[int, frozenset[str]] = {
     CLIENT: frozenset(
         (
             *_METHOD,
+            *_PEER,
             *_SERVER_ADDRESS,
             *_DATABASE,
             *_QUERY_SUMMARY,
@@ -161,9 +165,9 @@ def _try_route(attributes: Mapping[str, str]) -> str:
 
 
 def _client_route(name: str, attributes: Mapping[str, str]) -> str:
-    method, address = _first(attributes, _METHOD), _first(attributes, _SERVER_ADDRESS)
-    if method and address:
-        return label_of(f"{method} {address}")
+    method, other = _first(attributes, _METHOD), _first(attributes, (*_PEER, *_SERVER_ADDRESS))
+    if method and other:
+        return label_of(f"{method} {other}")
     if called := _called(attributes):
         return called
     return OTHER if looks_like_raw_path(name) else _fallback(name)

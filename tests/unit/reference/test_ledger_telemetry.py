@@ -18,6 +18,7 @@ from sentinel.reference.ledger.telemetry import Telemetry
 from sentinel.reference.ledger.telemetry.attributes import (
     database_attributes,
     messaging_attributes,
+    receiver_attributes,
     request_attributes,
 )
 from tests.support.ledger_metrics import Counted
@@ -241,3 +242,39 @@ def test_what_is_tallied_is_what_a_counter_would_say() -> None:
         assert counted.value("ledger.transfers.posted") == 1
         assert counted.value("ledger.transfers.accepted") == 3
     assert counted.value("ledger.transfers.repeated") == 0
+
+
+@pytest.mark.parametrize(
+    ("url", "address", "port", "full"),
+    [
+        (
+            "https://hooks.example/a/b?key=1#x",
+            "hooks.example",
+            443,
+            "https://hooks.example/REDACTED",
+        ),
+        ("https://u:p@Hooks.example/", "hooks.example", 443, "https://hooks.example/"),
+        ("https://hooks.example", "hooks.example", 443, "https://hooks.example/"),
+        (
+            "https://hooks.example:8443/s",
+            "hooks.example",
+            8443,
+            "https://hooks.example:8443/REDACTED",
+        ),
+        ("http://[::1]:80/s", "::1", 80, "http://[::1]/REDACTED"),
+    ],
+)
+def test_a_call_names_its_receiver_and_no_secret_of_the_url(
+    url: str, address: str, port: int, full: str
+) -> None:
+    """Paths of webhooks are secrets as often as queries are."""
+    assert receiver_attributes(url) == {
+        "server.address": address,
+        "server.port": port,
+        "url.full": full,
+    }
+
+
+@pytest.mark.parametrize("url", ["", "https://", "https://x:99999/", "ftp://x/", "http://[::1"])
+def test_what_is_no_url_of_a_receiver_has_no_attributes(url: str) -> None:
+    assert receiver_attributes(url) == {}

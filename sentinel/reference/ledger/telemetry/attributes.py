@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 from typing import Final
+from urllib.parse import urlsplit
 
 DESTINATION: Final = "ledger.transfers"
 EVENTS: Final = "ledger.events"
@@ -17,6 +18,7 @@ Attributes = dict[str, str | int]
 
 _SQLSTATE: Final = re.compile(r"[0-9A-Z]{5}")
 _METHODS: Final = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"})
+_PORTS: Final = {"https": 443, "http": 80}
 # Methods and routes are the edge's own, tables the ledger's: the bound is for whoever sends other methods.
 _KEPT_COUNT: Final = 256
 
@@ -30,6 +32,33 @@ def request_attributes(method: str, route: str, scheme: str = "http") -> tuple[s
     if route:
         attributes["http.route"] = route
     return f"{verb} {route}" if route else verb, attributes
+
+
+def receiver_attributes(url: str) -> Attributes:
+    """Return those of a call to a URL that somebody else has named: where it goes, and nothing that may be a secret.
+
+    A path is often one, as a query or a password is: for receivers of webhooks it is how the sender proves itself.
+
+    >>> receiver_attributes("https://u:p@hooks.example/T0/s3cret?key=1")["url.full"]
+    'https://hooks.example/REDACTED'
+    """
+    try:
+        parts = urlsplit(url)
+        port = parts.port or _PORTS.get(parts.scheme, 0)
+    except ValueError:
+        return {}
+    host = parts.hostname or ""
+    if not host or not port:
+        return {}
+    place = f"[{host}]" if ":" in host else host
+    if port != _PORTS.get(parts.scheme):
+        place = f"{place}:{port}"
+    hidden = "REDACTED" if parts.path.strip("/") else ""
+    return {
+        "server.address": host,
+        "server.port": port,
+        "url.full": f"{parts.scheme}://{place}/{hidden}",
+    }
 
 
 @lru_cache(maxsize=_KEPT_COUNT)

@@ -4,7 +4,7 @@ OTEL_EXPORTER_OTLP_ENDPOINT (unset: nothing is exported), OTEL_EXPORTER_OTLP_PRO
 (`http/protobuf`, the default, or `grpc`), OTEL_BSP_SCHEDULE_DELAY and OTEL_BLRP_SCHEDULE_DELAY (ms,
 1000), OTEL_METRIC_EXPORT_INTERVAL (ms, 5000), OTEL_RESOURCE_ATTRIBUTES. Exporting happens on
 background threads with bounded queues, so an absent or slow endpoint costs telemetry and nothing
-else.
+else; what it costs is counted (`losses`).
 """
 
 from __future__ import annotations
@@ -16,19 +16,23 @@ from collections.abc import Mapping
 from typing import Final
 
 from opentelemetry.sdk._logs import LoggerProvider
-from opentelemetry.sdk._logs.export import BatchLogRecordProcessor, LogRecordExporter
+from opentelemetry.sdk._logs.export import LogRecordExporter
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import MetricExporter, PeriodicExportingMetricReader
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
+from opentelemetry.sdk.trace.export import SpanExporter
 from opentelemetry.sdk.trace.sampling import ALWAYS_ON
 
 from sentinel.reference.ledger.domain import LedgerError
 from sentinel.reference.ledger.telemetry.lines import JsonLines
+from sentinel.reference.ledger.telemetry.losses import CountedLogs, CountedSpans, losses_counter
 from sentinel.reference.ledger.telemetry.signals import Telemetry
+from sentinel.reference.ledger.telemetry.spans import SCOPE
 
 _EXPORT_TIMEOUT_S: Final = 3
+_SPANS_COUNT_MAX: Final = 8192
+_LOGS_COUNT_MAX: Final = 2048
 
 
 def start_telemetry(service: str, environ: Mapping[str, str] = os.environ) -> Telemetry:
@@ -36,39 +40,52 @@ def start_telemetry(service: str, environ: Mapping[str, str] = os.environ) -> Te
     resource = Resource.create(
         {"service.name": service, "service.instance.id": f"{socket.gethostname()}-{os.getpid()}"}
     )
-    # Said here, for the environment's own sampler would be asked by some of the spans and not by others.
-    tracers = TracerProvider(sampler=ALWAYS_ON, resource=resource, shutdown_on_exit=False)
-    loggers = LoggerProvider(resource=resource, shutdown_on_exit=False)
+    exporters = _exporters_of(environ)
     readers = []
-    if environ.get("OTEL_EXPORTER_OTLP_ENDPOINT"):
-        spans, metrics, logs = _exporters(
-            environ.get("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf")
-        )
-        tracers.add_span_processor(
-            BatchSpanProcessor(
-                spans,
-                max_queue_size=8192,
-                schedule_delay_millis=_ms(environ, "OTEL_BSP_SCHEDULE_DELAY", 1000),
-            )
-        )
-        loggers.add_log_record_processor(
-            BatchLogRecordProcessor(
-                logs, schedule_delay_millis=_ms(environ, "OTEL_BLRP_SCHEDULE_DELAY", 1000)
-            )
-        )
+    if exporters is not None:
         readers.append(
             PeriodicExportingMetricReader(
-                metrics,
+                exporters[1],
                 export_interval_millis=_ms(environ, "OTEL_METRIC_EXPORT_INTERVAL", 5000),
                 export_timeout_millis=1000 * _EXPORT_TIMEOUT_S,
             )
         )
     meters = MeterProvider(metric_readers=readers, resource=resource, shutdown_on_exit=False)
+    # Said here, for the environment's own sampler would be asked by some of the spans and not by others.
+    tracers = TracerProvider(sampler=ALWAYS_ON, resource=resource, shutdown_on_exit=False)
+    loggers = LoggerProvider(resource=resource, shutdown_on_exit=False)
+    if exporters is not None:
+        spans, _, logs = exporters
+        lost = losses_counter(meters.get_meter(SCOPE))
+        tracers.add_span_processor(
+            CountedSpans(
+                spans,
+                lost,
+                count_max=_SPANS_COUNT_MAX,
+                delay_ms=_ms(environ, "OTEL_BSP_SCHEDULE_DELAY", 1000),
+            )
+        )
+        loggers.add_log_record_processor(
+            CountedLogs(
+                logs,
+                lost,
+                count_max=_LOGS_COUNT_MAX,
+                delay_ms=_ms(environ, "OTEL_BLRP_SCHEDULE_DELAY", 1000),
+            )
+        )
     # What libraries log (a lost connection, a refused export) joins the same stream of JSON lines,
     # and stays out of OTLP: an exporter's complaint must not feed the exporter.
     handler = JsonLines(service)
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
     return Telemetry(service=service, tracers=tracers, meters=meters, loggers=loggers)
+
+
+def _exporters_of(
+    environ: Mapping[str, str],
+) -> tuple[SpanExporter, MetricExporter, LogRecordExporter] | None:
+    if not environ.get("OTEL_EXPORTER_OTLP_ENDPOINT"):
+        return None
+    return _exporters(environ.get("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf"))
 
 
 def _exporters(protocol: str) -> tuple[SpanExporter, MetricExporter, LogRecordExporter]:

@@ -1,7 +1,8 @@
 """What the process that sends webhooks says about itself.
 
-The span of an attempt is a CLIENT span named `POST webhook`, in the trace of the transfer where the event carries one. It does
-not name the receiver's host: there are as many as tenants like, and each would be a series of its own to whoever counts calls.
+The span of an attempt is a CLIENT span named `POST webhook`, in the trace of the transfer where the event carries one. It says
+which host it went to, and calls all of them `webhook` as a peer, by which calls are counted: there are as many hosts as tenants
+like. Metrics name none.
 """
 
 from __future__ import annotations
@@ -18,9 +19,11 @@ from opentelemetry.metrics import CallbackOptions, Observation
 from opentelemetry.trace import SpanKind, StatusCode
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
+from sentinel.reference.ledger.telemetry.attributes import receiver_attributes
 from sentinel.reference.ledger.telemetry.signals import Telemetry
 
 SPAN_NAME: Final = "POST webhook"
+_PEER: Final = "webhook"
 _DURATION_BOUNDS_S: Final = (
     0.005,
     0.01,
@@ -60,6 +63,7 @@ class Standing:
     waiting_count: int
     oldest_s: float
     in_flight_count: int
+    lookups_count: int
     events_pending_count: int | None
     endpoint_counts: dict[str, int]
     tenants_count: int
@@ -115,7 +119,13 @@ class WebhookSignals:
 
     @contextmanager
     def attempt(
-        self, *, trace_parent: str | None, event_type: str, endpoint_id: str, attempt: int
+        self,
+        *,
+        trace_parent: str | None,
+        event_type: str,
+        endpoint_id: str,
+        url: str,
+        attempt: int,
     ) -> Iterator[AttemptSpan]:
         """Record one attempt as a CLIENT span and in the metrics."""
         context = self._propagator.extract({"traceparent": trace_parent} if trace_parent else {})
@@ -124,6 +134,8 @@ class WebhookSignals:
             context=context,
             kind=SpanKind.CLIENT,
             attributes={
+                **receiver_attributes(url),
+                "peer.service": _PEER,
                 "http.request.method": "POST",
                 "http.request.resend_count": attempt - 1,
                 "ledger.webhook.event_type": event_type,
@@ -197,6 +209,9 @@ class WebhookSignals:
         def in_flight(_: CallbackOptions) -> list[Observation]:
             return [Observation(read().in_flight_count)]
 
+        def lookups(_: CallbackOptions) -> list[Observation]:
+            return [Observation(read().lookups_count)]
+
         def events(_: CallbackOptions) -> list[Observation]:
             # Not the consumers' gauge of the poster: what waits there are transfers that nobody has decided.
             count = read().events_pending_count
@@ -222,6 +237,7 @@ class WebhookSignals:
             ("ledger.webhooks.waiting", "{delivery}", waiting),
             ("ledger.webhooks.oldest", "s", oldest),
             ("ledger.webhooks.in_flight", "{attempt}", in_flight),
+            ("ledger.webhooks.lookups", "{lookup}", lookups),
             ("ledger.webhooks.endpoints", "{endpoint}", endpoints),
             ("ledger.webhooks.events.pending", "{event}", events),
             ("ledger.webhooks.tenants", "{tenant}", tenants),

@@ -177,6 +177,7 @@ class Dispatcher:
             trace_parent=due.trace_parent,
             event_type=due.type,
             endpoint_id=str(endpoint.endpoint_id),
+            url=endpoint.url,
             attempt=due.attempt,
         ) as span:
             attempt = await self._send(endpoint, due)
@@ -204,7 +205,9 @@ class Dispatcher:
             body=due.body,
             secrets=secrets,
         )
-        return await self._sender.send(endpoint.url, body=due.body, headers=headers)
+        return await self._sender.send(
+            endpoint.url, body=due.body, headers=headers, tenant=endpoint.tenant
+        )
 
     async def _note_patiently(self, endpoint: Endpoint, due: Due, attempt: Attempt) -> None:
         """Note it, again and again while the database is away; else the attempt counts as lost and is repeated."""

@@ -217,6 +217,7 @@ class Webhooks:
             waiting_count=sum(one.waiting_count for one in endpoints),
             oldest_s=max((now_ns - oldest_ns) / 1e9, 0.0),
             in_flight_count=self._dispatcher.in_flight_count,
+            lookups_count=self._sender.lookups_count,
             events_pending_count=None if self._backlog is None else sum(self._backlog),
             endpoint_counts={state.value: counts[state] for state in EndpointState},
             tenants_count=fails.tenants_count,

@@ -6,21 +6,18 @@ refuses, and connects to what that resolver gave it. No proxy of the environment
 
 from __future__ import annotations
 
-import asyncio
 import socket
 import ssl
 import time
-from dataclasses import dataclass
-from ipaddress import ip_address
+from dataclasses import dataclass, field
 from typing import Final
 
 import aiohttp
-from aiohttp.abc import AbstractResolver, ResolveResult
+from aiohttp.abc import AbstractResolver
 
 from sentinel.reference.ledger.domain.webhooks.addresses import (
     AddressPolicy,
     RefusedAddressError,
-    judge_address,
     judge_url,
 )
 from sentinel.reference.ledger.domain.webhooks.delivery import (
@@ -30,6 +27,12 @@ from sentinel.reference.ledger.domain.webhooks.delivery import (
     judge_status,
 )
 from sentinel.reference.ledger.domain.webhooks.schedule import parse_retry_after
+from sentinel.reference.ledger.webhooks.lookups import (
+    GuardedResolver,
+    LookupConfig,
+    Lookups,
+    on_behalf_of,
+)
 
 _USER_AGENT: Final = "sentinel-ledger-webhooks"
 
@@ -43,6 +46,7 @@ class SenderConfig:
     answer_bytes_max: int = 16 * 1024
     header_bytes_max: int = 8190
     keep_open_s: float = 15.0
+    lookups: LookupConfig = field(default_factory=LookupConfig)
 
     def __post_init__(self) -> None:
         """Refuse limits that cannot work."""
@@ -61,47 +65,6 @@ class Attempt:
     duration_s: float = 0.0
 
 
-class GuardedResolver(AbstractResolver):
-    """Resolves names by the system's resolver and judges what comes of it.
-
-    One address that is refused refuses the name: a name that mixes inside and outside is not one to pick from.
-    """
-
-    def __init__(self, policy: AddressPolicy) -> None:
-        self._policy = policy
-
-    async def resolve(
-        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
-    ) -> list[ResolveResult]:
-        """Return the addresses of a name, all of which may be connected to.
-
-        Raises:
-            RefusedAddressError: one of them may not.
-            OSError: there are none.
-        """
-        found = await asyncio.get_running_loop().getaddrinfo(
-            host, port, family=family, type=socket.SOCK_STREAM, flags=socket.AI_ADDRCONFIG
-        )
-        results: list[ResolveResult] = []
-        for kind, _, proto, _, address in found:
-            text = str(address[0])
-            judge_address(ip_address(text), self._policy)
-            results.append(
-                ResolveResult(
-                    hostname=host,
-                    host=text,
-                    port=port,
-                    family=kind,
-                    proto=proto,
-                    flags=socket.AI_NUMERICHOST | socket.AI_NUMERICSERV,
-                )
-            )
-        return results
-
-    async def close(self) -> None:
-        """Do nothing: there is nothing to close."""
-
-
 class Sender:
     """The client of all endpoints; how many attempts are under way is bounded by who calls it."""
 
@@ -110,8 +73,14 @@ class Sender:
     ) -> None:
         self._config = config
         self._policy = policy
-        self._resolver = resolver or GuardedResolver(policy)
+        self._lookups = Lookups(config.lookups)
+        self._resolver = resolver or GuardedResolver(policy, self._lookups)
         self._session: aiohttp.ClientSession | None = None
+
+    @property
+    def lookups_count(self) -> int:
+        """Lookups of names that are under way."""
+        return self._lookups.under_way_count
 
     async def start(self) -> None:
         """Open the client."""
@@ -141,8 +110,14 @@ class Sender:
             await self._session.close()
             self._session = None
 
-    async def send(self, url: str, *, body: bytes, headers: dict[str, str]) -> Attempt:
-        """Make one attempt; whatever goes wrong is part of what it returns."""
+    async def send(
+        self, url: str, *, body: bytes, headers: dict[str, str], tenant: str = ""
+    ) -> Attempt:
+        """Make one attempt on behalf of a tenant; whatever goes wrong is part of what it returns."""
+        with on_behalf_of(tenant):
+            return await self._send(url, body=body, headers=headers)
+
+    async def _send(self, url: str, *, body: bytes, headers: dict[str, str]) -> Attempt:
         assert self._session is not None, "send before start"
         began = time.perf_counter()
         try:

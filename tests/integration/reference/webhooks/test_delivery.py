@@ -93,6 +93,14 @@ async def test_an_event_is_delivered_and_its_signature_holds(webhook_site: Webho
         200,
         200,
     ]
+    port = int(site.receiver.url.rpartition(":")[2])
+    where = ("server.address", "server.port", "url.full", "peer.service")
+    for span in spans:
+        # Where it went; neither metrics nor whoever counts calls by peer has a name of a receiver.
+        assert [dict(span.attributes or {})[name] for name in where] == [
+            *("127.0.0.1", port),
+            *(f"http://127.0.0.1:{port}/REDACTED", "webhook"),
+        ]
 
 
 async def test_what_fails_is_tried_again_with_the_same_id_and_a_new_signature(

@@ -6,8 +6,11 @@ Method: the process on real NATS and PostgreSQL, and a receiver each of whose pa
 from __future__ import annotations
 
 import asyncio
+import socket
+import threading
 import time
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from aiohttp import web
@@ -271,3 +274,34 @@ async def test_a_stop_does_not_wait_for_one_that_hangs_and_loses_nothing(
         "delivered", site.deliveries, lambda rows: [one["state"] for one in rows] == ["delivered"]
     )
     assert time.monotonic() - began < 300  # not after it would have counted as lost
+
+
+async def test_names_that_do_not_resolve_hold_up_no_other_tenant(
+    webhook_site: WebhookSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Lookups shared the six threads of the event loop: one tenant's ten names stopped everybody's webhooks."""
+    site, gate, asked = webhook_site, threading.Event(), threading.Event()
+    ask = socket.getaddrinfo
+
+    def resolve(host: Any, *args: Any, **options: Any) -> Any:
+        if not str(host).endswith(".slow"):
+            return ask(host, *args, **options)
+        asked.set()
+        gate.wait(60.0)
+        raise socket.gaierror(socket.EAI_AGAIN, "no answer")
+
+    monkeypatch.setattr(socket, "getaddrinfo", resolve)
+    for number in range(10):
+        await site.endpoint("", tenant="rival", url=f"https://n{number}.slow/hook")
+    await site.endpoint("/good", url=site.receiver.url.replace("127.0.0.1", "localhost") + "/good")
+    await site.start()
+    try:
+        await site.publish(tenant="rival")
+        await eventually("the first lookup", asked.is_set, bool)
+        (event_id,) = await site.publish()
+        await eventually("the good one", lambda: len(site.receiver.received), bool)
+        # Not one of the others has got its answer yet.
+        assert not gate.is_set()
+        assert [one.message_id for one in site.receiver.at("/good")] == [event_id]
+    finally:
+        gate.set()

@@ -38,10 +38,9 @@ class Names:
     def __init__(self, monkeypatch: pytest.MonkeyPatch, *answers: list[str]) -> None:
         self.asked_count = 0
         self._answers = answers
-        loop = asyncio.get_running_loop()
-        monkeypatch.setattr(loop, "getaddrinfo", self._resolve)
+        monkeypatch.setattr(socket, "getaddrinfo", self._resolve)
 
-    async def _resolve(self, host: str, port: int, **options: Any) -> list[Any]:
+    def _resolve(self, host: str, port: int, **options: Any) -> list[Any]:
         if host != NAME:
             raise socket.gaierror(socket.EAI_NONAME, "no such name")
         answer = self._answers[min(self.asked_count, len(self._answers) - 1)]
@@ -107,7 +106,7 @@ async def test_a_name_is_resolved_once_and_the_judged_address_is_connected_to(
     monkeypatch.setattr("aiohttp.connector.aiohappyeyeballs.start_connection", connect)
     # An address of documentation stands for the world: what counts here is which one is used.
     monkeypatch.setattr(
-        "sentinel.reference.ledger.webhooks.sender.judge_address", lambda address, policy: None
+        "sentinel.reference.ledger.webhooks.lookups.judge_address", lambda address, policy: None
     )
     assert await attempted(f"https://{NAME}/", AddressPolicy()) == (
         Outcome.FAILED,

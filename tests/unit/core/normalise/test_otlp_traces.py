@@ -103,6 +103,16 @@ PLACES: list[tuple[int, str, dict[str, Value], tuple[str, str]]] = [
         {"http__request__method": "GET", "server__address": "fraud.internal"},
         ("client", "GET fraud.internal"),
     ),
+    (
+        CLIENT,
+        "POST webhook",
+        {
+            "http__request__method": "POST",
+            "server__address": "hooks.of-one-of-many.example",
+            "peer__service": "webhook",
+        },
+        ("client", "POST webhook"),
+    ),
     (CLIENT, "call 123456 now", {}, ("client", "call {id} now")),
 ]
 
