@@ -33,6 +33,15 @@ def test_questions_are_counted_by_whether_there_was_an_answer() -> None:
     ]
 
 
+def test_what_is_not_in_the_books_is_counted_by_why() -> None:
+    reader = InMemoryMetricReader()
+    metrics = DisburseMetrics(MeterProvider([reader]).get_meter("test"))
+    metrics.unbooked("pending_resolved")
+    assert told(reader)["ledger.disbursements.unbooked"] == [
+        ({"ledger.reject.reason": "pending_resolved"}, 1)
+    ]
+
+
 def told(reader: InMemoryMetricReader) -> dict[str, list[tuple[dict[str, object], float]]]:
     data = reader.get_metrics_data()
     found: dict[str, list[tuple[dict[str, object], float]]] = {}

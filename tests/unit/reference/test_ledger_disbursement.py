@@ -6,6 +6,8 @@ Method: each word by itself, then hypothesis' words against a book in which the 
 from __future__ import annotations
 
 import uuid
+from dataclasses import replace
+from itertools import count
 
 import pytest
 from hypothesis import given
@@ -15,9 +17,13 @@ from sentinel.reference.ledger.domain import (
     Book,
     Kind,
     Outcome,
+    RejectReason,
+    Request,
+    Step,
     Transfer,
     check_key,
     decide,
+    expire_step,
 )
 from sentinel.reference.ledger.domain.disbursement import (
     Disbursement,
@@ -25,9 +31,11 @@ from sentinel.reference.ledger.domain.disbursement import (
     RailWord,
     ReturnCode,
     hear,
+    own_key,
 )
 from sentinel.reference.ledger.domain.errors import InvalidTransferError
 from sentinel.reference.ledger.domain.transfer import Payee
+from sentinel.reference.ledger.edge.versions import WRITES, read_write
 
 PENDING = Transfer(
     tenant="shop",
@@ -37,6 +45,15 @@ PENDING = Transfer(
     amount_minor=500,
     currency="EUR",
     expires_in_s=86_400,
+    payee=Payee(account="DE00-1", name="Ann"),
+)
+FUND = Transfer(
+    tenant="shop",
+    idempotency_key="fund",
+    debit_account="external:bank",
+    credit_account="vendors",
+    amount_minor=500,
+    currency="EUR",
 )
 REQUESTED = Disbursement(
     pending_id=PENDING.transaction_id,
@@ -77,32 +94,151 @@ def test_each_word_leads_where_the_table_says(
     assert (now.state, told) == (state, steps)
 
 
-@given(words=st.lists(st.sampled_from(WORDS), max_size=8))
-def test_the_book_ends_where_the_disbursement_does(
-    words: list[tuple[RailWord, ReturnCode | None]],
+def asked_by_its_tenant(kind: Kind, key: str, amount: int | None = None) -> Step:
+    """A step as a client may ask for it: on the pending transfer, or on the post that `hold.resolved_by` names."""
+    on_post = kind is Kind.REVERSAL
+    return Step(
+        tenant="shop",
+        idempotency_key=key,
+        kind=kind,
+        target_id=REQUESTED.post_step.transaction_id if on_post else PENDING.transaction_id,
+        amount_minor=amount,
+    )
+
+
+CLIENTS = st.sampled_from(
+    [(Kind.VOID, None), (Kind.POST, None), (Kind.POST, 1), (Kind.REVERSAL, None)]
+)
+
+
+@given(words=st.lists(st.sampled_from(WORDS), max_size=8), data=st.data())
+def test_the_book_ends_where_the_disbursement_does_whatever_its_tenant_asks_for(
+    words: list[tuple[RailWord, ReturnCode | None]], data: st.DataObject
 ) -> None:
     book = Book()
-    fund = Transfer(
-        tenant="shop",
-        idempotency_key="fund",
-        debit_account="external:bank",
-        credit_account="vendors",
-        amount_minor=500,
-        currency="EUR",
-    )
-    decide([fund, PENDING], book, now_ns=0)
-    now = REQUESTED
+    decide([FUND, PENDING], book, now_ns=0)
+    now, keys = REQUESTED, count()
+
+    def meddle() -> None:
+        for kind, amount in data.draw(st.lists(CLIENTS, max_size=2)):
+            step = asked_by_its_tenant(kind, f"c{next(keys)}", amount)
+            (decision,) = decide([step], book, now_ns=1)
+            settled = now.state in (DisbursementState.SETTLED, DisbursementState.RETURNED_LATE)
+            known = kind is not Kind.REVERSAL or settled
+            assert decision.entries == ()
+            assert decision.reason is (
+                RejectReason.BELONGS_TO_DISBURSEMENT if known else RejectReason.REVERSAL_UNKNOWN
+            )
+
+    meddle()
     for word, code in words:
         now, step = hear(now, word, code)
         if step is not None:
-            # Told twice, as by two workers of which one was killed.
-            first, again = decide([step, step], book, now_ns=1)
+            # Told twice, as by two workers of which one was killed; and as late as a rail may be.
+            late_ns = data.draw(st.integers(1, 2**62))
+            first, again = decide([step, step], book, now_ns=late_ns)
             assert (first.outcome, again.outcome) == (Outcome.POSTED, Outcome.REPLAYED)
+        meddle()
     vendors = book.accounts["shop", "vendors"]
     paid = now.state is DisbursementState.SETTLED
     held = now.state in (DisbursementState.REQUESTED, DisbursementState.SUBMITTED)
     assert vendors.balance_minor == (0 if paid else 500)
     assert vendors.available_minor == (0 if paid or held else 500)
+
+
+@pytest.mark.parametrize(
+    ("kind", "amount"), [(Kind.VOID, None), (Kind.POST, None), (Kind.POST, 1), (Kind.EXPIRE, None)]
+)
+def test_nobody_but_the_disburser_ends_what_it_has_reserved(
+    kind: Kind, amount: int | None
+) -> None:
+    book = Book()
+    meddling = asked_by_its_tenant(kind, "mine", amount)
+    # In one run, as several messages of one batch are.
+    run: list[Request] = [FUND, PENDING, meddling, REQUESTED.post_step]
+    decisions = decide(run, book, now_ns=400 * 86_400 * 10**9)
+    assert [one.reason for one in decisions] == [
+        None,
+        None,
+        RejectReason.BELONGS_TO_DISBURSEMENT,
+        None,
+    ]
+    assert book.accounts["shop", "vendors"].balance_minor == 0
+    assert book.holds[PENDING.transaction_id].resolved_by == REQUESTED.post_step.transaction_id
+    # Once it is over, the reason is the same: what became of it is not the asker's.
+    (late,) = decide([asked_by_its_tenant(kind, "later", amount)], book, now_ns=0)
+    assert late.reason is RejectReason.BELONGS_TO_DISBURSEMENT
+
+
+def test_it_does_not_end_by_a_time_and_is_paid_however_late_the_bank_is() -> None:
+    book = Book()
+    decide([FUND, PENDING], book, now_ns=0)
+    late_ns = book.holds[PENDING.transaction_id].expires_ns + 1
+    expiry = expire_step(tenant="shop", pending_id=PENDING.transaction_id, attempt=0)
+    decisions = decide([expiry, REQUESTED.post_step], book, now_ns=late_ns)
+    assert [one.reason for one in decisions] == [RejectReason.BELONGS_TO_DISBURSEMENT, None]
+
+
+def test_what_settled_goes_back_by_the_disbursers_word_and_not_by_its_tenants() -> None:
+    book = Book()
+    settled, post = hear(replace(REQUESTED, state=DisbursementState.SUBMITTED), *WORDS[2])
+    back, reversal = hear(settled, *WORDS[3])
+    assert post is not None
+    assert reversal is not None
+    meddling = asked_by_its_tenant(Kind.REVERSAL, "mine")
+    decisions = decide([FUND, PENDING, post, meddling, reversal], book, now_ns=1)
+    assert [one.reason for one in decisions] == [
+        *[None] * 3,
+        RejectReason.BELONGS_TO_DISBURSEMENT,
+        None,
+    ]
+    assert back.state is DisbursementState.RETURNED_LATE
+    assert book.accounts["shop", "vendors"].balance_minor == 500
+    assert book.posted[post.transaction_id].reversed_by == reversal.transaction_id
+
+
+def test_a_pending_transfer_to_the_rails_account_that_pays_nobody_is_its_tenants() -> None:
+    plain = replace(PENDING, payee=None)
+    book = Book()
+    decisions = decide([FUND, plain, asked_by_its_tenant(Kind.VOID, "mine")], book, now_ns=0)
+    assert [one.outcome for one in decisions] == [Outcome.POSTED] * 3
+
+
+@pytest.mark.parametrize("kind", [Kind.POST, Kind.VOID, Kind.REVERSAL])
+def test_a_key_of_another_disbursement_is_not_its_own(kind: Kind) -> None:
+    step = asked_by_its_tenant(kind, own_key(kind, uuid.UUID(int=7)))
+    decisions = decide([FUND, PENDING, REQUESTED.post_step, step], Book(), now_ns=0)
+    assert decisions[-1].reason is RejectReason.BELONGS_TO_DISBURSEMENT
+
+
+@pytest.mark.parametrize("version", [1, 2])
+@pytest.mark.parametrize(
+    ("name", "kind"), [("post", Kind.POST), ("void", Kind.VOID), ("reverse", Kind.REVERSAL)]
+)
+def test_the_edge_reads_no_step_under_a_key_of_the_disbursers(
+    version: int, name: str, kind: Kind
+) -> None:
+    write = next(one for one in WRITES if one.name == name)
+    key = own_key(kind, PENDING.transaction_id)
+    for forged in (key, key.replace(" ", "\t"), f" {key}", key.replace(" ", "\u00a0")):
+        with pytest.raises(InvalidTransferError) as caught:
+            read_write(
+                write,
+                version,
+                tenant="shop",
+                idempotency_key=forged,
+                target=str(PENDING.transaction_id),
+                body=None if version == 1 else {},
+            )
+        assert caught.value.code == "invalid_idempotency_key"
+
+
+def test_who_ended_its_pending_transfer_is_known_by_the_step() -> None:
+    void = hear(REQUESTED, *WORDS[1])[1]
+    assert void is not None
+    assert not REQUESTED.was_ended_by_another(void.transaction_id)
+    assert not REQUESTED.was_ended_by_another(REQUESTED.post_step.transaction_id)
+    assert REQUESTED.was_ended_by_another(asked_by_its_tenant(Kind.VOID, "mine").transaction_id)
 
 
 @pytest.mark.parametrize(

@@ -24,8 +24,11 @@ IDS: Final[Mapping[str, tuple[str, str | None]]] = {
 }
 # What a trail follows that does not say what it follows: it was begun before it did.
 FIRST_FOLLOWED: Final = ("transactions", "entries", "holds", "batches")
-# When a rail is asked next, and how often it was: a payment is asked for thousands of times, and nothing follows from it.
-UNTOLD: Final[Mapping[str, frozenset[str]]] = {"disbursements": frozenset({"attempts", "next_at"})}
+# When a rail is asked next, and how often it was: a payment is asked for thousands of times, and nothing follows from it. And what
+# became of its step, which the step's own transaction tells.
+UNTOLD: Final[Mapping[str, frozenset[str]]] = {
+    "disbursements": frozenset({"attempts", "next_at", "unbooked_reason", "corrected_by"})
+}
 # Of tables whose rows change: by which column one sees, after a gap, that the trail does not have a row as it is.
 STATES: Final = frozenset({"holds", "disbursements"})
 

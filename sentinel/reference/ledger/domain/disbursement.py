@@ -10,6 +10,9 @@ derived key, so whoever tells of it twice changes nothing.
         └──► refused  └──► returned
 
 `refused` is the rail's word before it took anything: the account cannot be one, the amount is over its limit.
+
+Nobody else may end what it has reserved or take back what it has moved, neither its tenant nor a time: the bank pays whether or
+not the books still have the money. So nothing is free again before the bank has spoken.
 """
 
 from __future__ import annotations
@@ -52,7 +55,7 @@ class ReturnCode(StrEnum):
 
 RAIL_ACCOUNT: Final = "external:rail"
 RAIL_TIME_S: Final = 30 * 86_400
-"""How long money is reserved for a rail that says nothing; then it is free again."""
+"""What its pending transfer says of its end, as each must say something; it ends by the rail's word, however late."""
 
 OWN_KEYS: Final = "disburse "
 """How the keys of its steps begin; with a space, which no client's key may hold."""
@@ -90,16 +93,39 @@ class Disbursement:
     @property
     def post_step(self) -> Step:
         """The step that moves its money; derived, so it is the same whenever it is asked for."""
-        return self.step(Kind.POST, self.pending_id)
+        return self._step(Kind.POST, self.pending_id)
 
-    def step(self, kind: Kind, target_id: uuid.UUID) -> Step:
-        """Return a step of its own on one of its transactions."""
+    @property
+    def due_step(self) -> Step | None:
+        """The step that its state calls for; None while the rail's word is awaited."""
+        kind = STEP_OF.get(self.state)
+        if kind is None:
+            return None
+        on_post = kind is Kind.REVERSAL
+        return self._step(kind, self.post_step.transaction_id if on_post else self.pending_id)
+
+    def was_ended_by_another(self, resolved_by: uuid.UUID) -> bool:
+        """Say whether what ended its pending transfer was no step of its own."""
+        own = (self._step(kind, self.pending_id) for kind in (Kind.POST, Kind.VOID))
+        return resolved_by not in {step.transaction_id for step in own}
+
+    def _step(self, kind: Kind, target_id: uuid.UUID) -> Step:
         return Step(
             tenant=self.tenant,
-            idempotency_key=f"{OWN_KEYS}{kind.value} {self.pending_id}",
+            idempotency_key=own_key(kind, self.pending_id),
             kind=kind,
             target_id=target_id,
         )
+
+
+def own_key(kind: Kind, pending_id: uuid.UUID) -> str:
+    """Return the key of a disbursement's own step, which no client's could be."""
+    return f"{OWN_KEYS}{kind.value} {pending_id}"
+
+
+def is_own(step: Step, pending_id: uuid.UUID) -> bool:
+    """Say whether a step is the disbursement's own."""
+    return step.idempotency_key == own_key(step.kind, pending_id)
 
 
 _NEXT: Final[dict[tuple[DisbursementState, RailWord], DisbursementState]] = {
@@ -112,6 +138,13 @@ _NEXT: Final[dict[tuple[DisbursementState, RailWord], DisbursementState]] = {
     (DisbursementState.SUBMITTED, RailWord.RETURNED): DisbursementState.RETURNED,
     (DisbursementState.SETTLED, RailWord.RETURNED): DisbursementState.RETURNED_LATE,
 }
+STEP_OF: Final = {
+    DisbursementState.REFUSED: Kind.VOID,
+    DisbursementState.SETTLED: Kind.POST,
+    DisbursementState.RETURNED: Kind.VOID,
+    DisbursementState.RETURNED_LATE: Kind.REVERSAL,
+}
+"""What each word of the rail's does on the ledger."""
 TRANSITIONS: Final = frozenset((before.value, after.value) for (before, _), after in _NEXT.items())
 """From which state to which a rail's words can bring one."""
 
@@ -141,15 +174,7 @@ def hear(
     if state is None:
         return disbursement, None
     after = replace(disbursement, state=state, return_code=return_code)
-    match state:
-        case DisbursementState.SETTLED:
-            return after, after.post_step
-        case DisbursementState.REFUSED | DisbursementState.RETURNED:
-            return after, after.step(Kind.VOID, after.pending_id)
-        case DisbursementState.RETURNED_LATE:
-            return after, after.step(Kind.REVERSAL, after.post_step.transaction_id)
-        case _:
-            return after, None
+    return after, after.due_step
 
 
 def parse_disbursement(*, tenant: str, idempotency_key: str, body: object) -> Transfer:

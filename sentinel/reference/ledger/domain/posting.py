@@ -8,6 +8,7 @@ Invariants, with b(a) the balance, d(a) and c(a) what pending transfers reserve,
 - b(a) - d(a) >= 0 unless the account may go negative: what is reserved cannot be spent twice;
 - |b(a)|, d(a) and c(a) are at most BALANCE_MINOR_MAX, and so are b(a) + c(a) and d(a) - b(a);
 - a pending transfer is resolved once: posted, voided or expired; a movement is reversed once;
+- a disbursement's hold, and what was posted of it, end by the disburser's own steps alone, and by no time;
 - a transaction id is decided once: the same fingerprint again is a replay, another a conflict;
 - a batch's key stands for one list of items: with another list, nothing of it is posted.
 
@@ -31,6 +32,7 @@ from sentinel.reference.ledger.domain.accounts import (
     open_account,
 )
 from sentinel.reference.ledger.domain.batch import Batch
+from sentinel.reference.ledger.domain.disbursement import is_own
 from sentinel.reference.ledger.domain.steps import Step
 from sentinel.reference.ledger.domain.transfer import Kind, Transfer
 
@@ -60,6 +62,7 @@ class RejectReason(StrEnum):
     EXCEEDS_PENDING = "exceeds_pending"
     REVERSAL_UNKNOWN = "reversal_unknown"
     ALREADY_REVERSED = "already_reversed"
+    BELONGS_TO_DISBURSEMENT = "belongs_to_disbursement"
 
 
 class HoldState(StrEnum):
@@ -89,22 +92,27 @@ class Movement:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hold:
-    """A pending transfer that was granted; its time is over at `expires_ns`."""
+    """A pending transfer that was granted; its time is over at `expires_ns`, unless a disbursement began with it.
+
+    That one's money may be on its way to a bank at any time, and ends by what the bank says of it.
+    """
 
     pending_id: uuid.UUID
     movement: Movement
     expires_ns: int
     state: HoldState = HoldState.OPEN
     resolved_by: uuid.UUID | None = None
+    of_disbursement: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Posted:
-    """A transfer or a post whose money has moved, and what reversed it."""
+    """A transfer or a post whose money has moved, and what reversed it; of which disbursement it was, if of any."""
 
     transaction_id: uuid.UUID
     movement: Movement
     reversed_by: uuid.UUID | None = None
+    disbursement_id: uuid.UUID | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -226,6 +234,7 @@ def _transfer(request: Transfer, book: Book, now_ns: int) -> Decision:
         pending_id=request.transaction_id,
         movement=movement,
         expires_ns=now_ns + request.expires_in_s * _S_NS,
+        of_disbursement=request.payee is not None,
     )
     book.changed_holds.add(request.transaction_id)
     return _granted(request, movement, ())
@@ -258,16 +267,20 @@ def _resolution(request: Step, book: Book, now_ns: int) -> Decision:
         return _granted(request, movement, ())
     entries = _move(request.transaction_id, movement, book)
     book.posted[request.transaction_id] = Posted(
-        transaction_id=request.transaction_id, movement=movement
+        transaction_id=request.transaction_id,
+        movement=movement,
+        disbursement_id=hold.pending_id if hold.of_disbursement else None,
     )
     return _granted(request, movement, entries)
 
 
 def _stale(hold: Hold, request: Step, now_ns: int) -> RejectReason | None:
     """Return why a hold cannot be resolved by this step, if it cannot."""
+    if hold.of_disbursement and not is_own(request, hold.pending_id):
+        return RejectReason.BELONGS_TO_DISBURSEMENT
     if hold.state is not HoldState.OPEN:
         return RejectReason.PENDING_RESOLVED
-    over = now_ns >= hold.expires_ns
+    over = now_ns >= hold.expires_ns and not hold.of_disbursement
     if request.kind is Kind.EXPIRE:
         return None if over else RejectReason.PENDING_NOT_EXPIRED
     # A void returns the same money whether it is late or not.
@@ -283,11 +296,13 @@ def _reversal(request: Step, book: Book) -> Decision:
         debit_account=posted.movement.credit_account,
         credit_account=posted.movement.debit_account,
     )
-    reason = (
-        RejectReason.ALREADY_REVERSED
-        if posted.reversed_by is not None
-        else _hindrance(back, book, reserves=False)
-    )
+    reason: RejectReason | None
+    if posted.disbursement_id is not None and not is_own(request, posted.disbursement_id):
+        reason = RejectReason.BELONGS_TO_DISBURSEMENT
+    elif posted.reversed_by is not None:
+        reason = RejectReason.ALREADY_REVERSED
+    else:
+        reason = _hindrance(back, book, reserves=False)
     if reason is not None:
         return _rejected(request, reason, back)
     book.posted[posted.transaction_id] = replace(posted, reversed_by=request.transaction_id)

@@ -31,7 +31,7 @@ _BALANCE_FIELDS: Final = ("account_id", "currency", "balance_minor", "available_
 _TRANSACTION: Final = Statement.of("""
     select t.fingerprint, t.kind, t.state, t.reason, t.target_id, t.debit_account, t.credit_account, t.amount_minor,
            t.currency, t.accepted_at, t.posted_at, t.expires_at, h.state as hold_state, h.resolved_by,
-           d.state as disbursement_state, d.return_code, d.payee_account, d.payee_name
+           d.state as disbursement_state, d.return_code, d.unbooked_reason, d.payee_account, d.payee_name
     from ledger.transactions t
     left join ledger.holds h on h.cohort = $3 and h.pending_id = t.transaction_id
     left join ledger.disbursements d on d.cohort = $3 and d.pending_id = t.transaction_id
@@ -220,6 +220,7 @@ def _told(transaction_id: uuid.UUID, row: Any) -> dict[str, object]:
         state["disbursement"] = {
             "state": row["disbursement_state"],
             "return_code": row["return_code"],
+            "unbooked_reason": row["unbooked_reason"],
             "payee": {"account": row["payee_account"], "name": row["payee_name"]},
         }
     return state

@@ -2,7 +2,7 @@
 
 It goes through the queue like any other, so it is decided in its order and once, however many posters
 notice the same one. The time is the database's; should whoever decides find it too early by its own
-clock, the next attempt comes a minute later.
+clock, the next attempt comes a minute later. A disbursement's does not end by its time: its money may be with the bank.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ from sentinel.reference.ledger.wire.postgres import Database
 EXPIRED_COUNT_MAX: Final = 500
 _EXPIRED: Final = """
 select tenant, pending_id, (extract(epoch from now() - expires_at) / 60)::int as attempt
-from ledger.holds where cohort = $1 and state = 'open' and expires_at <= now()
+from ledger.holds h where cohort = $1 and state = 'open' and expires_at <= now()
+  and not exists (select from ledger.disbursements d where d.cohort = $1 and d.pending_id = h.pending_id)
 order by expires_at limit $2
 """
 

@@ -56,7 +56,8 @@ cross join lateral (
 """
 _HOLDS: Final = """
 select h.pending_id, h.tenant, h.debit_account, h.credit_account, h.amount_minor, h.currency,
-       h.expires_at, h.state, h.resolved_by
+       h.expires_at, h.state, h.resolved_by,
+       exists (select from ledger.disbursements d where d.cohort = $1 and d.pending_id = h.pending_id) as of_disbursement
 from unnest($2::uuid[]) with ordinality as k (pending_id, place)
 join ledger.holds h on h.cohort = $1 and h.pending_id = k.pending_id
 order by k.place
@@ -65,7 +66,8 @@ for update of h
 _POSTED: Final = """
 select t.transaction_id, t.tenant, t.debit_account, t.credit_account, t.amount_minor, t.currency,
        (select r.transaction_id from ledger.transactions r
-        where r.cohort = $1 and r.target_id = t.transaction_id and r.kind = 'reversal' and r.state = 'posted') as reversed_by
+        where r.cohort = $1 and r.target_id = t.transaction_id and r.kind = 'reversal' and r.state = 'posted') as reversed_by,
+       (select d.pending_id from ledger.disbursements d where d.cohort = $1 and d.pending_id = t.target_id) as disbursement_id
 from ledger.transactions t
 where t.cohort = $1 and t.transaction_id = any($2::uuid[]) and t.kind in ('transfer', 'post') and t.state = 'posted'
 """
@@ -157,6 +159,7 @@ async def lock_holds(
             expires_ns=_ns(row["expires_at"]),
             state=HoldState(row["state"]),
             resolved_by=_id(row["resolved_by"]) if row["resolved_by"] is not None else None,
+            of_disbursement=row["of_disbursement"],
         )
         for row in rows
     )
@@ -177,6 +180,9 @@ async def posted(
             transaction_id=_id(row["transaction_id"]),
             movement=_movement(row),
             reversed_by=_id(row["reversed_by"]) if row["reversed_by"] is not None else None,
+            disbursement_id=_id(row["disbursement_id"])
+            if row["disbursement_id"] is not None
+            else None,
         )
         for row in rows
     )

@@ -21,6 +21,11 @@ class DisburseMetrics:
             unit="{question}",
             description="Questions to the rail, by whether it answered.",
         )
+        self._unbooked = meter.create_counter(
+            "ledger.disbursements.unbooked",
+            unit="{disbursement}",
+            description="Disbursements of which the books do not have what the rail has said, by why not.",
+        )
         meter.create_observable_gauge(
             "ledger.disbursements.overdue", callbacks=[self._overdue], unit="s"
         )
@@ -30,6 +35,10 @@ class DisburseMetrics:
         self._asked.add(
             1, {"ledger.disbursement.outcome": "answered" if answered else "unanswered"}
         )
+
+    def unbooked(self, reason: str) -> None:
+        """Count a disbursement whose step the ledger rejected, or that was not handed in."""
+        self._unbooked.add(1, {"ledger.reject.reason": reason})
 
     def looked(self, overdue_s: float) -> None:
         """Note a look at what is due, and since when the first of it was."""

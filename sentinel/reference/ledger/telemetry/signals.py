@@ -50,6 +50,7 @@ class Event(StrEnum):
     DISBURSING_STARTED = "disbursing.started"
     DISBURSING_STOPPED = "disbursing.stopped"
     DISBURSING_FAILED = "disbursing.failed"
+    DISBURSING_UNBOOKED = "disbursing.unbooked"
     AUTHORIZE_STARTED = "authorize.started"
     AUTHORIZE_STOPPED = "authorize.stopped"
     AUTHORIZE_ROTATED = "authorize.rotated"

@@ -159,7 +159,10 @@ _PARTS: Final[Mapping[str, Schema]] = {
     "Hold": record(
         {
             "state": one_of([state.value for state in HoldState]),
-            "expires_at": dict(MOMENT),
+            "expires_at": {
+                **MOMENT,
+                "description": "When it is freed by itself; that of a payment over a bank's rail is not, and waits for the bank.",
+            },
             "resolved_by": {
                 **or_null(UUID),
                 "description": "The transaction that posted, voided or expired it.",
@@ -172,6 +175,12 @@ _PARTS: Final[Mapping[str, Schema]] = {
             "state": one_of([state.value for state in DisbursementState]),
             "return_code": or_null(
                 known([code.value for code in ReturnCode], "Why the bank sent it back; else null.")
+            ),
+            "unbooked_reason": or_null(
+                {
+                    "type": "string",
+                    "description": "Why what the bank has said is not in the books; null as a rule. A person is told.",
+                }
             ),
             "payee": ref("DisbursementPayee"),
         },
