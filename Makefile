@@ -34,6 +34,7 @@ $(STAMP): $(LOCK) pyproject.toml
 lock:  ## Resolve the lock files anew (needs a package index; writes no index address)
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --all-extras pyproject.toml -o requirements/all.txt
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --extra admission --extra otel --extra remote-write --extra tokens pyproject.toml -o requirements/runtime.txt
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --extra admission --extra otel --extra remote-write --extra tokens --extra archive -c requirements/all.txt pyproject.toml -o requirements/ledger.txt
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --group bench -c requirements/all.txt -o requirements/bench.txt
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --group sbom -c requirements/all.txt -o requirements/sbom.txt
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --group sdks -c requirements/all.txt -o requirements/sdks.txt

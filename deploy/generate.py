@@ -1,6 +1,7 @@
 """Writes what is made of other files and tables, for the cluster, for Kong and for integrators: `make deploy`, after one has changed.
 
-`docs/openapi.json` is the ledger's contract as its edge serves it, `deploy/kong/ledger.yml` the same edge's policies.
+`docs/openapi.json` is the ledger's contract as its edge serves it, `deploy/kong/ledger.yml` the same edge's policies,
+`deploy/postgres/hand-over` how PostgreSQL hands its log over to the archive, as `sentinel-ledger up` has it.
 
 A kustomization may not read files above its own folder, so the rules are written as resources beside it, each file's text
 as it stands under `spec`; the boards are taken where they are, by a kustomization in their own folder. The chart needs
@@ -18,6 +19,7 @@ import yaml
 from sentinel.reference.ledger.domain.limits import Limit
 from sentinel.reference.ledger.edge.contract import rendered
 from sentinel.reference.ledger.edge.gateway import Terms, gateway_document
+from sentinel.reference.ledger.operate.servers.spool import hand_over_script
 
 ROOT = Path(__file__).resolve().parents[1]
 RULES = ROOT / "deploy/kustomize/base/monitoring/rules.yaml"
@@ -25,6 +27,7 @@ BOARDS = ROOT / "dashboards/kustomization.yaml"
 INJECTOR = ROOT / "deploy/kustomize/base/injector/admission.yaml"
 GATEWAY = ROOT / "deploy/kong/ledger.yml"
 CONTRACT = ROOT / "docs/openapi.json"
+HAND_OVER = ROOT / "deploy/postgres/hand-over"
 CERTIFIED = ROOT / "deploy/kustomize/components/cert-manager/admission.yaml"
 
 _RULE = """apiVersion: monitoring.coreos.com/v1
@@ -82,6 +85,7 @@ def generated() -> dict[Path, str]:
         CERTIFIED: certified(),
         GATEWAY: gateway(),
         CONTRACT: rendered().decode(),
+        HAND_OVER: hand_over_script(),
     }
 
 

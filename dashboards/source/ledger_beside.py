@@ -169,6 +169,13 @@ def audit() -> list[Panel]:
             width=8,
         ),
         timeline(
+            "Newest base backup",
+            "Age of the newest from which the ledger can come back; nothing where nobody takes any.",
+            "s",
+            _worst("backup", "ledger.backup.age"),
+            width=8,
+        ),
+        timeline(
             "Exports asked for",
             "Exports of the trail that tenants have asked for and that have not ended, by state.",
             "none",

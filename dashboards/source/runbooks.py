@@ -87,6 +87,7 @@ OF_PANELS: Final[Mapping[str, Mapping[str, tuple[str, ...]]]] = MappingProxyType
             "How far recording is behind": ("LedgerAuditBehind", "LedgerAuditStalled"),
             "Without the witness's word": ("LedgerAuditUnwitnessed", "LedgerAuditRefused"),
             "Not in the archive": ("LedgerCheckpointsUnstored",),
+            "Newest base backup": ("LedgerBackupOld",),
             "Exports asked for": ("LedgerExportStuck",),
             "Oldest export that has not ended": ("LedgerExportStuck",),
             "Room of the audit's slot": ("LedgerAuditSlotFills", "LedgerAuditSlotLost"),

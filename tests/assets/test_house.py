@@ -86,7 +86,7 @@ def test_the_runtime_lock_is_part_of_the_whole_lock() -> None:
         text = (ROOT / "requirements" / name).read_text()
         return set(re.findall(r"(?m)^([a-z0-9._-]+==[^\s;\\]+)", text))
 
-    assert pins("runtime.txt") <= pins("all.txt")
+    assert pins("runtime.txt") < pins("ledger.txt") <= pins("all.txt")
 
 
 def test_the_make_targets_that_others_depend_on_exist() -> None:

@@ -133,6 +133,35 @@ def test_what_is_mounted_is_there() -> None:
         assert set(service.get("secrets", [])) <= set(COMPOSE["secrets"]), name
 
 
+def test_the_archive_is_a_file_of_its_own_that_adds_to_this_one() -> None:
+    """PostgreSQL hands its log over on a volume that one other has, and is started as before but for that."""
+    added = yaml.safe_load((FOLDER / "archive.yaml").read_text())
+    folder = resources.files("check_jsonschema") / "builtin_schemas/vendor"
+    schema = json.loads((folder / "compose-spec.json").read_text())
+    validator = jsonschema.validators.validator_for(schema)(schema)
+    assert [error.message for error in validator.iter_errors(added)] == []
+    services = added["services"]
+    assert set(services) - set(SERVICES) == {"archive", "backup"}
+    before, with_archive = SERVICES["postgres"]["command"], services["postgres"]["command"]
+    assert with_archive[: len(before)] == before
+    settings = dict(one.split("=", 1) for one in with_archive[len(before) + 1 :: 2])
+    assert settings["archive_mode"] == "on"
+    assert settings["archive_command"] == 'sh /etc/ledger/hand-over "%p" "%f" /spool'
+    mounts = {name: {volume.split(":")[1] for volume in service.get("volumes", [])} for name, service in services.items()}  # fmt: skip
+    assert mounts == {"postgres": {"/etc/ledger/hand-over", "/spool"}, "archive": {"/spool"}, "backup": set()}  # fmt: skip
+    assert (FOLDER / "../postgres/hand-over").is_file()
+    for name in ("archive", "backup"):
+        service = services[name]
+        assert service["image"] == f"sentinel-ledger:{__version__}"
+        assert service["read_only"] is True
+        assert service["cap_drop"] == ["ALL"]
+        assert service["security_opt"] == ["no-new-privileges:true"]
+        known = {*COMPOSE["secrets"], *added["secrets"]}
+        named = {one.rpartition("/")[2] for one in [*service["command"], *service["environment"].values()] if one.startswith("/run/secrets/")}  # fmt: skip
+        assert named == set(service["secrets"]) <= known
+    assert services["archive"]["user"] in added["volumes"]["spool"]["driver_opts"]["o"].replace("uid=", "").replace(",gid=", ":")  # fmt: skip
+
+
 def test_the_passwords_are_made_once_and_are_not_in_the_tree(tmp_path: Path) -> None:
     """Run as `make stack` runs it: a program called secrets.py once found itself where it wanted the library's."""
     command = [sys.executable, str(FOLDER / "make_secrets.py"), str(tmp_path / "made")]

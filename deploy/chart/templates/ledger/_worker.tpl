@@ -13,7 +13,7 @@
 {{- /* Parts of the ledger that get a sidecar, of those that are on. */ -}}
 {{- define "sentinel.ledgerInjected" -}}
 {{- $parts := list "edge" "poster" -}}
-{{- range $part := list "webhooks" "audit" "exports" "analytics" "reconcile" "disburse" -}}
+{{- range $part := list "webhooks" "audit" "exports" "analytics" "reconcile" "disburse" "archive" -}}
 {{- if (index $.Values.ledger $part).enabled }}{{ $parts = append $parts $part }}{{ end -}}
 {{- end -}}
 {{- join " " $parts -}}
@@ -38,6 +38,10 @@
 env:
   - name: LEDGER_HEARTBEAT_FILE
     value: /run/ledger/alive
+  {{- range $name, $value := .env }}
+  - name: {{ $name }}
+    value: {{ $value }}
+  {{- end }}
 startupProbe:
   exec:
     command:
@@ -56,13 +60,13 @@ livenessProbe:
 
 {{- /*
 A process of the ledger that serves nothing, and its budget of disruptions.
-root; name, also its key in the values; role, whose URL of PostgreSQL it has; args; queue: whether NATS is among its servers; replicas;
+root; name; of, its key in the values where that is another; role, whose URL of PostgreSQL it has, if any; args; queue: whether NATS is among its servers; replicas;
 alone: whether the old one must be gone before the new one comes; keys: items of its keysSecret; also: more of the Secret of servers;
-more: arguments that follow.
+more: arguments that follow; env: variables; scratch: room for what it writes and forgets; claim: a volume at /spool; user: whom it runs as.
 */ -}}
 {{- define "sentinel.ledgerWorker" -}}
 {{- $root := .root }}
-{{- $of := index $root.Values.ledger .name }}
+{{- $of := index $root.Values.ledger (.of | default .name) }}
 apiVersion: apps/v1
 kind: Deployment
 metadata:
@@ -106,7 +110,7 @@ spec:
       terminationGracePeriodSeconds: 30
       securityContext:
         runAsNonRoot: true
-        runAsUser: 65532
+        runAsUser: {{ .user | default 65532 }}
         runAsGroup: 65532
         {{- if .keys }}
         fsGroup: 65532
@@ -134,8 +138,10 @@ spec:
             - --nats-url-file
             - /etc/ledger/nats-url
             {{- end }}
+            {{- if .role }}
             - --postgres-url-file
             - /etc/ledger/{{ .role }}-url
+            {{- end }}
             {{- with .more }}
             {{- . | nindent 12 }}
             {{- end }}
@@ -149,9 +155,11 @@ spec:
                 - ALL
             readOnlyRootFilesystem: true
           volumeMounts:
+            {{- if or .role .queue }}
             - name: servers
               mountPath: /etc/ledger
               readOnly: true
+            {{- end }}
             {{- if .keys }}
             - name: keys
               mountPath: /etc/ledger-keys
@@ -161,7 +169,16 @@ spec:
               mountPath: /tmp
             - name: alive
               mountPath: /run/ledger
+            {{- if .scratch }}
+            - name: scratch
+              mountPath: /scratch
+            {{- end }}
+            {{- if .claim }}
+            - name: spool
+              mountPath: /spool
+            {{- end }}
       volumes:
+        {{- if or .role .queue }}
         - name: servers
           secret:
             secretName: {{ $root.Values.ledger.serversSecret }}
@@ -170,12 +187,15 @@ spec:
               - key: nats-url
                 path: nats-url
               {{- end }}
+              {{- if .role }}
               - key: {{ .role }}-url
                 path: {{ .role }}-url
+              {{- end }}
               {{- range .also }}
               - key: {{ . }}
                 path: {{ . }}
               {{- end }}
+        {{- end }}
         {{- if .keys }}
         - name: keys
           secret:
@@ -194,6 +214,16 @@ spec:
         - name: alive
           emptyDir:
             sizeLimit: 1Mi
+        {{- with .scratch }}
+        - name: scratch
+          emptyDir:
+            sizeLimit: {{ . }}
+        {{- end }}
+        {{- with .claim }}
+        - name: spool
+          persistentVolumeClaim:
+            claimName: {{ . }}
+        {{- end }}
 ---
 apiVersion: policy/v1
 kind: PodDisruptionBudget

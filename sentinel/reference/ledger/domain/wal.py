@@ -45,7 +45,7 @@ def gaps(names: list[str]) -> list[str]:
     by_timeline: dict[str, list[int]] = {}
     for name in names:
         if is_segment(name):
-            by_timeline.setdefault(name[:8], []).append(_number(name))
+            by_timeline.setdefault(name[:8], []).append(place(name))
     for timeline, numbers in sorted(by_timeline.items()):
         there = set(numbers)
         missing += [
@@ -56,7 +56,18 @@ def gaps(names: list[str]) -> list[str]:
     return missing
 
 
-def _number(name: str) -> int:
+def between(first: str, last: str) -> list[str]:
+    """Return the segments from one to another; of two timelines, or in the wrong order, the first alone."""
+    if first[:8] != last[:8]:
+        return [first]
+    return [
+        first,
+        *(_name(first[:8], number) for number in range(place(first) + 1, place(last) + 1)),
+    ]
+
+
+def place(name: str) -> int:
+    """Return how many segments the log had before this one, on whichever timeline."""
     # 256 segments of 16 MiB to each of the middle's numbers.
     return int(name[8:16], 16) * 256 + int(name[16:24], 16)
 

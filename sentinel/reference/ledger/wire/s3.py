@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import IO, Any, Final
 from urllib.parse import urlsplit
 
 import boto3  # type: ignore[import-untyped]
@@ -30,6 +30,10 @@ from sentinel.reference.ledger.domain import (
 )
 
 _SHA256: Final = "sha256"
+CHECKPOINTS: Final = "checkpoints/"
+_FOLDERS: Final = ("base/", "wal/", CHECKPOINTS)
+# As many as one request may name.
+_REMOVED_COUNT_MAX: Final = 1000
 _RETRYABLE: Final = frozenset(
     {"SlowDown", "InternalError", "ServiceUnavailable", "RequestTimeout"}
 )
@@ -46,7 +50,7 @@ class ArchiveConfig:
         region: the bucket's.
         credentials_file: in the form of `~/.aws/credentials`; None: boto3's chain decides.
         retention_days: of the lock.
-        keep_days: after which objects are removed; not before the lock lets go.
+        keep_days: for how long every point can be restored, and checkpoints are kept; not shorter than the lock.
         infrequent_days: after which they move to a cheaper class; 0: never.
     """
 
@@ -131,7 +135,21 @@ class Archive:
             PermanentError: there is another object of this name, which stays; or it may not be written.
             UnavailableError: the endpoint does not answer.
         """
-        digest = hashlib.sha256(content)
+        return self._put(key, content, hashlib.sha256(content).digest())
+
+    def put_file(self, key: str, file: Path) -> bool:
+        """Store a file likewise, without holding it in memory.
+
+        Raises:
+            PermanentError: there is another object of this name, which stays; or it may not be written.
+            UnavailableError: the endpoint does not answer.
+        """
+        with file.open("rb") as opened:
+            digest = hashlib.file_digest(opened, _SHA256).digest()
+            opened.seek(0)
+            return self._put(key, opened, digest)
+
+    def _put(self, key: str, content: bytes | IO[bytes], digest: bytes) -> bool:
         try:
             with _translated(self._config):
                 self._client.put_object(
@@ -140,8 +158,8 @@ class Archive:
                     Body=content,
                     IfNoneMatch="*",
                     ChecksumAlgorithm="SHA256",
-                    ChecksumSHA256=base64.b64encode(digest.digest()).decode(),
-                    Metadata={_SHA256: digest.hexdigest()},
+                    ChecksumSHA256=base64.b64encode(digest).decode(),
+                    Metadata={_SHA256: digest.hex()},
                 )
         except PermanentError as error:
             if error.code != "PreconditionFailed":
@@ -152,7 +170,7 @@ class Archive:
             known = self._client.head_object(
                 Bucket=self._config.bucket, Key=self._config.prefix + key
             )
-        if known.get("Metadata", {}).get(_SHA256) != digest.hexdigest():
+        if known.get("Metadata", {}).get(_SHA256) != digest.hex():
             message = f"the archive holds another {key}, and keeps it"
             raise PermanentError(message, code="PreconditionFailed")
         return False
@@ -191,6 +209,61 @@ class Archive:
                     for one in page.get("Contents", ())
                 ]
         return sorted(found)
+
+    def remove(self, keys: Sequence[str]) -> None:
+        """Remove objects by name: in a bucket with versions they become old ones, which its rules remove.
+
+        What is locked stays as an old version until its lock lets go.
+
+        Raises:
+            PermanentError: the credentials may not.
+            UnavailableError: the endpoint does not answer.
+        """
+        for begin in range(0, len(keys), _REMOVED_COUNT_MAX):
+            some = keys[begin : begin + _REMOVED_COUNT_MAX]
+            with _translated(self._config):
+                done = self._client.delete_objects(
+                    Bucket=self._config.bucket,
+                    Delete={
+                        "Objects": [{"Key": self._config.prefix + key} for key in some],
+                        "Quiet": True,
+                    },
+                )
+            for failed in done.get("Errors", ()):
+                code = str(failed.get("Code", ""))
+                message = f"the archive does not remove {failed.get('Key', '')}: {code}"
+                raise (UnavailableError if code in _RETRYABLE else PermanentError)(
+                    message, code=code
+                )
+
+    def expiring(self) -> list[str]:
+        """Return the folders of the archive out of which the bucket's rules remove objects by their age alone.
+
+        Raises:
+            PermanentError: the credentials may not ask, or there are no rules.
+            UnavailableError: the endpoint does not answer.
+        """
+        with _translated(self._config):
+            rules = self._client.get_bucket_lifecycle_configuration(Bucket=self._config.bucket)
+        by_age = [
+            str(rule.get("Filter", {}).get("Prefix", rule.get("Prefix", "")))
+            for rule in rules["Rules"]
+            if rule["Status"] == "Enabled" and "Days" in rule.get("Expiration", {})
+        ]
+        return [
+            folder
+            for folder in _FOLDERS
+            if any(
+                f"{self._config.prefix}{folder}".startswith(prefix)
+                or prefix.startswith(f"{self._config.prefix}{folder}")
+                for prefix in by_age
+            )
+        ]
+
+    @property
+    def keep_s(self) -> float:
+        """For how long every point can be restored, in seconds."""
+        return self._config.keep_days * 86_400.0
 
     def set_up(self) -> dict[str, object]:
         """Make the bucket, its lock and its rules, and return them as the endpoint tells them.
@@ -267,20 +340,28 @@ class Archive:
         return True
 
     def _rules(self) -> list[dict[str, object]]:
+        # By their age alone go checkpoints, for newer ones stand for them. A rule cannot know that a backup is the last good
+        # one: what of the backups and the log is needed no longer is removed by `archive prune`.
         keep: dict[str, object] = {
             "ID": "ledger-keep",
             "Status": "Enabled",
-            "Filter": {"Prefix": self._config.prefix},
+            "Filter": {"Prefix": self._config.prefix + CHECKPOINTS},
             "Expiration": {"Days": self._config.keep_days},
-            # In a bucket with versions an expired object becomes an old version, which goes a day later.
+        }
+        sweep: dict[str, object] = {
+            "ID": "ledger-sweep",
+            "Status": "Enabled",
+            "Filter": {"Prefix": self._config.prefix},
+            # In a bucket with versions what is removed becomes an old version, which goes a day later.
+            "Expiration": {"ExpiredObjectDeleteMarker": True},
             "NoncurrentVersionExpiration": {"NoncurrentDays": 1},
             "AbortIncompleteMultipartUpload": {"DaysAfterInitiation": 1},
         }
         if self._config.infrequent_days:
-            keep["Transitions"] = [
+            sweep["Transitions"] = [
                 {"Days": self._config.infrequent_days, "StorageClass": "STANDARD_IA"}
             ]
-        return [keep]
+        return [keep, sweep]
 
 
 def _keys(file: Path) -> dict[str, str]:

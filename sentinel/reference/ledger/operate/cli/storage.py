@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import time
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from sentinel.reference.ledger.domain import UsageError
 from sentinel.reference.ledger.domain.target import LATEST, parse_target
+from sentinel.reference.ledger.operate.cli.arguments import span
 from sentinel.reference.ledger.operate.cli.servers import Commands, add_postgres, postgres_url
 from sentinel.reference.ledger.wire.config import PostgresConfig
 
@@ -37,9 +39,24 @@ def add_storage_commands(commands: Commands) -> None:
     wal.add_argument("file", type=Path, metavar="FILE", help="the file, PostgreSQL's %%p")
     _add_archive(wal, _wal)
 
-    base = kinds.add_parser("base", help="take a base backup and store it")
+    base = kinds.add_parser("base", help="take a base backup and store it, or one after the other")
+    base.add_argument(
+        "--every",
+        type=span,
+        metavar="SPAN",
+        help="go on until told to stop, with so long from one to the next: 24h, 1d",
+    )
+    base.add_argument(
+        "--prune", action="store_true", help="after each, remove what `archive prune` would"
+    )
     add_postgres(base)
     _add_archive(base, _base)
+
+    prune = kinds.add_parser(
+        "prune",
+        help="remove backups and log that no point of the last keep_days needs; never the last good ones",
+    )
+    _add_archive(prune, _prune)
 
     listing = kinds.add_parser(
         "list", help="what the bucket's lock and rules are, and the backups"
@@ -103,6 +120,7 @@ def _list(options: argparse.Namespace) -> int:
         {
             "event": "archive",
             **archive.told(),
+            "expiring": archive.expiring(),
             "segments_count": len(archive.keys("wal/")),
             "backups": [asdict(one) for one in find_backups(archive)],
         }
@@ -130,13 +148,28 @@ def _wal(options: argparse.Namespace) -> int:
 def _base(options: argparse.Namespace) -> int:
     from sentinel.reference.ledger.operate.single import say
     from sentinel.reference.ledger.operate.storage.backup import take_backup
+    from sentinel.reference.ledger.operate.storage.schedule import ScheduleConfig, keep_backing_up
 
     url = postgres_url(options)
     if url is None:
         message = "give the address of PostgreSQL; see --help"
         raise UsageError(message)
-    backup = asyncio.run(take_backup(_archive(options), PostgresConfig(url=url)))
+    archive, postgres = _archive(options), PostgresConfig(url=url)
+    if options.every is not None:
+        config = ScheduleConfig(every_s=options.every.total_seconds(), prunes=options.prune)
+        asyncio.run(keep_backing_up(config, archive, postgres))
+        return 0
+    backup = asyncio.run(take_backup(archive, postgres))
     say({"event": "backup_done", **asdict(backup)})
+    return _prune(options) if options.prune else 0
+
+
+def _prune(options: argparse.Namespace) -> int:
+    from sentinel.reference.ledger.operate.single import say
+    from sentinel.reference.ledger.operate.storage.backup import prune
+
+    gone = prune(_archive(options), now_s=time.time())
+    say({"event": "pruned", "objects_count": len(gone)})
     return 0
 
 

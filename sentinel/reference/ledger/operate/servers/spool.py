@@ -30,12 +30,17 @@ rm -f "$3/$2.done"
 """
 
 
+def hand_over_script() -> str:
+    """Return the script, which is run with path, name and spool."""
+    return _SCRIPT % {"tries": _WAIT_S * 5, "wait": _WAIT_S}
+
+
 def make_spool(folder: Path, owner: Owner | None) -> str:
     """Make the spool and the script in `folder`; returns the archive_command that uses them."""
     spool = folder / SPOOL
     spool.mkdir(mode=0o700, parents=True, exist_ok=True)
     script = folder / "hand-over"
-    script.write_text(_SCRIPT % {"tries": _WAIT_S * 5, "wait": _WAIT_S}, encoding="utf-8")
+    script.write_text(hand_over_script(), encoding="utf-8")
     script.chmod(0o755)
     folder.chmod(0o711)
     if owner is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import tempfile
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Final
 from urllib.parse import unquote, urlsplit
@@ -13,6 +13,7 @@ from urllib.parse import unquote, urlsplit
 import orjson
 
 from sentinel.reference.ledger.domain import LedgerError
+from sentinel.reference.ledger.domain.backups import Backup, unneeded
 from sentinel.reference.ledger.domain.wal import is_segment
 from sentinel.reference.ledger.operate.servers.programs import find_programs, run_to_end
 from sentinel.reference.ledger.operate.state import write_private
@@ -23,23 +24,6 @@ from sentinel.reference.ledger.wire.s3 import Archive
 _TIMEOUT_S: Final = 3600.0
 _FILES: Final = ("base.tar.gz", "backup_manifest")
 _DONE: Final = "backup.json"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Backup:
-    """One base backup; it counts only once its description is stored, which is last.
-
-    Attributes:
-        name: its folder below `base/`.
-        begun_s: Unix seconds by the database's clock before it began.
-        ended_s: likewise, after it had ended: no point before this can be restored from it.
-        first_segment: the segment of the log that recovery begins with.
-    """
-
-    name: str
-    begun_s: float
-    ended_s: float
-    first_segment: str
 
 
 async def take_backup(archive: Archive, config: PostgresConfig) -> Backup:
@@ -71,16 +55,17 @@ async def take_backup(archive: Archive, config: PostgresConfig) -> Backup:
             cwd=folder,
             timeout_s=_TIMEOUT_S,
         )
-        ended_s, _ = await _now(config)
+        ended_s, last = await _ended(config)
         backup = Backup(
             name=time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(ended_s)) + f"-{first}",
             begun_s=begun_s,
             ended_s=ended_s,
             first_segment=first,
+            last_segment=last,
         )
         for name in _FILES:
-            content = await asyncio.to_thread((folder / "base" / name).read_bytes)
-            await asyncio.to_thread(archive.put, f"base/{backup.name}/{name}", content)
+            key = f"base/{backup.name}/{name}"
+            await asyncio.to_thread(archive.put_file, key, folder / "base" / name)
     # What the backup needs to be whole is in the segment that is being written: it is archived now.
     async with postgres.session(config, application_name="ledger-backup") as session:
         await session.fetchval("select pg_switch_wal()")
@@ -105,11 +90,39 @@ def find_backups(archive: Archive) -> list[Backup]:
             except (orjson.JSONDecodeError, TypeError) as error:
                 message = f"{key} in the archive describes no backup"
                 raise LedgerError(message) from error
-            if not is_segment(backup.first_segment):
+            if not is_segment(backup.first_segment) or not (
+                backup.last_segment == "" or is_segment(backup.last_segment)
+            ):
                 message = f"{key} in the archive names no segment"
                 raise LedgerError(message)
             found.append(backup)
     return sorted(found, key=lambda one: one.ended_s)
+
+
+def prune(archive: Archive, *, now_s: float) -> list[str]:
+    """Remove what no point of the last `keep_days` needs, and return the keys; nothing before there is a newer good backup.
+
+    Raises:
+        LedgerError: what the archive holds describes no backup.
+        PermanentError: the credentials may not remove.
+        UnavailableError: it does not answer.
+    """
+    keys = [*archive.keys("base/"), *archive.keys("wal/")]
+    gone = unneeded(find_backups(archive), keys, before_s=now_s - archive.keep_s)
+    # The description goes first: without it nobody takes the rest for a backup.
+    gone.sort(key=lambda key: not key.endswith(f"/{_DONE}"))
+    archive.remove(gone)
+    return gone
+
+
+async def _ended(config: PostgresConfig) -> tuple[float, str]:
+    # Of the last byte: at the edge of a segment, versions differ in which one they name.
+    async with postgres.session(config, application_name="ledger-backup") as session:
+        row = await session.fetchrow(
+            "select extract(epoch from clock_timestamp())::float8 as now, "
+            "pg_walfile_name(pg_current_wal_lsn() - 1::numeric) as segment"
+        )
+    return float(row["now"]), str(row["segment"])
 
 
 async def _now(config: PostgresConfig) -> tuple[float, str]:

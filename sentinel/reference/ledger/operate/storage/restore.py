@@ -19,12 +19,13 @@ from typing import Any, Final
 
 from sentinel.reference.ledger.audit.verify import Keys
 from sentinel.reference.ledger.domain import LedgerError, UnavailableError
+from sentinel.reference.ledger.domain.backups import Backup
 from sentinel.reference.ledger.domain.target import Target
 from sentinel.reference.ledger.domain.wal import gaps, needed_from
 from sentinel.reference.ledger.operate.folders import temporary_folder, unprivileged_owner
 from sentinel.reference.ledger.operate.servers.cluster import DATABASE, Cluster, serve
 from sentinel.reference.ledger.operate.servers.programs import find_programs, make_private
-from sentinel.reference.ledger.operate.storage.backup import Backup, find_backups
+from sentinel.reference.ledger.operate.storage.backup import find_backups
 from sentinel.reference.ledger.operate.storage.checks import look_over
 from sentinel.reference.ledger.operate.storage.trail import verify_restored
 from sentinel.reference.ledger.wire import postgres

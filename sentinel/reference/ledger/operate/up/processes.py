@@ -16,6 +16,7 @@ from sentinel.reference.ledger.wire.config import read_url
 from sentinel.reference.ledger.wire.roles import Role
 
 ARCHIVE: Final = "archive"
+BACKUP: Final = "backup"
 EDGE: Final = "edge"
 # After all others, when it is asked for: it registers with the edge.
 RECEIVER: Final = "receiver"
@@ -55,7 +56,7 @@ def processes_of(run: Run) -> dict[str, Process]:
     left_out = {
         *((*RECORDING, EXPORTER) if run.audit_off else ()),
         *(() if run.receiver_tenant else (RECEIVER,)),
-        *(() if run.archive_file else (ARCHIVE,)),
+        *(() if run.archive_file else (ARCHIVE, BACKUP)),
     }
     table = {name: one for name, one in PROCESSES.items() if name not in left_out}
     beside = replace(PROCESSES[EDGE], command=(EDGE,), login=EDGE)
@@ -152,6 +153,14 @@ def _archive_arguments(run: Run) -> list[str | Path]:
     return ["--archive", run.archive_file, "--spool", run.folder / "archive" / SPOOL]
 
 
+def _backup_arguments(run: Run) -> list[str | Path]:
+    assert run.archive_file is not None
+    return [
+        *("--archive", run.archive_file, "--postgres-url-file", run.postgres_url_file),
+        *("--every", "24h", "--prune"),
+    ]
+
+
 def _witness_arguments(run: Run) -> list[str | Path]:
     audit = run.audit
     return [
@@ -195,5 +204,9 @@ PROCESSES: Final = {
     ),
     ARCHIVE: Process(
         role=None, command=("archive", "run"), queued=False, arguments=_archive_arguments
+    ),
+    # As the server's owner: a copy of everything is taken by who may read everything.
+    BACKUP: Process(
+        role=None, command=("archive", "base"), queued=False, arguments=_backup_arguments
     ),
 }
