@@ -8,11 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-import time
 from collections import Counter
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -20,12 +17,12 @@ import pytest
 import pytest_asyncio
 
 from sentinel.reference.ledger.domain import LedgerError
-from sentinel.reference.ledger.operate.faults import FaultConfig, queue, run_fault
+from sentinel.reference.ledger.operate.faults import queue
 from sentinel.reference.ledger.operate.faults.notes import Note, note_file, write_note
 from sentinel.reference.ledger.operate.state import read_state
-from sentinel.reference.ledger.wire import postgres
-from sentinel.reference.ledger.wire.config import NatsConfig, PostgresConfig
+from sentinel.reference.ledger.wire.config import NatsConfig
 from sentinel.reference.ledger.wire.nats import CONSUMER, DEAD_STREAM, STREAMS, operator
+from tests.support.ledger_faults import held, value
 from tests.support.ledger_run import Up, end_up, eventually, start_up
 from tests.support.otlp_collector import OtlpCollector
 
@@ -49,35 +46,6 @@ async def up(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Up]:
         await collector.stop()
 
 
-@asynccontextmanager
-async def held(up: Up, fault: str, *, error_ratio: float = 0.5) -> AsyncIterator[None]:
-    """The fault while the block runs, from its recorded start to its recorded end."""
-    record = up.state_file.with_name(f"{fault}-{time.time_ns()}.ndjson")
-    stop = asyncio.Event()
-    config = FaultConfig(
-        fault=fault,
-        state_file=up.state_file,
-        seconds=60,
-        record_file=record,
-        error_ratio=error_ratio,
-    )
-    task = asyncio.create_task(run_fault(config, stop))
-    try:
-        await eventually(fault, lambda: task.done() or record.exists(), bool)
-        if task.done():
-            await task
-        yield
-    finally:
-        stop.set()
-        await task
-    start, end = [json.loads(line) for line in record.read_text().splitlines()]
-    assert (start["event"], end["event"]) == ("fault_start", "fault_end")
-    assert start["expected"]
-    assert start["start_ns"] < start["holding_ns"] < end["end_ns"]
-    assert (end["start_ns"], end["holding_ns"]) == (start["start_ns"], start["holding_ns"])
-    assert "killed" not in end
-
-
 async def test_webhooks_that_their_receiver_refuses_are_sent_again(up: Up) -> None:
     def answers() -> dict[Any, int]:
         spans = [one for one in up.collector.spans if one.name == "POST webhook"]
@@ -96,12 +64,6 @@ async def test_webhooks_that_their_receiver_refuses_are_sent_again(up: Up) -> No
     ]
     assert {one.service for one in failed} == {"ledger-webhooks"}
     assert all(one.is_error for one in failed)
-
-
-async def value(up: Up, query: str, **settings: str) -> Any:
-    config = PostgresConfig(url=Path(up.ready["postgres_url_file"]).read_text())
-    async with postgres.session(config, application_name="test", settings=settings) as session:
-        return await session.fetchval(query)
 
 
 async def varz(up: Up) -> dict[str, Any]:

@@ -188,16 +188,6 @@ def test_every_fault_says_what_it_does_and_what_it_should_move() -> None:
         assert fault.summary
         assert not fault.summary.endswith(".")
         assert fault.expected
-        assert {one.direction for one in fault.expected} <= {"up", "down"}
-        for one in fault.expected:
-            if one.service == "ledger-reconcile":
-                assert (
-                    one.signal == "drift_count"
-                )  # its own metric, of which a query makes a series
-            elif one.service.startswith("ledger-"):
-                assert one.signal in ("traffic", "errors", "latency")
-            else:
-                assert one.service in ("nats", "postgres")
 
 
 @pytest.mark.parametrize("name", ["flood", "LOCK", ""])

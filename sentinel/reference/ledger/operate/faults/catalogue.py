@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from typing import Final
 
-from sentinel.reference.ledger.operate.faults import books, database, queue, storage, traffic
+from sentinel.reference.ledger.operate.faults import (
+    books,
+    database,
+    queue,
+    storage,
+    tenants,
+    traffic,
+    trail,
+)
 from sentinel.reference.ledger.operate.faults.fault import Fault, signals
 from sentinel.reference.ledger.operate.faults.processes import going_on, stopped
 
@@ -22,6 +30,13 @@ _CONSUMER: Final = ("nats", "queue", "LEDGER_C*/poster")
 _NATS: Final = ("nats", "queue", "server/*")
 _DATABASE: Final = ("postgres", "database", "ledger")
 _SERVER: Final = ("postgres", "database", "connections")
+_LOCKS: Final = ("postgres", "database", "locks")
+_WEBHOOK: Final = (_WEBHOOKS, "client", "POST webhook")
+# What is accepted and not posted waits in the stream, and nobody is told of it.
+_WAITS: Final = ((*_STREAM, "stream_oldest_message_age_s", "up"), (*_WEBHOOK, "traffic", "down"))
+# The ledger's own metrics: Sentinel places them at this stage, by their attributes.
+_DRIFT: Final = ("ledger-reconcile", "metrics")
+_LIMITED: Final = (_EDGE, "metrics")
 
 FAULTS: Final[dict[str, Fault]] = {
     # Batches and balance reads wait for the table until their time limit ends them.
@@ -36,6 +51,8 @@ FAULTS: Final[dict[str, Fault]] = {
             (*_ACCOUNTS, "latency", "up"),
             (*_BALANCE, "errors", "up"),
             (*_BALANCE, "latency", "up"),
+            (*_LOCKS, "sessions_blocked_count", "up"),
+            *_WAITS,
         ),
         hold=database.lock,
     ),
@@ -46,13 +63,14 @@ FAULTS: Final[dict[str, Fault]] = {
             (*_PROCESS, "latency", "up"),
             (*_ACCOUNTS, "latency", "up"),
             (*_BALANCE, "latency", "up"),
+            (*_LOCKS, "sessions_blocked_count", "up"),
         ),
         hold=database.slow,
     ),
     # The edge goes on accepting: only what the poster does falls silent.
     "stall": Fault(
         summary="The poster is stopped (SIGSTOP)",
-        expected=signals((*_PROCESS, "traffic", "down"), (*_COMMIT, "traffic", "down")),
+        expected=signals((*_PROCESS, "traffic", "down"), (*_COMMIT, "traffic", "down"), *_WAITS),
         hold=stopped("poster"),
         undo=going_on("poster"),
     ),
@@ -64,6 +82,7 @@ FAULTS: Final[dict[str, Fault]] = {
             (*_PUBLISH, "traffic", "down"),
             (*_PROCESS, "traffic", "down"),
             (*_COMMIT, "traffic", "down"),
+            (*_WEBHOOK, "traffic", "down"),
         ),
         hold=traffic.errors,
         undo=traffic.lift,
@@ -71,7 +90,7 @@ FAULTS: Final[dict[str, Fault]] = {
     # Half of them fail, unless `--ratio` says otherwise; the endpoint goes between failing and active.
     "webhook-errors": Fault(
         summary="The receiver of webhooks answers a share of them (`--ratio`) with 503",
-        expected=signals((_WEBHOOKS, "client", "POST webhook", "errors", "up")),
+        expected=signals((*_WEBHOOK, "errors", "up")),
         hold=traffic.webhook_errors,
         undo=traffic.lift,
     ),
@@ -82,7 +101,12 @@ FAULTS: Final[dict[str, Fault]] = {
     ),
     "loss": Fault(
         summary="The stream is purged every two minutes, with what was accepted in the last 15 s",
-        expected=signals((*_PROCESS, "traffic", "down"), (*_COMMIT, "traffic", "down")),
+        expected=signals(
+            (*_PROCESS, "traffic", "down"),
+            (*_COMMIT, "traffic", "down"),
+            (*_DRIFT, "ledger.drift.check=stream", "ledger.drift.count", "up"),
+            *_WAITS,
+        ),
         hold=queue.loss,
         undo=going_on("poster"),
     ),
@@ -92,6 +116,7 @@ FAULTS: Final[dict[str, Fault]] = {
             (*_PROCESS, "traffic", "down"),
             (*_COMMIT, "traffic", "down"),
             (*_CONSUMER, "consumer_ack_pending_ratio", "up"),
+            *_WAITS,
         ),
         hold=queue.unacknowledged,
         undo=going_on("poster"),
@@ -103,6 +128,7 @@ FAULTS: Final[dict[str, Fault]] = {
             (*_PUBLISH, "errors", "up"),
             (*_PROCESS, "traffic", "down"),
             (*_STREAM, "stream_limit_ratio", "up"),
+            *_WAITS,
         ),
         hold=queue.full,
         undo=queue.make_room,
@@ -124,13 +150,21 @@ FAULTS: Final[dict[str, Fault]] = {
             (*_TRANSFERS, "errors", "up"),
             (*_PUBLISH, "errors", "up"),
             (*_PROCESS, "traffic", "down"),
+            (*_WEBHOOK, "traffic", "down"),
+            (*_NATS, "server_store_memory_ratio", "away"),
         ),
         hold=stopped("nats"),
         undo=going_on("nats"),
     ),
     "reused-keys": Fault(
         summary="Keys that the queue has forgotten come again with another body",
-        expected=signals((*_TRANSFERS, "traffic", "up"), (*_PROCESS, "traffic", "up")),
+        # Two a second are no more traffic than there is: what they move is how many messages carry a key of before.
+        expected=signals(
+            (
+                *(_POSTER, "metrics", "ledger.transfer.outcome=conflict"),
+                *("ledger.transfers.repeated", "up"),
+            )
+        ),
         hold=traffic.reused_keys,
     ),
     "duplicates": Fault(
@@ -145,6 +179,8 @@ FAULTS: Final[dict[str, Fault]] = {
             (*_BALANCE, "errors", "up"),
             (*_COMMIT, "errors", "up"),
             (*_PROCESS, "errors", "up"),
+            (*_SERVER, "connections_used_ratio", "away"),
+            *_WAITS,
         ),
         hold=stopped("postgres"),
         undo=going_on("postgres"),
@@ -183,7 +219,7 @@ FAULTS: Final[dict[str, Fault]] = {
     ),
     "slow-fsync": Fault(
         summary="Each commit takes a tenth of a second longer to be on disk",
-        expected=signals((*_COMMIT, "latency", "up")),
+        expected=signals((*_COMMIT, "latency", "up"), (*_PROCESS, "latency", "up")),
         hold=storage.slow_fsync,
         undo=storage.fast_fsync,
     ),
@@ -201,14 +237,44 @@ FAULTS: Final[dict[str, Fault]] = {
         hold=database.damage,
         undo=database.drop_damaged,
     ),
-    # Told by the metric `ledger.drift.count` and the alert LedgerDrift; a query of Sentinel's makes a series of it.
     "drift": Fault(
         summary="One balance is altered, of an account that nobody uses",
         expected=signals(
-            ("ledger-reconcile", "database", "balance", "drift_count", "up"),
-            ("ledger-reconcile", "database", "zero_sum", "drift_count", "up"),
+            (*_DRIFT, "ledger.drift.check=balance", "ledger.drift.count", "up"),
+            (*_DRIFT, "ledger.drift.check=zero_sum", "ledger.drift.count", "up"),
         ),
         hold=books.drift,
         undo=books.mend,
+    ),
+    # Reconciliation tells of it, too; `audit verify` says that it is the trail which is wrong, and where.
+    "audit-tamper": Fault(
+        summary="The amount in one entry of the audit trail is altered, past the triggers",
+        expected=signals((*_DRIFT, "ledger.drift.check=audit", "ledger.drift.count", "up")),
+        hold=trail.audit_tamper,
+        undo=trail.restore_entry,
+    ),
+    "hot-account": Fault(
+        summary="A hundred transfers a second go between the same two accounts",
+        expected=signals(
+            (*_TRANSFERS, "traffic", "up"),
+            (*_PUBLISH, "traffic", "up"),
+            (*_PROCESS, "traffic", "up"),
+            (*_WEBHOOK, "traffic", "up"),
+        ),
+        hold=tenants.hot_account,
+    ),
+    # Of the busiest tenant next to nothing is accepted any more; its client asks the more for it.
+    "rate-limit": Fault(
+        summary="The busiest tenant may ask once a second, by mistake, and its client asks again at once",
+        expected=signals(
+            (*_TRANSFERS, "traffic", "up"),
+            (*_LIMITED, "ledger.tenant.tier=enterprise", "ledger.edge.limited", "up"),
+            (*_PUBLISH, "traffic", "down"),
+            (*_PROCESS, "traffic", "down"),
+            (*_COMMIT, "traffic", "down"),
+            (*_WEBHOOK, "traffic", "down"),
+        ),
+        hold=tenants.rate_limit,
+        undo=tenants.restore_limit,
     ),
 }

@@ -20,7 +20,10 @@ from sentinel.reference.ledger.wire.config import NatsConfig, PostgresConfig, re
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExpectedSignal:
-    """A series that the fault should move, and which way."""
+    """A series that the fault should move, and which way: `up`, `down`, or `away` for one that has no value any more.
+
+    A series is named as Sentinel names it; a star in a route stands for what differs.
+    """
 
     service: str
     stage: str

@@ -9,17 +9,13 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final
 
-import aiohttp
-
-from sentinel.reference.ledger.domain import LedgerError, UnavailableError
+from sentinel.reference.ledger.domain import LedgerError
 from sentinel.reference.ledger.edge.burst import Burst, lift_burst, write_burst
+from sentinel.reference.ledger.operate.faults.clients import Clients, clients
 from sentinel.reference.ledger.operate.faults.fault import FaultConfig, Target, repeated
 from sentinel.reference.ledger.operate.receiver import CONTROL_FILE
-from sentinel.reference.ledger.operate.state import RunState
-from sentinel.reference.ledger.operate.tokens import Tokens, tokens_of
 from sentinel.reference.ledger.wire import postgres
 
-_TIMEOUT_S: Final = 5.0
 _PAST: Final = """
 select tenant, idempotency_key, debit_account, credit_account, amount_minor, currency
 from ledger.transactions
@@ -72,12 +68,11 @@ async def reused_keys(target: Target, config: FaultConfig) -> AsyncIterator[dict
         message = f"no transfer is older than {past_s:g} s: its key would be recognised"
         raise LedgerError(message)
     places = iter(range(10**9))
-    tokens = _TokensByTenant(target.state)
-    async with aiohttp.ClientSession(target.state.edge_url, timeout=_timeout()) as http:
+    async with clients(target.state) as asking:
 
         async def send() -> None:
             row = dict(rows[next(places) % len(rows)])
-            await _post(http, tokens, {**row, "amount_minor": row["amount_minor"] + 1})
+            await _again(asking, {**row, "amount_minor": row["amount_minor"] + 1})
 
         async with repeated(send, every_s=0.5):
             yield {"keys_count": len(rows)}
@@ -87,27 +82,14 @@ async def reused_keys(target: Target, config: FaultConfig) -> AsyncIterator[dict
 async def duplicates(target: Target, config: FaultConfig) -> AsyncIterator[dict[str, object]]:
     """Send the last transfers again and again, as clients do that lose their patience."""
     del config
-    tokens = _TokensByTenant(target.state)
-    async with aiohttp.ClientSession(target.state.edge_url, timeout=_timeout()) as http:
+    async with clients(target.state) as asking:
 
         async def send() -> None:
             rows = await _past(target, older_than_s=0, count=_STORM_COUNT)
-            await asyncio.gather(*(_post(http, tokens, dict(row)) for row in rows))
+            await asyncio.gather(*(_again(asking, dict(row)) for row in rows))
 
         async with repeated(send, every_s=0.5):
             yield {"count_a_turn": _STORM_COUNT}
-
-
-class _TokensByTenant(dict[str, Tokens]):
-    """How the programs of a ledger's tenants come in."""
-
-    def __init__(self, state: RunState) -> None:
-        super().__init__()
-        self._state = state
-
-    def __missing__(self, tenant: str) -> Tokens:
-        self[tenant] = tokens_of(self._state, tenant)
-        return self[tenant]
 
 
 async def _past(target: Target, *, older_than_s: float, count: int) -> list[Any]:
@@ -115,20 +97,7 @@ async def _past(target: Target, *, older_than_s: float, count: int) -> list[Any]
         return list(await session.fetch(_PAST, older_than_s, count))
 
 
-async def _post(
-    http: aiohttp.ClientSession, tokens: _TokensByTenant, row: Mapping[str, Any]
-) -> None:
-    who = await tokens[row["tenant"]].headers()
-    headers = {**who, "Idempotency-Key": row["idempotency_key"]}
-    try:
-        async with http.post(
-            "/v1/transfers", json={name: row[name] for name in _BODY}, headers=headers
-        ) as response:
-            await response.read()
-    except (aiohttp.ClientError, TimeoutError) as error:
-        message = f"the edge does not answer: {type(error).__name__}"
-        raise UnavailableError(message) from error
-
-
-def _timeout() -> aiohttp.ClientTimeout:
-    return aiohttp.ClientTimeout(total=_TIMEOUT_S)
+async def _again(asking: Clients, row: Mapping[str, Any]) -> None:
+    await asking.transfer(
+        row["tenant"], row["idempotency_key"], {name: row[name] for name in _BODY}
+    )

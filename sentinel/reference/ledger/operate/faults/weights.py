@@ -69,4 +69,7 @@ WEIGHTS: Final[dict[str, Weighed]] = {
     "slow-fsync": _soft("commits take a tenth of a second more"),
     "damage": _soft("a page of a database that nobody uses cannot be read"),
     "drift": _soft("the balance of an account that nobody uses is wrong"),
+    "audit-tamper": _soft("the trail of one entry is wrong; nothing is done by it"),
+    "hot-account": _soft("everything is posted, the two accounts' transfers one after another"),
+    "rate-limit": _hard("a tenant's payments are refused"),
 }
