@@ -62,7 +62,9 @@ async def bench(given: argparse.Namespace) -> None:
     async with scene(
         rate=given.rate, gauge_severity=given.gauge_severity, keep=given.keep
     ) as made:
-        await made.start(learn_windows=given.learn_windows)
+        await made.start(
+            learn_windows=given.learn_windows, event_every_s=running.EVENTS_COUNT * given.quiet
+        )
         await running.Running(made, plan).play()
 
 

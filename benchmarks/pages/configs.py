@@ -25,10 +25,11 @@ _GROUP_INTERVAL_S: Final = 10
 ROOT: Final = Path(__file__).parents[2]
 COMPOSE: Final = ROOT / "deploy/compose/sentinel.yaml"
 STATIC_RULES: Final = ROOT / "benchmarks/pages/static_rules.yaml"
-# Of those that come with Sentinel: all that are about the ledger and its servers. `slo.yaml` looks back for an hour and longer,
+# Of those that come with Sentinel: all that are about the ledger and its servers. `gateway.yaml` is about a Kong, which is not here; `slo.yaml` looks back for an hour and longer,
 # for which faults that are minutes apart are one; `verdicts.yaml` is for who lets Prometheus page; `sentinel.yaml` is about the sidecar.
 SHIPPED_RULES: Final = tuple(
-    ROOT / "alert_rules" / name for name in ("ledger.yaml", "nats.yaml", "postgres.yaml")
+    ROOT / "alert_rules" / f"{name}.yaml"
+    for name in ("ledger", "edge", "webhooks", "audit", "payouts", "nats", "postgres")
 )
 
 # What thresholds read and what is there while nothing is broken; without one of these they would lose by default.
@@ -39,6 +40,12 @@ READ: Final = (
     "ledger_transfer_age_seconds_bucket",
     "db_client_operation_duration_seconds_bucket",
     "ledger_webhooks_attempts_total",
+    "ledger_webhooks_waiting",
+    "ledger_edge_tenants",
+    "ledger_audit_entries_total",
+    "ledger_audit_lag_seconds",
+    "ledger_analytics_pending",
+    "ledger_disbursements_overdue_seconds",
     "ledger_drift_count",
     'sentinel_scraper_up{scraper="scrapers.nats"}',
     'sentinel_scraper_up{scraper="scrapers.postgres"}',

@@ -1,8 +1,9 @@
 """What is ordinary: a week that goes by in a day, with bursts and batches of salaries; and a past in which it was so.
 
-The past is the ledger's own simulated one (`sentinel-ledger history`) at the levels that were measured, with two things that
-only this machine knows put into it: how much each latency varies here from window to window, and what each gauge shows while
-nothing is wrong, both drawn from what was measured. Bursts and batches are not in it: they are rarer than it is fine.
+The past is the ledger's own simulated one (`sentinel-ledger history`) at the levels that were measured, with three things that
+only this machine knows put into it, all drawn from what was measured: how much each latency varies here from window to window, what
+each gauge shows while nothing is wrong, and what a burst and a batch of salaries look like. These are in it as often as they are in
+the quiet stretches of the run, at any hour: a past that was lived through would have them.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import io
 import statistics
 import uuid
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -52,6 +54,39 @@ _GAUGES: Final = frozenset(
 )  # fmt: skip
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """What happens on an ordinary day now and then, as it was measured.
+
+    Attributes:
+        share_ratio: of all windows, how many are of such an event.
+        windows: what each window of one showed, by series.
+    """
+
+    share_ratio: float
+    windows: Sequence[Mapping[Place, float]]
+
+
+def event_of(
+    windows: Sequence[Mapping[Place, float]], *, every_s: float, window_s: float
+) -> Event:
+    """An event that comes once in so many seconds, of the windows that were measured while there was one.
+
+    >>> event_of([{}, {}], every_s=400, window_s=10).share_ratio
+    0.05
+    """
+    return Event(share_ratio=min(1.0, len(windows) * window_s / every_s), windows=windows)
+
+
+def by_series(windows: Sequence[Mapping[Place, float]]) -> dict[Place, list[float]]:
+    """The values of each series over some windows."""
+    found: dict[Place, list[float]] = {}
+    for window in windows:
+        for place, value in window.items():
+            found.setdefault(place, []).append(value)
+    return found
+
+
 def factor_at(unix_s: float) -> float:
     """The load at an instant as a multiple of the average."""
     return float(load_factor(ordinary_week(np.array([unix_s]), day_s=SHORT_DAY_S))[0])
@@ -75,7 +110,9 @@ def levels(measured: Measured) -> list[dict[str, Any]]:
     ]
 
 
-def write_past(plain: Path, out: Path, measured: Measured, *, seed: int) -> int:
+def write_past(
+    plain: Path, out: Path, measured: Measured, *, seed: int, events: Sequence[Event] = ()
+) -> int:
     """Write the past that the sidecar learns from; how many series it has.
 
     Args:
@@ -83,6 +120,7 @@ def write_past(plain: Path, out: Path, measured: Measured, *, seed: int) -> int:
         out: where to write it.
         measured: values of each series over some windows in which nothing was wrong.
         seed: of what is drawn.
+        events: what happens now and then, each at times that are drawn as well.
     """
     rng = np.random.default_rng(seed)
     ratios = {
@@ -96,6 +134,8 @@ def write_past(plain: Path, out: Path, measured: Measured, *, seed: int) -> int:
         if values and _is_drawn(place)
     }
     prefixes = {place: _fields(place) for place in drawn}
+    usual = {place: statistics.median(values) for place, values in measured.items() if values}
+    window: Mapping[Place, float] = {}
     seen: set[str] = set()
     stamp = ""
     with plain.open(newline="") as source, out.open("w", newline="") as target:
@@ -104,15 +144,41 @@ def write_past(plain: Path, out: Path, measured: Measured, *, seed: int) -> int:
             at, labels, value, weight = _parts(line)
             if at != stamp:
                 stamp = at
-                calls = _drawn_rows(stamp, drawn, prefixes, rng)
-                target.write(calls)
+                window = _drawn_window(events, rng)
+                target.write(_drawn_rows(stamp, drawn, prefixes, window, rng))
             seen.add(labels)
-            if labels.endswith(",latency"):
-                own = ratios.get(_place(labels))
-                if own is not None:
-                    value = f"{float(value) * float(rng.choice(own)):.6g}"
+            place = _place(labels)
+            by = _times_usual(place, window, usual)
+            if by is not None:
+                value = f"{float(value) * by:.6g}"
+            elif place[3] == "latency" and place in ratios:
+                value = f"{float(value) * float(rng.choice(ratios[place])):.6g}"
+            calls = _times_usual((*place[:3], "traffic"), window, usual)
+            if calls is not None and weight:
+                weight = f"{float(weight) * calls:.6g}"
             target.write(f"{at},{labels},{value},{weight}\n")
     return len(seen) + len(drawn)
+
+
+def _drawn_window(events: Sequence[Event], rng: np.random.Generator) -> Mapping[Place, float]:
+    """A window of an event, where there is one at this time; empty else."""
+    at = float(rng.random())
+    for event in events:
+        if at < event.share_ratio and event.windows:
+            return event.windows[int(rng.integers(len(event.windows)))]
+        at -= event.share_ratio
+    return {}
+
+
+def _times_usual(
+    place: Place, window: Mapping[Place, float], usual: Mapping[Place, float]
+) -> float | None:
+    """How many times its usual value a series of calls has in a window; None where nobody can say."""
+    before = usual.get(place, 0.0)
+    if place[0] not in _LOADED or place[3] not in ("traffic", "latency") or before <= 0:
+        return None
+    now = window.get(place)
+    return None if now is None else now / before
 
 
 def _is_drawn(place: Place) -> bool:
@@ -126,11 +192,13 @@ def _drawn_rows(
     stamp: str,
     drawn: Mapping[Place, np.ndarray[Any, Any]],
     prefixes: Mapping[Place, str],
+    window: Mapping[Place, float],
     rng: np.random.Generator,
 ) -> str:
     rows = []
     for place, values in drawn.items():
         value = values[rng.integers(len(values))]
+        value = window.get(place, value)
         # How many calls a share of slow ones is of is not measured here; hundreds, at these rates.
         weight = "300" if place[3] == "slow_calls" else ""
         rows.append(f"{stamp},{prefixes[place]},{value:.6g},{weight}\n")

@@ -8,12 +8,13 @@ import os
 import random
 import sys
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from benchmarks.pages import ordinary, scoring
-from benchmarks.pages.scene import Scene
+from benchmarks.pages.scene import Began, Scene
 from benchmarks.pages.told import Side, Told
 from sentinel.app.demo.children import ChildError
 from sentinel.reference.ledger.operate.faults.weights import weight_of
@@ -24,6 +25,8 @@ _SETTLED_S: Final = 20.0
 _HELD_MIN_S: Final = 60.0
 _MARGIN_S: Final = 60.0
 _EVENTS: Final = ("plain", "burst", "plain", "salaries")
+# In so many quiet stretches there is one burst, and one batch.
+EVENTS_COUNT: Final = len(_EVENTS)
 # It leaves transfers behind that nobody has, which reconciliation tells of from then on.
 _LAST: Final = "loss"
 
@@ -119,16 +122,13 @@ class Running:
         try:
             async with self._scene.fault(
                 name, seconds=self._plan.hold_s + _MARGIN_S, number=place
-            ) as began_s:
+            ) as began:
+                began_s = began.start_s
                 _say(f"{name} begins ({number + 1} of {self._plan.times})")
                 while time.time() < began_s + self._plan.hold_s:
                     await self._scene.wait(1.0)
                     passed_s = time.time() - began_s
-                    if (
-                        self._plan.until_told
-                        and passed_s > _HELD_MIN_S
-                        and self._both_told(began_s)
-                    ):
+                    if self._plan.until_told and passed_s > _HELD_MIN_S and self._both_told(began):
                         break
         except ChildError as error:
             self._scene.check()
@@ -144,10 +144,12 @@ class Running:
             fault=name,
             weight=weight_of(name).value,
             began_s=round(began_s, 3),
+            setup_s=round(began.holding_s - began_s, 3),
             held_s=round(ended_s - began_s, 1),
             settled_s=round(time.time() - ended_s, 1),
             fired_before=sorted({f"{one.side.value} {one.name} {one.of}" for one in before}),
-            sides=self._of(began_s),
+            expected=list(began.expected),
+            sides=self._of(began_s, began.expected),
         )
         _say(f"  {_short(line)}")
 
@@ -196,14 +198,20 @@ class Running:
     def _firing_now(self) -> list[Told]:
         return self._scene.recorder.firing.now(severity="page")
 
-    def _both_told(self, since_s: float) -> bool:
-        sides = self._of(since_s)
+    def _both_told(self, began: Began) -> bool:
+        sides = self._of(began.start_s, began.expected)
         return all(sides[side.value]["pages"] for side in (Side.SENTINEL, Side.STATIC))
 
-    def _of(self, since_s: float) -> dict[str, dict[str, Any]]:
+    def _of(
+        self, since_s: float, expected: Sequence[Mapping[str, Any]] | None = None
+    ) -> dict[str, dict[str, Any]]:
         recorder = self._scene.recorder
         return scoring.of_span(
-            recorder.firing.told, recorder.notices, since_s=since_s, until_s=time.time()
+            recorder.firing.told,
+            recorder.notices,
+            since_s=since_s,
+            until_s=time.time(),
+            expected=expected,
         )
 
     def _keep(self, kind: str, **what: Any) -> dict[str, Any]:
@@ -227,7 +235,9 @@ def _short(line: dict[str, Any]) -> str:
         first = found["page_s"]
         page = "no page" if first is None else f"page after {first:.0f} s ({found['pages']})"
         ticket = "" if found["ticket_s"] is None else f", ticket after {found['ticket_s']:.0f} s"
-        parts.append(f"{side}: {page}{ticket}")
+        unrelated = found["unrelated_pages"]
+        beside = f", {unrelated} unrelated" if unrelated else ""
+        parts.append(f"{side}: {page}{ticket}{beside}")
     names = sorted({name for found in line["sides"].values() for name in found["names"]})
     return "; ".join(parts) + (f" [{', '.join(names)}]" if names else "")
 

@@ -14,9 +14,10 @@ import re
 import shutil
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -35,8 +36,26 @@ _SEED: Final = 7
 _READY_S: Final = 90.0
 _FIT_S: Final = 300.0
 _SCORED_RATIO: Final = 0.95
+# A burst takes a minute, and what a batch brings with it (postings, webhooks) is over in three windows.
+_BURST_WINDOWS: Final = 5
+_BATCH_WINDOWS: Final = 3
 _WATCHED: Final = ("ledger", "load", "sidecar", "prometheus", "alertmanager")
 _LEDGER: Final = ("-m", "sentinel.reference.ledger")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Began:
+    """What a fault's record says of its beginning.
+
+    Attributes:
+        start_s: right before the first thing was broken (Unix).
+        holding_s: when all of it held.
+        expected: the series that it is to move.
+    """
+
+    start_s: float
+    holding_s: float
+    expected: tuple[Mapping[str, Any], ...]
 
 
 @dataclass(slots=True)
@@ -64,8 +83,12 @@ class Scene:
         """Where the ledger says how it is reached."""
         return self.folder / "ledger.json"
 
-    async def start(self, *, learn_windows: int) -> None:
+    async def start(self, *, learn_windows: int, event_every_s: float) -> None:
         """Start all, let the sidecar learn, and let it begin anew.
+
+        Args:
+            learn_windows: how many windows are measured in which nothing happens.
+            event_every_s: how often there is a burst, and how often a batch, while nothing is broken.
 
         Raises:
             ChildError: a part did not start, or ended.
@@ -76,9 +99,10 @@ class Scene:
         await self._start_load()
         sidecar = await self._start_sidecar()
         _say(f"measuring {learn_windows} windows in which nothing is broken")
-        measured = await self._measured(learn_windows)
+        measured = ordinary.by_series(await self._measured(learn_windows))
+        events = await self._measured_events(event_every_s)
         await sidecar.stop()
-        learned = await self._learn(measured)
+        learned = await self._learn(measured, events)
         await self._start_sidecar()
         await self._start_prometheus()
         await self._until_scored(learned)
@@ -110,8 +134,8 @@ class Scene:
         )
 
     @asynccontextmanager
-    async def fault(self, name: str, *, seconds: float, number: int) -> AsyncIterator[float]:
-        """Hold a fault; gives when it began.
+    async def fault(self, name: str, *, seconds: float, number: int) -> AsyncIterator[Began]:
+        """Hold a fault; gives when it began, and what it is to move.
 
         Raises:
             ChildError: it could not be held.
@@ -126,7 +150,7 @@ class Scene:
             ],
         )
         try:
-            yield await _began_s(record, child)
+            yield await _began(record, child)
         finally:
             # It undoes what it did, which may take as long as whoever it broke needs to answer.
             await child.stop(timeout_s=30)
@@ -240,12 +264,27 @@ class Scene:
             page_url=self.page.url,
         )
 
-    async def _measured(self, windows: int) -> dict[ordinary.Place, list[float]]:
-        """Values of every series, over so many windows after the first two."""
-        measured: dict[ordinary.Place, list[float]] = {}
+    async def _measured_events(self, every_s: float) -> list[ordinary.Event]:
+        """What a burst and a batch of salaries look like here, one after the other."""
+        _say("measuring a burst and a batch of salaries")
+        event = partial(ordinary.event_of, every_s=every_s, window_s=configs.CADENCE_S)
+        burst = await self.burst()
+        bursts = await self._measured(_BURST_WINDOWS)
+        await burst.stop()
+        # What the burst left to be done is not the batch's.
+        await self.wait(2 * configs.CADENCE_S)
+        await ordinary.pay_salaries(self.ledger["edge_url"])
+        batches = await self._measured(_BATCH_WINDOWS, skipped=1)
+        return [event(bursts), event(batches)]
+
+    async def _measured(
+        self, windows: int, *, skipped: int = 2
+    ) -> list[dict[ordinary.Place, float]]:
+        """Values of every series, in so many windows after the first ones."""
+        measured: list[dict[ordinary.Place, float]] = []
         ends: list[str] = []
         deadline = time.monotonic() + _READY_S + 12.0 * (windows + 2)
-        while len(ends) < windows + 2:
+        while len(ends) < windows + skipped:
             if time.monotonic() > deadline:
                 message = f"the sidecar closed {len(ends)} windows only"
                 raise ChildError(message)
@@ -255,16 +294,20 @@ class Scene:
             if end is None or end in ends:
                 continue
             rows = [row for row in report["series"] if row["value"] is not None]
-            # The first ones hold the start of processes, and the accounts' first money.
-            if len(ends) >= 2:
-                for row in rows:
-                    place = (row["service"], row["stage"], row["route"], row["signal"])
-                    measured.setdefault(place, []).append(float(row["value"]))
+            # The first one is over already; of a run, two hold the start of processes, and the accounts' first money.
+            if len(ends) >= skipped:
+                places = (
+                    (row["service"], row["stage"], row["route"], row["signal"]) for row in rows
+                )
+                values = (float(row["value"]) for row in rows)
+                measured.append(dict(zip(places, values, strict=True)))
             if ends or any(row["service"] == "ledger-poster" for row in rows):
                 ends.append(end)
         return measured
 
-    async def _learn(self, measured: dict[ordinary.Place, list[float]]) -> int:
+    async def _learn(
+        self, measured: dict[ordinary.Place, list[float]], events: list[ordinary.Event]
+    ) -> int:
         """Give the sidecar a past; of how many series."""
         levels, plain = self.folder / "levels.json", self.folder / "plain.csv"
         past = self.folder / "past.csv"
@@ -278,7 +321,9 @@ class Scene:
             ],
             timeout_s=120,
         )
-        count = await asyncio.to_thread(ordinary.write_past, plain, past, measured, seed=_SEED)
+        count = await asyncio.to_thread(
+            ordinary.write_past, plain, past, measured, seed=_SEED, events=events
+        )
         _say(f"the sidecar learns from {_WEEKS} weeks of {count} series, which are simulated")
         await self.children.run(
             "backfill",
@@ -364,13 +409,17 @@ async def scene(*, rate: float, gauge_severity: str, keep: bool = False) -> Asyn
             _say(f"the logs are in {folder.path}")
 
 
-async def _began_s(record: Path, child: Child) -> float:
-    """When a fault began, by its own record."""
+async def _began(record: Path, child: Child) -> Began:
+    """When a fault began and what it is to move, by its own record."""
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         with contextlib.suppress(FileNotFoundError, ValueError, IndexError):
             first = json.loads(record.read_text().splitlines()[0])
-            return float(first["start_ns"]) / 1e9
+            return Began(
+                start_s=float(first["start_ns"]) / 1e9,
+                holding_s=float(first["holding_ns"]) / 1e9,
+                expected=tuple(first["expected"]),
+            )
         if not child.running:
             break
         await asyncio.sleep(0.05)

@@ -1,7 +1,8 @@
 """What a run's lines amount to: by fault how soon and how often each side told of it, and how often for nothing.
 
-A fault's time is from its start to Alertmanager's 200 for the first page that began after it, two minutes at most. Pages
-from then until both sides are quiet again are of that incident; pages in the quiet before the next fault are false.
+A fault's time is from its start to Alertmanager's 200 for the first page that began after it and is about what the fault was to
+move (`matching.py`), two minutes at most. Pages about it from then until both sides are quiet again are of that incident; others
+meanwhile are unrelated, and told of in a column of their own. Pages in the quiet before the next fault are false.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from benchmarks.pages.matching import Expected, concerns
 from benchmarks.pages.told import Side, Told
 from sentinel.reference.ledger.operate.faults.weights import Weight
 
@@ -41,13 +43,24 @@ def of_span(
     *,
     since_s: float,
     until_s: float,
+    expected: Sequence[Expected] | None = None,
 ) -> dict[str, dict[str, Any]]:
-    """What each side told between two moments, as a line of the results keeps it."""
+    """What each side told between two moments, as a line of the results keeps it.
+
+    Args:
+        told: all that was told, whenever.
+        notices: when a person was told, by whom.
+        since_s: the first moment (Unix).
+        until_s: the second one, exclusive.
+        expected: what the fault that was held then was to move; None when none was, and all that is told counts.
+    """
     within = [one for one in told if since_s <= one.at_s < until_s]
     heard = [side for at_s, side in notices if since_s <= at_s < until_s]
     found: dict[str, dict[str, Any]] = {}
     for side in Side:
-        own = [one for one in within if one.side is side]
+        all_own = [one for one in within if one.side is side]
+        own = [one for one in all_own if expected is None or concerns(one, expected)]
+        others = [one for one in all_own if one not in own]
         pages = [one for one in own if one.severity == "page"]
         tickets = [one for one in own if one.severity != "page"]
         found[side.value] = {
@@ -56,7 +69,10 @@ def of_span(
             "pages": len(pages),
             "tickets": len(tickets),
             "notices": heard.count(side),
-            "names": [f"{one.severity} {one.name} {one.of}".strip() for one in own][:_NAMES_MAX],
+            "names": _names(own),
+            "unrelated_pages": sum(one.severity == "page" for one in others),
+            "unrelated_tickets": sum(one.severity != "page" for one in others),
+            "unrelated_names": _names(others),
         }
     return found
 
@@ -106,8 +122,8 @@ def told_s(line: Line, side: str, *, with_tickets: bool = False) -> float:
 
 
 def counted(lines: Iterable[Line], side: str, what: str) -> int:
-    """How many `pages`, `tickets` or `notices` of a side these lines have together."""
-    return sum(int(line["sides"][one][what]) for line in lines for one in _OF[side])
+    """How many `pages`, `tickets`, `notices` or `unrelated_pages` of a side these lines have together."""
+    return sum(int(line["sides"][one].get(what, 0)) for line in lines for one in _OF[side])
 
 
 def faults(lines: Iterable[Line]) -> dict[str, list[Line]]:
@@ -169,6 +185,8 @@ def summary(lines: Sequence[Line]) -> dict[str, Any]:
             side: round(counted(held, side, "pages") / len(held), 2) if held else None
             for side in SIDES
         },
+        "unrelated_pages": {side: counted(held, side, "unrelated_pages") for side in SIDES},
+        "unrelated_tickets": {side: counted(held, side, "unrelated_tickets") for side in SIDES},
         "goals": goals(lines),
     }
 
@@ -199,6 +217,7 @@ def _of_fault(some: Sequence[Line], side: str) -> dict[str, Any]:
         "told": _as_json(times(some, side, with_tickets=True)),
         "pages_an_incident": round(counted(some, side, "pages") / len(some), 2),
         "notices_an_incident": round(counted(some, side, "notices") / len(some), 2),
+        "unrelated_pages": counted(some, side, "unrelated_pages"),
     }
 
 
@@ -210,6 +229,10 @@ def _as_json(found: Times) -> dict[str, Any]:
         "p95_s": _finite(found.p95_s),
         "slowest_s": None if found.slowest_s is None else round(found.slowest_s, 1),
     }
+
+
+def _names(told: Sequence[Told]) -> list[str]:
+    return [f"{one.severity} {one.name} {one.of}".strip() for one in told][:_NAMES_MAX]
 
 
 def _finite(seconds: float) -> float | None:

@@ -17,7 +17,7 @@ _TITLES = {
 }
 _HEAD = (
     "| Fault | Weight | Held | Sidecar paged, median and p95 | Told, tickets too | Its rules | Thresholds |"
-    " Pages an incident: sidecar, rules, thresholds |"
+    " Pages an incident: sidecar, rules, thresholds | Unrelated pages meanwhile |"
 )
 
 
@@ -30,6 +30,7 @@ def table(found: Mapping[str, Any]) -> str:
             f" {_times(fault['sentinel']['told'])} | {_times(fault['rules'])} | {_times(fault['static'])} |"
             f" {fault['sentinel']['pages_an_incident']:g}, {fault['rules']['pages_an_incident']:g},"
             f" {fault['static']['pages_an_incident']:g} |"
+            f" {', '.join(str(fault[side]['unrelated_pages']) for side in ('sentinel', 'rules', 'static'))} |"
         )
     return "\n".join(lines)
 
@@ -40,7 +41,8 @@ def totals(found: Mapping[str, Any]) -> str:
     lines = [
         f"{_TITLES[side]:<28} hard {_times(found['hard'][side])}; all {_times(found['all'][side])},"
         f" with tickets {_times(found['all_with_tickets'][side])};"
-        f" pages an incident {found['pages_an_incident'][side]};"
+        f" pages an incident {found['pages_an_incident'][side]},"
+        f" and {found['unrelated_pages'][side]} about other things while faults were held;"
         f" in {quiet_minutes:.0f} quiet minutes {found['false_pages'][side]} pages"
         f" ({found['false_pages_while_well'][side]} while requests worked),"
         f" {found['false_tickets'][side]} tickets"

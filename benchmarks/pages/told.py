@@ -6,7 +6,7 @@ Pure: the recorder makes these from requests, the scoring reads them.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, Final
@@ -14,6 +14,7 @@ from typing import Any, Final
 Identity = tuple[tuple[str, str], ...]
 
 _CONTINUES_S: Final = 15.0
+_TEXT_CHARACTERS_MAX: Final = 20_000
 
 
 class Side(StrEnum):
@@ -32,18 +33,22 @@ class Told:
         at_s: Unix seconds of the answer.
         name: the alert's.
         severity: `page` or `ticket`.
+        service: whose it is, by its label.
         of: service and what tells it from another of its name.
         identity: all its labels.
         starts_s: when its sender says that it began.
+        text: what it says, with all that came to it while it fired.
     """
 
     at_s: float
     side: Side
     name: str
     severity: str
+    service: str
     of: str
     identity: Identity
     starts_s: float
+    text: str = ""
 
 
 class Firing:
@@ -70,6 +75,11 @@ class Firing:
             if before is None or told.starts_s > before.starts_s + _CONTINUES_S:
                 self.told.append(told)
                 self._now[key] = told
+            elif told.text not in before.text:
+                # An incident grows, and says so under the labels that it had: what came to it is in it.
+                grown = replace(before, text=f"{before.text}\n{told.text}"[-_TEXT_CHARACTERS_MAX:])
+                self.told[self.told.index(before)] = grown
+                self._now[key] = grown
 
     def now(self, *, severity: str) -> list[Told]:
         """Those that fire, of this severity."""
@@ -106,12 +116,15 @@ def _told(sender: str, alert: Mapping[str, Any], *, at_s: float) -> Told:
         if label not in ("alertname", "severity", "by", "sentinel_anomaly", "instance", "job")
     ]
     starts_s = instant_s(alert.get("startsAt"))
+    annotations: Mapping[str, str] = alert.get("annotations") or {}
     return Told(
         at_s=at_s,
         side=side_of(sender, labels),
         name=labels.get("alertname", ""),
         severity=labels.get("severity", "page"),
+        service=labels.get("service", ""),
         of=" ".join(others),
         identity=tuple(sorted(labels.items())),
         starts_s=at_s if starts_s is None else starts_s,
+        text="\n".join(annotations.get(name, "") for name in ("summary", "description")),
     )

@@ -7,15 +7,18 @@ from __future__ import annotations
 
 import math
 import subprocess
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 
 from benchmarks.pages import ordinary, running, scoring, telling
-from benchmarks.pages.configs import STATIC_RULES
-from benchmarks.pages.told import Firing, Side
+from benchmarks.pages.configs import ROOT, SHIPPED_RULES, STATIC_RULES
+from benchmarks.pages.matching import PARTS, concerns
+from benchmarks.pages.told import Firing, Side, Told
 from sentinel.reference.ledger.operate.faults import FAULTS, WEIGHTS
 from tests.support.skips import require_binary
 
@@ -71,12 +74,114 @@ def test_a_span_has_what_was_told_in_it() -> None:
         "tickets": 1,
         "notices": 1,
         "names": ["ticket SentinelAnomaly ledger", "page SentinelAnomaly ledger"],
+        "unrelated_pages": 0,
+        "unrelated_tickets": 0,
+        "unrelated_names": [],
     }
     assert found["static"]["page_s"] is None
 
 
+LOCK = [asdict(one) for one in FAULTS["lock"].expected]
+
+
+def test_only_a_page_about_the_fault_is_its_detection_for_both_sides() -> None:
+    """The first page of anything was once taken for it: of a machine that was busy, of the fault before."""
+    firing = Firing()
+    firing.take("sentinel", [alert(service="ledger-reconcile")], at_s=AT_S + 5)
+    firing.take("prometheus", [alert("Drift", by="static")], at_s=AT_S + 6)
+    firing.take("prometheus", [alert("LedgerDrift", severity="ticket")], at_s=AT_S + 7)
+    firing.take("sentinel", [alert(service="ledger-poster")], at_s=AT_S + 20)
+    firing.take("prometheus", [alert("CommitsLate", by="static")], at_s=AT_S + 70)
+    found = scoring.of_span(firing.told, [], since_s=AT_S, until_s=AT_S + 90, expected=LOCK)
+    assert (found["sentinel"]["page_s"], found["sentinel"]["pages"]) == (20.0, 1)
+    assert found["sentinel"]["unrelated_pages"] == 1
+    assert found["sentinel"]["unrelated_names"] == ["page SentinelAnomaly ledger-reconcile"]
+    assert (found["static"]["page_s"], found["static"]["unrelated_pages"]) == (70.0, 1)
+    assert (found["rules"]["tickets"], found["rules"]["unrelated_tickets"]) == (0, 1)
+    # While nothing is held, all of it is for nothing.
+    quiet = scoring.of_span(firing.told, [], since_s=AT_S, until_s=AT_S + 90)
+    assert (quiet["sentinel"]["pages"], quiet["static"]["pages"]) == (2, 2)
+
+
+def told_of(service: str, text: str = "") -> Told:
+    firing = Firing()
+    made = alert(service=service)
+    made["annotations"] = {"summary": text, "description": ""}
+    firing.take("sentinel", [made], at_s=AT_S)
+    return firing.told[0]
+
+
+@pytest.mark.parametrize(
+    ("service", "text", "is_about"),
+    [
+        ("ledger-poster", "calls fail", True),
+        ("ledger-reconcile", "calls fail at database SELECT x", False),
+        # An incident that has the series in it, whoever it is named after.
+        ("kong", "Moved first: ledger-edge database SELECT accounts (latency) at 14:32", True),
+        ("kong", "Moved first: ledger-edge database SELECT accounts_old (latency)", False),
+        ("kong", "nats queue LEDGER_C17 is old", True),
+        ("kong", "nats queue LEDGER_EVENTS is old", False),
+        ("(several)", "Strange at once: ledger-exporter, ledger-poster and 3 more", True),
+        ("(several)", "Strange at once: ledger-exporter, ledger-poster-2", False),
+    ],
+)
+def test_a_page_is_about_a_fault_by_its_service_or_by_a_series_in_it(
+    service: str, text: str, *, is_about: bool
+) -> None:
+    assert concerns(told_of(service, text), LOCK) is is_about
+
+
+def test_an_incident_that_comes_to_contain_the_fault_was_about_it_from_its_first_page() -> None:
+    firing = Firing()
+    first = alert(service="kong", ends=600)
+    firing.take("sentinel", [{**first, "annotations": {"summary": "calls fail"}}], at_s=AT_S + 9)
+    assert not concerns(firing.told[0], LOCK)
+    text = "Also: calls fail at ledger-edge database SELECT accounts"
+    firing.take("sentinel", [{**first, "annotations": {"description": text}}], at_s=AT_S + 30)
+    assert [one.at_s for one in firing.told] == [AT_S + 9]
+    assert concerns(firing.told[0], LOCK)
+    assert firing.now(severity="page") == firing.told
+
+
+def test_what_a_rule_looks_at_is_known_of_each_that_has_no_better_name_than_the_ledger() -> None:
+    named = set()
+    for path in (STATIC_RULES, *SHIPPED_RULES):
+        for group in yaml.safe_load(path.read_text())["groups"]:
+            named |= {
+                rule["alert"]
+                for rule in group["rules"]
+                if rule.get("labels", {}).get("service") == "ledger"
+            }
+    assert named == PARTS.keys()
+
+
+def test_every_fault_can_be_told_of_by_what_it_is_to_move() -> None:
+    for name, fault in FAULTS.items():
+        expected = [asdict(one) for one in fault.expected]
+        for one in expected:
+            assert concerns(told_of(one["service"]), expected), name
+        assert not concerns(told_of("somebody-else"), expected)
+
+
+def test_all_rules_about_the_ledger_are_evaluated_beside_it() -> None:
+    """Those of webhooks, edge, audit and payouts were once left out, while it was said that all are there."""
+    about = set()
+    for path in (ROOT / "alert_rules").glob("*.yaml"):
+        groups = yaml.safe_load(path.read_text())["groups"]
+        services = {
+            rule.get("labels", {}).get("service") for group in groups for rule in group["rules"]
+        }
+        about |= {path} if "ledger" in services else set()
+    assert about <= set(SHIPPED_RULES)
+    assert all(path.exists() for path in SHIPPED_RULES)
+
+
 def side(
-    page_s: float | None = None, *, pages: int = 0, ticket_s: float | None = None
+    page_s: float | None = None,
+    *,
+    pages: int = 0,
+    ticket_s: float | None = None,
+    unrelated: int = 0,
 ) -> dict[str, Any]:
     return {
         "page_s": page_s,
@@ -85,6 +190,9 @@ def side(
         "tickets": int(ticket_s is not None),
         "notices": pages,
         "names": [],
+        "unrelated_pages": unrelated,
+        "unrelated_tickets": 0,
+        "unrelated_names": [],
     }
 
 
@@ -163,6 +271,19 @@ def test_the_tables_name_every_fault_and_every_goal() -> None:
     assert telling.totals(found).count("\nreached ") == 3
 
 
+def test_unrelated_pages_have_their_own_column_for_each_side() -> None:
+    line = held("lock", side(20, pages=1, unrelated=2), static=side(80, pages=1, unrelated=3))
+    found = scoring.summary([line, line])
+    assert found["unrelated_pages"] == {"sentinel": 4, "rules": 0, "static": 6, "ours": 4}
+    assert found["false_pages"]["sentinel"] == 0
+    assert telling.table(found).endswith("| 4, 0, 6 |")
+    assert "and 6 about other things while faults were held" in telling.totals(found)
+    # A line of a run from before they were counted.
+    for one in line["sides"].values():
+        del one["unrelated_pages"], one["unrelated_tickets"]
+    assert scoring.summary([line])["unrelated_pages"]["static"] == 0
+
+
 def test_weights_are_of_faults_that_there_are() -> None:
     assert WEIGHTS.keys() == FAULTS.keys()
 
@@ -219,6 +340,57 @@ def test_the_past_varies_as_what_was_measured(tmp_path: Path) -> None:
     assert stamps == sorted(stamps)
 
 
+def test_bursts_and_batches_are_in_the_past_as_often_as_they_are_in_the_run(
+    tmp_path: Path,
+) -> None:
+    """Without them a batch of salaries was as strange as on the first day, and paged."""
+    plain, out = tmp_path / "plain.csv", tmp_path / "past.csv"
+    place, webhook = ("ledger-edge", "edge", "POST /a"), ("ledger-webhooks", "client", "POST w")
+    rows = [
+        f"{300 * at},{','.join(where)},{signal},{value},{weight}\n"
+        for at in range(4000)
+        for where in (place, webhook)
+        for signal, value, weight in (("traffic", 4, 1200), ("latency", 0.01, 1200))
+    ]
+    plain.write_text("timestamp,service,stage,route,signal,value,weight\n" + "".join(rows))
+    gauge = ("nats", "queue", "S/poster", "consumer_backlog_count")
+    usual = {
+        **{(*where, "traffic"): [3.0, 4.0, 5.0] for where in (place, webhook)},
+        **{(*where, "latency"): [0.01, 0.01] for where in (place, webhook)},
+        gauge: [0.0],
+    }
+    burst = ordinary.event_of(
+        [{(*where, "traffic"): 6.0 for where in (place, webhook)}] * 6, every_s=480, window_s=10
+    )
+    salaries = ordinary.event_of(
+        [
+            {(*webhook, "traffic"): 14.0, (*webhook, "latency"): 0.03, gauge: 70.0},
+            {(*webhook, "traffic"): 4.0, gauge: 9.0},
+        ],
+        every_s=480,
+        window_s=10,
+    )
+    assert (burst.share_ratio, salaries.share_ratio) == (60 / 480, 20 / 480)
+    ordinary.write_past(plain, out, usual, seed=3, events=[burst, salaries])
+    found: dict[tuple[str, str], list[tuple[float, str]]] = {}
+    for line in out.read_text().splitlines()[1:]:
+        _, service, _, _, signal, value, weight = line.split(",")
+        found.setdefault((service, signal), []).append((float(value), weight))
+
+    def share(service: str, signal: str, value: float) -> float:
+        return sum(one == value for one, _ in found[service, signal]) / 4000
+
+    assert share("ledger-edge", "traffic", 6.0) == pytest.approx(60 / 480, abs=0.02)
+    assert share("ledger-webhooks", "traffic", 14.0) == pytest.approx(10 / 480, abs=0.01)
+    # What belongs together is of one window: its calls, how many stand behind a latency, its gauges.
+    assert share("ledger-webhooks", "latency", 0.03) == share("ledger-webhooks", "traffic", 14.0)
+    assert {w for v, w in found["ledger-webhooks", "latency"] if v == 0.03} == {"4200"}
+    assert share("nats", "consumer_backlog_count", 70.0) == share(
+        "ledger-webhooks", "traffic", 14.0
+    )
+    assert share("ledger-edge", "traffic", 4.0) == pytest.approx(1 - 60 / 480, abs=0.02)
+
+
 def test_only_what_the_load_calls_is_learned_with_its_shape() -> None:
     measured = {
         ("ledger-edge", "edge", "GET /a", "traffic"): [5.0, 6.0, 7.0],
@@ -233,7 +405,13 @@ def test_only_what_the_load_calls_is_learned_with_its_shape() -> None:
 
 def test_the_static_thresholds_are_rules_that_prometheus_takes() -> None:
     checked = subprocess.run(
-        [require_binary("promtool"), "check", "rules", str(STATIC_RULES)],
+        [
+            require_binary("promtool"),
+            "check",
+            "rules",
+            str(STATIC_RULES),
+            *map(str, SHIPPED_RULES),
+        ],
         capture_output=True,
         text=True,
         timeout=30,
