@@ -53,6 +53,8 @@ PARTS: Final[Mapping[str, frozenset[str]]] = {
         "LedgerRailAway": (_DISBURSER,),
         "LedgerDisbursementsStalled": (_DISBURSER,),
         "LedgerAnalyticsBehind": ("ledger-analytics",),
+        # alert_rules/backups.yaml
+        "LedgerBackupOld": ("ledger-backup",),
         # alert_rules/webhooks.yaml
         "LedgerWebhooksFail": (_WEBHOOKS,),
         "LedgerWebhooksTenantUntold": (_WEBHOOKS,),
