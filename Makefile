@@ -14,7 +14,7 @@ SPREAD ?= -n 4 --dist loadscope --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
 .PHONY: help install lock demo test test-full lint typecheck contracts format system-deps node-deps deploy-tools bench-deps sdk-deps sdks clean deploy image stack stack-down \
-        bench bench-admission bench-roles bench-ledger bench-kills bench-pages bench-audit bench-cost bench-ingest bench-tick bench-memory bench-server bench-postgres bench-store bench-detection bench-calendar bench-forecast bench-fit bench-backfill bench-latency bench-preview bench-ramps bench-write-back bench-scrape bench-redact bench-forward bench-nats bench-logs bench-shipping docs dashboards record-rules
+        bench bench-admission bench-roles bench-ledger bench-kills bench-durability bench-pages bench-audit bench-cost bench-ingest bench-tick bench-memory bench-server bench-postgres bench-store bench-detection bench-calendar bench-forecast bench-fit bench-backfill bench-latency bench-preview bench-ramps bench-write-back bench-scrape bench-redact bench-forward bench-nats bench-logs bench-shipping docs dashboards record-rules
 
 help:  ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -171,6 +171,9 @@ bench-ledger: install  ## The ledger under load with all beside it on this machi
 
 bench-kills: install  ## The ledger's processes killed under load, 50 times: nothing lost, nothing twice, no drift, the audit verifies
 	$(BIN)/python benchmarks/bench_ledger.py --phases kills $(BENCH_ARGS)
+
+bench-durability: install  ## What an acceptance costs at the queue in each mode of durability, on one server and on three
+	$(BIN)/python benchmarks/bench_durability.py $(BENCH_ARGS)
 
 bench-pages: install  ## How soon, how often and how often for nothing faults of the ledger are paged, beside static thresholds (eight hours; BENCH_ARGS="--resume" goes on)
 	$(BIN)/python benchmarks/bench_pages.py $(BENCH_ARGS)

@@ -49,6 +49,7 @@ async def bench(given: argparse.Namespace) -> bool:
     print(machine)
     told: dict[str, Any] = {"machine": machine, "began_s": time.time()}
     more_up = [*given.up.split(), *(["--edges", str(given.edges)] if given.edges > 1 else [])]
+    more_up += ["--durability", given.durability, "--nats-nodes", str(given.nats_nodes)]
     if "kills" in given.phases:
         more_up.append("--receiver")  # so that webhooks are sent, too
     good = True
@@ -56,6 +57,8 @@ async def bench(given: argparse.Namespace) -> bool:
         show_parts(running)
         running.nice = given.nice
         told["nice"] = given.nice
+        told["durability"] = running.state["durability"]
+        told["stream_replicas"] = running.state["stream_replicas"]
         told["runs"] = sorted(running.pids())
 
         async def one(writes: float, reads: float, seconds: float) -> Outcome:
@@ -124,6 +127,15 @@ def main() -> int:
     parser.add_argument("--most", type=float, default=6000, help="where it ends upwards")
     parser.add_argument("--kills", type=int, default=50, metavar="N")
     parser.add_argument("--edges", type=int, default=1, metavar="N", help="edges on the one port")
+    parser.add_argument(
+        "--durability",
+        choices=("process", "machine"),
+        default="process",
+        help="what an answer of 202 survives: the death of processes, or the machine's loss of power",
+    )
+    parser.add_argument(
+        "--nats-nodes", type=int, default=1, choices=(1, 3, 5), help="servers of NATS"
+    )
     parser.add_argument(
         "--nice",
         type=int,

@@ -75,6 +75,9 @@ def show_parts(running: Stack) -> None:
     """Print what runs, and what does not."""
     there = running.pids()
     print(f"runs: {', '.join(sorted(there))}{', sidecar' if running.sidecar_pid else ''}")
+    print(
+        f"durability: {running.state['durability']}, streams on {running.state['stream_replicas']}"
+    )
     absent = [
         text for name, text in EXPECTED.items() if not any(one.startswith(name) for one in there)
     ]

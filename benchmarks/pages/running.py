@@ -83,13 +83,13 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
 
 
 async def known_faults() -> tuple[str, ...]:
-    """Every fault that `sentinel-ledger fault list` knows."""
+    """Every fault that `sentinel-ledger fault list` knows and that the scene's ledger can have."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "sentinel.reference.ledger", "fault", "list", "-o", "json"),
         stdout=asyncio.subprocess.PIPE,
     )
     told, _ = await process.communicate()
-    return tuple(one["fault"] for one in json.loads(told))
+    return tuple(one["fault"] for one in json.loads(told) if not one["needs"])
 
 
 class Running:

@@ -118,7 +118,9 @@ async def ledger(*arguments: str, mark: str, **environ: str) -> asyncio.subproce
     )
 
 
-async def start_up(tmp_path: Path, collector: OtlpCollector, *arguments: str) -> Up:
+async def start_up(
+    tmp_path: Path, collector: OtlpCollector, *arguments: str, ready_s: float = 60
+) -> Up:
     state_file = tmp_path / "state.json"
     process = await ledger(
         "up",
@@ -133,7 +135,13 @@ async def start_up(tmp_path: Path, collector: OtlpCollector, *arguments: str) ->
         OTEL_METRIC_EXPORT_INTERVAL="500",
     )
     assert process.stdout is not None
-    line = await asyncio.wait_for(process.stdout.readline(), timeout=60)
+    try:
+        line = await asyncio.wait_for(process.stdout.readline(), timeout=ready_s)
+    except TimeoutError:
+        # Nobody else knows of it, and all that it started goes with it.
+        process.kill()
+        await process.wait()
+        raise
     ready = json.loads(line)
     assert ready["event"] == "ready"
     # What `up` says later (a child that exited, and how) is shown with a test that fails.

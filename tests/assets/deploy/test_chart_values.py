@@ -44,6 +44,8 @@ REFUSED_BY_SCHEMA: list[tuple[str, Any]] = [
     ("/ledger/kong/image", "kong:3.9.1"),
     ("/ledger/image/repository", "sentinel-ledger:0.1.0"),
     ("/ledger/namespace", "a.b"),
+    ("/ledger/durability", "for ever"),
+    ("/ledger/streamReplicas", 2),
     ("/ledger/edge/issuer", "http://issuer.example"),
     ("/ledger/edge/insecureTenantHeader", "yes"),
     ("/ledger/webhooks/ports", []),

@@ -16,6 +16,7 @@ from typing import Final
 from aiohttp import web
 
 from sentinel.reference.ledger.domain import UnavailableError
+from sentinel.reference.ledger.domain.durability import Durability
 from sentinel.reference.ledger.domain.tenant import Network, Tenant
 from sentinel.reference.ledger.edge.auth import Authenticator, Method, Scope
 from sentinel.reference.ledger.edge.bodies import read_json, render_json
@@ -52,6 +53,7 @@ class EdgeConfig:
         is_shared: whether other edges listen on the port as well.
         edges_count: how many edges serve the same tenants; each gives its part of their limits.
         limits_file: where edges of one machine count together what tenants have taken; they are one edge by it.
+        durability: what an answer of 202 survives, as `/healthz` tells.
         drain_s: how long an edge that leaves a shared port asks clients to connect anew, before it leaves.
     """
 
@@ -70,6 +72,7 @@ class EdgeConfig:
     drain_s: float = 0.25
     burst_file: Path | None = None
     burst_poll_s: float = 0.2
+    durability: Durability = Durability.PROCESS
 
 
 class Edge:
@@ -269,7 +272,7 @@ class Edge:
     async def _get_health(self, _: web.Request) -> web.Response:
         if not self._queue.connected:
             return render(ProblemError(code="unavailable", detail="NATS is not connected."))
-        return render_json(200, {"status": "ok"})
+        return render_json(200, {"status": "ok", "durability": self._config.durability})
 
     async def _get_contract(self, request: web.Request) -> web.Response:
         """Answer anybody: it says nothing of who uses the ledger. Who has it is not sent it again."""

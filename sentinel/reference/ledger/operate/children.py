@@ -11,7 +11,7 @@ import contextlib
 import ctypes
 import os
 import signal
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -96,6 +96,7 @@ async def start_child(
     log: Path | None = None,
     capture: bool = False,
     cwd: Path | None = None,
+    environ: Mapping[str, str] | None = None,
 ) -> Child:
     """Start a process in its own session, tied to this one.
 
@@ -107,6 +108,7 @@ async def start_child(
         log: file for what it prints; without one, stderr is shared with this process.
         capture: whether its stdout is a pipe, for `ready_line`.
         cwd: its working directory, which `owner` must be able to enter.
+        environ: variables that it has beside, or in place of, those of this process.
     """
     parent = os.getpid()
     # Resolved before the fork: between fork and exec a child should do as little as it can.
@@ -132,6 +134,7 @@ async def start_child(
             start_new_session=True,
             preexec_fn=tie_to_parent,
             cwd=cwd,
+            env=None if environ is None else {**os.environ, **environ},
             user=None if owner is None else owner.uid,
             group=None if owner is None else owner.gid,
             extra_groups=None if owner is None else [],

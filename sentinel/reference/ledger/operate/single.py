@@ -15,6 +15,7 @@ import orjson
 from sentinel.reference.ledger.analytics import Analytics, AnalyticsConfig
 from sentinel.reference.ledger.analytics.consumer import DURABLE as ANALYTICS
 from sentinel.reference.ledger.domain import UnavailableError
+from sentinel.reference.ledger.domain.durability import Durability
 from sentinel.reference.ledger.domain.tenant import Opening
 from sentinel.reference.ledger.edge import Edge, EdgeConfig
 from sentinel.reference.ledger.edge.auth import AuthConfig, Authenticator
@@ -34,6 +35,7 @@ from sentinel.reference.ledger.telemetry import (
     start_telemetry,
 )
 from sentinel.reference.ledger.wire.config import NatsConfig, PostgresConfig
+from sentinel.reference.ledger.wire.durability import check_database
 from sentinel.reference.ledger.wire.nats import Queue
 from sentinel.reference.ledger.wire.postgres import Database, check_answers
 
@@ -60,6 +62,7 @@ async def run_edge(
 
     Raises:
         UnavailableError: a server was not there at the start.
+        LedgerError: the database could lose commits that may not be lost.
         UsageError: the ways in are not for the address.
         UnreadableError: a TLS file cannot be used.
     """
@@ -69,6 +72,7 @@ async def run_edge(
         queue = await connect_queue(nats, telemetry)
         try:
             await patiently(lambda: check_answers(postgres))
+            await patiently(lambda: check_database(edge_config.durability, postgres))
             async with (
                 open_books(postgres, replica, queue=queue, telemetry=telemetry) as books,
                 nullcontext()
@@ -108,16 +112,18 @@ async def run_poster(
     postgres: PostgresConfig,
     *,
     tenants: Sequence[Opening] = (),
+    durability: Durability = Durability.PROCESS,
 ) -> None:
     """Post transfers until SIGTERM or SIGINT, bringing schema and tenants up to date first.
 
     Raises:
         UnavailableError: a server was not there at the start.
-        LedgerError: the database was written by a newer version.
+        LedgerError: the database was written by a newer version, or could lose commits that may not be lost.
     """
     telemetry = start_telemetry(POSTER_SERVICE)
     try:
         await patiently(lambda: prepare(postgres, tenants))
+        await patiently(lambda: check_database(durability, postgres))
         queue = await connect_queue(nats, telemetry)
         try:
             await queue.subscribe(poster_config.cohorts)
@@ -210,10 +216,12 @@ def say(document: dict[str, object]) -> None:
     sys.stdout.flush()
 
 
-async def patiently(attempt: Callable[[], Awaitable[_T]]) -> _T:
+async def patiently(
+    attempt: Callable[[], Awaitable[_T]], *, patience_s: float = _CONNECT_PATIENCE_S
+) -> _T:
     """Retry while a server is unavailable: at the start it may come up a moment later."""
     loop = asyncio.get_running_loop()
-    deadline = loop.time() + _CONNECT_PATIENCE_S
+    deadline = loop.time() + patience_s
     while True:
         try:
             return await attempt()

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import orjson
 
 from sentinel.reference.ledger.domain import LedgerError, UnreadableError
+from sentinel.reference.ledger.domain.durability import Durability
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,6 +28,11 @@ class RunState:
     # The authorization server, and who it gives tokens to.
     issuer_url: str = ""
     accounts_file: str = ""
+    # What an answer of 202 survives, and on how many servers of NATS streams are kept.
+    durability: str = Durability.PROCESS
+    stream_replicas: int = 1
+    # Of each server of NATS; `nats_monitor_url` is the first one's.
+    nats_monitor_urls: list[str] = field(default_factory=list)
 
 
 def write_state(path: Path, state: RunState) -> None:
@@ -58,4 +64,7 @@ def write_private(path: Path, content: bytes) -> None:
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "wb") as file:
         file.write(content)
+        file.flush()
+        # Or a loss of power could leave an empty file where a key or a password was.
+        os.fsync(descriptor)
     draft.replace(path)

@@ -17,6 +17,10 @@ from sentinel.reference.ledger.domain import UnreadableError, UsageError
 NATS_URL_VARIABLE: Final = "LEDGER_NATS_URL"
 POSTGRES_URL_VARIABLE: Final = "LEDGER_POSTGRES_URL"
 REPLICA_URL_VARIABLE: Final = "LEDGER_REPLICA_URL"
+STREAM_REPLICAS_VARIABLE: Final = "LEDGER_STREAM_REPLICAS"
+DURABILITY_VARIABLE: Final = "LEDGER_DURABILITY"
+# Only of NATS a list of servers may be given; a password in a database's address may hold a comma.
+_MAY_BE_SEVERAL: Final = "nats"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,15 +28,25 @@ class NatsConfig:
     """Streams, consumers and time limits of the queue between edge and poster.
 
     The limits are each stream's, of which there is one a cohort.
+
+    Attributes:
+        url: its address; of a cluster several, with commas between them.
+        stream_replicas_count: on how many servers of a cluster each stream is kept.
     """
 
     url: str
+    stream_replicas_count: int = 1
     stream_bytes_max: int = 64 * 1024 * 1024
     duplicate_window_s: float = 120.0
     ack_wait_s: float = 10.0
     connect_timeout_s: float = 2.0
     publish_timeout_s: float = 2.0
     ack_pending_max: int = 1000
+
+    @property
+    def servers(self) -> list[str]:
+        """The address of each server that was named."""
+        return split_urls(self.url)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,24 +109,39 @@ def check_url(url: str, *, what: str, schemes: Sequence[str], shown: bool = True
     Raises:
         UsageError: it has another scheme, no host, or a port that is none.
     """
-    try:
-        parts = urlsplit(url)
-        # PostgreSQL's socket, which is a folder, is named in the query.
-        has_host = bool(parts.hostname) or "host=" in parts.query
-        good = parts.scheme in schemes and has_host and parts.port != 0
-    except ValueError:
-        good = False
+    several = split_urls(url) if _MAY_BE_SEVERAL in schemes else [url]
+    good = bool(several) and all(_is_url(one, schemes) for one in several)
     if not good:
         told = f"{what} is {url!r}" if shown else what
         message = f"{told}: not a URL such as {schemes[0]}://127.0.0.1:1234"
         raise UsageError(message)
 
 
+def split_urls(text: str) -> list[str]:
+    """Return the addresses in a list with commas.
+
+    >>> split_urls("nats://a:4222, nats://b:4222")
+    ['nats://a:4222', 'nats://b:4222']
+    """
+    return [one.strip() for one in text.split(",") if one.strip()]
+
+
+def _is_url(url: str, schemes: Sequence[str]) -> bool:
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        return False
+    # PostgreSQL's socket, which is a folder, is named in the query.
+    has_host = bool(parts.hostname) or "host=" in parts.query
+    return parts.scheme in schemes and has_host and port != 0
+
+
 def _given_url(
     *, argument: str | None, file: Path | None, variable: str, environ: Mapping[str, str]
 ) -> str | None:
     if argument is not None:
-        if urlsplit(argument).password:
+        if any(urlsplit(one).password for one in (argument, *split_urls(argument))):
             message = (
                 f"a URL with a password may not be an argument; put it in {variable} or a file"
             )

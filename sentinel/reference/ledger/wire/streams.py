@@ -10,6 +10,7 @@ import orjson
 from nats.aio.client import Client
 
 from sentinel.reference.ledger.domain import UnavailableError
+from sentinel.reference.ledger.wire.nats.reaching import reaching
 
 _TIMEOUT_S: Final = 5.0
 
@@ -72,6 +73,27 @@ async def read_up_to(client: Client, stream: str, durable: str) -> ReadUpTo | No
     if not answer["num_pending"] and not answer["num_ack_pending"]:
         return ReadUpTo(acknowledged=last, last=last)
     return ReadUpTo(acknowledged=int(answer["ack_floor"]["stream_seq"]), last=last)
+
+
+async def leader_of(client: Client, stream: str) -> str | None:
+    """Return the name of the server that leads a stream; None while none does, or where there is one server.
+
+    Raises:
+        UnavailableError: there is no such stream, or nobody answers in time, as while nobody leads.
+    """
+    with reaching(f"{stream} has no leader that answers"):
+        answer = await _ask(client, f"STREAM.INFO.{stream}", b"")
+    return (answer.get("cluster") or {}).get("leader")
+
+
+async def step_down(client: Client, stream: str) -> None:
+    """Have a stream's leader step down, so that another server is elected.
+
+    Raises:
+        UnavailableError: nobody leads it, or nobody answers in time.
+    """
+    with reaching(f"{stream} has no leader that answers"):
+        await _ask(client, f"STREAM.LEADER.STEPDOWN.{stream}", b"")
 
 
 async def _ask(client: Client, what: str, payload: bytes) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from sentinel.reference.ledger.domain.disbursement import DisbursementState, ReturnCode
+from sentinel.reference.ledger.domain.durability import Durability
 from sentinel.reference.ledger.domain.exports import ExportFailure, ExportState
 from sentinel.reference.ledger.domain.posting import HoldState, RejectReason
 from sentinel.reference.ledger.domain.transfer import Kind
@@ -281,6 +282,8 @@ _EXPORTS: Final[Mapping[str, Schema]] = {
     },
 }
 _SERVICE: Final[Mapping[str, Schema]] = {
-    "Health": record({"status": one_of(("ok",))}),
+    "Health": record(
+        {"status": one_of(("ok",)), "durability": one_of(tuple(str(one) for one in Durability))}
+    ),
     "Contract": {"type": "object", "description": "An OpenAPI 3.1 document: this one."},
 }

@@ -41,6 +41,14 @@ def opening(text: str) -> Opening:
     )
 
 
+def replicas_count(text: str) -> int:
+    """Read how many servers of NATS keep a stream: an odd number, for more than half of them must agree."""
+    if text not in ("1", "3", "5"):
+        message = f"{text!r} is not 1, 3 or 5"
+        raise argparse.ArgumentTypeError(message)
+    return int(text)
+
+
 def add_day(parser: argparse.ArgumentParser) -> None:
     """Add how long a day of the load's shape takes."""
     parser.add_argument(

@@ -9,9 +9,11 @@ from pathlib import Path
 from sentinel.reference.ledger.domain import UsageError
 from sentinel.reference.ledger.operate.cli.servers import (
     Commands,
+    add_durability,
     add_postgres,
     add_servers,
     add_tenants,
+    durability,
     postgres_url,
     required_servers,
 )
@@ -21,6 +23,7 @@ from sentinel.reference.ledger.wire.config import PostgresConfig, check_url, rea
 def add_poster(commands: Commands) -> None:
     """Add `poster` to the grammar."""
     parser = commands.add_parser("poster", help="run the poster only; it migrates the database")
+    add_durability(parser)
     add_tenants(parser)
     add_servers(parser)
     parser.set_defaults(command=_poster)
@@ -73,7 +76,15 @@ def _poster(options: argparse.Namespace) -> int:
     from sentinel.reference.ledger.posting import PosterConfig
 
     nats, postgres = required_servers(options)
-    run(run_poster(PosterConfig(), nats, postgres, tenants=options.tenant or ()))
+    run(
+        run_poster(
+            PosterConfig(),
+            nats,
+            postgres,
+            tenants=options.tenant or (),
+            durability=durability(options),
+        )
+    )
     return 0
 
 

@@ -10,8 +10,10 @@ from sentinel.reference.ledger.domain import UsageError
 from sentinel.reference.ledger.operate.cli.arguments import edges_count, network, port
 from sentinel.reference.ledger.operate.cli.servers import (
     Commands,
+    add_durability,
     add_replica,
     add_servers,
+    durability,
     replica_url,
     required_servers,
 )
@@ -71,6 +73,7 @@ def add_edge(commands: Commands) -> None:
         help="file with the database's URL of the role ledger_endpoints",
     )
     add_webhook_policy(parser)
+    add_durability(parser)
     parser.add_argument(
         "--exports-postgres-url-file",
         metavar="FILE",
@@ -115,6 +118,7 @@ def _edge(options: argparse.Namespace) -> int:
         is_shared=options.reuse_port,
         edges_count=options.edges,
         limits_file=options.limits_file,
+        durability=durability(options),
     )
     url = replica_url(options)
     replica = PostgresConfig.of_replica(url) if url is not None else None

@@ -8,11 +8,14 @@ from pathlib import Path
 from typing import TypeAlias
 
 from sentinel.reference.ledger.domain import UsageError
-from sentinel.reference.ledger.operate.cli.arguments import opening
+from sentinel.reference.ledger.domain.durability import Durability
+from sentinel.reference.ledger.operate.cli.arguments import opening, replicas_count
 from sentinel.reference.ledger.wire.config import (
+    DURABILITY_VARIABLE,
     NATS_URL_VARIABLE,
     POSTGRES_URL_VARIABLE,
     REPLICA_URL_VARIABLE,
+    STREAM_REPLICAS_VARIABLE,
     NatsConfig,
     PostgresConfig,
     resolve_url,
@@ -24,11 +27,29 @@ Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # n
 
 def add_servers(parser: argparse.ArgumentParser) -> None:
     """Add the options that name NATS and PostgreSQL."""
-    parser.add_argument("--nats-url", help="address without password")
+    parser.add_argument(
+        "--nats-url", help="address without password; of a cluster several, with commas"
+    )
     parser.add_argument(
         "--nats-url-file", type=Path, help=f"file with it; or set {NATS_URL_VARIABLE}"
     )
+    parser.add_argument(
+        "--stream-replicas",
+        type=replicas_count,
+        metavar="N",
+        help=f"servers of NATS that keep each stream, at least (1, 3 or 5; default: 1); or set {STREAM_REPLICAS_VARIABLE}",
+    )
     add_postgres(parser)
+
+
+def add_durability(parser: argparse.ArgumentParser) -> None:
+    """Add what an answer of 202 has to survive."""
+    parser.add_argument(
+        "--durability",
+        choices=[str(one) for one in Durability],
+        help="what an answer of 202 survives: the death of processes (default), or the machine's loss of power;"
+        f" or set {DURABILITY_VARIABLE}",
+    )
 
 
 def add_postgres(parser: argparse.ArgumentParser) -> None:
@@ -70,7 +91,39 @@ def required_servers(options: argparse.Namespace) -> tuple[NatsConfig, PostgresC
     if nats is None or postgres is None:
         message = "give the addresses of NATS and PostgreSQL; see --help"
         raise UsageError(message)
-    return NatsConfig(url=nats), PostgresConfig(url=postgres)
+    return (
+        NatsConfig(url=nats, stream_replicas_count=stream_replicas(options)),
+        PostgresConfig(url=postgres),
+    )
+
+
+def stream_replicas(options: argparse.Namespace, default: int = 1) -> int:
+    """Return on how many servers streams are to be kept.
+
+    Raises:
+        UsageError: what the environment says is no such number.
+    """
+    if options.stream_replicas is not None:
+        return int(options.stream_replicas)
+    try:
+        return replicas_count(os.environ.get(STREAM_REPLICAS_VARIABLE) or str(default))
+    except argparse.ArgumentTypeError as error:
+        message = f"{STREAM_REPLICAS_VARIABLE}: {error}"
+        raise UsageError(message) from error
+
+
+def durability(options: argparse.Namespace) -> Durability:
+    """Return the mode that was asked for.
+
+    Raises:
+        UsageError: the environment names none.
+    """
+    text = options.durability or os.environ.get(DURABILITY_VARIABLE) or Durability.PROCESS
+    try:
+        return Durability(text)
+    except ValueError as error:
+        message = f"{DURABILITY_VARIABLE} is {text!r}; it is {' or '.join(Durability)}"
+        raise UsageError(message) from error
 
 
 def nats_url(options: argparse.Namespace) -> str | None:

@@ -5,18 +5,26 @@ from __future__ import annotations
 import argparse
 import asyncio
 from pathlib import Path
+from typing import Final
 
 from sentinel.reference.ledger.domain import UsageError
-from sentinel.reference.ledger.operate.cli.arguments import port, processes_count
+from sentinel.reference.ledger.operate.cli.arguments import port, processes_count, replicas_count
 from sentinel.reference.ledger.operate.cli.servers import (
     Commands,
+    add_durability,
     add_replica,
     add_servers,
     add_tenants,
+    durability,
     nats_url,
     postgres_url,
     replica_url,
+    stream_replicas,
 )
+from sentinel.reference.ledger.wire.config import split_urls
+
+# Of more than three servers, streams are kept by three unless it is said otherwise.
+_STREAM_REPLICAS_MAX: Final = 3
 
 
 def add_up(commands: Commands) -> None:
@@ -39,7 +47,18 @@ def add_up(commands: Commands) -> None:
     parser.add_argument(
         "--tokens-only", action="store_true", help="the edge does not believe X-Tenant"
     )
-    parser.add_argument("--nats-monitor-url", help="monitoring address of the NATS server given")
+    parser.add_argument(
+        "--nats-monitor-url",
+        help="monitoring address of the NATS server given; of a cluster several, with commas",
+    )
+    parser.add_argument(
+        "--nats-nodes",
+        type=replicas_count,
+        default=1,
+        metavar="N",
+        help="start so many servers of NATS as one cluster (1, 3 or 5; default: 1); streams are then kept by 3",
+    )
+    add_durability(parser)
     parser.add_argument(
         "--no-replica", action="store_true", help="read from the primary, and start no replica"
     )
@@ -71,11 +90,22 @@ def _up(options: argparse.Namespace) -> int:
     if options.no_replica and replica_url(options) is not None:
         message = "--no-replica makes no sense beside a replica that is given"
         raise UsageError(message)
+    nats = nats_url(options)
+    if options.nats_nodes > 1 and nats is not None:
+        message = "--nats-nodes is of the servers that `up` starts; those that are given are as many as they are"
+        raise UsageError(message)
+    replicas = stream_replicas(options, default=min(options.nats_nodes, _STREAM_REPLICAS_MAX))
+    if nats is None and replicas > options.nats_nodes:
+        message = f"--stream-replicas {replicas} needs as many servers: --nats-nodes {replicas}"
+        raise UsageError(message)
     config = UpConfig(
         folder=options.dir,
         state_file=options.state,
-        nats_url=nats_url(options),
-        nats_monitor_url=options.nats_monitor_url,
+        nats_url=nats,
+        nats_monitor_urls=tuple(split_urls(options.nats_monitor_url or "")),
+        nats_nodes_count=options.nats_nodes,
+        stream_replicas_count=replicas,
+        durability=durability(options),
         postgres_url=postgres_url(options),
         replica_url=replica_url(options),
         replica=not options.no_replica,

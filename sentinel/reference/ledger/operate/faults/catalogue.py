@@ -7,6 +7,7 @@ from typing import Final
 from sentinel.reference.ledger.operate.faults import (
     books,
     database,
+    election,
     queue,
     storage,
     tenants,
@@ -155,6 +156,18 @@ FAULTS: Final[dict[str, Fault]] = {
         ),
         hold=stopped("nats"),
         undo=going_on("nats"),
+    ),
+    # What is asked for while nobody leads waits; nothing that was accepted is lost.
+    "leader-election": Fault(
+        summary="The NATS server that leads is killed and kept away, and who leads then steps down every ten seconds",
+        expected=signals(
+            (*_STREAM, "stream_leader_changes_per_s", "up"),
+            (*_STREAM, "stream_replicas_offline_count", "up"),
+            (*_CONSUMER, "consumer_leader_changes_per_s", "up"),
+        ),
+        hold=election.leader_election,
+        undo=election.let_come_back,
+        needs="--nats-nodes 3",
     ),
     "reused-keys": Fault(
         summary="Keys that the queue has forgotten come again with another body",

@@ -113,12 +113,14 @@ class Fault:
         expected: the series that it should move.
         hold: breaks on entry, and gives the parameters of the record.
         undo: mends what `hold` left; harmless when there is nothing left.
+        needs: what `up` must be started with; empty where it breaks any run.
     """
 
     summary: str
     expected: tuple[ExpectedSignal, ...]
     hold: Hold
     undo: Callable[[Target], Awaitable[None]] | None = None
+    needs: str = ""
 
 
 def signals(*rows: tuple[str, str, str, str, str]) -> tuple[ExpectedSignal, ...]:

@@ -16,7 +16,7 @@ LEFT: Final = "left behind"
 
 
 def listed(state: RunState | None = None) -> list[dict[str, object]]:
-    """Every fault with what it does, how soon somebody has to know, and what it should move.
+    """Every fault with what it does, how soon somebody has to know, what `up` must be started with, and what it should move.
 
     Of a run, each also has `held`: since when and by whom, or None. One whose holder was killed is `left behind`: the next
     command ends it.
@@ -27,6 +27,7 @@ def listed(state: RunState | None = None) -> list[dict[str, object]]:
             "summary": fault.summary,
             "weight": weight_of(name).value,
             "why": WEIGHTS[name].why,
+            "needs": fault.needs,
             "expected": [asdict(signal) for signal in fault.expected],
             **({} if state is None else {"held": _held(state, name)}),
         }

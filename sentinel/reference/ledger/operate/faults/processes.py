@@ -22,34 +22,37 @@ def stopped(role: str) -> Callable[..., AbstractAsyncContextManager[dict[str, ob
     @asynccontextmanager
     async def hold(target: Target, config: FaultConfig) -> AsyncIterator[dict[str, object]]:
         del config
-        yield {"pid": stop(target, role)}
+        pids = stop(target, role)
+        yield {"pid": pids[0], **({"pids": pids} if len(pids) > 1 else {})}
 
     return hold
 
 
-def stop(target: Target, role: str) -> int:
-    """Stop a process of the run and its children; its id.
+def stop(target: Target, role: str) -> list[int]:
+    """Stop a process of the run and its children, of several servers all; their ids.
 
     Raises:
         LedgerError: it does not run, or is not one that `up` started.
     """
-    pid = target.state.pids.get(role, 0)
-    if not _is(role, pid):
-        message = f"no {role} runs as process {pid}"
+    known = _pids(target, role)
+    pids = [pid for pid in known if runs_as(role, pid)]
+    if not pids:
+        message = f"no {role} runs as process {', '.join(map(str, known)) or 0}"
         raise LedgerError(message)
     target.note(stopped=role)
-    # The parent first: a postmaster that saw its children stand still could start others.
-    for one in (pid, *_children_of(pid)):
-        _send(one, signal.SIGSTOP)
-    return pid
+    for pid in pids:
+        # The parent first: a postmaster that saw its children stand still could start others.
+        for one in (pid, *_children_of(pid)):
+            _send(one, signal.SIGSTOP)
+    return pids
 
 
 def let_go(target: Target, role: str) -> None:
     """Let a stopped process go on; harmless when it does."""
-    pid = target.state.pids.get(role, 0)
-    if _is(role, pid):
-        for one in (*_children_of(pid), pid):
-            _send(one, signal.SIGCONT)
+    for pid in _pids(target, role):
+        if runs_as(role, pid):
+            for one in (*_children_of(pid), pid):
+                _send(one, signal.SIGCONT)
 
 
 def going_on(role: str) -> Callable[[Target], Awaitable[None]]:
@@ -69,7 +72,17 @@ def command_line(pid: int) -> bytes:
         return b""
 
 
-def _is(role: str, pid: int) -> bool:
+def _pids(target: Target, role: str) -> list[int]:
+    """The process of this name, or those that are numbered after it: servers of one cluster."""
+    return [
+        pid
+        for name, pid in target.state.pids.items()
+        if name == role or name.rpartition("-")[0] == role
+    ]
+
+
+def runs_as(role: str, pid: int) -> bool:
+    """Say whether a process is one of this role, by its command line."""
     words = command_line(pid).split(b"\0")
     if role == "poster" and b"sentinel.reference.ledger" not in words:
         return False

@@ -167,7 +167,7 @@ async def _memory_limit(target: Target) -> float:
 async def slow_reader(target: Target, config: FaultConfig) -> AsyncIterator[dict[str, object]]:
     """Subscribe and do not read, until the server cuts the connection; and again."""
     del config
-    where = urlsplit(target.state.nats_url)
+    where = urlsplit(target.nats.servers[0])
 
     async def fall_behind() -> None:
         reader = socket.socket()

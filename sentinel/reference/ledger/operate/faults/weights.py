@@ -53,6 +53,9 @@ WEIGHTS: Final[dict[str, Weighed]] = {
     "full": _hard("nothing is posted, and soon nothing accepted"),
     "nats-stopped": _hard("nothing is accepted or posted"),
     "postgres-stopped": _hard("nothing is posted and nothing can be read"),
+    "leader-election": _soft(
+        "requests of the second or two without a leader wait, or are asked again"
+    ),
     "loss": _hard("what was accepted is gone"),
     "slow": _soft("everything works, a second late"),
     "webhook-errors": _soft("half of the webhooks come later, tried again"),

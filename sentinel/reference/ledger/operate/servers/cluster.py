@@ -39,6 +39,7 @@ class Cluster:
         password: of the user `ledger`, who owns the cluster.
         owner: the user to run as; None: this process' own.
         socket: a folder for its socket, in place of an address that everybody on the machine can reach.
+        on_disk: whether its files must outlive the machine's loss of power from their first moment on.
     """
 
     programs: Path
@@ -47,6 +48,7 @@ class Cluster:
     password: str
     owner: Owner | None
     socket: Path | None = None
+    on_disk: bool = False
 
     def url(self, port: int, database: str) -> str:
         """Return a database's address for the cluster's user."""

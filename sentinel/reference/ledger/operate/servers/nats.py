@@ -1,4 +1,4 @@
-"""The NATS server from its wheel."""
+"""The NATS server from its wheel, alone."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import Final
 import orjson
 
 from sentinel.reference.ledger.domain import UnavailableError
+from sentinel.reference.ledger.domain.durability import Durability
 from sentinel.reference.ledger.operate.children import Child, start_child
 from sentinel.reference.ledger.operate.servers.programs import (
     START_TIMEOUT_S,
@@ -37,7 +38,23 @@ class NatsServer:
         await self.child.stop(with_signal=signal.SIGTERM, timeout_s=timeout_s)
 
 
-async def start_nats(folder: Path, *, port: int = -1, monitor_port: int = -1) -> NatsServer:
+def jetstream_block(folder: Path, durability: Durability) -> str:
+    """Return the part of a server's configuration that says where streams are kept, and when on the disk."""
+    # Limits of its own: the server's default is three quarters of the disk and of the memory.
+    block = f'store_dir: "{folder}", max_mem: {_NATS_MEMORY}, max_file: {_NATS_FILES}'
+    if durability is Durability.MACHINE:
+        # By default it writes to the disk every two minutes, and answers long before.
+        block += ", sync_interval: always"
+    return f"jetstream {{ {block} }}\n"
+
+
+async def start_nats(
+    folder: Path,
+    *,
+    port: int = -1,
+    monitor_port: int = -1,
+    durability: Durability = Durability.PROCESS,
+) -> NatsServer:
     """Start NATS with JetStream in `folder`; port -1 lets it choose free ones.
 
     Raises:
@@ -47,10 +64,7 @@ async def start_nats(folder: Path, *, port: int = -1, monitor_port: int = -1) ->
     make_private(folder)
     log = folder / "nats.log"
     config = folder / "nats.conf"
-    # Limits of its own: the server's default is three quarters of the disk and of the memory.
-    config.write_text(
-        f'jetstream {{ store_dir: "{folder}", max_mem: {_NATS_MEMORY}, max_file: {_NATS_FILES} }}\n'
-    )
+    config.write_text(jetstream_block(folder, durability))
     child = await start_child(
         "nats-server",
         [

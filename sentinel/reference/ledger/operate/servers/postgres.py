@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from sentinel.reference.ledger.domain.durability import DATABASE_SETTINGS, Durability
 from sentinel.reference.ledger.operate.children import Child
 from sentinel.reference.ledger.operate.folders import unprivileged_owner
 from sentinel.reference.ledger.operate.servers.cluster import DATABASE, USER, Cluster, serve
@@ -21,6 +22,7 @@ from sentinel.reference.ledger.operate.state import write_private
 from sentinel.reference.ledger.wire import postgres
 from sentinel.reference.ledger.wire.config import PostgresConfig
 
+_SYNC_TIMEOUT_S: Final = 120.0
 _SETTINGS: Final = {
     # The place where a log would be archived to; without it none could ever fail.
     "archive_mode": "on",
@@ -43,12 +45,15 @@ class PostgresServer:
         await self.child.stop(with_signal=signal.SIGINT, timeout_s=timeout_s)
 
 
-async def start_postgres(folder: Path, *, spool: bool = False) -> PostgresServer:
+async def start_postgres(
+    folder: Path, *, spool: bool = False, durability: Durability = Durability.PROCESS
+) -> PostgresServer:
     """Start PostgreSQL in `folder`, making the cluster and its database when there is none.
 
     Args:
         folder: its own folder.
         spool: whether it hands its log over in the folder `archive` beside its own.
+        durability: with `machine` its files are on the disk before it starts, and each commit before it is answered.
 
     Raises:
         UnavailableError: it did not start in time.
@@ -64,10 +69,22 @@ async def start_postgres(folder: Path, *, spool: bool = False) -> PostgresServer
         log=folder.parent / "postgres.log",
         password=password,
         owner=owner,
+        on_disk=durability is Durability.MACHINE,
     )
     if fresh:
         await _init(cluster)
+    if cluster.on_disk:
+        # Also of a cluster that a run made which did not ask for it.
+        await run_to_end(
+            [cluster.programs / "initdb", "--sync-only", "-D", cluster.data],
+            owner=cluster.owner,
+            log=cluster.log,
+            cwd=cluster.folder,
+            timeout_s=_SYNC_TIMEOUT_S,
+        )
     settings = dict(_SETTINGS)
+    if cluster.on_disk:
+        settings |= dict.fromkeys(DATABASE_SETTINGS, "on")
     if spool:
         settings["archive_command"] = make_spool(folder.with_name("archive"), owner)
         settings["archive_timeout"] = "60s"

@@ -73,6 +73,7 @@ def _edge_arguments(run: Run) -> list[str | Path]:
         *("--webhooks-postgres-url-file", run.role_url_files[REGISTER]),
         *_loopback(run),
     ]
+    told += ["--durability", run.durability]
     if run.edges_count > 1:
         told += ["--reuse-port", "--limits-file", run.limits_file]
     if not run.audit_off:
@@ -182,7 +183,7 @@ PROCESSES: Final = {
         arguments=_authorize_arguments,
         on_ready=_authorize_is_ready,
     ),
-    "poster": Process(role=Role.POSTER),
+    "poster": Process(role=Role.POSTER, arguments=lambda run: ["--durability", run.durability]),
     EDGE: Process(role=Role.READER, arguments=_edge_arguments, on_ready=_edge_is_ready),
     "webhooks": Process(role=Role.WEBHOOKS, arguments=_webhooks_arguments),
     "disburse": Process(role=Role.DISBURSER, arguments=lambda _: ["--simulated-rail"]),

@@ -6,9 +6,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from sentinel.reference.ledger.domain.durability import Durability
 from sentinel.reference.ledger.domain.tenant import Opening, Tier
 from sentinel.reference.ledger.operate.children import Child
-from sentinel.reference.ledger.operate.servers import PostgresServer
+from sentinel.reference.ledger.operate.servers import NatsNode, PostgresServer
 from sentinel.reference.ledger.operate.state import RunState, write_state
 from sentinel.reference.ledger.operate.up.audit import AuditFolders
 
@@ -23,7 +24,7 @@ class UpConfig:
     folder: Path | None = None
     state_file: Path | None = None
     nats_url: str | None = None
-    nats_monitor_url: str | None = None
+    nats_monitor_urls: tuple[str, ...] = ()
     postgres_url: str | None = None
     replica_url: str | None = None
     replica: bool = True
@@ -33,6 +34,9 @@ class UpConfig:
     edges_count: int = 1
     tokens_only: bool = False
     receiver: bool = False
+    nats_nodes_count: int = 1
+    stream_replicas_count: int = 1
+    durability: Durability = Durability.PROCESS
 
 
 @dataclass(slots=True)
@@ -42,7 +46,11 @@ class Run:
     folder: Path
     state_file: Path | None
     nats_url: str = ""
-    nats_monitor_url: str = ""
+    nats_monitor_urls: list[str] = field(default_factory=list)
+    # Of a cluster that was started here, by their names.
+    nats_nodes: dict[str, NatsNode] = field(default_factory=dict)
+    stream_replicas_count: int = 1
+    durability: Durability = Durability.PROCESS
     postgres_url_file: Path = Path()
     postgres: PostgresServer | None = None
     replica_url_file: Path | None = None
@@ -89,7 +97,10 @@ class Run:
         return RunState(
             edge_url=self.edge_url,
             nats_url=self.nats_url,
-            nats_monitor_url=self.nats_monitor_url,
+            nats_monitor_url=next(iter(self.nats_monitor_urls), ""),
+            nats_monitor_urls=self.nats_monitor_urls,
+            stream_replicas=self.stream_replicas_count,
+            durability=self.durability,
             postgres_url_file=str(self.postgres_url_file),
             replica_url_file=str(self.replica_url_file or ""),
             burst_file=str(self.burst_file),

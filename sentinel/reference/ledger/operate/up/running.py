@@ -1,7 +1,8 @@
 """`sentinel-ledger up`: servers and the ledger's processes as children of one that stops them all.
 
 A server that dies takes the run down: nothing sensible can follow. A process that dies is started
-again with back-off, on the port it had, as an orchestrator would; so is the replica, which reads can do without.
+again with back-off, on the port it had, as an orchestrator would; so is the replica, which reads can do without, and a
+server of several NATS, which the others do without.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from sentinel.reference.ledger.domain import LedgerError, UnavailableError
+from sentinel.reference.ledger.operate.away import until_it_may_come_back
 from sentinel.reference.ledger.operate.children import Child
 from sentinel.reference.ledger.operate.folders import temporary_folder
 from sentinel.reference.ledger.operate.single import say, stop_on_signals
@@ -50,6 +52,8 @@ async def run_up(config: UpConfig) -> int:
             edge_port=config.port,
             edges_count=config.edges_count,
             tokens_only=config.tokens_only,
+            stream_replicas_count=config.stream_replicas_count,
+            durability=config.durability,
         )
         if config.receiver:
             run.receiver_tenant = config.tenants[0].name
@@ -82,7 +86,7 @@ async def _supervise(run: Run, stop: asyncio.Event) -> int:
     """Watch the children until `stop`, starting the ledger's processes again when they die."""
     watchers = {
         asyncio.create_task(_keep_running(run, name), name=f"up-{name}")
-        for name in (*processes_of(run), *(run.children.keys() & {REPLICA}))
+        for name in (*processes_of(run), *run.nats_nodes, *(run.children.keys() & {REPLICA}))
     }
     for server in run.children.keys() & {"nats", "postgres"}:
         watchers.add(asyncio.create_task(_watch_server(run.children[server]), name=f"up-{server}"))
@@ -114,6 +118,7 @@ async def _keep_running(run: Run, name: str) -> None:
         if time.monotonic() - began > _STEADY_S:
             pause_s = _RESTART_FIRST_S
         await asyncio.sleep(pause_s)
+        await until_it_may_come_back(run.folder, name)
         pause_s = min(2 * pause_s, _RESTART_MAX_S)
         try:
             await start_process(run, name)

@@ -17,10 +17,13 @@ from sentinel.reference.ledger.operate.children import start_child
 from sentinel.reference.ledger.operate.prepare import prepare
 from sentinel.reference.ledger.operate.servers import (
     PostgresServer,
+    start_cluster,
     start_nats,
+    start_node,
     start_postgres,
     start_replica,
 )
+from sentinel.reference.ledger.operate.single import patiently
 from sentinel.reference.ledger.operate.state import write_private
 from sentinel.reference.ledger.operate.up.audit import begin, why_not
 from sentinel.reference.ledger.operate.up.processes import (
@@ -33,7 +36,9 @@ from sentinel.reference.ledger.operate.up.processes import (
     processes_of,
 )
 from sentinel.reference.ledger.operate.up.run import Run, UpConfig
-from sentinel.reference.ledger.wire.config import PostgresConfig, read_url
+from sentinel.reference.ledger.wire.config import NatsConfig, PostgresConfig, read_url
+from sentinel.reference.ledger.wire.durability import check_queue
+from sentinel.reference.ledger.wire.nats import Queue
 from sentinel.reference.ledger.wire.roles import Role, role_url
 from sentinel.reference.ledger.wire.webhook_secrets import make_key_files
 
@@ -44,6 +49,8 @@ _READY_TIMEOUT_S: Final = 20.0
 _PROCESS_STOP_S: Final = 3.5
 _RECORDING_STOP_S: Final = 2.0
 _SERVER_STOP_S: Final = 2.0
+_STREAMS_TIMEOUT_S: Final = 5.0
+_STREAMS_PATIENCE_S: Final = 40.0
 
 
 async def start_all(run: Run, config: UpConfig, stack: AsyncExitStack) -> None:
@@ -80,12 +87,43 @@ def _keep_port(port: int) -> socket.socket:
 
 async def _provide_nats(run: Run, config: UpConfig, stack: AsyncExitStack) -> None:
     if config.nats_url is not None:
-        run.nats_url, run.nats_monitor_url = config.nats_url, config.nats_monitor_url or ""
+        run.nats_url, run.nats_monitor_urls = config.nats_url, list(config.nats_monitor_urls)
+        await check_queue(run.durability, run.nats_monitor_urls)
         return
-    server = await start_nats(run.folder / "nats")
+    if config.nats_nodes_count > 1:
+        await _provide_cluster(run, config, stack)
+        return
+    server = await start_nats(run.folder / "nats", durability=run.durability)
     stack.push_async_callback(server.stop, timeout_s=_SERVER_STOP_S)
     run.children["nats"] = server.child
-    run.nats_url, run.nats_monitor_url = server.url, server.monitor_url
+    run.nats_url, run.nats_monitor_urls = server.url, [server.monitor_url]
+
+
+async def _provide_cluster(run: Run, config: UpConfig, stack: AsyncExitStack) -> None:
+    """Start several servers, and have the streams made before all processes ask for them at once."""
+    nodes, children = await start_cluster(
+        run.folder / "nats-cluster", config.nats_nodes_count, run.durability
+    )
+    run.nats_nodes = nodes
+    run.children |= children
+    stack.push_async_callback(_stop_nodes, run)
+    run.nats_url = ",".join(node.url for node in nodes.values())
+    run.nats_monitor_urls = [node.monitor_url for node in nodes.values()]
+    queue = NatsConfig(
+        url=run.nats_url,
+        stream_replicas_count=run.stream_replicas_count,
+        # Servers that have only just met take their time for the first streams.
+        publish_timeout_s=_STREAMS_TIMEOUT_S,
+    )
+    made = await patiently(
+        lambda: Queue.connect(queue, name="ledger-up", on_change=lambda *_: None),
+        patience_s=_STREAMS_PATIENCE_S,
+    )
+    await made.close()
+
+
+async def _stop_nodes(run: Run) -> None:
+    await asyncio.gather(*(stop_process(run, name, _SERVER_STOP_S) for name in run.nats_nodes))
 
 
 async def _provide_postgres(run: Run, config: UpConfig, stack: AsyncExitStack) -> None:
@@ -96,7 +134,11 @@ async def _provide_postgres(run: Run, config: UpConfig, stack: AsyncExitStack) -
     run.archive_file = config.archive_file
     # It ends after PostgreSQL, which hands over what it can before it ends.
     stack.push_async_callback(stop_process, run, ARCHIVE, _SERVER_STOP_S)
-    server = await start_postgres(run.folder / "postgres", spool=config.archive_file is not None)
+    server = await start_postgres(
+        run.folder / "postgres",
+        spool=config.archive_file is not None,
+        durability=run.durability,
+    )
     stack.push_async_callback(server.stop, timeout_s=_SERVER_STOP_S)
     run.children["postgres"] = server.child
     run.postgres_url_file = server.url_file
@@ -150,7 +192,7 @@ async def _prepare(run: Run, config: UpConfig) -> None:
 
 
 async def start_process(run: Run, name: str) -> None:
-    """Start one process of the table, or the replica, and wait until it is ready.
+    """Start one process of the table, the replica or a server of several NATS, and wait until it is ready.
 
     Raises:
         LedgerError: it ended, or was not ready in time.
@@ -158,12 +200,16 @@ async def start_process(run: Run, name: str) -> None:
     if name == REPLICA and run.postgres is not None:
         await _start_replica(run, run.postgres)
         return
+    if name in run.nats_nodes:
+        run.children[name] = await start_node(run.nats_nodes[name])
+        return
     process = processes_of(run)[name]
     command: list[str | Path] = [sys.executable, "-m", "sentinel.reference.ledger"]
     command += process.command or (name,)
     if process.queued:
         write_private(run.folder / "nats.url", run.nats_url.encode())
         command += ["--nats-url-file", run.folder / "nats.url"]
+        command += ["--stream-replicas", str(run.stream_replicas_count)]
     if process.role is not None:
         command += ["--postgres-url-file", run.role_url_files[process.login or name]]
     child = await start_child(name, [*command, *process.arguments(run)], capture=True)

@@ -38,6 +38,7 @@ def declared_streams(config: NatsConfig) -> tuple[StreamConfig, ...]:
                 max_bytes=config.stream_bytes_max,
                 max_msg_size=_MESSAGE_BYTES_MAX,
                 duplicate_window=config.duplicate_window_s,
+                num_replicas=config.stream_replicas_count,
             )
             for cohort in range(COHORTS_COUNT)
         ),
@@ -47,6 +48,7 @@ def declared_streams(config: NatsConfig) -> tuple[StreamConfig, ...]:
             discard=DiscardPolicy.NEW,
             storage=StorageType.FILE,
             max_bytes=_DEAD_BYTES_MAX,
+            num_replicas=config.stream_replicas_count,
         ),
         # Old events give way to new ones: nobody who reads slowly, or not at all, stops the ledger.
         StreamConfig(
@@ -58,6 +60,7 @@ def declared_streams(config: NatsConfig) -> tuple[StreamConfig, ...]:
             max_bytes=_EVENTS_BYTES_MAX,
             max_age=_EVENTS_AGE_MAX_S,
             duplicate_window=config.duplicate_window_s,
+            num_replicas=config.stream_replicas_count,
         ),
     )
 

@@ -19,6 +19,8 @@ async def operator(
 ) -> AsyncIterator[tuple[Client, JetStreamContext]]:
     """A connection that may do what the ledger itself never does; errors leave translated.
 
+    Of several servers the first one that answers is taken.
+
     Raises:
         UnavailableError: the server did not answer, or refused.
     """
@@ -27,7 +29,7 @@ async def operator(
         try:
             async with asyncio.timeout(config.connect_timeout_s):
                 await client.connect(
-                    servers=[config.url],
+                    servers=config.servers,
                     name=name,
                     allow_reconnect=False,
                     max_reconnect_attempts=1,

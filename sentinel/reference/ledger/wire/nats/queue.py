@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from typing import Final
 
 from nats.aio.client import Client
@@ -84,7 +85,7 @@ class Queue:
                 # The client's own first connect goes on for ever when its reconnects do.
                 async with asyncio.timeout(config.connect_timeout_s):
                     await client.connect(
-                        servers=[config.url],
+                        servers=config.servers,
                         name=name,
                         connect_timeout=int(max(config.connect_timeout_s, 1)),
                         allow_reconnect=True,
@@ -383,3 +384,13 @@ class Queue:
                     # A stream that exists with other limits belongs to its operator.
                     if failure.err_code != _STREAM_NAME_IN_USE:
                         raise
+                    await self._ensure_replicas(str(stream.name))
+
+    async def _ensure_replicas(self, stream: str) -> None:
+        """Keep a stream that is there on as many servers as was asked for, and never on fewer than before."""
+        wanted = self._config.stream_replicas_count
+        if wanted <= 1:
+            return
+        there = (await self._js.stream_info(stream)).config
+        if (there.num_replicas or 1) < wanted:
+            await self._js.update_stream(replace(there, num_replicas=wanted))
