@@ -7,8 +7,8 @@ import asyncio
 import orjson
 from aiohttp import web
 
-from sentinel.reference.ledger.domain import InvalidTransferError
 from sentinel.reference.ledger.edge.problem import ProblemError
+from sentinel.reference.ledger.edge.strict_json import decode_strictly
 
 
 async def read_json(request: web.Request, *, timeout_s: float) -> object:
@@ -16,7 +16,7 @@ async def read_json(request: web.Request, *, timeout_s: float) -> object:
 
     Raises:
         ProblemError: it is of another type, or did not come within `timeout_s`.
-        InvalidTransferError: it is no JSON.
+        InvalidTransferError: it is no JSON, or gives a name twice.
     """
     # The parameters are cut off unread: aiohttp takes two seconds for a header of eight thousand semicolons.
     media_type = request.headers.get("Content-Type", "").partition(";")[0]
@@ -30,12 +30,7 @@ async def read_json(request: web.Request, *, timeout_s: float) -> object:
         raise ProblemError(
             code="request_timeout", detail="The body did not arrive in time."
         ) from None
-    try:
-        return orjson.loads(raw)
-    except orjson.JSONDecodeError:
-        raise InvalidTransferError(
-            code="invalid_json", field="", message="The body is not JSON."
-        ) from None
+    return decode_strictly(raw)
 
 
 def render_json(status: int, body: object, headers: dict[str, str] | None = None) -> web.Response:
