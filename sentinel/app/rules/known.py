@@ -72,6 +72,8 @@ _LEDGER: Final = frozenset(
         ),
         *(
             "ledger_edge_refused_total",
+            "ledger_edge_connections",
+            "ledger_edge_connections_closed_total",
             "ledger_transfers_lost_total",
             "ledger_edge_malformed_total",
             "ledger_edge_limited_total",

@@ -1,41 +1,57 @@
-"""The listening side of the edge: aiohttp's server, whose own errors are problem details too.
+"""The listening side of the edge: aiohttp's server on one address, with connections that are bounded (`connections.py`).
 
 What never becomes a request of the application, such as a head that is no HTTP or an expectation that
-nobody meets, is answered by the server itself, as text; here it is answered like everything else.
+nobody meets, is answered by the server itself, as text; there it is answered like everything else.
 """
 
 from __future__ import annotations
 
 import asyncio
+import resource
 import socket
 import ssl
-from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from functools import partial
 from typing import Final
 
 from aiohttp import web
 
 from sentinel.reference.ledger.domain import UnavailableError
-from sentinel.reference.ledger.edge.problem import ProblemError, problem_of, render
+from sentinel.reference.ledger.edge.connections import ConnectionLimits, Connections, Told
 from sentinel.reference.ledger.edge.sharing import listen_beside, take_no_more
 
 # What connects while the edge is busy waits for it; beyond the usual 128 it would be tried again by its kernel a second later.
 _BACKLOG: Final = 1024
 # What has begun to connect to a socket that takes no more is there by then: some round trips.
 _HANDSHAKES_S: Final = 0.1
-_Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
-_Failed = Callable[[BaseException | None], None]
+# Descriptors that are no client's: of databases, the queue, files, and of clients that are told to come again.
+_OTHER_FILES_COUNT: Final = 192
 
 
 class Listener:
     """Serves an application on one address, until `stop`."""
 
-    def __init__(self, app: web.Application, *, stop_timeout_s: float, on_failed: _Failed) -> None:
-        """Store the application; `on_failed` is told of what failed outside of it."""
+    def __init__(
+        self,
+        app: web.Application,
+        *,
+        stop_timeout_s: float,
+        limits: ConnectionLimits,
+        told: Told,
+    ) -> None:
+        """Store the application; what happens outside of it is `told`."""
         self._beside: socket.socket | None = None
         self._app = web.AppRunner(app)
         self._stop_timeout_s = stop_timeout_s
-        self._on_failed = on_failed
+        self._limits = replace(limits, count_max=connections_count_max(limits.count_max))
+        self._told = told
+        self._connections: Connections | None = None
         self._listening: web.ServerRunner | None = None
+
+    @property
+    def connections_count(self) -> int:
+        """How many connections there are."""
+        return self._connections.open_count if self._connections is not None else 0
 
     async def start(
         self, *, host: str, port: int, tls: ssl.SSLContext | None = None, is_shared: bool = False
@@ -54,16 +70,19 @@ class Listener:
         await self._app.setup()
         application = self._app.server
         assert application is not None
+        self._connections = Connections(application, self._limits, self._told)
         self._listening = web.ServerRunner(
-            _Server(application, self._on_failed), shutdown_timeout=self._stop_timeout_s
+            self._connections, shutdown_timeout=self._stop_timeout_s
         )
         await self._listening.setup()
-        site: web.BaseSite
         if is_shared:
             self._beside = listen_beside(host, port, backlog=_BACKLOG)
-            site = web.SockSite(self._listening, self._beside, ssl_context=tls, backlog=_BACKLOG)
-        else:
-            site = web.TCPSite(self._listening, host, port, ssl_context=tls, backlog=_BACKLOG)
+        site = _Site(
+            self._listening,
+            self._beside or (host, port),
+            tls=tls,
+            handshake_timeout_s=self._limits.head_timeout_s,
+        )
         try:
             await site.start()
         except OSError as error:
@@ -87,60 +106,49 @@ class Listener:
         await self._app.cleanup()
 
 
-class _Server(web.Server):
-    """Takes connections in the application's stead, with a protocol that knows what a problem is."""
+class _Site(web.BaseSite):
+    """Where connections come from; as aiohttp's own, with a limit of a handshake's time, which would be a minute."""
 
-    def __init__(self, application: web.Server, on_failed: _Failed) -> None:
-        super().__init__(
-            _answered(application.request_handler, on_failed),
-            request_factory=application.request_factory,
-        )
-        self._on_failed = on_failed
-
-    def __call__(self) -> web.RequestHandler:
-        return _Protocol(self, self._on_failed)
-
-
-class _Protocol(web.RequestHandler):
-    """One connection."""
-
-    # The base has slots and no dictionary.
-    __slots__ = ("_on_failed",)
-
-    def __init__(self, server: web.Server, on_failed: _Failed) -> None:
-        # None is what switches it off, whatever the annotation says; every request is in the metrics.
-        super().__init__(server, loop=asyncio.get_running_loop(), access_log=None)  # type: ignore[arg-type]
-        self._on_failed = on_failed
-
-    def handle_error(
+    def __init__(
         self,
-        request: web.BaseRequest,
-        status: int = 500,
-        exc: BaseException | None = None,
-        message: str | None = None,  # noqa: ARG002 - quotes what was sent
-    ) -> web.StreamResponse:
-        """Return the answer to what is no request, and close the connection."""
-        self._on_failed(exc)
-        if request.writer.output_size > 0:
-            # Half an answer has left: nothing that follows would be understood.
-            text = "an answer was broken off"
-            raise ConnectionError(text)
-        if status < 500:
-            response = render(
-                ProblemError(code="bad_request", detail="This is not HTTP as it must be.")
-            )
+        runner: web.ServerRunner,
+        address: tuple[str, int] | socket.socket,
+        *,
+        tls: ssl.SSLContext | None,
+        handshake_timeout_s: float,
+    ) -> None:
+        super().__init__(runner, ssl_context=tls, backlog=_BACKLOG)
+        self._address = address
+        # Without TLS there is none to be limited.
+        self._handshake_timeout_s = None if tls is None else handshake_timeout_s
+
+    @property
+    def name(self) -> str:
+        """What it is called where sites are listed."""
+        return "ledger-edge"
+
+    async def start(self) -> None:
+        """Listen."""
+        await super().start()
+        server = self._runner.server
+        assert server is not None
+        listen = partial(
+            asyncio.get_running_loop().create_server,
+            server,
+            ssl=self._ssl_context,
+            backlog=self._backlog,
+            ssl_handshake_timeout=self._handshake_timeout_s,
+        )
+        if isinstance(self._address, socket.socket):
+            self._server = await listen(sock=self._address)
         else:
-            response = render(problem_of(exc or RuntimeError()))
-        response.force_close()
-        return response
+            host, port = self._address
+            self._server = await listen(host=host, port=port)
 
 
-def _answered(handler: _Handler, on_failed: _Failed) -> _Handler:
-    async def answer(request: web.BaseRequest) -> web.StreamResponse:
-        try:
-            return await handler(request)
-        except web.HTTPException as error:
-            on_failed(error)
-            return render(problem_of(error))
-
-    return answer
+def connections_count_max(asked_count: int) -> int:
+    """Return how many connections there may be, given that each takes one of the files that this process may have open."""
+    files_count, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if files_count == resource.RLIM_INFINITY:
+        return asked_count
+    return max(min(asked_count, files_count - _OTHER_FILES_COUNT), 1)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -22,6 +22,7 @@ from sentinel.reference.ledger.edge.auth import Authenticator, Method, Scope
 from sentinel.reference.ledger.edge.bodies import read_json, render_json
 from sentinel.reference.ledger.edge.books import Books
 from sentinel.reference.ledger.edge.burst import BurstWatch
+from sentinel.reference.ledger.edge.connections import ConnectionLimits, Told
 from sentinel.reference.ledger.edge.contract import CONTRACT_PATH, rendered, rendered_mark
 from sentinel.reference.ledger.edge.endpoints import WebhookEndpoints
 from sentinel.reference.ledger.edge.exports import Exports
@@ -33,6 +34,7 @@ from sentinel.reference.ledger.edge.limits import (
     open_shared,
 )
 from sentinel.reference.ledger.edge.listening import Listener
+from sentinel.reference.ledger.edge.places import Full, Place, PlaceLimits, Places
 from sentinel.reference.ledger.edge.problem import ProblemError, problem_of, render
 from sentinel.reference.ledger.edge.transfers import LARGE, TransferLimits, Transfers
 from sentinel.reference.ledger.edge.versions import WRITES
@@ -40,6 +42,13 @@ from sentinel.reference.ledger.telemetry import Event, Telemetry
 from sentinel.reference.ledger.wire.nats import Queue
 
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+_PLACE: Final = web.RequestKey("ledger_place", Place)
+_OVERLOADED: Final = {
+    Full.IN_FLIGHT: "Too many requests are in flight.",
+    Full.TENANT_IN_FLIGHT: "Too many requests of the tenant are in flight.",
+    Full.BODIES: "Too many large bodies are in flight.",
+    Full.TENANT_BODIES: "Too many large bodies of the tenant are in flight.",
+}
 _READING: Final = frozenset({"GET", "HEAD"})
 _FIRST: Final = {write.v2: write.v1 for write in WRITES}
 
@@ -49,6 +58,9 @@ class EdgeConfig:
     """Address and limits of the HTTP edge.
 
     Attributes:
+        inflight_count_max: requests at once; `tenant_inflight_count_max` of one tenant.
+        bodies_bytes_max: bytes of bodies larger than `body_bytes_max` at once; `tenant_bodies_bytes_max` of one tenant.
+        connections: how many, and how long each may wait.
         trusted_proxies: networks of proxies whose X-Forwarded-For says who the client is.
         is_shared: whether other edges listen on the port as well.
         edges_count: how many edges serve the same tenants; each gives its part of their limits.
@@ -64,6 +76,10 @@ class EdgeConfig:
     page_items_count: int = 1000
     body_timeout_s: float = 5.0
     inflight_count_max: int = 512
+    tenant_inflight_count_max: int = 128
+    bodies_bytes_max: int = 32 * 1024 * 1024
+    tenant_bodies_bytes_max: int = 8 * 1024 * 1024
+    connections: ConnectionLimits = field(default_factory=ConnectionLimits)
     stop_timeout_s: float = 3.0
     trusted_proxies: tuple[Network, ...] = ()
     is_shared: bool = False
@@ -98,7 +114,14 @@ class Edge:
         self._telemetry = telemetry
         self._limits: SharedTats | None = None
         self._policies = self._new_policies()
-        self._inflight_count = 0
+        self._places = Places(
+            PlaceLimits(
+                count_max=config.inflight_count_max,
+                tenant_count_max=config.tenant_inflight_count_max,
+                bodies_bytes_max=config.bodies_bytes_max,
+                tenant_bodies_bytes_max=config.tenant_bodies_bytes_max,
+            )
+        )
         self._leaving = False
         self._burst = (
             None
@@ -117,6 +140,9 @@ class Edge:
             telemetry=telemetry,
         )
         self._listener: Listener | None = None
+        telemetry.observe_connections(
+            lambda: self._listener.connections_count if self._listener is not None else 0
+        )
 
     async def start(self) -> str:
         """Listen, and return the base URL.
@@ -134,7 +160,7 @@ class Edge:
         app = web.Application(
             middlewares=[self._observe], client_max_size=self._config.body_bytes_max
         )
-        self._transfers.add_routes(app.router, tenant=self._tenant)
+        self._transfers.add_routes(app.router, tenant=self._tenant, room=self._take_body)
         body = partial(read_json, timeout_s=self._config.body_timeout_s)
         if self._endpoints is not None:
             self._endpoints.add_routes(app.router, tenant=self._tenant, body=body)
@@ -145,7 +171,13 @@ class Edge:
         app.router.add_get("/healthz", self._get_health)
         app.router.add_get(CONTRACT_PATH, self._get_contract)
         self._listener = Listener(
-            app, stop_timeout_s=self._config.stop_timeout_s, on_failed=self._note_malformed
+            app,
+            stop_timeout_s=self._config.stop_timeout_s,
+            limits=self._config.connections,
+            told=Told(
+                failed=self._note_malformed,
+                closed=lambda reason: self._telemetry.connection_closed(reason.value),
+            ),
         )
         url = await self._listener.start(
             host=self._config.host,
@@ -199,17 +231,15 @@ class Edge:
             headers=request.headers,
         ) as span:
             response: web.StreamResponse
-            if self._inflight_count >= self._config.inflight_count_max:
-                self._telemetry.request_refused()
-                response = render(
-                    ProblemError(code="overloaded", detail="Too many requests are in flight.")
-                )
+            place = self._places.take()
+            if isinstance(place, Full):
+                response = render(self._overloaded(place))
             else:
-                self._inflight_count += 1
+                request[_PLACE] = place
                 try:
                     response = await self._answer(request, handler)
                 finally:
-                    self._inflight_count -= 1
+                    self._places.give_back(place)
             response.headers.update(limit_headers(request))
             span.status = response.status
             tls = self._authenticator.tls
@@ -266,8 +296,24 @@ class Edge:
             raise ProblemError.of_field(
                 code="unknown_tenant", field="X-Tenant", message="No such tenant."
             )
+        if (full := self._places.take_tenants(request[_PLACE], tenant.name)) is not None:
+            raise self._overloaded(full)
         self._policies.admit(request, tenant)
         return tenant
+
+    def _take_body(self, request: web.Request) -> None:
+        """Take room for a body that may be large, before it is read; of one whose length is not told, for the largest."""
+        largest_bytes = self._config.batch_bytes_max
+        told_bytes = request.content_length
+        size_bytes = largest_bytes if told_bytes is None else min(told_bytes, largest_bytes)
+        if size_bytes <= self._config.body_bytes_max:
+            return
+        if (full := self._places.take_body(request[_PLACE], size_bytes)) is not None:
+            raise self._overloaded(full)
+
+    def _overloaded(self, full: Full) -> ProblemError:
+        self._telemetry.request_refused(full.value)
+        return ProblemError(code="overloaded", detail=_OVERLOADED[full])
 
     async def _get_health(self, _: web.Request) -> web.Response:
         if not self._queue.connected:

@@ -82,12 +82,17 @@ class Transfers:
         self._burst = burst
         self._telemetry = telemetry
         self._tenant: Callable[[web.Request], Awaitable[Tenant]]
+        self._room: Callable[[web.Request], None]
 
     def add_routes(
-        self, router: web.UrlDispatcher, *, tenant: Callable[[web.Request], Awaitable[Tenant]]
+        self,
+        router: web.UrlDispatcher,
+        *,
+        tenant: Callable[[web.Request], Awaitable[Tenant]],
+        room: Callable[[web.Request], None],
     ) -> None:
-        """Add every write and read; `tenant` says who asks, and refuses who may not."""
-        self._tenant = tenant
+        """Add every write and read; `tenant` says who asks, and refuses who may not; `room` takes it for a large body, or refuses."""
+        self._tenant, self._room = tenant, room
         for version in (1, 2):
             for write in WRITES:
                 router.add_post(
@@ -105,6 +110,7 @@ class Transfers:
         tenant = await self._tenant(request)
         sent = request
         if request.path in LARGE:
+            self._room(request)
             sent = request.clone(client_max_size=self._limits.batch_bytes_max)
         # A gateway that makes version 2 of version 1 says so: its client is answered in its own.
         told = 1 if request.headers.get(VERSION_HEADER) == "1" else version

@@ -185,7 +185,12 @@ class Telemetry(Traces):
         self._refused = meter.create_counter(
             "ledger.edge.refused",
             unit="{request}",
-            description="Requests refused because too many were in flight.",
+            description="Requests refused because too many were in flight, or large bodies, in all or of their tenant.",
+        )
+        self._closed = meter.create_counter(
+            "ledger.edge.connections_closed",
+            unit="{connection}",
+            description="Connections that the edge closed: too many, too slow with a head, or with reading an answer.",
         )
         self._limited = meter.create_counter(
             "ledger.edge.limited",
@@ -260,9 +265,13 @@ class Telemetry(Traces):
             1, {"ledger.disbursement.state": state, "ledger.return.code": return_code}
         )
 
-    def request_refused(self) -> None:
-        """Count a request refused because too many were in flight."""
-        self._refused.add(1)
+    def request_refused(self, reason: str) -> None:
+        """Count a request refused because too many were in flight; `reason` is what there was no more of."""
+        self._refused.add(1, {"ledger.edge.reason": reason})
+
+    def connection_closed(self, reason: str) -> None:
+        """Count a connection that the edge closed."""
+        self._closed.add(1, {"ledger.edge.reason": reason})
 
     def request_limited(self, tier: str) -> None:
         """Count a request refused because its tenant had asked too often."""
@@ -310,6 +319,10 @@ class Telemetry(Traces):
         """Export what `read` last saw: messages not yet delivered, and delivered but not acked."""
         for index, name in enumerate(("ledger.consumer.pending", "ledger.consumer.ack_pending")):
             self._gauge(name, "{message}", partial(_single, read, index))
+
+    def observe_connections(self, read: Callable[[], int]) -> None:
+        """Export how many connections there are."""
+        self._gauge("ledger.edge.connections", "{connection}", lambda: [Observation(read())])
 
     def observe_tenants(self, read: Callable[[], tuple[int, int]]) -> None:
         """Export how many tenants have asked of late, and how many of them were refused for asking too often."""
