@@ -68,6 +68,23 @@ class Authority:
         )
         return cert_file, key_file
 
+    def revoke(self, path: Path, *files: tuple[Path, Path], days: int = 1) -> Path:
+        """Write a list of these certificates as revoked; `days` below 0 for a list that is out of date."""
+        now = datetime.datetime.now(datetime.UTC)
+        made = (
+            x509.CertificateRevocationListBuilder()
+            .issuer_name(_name(self.name))
+            .last_update(now - 10 * _DAY)
+            .next_update(now + days * _DAY)
+        )
+        for cert_file, _ in files:
+            serial = x509.load_pem_x509_certificate(cert_file.read_bytes()).serial_number
+            revoked = x509.RevokedCertificateBuilder().serial_number(serial).revocation_date(now)
+            made = made.add_revoked_certificate(revoked.build())
+        signed = made.sign(self.key, hashes.SHA256())
+        path.write_bytes(signed.public_bytes(serialization.Encoding.PEM))
+        return path
+
     def client(self, files: tuple[Path, Path] | None = None) -> ssl.SSLContext:
         """What a client that trusts this authority connects with, and shows when asked."""
         context = ssl.create_default_context(cafile=self.file)

@@ -116,6 +116,7 @@ _LEDGER: Final = frozenset(
             "ledger_disbursements_moved_total",
             "ledger_disbursements_overdue_seconds",
             "ledger_auth_certificate_expiry_seconds",
+            "ledger_auth_crl_expiry_seconds",
             "ledger_auth_refused_total",
             "ledger_events_published_total",
             "ledger_outbox_depth",

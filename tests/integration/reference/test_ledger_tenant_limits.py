@@ -135,6 +135,31 @@ async def test_an_elevation_of_the_burst_alone_holds_and_one_of_the_rate_leaves_
         assert told == (expected.rps, expected.burst)
 
 
+async def test_a_suspended_tenant_is_answered_nothing_until_it_is_resumed(
+    ledger_site: LedgerSite, tenant: Command
+) -> None:
+    await tenant("add leaver")
+    assert (await tenant("suspend leaver"))[0] == 0
+    since = json.loads((await tenant("list -o json"))[1])
+    assert [one["tenant"] for one in since if one["suspended_at"]] == ["leaver"]
+    status, _, problem = await ask(ledger_site, "leaver")
+    assert (status, problem["code"]) == (403, "tenant_suspended")
+    status, problem = await ledger_site.transfer("k", "external:bank", "bob", 5, tenant="leaver")
+    assert (status, problem["code"]) == (403, "tenant_suspended")
+    assert (await ask(ledger_site, "shop"))[0] == 404
+    assert ledger_site.edge.values("ledger.auth.refused") == {("tenant_suspended",): 2}
+    # Again: since when it was stays.
+    await tenant("suspend leaver")
+    assert json.loads((await tenant("list -o json"))[1]) == since
+    assert "suspended since" in (await tenant("list"))[1]
+    assert (await tenant("resume leaver"))[0] == 0
+    async with open_site(ledger_site.nats, ledger_site.postgres) as site:
+        assert (await ask(site, "leaver"))[0] == 404
+    for word in ("suspend", "resume"):
+        code, _, error = await tenant(f"{word} nobody")
+        assert (code, "there is no tenant nobody" in error) == (2, True)
+
+
 async def test_limits_are_read_again_while_the_tenant_is_served(
     ledger_site: LedgerSite, tenant: Command
 ) -> None:

@@ -26,7 +26,7 @@ class Tier(StrEnum):
 class Tenant:
     """One tenant; its cohort, 0 to COHORTS_COUNT - 1, is its own for good.
 
-    It may ask from the `networks` that are named, from anywhere when none is.
+    It may ask from the `networks` that are named, from anywhere when none is; not at all while it is suspended.
     """
 
     name: str
@@ -34,6 +34,7 @@ class Tenant:
     tier: Tier = Tier.STANDARD
     allowance: Allowance = field(default_factory=Allowance)
     networks: tuple[Network, ...] = ()
+    is_suspended: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

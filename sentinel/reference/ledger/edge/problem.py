@@ -50,6 +50,7 @@ PROBLEMS: Final[Mapping[str, tuple[int, str]]] = {
     "certificate_without_tenant": (401, "The client certificate does not name one tenant"),
     "address_not_allowed": (403, "The tenant may not ask from this address"),
     "unknown_tenant": (403, "Nobody has opened this tenant"),
+    "tenant_suspended": (403, "The tenant is suspended"),
     "tenant_mismatch": (403, "The request speaks for more than one tenant"),
     "insufficient_scope": (403, "The token does not allow this"),
     "not_found": (404, "There is nothing at this address"),

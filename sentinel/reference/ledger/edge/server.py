@@ -296,6 +296,9 @@ class Edge:
             raise ProblemError.of_field(
                 code="unknown_tenant", field="X-Tenant", message="No such tenant."
             )
+        if tenant.is_suspended:
+            self._telemetry.access.refused("tenant_suspended")
+            raise ProblemError(code="tenant_suspended", detail="The tenant is suspended.")
         if (full := self._places.take_tenants(request[_PLACE], tenant.name)) is not None:
             raise self._overloaded(full)
         self._policies.admit(request, tenant)

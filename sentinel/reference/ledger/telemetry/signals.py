@@ -57,6 +57,7 @@ class Event(StrEnum):
     AUTHORIZE_ROTATED = "authorize.rotated"
     AUTH_KEYS_FAILED = "auth.keys_failed"
     AUTH_TLS_FAILED = "auth.tls_failed"
+    AUTH_CRL_EXPIRED = "auth.crl_expired"
     AUTH_TLS_RELOADED = "auth.tls_reloaded"
     ARCHIVE_STARTED = "archive.started"
     ARCHIVE_FAILED = "archive.failed"
@@ -336,14 +337,15 @@ class Telemetry(Traces):
 
         self._gauge("ledger.edge.tenants", "{tenant}", observe)
 
-    def observe_expiry(self, read: Callable[[], float | None]) -> None:
-        """Export when the edge's own certificate ends, in Unix seconds."""
-
-        def observe() -> list[Observation]:
-            ends_s = read()
-            return [] if ends_s is None else [Observation(ends_s)]
-
-        self._gauge("ledger.auth.certificate.expiry", "s", observe)
+    def observe_expiry(
+        self, certificate: Callable[[], float | None], revocations: Callable[[], float | None]
+    ) -> None:
+        """Export when the edge's own certificate ends, and when its clients' revocation list does, in Unix seconds."""
+        for name, read in (
+            ("ledger.auth.certificate.expiry", certificate),
+            ("ledger.auth.crl.expiry", revocations),
+        ):
+            self._gauge(name, "s", partial(_moment, read))
 
     def observe_pool(self, pool: str, read: Callable[[], tuple[int, int]]) -> None:
         """Export a connection pool's idle and used connections."""
@@ -421,3 +423,8 @@ class Telemetry(Traces):
 def _single(read: Callable[[], tuple[int, int] | None], index: int) -> list[Observation]:
     pair = read()
     return [] if pair is None else [Observation(pair[index])]
+
+
+def _moment(read: Callable[[], float | None]) -> list[Observation]:
+    ends_s = read()
+    return [] if ends_s is None else [Observation(ends_s)]

@@ -29,7 +29,7 @@ where o.tenant = t.tenant and (o.tier is not null or o.rps is not null)
 _LIST: Final = """
 select t.tenant, t.cohort, t.tier, coalesce(t.contract_rps, d.rps) as rps,
        coalesce(t.contract_burst, d.burst) as burst, t.contract_rps is not null as has_contract,
-       t.allow_cidrs, t.created_at
+       t.allow_cidrs, t.created_at, t.suspended_at
 from ledger.tenants t join ledger.tiers d using (tier) order by t.tenant limit $1
 """
 _ELEVATIONS: Final = """
@@ -143,6 +143,37 @@ async def set_terms(
         )
 
 
+async def suspend(config: PostgresConfig, name: str) -> None:
+    """Have the edges answer none of a tenant's requests; one that is suspended stays so since when it was.
+
+    Raises:
+        UsageError: there is no such tenant.
+        UnavailableError, PermanentError: as `open_tenants`.
+    """
+    await _set_suspended(config, name, "coalesce(suspended_at, now())")
+
+
+async def resume(config: PostgresConfig, name: str) -> None:
+    """Have the edges answer a tenant's requests again.
+
+    Raises:
+        UsageError, UnavailableError, PermanentError: as `suspend`.
+    """
+    await _set_suspended(config, name, "null")
+
+
+async def _set_suspended(config: PostgresConfig, name: str, since: str) -> None:
+    async with (
+        session(config, application_name="ledger-tenants") as connection,
+        connection.transaction(),
+    ):
+        await _locked(connection, name)
+        await connection.execute(
+            f"update ledger.tenants set suspended_at = {since} where tenant = $1",  # noqa: S608 - of two constants
+            name,
+        )
+
+
 async def elevate(
     config: PostgresConfig,
     name: str,
@@ -237,6 +268,7 @@ async def listed(config: PostgresConfig) -> list[dict[str, Any]]:
         {
             **dict(row),
             "created_at": row["created_at"].isoformat(),
+            "suspended_at": row["suspended_at"].isoformat() if row["suspended_at"] else None,
             "allow_cidrs": [str(network) for network in row["allow_cidrs"]],
             "elevations": coming.get(row["tenant"], []),
         }

@@ -17,7 +17,7 @@ from sentinel.reference.ledger.domain.tenant import Tenant, Tier
 from sentinel.reference.ledger.wire.postgres import Database
 
 _FIND: Final = """
-select t.tenant, t.cohort, t.tier, t.allow_cidrs,
+select t.tenant, t.cohort, t.tier, t.allow_cidrs, t.suspended_at is not null as is_suspended,
        coalesce(t.contract_rps, d.rps) as rps, coalesce(t.contract_burst, d.burst) as burst,
        e.starts_ns, e.ends_ns, e.elevated_rps, e.elevated_burst
 from ledger.tenants t join ledger.tiers d using (tier)
@@ -123,4 +123,5 @@ def _tenant(row: Any) -> Tenant | None:
             ),
         ),
         networks=tuple(row["allow_cidrs"]),
+        is_suspended=row["is_suspended"],
     )

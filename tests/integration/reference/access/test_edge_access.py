@@ -20,7 +20,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from sentinel.reference.ledger.domain import UnreadableError
+from sentinel.reference.ledger.domain import UnreadableError, UsageError
 from sentinel.reference.ledger.edge import listening, server
 from sentinel.reference.ledger.edge.auth import AuthConfig, IssuerConfig, Reason, TlsConfig
 from sentinel.reference.ledger.edge.auth.tls import ServerTls
@@ -28,6 +28,7 @@ from sentinel.reference.ledger.edge.bodies import read_json
 from sentinel.reference.ledger.edge.contract import OPERATIONS
 from sentinel.reference.ledger.edge.endpoints import WebhookEndpoints
 from sentinel.reference.ledger.edge.exports import Exports
+from sentinel.reference.ledger.telemetry import Event
 from sentinel.reference.ledger.wire.config import NatsConfig
 from tests.support.contract import conforming
 from tests.support.ledger_certificates import Authority
@@ -39,6 +40,7 @@ from tests.support.ledger_servers import (
     delete_streams,
     open_ledger,
     open_site,
+    recorded,
 )
 
 pytest_plugins = ("tests.support.ledger_fixtures",)
@@ -254,6 +256,89 @@ async def answered(url: str, context: ssl.SSLContext) -> int | None:
         return None
 
 
+async def test_a_revoked_certificate_is_cut_off_and_the_others_are_not(
+    ledger_servers: LedgerServers, tmp_path: Path
+) -> None:
+    authority, counted = Authority(tmp_path, "ours"), Counted()
+    cert_file, key_file = authority.issue("edge", server=True)
+    shop, rival = (
+        authority.issue(name, uris=(f"urn:ledger:tenant:{name}",)) for name in ("shop", "rival")
+    )
+    crl_file = authority.revoke(tmp_path / "crl.pem")
+    tls = TlsConfig(
+        cert_file=cert_file,
+        key_file=key_file,
+        client_ca_file=authority.file,
+        client_crl_file=crl_file,
+        poll_s=0.05,
+    )
+    postgres_config = await open_ledger(ledger_servers)
+    async with open_site(
+        NatsConfig(url=ledger_servers.nats_url),
+        postgres_config,
+        auth=AuthConfig(tls=tls),
+        edge_telemetry=counted.telemetry,
+    ) as site:
+        url = str(site.http._base_url).rstrip("/") + "/v1/accounts/till/balance"
+        kept = aiohttp.TCPConnector(ssl=authority.client(shop))
+        async with aiohttp.ClientSession(connector=kept) as http:
+            async with http.get(url) as response:
+                assert response.status == 404
+            authority.revoke(crl_file, shop)
+            async with asyncio.timeout(10):
+                while await answered(url, authority.client(shop)) is not None:
+                    await asyncio.sleep(0.05)
+            # A connection that stood has one answer more.
+            async with http.get(url) as response:
+                assert (response.status, response.headers["Connection"]) == (404, "close")
+            with pytest.raises((aiohttp.ClientError, OSError)):
+                await http.get(url)
+        assert await answered(url, authority.client(rival)) == 404
+        assert counted.value("ledger.auth.refused", "certificate_revoked") >= 2
+        assert counted.value("ledger.auth.crl.expiry") > time.time()
+        # A list that is out of date says nothing of anybody, so nobody is believed.
+        authority.revoke(crl_file, shop, days=-1)
+        async with asyncio.timeout(10):
+            while await answered(url, authority.client(rival)) is not None:
+                await asyncio.sleep(0.05)
+        assert counted.value("ledger.auth.refused", "certificate_unchecked") >= 1
+        assert counted.value("ledger.auth.crl.expiry") < time.time()
+        assert await answered(url, authority.client()) == 401
+
+
+def test_a_revocation_list_that_runs_out_is_told_once(tmp_path: Path) -> None:
+    authority, heard, now_s = Authority(tmp_path, "ours"), recorded("edge"), time.time()
+    cert_file, key_file = authority.issue("edge", server=True)
+    crl_file = authority.revoke(tmp_path / "crl.pem", days=1)
+    other = Authority(tmp_path, "other").revoke(tmp_path / "other.pem", days=5)
+    crl_file.write_bytes(other.read_bytes() + crl_file.read_bytes())
+    config = TlsConfig(
+        cert_file=cert_file,
+        key_file=key_file,
+        client_ca_file=authority.file,
+        client_crl_file=crl_file,
+    )
+    tls = ServerTls(config, telemetry=heard.telemetry, now_s=lambda: now_s)
+    tls.load()
+    assert heard.events() == []
+    # Of several lists the first that runs out counts.
+    now_s += 86_500
+    for _ in range(3):
+        tls.tell_of_late_crl()
+    assert heard.events() == [Event.AUTH_CRL_EXPIRED]
+    authority.revoke(crl_file, days=3)
+    assert tls.reload()
+    tls.tell_of_late_crl()
+    assert heard.events() == [Event.AUTH_CRL_EXPIRED, Event.AUTH_TLS_RELOADED]
+    # What holds no list is none: the old one stays in use.
+    crl_file.write_bytes(authority.file.read_bytes())
+    assert not tls.reload()
+    with pytest.raises(UnreadableError, match="holds no revocation list"):
+        ServerTls(config, telemetry=heard.telemetry).load()
+    with pytest.raises(UsageError, match="needs the authorities"):
+        TlsConfig(cert_file=cert_file, key_file=key_file, client_crl_file=crl_file)
+
+
 def test_files_that_make_no_tls_are_refused_at_the_start(tmp_path: Path) -> None:
     authority = Authority(tmp_path, "ours")
     cert_file, _ = authority.issue("edge", server=True)
@@ -282,7 +367,7 @@ async def test_no_route_is_open_but_those_that_are_meant_to_be(
     class Seen(listening.Listener):
         def __init__(self, app: web.Application, **others: Any) -> None:
             # Those of webhooks and exports as well, which this edge has no keys or role for: their guard comes first.
-            edge = others["on_failed"].__self__
+            edge = others["told"].failed.__self__
             for part in (WebhookEndpoints.__new__(WebhookEndpoints), Exports.__new__(Exports)):
                 part.add_routes(
                     app.router, tenant=edge._tenant, body=partial(read_json, timeout_s=1)

@@ -50,7 +50,7 @@ class Caller:
 class Reason(StrEnum):
     """Why a caller was refused: a label of the counter, and the code of the answer where there is one.
 
-    A certificate that is foreign or otherwise refused ends the handshake, and is answered by TLS alone.
+    A certificate that is foreign, revoked or otherwise refused ends the handshake, and is answered by TLS alone.
     """
 
     NO_CREDENTIALS = "no_credentials"
@@ -70,6 +70,8 @@ class Reason(StrEnum):
     CERTIFICATE_EXPIRED = "certificate_expired"
     CERTIFICATE_FOREIGN = "certificate_foreign"
     CERTIFICATE_REFUSED = "certificate_refused"
+    CERTIFICATE_REVOKED = "certificate_revoked"
+    CERTIFICATE_UNCHECKED = "certificate_unchecked"
     CERTIFICATE_WITHOUT_TENANT = "certificate_without_tenant"
     ISSUER_UNAVAILABLE = "issuer_unavailable"
 

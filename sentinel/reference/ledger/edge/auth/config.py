@@ -66,12 +66,22 @@ class IssuerConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TlsConfig:
-    """The edge's own certificate, and the authorities whose clients are believed (None: no client's)."""
+    """The edge's own certificate, the authorities whose clients are believed (None: no client's), and what they have revoked.
+
+    `client_crl_file` holds a revocation list of each of the authorities that issue clients' certificates.
+    """
 
     cert_file: Path
     key_file: Path
     client_ca_file: Path | None = None
+    client_crl_file: Path | None = None
     poll_s: float = 2.0
+
+    def __post_init__(self) -> None:
+        """Refuse a list of what nobody could show."""
+        if self.client_crl_file is not None and self.client_ca_file is None:
+            message = "a revocation list needs the authorities whose certificates it revokes"
+            raise UsageError(message)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

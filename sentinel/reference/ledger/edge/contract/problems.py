@@ -22,6 +22,7 @@ KNOWN: Final = (
     "invalid_tenant",
     "address_not_allowed",
     "unknown_tenant",
+    "tenant_suspended",
     "tenant_mismatch",
     "insufficient_scope",
     "rate_limited",

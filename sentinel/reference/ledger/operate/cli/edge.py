@@ -96,6 +96,12 @@ def _add_ways_in(parser: argparse.ArgumentParser) -> None:
         "--client-ca", type=Path, help="authorities of clients' certificates (mutual TLS)"
     )
     ways.add_argument(
+        "--client-crl",
+        metavar="FILE",
+        type=Path,
+        help="revocation lists of those authorities; none of their certificates is believed without one in force",
+    )
+    ways.add_argument(
         "--insecure-tenant-header",
         action="store_true",
         help="believe X-Tenant; on loopback only, to try things by hand",
@@ -145,6 +151,9 @@ def _ways_in(options: argparse.Namespace) -> AuthConfig:
     if options.client_ca is not None and options.tls_cert is None:
         message = "--client-ca needs --tls-cert and --tls-key"
         raise UsageError(message)
+    if options.client_crl is not None and options.client_ca is None:
+        message = "--client-crl needs --client-ca"
+        raise UsageError(message)
     issuer = tls = None
     if options.issuer is not None:
         issuer = IssuerConfig(
@@ -158,6 +167,7 @@ def _ways_in(options: argparse.Namespace) -> AuthConfig:
             cert_file=options.tls_cert,
             key_file=options.tls_key,
             client_ca_file=options.client_ca,
+            client_crl_file=options.client_crl,
         )
     return AuthConfig(
         issuer=issuer, tls=tls, insecure_tenant_header=options.insecure_tenant_header

@@ -68,12 +68,22 @@ def add_tenant_commands(commands: Commands) -> None:
     elevate.add_argument("--reason", default="", help="what it is for")
     elevate.add_argument("--end", type=count, metavar="ID", help="end this elevation now instead")
 
+    suspend = kinds.add_parser(
+        "suspend", help="answer none of a tenant's requests until it is resumed"
+    )
+    suspend.add_argument("name", metavar="NAME", type=tenant)
+
+    resume = kinds.add_parser("resume", help="answer a suspended tenant's requests again")
+    resume.add_argument("name", metavar="NAME", type=tenant)
+
     for parser, run in (
         (add, _add),
         (listing, _list),
         (limit, _limit),
         (tier, _tier),
         (elevate, _elevate),
+        (suspend, _suspend),
+        (resume, _resume),
     ):
         parser.add_argument(
             "--state", type=Path, help="state file of `up`, in place of an address"
@@ -195,6 +205,18 @@ async def _elevate(options: argparse.Namespace, config: PostgresConfig) -> None:
     sys.stdout.write(json.dumps({"elevation_id": number}) + "\n")
 
 
+async def _suspend(options: argparse.Namespace, config: PostgresConfig) -> None:
+    from sentinel.reference.ledger.wire.register import suspend
+
+    await suspend(config, options.name)
+
+
+async def _resume(options: argparse.Namespace, config: PostgresConfig) -> None:
+    from sentinel.reference.ledger.wire.register import resume
+
+    await resume(config, options.name)
+
+
 async def _list(options: argparse.Namespace, config: PostgresConfig) -> None:
     from sentinel.reference.ledger.wire.register import listed
 
@@ -205,8 +227,9 @@ async def _list(options: argparse.Namespace, config: PostgresConfig) -> None:
     for one in tenants:
         kind = "contract" if one["has_contract"] else "tier"
         addresses = ", ".join(one["allow_cidrs"]) or "any address"
+        standing = f", suspended since {one['suspended_at']}" if one["suspended_at"] else ""
         sys.stdout.write(
-            f"{one['tenant']:<24}{one['tier']:<12}{one['rps']}/s, burst {one['burst']} ({kind}), {addresses}\n"
+            f"{one['tenant']:<24}{one['tier']:<12}{one['rps']}/s, burst {one['burst']} ({kind}), {addresses}{standing}\n"
         )
         for elevation in one["elevations"]:
             reason = f", {elevation['reason']}" if elevation["reason"] else ""
