@@ -193,6 +193,7 @@ class WebhookSite:
         count: int = 1,
         *,
         tenant: str = "shop",
+        kind: str = "transaction.posted",
         position: int = 1,
         occurred_at: str = "2999-01-01T00:00:00Z",
         **data: object,
@@ -206,7 +207,7 @@ class WebhookSite:
                 event = {
                     "version": 1,
                     "event_id": event_id,
-                    "type": "transaction.posted",
+                    "type": kind,
                     "tenant": tenant,
                     "cohort": cohort,
                     "position": position,
@@ -214,7 +215,7 @@ class WebhookSite:
                     "data": {"transaction_id": event_id, "state": "posted", **data},
                 }
                 await client.jetstream().publish(
-                    f"ledger.events.c{cohort}.{tenant}.transaction.posted",
+                    f"ledger.events.c{cohort}.{tenant}.{kind}",
                     json.dumps(event).encode(),
                     headers={"Nats-Msg-Id": event_id},
                 )

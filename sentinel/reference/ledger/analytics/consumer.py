@@ -21,7 +21,7 @@ from sentinel.reference.ledger.analytics.counting import day_of, sums
 from sentinel.reference.ledger.domain import LedgerError, PermanentError, UnavailableError
 from sentinel.reference.ledger.telemetry import Event, Telemetry
 from sentinel.reference.ledger.telemetry.events import AnalyticsMetrics
-from sentinel.reference.ledger.wire.events import LedgerEvent, decode_event
+from sentinel.reference.ledger.wire.events import DECIDED, LedgerEvent, decode_event
 from sentinel.reference.ledger.wire.nats import Gaps, Queue
 from sentinel.reference.ledger.wire.postgres import Database
 
@@ -129,8 +129,10 @@ class Analytics:
                 )
                 continue
             readable.append(message)
+        # What is no transaction is nothing to count.
+        decided = [event for event in events if event.type in DECIDED]
         oldest = self._remembered_from()
-        current = [event for event in events if day_of(event) >= oldest]
+        current = [event for event in decided if day_of(event) >= oldest]
         fresh: list[LedgerEvent] = []
         if current:
             async with self._database.acquire() as connection, connection.transaction():
@@ -139,7 +141,8 @@ class Analytics:
                     await rows.add(connection, sums(fresh))
         self._metrics.counted("counted", len(fresh))
         self._metrics.counted("repeated", len(current) - len(fresh))
-        if expired_count := len(events) - len(current):
+        self._metrics.counted("undecided", len(events) - len(decided))
+        if expired_count := len(decided) - len(current):
             self._metrics.counted("expired", expired_count)
             self._telemetry.error(
                 Event.ANALYTICS_EXPIRED,

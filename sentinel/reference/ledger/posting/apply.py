@@ -26,7 +26,7 @@ from sentinel.reference.ledger.domain import (
     open_account,
     targets,
 )
-from sentinel.reference.ledger.posting import intake, outbox, rows
+from sentinel.reference.ledger.posting import intake, outbox, rows, undecided
 from sentinel.reference.ledger.wire.envelope import Envelope
 from sentinel.reference.ledger.wire.postgres import Connection
 
@@ -112,14 +112,20 @@ async def tell(
     if taken:
         found = list(intake.runs(taken, by_message(decisions, envelopes)))
         await intake.insert(connection, cohort, found, decided_at=decided_at)
-    told = [
-        (decision.request.transaction_id, trace_parent)
-        for trace_parent, many in zip(
-            trace_parents or [None] * len(envelopes), by_message(decisions, envelopes), strict=True
+    told: list[outbox.Told] = []
+    for trace_parent, envelope, many in zip(
+        trace_parents or [None] * len(envelopes),
+        envelopes,
+        by_message(decisions, envelopes),
+        strict=True,
+    ):
+        told += (
+            outbox.Told(event_id=decision.request.transaction_id, trace_parent=trace_parent)
+            for decision in many
+            if decision.outcome in (Outcome.POSTED, Outcome.REJECTED)
         )
-        for decision in many
-        if decision.outcome in (Outcome.POSTED, Outcome.REJECTED)
-    ]
+        if any(decision.outcome is Outcome.CONFLICT for decision in many):
+            told.append(undecided.conflict(envelope.asked, trace_parent))
     if told:
         await outbox.insert(connection, cohort, told, created_at=decided_at)
 

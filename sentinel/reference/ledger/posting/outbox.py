@@ -7,10 +7,12 @@ cohort has one poster as a rule, which then waits for nobody; two of them commit
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
+
+import orjson
 
 from sentinel.reference.ledger.wire.events import LedgerEvent, event_type
 from sentinel.reference.ledger.wire.postgres import Connection
@@ -20,16 +22,16 @@ _READERS: Final = 0x72656C61  # "rela"
 
 _INSERT: Final = """
 with alone as materialized (select pg_advisory_xact_lock($1::int, $2::smallint::int))
-insert into ledger.outbox (cohort, created_at, event_id, trace_parent)
-select $2::smallint, $3, given.event_id, given.trace_parent
-from alone, unnest($4::uuid[], $5::text[]) with ordinality as given (event_id, trace_parent, place)
+insert into ledger.outbox (cohort, created_at, event_id, trace_parent, content)
+select $2::smallint, $3, given.event_id, given.trace_parent, given.content
+from alone, unnest($4::uuid[], $5::text[], $6::jsonb[]) with ordinality as given (event_id, trace_parent, content, place)
 order by given.place
 """
 _ALONE: Final = "select pg_try_advisory_xact_lock($1::int, $2::int)"
 _NEXT: Final = """
-select o.position, o.trace_parent, t.transaction_id, t.tenant, t.kind, t.state, t.reason, t.target_id, t.batch_id, t.item, t.debit_account,
+select o.position, o.trace_parent, o.event_id, o.created_at, o.content, t.transaction_id, t.tenant, t.kind, t.state, t.reason, t.target_id, t.batch_id, t.item, t.debit_account,
        t.credit_account, t.amount_minor, t.currency, t.posted_at
-from (select cohort, position, event_id, trace_parent from ledger.outbox where cohort = $1 and position > $2 order by position limit $3) as o
+from (select cohort, position, event_id, created_at, trace_parent, content from ledger.outbox where cohort = $1 and position > $2 order by position limit $3) as o
 left join ledger.transactions t on t.cohort = $1 and t.transaction_id = o.event_id
 order by o.position
 """
@@ -49,6 +51,21 @@ _FIELDS: Final = (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Told:
+    """What others are to be told of.
+
+    Attributes:
+        event_id: the transaction's, from which the event is read when it is told; else the event's own.
+        trace_parent: its place in the trace of what was asked.
+        content: type, tenant and data of an event that no transaction has.
+    """
+
+    event_id: uuid.UUID
+    trace_parent: str | None = None
+    content: Mapping[str, object] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
     """A row that waits: its event, None for a transaction that is not there (any more), and the trace it belongs to."""
 
@@ -60,7 +77,7 @@ class Row:
 async def insert(
     connection: Connection,
     cohort: int,
-    told: Sequence[tuple[uuid.UUID, str | None]],
+    told: Sequence[Told],
     *,
     created_at: datetime,
 ) -> None:
@@ -69,11 +86,18 @@ async def insert(
     Args:
         connection: the transaction's.
         cohort: whose outbox.
-        told: each event's id, and its place in the trace of what was asked.
+        told: the events, in their order.
         created_at: when it was decided.
     """
-    ids, trace_parents = [one for one, _ in told], [parent for _, parent in told]
-    await connection.execute(_INSERT, _WRITERS, cohort, created_at, ids, trace_parents)
+    await connection.execute(
+        _INSERT,
+        _WRITERS,
+        cohort,
+        created_at,
+        [one.event_id for one in told],
+        [one.trace_parent for one in told],
+        [None if one.content is None else orjson.dumps(one.content).decode() for one in told],
+    )
 
 
 async def try_alone(connection: Connection, cohort: int) -> bool:
@@ -87,7 +111,7 @@ async def read(connection: Connection, cohort: int, *, after: int, count_max: in
     return [
         Row(
             position=row["position"],
-            event=_event(cohort, row) if row["transaction_id"] is not None else None,
+            event=_event(cohort, row),
             trace_parent=row["trace_parent"],
         )
         for row in rows
@@ -111,7 +135,20 @@ async def trim(connection: Connection, cohort: int, *, rows_max: int, count_max:
     return int(tag.rpartition(" ")[2])
 
 
-def _event(cohort: int, row: Any) -> LedgerEvent:
+def _event(cohort: int, row: Any) -> LedgerEvent | None:
+    if row["content"] is not None:
+        content = orjson.loads(row["content"])
+        return LedgerEvent(
+            event_id=uuid.UUID(int=row["event_id"].int),
+            type=content["type"],
+            tenant=content["tenant"],
+            cohort=cohort,
+            position=row["position"],
+            occurred_at=row["created_at"],
+            data=content["data"],
+        )
+    if row["transaction_id"] is None:
+        return None
     ids = ("transaction_id", "target_id", "batch_id")
     return LedgerEvent(
         event_id=uuid.UUID(int=row["transaction_id"].int),

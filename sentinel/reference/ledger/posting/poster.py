@@ -18,6 +18,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Final
 
 from nats.aio.msg import Msg
@@ -30,7 +31,7 @@ from sentinel.reference.ledger.domain import (
     UnavailableError,
 )
 from sentinel.reference.ledger.domain.tenant import COHORTS_COUNT
-from sentinel.reference.ledger.posting import expiry, intake
+from sentinel.reference.ledger.posting import expiry, intake, outbox, undecided
 from sentinel.reference.ledger.posting.apply import apply_batch, by_message
 from sentinel.reference.ledger.posting.intake import Taken
 from sentinel.reference.ledger.posting.relay import Relay, RelayConfig
@@ -280,16 +281,26 @@ class Poster:
             await self._hand_back([item], delay_s=self._config.back_off_max_s)
             return
         with suppress(UnavailableError):  # not kept, so not ended: it will be delivered again
-            await self._give_up(item.cohort, item.message, reason=error.code)
+            await self._give_up(
+                item.cohort, item.message, reason=error.code, envelope=item.envelope
+            )
 
-    async def _give_up(self, cohort: int, message: Msg, *, reason: str) -> None:
+    async def _give_up(
+        self, cohort: int, message: Msg, *, reason: str, envelope: Envelope | None = None
+    ) -> None:
         # The subject's last token is the transaction's id, also where the payload is unreadable.
         transaction_id = message.subject.rpartition(".")[2]
         await self._queue.keep_dead(message, subject=dead_subject(transaction_id), reason=reason)
         # Before it leaves the queue: a number that left it and stands nowhere is a transfer lost.
         with suppress(PermanentError):
-            async with self._database.acquire() as connection:
+            async with self._database.acquire() as connection, connection.transaction():
                 await intake.insert_dead(connection, cohort, _taken(message))
+                if envelope is not None:  # else nobody knows whom to tell
+                    told = undecided.failed(
+                        envelope.asked, (message.headers or {}).get("traceparent")
+                    )
+                    await outbox.insert(connection, cohort, [told], created_at=datetime.now(UTC))
+            self._relay.call()
         await self._queue.end(message)
         self._telemetry.dead_lettered(reason)
         self._telemetry.error(

@@ -85,7 +85,7 @@ class AnalyticsMetrics:
         self._events = meter.create_counter(
             "ledger.analytics.events",
             unit="{event}",
-            description="Events by what became of them: counted, repeated, expired, or why they were unreadable.",
+            description="Events by what became of them: counted, repeated, expired, undecided, or why they were unreadable.",
         )
         self._missed = meter.create_counter(
             "ledger.analytics.missed",

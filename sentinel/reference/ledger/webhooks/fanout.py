@@ -28,7 +28,10 @@ from sentinel.reference.ledger.wire.events import decode_event
 from sentinel.reference.ledger.wire.nats import Gaps, Queue
 from sentinel.reference.ledger.wire.postgres import Database
 
-_TOLD: Final = frozenset({EventType.POSTED.value, EventType.REJECTED.value})
+_TOLD: Final = frozenset(
+    one.value
+    for one in (EventType.POSTED, EventType.REJECTED, EventType.CONFLICT, EventType.FAILED)
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,6 +1,6 @@
 """What the ledger tells others: an event for each transaction that was decided, on the stream LEDGER_EVENTS.
 
-An event's id is its transaction's, so whoever reads it twice can tell. Its `position` grows, within a cohort, in the order of
+An event's id is its transaction's, so whoever reads it twice can tell; what was asked and is no transaction has an id of its own. Its `position` grows, within a cohort, in the order of
 commits; the stream keeps that order unless a publish had to be repeated, and then positions say what it was.
 """
 
@@ -21,6 +21,10 @@ EVENTS_SUBJECTS: Final = "ledger.events.>"
 VERSION: Final = 1
 POSTED: Final = "transaction.posted"
 REJECTED: Final = "transaction.rejected"
+CONFLICT: Final = "transaction.conflict"
+FAILED: Final = "transaction.failed"
+DECIDED: Final = frozenset({POSTED, REJECTED})
+"""Of these there is a transaction; the others tell that there is none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,12 +32,12 @@ class LedgerEvent:
     """One event as its reader sees it.
 
     Attributes:
-        event_id: the transaction's id; the same when it is told again.
-        type: `transaction.posted` or `transaction.rejected`.
+        event_id: the transaction's id, or one of its own where there is none; the same when it is told again.
+        type: `transaction.posted` or `transaction.rejected`, `transaction.conflict` or `transaction.failed`.
         position: grows within the cohort in the order of commits.
         occurred_at: when it was decided.
         data: transaction_id, kind, state, reason, target_id, batch_id, item, debit_account, credit_account, amount_minor,
-            currency; those that the transaction has not are None.
+            currency; those that the transaction has not are None. Of what is no transaction, the same without state and item.
     """
 
     event_id: uuid.UUID

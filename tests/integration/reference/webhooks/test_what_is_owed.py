@@ -76,3 +76,24 @@ async def test_what_the_stream_let_go_while_nobody_sent_is_counted(
     assert process.signals.totals["missed", ""] == 4
     assert site.recorded.values("ledger.webhooks.missed") == {(): 4}
     assert site.recorded.events().count(Event.WEBHOOKS_MISSED) == 1
+
+
+@pytest.mark.parametrize("kind", ["transaction.conflict", "transaction.failed"])
+async def test_what_came_to_nothing_is_told_to_whoever_has_chosen_it(
+    webhook_site: WebhookSite, kind: str
+) -> None:
+    site = webhook_site
+    await site.endpoint("/all")
+    await site.endpoint("/some")
+    await site.execute(
+        "update ledger.webhook_endpoints set event_types = '{transaction.posted}' where url like '%/some'"
+    )
+    await site.start()
+    (undone,) = await site.publish(kind=kind, reason="dead_lettered")
+    (done,) = await site.publish()
+    await eventually("three", lambda: len(site.receiver.received), lambda count: count == 3)
+    assert {one.message_id: one.document["type"] for one in site.receiver.at("/all")} == {
+        undone: kind,
+        done: "transaction.posted",
+    }
+    assert [one.message_id for one in site.receiver.at("/some")] == [done]

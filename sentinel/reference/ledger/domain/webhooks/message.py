@@ -24,12 +24,20 @@ class EventType(StrEnum):
 
     POSTED = "transaction.posted"
     REJECTED = "transaction.rejected"
+    CONFLICT = "transaction.conflict"
+    FAILED = "transaction.failed"
     DISABLED = "webhook_endpoint.disabled"
     TEST = "webhook_endpoint.test"
 
 
 # What an endpoint that names none is told of; a test is sent when its owner asks, whatever it has chosen.
-CHOOSABLE: Final = (EventType.POSTED, EventType.REJECTED, EventType.DISABLED)
+CHOOSABLE: Final = (
+    EventType.POSTED,
+    EventType.REJECTED,
+    EventType.CONFLICT,
+    EventType.FAILED,
+    EventType.DISABLED,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

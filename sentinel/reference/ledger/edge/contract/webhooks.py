@@ -25,12 +25,16 @@ from sentinel.reference.ledger.edge.contract.shapes import (
 _DATA: Final[Mapping[EventType, str]] = {
     EventType.POSTED: "TransactionEventData",
     EventType.REJECTED: "TransactionEventData",
+    EventType.CONFLICT: "TransactionUndecidedEventData",
+    EventType.FAILED: "TransactionUndecidedEventData",
     EventType.DISABLED: "WebhookEndpointDisabledData",
     EventType.TEST: "WebhookEndpointTestData",
 }
 _TOLD: Final[Mapping[EventType, str]] = {
     EventType.POSTED: "A transaction was decided, and done",
     EventType.REJECTED: "A transaction was decided, and not done",
+    EventType.CONFLICT: "A request is not done, for its idempotency key stands for another one",
+    EventType.FAILED: "A request that was accepted was given up, and not done",
     EventType.DISABLED: "An endpoint of the tenant takes no events any more",
     EventType.TEST: "Somebody asked for a test of this endpoint",
 }
@@ -72,6 +76,23 @@ _SCHEMAS: Final[Mapping[str, Schema]] = {
             "currency": or_null(CURRENCY),
         },
         description="What does not apply to the transaction is null.",
+    ),
+    "TransactionUndecidedEventData": record(
+        {
+            "transaction_id": or_null(UUID),
+            "kind": or_null(known([kind.value for kind in Kind], "What was asked for.")),
+            "reason": known(("idempotency_key_reused", "dead_lettered"), "Why it is not done."),
+            "target_id": or_null(UUID),
+            "batch_id": or_null(UUID),
+            "debit_account": or_null(ACCOUNT),
+            "credit_account": or_null(ACCOUNT),
+            "amount_minor": or_null(AMOUNT_MINOR),
+            "currency": or_null(CURRENCY),
+        },
+        description=(
+            "What was asked for and is not done. Of a batch, none of whose items is, `batch_id` alone; else what applies, and "
+            "`batch_id` is null. Under the id of a conflict there may be a transaction: that of the request which had the key first."
+        ),
     ),
     "WebhookEndpointDisabledData": record(
         {
