@@ -2,7 +2,8 @@
 
 Every answer has a position; a client that hands it back with its next question is never shown an older
 state than it has seen, whichever server answers. The replica may be away, late or slow at any moment:
-that costs the primary a question and the client a fraction of a second, never an error.
+that costs the primary a question and the client a fraction of a second, never an error. Only where more is asked than the edge has
+connections for, to both, is a question ended after one wait and not after two.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from sentinel.reference.ledger.domain.tenant import Tenant
 from sentinel.reference.ledger.edge.lookup import PRIMARY_LSN, REPLICA_LSN, Lookup
 from sentinel.reference.ledger.edge.watch import ReplicaWatch
 from sentinel.reference.ledger.telemetry import Telemetry
-from sentinel.reference.ledger.wire.postgres import Connection, Database
+from sentinel.reference.ledger.wire.postgres import POOL_EXHAUSTED, Connection, Database
 
 _T = TypeVar("_T")
 # Asked in one statement with the position, whose snapshot then holds for the whole transaction: what is
@@ -99,7 +100,7 @@ class Source:
         it is.
 
         Raises:
-            UnavailableError: the primary was needed and did not answer in time.
+            UnavailableError: the primary was needed and did not answer in time, or every connection to both is lent.
         """
         reason = await self._watch.why_not(reading.at_least)
         if not reason and self._replica is not None:
@@ -111,6 +112,9 @@ class Source:
                     return found
                 reason = "missing"
             except (UnavailableError, PermanentError) as error:
+                if error.code == POOL_EXHAUSTED and not self._primary.has_room:
+                    # More is asked than the edge can ask: each waiting a second time, elsewhere, is less for everybody.
+                    raise
                 reason = "refused"
                 if error.code in _LOST or error.code.startswith("08"):
                     reason = "away"

@@ -71,6 +71,10 @@ class Connection(Protocol):
         """Drop the connection without a word to the server."""
 
 
+POOL_EXHAUSTED: Final = "pool_exhausted"
+"""The code of `UnavailableError` when all connections of a pool are lent: its own process asks for more than it has."""
+
+
 class Database:
     """A pool of connections, each statement of which ends within the configured time."""
 
@@ -132,7 +136,7 @@ class Database:
                 connection = await self._pool.acquire(timeout=self._config.acquire_timeout_s)
             except TimeoutError:
                 message = "no database connection came free in time"
-                raise UnavailableError(message, code="pool_exhausted") from None
+                raise UnavailableError(message, code=POOL_EXHAUSTED) from None
             try:
                 await self._plan_anew(connection)
                 yield connection
@@ -158,6 +162,13 @@ class Database:
         """Return (idle, used) connections."""
         idle = int(self._pool.get_idle_size())
         return idle, int(self._pool.get_size()) - idle
+
+    @property
+    def has_room(self) -> bool:
+        """Whether a connection could be had now, without a wait for whoever has one."""
+        return bool(
+            self._pool.get_idle_size() or self._pool.get_size() < self._pool.get_max_size()
+        )
 
     async def close(self) -> None:
         """Close the pool, giving statements in progress a moment."""
