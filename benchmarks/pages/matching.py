@@ -69,6 +69,7 @@ PARTS: Final[Mapping[str, frozenset[str]]] = {
         "EdgeErrors": (_EDGE,),
         "EdgeSlow": (_EDGE,),
         "EdgeNoTraffic": (_EDGE,),
+        "TenantRefused": (_EDGE,),
         "PostingStopped": (_POSTER,),
         "CommitsLate": (_POSTER,),
         "DatabaseSlow": (_EDGE, _POSTER),
