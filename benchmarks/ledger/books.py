@@ -42,6 +42,26 @@ _FOUND = (
 _UNFINISHED = """
 select count(*) from ledger.disbursements d left join ledger.holds h using (cohort, pending_id)
 where d.state in ('requested', 'submitted') or h.state = 'open'
+   or (d.state = 'returned_late' and not exists (
+        select from ledger.transactions r where r.cohort = d.cohort and r.target_id = h.resolved_by and r.kind = 'reversal'))
+"""
+# Payments out as the rail has ended them: what was paid was posted in full, what came back was freed or moved back. Those that
+# have not ended are counted as unfinished; one that comes back late may do so between two of these questions.
+PAYOUTS = """
+with ended as (
+    select d.state, d.amount_minor, d.changed_at, h.state as hold, p.amount_minor as posted, exists (
+        select from ledger.transactions r where r.cohort = d.cohort and r.target_id = h.resolved_by and r.kind = 'reversal'
+            and r.state = 'posted') as moved_back
+    from ledger.disbursements d
+    left join ledger.holds h using (cohort, pending_id)
+    left join ledger.transactions p on p.cohort = d.cohort and p.transaction_id = h.resolved_by
+    where d.state not in ('requested', 'submitted') and h.state is distinct from 'open'
+)
+select count(*) as count, coalesce(sum(amount_minor), 0)::bigint as value from ended
+where not coalesce(case state
+    when 'settled' then hold = 'posted' and posted = amount_minor and not moved_back
+    when 'returned_late' then hold = 'posted' and posted = amount_minor and (moved_back or changed_at > now() - interval '1 minute')
+    else hold = 'voided' end, false)
 """
 _AGES = """
 select percentile_cont(array[0.5, 0.95, 0.99, 1.0]) within group (
@@ -61,7 +81,7 @@ class Books:
         twice: those that stand in the books more than once.
         unfinished: payments out that the rail has not yet spoken of for good, and money that is still reserved for them.
         drift_count, drift_minor: accounts whose balance, entries and version do not agree, and by how much; transactions
-            without exactly two entries that sum to zero count too.
+            without exactly two entries that sum to zero count too, and payments out that the books do not have as the rail has said.
         drained_s: how long after the load's end the last was decided.
     """
 
@@ -103,6 +123,7 @@ async def look(url: str, ids_file: Path, *, patience_s: float) -> Books:
             await asyncio.sleep(_POLL_S)
         accounts = await connection.fetchrow(_ACCOUNTS)
         odd = await connection.fetchval(_LEGS)
+        payouts = await connection.fetchrow(PAYOUTS)
         sums = await connection.fetchval(
             "select coalesce(sum(amount_minor), 0) from ledger.entries"
         )
@@ -115,8 +136,8 @@ async def look(url: str, ids_file: Path, *, patience_s: float) -> Books:
         rejected=states["rejected"],
         twice=twice,
         unfinished=int(unfinished),
-        drift_count=int(accounts["count"]) + int(odd) + (sums != 0),
-        drift_minor=int(accounts["value"]) + abs(int(sums)),
+        drift_count=int(accounts["count"]) + int(odd) + int(payouts["count"]) + (sums != 0),
+        drift_minor=int(accounts["value"]) + int(payouts["value"]) + abs(int(sums)),
         drained_s=waited_s,
     )
 

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from benchmarks.ledger.books import PAYOUTS
 from sentinel.reference.ledger.disburse import (
     Disburser,
     DisburserConfig,
@@ -23,10 +24,19 @@ from sentinel.reference.ledger.disburse import (
 )
 from sentinel.reference.ledger.domain import UnavailableError
 from sentinel.reference.ledger.operate.prepare import prepare
+from sentinel.reference.ledger.operate.storage.checks import look_over
+from sentinel.reference.ledger.reconcile import (
+    Check,
+    ReconcileConfig,
+    Reconciler,
+    Report,
+    Result,
+    State,
+)
 from sentinel.reference.ledger.telemetry import Event
 from sentinel.reference.ledger.wire.config import PostgresConfig
 from sentinel.reference.ledger.wire.nats import Queue
-from sentinel.reference.ledger.wire.postgres import Database
+from sentinel.reference.ledger.wire.postgres import Database, session
 from sentinel.reference.ledger.wire.roles import Role, role_url
 from tests.support.ledger_servers import LedgerSite, recorded
 
@@ -372,6 +382,81 @@ async def test_a_rail_that_is_away_costs_time_and_no_money(paying: Paying) -> No
     paying.config = there
     async with paying.running():
         await paying.until(url, "settled")
+
+
+async def test_the_books_have_what_the_rail_said_and_what_is_altered_is_found(
+    paying: Paying,
+) -> None:
+    site = paying.site
+    ends = {
+        "DE00-1": "settled",
+        "DE00-RAL": "refused",
+        "DE00-BAC": "returned",
+        "DE00-LBR": "returned_late",
+        "DE00-S": "submitted",
+    }
+    urls = {account: await paying.ask(account) for account in ends}
+    reconcile_url = role_url(site.postgres, Role.RECONCILE, "reconcile")
+    await prepare(site.postgres, (), role_urls=[reconcile_url])
+    reconciler = Reconciler(
+        ReconcileConfig(recheck_s=0.01), nats=site.nats, postgres=PostgresConfig(url=reconcile_url)
+    )
+    async with paying.running():
+        for account, state in ends.items():
+            await paying.until(urls[account], state)
+            # At every moment on the way, whatever waits to be decided.
+            assert payouts_of(await reconciler.run()).state is State.AGREES
+        await paying.vendors(900, 800)
+    report = payouts_of(await reconciler.run())
+    assert (report.state, (await looked(site))["ok"]) == (State.AGREES, True)
+    assert await books_of(site) == (0, 0)
+
+    _, under_way = await site.get(urls["DE00-S"])
+    await paying.voided_by_hand(under_way["transaction_id"])
+    await site.rows(
+        "update ledger.accounts set debits_pending_minor = 5 where account_id = 'vendors'"
+    )
+    reconciler = Reconciler(
+        ReconcileConfig(), nats=site.nats, postgres=PostgresConfig(url=reconcile_url)
+    )
+    found = payouts_of(await reconciler.run())
+    assert (found.drift_count, found.drift_value_minor, found.examined_count) == (1, 100, 5)
+    assert found.findings[0]["transaction_id"] == under_way["transaction_id"]
+    assert (found.findings[0]["disbursement"], found.findings[0]["pending"]) == (
+        "submitted",
+        "voided",
+    )
+    came_back = await looked(site)
+    assert came_back["rows"]["disbursements"] == 5
+    assert (came_back["ok"], came_back["wrong"]["payouts_not_booked"]) == (False, 1)
+    assert came_back["wrong"]["pending_not_holds"] == 1
+    # What is noted since is looked at by the pass that looks at no more than that.
+    await site.rows(
+        "update ledger.disbursements set state = 'settled', changed_at = now() where pending_id = $1",
+        under_way["transaction_id"],
+    )
+    await site.rows(
+        "update ledger.disbursements set state = 'refused', return_code = 'AL', changed_at = now() where payee_account = 'DE00-1'"
+    )
+    found = payouts_of(await reconciler.run())
+    assert (found.drift_count, found.drift_value_minor) == (2, 200)
+    assert await books_of(site) == (2, 200)
+
+
+def payouts_of(report: Report) -> Result:
+    return next(one for one in report.results if one.check is Check.PAYOUTS)
+
+
+async def looked(site: LedgerSite) -> dict[str, Any]:
+    """What a drill says of these books, had they come back."""
+    async with session(site.postgres, application_name="test") as connection:
+        return await look_over(connection)
+
+
+async def books_of(site: LedgerSite) -> tuple[int, int]:
+    """What a load's look at the books says of payments: how many are off, and by how much."""
+    (row,) = await site.rows(PAYOUTS)
+    return int(row["count"]), int(row["value"])
 
 
 @pytest.mark.parametrize(

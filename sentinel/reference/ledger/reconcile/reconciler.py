@@ -24,6 +24,7 @@ from sentinel.reference.ledger.reconcile.books import (
     compare_books,
     compare_stream,
 )
+from sentinel.reference.ledger.reconcile.payouts import compare_payouts
 from sentinel.reference.ledger.reconcile.report import (
     Check,
     Report,
@@ -169,6 +170,7 @@ class Reconciler:
             await connection.execute("set transaction isolation level repeatable read")
             result, totals = await compare_stream(connection, cohort, stream, mark)
             results = [result, *await compare_books(connection, cohort, scope, mark)]
+            results.append(await compare_payouts(connection, cohort, scope))
             results += await self._events(connection, cohort, read, full=full)
             results.append(await told.compare_audit(connection, cohort, since))
             side, until, lsn = None, None, ""

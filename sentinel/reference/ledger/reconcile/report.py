@@ -19,6 +19,7 @@ class Check(StrEnum):
     CHAIN = "chain"
     BALANCE = "balance"
     PENDING = "pending"
+    PAYOUTS = "payouts"
     ZERO_SUM = "zero_sum"
     EVENTS = "events"
     AUDIT = "audit"

@@ -4,9 +4,18 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from sentinel.reference.ledger.reconcile import wrong_payouts
 from sentinel.reference.ledger.wire.postgres import Connection
 
-_COUNTED: Final = ("tenants", "accounts", "transactions", "entries", "holds", "batches")
+_COUNTED: Final = (
+    "tenants",
+    "accounts",
+    "transactions",
+    "entries",
+    "holds",
+    "batches",
+    "disbursements",
+)
 _CHECKS: Final = {
     # Of each transaction that moved something, the entries cancel out.
     "transactions_not_balanced": """
@@ -37,6 +46,20 @@ select count(*) from (select 1 from ledger.entries group by cohort, tenant, acco
 select count(*) from ledger.transactions t where t.state = 'posted' and t.kind in ('transfer', 'post', 'reversal')
 and not exists (select 1 from ledger.entries e where e.cohort = t.cohort and e.transaction_id = t.transaction_id)
 """,
+    # What an account has reserved is what its open pending transfers hold.
+    "pending_not_holds": """
+select count(*) from (
+    select cohort, tenant, account_id, debits_pending_minor as debit, credits_pending_minor as credit from ledger.accounts) a
+full join (
+    select cohort, tenant, account_id, sum(debit) as debit, sum(credit) as credit
+    from (select cohort, tenant, debit_account as account_id, amount_minor as debit, 0 as credit from ledger.holds where state = 'open'
+          union all
+          select cohort, tenant, credit_account, 0, amount_minor from ledger.holds where state = 'open') as sides
+    group by 1, 2, 3) h using (cohort, tenant, account_id)
+where coalesce(a.debit, 0) <> coalesce(h.debit, 0) or coalesce(a.credit, 0) <> coalesce(h.credit, 0)
+""",
+    # Each payment out is in the books as the rail has said.
+    "payouts_not_booked": f"select count(*) from ({wrong_payouts()}) wrong",  # noqa: S608 - of texts of ours
 }
 
 
