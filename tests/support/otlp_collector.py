@@ -49,6 +49,7 @@ class OtlpCollector:
     logs: list[CollectedLog] = field(default_factory=list)
     metrics: set[tuple[str, str]] = field(default_factory=set)
     instances: dict[str, set[str]] = field(default_factory=dict)
+    versions: dict[str, set[str]] = field(default_factory=dict)
     url: str = ""
     _runner: web.AppRunner | None = None
 
@@ -80,7 +81,9 @@ class OtlpCollector:
 
     def _traces(self, body: bytes) -> None:
         for resource in ExportTraceServiceRequest.FromString(body).resource_spans:
-            service = _attributes(resource.resource.attributes)["service.name"]
+            told = _attributes(resource.resource.attributes)
+            service = told["service.name"]
+            self.versions.setdefault(service, set()).add(str(told.get("service.version", "")))
             for scope in resource.scope_spans:
                 self.spans.extend(
                     CollectedSpan(

@@ -8,6 +8,8 @@ import signal
 import sys
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
+from functools import partial
+from pathlib import Path
 from typing import Final, TypeVar
 
 import orjson
@@ -23,8 +25,10 @@ from sentinel.reference.ledger.edge.books import open_books
 from sentinel.reference.ledger.edge.endpoints import WebhookEndpoints
 from sentinel.reference.ledger.edge.exports import Exports
 from sentinel.reference.ledger.operate.heartbeat import start_heartbeat
+from sentinel.reference.ledger.operate.leak import leaking
 from sentinel.reference.ledger.operate.loops import has_started
 from sentinel.reference.ledger.operate.prepare import prepare
+from sentinel.reference.ledger.operate.release import fail_a_share
 from sentinel.reference.ledger.posting import BY_INDEX, Poster, PosterConfig
 from sentinel.reference.ledger.telemetry import (
     ANALYTICS_SERVICE,
@@ -113,8 +117,12 @@ async def run_poster(
     *,
     tenants: Sequence[Opening] = (),
     durability: Durability = Durability.PROCESS,
+    release: Path | None = None,
+    leak: Path | None = None,
 ) -> None:
     """Post transfers until SIGTERM or SIGINT, bringing schema and tenants up to date first.
+
+    `release` and `leak` are control files of faults.
 
     Raises:
         UnavailableError: a server was not there at the start.
@@ -135,12 +143,19 @@ async def run_poster(
                 resets=False,
             )
             try:
-                poster = Poster(poster_config, queue=queue, database=database, telemetry=telemetry)
+                poster = Poster(
+                    poster_config,
+                    queue=queue,
+                    database=database,
+                    telemetry=telemetry,
+                    before_attempt=None if release is None else partial(fail_a_share, release),
+                )
                 stop = stop_on_signals()
                 has_started()
                 telemetry.info(Event.POSTING_STARTED, "The poster is waiting for transfers")
                 say({"event": "ready", "role": "poster", "pid": os.getpid()})
-                await poster.run(stop)
+                async with leaking(leak):
+                    await poster.run(stop)
                 telemetry.info(Event.POSTING_STOPPED, "The poster has stopped")
             finally:
                 await database.close()

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -98,8 +98,16 @@ class Poster:
     """Applies the queue's transfers to the database until told to stop."""
 
     def __init__(
-        self, config: PosterConfig, *, queue: Queue, database: Database, telemetry: Telemetry
+        self,
+        config: PosterConfig,
+        *,
+        queue: Queue,
+        database: Database,
+        telemetry: Telemetry,
+        before_attempt: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
+        """Make it; `before_attempt` is done before each batch is applied, and fails it by UnavailableError."""
+        self._before_attempt = before_attempt
         self._config = config
         self._queue = queue
         self._database = database
@@ -224,6 +232,8 @@ class Poster:
         with self._telemetry.process(described, cohort=cohort) as batch:
             try:
                 with batch.commit(self._database.namespace):
+                    if self._before_attempt is not None:
+                        await self._before_attempt()
                     async with self._database.acquire() as connection:
                         decisions = await apply_batch(
                             connection,

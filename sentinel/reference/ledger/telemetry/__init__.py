@@ -1,7 +1,7 @@
 """Everything the ledger says about itself; `signals` and `traces` name it, `exporting` sends it."""
 
 from sentinel.reference.ledger.telemetry.attributes import DESTINATION
-from sentinel.reference.ledger.telemetry.exporting import start_telemetry
+from sentinel.reference.ledger.telemetry.exporting import release_version, start_telemetry
 from sentinel.reference.ledger.telemetry.signals import (
     ANALYTICS_SERVICE,
     ARCHIVE_SERVICE,
@@ -33,5 +33,6 @@ __all__ = [
     "Event",
     "Telemetry",
     "WebhookSignals",
+    "release_version",
     "start_telemetry",
 ]

@@ -9,6 +9,7 @@ else; what it costs is counted (`losses`).
 
 from __future__ import annotations
 
+import importlib.metadata
 import logging
 import os
 import socket
@@ -33,13 +34,25 @@ from sentinel.reference.ledger.telemetry.spans import SCOPE
 _EXPORT_TIMEOUT_S: Final = 3
 _SPANS_COUNT_MAX: Final = 8192
 _LOGS_COUNT_MAX: Final = 2048
+_PACKAGE: Final = "sentinel-sidecar"
+
+
+def release_version() -> str:
+    """Return the version of what is installed; empty where nothing says it, as in a folder that was only copied."""
+    try:
+        return importlib.metadata.version(_PACKAGE)
+    except importlib.metadata.PackageNotFoundError:
+        return ""
 
 
 def start_telemetry(service: str, environ: Mapping[str, str] = os.environ) -> Telemetry:
     """Return the process's telemetry, exporting when the environment names an endpoint."""
-    resource = Resource.create(
+    own = Resource.create(
         {"service.name": service, "service.instance.id": f"{socket.gethostname()}-{os.getpid()}"}
     )
+    version = release_version()
+    # The environment's word counts before it: OTEL_RESOURCE_ATTRIBUTES=service.version=...
+    resource = Resource({"service.version": version} if version else {}).merge(own)
     exporters = _exporters_of(environ)
     readers = []
     if exporters is not None:

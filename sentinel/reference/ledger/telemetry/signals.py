@@ -20,6 +20,7 @@ from opentelemetry.trace import Span
 from sentinel.reference.ledger.domain.lag import Lag
 from sentinel.reference.ledger.telemetry.access import AccessSignals
 from sentinel.reference.ledger.telemetry.lines import LineLimit, write_line
+from sentinel.reference.ledger.telemetry.process import observe_memory
 from sentinel.reference.ledger.telemetry.spans import SCOPE
 from sentinel.reference.ledger.telemetry.tally import Tally
 from sentinel.reference.ledger.telemetry.traces import Traces
@@ -139,6 +140,7 @@ class Telemetry(Traces):
         self._logger = loggers.get_logger(SCOPE)
         self._lines = LineLimit()
         self._meter = meter = meters.get_meter(SCOPE)
+        observe_memory(meter)
         self.access = AccessSignals(meter)
         super().__init__(tracers, meter)
         self._age = meter.create_histogram(

@@ -24,6 +24,8 @@ def add_poster(commands: Commands) -> None:
     """Add `poster` to the grammar."""
     parser = commands.add_parser("poster", help="run the poster only; it migrates the database")
     add_durability(parser)
+    parser.add_argument("--release-file", type=Path, help="control file of a bad release")
+    parser.add_argument("--leak-file", type=Path, help="control file of a leak")
     add_tenants(parser)
     add_servers(parser)
     parser.set_defaults(command=_poster)
@@ -83,6 +85,8 @@ def _poster(options: argparse.Namespace) -> int:
             postgres,
             tenants=options.tenant or (),
             durability=durability(options),
+            release=options.release_file,
+            leak=options.leak_file,
         )
     )
     return 0

@@ -8,7 +8,9 @@ from sentinel.reference.ledger.operate.faults import (
     books,
     database,
     election,
+    memory,
     queue,
+    release,
     storage,
     tenants,
     traffic,
@@ -289,5 +291,31 @@ FAULTS: Final[dict[str, Fault]] = {
         ),
         hold=tenants.rate_limit,
         undo=tenants.restore_limit,
+    ),
+    # All is posted, later: what a bad release refuses is tried again. Its telemetry names another `service.version`, which the
+    # record's parameters tell.
+    "bad-release": Fault(
+        summary="The poster comes back as a version that is slow and fails a share of its batches (`--ratio`), and is rolled back",
+        expected=signals(
+            (*_COMMIT, "errors", "up"),
+            (*_COMMIT, "latency", "up"),
+            (*_PROCESS, "errors", "up"),
+            (*_PROCESS, "latency", "up"),
+        ),
+        hold=release.released("poster", beside=False),
+        undo=release.roll_back,
+    ),
+    "canary-regression": Fault(
+        summary="One of several edges comes back as a version that answers a share of its writes (`--ratio`) with 500, and is rolled back",
+        expected=signals((*_TRANSFERS, "errors", "up")),
+        hold=release.released("edge", beside=True, delay_s=0.0),
+        undo=release.roll_back,
+        needs="--edges 2",
+    ),
+    "memory-leak": Fault(
+        summary="The poster keeps 4 MiB a second more, up to 256 MiB",
+        expected=signals((_POSTER, "metrics", "all", "process.memory.usage", "up")),
+        hold=memory.memory_leak,
+        undo=memory.free,
     ),
 }

@@ -13,7 +13,13 @@ from sentinel.reference.ledger.domain import LedgerError
 from sentinel.reference.ledger.operate.faults.fault import FaultConfig, Target
 
 # A word of its command line: the id may by now be another process's, and no other may be stopped.
-_WORD: Final = {"poster": b"poster", "nats": b"nats-server", "postgres": b"bin/postgres"}
+_WORD: Final = {
+    "poster": b"poster",
+    "edge": b"edge",
+    "nats": b"nats-server",
+    "postgres": b"bin/postgres",
+}
+_SERVERS: Final = frozenset({"nats", "postgres"})
 
 
 def stopped(role: str) -> Callable[..., AbstractAsyncContextManager[dict[str, object]]]:
@@ -84,7 +90,7 @@ def _pids(target: Target, role: str) -> list[int]:
 def runs_as(role: str, pid: int) -> bool:
     """Say whether a process is one of this role, by its command line."""
     words = command_line(pid).split(b"\0")
-    if role == "poster" and b"sentinel.reference.ledger" not in words:
+    if role not in _SERVERS and b"sentinel.reference.ledger" not in words:
         return False
     return any(word.endswith(_WORD[role]) for word in words)
 

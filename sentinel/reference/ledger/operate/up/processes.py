@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit, urlunsplit
 
+from sentinel.reference.ledger.operate.leak import leak_file
 from sentinel.reference.ledger.operate.receiver import CONTROL_FILE
+from sentinel.reference.ledger.operate.release import read_release, release_file
 from sentinel.reference.ledger.operate.servers import SPOOL
 from sentinel.reference.ledger.operate.state import write_private
 from sentinel.reference.ledger.operate.up.run import Run
@@ -18,8 +21,11 @@ from sentinel.reference.ledger.wire.roles import Role
 ARCHIVE: Final = "archive"
 BACKUP: Final = "backup"
 EDGE: Final = "edge"
+POSTER: Final = "poster"
 # After all others, when it is asked for: it registers with the edge.
 RECEIVER: Final = "receiver"
+# By which every process's telemetry can be told more of what it is.
+_ATTRIBUTES: Final = "OTEL_RESOURCE_ATTRIBUTES"
 # What the edge keeps endpoints of webhooks as, beside what it reads as.
 REGISTER: Final = "edge-endpoints"
 # What it takes exports on as.
@@ -61,6 +67,26 @@ def processes_of(run: Run) -> dict[str, Process]:
     table = {name: one for name, one in PROCESSES.items() if name not in left_out}
     beside = replace(PROCESSES[EDGE], command=(EDGE,), login=EDGE)
     return table | {f"{EDGE}-{number}": beside for number in range(2, run.edges_count + 1)}
+
+
+def released_as(run: Run, name: str) -> tuple[list[str | Path], dict[str, str]]:
+    """Return the arguments and variables of a process's bad release; both empty where it has none that holds."""
+    file = release_file(run.folder, name)
+    release = read_release(file)
+    if release is None:
+        return [], {}
+    # Of an edge it is a burst of its own, in the place of the one that all edges have.
+    option = (
+        "--burst-file"
+        if PROCESSES.get(name, PROCESSES[EDGE]) is PROCESSES[EDGE]
+        else "--release-file"
+    )
+    attributes = [os.environ.get(_ATTRIBUTES, ""), f"service.version={release.version}"]
+    return [option, file], {_ATTRIBUTES: ",".join(filter(None, attributes))}
+
+
+def _poster_arguments(run: Run) -> list[str | Path]:
+    return ["--durability", run.durability, "--leak-file", leak_file(run.folder, POSTER)]
 
 
 def _edge_arguments(run: Run) -> list[str | Path]:
@@ -183,7 +209,7 @@ PROCESSES: Final = {
         arguments=_authorize_arguments,
         on_ready=_authorize_is_ready,
     ),
-    "poster": Process(role=Role.POSTER, arguments=lambda run: ["--durability", run.durability]),
+    POSTER: Process(role=Role.POSTER, arguments=_poster_arguments),
     EDGE: Process(role=Role.READER, arguments=_edge_arguments, on_ready=_edge_is_ready),
     "webhooks": Process(role=Role.WEBHOOKS, arguments=_webhooks_arguments),
     "disburse": Process(role=Role.DISBURSER, arguments=lambda _: ["--simulated-rail"]),

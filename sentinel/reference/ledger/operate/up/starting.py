@@ -34,6 +34,7 @@ from sentinel.reference.ledger.operate.up.processes import (
     RECORDING,
     REGISTER,
     processes_of,
+    released_as,
 )
 from sentinel.reference.ledger.operate.up.run import Run, UpConfig
 from sentinel.reference.ledger.wire.config import NatsConfig, PostgresConfig, read_url
@@ -212,7 +213,10 @@ async def start_process(run: Run, name: str) -> None:
         command += ["--stream-replicas", str(run.stream_replicas_count)]
     if process.role is not None:
         command += ["--postgres-url-file", run.role_url_files[process.login or name]]
-    child = await start_child(name, [*command, *process.arguments(run)], capture=True)
+    more, environ = released_as(run, name)
+    child = await start_child(
+        name, [*command, *process.arguments(run), *more], capture=True, environ=environ
+    )
     run.children[name] = child
     process.on_ready(run, await child.ready_line(timeout_s=_READY_TIMEOUT_S))
 
