@@ -164,6 +164,17 @@ class Manifests:
         rules, closed = self._rules(pod, "Egress", "egress")
         return not closed or any("to" not in rule and _at_port(rule, pod, port) for rule in rules)
 
+    def reaches(self, pod: PlacedPod) -> set[tuple[str, int]]:
+        """Namespaces and ports that the policies over a pod let it reach; `*` is anywhere."""
+        rules, closed = self._rules(pod, "Egress", "egress")
+        assert closed
+        return {
+            (peer["namespaceSelector"]["matchLabels"]["kubernetes.io/metadata.name"] if peer else "*", port["port"])
+            for rule in rules
+            for peer in rule.get("to", [None])
+            for port in rule["ports"]
+        }  # fmt: skip
+
     def _rules(self, pod: PlacedPod, kind: str, key: str) -> tuple[list[Document], bool]:
         over = [
             policy["spec"]

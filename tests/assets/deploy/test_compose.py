@@ -162,6 +162,21 @@ def test_the_archive_is_a_file_of_its_own_that_adds_to_this_one() -> None:
     assert services["archive"]["user"] in added["volumes"]["spool"]["driver_opts"]["o"].replace("uid=", "").replace(",gid=", ":")  # fmt: skip
 
 
+def test_an_issuers_own_authorities_are_a_file_that_adds_to_this_one() -> None:
+    added = yaml.safe_load((FOLDER / "issuer-ca.yaml").read_text())
+    folder = resources.files("check_jsonschema") / "builtin_schemas/vendor"
+    schema = json.loads((folder / "compose-spec.json").read_text())
+    validator = jsonschema.validators.validator_for(schema)(schema)
+    assert [error.message for error in validator.iter_errors(added)] == []
+    [(name, edge)] = added["services"].items()
+    assert name in SERVICES
+    [secret] = edge["secrets"]
+    # Read by the library that the edge asks with; its own option would be one more word of the whole command.
+    assert edge["environment"] == {"SSL_CERT_FILE": f"/run/secrets/{secret}"}
+    assert set(added["secrets"]) == {secret}
+    assert not set(added["secrets"]) & set(COMPOSE["secrets"])
+
+
 def test_the_passwords_are_made_once_and_are_not_in_the_tree(tmp_path: Path) -> None:
     """Run as `make stack` runs it: a program called secrets.py once found itself where it wanted the library's."""
     command = [sys.executable, str(FOLDER / "make_secrets.py"), str(tmp_path / "made")]

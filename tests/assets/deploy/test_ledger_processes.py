@@ -47,7 +47,7 @@ ARCHIVE: dict[str, Any] = {"enabled": True, "spool": {"claim": "sentinel-ledger-
 LESS: dict[str, Any] = {
     "enabled": True,
     "replica": {"enabled": True},
-    "edge": {"insecureTenantHeader": True},
+    "edge": {"insecureTenantHeader": True, "gatewayCertSecret": "ingress-tls"},
     "tenants": ["acme=enterprise", "demo"],
     "webhooks": {"ports": [443, 8443], "deniedNetworks": ["198.51.0.0/16", "2a00:1450::/32"]},
     "audit": {"enabled": False},
@@ -55,7 +55,11 @@ LESS: dict[str, Any] = {
     "witness": {"enabled": False},
     "analytics": {"enabled": False},
     "reconcile": {"everySeconds": 300},
-    "disburse": {"railUrl": "https://rail.example:10443"},
+    "disburse": {
+        "railUrl": "https://rail.example:10443",
+        "keysSecret": "rail",
+        "railCaConfigMap": "rail-ca",
+    },
 }
 
 
@@ -113,7 +117,7 @@ def test_every_file_that_is_named_is_mounted(way: str) -> None:
         shown: set[PurePosixPath] = set()
         for mount in container["volumeMounts"]:
             volume = volumes.get(mount["name"], {})
-            for item in volume.get("secret", {}).get("items", []):
+            for item in (volume.get("secret") or volume.get("configMap", {})).get("items", []):
                 shown.add(PurePosixPath(mount["mountPath"]) / item["path"])
         values = [one["value"] for one in container.get("env", []) if "value" in one]
         named = {PurePosixPath(one) for one in [*container["args"], *values] if one.startswith("/etc/")}  # fmt: skip
@@ -249,7 +253,8 @@ def test_the_witness_is_elsewhere_and_hears_the_audit_alone(way: str) -> None:
     assert {d["metadata"]["namespace"] for d in objects} == {"ledger-witness"}
     assert "annotations" not in witness["metadata"]
     [policy] = [d["spec"] for d in objects if d["kind"] == "NetworkPolicy"]
-    assert policy["egress"] == []
+    # Watched, it tells Prometheus what it answered; a test of metrics holds it to that.
+    assert (policy["egress"] == []) is (way == "chart")
     [rule] = policy["ingress"]
     [peer] = rule["from"]
     assert peer["namespaceSelector"]["matchLabels"] == {"kubernetes.io/metadata.name": "ledger"}
@@ -368,7 +373,7 @@ def test_who_is_off_leaves_nothing_behind() -> None:
         if container["name"] == "edge"
     ]
     assert not [one for one in edge["args"] if "webhooks" in one]
-    assert {mount["name"] for mount in edge["volumeMounts"]} == {"servers", "edge-tmp"}
+    assert {mount["name"] for mount in edge["volumeMounts"]} == {"servers", "edge-tmp", "gateway-cert"}  # fmt: skip
     assert not {d["metadata"]["name"] for d in without if d["metadata"]["name"].endswith(("-webhooks", "-disburse"))}  # fmt: skip
 
 
@@ -404,6 +409,46 @@ def _of_the_archive(documents: list[Document]) -> dict[str, Document]:
         if document["metadata"].get("labels", {}).get("app.kubernetes.io/component")
         in ("backup", "archive")
     }
+
+
+@pytest.mark.parametrize(
+    ("component", "values", "options"),
+    [
+        ("ledger-issuer-ca", {**ISSUER, "issuerCaConfigMap": "sentinel-ledger-issuer-ca"}, {"--issuer-ca"}),
+        ("ledger-gateway-cert", {**ISSUER, "gatewayCertSecret": "sentinel-ledger-gateway"}, {"--gateway-cert"}),
+    ],
+)  # fmt: skip
+def test_authorities_and_certificates_of_others_come_to_the_edge_alike(
+    component: str, values: dict[str, Any], options: set[str], tmp_path: Path
+) -> None:
+    """By Kustomize's component and by the chart's value; the gateway's key comes with neither."""
+    for folder in ("deploy/kustomize", "deploy/kong"):
+        shutil.copytree(ROOT / folder, tmp_path / folder)
+    own = tmp_path / "deploy/kustomize/overlays/own"
+    own.mkdir()
+    (own / "kustomization.yaml").write_text(
+        f"resources: [../ledger]\ncomponents: [../../components/{component}]\n"
+    )
+    command = [tool("kubectl"), "kustomize", str(own)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    theirs = templated({"ledger": {"enabled": True, "edge": values}})
+    plain = templated({"ledger": {"enabled": True, "edge": ISSUER}})
+    [mine, other, without] = [
+        by_identity(documents, namespace="?")["Deployment ledger/sentinel-ledger-edge"]["spec"]["template"]["spec"]
+        for documents in (read_all(done.stdout), theirs, plain)
+    ]  # fmt: skip
+    arguments = [set(spec["containers"][0]["args"]) for spec in (mine, other, without)]
+    assert arguments[0] == arguments[1] == arguments[2] | options | {
+        one for one in arguments[0] if one.startswith(("/etc/ledger-issuer/", "/etc/ledger-gateway/"))
+    }  # fmt: skip
+    added = [
+        v for v in mine["volumes"] if v["name"] not in {w["name"] for w in without["volumes"]}
+    ]
+    assert [v for v in other["volumes"] if v in added] == added
+    assert len(added) == 1
+    assert "tls.key" not in str(added)
+    mounts = [spec["containers"][0]["volumeMounts"] for spec in (mine, other)]
+    assert mounts[0] == mounts[1]
 
 
 def test_a_replica_is_read_from_alike(tmp_path: Path) -> None:

@@ -124,7 +124,23 @@ def unreached(manifests: Manifests) -> list[str]:
             hosts = {f"{urlsplit(url).hostname}{urlsplit(url).path}" for url in urls}
             if not any(re.fullmatch(rf"prometheus\S*\.{MONITORING}\.svc/api/v1/otlp", one) for one in hosts):  # fmt: skip
                 missing.append(f"ledger: {pod.name} hands its metrics to no Prometheus")
-    return missing
+    return missing + _of_the_witness(manifests)
+
+
+def _of_the_witness(manifests: Manifests) -> list[str]:
+    """It has no sidecar, and sends metrics alone, to Prometheus alone."""
+    [witness] = [p for p in manifests.pods if p.labels["app.kubernetes.io/component"] == "witness"]
+    [container] = [c for c in witness.spec["containers"] if c["name"] == "witness"]
+    told = {one["name"]: one["value"] for one in container.get("env", [])}
+    url = urlsplit(told.pop("OTEL_EXPORTER_OTLP_ENDPOINT", ""))
+    faults = []
+    if not re.fullmatch(rf"prometheus\S*\.{MONITORING}\.svc", url.hostname or "") or url.path != "/api/v1/otlp":  # fmt: skip
+        faults.append("witness: sends its metrics to no Prometheus")
+    if told != {"OTEL_TRACES_EXPORTER": "none", "OTEL_LOGS_EXPORTER": "none"}:
+        faults.append("witness: sends Prometheus what that does not take")
+    if manifests.reaches(witness) != {("kube-system", 53), (MONITORING, url.port or 0)}:
+        faults.append("witness: reaches Prometheus not at all, or more than that")
+    return faults
 
 
 def _faults(manifests: Manifests, target: Target) -> list[str]:
@@ -200,6 +216,15 @@ def _other_selector(documents: list[Document]) -> None:
     labels["app.kubernetes.io/component"] = "webhook"
 
 
+def _witness_shut(documents: list[Document]) -> None:
+    _break(documents, "NetworkPolicy", "sentinel-ledger-witness")["spec"]["egress"] = []
+
+
+def _witness_untold(documents: list[Document]) -> None:
+    spec = _break(documents, "StatefulSet", "sentinel-ledger-witness")["spec"]["template"]["spec"]
+    spec["containers"][0]["env"].pop(0)
+
+
 @pytest.mark.parametrize(
     ("fault", "told"),
     [
@@ -212,6 +237,8 @@ def _other_selector(documents: list[Document]) -> None:
         (_renamed_labels, "verdicts: StatefulSet/sentinel-scorer 9640/metrics/series has its labels renamed"),
         (_on_loopback, "kong: Deployment/sentinel-ledger-edge 8007/metrics is not listened on"),
         (_other_selector, "injector: no monitor reads /metrics of injector"),
+        (_witness_shut, "witness: reaches Prometheus not at all, or more than that"),
+        (_witness_untold, "witness: sends its metrics to no Prometheus"),
     ],
     ids=lambda given: getattr(given, "__name__", ""),
 )  # fmt: skip

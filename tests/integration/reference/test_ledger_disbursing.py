@@ -19,6 +19,7 @@ from benchmarks.ledger.books import PAYOUTS
 from sentinel.reference.ledger.disburse import (
     Disburser,
     DisburserConfig,
+    RailConfig,
     SimulatedRail,
     SimulatedRailConfig,
 )
@@ -84,7 +85,9 @@ class Paying:
 
     def __init__(self, site: LedgerSite, rail_url: str) -> None:
         self.site = site
-        self.config = DisburserConfig(rail_url=rail_url, look_interval_s=0.05, ask_first_s=0.05)
+        self.config = DisburserConfig(
+            rail=RailConfig(url=rail_url), look_interval_s=0.05, ask_first_s=0.05
+        )
         self.telemetry = recorded("ledger-disburser")
 
     @asynccontextmanager
@@ -335,7 +338,7 @@ async def test_a_step_that_the_ledger_rejects_is_told_once(paying: Paying) -> No
     url = await paying.ask("DE00-1")
     pending_id = (await paying.site.settled(url))["transaction_id"]
     rail = SimulatedRail(SimulatedRailConfig(settle_s=3.0, return_late_s=60.0))
-    paying.config = replace(paying.config, rail_url=await rail.start())
+    paying.config = replace(paying.config, rail=RailConfig(url=await rail.start()))
     try:
         async with paying.running():
             await paying.until(url, "submitted")
@@ -370,7 +373,7 @@ async def test_a_rail_that_is_away_costs_time_and_no_money(paying: Paying) -> No
     await paying.site.settled(url)
     there = paying.config
     paying.config = DisburserConfig(
-        rail_url="http://127.0.0.1:1", look_interval_s=0.05, ask_first_s=0.05
+        rail=RailConfig(url="http://127.0.0.1:1"), look_interval_s=0.05, ask_first_s=0.05
     )
     async with paying.running():
         for _ in range(500):

@@ -62,7 +62,7 @@ livenessProbe:
 A process of the ledger that serves nothing, and its budget of disruptions.
 root; name; of, its key in the values where that is another; role, whose URL of PostgreSQL it has, if any; args; queue: whether NATS is among its servers; replicas;
 alone: whether the old one must be gone before the new one comes; keys: items of its keysSecret; also: more of the Secret of servers;
-more: arguments that follow; env: variables; scratch: room for what it writes and forgets; claim: a volume at /spool; user: whom it runs as.
+more: arguments that follow; env: variables; scratch: room for what it writes and forgets; claim: a volume at /spool; ca: a ConfigMap with ca.crt at /etc/ledger-ca; user: whom it runs as.
 */ -}}
 {{- define "sentinel.ledgerWorker" -}}
 {{- $root := .root }}
@@ -177,6 +177,11 @@ spec:
             - name: spool
               mountPath: /spool
             {{- end }}
+            {{- if .ca }}
+            - name: ca
+              mountPath: /etc/ledger-ca
+              readOnly: true
+            {{- end }}
       volumes:
         {{- if or .role .queue }}
         - name: servers
@@ -223,6 +228,14 @@ spec:
         - name: spool
           persistentVolumeClaim:
             claimName: {{ . }}
+        {{- end }}
+        {{- with .ca }}
+        - name: ca
+          configMap:
+            name: {{ . }}
+            items:
+              - key: ca.crt
+                path: ca.crt
         {{- end }}
 ---
 apiVersion: policy/v1

@@ -16,7 +16,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sentinel.reference.ledger.disburse.rail import Rail, RailAnswer, RailPayment
+from sentinel.reference.ledger.disburse.rail import Rail, RailAnswer, RailConfig, RailPayment
 from sentinel.reference.ledger.domain import LedgerError, PermanentError, UnavailableError
 from sentinel.reference.ledger.domain.disbursement import (
     Disbursement,
@@ -65,7 +65,7 @@ _OVER: Final = frozenset(
 class DisburserConfig:
     """How often it looks, and how long it goes on asking."""
 
-    rail_url: str
+    rail: RailConfig
     look_interval_s: float = 0.5
     at_once_count: int = 50
     ask_first_s: float = 0.5
@@ -95,7 +95,7 @@ class Disburser:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until `stop` is set; what is in hand is ended."""
-        async with Rail(self._config.rail_url) as rail:
+        async with Rail(self._config.rail) as rail:
             while not stop.is_set():
                 done_count, overdue_s, looked = 0, 0.0, True
                 for cohort in range(COHORTS_COUNT):

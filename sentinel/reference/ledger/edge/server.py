@@ -18,7 +18,7 @@ from aiohttp import web
 from sentinel.reference.ledger.domain import UnavailableError
 from sentinel.reference.ledger.domain.durability import Durability
 from sentinel.reference.ledger.domain.tenant import Network, Tenant
-from sentinel.reference.ledger.edge.auth import Authenticator, Method, Scope
+from sentinel.reference.ledger.edge.auth import Authenticator, Method, Scope, watch_expiry
 from sentinel.reference.ledger.edge.bodies import read_json, render_json
 from sentinel.reference.ledger.edge.books import Books
 from sentinel.reference.ledger.edge.burst import BurstWatch
@@ -66,6 +66,7 @@ class EdgeConfig:
         edges_count: how many edges serve the same tenants; each gives its part of their limits.
         limits_file: where edges of one machine count together what tenants have taken; they are one edge by it.
         durability: what an answer of 202 survives, as `/healthz` tells.
+        gateway_cert_file: certificate with which somebody in front ends TLS; the edge tells when it ends.
         drain_s: how long an edge that leaves a shared port asks clients to connect anew, before it leaves.
     """
 
@@ -85,6 +86,7 @@ class EdgeConfig:
     is_shared: bool = False
     edges_count: int = 1
     limits_file: Path | None = None
+    gateway_cert_file: Path | None = None
     drain_s: float = 0.25
     burst_file: Path | None = None
     burst_poll_s: float = 0.2
@@ -150,11 +152,13 @@ class Edge:
         Raises:
             UnavailableError: the address is not to be had, such as a port that is taken.
             UsageError: the ways in are not for this address.
-            UnreadableError: a TLS file, or the file of limits, cannot be used.
+            UnreadableError: a TLS file, the gateway's certificate or the file of limits cannot be used.
         """
         if self._config.limits_file is not None:
             self._limits = open_shared(self._config.limits_file)
             self._policies = self._new_policies()
+        if self._config.gateway_cert_file is not None:
+            watch_expiry(self._config.gateway_cert_file, self._telemetry)
         await self._authenticator.start(self._config.host)
         tls = self._authenticator.tls
         app = web.Application(

@@ -70,22 +70,25 @@ def start_telemetry(service: str, environ: Mapping[str, str] = os.environ) -> Te
     if exporters is not None:
         spans, _, logs = exporters
         lost = losses_counter(meters.get_meter(SCOPE))
-        tracers.add_span_processor(
-            CountedSpans(
-                spans,
-                lost,
-                count_max=_SPANS_COUNT_MAX,
-                delay_ms=_ms(environ, "OTEL_BSP_SCHEDULE_DELAY", 1000),
+        # Prometheus takes metrics alone: whoever sends them there says `none` of the others.
+        if environ.get("OTEL_TRACES_EXPORTER") != "none":
+            tracers.add_span_processor(
+                CountedSpans(
+                    spans,
+                    lost,
+                    count_max=_SPANS_COUNT_MAX,
+                    delay_ms=_ms(environ, "OTEL_BSP_SCHEDULE_DELAY", 1000),
+                )
             )
-        )
-        loggers.add_log_record_processor(
-            CountedLogs(
-                logs,
-                lost,
-                count_max=_LOGS_COUNT_MAX,
-                delay_ms=_ms(environ, "OTEL_BLRP_SCHEDULE_DELAY", 1000),
+        if environ.get("OTEL_LOGS_EXPORTER") != "none":
+            loggers.add_log_record_processor(
+                CountedLogs(
+                    logs,
+                    lost,
+                    count_max=_LOGS_COUNT_MAX,
+                    delay_ms=_ms(environ, "OTEL_BLRP_SCHEDULE_DELAY", 1000),
+                )
             )
-        )
     # What libraries log (a lost connection, a refused export) joins the same stream of JSON lines,
     # and stays out of OTLP: an exporter's complaint must not feed the exporter.
     handler = JsonLines(service)

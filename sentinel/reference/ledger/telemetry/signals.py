@@ -342,7 +342,7 @@ class Telemetry(Traces):
     def observe_expiry(
         self, certificate: Callable[[], float | None], revocations: Callable[[], float | None]
     ) -> None:
-        """Export when the edge's own certificate ends, and when its clients' revocation list does, in Unix seconds."""
+        """Export when the certificate ends that callers are shown, and when its clients' revocation list does, in Unix seconds."""
         for name, read in (
             ("ledger.auth.certificate.expiry", certificate),
             ("ledger.auth.crl.expiry", revocations),

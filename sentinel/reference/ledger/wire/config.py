@@ -6,6 +6,7 @@ process list: it comes from a file or from the environment.
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -163,3 +164,23 @@ def read_url(file: Path) -> str:
     except OSError as error:
         message = f"cannot read {file}: {error.strerror}"
         raise UnreadableError(message) from error
+
+
+def is_loopback(host: str) -> bool:
+    """Say whether only this machine reaches `host`.
+
+    >>> is_loopback("127.0.0.1"), is_loopback("::1"), is_loopback("localhost"), is_loopback("0.0.0.0")
+    (True, True, True, False)
+    """
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def is_private_way(url: str) -> bool:
+    """Say whether what comes from `url` comes from there: https, or loopback."""
+    parts = urlsplit(url)
+    return parts.scheme == "https" or (
+        parts.scheme == "http" and is_loopback(parts.hostname or "")
+    )

@@ -9,6 +9,7 @@ from sentinel.reference.ledger.edge.auth.caller import (
     Scope,
 )
 from sentinel.reference.ledger.edge.auth.config import AuthConfig, IssuerConfig, TlsConfig
+from sentinel.reference.ledger.edge.auth.tls import watch_expiry
 
 __all__ = [
     "AuthConfig",
@@ -20,4 +21,5 @@ __all__ = [
     "Reason",
     "Scope",
     "TlsConfig",
+    "watch_expiry",
 ]

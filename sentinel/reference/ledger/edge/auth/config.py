@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import ipaddress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
-from urllib.parse import urlsplit
 
 from sentinel.reference.ledger.domain import UsageError
-from sentinel.reference.ledger.wire.config import check_url
+from sentinel.reference.ledger.wire.config import check_url, is_loopback, is_private_way
 
 # Signatures by a private key only: with a shared secret, or none, whoever can check a token can make one.
 ALGORITHMS: Final = ("ES256", "ES384", "PS256", "RS256", "Ed25519", "EdDSA")
@@ -110,23 +108,3 @@ class AuthConfig:
         if self.tls is None:
             message = f"--host is {host}: beyond loopback give --tls-cert and --tls-key"
             raise UsageError(message)
-
-
-def is_loopback(host: str) -> bool:
-    """Say whether only this machine reaches `host`.
-
-    >>> is_loopback("127.0.0.1"), is_loopback("::1"), is_loopback("localhost"), is_loopback("0.0.0.0")
-    (True, True, True, False)
-    """
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
-def is_private_way(url: str) -> bool:
-    """Say whether what comes from `url` comes from there: https, or loopback."""
-    parts = urlsplit(url)
-    return parts.scheme == "https" or (
-        parts.scheme == "http" and is_loopback(parts.hostname or "")
-    )

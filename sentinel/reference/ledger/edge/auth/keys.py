@@ -20,8 +20,9 @@ from joserfc.errors import JoseError
 from joserfc.jwk import ECKey, OKPKey, RSAKey, import_key
 
 from sentinel.reference.ledger.domain import UnavailableError, UnreadableError
-from sentinel.reference.ledger.edge.auth.config import IssuerConfig, is_private_way
+from sentinel.reference.ledger.edge.auth.config import IssuerConfig
 from sentinel.reference.ledger.telemetry import Event, Telemetry
+from sentinel.reference.ledger.wire.config import is_private_way
 
 DISCOVERY_PATH: Final = "/.well-known/openid-configuration"
 PublicKey = ECKey | RSAKey | OKPKey

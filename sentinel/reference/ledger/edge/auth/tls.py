@@ -63,7 +63,7 @@ class ServerTls:
         crl_file = self._config.client_crl_file
         crl_expires_s = _crl_expires_s(crl_file) if crl_file is not None else None
         self._digest, self.context.current = digest, current
-        self._expires_s = _expires_s(self._config.cert_file)
+        self._expires_s = _ends_s(self._config.cert_file)
         self._crl_expires_s, self._is_crl_late_told = crl_expires_s, False
         self.tell_of_late_crl()
 
@@ -149,8 +149,20 @@ class ServerTls:
         return context
 
 
-def _expires_s(file: Path) -> float | None:
-    """Return when the edge's own certificate ends, which nothing in `ssl` tells of one's own; None if it is an odd one."""
+def watch_expiry(file: Path, telemetry: Telemetry) -> None:
+    """Export when a certificate ends with which somebody else ends TLS; its file is read each time, for it is renewed.
+
+    Raises:
+        UnreadableError: it is no certificate.
+    """
+    if _ends_s(file) is None:
+        message = f"{file} holds no certificate that can be read"
+        raise UnreadableError(message)
+    telemetry.observe_expiry(lambda: _ends_s(file), lambda: None)
+
+
+def _ends_s(file: Path) -> float | None:
+    """Return when a certificate in a file ends, which nothing in `ssl` tells of one's own; None if it is an odd one."""
     # Late: an edge without TLS needs no library for certificates.
     from cryptography import x509
 

@@ -17,7 +17,7 @@ from sentinel.reference.ledger.operate.cli.servers import (
     postgres_url,
     required_servers,
 )
-from sentinel.reference.ledger.wire.config import PostgresConfig, check_url, read_url
+from sentinel.reference.ledger.wire.config import PostgresConfig, read_url
 
 
 def add_poster(commands: Commands) -> None:
@@ -35,11 +35,25 @@ def add_disburse(commands: Commands) -> None:
     """Add `disburse` to the grammar."""
     parser = commands.add_parser("disburse", help="hand payments out to a bank's rail")
     rail = parser.add_mutually_exclusive_group(required=True)
-    rail.add_argument("--rail-url", help="the rail's address")
+    rail.add_argument(
+        "--rail-url", help="the rail's address; https, unless it is on this machine's loopback"
+    )
     rail.add_argument(
         "--simulated-rail",
         action="store_true",
         help="simulate one in this process: the ending of a payee's account says what happens",
+    )
+    parser.add_argument(
+        "--rail-token-file",
+        type=Path,
+        metavar="FILE",
+        help="file with the bearer token that the rail knows the ledger by; read for each question",
+    )
+    parser.add_argument(
+        "--rail-ca",
+        type=Path,
+        metavar="FILE",
+        help="authorities of the rail's own certificate (default: the system's)",
     )
     add_servers(parser)
     parser.set_defaults(command=_disburse)
@@ -93,14 +107,20 @@ def _poster(options: argparse.Namespace) -> int:
 
 
 def _disburse(options: argparse.Namespace) -> int:
-    from sentinel.reference.ledger.disburse import DisburserConfig, SimulatedRailConfig
+    from sentinel.reference.ledger.disburse import RailConfig, SimulatedRailConfig
     from sentinel.reference.ledger.operate.disbursing import run_disburser
 
-    if options.rail_url is not None:
-        check_url(options.rail_url, what="--rail-url", schemes=("http", "https"))
-    simulated = SimulatedRailConfig() if options.simulated_rail else None
-    config = DisburserConfig(rail_url=options.rail_url or "")
-    asyncio.run(run_disburser(config, *required_servers(options), simulated=simulated))
+    rail: RailConfig | SimulatedRailConfig
+    if options.simulated_rail:
+        if options.rail_token_file is not None or options.rail_ca is not None:
+            message = "--rail-token-file and --rail-ca are of a rail with --rail-url"
+            raise UsageError(message)
+        rail = SimulatedRailConfig()
+    else:
+        rail = RailConfig(
+            url=options.rail_url, token_file=options.rail_token_file, ca_file=options.rail_ca
+        )
+    asyncio.run(run_disburser(rail, *required_servers(options)))
     return 0
 
 

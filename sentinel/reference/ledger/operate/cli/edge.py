@@ -93,6 +93,12 @@ def _add_ways_in(parser: argparse.ArgumentParser) -> None:
     ways.add_argument("--tls-cert", type=Path, help="the edge's certificate chain")
     ways.add_argument("--tls-key", type=Path, help="its private key")
     ways.add_argument(
+        "--gateway-cert",
+        type=Path,
+        metavar="FILE",
+        help="certificate with which a gateway in front ends TLS: the edge tells when it ends",
+    )
+    ways.add_argument(
         "--client-ca", type=Path, help="authorities of clients' certificates (mutual TLS)"
     )
     ways.add_argument(
@@ -125,6 +131,7 @@ def _edge(options: argparse.Namespace) -> int:
         edges_count=options.edges,
         limits_file=options.limits_file,
         durability=durability(options),
+        gateway_cert_file=options.gateway_cert,
     )
     url = replica_url(options)
     replica = PostgresConfig.of_replica(url) if url is not None else None
@@ -153,6 +160,9 @@ def _ways_in(options: argparse.Namespace) -> AuthConfig:
         raise UsageError(message)
     if options.client_crl is not None and options.client_ca is None:
         message = "--client-crl needs --client-ca"
+        raise UsageError(message)
+    if options.gateway_cert is not None and options.tls_cert is not None:
+        message = "--gateway-cert is of a gateway in front of an edge without --tls-cert"
         raise UsageError(message)
     issuer = tls = None
     if options.issuer is not None:
