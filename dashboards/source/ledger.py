@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dashboards.source import ledger_beside
+from dashboards.source import ledger_beside, ledger_told
 from dashboards.source.frame import Board
 from dashboards.source.kit import Ask, Panel, timeline
 from dashboards.source.ledger_levels import service_levels
@@ -64,10 +64,13 @@ def board() -> Board:
     made.row("Posting").panels(*_posting())
     made.row("PostgreSQL").panels(*_database())
     made.row("Who may come in").panels(*ledger_beside.admittance())
+    made.row("Who is answered, and who is refused").panels(*ledger_told.answered())
+    made.row("What is told").panels(*ledger_told.told())
     made.row("Webhooks").panels(*ledger_beside.webhooks())
     made.row("Payouts and analytics").panels(*ledger_beside.payouts())
     made.row("Audit").panels(*ledger_beside.audit())
     made.row("Reconciliation").panels(*ledger_beside.reconciliation())
+    made.row("What moves on by itself").panels(*ledger_told.kept())
     return made
 
 

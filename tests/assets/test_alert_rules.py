@@ -234,7 +234,9 @@ def test_nothing_fires_in_a_recording_before_its_fault_that_is_told_of(path: Pat
 def test_the_ledger_has_the_names_that_rules_ask_it_for() -> None:
     """Rules and ledger meet on the wire: what one of them renames, nothing else would notice."""
     telemetry = ROOT / "sentinel/reference/ledger/telemetry"
-    code = "\n".join(path.read_text() for path in sorted(telemetry.glob("*.py")))
+    elsewhere = ROOT / "sentinel/reference/ledger/operate/storage/handing.py"
+    files = [*sorted(telemetry.glob("*.py")), elsewhere]
+    code = "\n".join(path.read_text() for path in files)
     instruments = {
         prometheus_name(name, "", is_counter=False)
         for name in re.findall(r'"((?:ledger|http)\.[a-z_.]+)"', code)

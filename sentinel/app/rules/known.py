@@ -138,6 +138,9 @@ _LEDGER: Final = frozenset(
             "ledger_webhooks_receivers_failing",
             "ledger_events_unread_ratio",
             "ledger_telemetry_lost_total",
+            "ledger_replica_up_ratio",
+            "ledger_auth_accepted_total",
+            "ledger_archive_failed_total",
         ),
     }
 )

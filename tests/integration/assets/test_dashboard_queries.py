@@ -49,6 +49,8 @@ MAY_BE_EMPTY = {
         "Statements that take most of the time",
     ): "the ledger's PostgreSQL comes without pg_stat_statements",
     ("sentinel-ledger", "The edge's certificate ends in"): "the demo's edge has no certificate",
+    ("sentinel-ledger", "Newest base backup"): "nobody keeps backups of the demo",
+    ("sentinel-ledger", "The replica"): "the demo's ledger has no replica",
     ("sentinel-ledger", "Not in the archive"): "the demo's audit has no archive",
 }
 """Queries that real metrics need not answer, each with the reason; the second test sees them answered."""
@@ -64,8 +66,31 @@ NOT_THERE = {
     "ledger.webhooks.endpoints.disabled": "nor to disable",
     "ledger.edge.limited": "its one tenant stays within its limit",
     "ledger.audit.unstored.age": "its audit has no archive",
+    "ledger.backup.age": "so nobody keeps backups in one",
     "ledger.disbursements.asked": "nobody has asked to be paid out",
     "ledger.auth.certificate.expiry": "its edge has no certificate",
+    **dict.fromkeys(
+        ("ledger.replica.lag", "ledger.replica.up", "ledger.reads"),
+        "it has no replica, and the load asks nothing",
+    ),
+    **dict.fromkeys(
+        (
+            *("ledger.outbox.dropped", "ledger.webhooks.missed", "ledger.analytics.missed"),
+            *("ledger.edge.refused", "ledger.edge.malformed", "ledger.edge.address_refused"),
+            *("ledger.edge.limits_forgotten", "ledger.edge.limits_unlocked"),
+            *("ledger.auth.refused", "ledger.auth.keys.asked", "ledger.authorize.tokens.issued"),
+            *("ledger.authorize.refused", "ledger.authorize.dropped"),
+            *("ledger.reconcile.failed", "ledger.archive.failed", "ledger.telemetry.lost"),
+        ),
+        "nothing is lost and nobody refused in good times",
+    ),
+    **dict.fromkeys(
+        (
+            *("ledger.archive.stored", "ledger.witness.answers", "ledger.disbursements.moved"),
+            *("ledger.exports.ended", "ledger.exports.refused"),
+        ),
+        "it has no archive and no witness, and nobody asks for payments or exports",
+    ),
     "checkpoints_requested_per_s": "asked for every half minute, and a rate needs two answers",
 }
 """Signals that a query names beside others and that the demo's pipeline need not have, each with the reason."""
@@ -92,6 +117,20 @@ BESIDE = [
     SeriesKey("ledger-disburser", "metrics", "all", "ledger.disbursements.asked"),
     SeriesKey("ledger-audit", "metrics", "all", "ledger.audit.unstored.age"),
     SeriesKey("ledger-edge", "metrics", "all", "ledger.auth.certificate.expiry"),
+    SeriesKey("ledger-backup", "metrics", "all", "ledger.backup.age"),
+    SeriesKey("ledger-poster", "metrics", "all", "ledger.outbox.dropped"),
+    SeriesKey("ledger-edge", "metrics", "ledger.read.source=replica", "ledger.reads"),
+    SeriesKey("ledger-edge", "metrics", "all", "ledger.replica.lag"),
+    SeriesKey("ledger-edge", "metrics", "all", "ledger.replica.up"),
+    SeriesKey("ledger-edge", "metrics", "error.type=BadHttpMessage", "ledger.edge.malformed"),
+    SeriesKey("ledger-edge", "metrics", "ledger.auth.reason=expired", "ledger.auth.refused"),
+    SeriesKey("ledger-authorize", "metrics", "ledger.auth.reason=x", "ledger.authorize.refused"),
+    SeriesKey("ledger-disburser", "metrics", "all", "ledger.disbursements.moved"),
+    SeriesKey("ledger-exporter", "metrics", "all", "ledger.exports.ended"),
+    SeriesKey("ledger-archive", "metrics", "all", "ledger.archive.stored"),
+    SeriesKey("ledger-witness", "metrics", "all", "ledger.witness.answers"),
+    SeriesKey("ledger-reconcile", "metrics", "all", "ledger.reconcile.failed"),
+    SeriesKey("ledger-poster", "metrics", "all", "ledger.telemetry.lost"),
 ]
 """What the ledger tells when something has happened to those who use it."""
 CHOSEN = {
