@@ -40,6 +40,7 @@ PARTS: Final[Mapping[str, frozenset[str]]] = {
         "LedgerLimitsRefuse": (_EDGE,),
         "LedgerCertificateEndsSoon": (_EDGE,),
         "LedgerCertificateEnds": (_EDGE,),
+        "LedgerRevocationsEndSoon": (_EDGE,),
         # alert_rules/audit.yaml
         "LedgerAuditRefused": ("ledger-audit",),
         "LedgerAuditSlotLost": ("ledger-audit",),

@@ -69,6 +69,7 @@ OF_PANELS: Final[Mapping[str, Mapping[str, tuple[str, ...]]]] = MappingProxyType
             "Refused for asking too often": ("LedgerLimitsRefuse",),
             "The edge's certificate ends in": (
                 *("LedgerCertificateEndsSoon", "LedgerCertificateEnds"),
+                "LedgerRevocationsEndSoon",
             ),
             "Reads by database": ("LedgerReplicaDown",),
             "The replica": ("LedgerReplicaDown",),
