@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from sentinel.reference.ledger.domain import UnavailableError
+from sentinel.reference.ledger.domain.tenant import COHORTS_COUNT
 from sentinel.reference.ledger.operate.authorizing import accounts_for
 from sentinel.reference.ledger.operate.children import start_child
 from sentinel.reference.ledger.operate.prepare import prepare
@@ -46,6 +47,8 @@ from sentinel.reference.ledger.wire.webhook_secrets import make_key_files
 REPLICA: Final = "replica"
 
 _READY_TIMEOUT_S: Final = 20.0
+# A stream or a consumer of several servers is there once they have elected who leads it.
+_READY_AMONG_SEVERAL_S: Final = 60.0
 # Together below the ten seconds that whoever stops this process will wait.
 _PROCESS_STOP_S: Final = 3.5
 _RECORDING_STOP_S: Final = 2.0
@@ -101,7 +104,7 @@ async def _provide_nats(run: Run, config: UpConfig, stack: AsyncExitStack) -> No
 
 
 async def _provide_cluster(run: Run, config: UpConfig, stack: AsyncExitStack) -> None:
-    """Start several servers, and have the streams made before all processes ask for them at once."""
+    """Start several servers, and have what the poster needs made before all processes ask for theirs at once."""
     nodes, children = await start_cluster(
         run.folder / "nats-cluster", config.nats_nodes_count, run.durability
     )
@@ -116,11 +119,16 @@ async def _provide_cluster(run: Run, config: UpConfig, stack: AsyncExitStack) ->
         # Servers that have only just met take their time for the first streams.
         publish_timeout_s=_STREAMS_TIMEOUT_S,
     )
-    made = await patiently(
-        lambda: Queue.connect(queue, name="ledger-up", on_change=lambda *_: None),
-        patience_s=_STREAMS_PATIENCE_S,
-    )
-    await made.close()
+    await patiently(lambda: _declare(queue), patience_s=_STREAMS_PATIENCE_S)
+
+
+async def _declare(config: NatsConfig) -> None:
+    """Make the streams and the poster's consumers, each of which elects its leader; what is there already costs nothing."""
+    queue = await Queue.connect(config, name="ledger-up", on_change=lambda *_: None)
+    try:
+        await queue.subscribe(range(COHORTS_COUNT))
+    finally:
+        await queue.close()
 
 
 async def _stop_nodes(run: Run) -> None:
@@ -218,7 +226,8 @@ async def start_process(run: Run, name: str) -> None:
         name, [*command, *process.arguments(run), *more], capture=True, environ=environ
     )
     run.children[name] = child
-    process.on_ready(run, await child.ready_line(timeout_s=_READY_TIMEOUT_S))
+    timeout_s = _READY_AMONG_SEVERAL_S if run.nats_nodes else _READY_TIMEOUT_S
+    process.on_ready(run, await child.ready_line(timeout_s=timeout_s))
 
 
 async def _stop_processes(run: Run) -> None:
