@@ -23,8 +23,8 @@ from sentinel.reference.ledger.domain.tenant import new_cohort
 from sentinel.reference.ledger.operate.prepare import prepare
 from sentinel.reference.ledger.operate.storage.checks import look_over
 from sentinel.reference.ledger.reconcile import wrong_payouts
-from sentinel.reference.ledger.reconcile.books import EVER, Scope
 from sentinel.reference.ledger.reconcile.payouts import compare_payouts
+from sentinel.reference.ledger.reconcile.place import EVER
 from sentinel.reference.ledger.wire import postgres
 from sentinel.reference.ledger.wire.config import PostgresConfig
 from sentinel.reference.ledger.wire.roles import Role, role_url
@@ -167,18 +167,13 @@ async def as_its_role(config: PostgresConfig, found: dict[str, dict[str, Any]]) 
         application_name="reconcile",
         settings={"statement_timeout": "60000"},
     ) as connection:
-        whole = Scope(full=True, since=EVER, accounts_count_max=1)
-        result = await compare_payouts(connection, COHORT, whole)
+        result = await compare_payouts(connection, COHORT, EVER)
         assert (result.drift_count, result.examined_count) == (len(found), len(list(cases())))
         assert result.drift_value_minor == sum(one["value"] for one in found.values())
         assert len(result.findings) == 10
-        assert (await compare_payouts(connection, (COHORT + 1) % 4, whole)).drift_count == 0
+        assert (await compare_payouts(connection, (COHORT + 1) % 4, EVER)).drift_count == 0
         # What was noted since, alone: all else of these was long ago.
-        recent = Scope(
-            full=False,
-            since=datetime.now(UTC) - timedelta(hours=1),
-            accounts_count_max=1,
-        )
+        recent = datetime.now(UTC) - timedelta(hours=1)
         fresh = [one for one in cases() if one.is_fresh]
         result = await compare_payouts(connection, COHORT, recent)
         assert result.examined_count == len(fresh)

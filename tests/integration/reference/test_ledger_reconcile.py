@@ -8,30 +8,31 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from typing import Any
 
 import pytest
 
-from sentinel.reference.ledger.analytics import Analytics, AnalyticsConfig
 from sentinel.reference.ledger.domain.tenant import new_cohort
-from sentinel.reference.ledger.operate.prepare import prepare
 from sentinel.reference.ledger.posting import PosterConfig
 from sentinel.reference.ledger.posting.relay import RelayConfig
 from sentinel.reference.ledger.reconcile import (
     Check,
-    ReconcileConfig,
-    Reconciler,
-    Report,
-    Result,
     State,
 )
-from sentinel.reference.ledger.wire import postgres
-from sentinel.reference.ledger.wire.config import PostgresConfig
-from sentinel.reference.ledger.wire.nats import Queue, operator, stream_name
-from sentinel.reference.ledger.wire.postgres import Database
-from sentinel.reference.ledger.wire.roles import Role, role_url
+from sentinel.reference.ledger.wire.nats import operator, stream_name
 from tests.support.ledger_run import eventually
 from tests.support.ledger_servers import LedgerSite
+from tests.support.reconcile_scene import (
+    alter,
+    ask,
+    body,
+    changed,
+    drifts,
+    gone,
+    of,
+    once,
+    reconciler,
+    start_analytics,
+)
 
 pytest_plugins = ("tests.support.ledger_fixtures",)
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(180)]
@@ -42,73 +43,6 @@ ALICE = f"cohort = {COHORT} and tenant = 'shop' and account_id = 'alice'"
 SECOND = f"{ALICE} and account_version = 2"
 SECONDS = f"(select transaction_id from ledger.entries where {SECOND})"
 MADE = f"cohort = {COHORT} and transaction_id = {SECONDS}"
-
-
-async def start_analytics(site: LedgerSite) -> None:
-    queue = await Queue.connect(site.nats, name="test", on_change=lambda what, detail: None)
-    site.stack.push_async_callback(queue.close)
-    await queue.subscribe_events("analytics")
-    database = await Database.connect(site.postgres, application_name="analytics")
-    site.stack.push_async_callback(database.close)
-    analytics = Analytics(
-        AnalyticsConfig(fetch_wait_s=0.2),
-        queue=queue,
-        database=database,
-        telemetry=site.poster.telemetry,
-    )
-    stop = asyncio.Event()
-    site.stops.append((stop, asyncio.create_task(analytics.run(stop))))
-
-
-async def reconciler(site: LedgerSite, **config: Any) -> Reconciler:
-    url = role_url(site.postgres, Role.RECONCILE, "reconcile")
-    await prepare(site.postgres, (), role_urls=[url])
-    return Reconciler(ReconcileConfig(**config), nats=site.nats, postgres=PostgresConfig(url=url))
-
-
-async def once(site: LedgerSite) -> Report:
-    return await (await reconciler(site)).once()
-
-
-def drifts(report: Report) -> dict[str, tuple[int, int]]:
-    return {
-        one.check.value: (one.drift_count, one.drift_value_minor)
-        for one in report.results
-        if one.drift_count
-    }
-
-
-def of(report: Report, check: Check) -> Result:
-    return next(one for one in report.results if one.check is check)
-
-
-async def alter(site: LedgerSite, *statements: str) -> None:
-    """Do what nobody may, as a superuser whom no trigger and no foreign key stops."""
-    async with (
-        postgres.session(site.postgres, application_name="test") as session,
-        session.transaction(),
-    ):
-        await session.execute("set local session_replication_role = replica")
-        for statement in statements:
-            await session.execute(statement)
-
-
-async def ask(site: LedgerSite, path: str, key: str, body: dict[str, Any] | None = None) -> str:
-    async with site.http.post(
-        path, json=body, headers={"X-Tenant": "shop", "Idempotency-Key": key}
-    ) as response:
-        assert response.status == 202, await response.text()
-        return str((await response.json())["status_url"])
-
-
-def body(debit: str, credit: str, amount: int, **more: object) -> dict[str, Any]:
-    return {
-        "debit_account": debit,
-        "credit_account": credit,
-        "amount_minor": amount,
-        "currency": "EUR",
-        **more,
-    }
 
 
 async def live_a_little(site: LedgerSite) -> None:
@@ -129,26 +63,6 @@ async def live_a_little(site: LedgerSite) -> None:
         "everything decided",
         lambda: site.rows("select count(*)::int as n from ledger.transactions"),
         lambda rows: rows[0]["n"] == 14,
-    )
-
-
-KEEP = "create table public.kept as select * from {table} where {where}"
-BACK = ("insert into {table} select * from public.kept", "drop table public.kept")
-
-
-def gone(table: str, where: str) -> tuple[Sequence[str], Sequence[str]]:
-    """Delete rows, and put them back."""
-    return (
-        (KEEP.format(table=table, where=where), f"delete from {table} where {where}"),
-        tuple(statement.format(table=table) for statement in BACK),
-    )
-
-
-def changed(table: str, column: str, by: int, where: str) -> tuple[Sequence[str], Sequence[str]]:
-    """Add to a number, and take it off again."""
-    return (
-        (f"update {table} set {column} = {column} + {by} where {where}",),
-        (f"update {table} set {column} = {column} - {by} where {where}",),
     )
 
 
@@ -225,7 +139,7 @@ async def test_each_thing_that_is_altered_is_found_and_named_and_nothing_else(
     assert (totals.posted_requests, totals.rejected_requests) == (12, 2)
     for what, ((do, undo), expected) in ALTERATIONS.items():
         await alter(site, *do)
-        report = await once(site)
+        report = await (await reconciler(site, cohorts=(COHORT,))).once()
         found = drifts(report)
         assert set(found) == set(expected), (what, found)
         for check, (count, value) in expected.items():
@@ -234,7 +148,6 @@ async def test_each_thing_that_is_altered_is_found_and_named_and_nothing_else(
             assert of(report, Check(check)).findings, (what, check)
         await alter(site, *undo)
     assert drifts(await once(site)) == {}
-    report = await once(site)
     await alter(site, *ALTERATIONS["a balance"][0][0])
     named = of(await once(site), Check.BALANCE).findings[0]
     assert (named["tenant"], named["account_id"], named["drift_value_minor"]) == (
@@ -342,29 +255,3 @@ async def test_an_event_that_never_left_the_outbox_is_missed_by_its_reader(
     report = await once(site)
     assert drifts(report) == {"events": (1, 31)}
     assert of(report, Check.EVENTS).findings[0]["amount_minor"] == 31
-
-
-async def test_entries_that_the_audit_does_not_have_are_named(ledger_site: LedgerSite) -> None:
-    site = ledger_site
-    await site.start_poster()
-    for number in range(3):
-        await site.settled(
-            await ask(site, "/v1/transfers", f"k{number}", body("external:bank", "alice", 5))
-        )
-    await alter(
-        site,
-        """insert into ledger.audit_log (sequence, generation, commit_lsn, ordinal, committed_at, op, relation, cohort, tenant, row_id, leg, leaf, signature)
-        select row_number() over () - 1, 1, '0/1', row_number() over (), now() + interval '1 minute', 'insert', 'entries', cohort, tenant,
-               transaction_id, leg, convert_to(jsonb_build_object('row', jsonb_build_object('amount_minor', amount_minor::text))::text, 'UTF8'),
-               decode(repeat('00', 64), 'hex')
-        from ledger.entries""",
-    )
-    assert of(await once(site), Check.AUDIT).state is State.AGREES
-    where = "row_id = (select transaction_id from ledger.entries where account_version = 2 and account_id = 'alice')"
-    await alter(site, f"delete from ledger.audit_log where {where}")
-    report = await once(site)
-    assert drifts(report) == {"audit": (2, 10)}
-    assert {one["account_id"] for one in of(report, Check.AUDIT).findings} == {
-        "alice",
-        "external:bank",
-    }

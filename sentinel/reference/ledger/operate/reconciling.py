@@ -32,11 +32,11 @@ async def reconcile_once(
     *,
     replica: PostgresConfig | None,
     form: str,
-) -> bool:
-    """Make one full pass, print what it found, and return whether anything drifts.
+) -> Report:
+    """Make one full pass, print what it found, and return it.
 
     Raises:
-        UnavailableError: a server is away.
+        UnavailableError: the database is away.
         PermanentError: the database refused.
     """
     began = time.perf_counter()
@@ -47,7 +47,7 @@ async def reconcile_once(
         sys.stdout.write(orjson.dumps(document).decode() + "\n")
     else:
         sys.stdout.write(_text(report))
-    return report.drift
+    return report
 
 
 async def reconcile_every(
@@ -72,6 +72,7 @@ async def reconcile_every(
         telemetry.info(Event.RECONCILE_STARTED, "Reconciling stream and books", every_s=every_s)
         say({"event": "ready", "role": "reconcile", "pid": os.getpid()})
         drifted: frozenset[str] = frozenset()
+        away = ""
         while not stop.is_set():
             working = asyncio.create_task(reconciler.run(), name="reconcile-pass")
             stopping = asyncio.create_task(stop.wait(), name="reconcile-stop")
@@ -90,7 +91,15 @@ async def reconcile_every(
                     Event.RECONCILE_FAILED, f"A pass could not be made to its end: {error}"
                 )
             else:
-                metrics.passed(*_measured(report))
+                metrics.passed(*measured(report))
+                away = _tell_away(telemetry, report, away)
+                if report.trouble or report.away:
+                    metrics.failed()
+                if report.trouble:
+                    telemetry.warning(
+                        Event.RECONCILE_FAILED,
+                        f"The full pass could not go on, and is gone on with: {report.trouble}",
+                    )
                 drifted = _tell(telemetry, report, drifted)
             with suppress(TimeoutError):
                 await asyncio.wait_for(stop.wait(), every_s)
@@ -104,7 +113,7 @@ async def _reach(postgres: PostgresConfig) -> None:
         await connection.fetchval("select 1")
 
 
-def _measured(report: Report) -> tuple[dict[str, tuple[int, int]], dict[str, int]]:
+def measured(report: Report) -> tuple[dict[str, tuple[int, int]], dict[str, int]]:
     """Return drift by check, of those that could be judged, and messages by state."""
     drift = {
         one.check.value: (one.drift_count, one.drift_value_minor)
@@ -112,6 +121,8 @@ def _measured(report: Report) -> tuple[dict[str, tuple[int, int]], dict[str, int
         if not one.reason or one.drift_count
     }
     totals = report.totals
+    if not report.totals_known:
+        return drift, {}
     states = {
         "accepted": totals.accepted_messages,
         "decided": totals.decided_messages,
@@ -141,12 +152,23 @@ def _tell(telemetry: Telemetry, report: Report, before: frozenset[str]) -> froze
     return drifted
 
 
+def _tell_away(telemetry: Telemetry, report: Report, before: str) -> str:
+    """Log who could not be asked, once while it is the same."""
+    if report.away and report.away != before:
+        telemetry.warning(Event.RECONCILE_FAILED, f"Some checks could not be made: {report.away}")
+    return report.away
+
+
 def _text(report: Report) -> str:
     totals = report.totals
-    lines = [
-        f"accepted {totals.accepted_messages} = decided {totals.decided_messages} + dead {totals.dead_messages}"
-        f" + in flight {totals.in_flight_messages} + lost {totals.lost_messages} (messages)",
-        f"posted {totals.posted_requests}, rejected {totals.rejected_requests}, repeated {totals.repeated_requests} (requests)",
+    lines = [f"messages: not known, {report.away}"]
+    if report.totals_known:
+        lines = [
+            f"accepted {totals.accepted_messages} = decided {totals.decided_messages} + dead {totals.dead_messages}"
+            f" + in flight {totals.in_flight_messages} + lost {totals.lost_messages} (messages)",
+            f"posted {totals.posted_requests}, rejected {totals.rejected_requests}, repeated {totals.repeated_requests} (requests)",
+        ]
+    lines += [
         f"{'CHECK':<10}{'STATE':<10}{'COUNT':>8}{'VALUE':>14}{'EXAMINED':>12}",
     ]
     for one in report.results:

@@ -6,13 +6,14 @@ The judgement is the table of `domain/payouts.py`, which the statement holds as 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import datetime
 from typing import Final
 
 import orjson
 
 from sentinel.reference.ledger.domain.disbursement import OWN_KEYS, STEP_OF, DisbursementState
 from sentinel.reference.ledger.domain.payouts import AGREED, BEFORE, Booked
-from sentinel.reference.ledger.reconcile.books import Scope
+from sentinel.reference.ledger.reconcile.place import EVER
 from sentinel.reference.ledger.reconcile.report import Check, Result
 from sentinel.reference.ledger.reconcile.statements import compared
 from sentinel.reference.ledger.wire.postgres import Connection
@@ -33,9 +34,9 @@ cross join lateral (select * from ledger.disbursements x where x.cohort = $1 and
 """
 
 
-async def compare_payouts(connection: Connection, cohort: int, scope: Scope) -> Result:
-    """Return which payments out the books do not have as the rail has said."""
-    these, arguments = (_OF_COHORT, (cohort,)) if scope.full else (_SINCE, (cohort, scope.since))
+async def compare_payouts(connection: Connection, cohort: int, since: datetime) -> Result:
+    """Return which payments out the books do not have as the rail has said: those that were noted or moved since, or all since EVER."""
+    these, arguments = (_OF_COHORT, (cohort,)) if since == EVER else (_SINCE, (cohort, since))
     rows = await connection.fetch(compared(wrong_payouts(these)), *arguments)
     examined_count = await connection.fetchval(
         f"select count(*) from {these}",  # noqa: S608 - of this file's own texts

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
+from sentinel.reference.ledger.reconcile.books import Stretch
 from sentinel.reference.ledger.reconcile.report import FINDINGS_COUNT_MAX, Check, Result
 from sentinel.reference.ledger.wire.postgres import Connection
 
@@ -19,20 +20,32 @@ _PAUSE_S: Final = 0.1
 
 _ACCOUNTS: Final = """
 select tenant, account_id, version, balance_minor from ledger.accounts
-where cohort = $1 and (tenant, account_id) > ($2, $3) order by tenant, account_id limit $4
+where cohort = $1 and (tenant, account_id) > ($2, $3) and ($4::text is null or (tenant, account_id) <= ($4, $5::text))
+order by tenant, account_id limit $6
 """
 _BATCHES: Final = """
 select t.posted_at, count(distinct t.transaction_id) as transactions, coalesce(sum(abs(e.amount_minor)), 0) as moved,
        coalesce(sum(e.balance_after_minor::numeric * e.account_version), 0) as balances
 from ledger.transactions t left join ledger.entries e on e.cohort = $1 and e.transaction_id = t.transaction_id
-where t.cohort = $1 and t.posted_at >= $2 and t.posted_at <= $3 group by t.posted_at
+where t.cohort = $1 and t.posted_at >= $2 and t.posted_at < $3 group by t.posted_at
 """
-_LATEST: Final = "select max(posted_at) from ledger.transactions where cohort = $1"
+_COUNT: Final = """
+select count(*) from (
+    select from ledger.transactions where cohort = $1 and posted_at >= $2 and posted_at < $3 limit $4) as found
+"""
 _PLACE: Final = "select pg_current_wal_lsn()::text"
 _REPLAYED: Final = """
 select pg_is_in_recovery() as standby, pg_last_wal_replay_lsn() >= $1::text::pg_lsn as there,
        pg_wal_lsn_diff($1::text::pg_lsn, pg_last_wal_replay_lsn())::bigint as behind_bytes
 """
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scope:
+    """What is compared: a stretch of accounts, and the transactions of a time; either may be left out."""
+
+    accounts: Stretch | None = None
+    times: tuple[datetime, datetime] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,24 +56,24 @@ class Side:
     batches: Mapping[datetime, tuple[int, int, int]]
 
 
-async def latest(connection: Connection, cohort: int) -> datetime | None:
-    """Return the moment of the cohort's newest transaction."""
-    moment: datetime | None = await connection.fetchval(_LATEST, cohort)
-    return moment
+async def count_up_to(
+    connection: Connection, cohort: int, times: tuple[datetime, datetime], count_max: int
+) -> int:
+    """Return how many transactions a time has, counting no further than one beyond `count_max`."""
+    return int(await connection.fetchval(_COUNT, cohort, *times, count_max + 1))
 
 
 async def read_side(
-    connection: Connection,
-    cohort: int,
-    *,
-    since: datetime,
-    until: datetime,
-    after: tuple[str, str],
-    accounts_count_max: int,
+    connection: Connection, cohort: int, scope: Scope, *, accounts_count_max: int
 ) -> Side:
-    """Return what this server says of the accounts after `after`, and of what was decided from `since` to `until`."""
-    accounts = await connection.fetch(_ACCOUNTS, cohort, *after, accounts_count_max)
-    batches = await connection.fetch(_BATCHES, cohort, since, until)
+    """Return what this server says of what is compared; of accounts the first `accounts_count_max`."""
+    accounts, batches = [], []
+    if scope.accounts is not None:
+        accounts = [
+            *await connection.fetch(_ACCOUNTS, cohort, *scope.accounts.args, accounts_count_max)
+        ]
+    if scope.times is not None:
+        batches = [*await connection.fetch(_BATCHES, cohort, *scope.times)]
     return Side(
         accounts={
             (row["tenant"], row["account_id"]): (row["version"], row["balance_minor"])

@@ -88,11 +88,21 @@ class Totals:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """What a pass found."""
+    """What a pass found.
+
+    Attributes:
+        full: whether it was the end of a full one.
+        away: who could not be asked.
+        trouble: why the full pass could not go on in this one.
+    """
 
     full: bool
     results: Sequence[Result]
     totals: Totals = field(default_factory=Totals)
+    # Without the streams nobody knows them, and not known is not zero.
+    totals_known: bool = True
+    away: str = ""
+    trouble: str = ""
 
     @property
     def drift(self) -> bool:
@@ -104,7 +114,9 @@ class Report:
         return {
             "pass": "full" if self.full else "incremental",
             "drift": self.drift,
-            "totals": {name: getattr(self.totals, name) for name in Totals.__slots__},
+            "totals": {name: getattr(self.totals, name) for name in Totals.__slots__}
+            if self.totals_known
+            else None,
             "checks": [_document(result) for result in self.results],
         }
 
@@ -117,19 +129,21 @@ def merged(results: Iterable[Result]) -> list[Result]:
     return [_sum(by_check[check]) for check in Check if check in by_check]
 
 
-def remembered(before: Iterable[Result], now: Iterable[Result]) -> list[Result]:
-    """Return what is known after an incremental pass: what drifted stays so until a full pass looks at all of it again.
+def worst(*groups: Iterable[Result]) -> list[Result]:
+    """Return one result a check, in the checks' order: what drifts most, else what waits, else the first that is there.
 
-    >>> gone = Result(check=Check.CHAIN, drift_count=1)
-    >>> [one.drift_count for one in remembered([gone], [Result(check=Check.CHAIN)])]
-    [1]
+    >>> waits = Result(check=Check.AUDIT, reason="behind")
+    >>> [one.state.value for one in worst([Result(check=Check.AUDIT)], [waits, Result(check=Check.CHAIN, drift_count=1)])]
+    ['drift', 'waiting']
     """
-    old = {result.check: result for result in before}
+    by_check: dict[Check, list[Result]] = {}
+    for group in groups:
+        for result in group:
+            by_check.setdefault(result.check, []).append(result)
     return [
-        old[one.check]
-        if one.check in old and old[one.check].drift_count > one.drift_count
-        else one
-        for one in now
+        max(by_check[check], key=lambda one: (one.drift_count, one.state is State.WAITING))
+        for check in Check
+        if check in by_check
     ]
 
 

@@ -1,7 +1,9 @@
 """What is asked of a cohort's books. Each comparison returns only what does not agree.
 
 Their rows are (number, value, detail): how many things differ there, by how much in minor units, and what a person needs to find
-them. `$1` is the cohort; of those that look at a stretch of time, `$2` is the moment it begins with.
+them. `$1` is the cohort; of those that look at a stretch of time, `$2` is the moment it begins with and `$3` the one it ends
+before; of those that look at a stretch of accounts, `($2, $3)` is the account before its first and `($4, $5)` its last, null for all
+that there are.
 """
 
 from __future__ import annotations
@@ -16,15 +18,18 @@ def compared(select: str) -> str:
     from ({select}) as found order by detail limit 10"""  # noqa: S608 - of this file's own texts
 
 
+# A stretch of accounts.
+_WITHIN: Final = "({alias}.tenant, {alias}.account_id) > ($2::text, $3::text) and ($4::text is null or ({alias}.tenant, {alias}.account_id) <= ($4, $5::text))"
+
 # What was taken off the stream, by its control totals, against the transactions of the same database transaction.
 INTAKE: Final = """
 with told as (
     select decided_at, sum(posted_count) as posted, sum(rejected_count) as rejected, sum(amount_minor) as amount
-    from ledger.intake where cohort = $1 and decided_at >= $2 and dead_count = 0 group by decided_at
+    from ledger.intake where cohort = $1 and decided_at >= $2 and decided_at < $3 and dead_count = 0 group by decided_at
 ), found as (
     select posted_at, count(*) filter (where state = 'posted') as posted, count(*) filter (where state = 'rejected') as rejected,
            coalesce(sum(amount_minor), 0) as amount
-    from ledger.transactions where cohort = $1 and posted_at >= $2 group by posted_at
+    from ledger.transactions where cohort = $1 and posted_at >= $2 and posted_at < $3 group by posted_at
 )
 select greatest(1, abs(coalesce(t.posted, 0) - coalesce(f.posted, 0)) + abs(coalesce(t.rejected, 0) - coalesce(f.rejected, 0))) as number,
        abs(coalesce(t.amount, 0) - coalesce(f.amount, 0)) as value,
@@ -36,14 +41,13 @@ where coalesce(t.posted, 0) <> coalesce(f.posted, 0) or coalesce(t.rejected, 0) 
    or coalesce(t.amount, 0) <> coalesce(f.amount, 0)
 """
 INTAKE_FROM: Final = "select min(decided_at) from ledger.intake where cohort = $1"
-TRANSACTIONS_COUNT: Final = (
-    "select count(*) from ledger.transactions where cohort = $1 and posted_at >= $2"
-)
+TRANSACTIONS_COUNT: Final = "select count(*) from ledger.transactions where cohort = $1 and posted_at >= $2 and posted_at < $3"
+TIMES: Final = "select min(posted_at) as oldest, max(posted_at) as newest from ledger.transactions where cohort = $1"
 
 # A movement that was posted has two entries, which sum to zero; nothing else has any.
 ENTRIES: Final = """
 with decided as (
-    select * from ledger.transactions where cohort = $1 and posted_at >= $2
+    select * from ledger.transactions where cohort = $1 and posted_at >= $2 and posted_at < $3
 ), sums as (
     select d.transaction_id, d.tenant, d.kind, d.state, d.amount_minor,
            count(e.leg) as legs, coalesce(sum(e.amount_minor), 0) as total,
@@ -60,14 +64,14 @@ from sums
 where case when moves then legs <> 2 or total <> 0 or moved <> amount_minor or not sides else legs <> 0 end
 """
 # Only whoever takes the foreign key away can add one.
-ORPHANS: Final = """
+ORPHANS: Final = f"""
 select 1::bigint as number, abs(e.amount_minor) as value,
        jsonb_build_object('transaction_id', e.transaction_id, 'tenant', e.tenant, 'account_id', e.account_id, 'amount_minor', e.amount_minor,
            'transaction', null) as detail
 from ledger.entries e
-where e.cohort = $1 and not exists (
+where e.cohort = $1 and {_WITHIN.format(alias="e")} and not exists (
     select from ledger.transactions t where t.cohort = $1 and t.transaction_id = e.transaction_id)
-"""
+"""  # noqa: S608 - of this file's own texts
 
 # Each entry goes on from the one before it of the same account, without a gap in the versions.
 _BROKEN: Final = """
@@ -87,17 +91,19 @@ with links as (
         select p.balance_after_minor, p.account_version from ledger.entries p
         where p.cohort = $1 and p.tenant = e.tenant and p.account_id = e.account_id and p.account_version < e.account_version
         order by p.account_version desc limit 1) b on true
-    where t.cohort = $1 and t.posted_at >= $2
+    where t.cohort = $1 and t.posted_at >= $2 and t.posted_at < $3
 )
 {_BROKEN}"""  # noqa: S608 - of this file's own texts
 CHAIN_WHOLE: Final = f"""
 with links as (
     select e.*, lag(balance_after_minor) over account as balance_before, lag(account_version) over account as version_before
-    from ledger.entries e where cohort = $1
+    from ledger.entries e where cohort = $1 and {_WITHIN.format(alias="e")}
     window account as (partition by tenant, account_id order by account_version)
 )
 {_BROKEN}"""  # noqa: S608 - of this file's own texts
-ENTRIES_COUNT: Final = "select count(*) from ledger.entries where cohort = $1"
+ENTRIES_COUNT: Final = (
+    f"select count(*) from ledger.entries e where cohort = $1 and {_WITHIN.format(alias='e')}"  # noqa: S608 - of this file's own texts
+)
 
 # Where a stretch of accounts ends that begins after ($2, $3) and holds at most $4: none when it is the last.
 ACCOUNTS_END: Final = """
@@ -126,22 +132,33 @@ left join lateral (
     where cohort = $1 and tenant = a.tenant and account_id = a.account_id order by account_version desc limit 1) e on true
 where a.balance_minor <> coalesce(e.balance_after_minor, 0) or a.version <> coalesce(e.account_version, 0)
 """  # noqa: S608 - of this file's own texts
-BALANCE_WHOLE: Final = """
+BALANCE_WHOLE: Final = f"""
 with sums as (
     select tenant, account_id, sum(amount_minor) as total, count(*) as entries, max(account_version) as last_version
-    from ledger.entries where cohort = $1 group by tenant, account_id
+    from ledger.entries e where cohort = $1 and {_WITHIN.format(alias="e")} group by tenant, account_id
 )
 select 1::bigint as number, abs(coalesce(a.balance_minor, 0) - coalesce(s.total, 0)) as value,
        jsonb_build_object('tenant', coalesce(a.tenant, s.tenant), 'account_id', coalesce(a.account_id, s.account_id), 'currency', a.currency,
            'balance_minor', a.balance_minor, 'version', a.version, 'entries_sum_minor', s.total, 'entries', s.entries,
            'last_entry_version', s.last_version, 'last_entry_balance_minor', e.balance_after_minor) as detail
-from (select * from ledger.accounts where cohort = $1) a
+from (select * from ledger.accounts a where cohort = $1 and {_WITHIN.format(alias="a")}) a
 full join sums s on s.tenant = a.tenant and s.account_id = a.account_id
 left join ledger.entries e on e.cohort = $1 and e.tenant = s.tenant and e.account_id = s.account_id and e.account_version = s.last_version
 where a.tenant is null or a.balance_minor <> coalesce(s.total, 0) or a.balance_minor <> coalesce(e.balance_after_minor, 0)
    or a.version <> coalesce(s.entries, 0) or a.version <> coalesce(s.last_version, 0)
+"""  # noqa: S608 - of this file's own texts
+ACCOUNTS_COUNT: Final = (
+    f"select count(*) from ledger.accounts a where cohort = $1 and {_WITHIN.format(alias='a')}"  # noqa: S608 - of this file's own texts
+)
+# Where a slice of accounts ends that begins after ($2, $3): at most $4 of them, with at most $5 entries unless it is one.
+SLICE_END: Final = """
+select tenant, account_id from (
+    select tenant, account_id, sum(greatest(version, 0)) over account as entries, row_number() over account as number
+    from (select tenant, account_id, version from ledger.accounts where cohort = $1 and (tenant, account_id) > ($2, $3)
+          order by tenant, account_id limit $4) as next
+    window account as (order by tenant, account_id)) as counted
+where entries <= $5::bigint or number = 1 order by number desc limit 1
 """
-ACCOUNTS_COUNT: Final = "select count(*) from ledger.accounts where cohort = $1"
 
 # What an account has reserved is what its open pending transfers hold.
 PENDING: Final = """
@@ -172,7 +189,7 @@ from ledger.accounts where cohort = $1 group by currency having sum(balance_mino
 """
 CURRENCIES_COUNT: Final = "select count(distinct currency) from ledger.accounts where cohort = $1"
 
-# The numbers that were taken since the stream was made ($3), above $2: their gaps, and the highest.
+# The numbers that were taken of the stream that began at $3, above $2: their gaps, and the highest.
 GAPS: Final = """
 select before + 1 as first, first_sequence - 1 as last
 from (select first_sequence, max(last_sequence) over (order by first_sequence rows between unbounded preceding and 1 preceding) as before
@@ -186,6 +203,23 @@ select min(first_sequence) as lowest, max(last_sequence) as highest, count(disti
 from ledger.intake where cohort = $1 and last_sequence > $2 and stored_at >= $3
 """
 INTAKE_SINCE: Final = "select applied_at from ledger.schema_version where version = 3"
-LATEST: Final = (
-    "select max(posted_at) from ledger.transactions where cohort = $1 and posted_at >= $2"
+# A stream is known by its numbers: the server's clock may have been ahead when it was made ($2), and what it stored next is
+# then older than the stream. Of control totals that are, those are this stream's that begin with the number 1, come after
+# the last that only an older stream can have given out, and go on to where those since begin ($3).
+BEGAN: Final = """
+with older as (
+    select * from ledger.intake where cohort = $1 and stored_at < $2 and last_sequence < $3
+      and stored_at > coalesce((select max(stored_at) from ledger.intake where cohort = $1 and stored_at < $2 and last_sequence >= $3), '-infinity')
+), began as (
+    select max(stored_at) as at from older where first_sequence = 1
 )
+select at from began where (select max(last_sequence) from older where stored_at >= at) >= $4
+"""
+# Messages that a poster gave up. What a person has written off has an amount of -1, and no letter.
+DEAD: Final = """
+select distinct d.last_sequence as number from ledger.intake d
+where d.cohort = $1 and d.dead_count > 0 and d.amount_minor = 0 and d.stored_at >= $2
+  and not exists (select from ledger.intake w where w.cohort = $1 and w.amount_minor = -1 and w.stored_at >= $2
+                  and d.last_sequence between w.first_sequence and w.last_sequence)
+order by 1 limit $3
+"""

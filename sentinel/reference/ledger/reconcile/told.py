@@ -1,8 +1,7 @@
-"""What was told and recorded of the transactions: by analytics, and by the audit trail.
+"""What was told of the transactions, and counted by analytics.
 
-Both are behind the books by nature. A transaction that they do not have is lost to them only once they are known to be past it:
-analytics, when it has read every event that the stream had at a moment when the transaction had left the outbox; the audit, when
-it has recorded a commit that came after.
+Analytics is behind the books by nature. A transaction that it does not have is lost to it only once it is known to be past it: when it
+has read every event that the stream had at a moment when the transaction had left the outbox.
 """
 
 from __future__ import annotations
@@ -10,11 +9,12 @@ from __future__ import annotations
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Final
 
 import orjson
 
+from sentinel.reference.ledger.reconcile.place import NEVER, Place
 from sentinel.reference.ledger.reconcile.report import FINDINGS_COUNT_MAX, Check, Result
 from sentinel.reference.ledger.reconcile.statements import compared
 from sentinel.reference.ledger.wire.postgres import Connection
@@ -57,43 +57,25 @@ from counted c full join found f using (tenant, day, currency, kind, state)
 where coalesce(c.transactions_count, 0) <> coalesce(f.transactions_count, 0) or coalesce(c.amount_minor, 0) <> coalesce(f.amount_minor, 0)
 """
 
-_AUDITED: Final = (
-    "select min(committed_at) as first, max(committed_at) as last from ledger.audit_log"
-)
-_UNRECORDED: Final = """
-with recorded as materialized (
-    select row_id, leg, convert_from(leaf, 'UTF8')::jsonb #>> '{row,amount_minor}' as amount
-    from ledger.audit_log
-    where relation = 'entries' and cohort = $1 and op in ('insert', 'snapshot')
-      and committed_at >= $2::timestamptz - interval '1 minute'
-), written as (
-    select e.* from ledger.transactions t join ledger.entries e on e.cohort = $1 and e.transaction_id = t.transaction_id
-    where t.cohort = $1 and t.posted_at >= $2 and t.posted_at < $3::timestamptz - interval '30 seconds'
-)
-select 1::bigint as number, abs(w.amount_minor - coalesce(r.amount::numeric, 0)) as value,
-       jsonb_build_object('transaction_id', w.transaction_id, 'leg', w.leg, 'tenant', w.tenant, 'account_id', w.account_id,
-           'amount_minor', w.amount_minor, 'audited_amount_minor', r.amount) as detail
-from written w left join recorded r on r.row_id = w.transaction_id and r.leg = w.leg
-where r.amount is distinct from w.amount_minor::text
-"""
-
-_RECORDABLE: Final = """
-select count(*) from ledger.transactions t join ledger.entries e on e.cohort = $1 and e.transaction_id = t.transaction_id
-where t.cohort = $1 and t.posted_at >= $2 and t.posted_at < $3::timestamptz - interval '30 seconds'
-"""
-
 
 @dataclass(slots=True)
 class Suspects:
     """Transactions of a cohort that analytics had not counted, and up to which number it must have read to be past them.
 
     Attributes:
-        since: transactions decided before it are counted, or were told of.
+        place: what was committed before it is counted, was told of, or is in `ids`.
+        up_to: None until it is known.
     """
 
-    since: datetime = datetime(1970, 1, 1, tzinfo=UTC)
-    up_to: int = 0
+    place: Place | None = None
+    up_to: int | None = None
     ids: Mapping[uuid.UUID, Mapping[str, Any]] = field(default_factory=dict)
+
+    @property
+    def oldest(self) -> datetime:
+        """The moment of the oldest of `ids`."""
+        told = (datetime.fromisoformat(one["posted_at"]) for one in self.ids.values())
+        return min(told, default=NEVER)
 
 
 async def uncounted(
@@ -131,6 +113,8 @@ def judge(
         )
     if not suspects.ids:
         return Result(check=Check.EVENTS)
+    if suspects.up_to is None:
+        return Result(check=Check.EVENTS, reason="how far the stream of events was is not known")
     if read.acknowledged < suspects.up_to:
         behind = suspects.up_to - read.acknowledged
         return Result(check=Check.EVENTS, reason=f"analytics is {behind} events behind")
@@ -148,17 +132,6 @@ async def compare_sums(connection: Connection, cohort: int) -> Result:
     """Return which of the last days' sums differ from the transactions that they count."""
     rows = await connection.fetch(compared(_SUMS), cohort)
     return _result(Check.EVENTS, cohort, rows, examined_count=0)
-
-
-async def compare_audit(connection: Connection, cohort: int, since: datetime) -> Result:
-    """Return which entries the audit trail does not have, or has with another amount."""
-    row = await connection.fetchrow(_AUDITED)
-    if row["last"] is None:
-        return Result(check=Check.AUDIT, absent=True, reason="nothing has been audited")
-    # What was decided at a moment is committed within seconds of it.
-    rows = await connection.fetch(compared(_UNRECORDED), cohort, since, row["last"])
-    examined_count = await connection.fetchval(_RECORDABLE, cohort, since, row["last"])
-    return _result(Check.AUDIT, cohort, rows, examined_count=examined_count)
 
 
 def _result(check: Check, cohort: int, rows: Any, *, examined_count: int) -> Result:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -40,6 +41,23 @@ class ReadUpTo:
     last: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Letters:
+    """Dead letters.
+
+    Attributes:
+        of: stream and number of the messages that they are of.
+        gone_count: letters that the stream has stored and no longer has.
+        read_up_to: the number of the last that was read.
+        whole: whether that is all.
+    """
+
+    of: frozenset[tuple[str, int]]
+    gone_count: int
+    read_up_to: int
+    whole: bool
+
+
 async def stream_state(client: Client, stream: str) -> StreamState:
     """Return the state of a stream.
 
@@ -53,7 +71,8 @@ async def stream_state(client: Client, stream: str) -> StreamState:
         created_at=_moment(answer["created"]),
         first=int(state["first_seq"]) if state["messages"] else last + 1,
         last=last,
-        gone=frozenset(state.get("deleted") or ()),
+        # A stream that was made anew and is empty tells of a number 0.
+        gone=frozenset(one for one in state.get("deleted") or () if one > 0),
     )
 
 
@@ -94,6 +113,52 @@ async def step_down(client: Client, stream: str) -> None:
     """
     with reaching(f"{stream} has no leader that answers"):
         await _ask(client, f"STREAM.LEADER.STEPDOWN.{stream}", b"")
+
+
+async def read_letters(client: Client, stream: str, *, after: int, count_max: int) -> Letters:
+    """Return what the stream of dead letters holds behind the number `after`, at most `count_max` letters.
+
+    Raises:
+        UnavailableError: there is no such stream.
+    """
+    state = await stream_state(client, stream)
+    found: set[tuple[str, int]] = set()
+    # One that was made anew begins its numbers anew.
+    place, whole = after if after <= state.last else 0, False
+    for _ in range(count_max):
+        request = orjson.dumps({"seq": max(place + 1, state.first), "next_by_subj": ">"})
+        try:
+            answer = await _ask(client, f"STREAM.MSG.GET.{stream}", request)
+        except UnavailableError as error:
+            if error.code != "404":
+                raise
+            whole = True
+            break
+        place = int(answer["message"]["seq"])
+        of = _letter_of(base64.b64decode(answer["message"].get("hdrs") or b""))
+        if of is not None:
+            found.add(of)
+    return Letters(
+        of=frozenset(found),
+        gone_count=state.first - 1 + len(state.gone),
+        read_up_to=place,
+        whole=whole or place >= state.last,
+    )
+
+
+def _letter_of(headers: bytes) -> tuple[str, int] | None:
+    r"""Return which message a dead letter says it is of.
+
+    >>> _letter_of(b"NATS/1.0\r\nLedger-Stream: LEDGER_C1\r\nLedger-Sequence: 7\r\n\r\n")
+    ('LEDGER_C1', 7)
+    """
+    told = dict(
+        line.partition(": ")[::2] for line in headers.decode("utf-8", "replace").splitlines()[1:]
+    )
+    number = told.get("Ledger-Sequence", "")
+    if "Ledger-Stream" not in told or not number.isdecimal():
+        return None
+    return told["Ledger-Stream"], int(number)
 
 
 async def _ask(client: Client, what: str, payload: bytes) -> dict[str, Any]:

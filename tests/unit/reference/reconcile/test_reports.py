@@ -11,7 +11,7 @@ from typing import Any
 
 from sentinel.reference.ledger.reconcile import Check, Report, Result, State, Totals
 from sentinel.reference.ledger.reconcile.replica import Side, compare
-from sentinel.reference.ledger.reconcile.report import merged, remembered
+from sentinel.reference.ledger.reconcile.report import merged, worst
 from sentinel.reference.ledger.reconcile.told import Suspects, judge
 from sentinel.reference.ledger.wire.streams import ReadUpTo
 
@@ -50,10 +50,20 @@ def test_each_state_is_what_it_says() -> None:
 
 
 def test_drift_is_remembered_until_all_was_looked_at_again() -> None:
-    found = remembered(
-        [result(Check.CHAIN, 2, 5)], [result(Check.CHAIN, 1, 1), result(Check.ENTRIES)]
+    found = worst([result(Check.CHAIN, 1, 1), result(Check.ENTRIES)], [result(Check.CHAIN, 2, 5)])
+    assert [(one.check, one.drift_count) for one in found] == [
+        (Check.ENTRIES, 0),
+        (Check.CHAIN, 2),
+    ]
+
+
+def test_what_is_not_known_is_not_said_to_agree() -> None:
+    found = worst(
+        [result(Check.AUDIT, examined_count=9)],
+        [result(Check.AUDIT, reason="behind"), result(Check.REPLICA, reason="away")],
+        [result(Check.REPLICA, absent=True, reason="none was given")],
     )
-    assert [one.drift_count for one in found] == [2, 0]
+    assert [one.state for one in found] == [State.WAITING, State.WAITING]
 
 
 def test_a_report_says_drift_and_names_it() -> None:

@@ -12,6 +12,7 @@ from sentinel.reference.ledger.operate.cli.servers import Commands, add_servers,
 from sentinel.reference.ledger.wire.config import NatsConfig, PostgresConfig, check_url, read_url
 
 _DRIFTED: Final = 1
+_AWAY: Final = 3
 
 
 def add_reconcile(commands: Commands) -> None:
@@ -65,7 +66,9 @@ def _reconcile(options: argparse.Namespace) -> int:
             reconcile_every(config, nats, postgres, replica=replica, every_s=options.every)
         )
         return 0
-    drifts = asyncio.run(
+    report = asyncio.run(
         reconcile_once(config, nats, postgres, replica=replica, form=options.form)
     )
-    return _DRIFTED if drifts else 0
+    if report.drift:
+        return _DRIFTED
+    return _AWAY if report.away else 0
