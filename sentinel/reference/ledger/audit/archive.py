@@ -46,6 +46,8 @@ class Head:
         end: of an extract, the place after its last.
         from_us: of an extract, the times that were asked for, Unix microseconds.
         to_us: the same.
+        part: of an extract in parts, this one's number from 1.
+        following: the number of the next part; None for the last.
     """
 
     origin: str
@@ -55,6 +57,8 @@ class Head:
     end: int = 0
     from_us: int | None = None
     to_us: int | None = None
+    part: int | None = None
+    following: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,24 +85,33 @@ class Sink(Protocol):
         """Take the next bytes."""
 
 
-class Writer:
-    """Writes an exported audit."""
+def head_line(head: Head) -> bytes:
+    """Return the first line, of what is known at the end alone: a part's range."""
+    said: dict[str, object] = {
+        "version": FORMAT_VERSION,
+        "origin": head.origin,
+        "extract": head.extract,
+        "tenant": head.tenant,
+        "first": head.first,
+        "end": head.end,
+        "from_us": head.from_us,
+        "to_us": head.to_us,
+    }
+    if head.part is not None:
+        said |= {"part": head.part, "next": head.following}
+    return _line({"audit": said})
 
-    def __init__(self, out: Sink, head: Head) -> None:
+
+class Writer:
+    """Writes an exported audit; without a head, all but its first line."""
+
+    def __init__(self, out: Sink, head: Head | None = None) -> None:
         self._out = out
         self.entries_count = 0
         self.checkpoints_count = 0
-        said = {
-            "version": FORMAT_VERSION,
-            "origin": head.origin,
-            "extract": head.extract,
-            "tenant": head.tenant,
-            "first": head.first,
-            "end": head.end,
-            "from_us": head.from_us,
-            "to_us": head.to_us,
-        }
-        self._line({"audit": said})
+        self.bytes_count = 0
+        if head is not None:
+            self._write(head_line(head))
 
     def entry(self, record: Record, proof: Sequence[bytes] | None = None) -> None:
         """Write an entry; its bytes are a text of JSON and stand there as such."""
@@ -126,7 +139,11 @@ class Writer:
         self._line({"end": {"entries": self.entries_count, "checkpoints": self.checkpoints_count}})
 
     def _line(self, document: dict[str, object]) -> None:
-        self._out.write(orjson.dumps(document) + b"\n")
+        self._write(_line(document))
+
+    def _write(self, line: bytes) -> None:
+        self._out.write(line)
+        self.bytes_count += len(line)
 
 
 def read_head(path: Path) -> Head:
@@ -257,15 +274,21 @@ def _lines(path: Path) -> Iterator[tuple[int, str, Any]]:
         raise UnreadableError(message) from error
 
 
+def _line(document: dict[str, object]) -> bytes:
+    return orjson.dumps(document) + b"\n"
+
+
 def _head(path: Path, said: dict[str, Any]) -> Head:
     numbers = [said.get(name) for name in ("first", "end")]
     times = [said.get(name) for name in ("from_us", "to_us")]
+    parts = [said.get(name) for name in ("part", "next")]
     if (
         not isinstance(said.get("origin"), str)
         or not isinstance(said.get("extract"), bool)
         or not isinstance(said.get("tenant"), str | None)
         or not all(type(one) is int and one >= 0 for one in numbers)
         or not all(one is None or type(one) is int for one in times)
+        or not all(one is None or (type(one) is int and one >= 1) for one in parts)
     ):
         raise _malformed(path, 1)
     return Head(
@@ -276,6 +299,8 @@ def _head(path: Path, said: dict[str, Any]) -> Head:
         end=said["end"],
         from_us=said.get("from_us"),
         to_us=said.get("to_us"),
+        part=said.get("part"),
+        following=said.get("next"),
     )
 
 

@@ -7,8 +7,8 @@ it could not be verified by whoever is given the file.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Final
+from dataclasses import dataclass, replace
+from typing import Final, Protocol
 
 from sentinel.reference.ledger.audit import archive, rows
 from sentinel.reference.ledger.audit.archive import Head, Sink
@@ -38,8 +38,14 @@ class NothingToExportError(LedgerError):
     """There is no checkpoint, or no such entry below it."""
 
 
-class TooManyEntriesError(LedgerError):
-    """A period holds more entries than were to be exported."""
+class Parts(Protocol):
+    """Where the parts of an extract go, one after another."""
+
+    def begin(self) -> Sink:
+        """Begin the next part; returns where all but its first line goes."""
+
+    async def end(self, head: Head, writer: archive.Writer) -> None:
+        """Take the part that was begun, with what its first line says."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,7 +95,6 @@ async def export_period(
     *,
     witnessed: bool,
     earlier: Sequence[SignedCheckpoint] = (),
-    entries_count_max: int | None = None,
 ) -> Exported:
     """Write what was committed in a period, each entry with the proof that it is in the trail.
 
@@ -99,19 +104,12 @@ async def export_period(
         period: which entries.
         witnessed: whether only a checkpoint that a witness signed will do.
         earlier: checkpoints that the receiver has; it is proven that the trail begins with what they are of.
-        entries_count_max: how many there may be.
 
     Raises:
         NothingToExportError: there is no such checkpoint yet.
-        TooManyEntriesError: there are more; nothing was written.
     """
     last, total = await _newest(connection, witnessed=witnessed)
     first, end = await _places(connection, period, last.checkpoint.size)
-    if entries_count_max is not None:
-        found = await rows.count(connection, first, end, period.tenant, entries_count_max + 1)
-        if found > entries_count_max:
-            message = f"the period has more than {entries_count_max} entries"
-            raise TooManyEntriesError(message)
     head = Head(
         origin=last.checkpoint.origin,
         extract=True,
@@ -122,6 +120,70 @@ async def export_period(
         to_us=period.to_us,
     )
     return await _extract(connection, out, head, last, total, earlier)
+
+
+async def export_parts(
+    connection: Connection,
+    parts: Parts,
+    period: Period,
+    *,
+    witnessed: bool,
+    entries_count_max: int,
+    bytes_max: int,
+) -> Exported:
+    """Write what a tenant committed in a period as numbered parts, each an extract by itself.
+
+    All lead to one checkpoint. No more than a part's last entry is in memory.
+
+    Args:
+        connection: in a transaction whose snapshot does not move.
+        parts: where they go.
+        period: which entries, of one tenant.
+        witnessed: whether only a checkpoint that a witness signed will do.
+        entries_count_max: of one part.
+        bytes_max: after which a part ends; it is larger by one entry and what ends it.
+
+    Raises:
+        NothingToExportError: there is no such checkpoint yet.
+    """
+    last, total = await _newest(connection, witnessed=witnessed)
+    size = last.checkpoint.size
+    first, end = await _places(connection, period, size)
+    proofs = Proofs(connection, size)
+    whole = Head(
+        origin=last.checkpoint.origin,
+        extract=True,
+        tenant=period.tenant,
+        first=first,
+        end=end,
+        from_us=period.from_us,
+        to_us=period.to_us,
+        part=1,
+    )
+
+    async def close(head: Head) -> None:
+        writer.checkpoint(str(last))
+        writer.end()
+        await parts.end(head, writer)
+
+    number, entries_count = 1, 0
+    writer = archive.Writer(parts.begin())
+    async for record, _ in rows.records(connection, first, min(end, size), period.tenant):
+        if writer.entries_count >= entries_count_max or writer.bytes_count >= bytes_max:
+            # The next one's first place: between the two there is none of the tenant's.
+            head = replace(whole, first=first, end=record.place, part=number, following=number + 1)
+            await close(head)
+            number, first = number + 1, record.place
+            writer = archive.Writer(parts.begin())
+        writer.entry(record, await proofs.of(record.place))
+        entries_count += 1
+    await close(replace(whole, first=first, part=number))
+    return Exported(
+        entries_count=entries_count,
+        checkpoints_count=1,
+        size=size,
+        left_out_count=max(total - size, 0),
+    )
 
 
 async def export_entry(

@@ -31,6 +31,7 @@ from sentinel.reference.ledger.domain.audit.note import (
     SignedCheckpoint,
     parse_checkpoint,
 )
+from sentinel.reference.ledger.domain.audit.parts import Part
 from sentinel.reference.ledger.domain.audit.period import Extract, ExtractCheck
 from sentinel.reference.ledger.wire.postgres import Connection
 
@@ -80,6 +81,25 @@ def verify_file(path: Path, keys: Keys, kept: Sequence[SignedCheckpoint] = ()) -
     for line in read_entries(path):
         check.feed(line.record)
     return check.end()
+
+
+def part_of(path: Path) -> Part:
+    """Return what a file says of the export that it is a part of.
+
+    Raises:
+        UnreadableError: it cannot be read.
+        MalformedArchiveError: it is no exported audit, or not all of one.
+    """
+    head = read_head(path)
+    checkpoints = tuple(str(note) for note in read_beside(path).checkpoints)
+    return Part(
+        name=str(path),
+        number=head.part,
+        following=head.following,
+        first=head.first,
+        end=head.end,
+        of=(head.origin, head.tenant, head.from_us, head.to_us, checkpoints),
+    )
 
 
 async def verify_database(

@@ -43,6 +43,7 @@ class ExportFailure(StrEnum):
     """Why there is no export; fit to be a metric's label."""
 
     AUDIT_BEHIND = "audit_behind"
+    # Of versions before: an export has as many as its period now.
     TOO_MANY_ENTRIES = "too_many_entries"
     TOO_LARGE = "too_large"
     TOOK_TOO_LONG = "took_too_long"
@@ -54,7 +55,7 @@ WORDS: Final[Mapping[ExportFailure, str]] = {
     ExportFailure.AUDIT_BEHIND: "the audit has not come to the period's end in time; ask again later",
     ExportFailure.TOO_MANY_ENTRIES: "the period has more entries than one export may hold; ask for a shorter one",
     ExportFailure.TOO_LARGE: "the period's entries are larger than one export may be; ask for a shorter one",
-    ExportFailure.TOOK_TOO_LONG: "it took longer than one export may; ask for a shorter period",
+    ExportFailure.TOOK_TOO_LONG: "a part of it took longer than one may; ask again later",
     ExportFailure.BROKEN_TRAIL: "the audit trail could not be read",
     ExportFailure.GIVEN_UP: "it was begun several times and never came to its end; ask again later",
 }

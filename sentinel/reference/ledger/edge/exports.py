@@ -44,7 +44,8 @@ _ASKING: Final = (
     "select set_config('ledger.cohort', $1, true), set_config('ledger.tenant', $2, true)"
 )
 _FIELDS: Final = """
-export_id, fingerprint, from_at, to_at, asked_at, state, reason, next_at, ended_at, entries_count, bytes_count, sha256, checkpoint_size
+export_id, fingerprint, from_at, to_at, asked_at, state, reason, next_at, ended_at, entries_count, bytes_count, sha256, checkpoint_size,
+parts
 """
 # One tenant's requests stand in line, so that none of them passes the bound beside another.
 _ALONE: Final = "select pg_advisory_xact_lock(hashtextextended('exports:' || $1, 0))"
@@ -61,7 +62,7 @@ select {_FIELDS} from ledger.exports where cohort = $1 and tenant = $2 and expor
 _LIST: Final = f"""
 select {_FIELDS} from ledger.exports where cohort = $1 and tenant = $2 order by asked_at desc, export_id limit $3
 """  # noqa: S608 - put together from constants
-_PART: Final = """
+_CHUNK: Final = """
 select content from ledger.export_parts where cohort = $1 and tenant = $2 and export_id = $3 and part = $4
 """
 _UNDER_WAY: Final = frozenset({ExportState.WAITING, ExportState.RUNNING})
@@ -175,6 +176,7 @@ class Exports:
         tenant, row = await self._found(request)
         with self._counting_refusals():
             _check_has_file(row)
+            part = _asked_part(request, row)
             config = self._config
             if (
                 self._downloads.total() >= config.downloads_max
@@ -185,27 +187,31 @@ class Exports:
                 )
         self._downloads[tenant.name] += 1
         try:
-            return await self._send(request, tenant, row)
+            return await self._send(request, tenant, row, part)
         finally:
             self._downloads[tenant.name] -= 1
             if not self._downloads[tenant.name]:
                 del self._downloads[tenant.name]
 
-    async def _send(self, request: web.Request, tenant: Tenant, row: Any) -> web.StreamResponse:
-        parts = self._parts(tenant, row)
+    async def _send(
+        self, request: web.Request, tenant: Tenant, row: Any, part: _Part
+    ) -> web.StreamResponse:
+        chunks = self._chunks(tenant, row, part)
         # Before the head goes out: until then trouble can still be answered.
-        first = await anext(parts)
-        response = web.StreamResponse(headers={**_file_headers(row), **limit_headers(request)})
-        response.content_length = row["bytes_count"]
+        first = await anext(chunks)
+        response = web.StreamResponse(
+            headers={**_file_headers(row, part), **limit_headers(request)}
+        )
+        response.content_length = part.bytes_count
         await response.prepare(request)
         sent = 0
         try:
             async with asyncio.timeout(self._config.download_timeout_s):
                 await response.write(first)
                 sent = len(first)
-                async for part in parts:
-                    await response.write(part)
-                    sent += len(part)
+                async for chunk in chunks:
+                    await response.write(chunk)
+                    sent += len(chunk)
                 await response.write_eof()
         except (TimeoutError, UnavailableError, PermanentError, ProblemError, OSError) as error:
             # The head has gone: all that can be said is said by an end that comes too soon.
@@ -221,25 +227,25 @@ class Exports:
         self._signals.served(whole=True)
         return response
 
-    async def _parts(self, tenant: Tenant, row: Any) -> AsyncIterator[bytes]:
-        """Yield the file's parts, each by a statement of its own.
+    async def _chunks(self, tenant: Tenant, row: Any, part: _Part) -> AsyncIterator[bytes]:
+        """Yield what the file of a part is kept in, each by a statement of its own.
 
         Raises:
             ProblemError: one is not there: the file was let go a moment ago. An end that said nothing would leave the client
                 of a connection that is kept to wait for the rest.
         """
-        part, left_bytes = 0, row["bytes_count"]
+        chunk, left_bytes = part.first_chunk, part.bytes_count
         while left_bytes > 0:
             with self._telemetry.query("SELECT", "export_parts", self._database.namespace):
                 async with self._asking(tenant) as connection:
                     content = await connection.fetchval(
-                        _PART, tenant.cohort, tenant.name, row["export_id"], part
+                        _CHUNK, tenant.cohort, tenant.name, row["export_id"], chunk
                     )
             if not content:
                 raise ProblemError(code="export_expired", detail="The file is no longer kept.")
             yield bytes(content)
             left_bytes -= len(content)
-            part += 1
+            chunk += 1
 
     async def _found(self, request: web.Request) -> tuple[Tenant, Any]:
         tenant = await self._tenant(request)
@@ -270,6 +276,49 @@ class Exports:
         async with self._database.acquire() as connection, connection.transaction():
             await connection.execute(_ASKING, str(tenant.cohort), tenant.name)
             yield connection
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Part:
+    """A part of an export that is done, counted from 1; its file is one by itself."""
+
+    number: int
+    count: int
+    entries_count: int
+    bytes_count: int
+    sha256: str
+    first_chunk: int
+
+
+def _parts_of(row: Any) -> list[_Part]:
+    """Return the parts of an export that is done; one that an earlier version made has one."""
+    if row["parts"] is None:
+        return [
+            _Part(
+                number=1,
+                count=1,
+                entries_count=row["entries_count"],
+                bytes_count=row["bytes_count"],
+                sha256=bytes(row["sha256"]).hex(),
+                first_chunk=0,
+            )
+        ]
+    stored = orjson.loads(row["parts"])
+    return [
+        _Part(number=number, count=len(stored), **part) for number, part in enumerate(stored, 1)
+    ]
+
+
+def _asked_part(request: web.Request, row: Any) -> _Part:
+    text = request.query.get("part", "1")
+    if not (text.isascii() and text.isdigit() and len(text) <= 6) or int(text) == 0:
+        raise InvalidTransferError(
+            code="invalid_field", field="part", message="part is a number from 1 on."
+        )
+    parts = _parts_of(row)
+    if int(text) > len(parts):
+        raise ProblemError(code="unknown_part", detail=f"The export has {len(parts)} parts.")
+    return parts[int(text) - 1]
 
 
 def _check_has_file(row: Any) -> None:
@@ -311,15 +360,31 @@ def _shown(row: Any) -> dict[str, object]:
             "checkpoint_size": row["checkpoint_size"],
         }
     if state == ExportState.DONE:
-        shown |= {"file_url": f"{BASE}/{row['export_id']}/file", "expires_at": row["next_at"]}
+        file_url = f"{BASE}/{row['export_id']}/file"
+        shown |= {
+            "file_url": file_url,
+            "parts": [
+                {
+                    "part": part.number,
+                    "entries_count": part.entries_count,
+                    "bytes_count": part.bytes_count,
+                    "sha256": part.sha256,
+                    "file_url": f"{file_url}?part={part.number}",
+                }
+                for part in _parts_of(row)
+            ],
+            "expires_at": row["next_at"],
+        }
     return shown
 
 
-def _file_headers(row: Any) -> dict[str, str]:
-    digest = base64.b64encode(bytes(row["sha256"])).decode()
+def _file_headers(row: Any, part: _Part) -> dict[str, str]:
+    digest = base64.b64encode(bytes.fromhex(part.sha256)).decode()
+    which = "" if part.count == 1 else f"-part-{part.number}-of-{part.count}"
+    name = f"ledger-export-{row['export_id']}{which}.ndjson"
     return {
         "Content-Type": FILE_TYPE,
-        "Content-Disposition": f'attachment; filename="ledger-export-{row["export_id"]}.ndjson"',
+        "Content-Disposition": f'attachment; filename="{name}"',
         "Repr-Digest": f"sha-256=:{digest}:",
         "Cache-Control": "no-store",
     }

@@ -59,6 +59,7 @@ PROBLEMS: Final[Mapping[str, tuple[int, str]]] = {
     "unknown_account": (404, "There is no such account"),
     "unknown_endpoint": (404, "There is no such webhook endpoint"),
     "unknown_export": (404, "There is no such export"),
+    "unknown_part": (404, "The export has no such part"),
     "method_not_allowed": (405, "The address does not take this method"),
     "request_timeout": (408, "The body did not arrive in time"),
     "idempotency_key_reused": (409, "The idempotency key was used for another request"),

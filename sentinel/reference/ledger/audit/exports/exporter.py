@@ -24,8 +24,6 @@ from sentinel.reference.ledger.wire.config import PostgresConfig
 from sentinel.reference.ledger.wire.postgres import Connection, Database
 
 _DAY_S: Final = 86_400.0
-# What is added to the time that an export may take, before its work counts as lost.
-_LEASE_GRACE_S: Final = 60.0
 _TIDY_COUNT_MAX: Final = 100
 _GIVE_BACK_S: Final = 1.0
 
@@ -137,7 +135,7 @@ class Exporter:
         if due.attempts >= config.attempts_max:
             await exports.fail(connection, due, ExportFailure.GIVEN_UP)
             return ExportFailure.GIVEN_UP
-        await exports.begin(connection, due, config.bounds.seconds_max + _LEASE_GRACE_S)
+        await exports.begin(connection, due, config.bounds.lease_s)
         return True
 
     async def _make(self, due: Due) -> None:

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import uuid
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any, Final
+
+import orjson
 
 from sentinel.reference.ledger.domain.audit.entry import parse_lsn
 from sentinel.reference.ledger.domain.exports import ExportFailure
 from sentinel.reference.ledger.wire.postgres import Connection
 
-PART_BYTES: Final = 256 * 1024
+# Of the file of a part; the database keeps it in these.
+CHUNK_BYTES: Final = 256 * 1024
 
 # A commit has its time a moment before its place in the log: the place is asked for once such moments are over.
 _DUE: Final = """
@@ -33,6 +37,9 @@ _BEGIN: Final = """
 update ledger.exports set state = 'running', attempts = attempts + 1, next_at = now() + make_interval(secs => $3)
 where cohort = $1 and export_id = $2
 """
+_RENEW: Final = """
+update ledger.exports set next_at = now() + make_interval(secs => $3) where cohort = $1 and export_id = $2
+"""
 _FAIL: Final = """
 update ledger.exports set state = 'failed', reason = $3, ended_at = now()
 where cohort = $1 and export_id = $2 and state in ('waiting', 'running')
@@ -42,13 +49,13 @@ _MINE: Final = """
 select true from ledger.exports where cohort = $1 and export_id = $2 and state = 'running' and attempts = $3 for update
 """
 _CLEAR: Final = "delete from ledger.export_parts where cohort = $1 and export_id = $2"
-_PART: Final = """
+_CHUNK: Final = """
 insert into ledger.export_parts (cohort, export_id, tenant, part, content) values ($1, $2, $3, $4, $5)
 """
 _DONE: Final = """
 update ledger.exports
 set state = 'done', ended_at = now(), next_at = now() + make_interval(secs => $3),
-    entries_count = $4, bytes_count = $5, sha256 = $6, checkpoint_size = $7
+    entries_count = $4, bytes_count = $5, sha256 = $6, checkpoint_size = $7, parts = $8
 where cohort = $1 and export_id = $2
 """
 _EXPIRE: Final = """
@@ -106,6 +113,16 @@ class Due:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StoredPart:
+    """A part of an export that is done: what it holds, and with which chunk its file begins."""
+
+    entries_count: int
+    bytes_count: int
+    sha256: str
+    first_chunk: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Standing:
     """What there is at a moment."""
 
@@ -146,9 +163,16 @@ async def begin(connection: Connection, due: Due, lease_s: float) -> None:
     await connection.execute(_BEGIN, *due.key, lease_s)
 
 
+async def renew(connection: Connection, due: Due, lease_s: float) -> None:
+    """Note that work on it goes on; after so many seconds it counts as lost."""
+    await connection.execute(_RENEW, *due.key, lease_s)
+
+
 async def fail(connection: Connection, due: Due, reason: ExportFailure) -> None:
-    """Note that there will be none, and why."""
-    await connection.execute(_FAIL, *due.key, reason.value)
+    """Note that there will be none, and why; what was stored of it goes."""
+    async with connection.transaction():
+        await connection.execute(_CLEAR, *due.key)
+        await connection.execute(_FAIL, *due.key, reason.value)
 
 
 async def is_mine(connection: Connection, due: Due) -> bool:
@@ -156,14 +180,14 @@ async def is_mine(connection: Connection, due: Due) -> bool:
     return bool(await connection.fetchval(_MINE, *due.key, due.attempts + 1))
 
 
-async def clear_parts(connection: Connection, due: Due) -> None:
+async def clear_chunks(connection: Connection, due: Due) -> None:
     """Remove what an earlier attempt may have left."""
     await connection.execute(_CLEAR, *due.key)
 
 
-async def add_part(connection: Connection, due: Due, part: int, content: bytes) -> None:
-    """Store a part of the file, counted from 0."""
-    await connection.execute(_PART, *due.key, due.tenant, part, content)
+async def add_chunk(connection: Connection, due: Due, chunk: int, content: bytes) -> None:
+    """Store the next bytes of the files of all parts, counted from 0."""
+    await connection.execute(_CHUNK, *due.key, due.tenant, chunk, content)
 
 
 async def done(
@@ -173,12 +197,19 @@ async def done(
     keep_s: float,
     entries_count: int,
     bytes_count: int,
-    sha256: bytes,
+    parts: Sequence[StoredPart],
     checkpoint_size: int,
 ) -> None:
-    """Note that it is done; its file is kept for so many seconds."""
+    """Note that it is done; its files are kept for so many seconds."""
     await connection.execute(
-        _DONE, *due.key, keep_s, entries_count, bytes_count, sha256, checkpoint_size
+        _DONE,
+        *due.key,
+        keep_s,
+        entries_count,
+        bytes_count,
+        bytes.fromhex(parts[0].sha256),
+        checkpoint_size,
+        orjson.dumps([asdict(part) for part in parts]).decode(),
     )
 
 

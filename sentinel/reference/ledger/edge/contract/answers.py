@@ -248,6 +248,7 @@ _WEBHOOK_ENDPOINTS: Final[Mapping[str, Schema]] = {
         {"deliveries": {"type": "array", "items": ref("WebhookDelivery")}}
     ),
 }
+_SHA256: Final = {"type": "string", "pattern": "^[0-9a-f]{64}$"}
 _EXPORT: Final[Mapping[str, Any]] = {
     "export_id": dict(UUID),
     "state": one_of([state.value for state in ExportState]),
@@ -257,22 +258,36 @@ _EXPORT: Final[Mapping[str, Any]] = {
     "ended_at": or_null(MOMENT),
     "reason": known([why.value for why in ExportFailure], "Of one that failed: why."),
     "detail": {"type": "string", "description": "Of one that failed: why, for a person."},
-    "entries_count": {**COUNT, "description": "Entries of the trail in the file."},
-    "bytes_count": {**COUNT, "description": "The file's size."},
-    "sha256": {"type": "string", "pattern": "^[0-9a-f]{64}$", "description": "The file's."},
+    "entries_count": {**COUNT, "description": "Entries of the trail in all parts."},
+    "bytes_count": {**COUNT, "description": "The size of all parts' files."},
+    "sha256": {**_SHA256, "description": "Of the first part's file."},
     "checkpoint_size": {**COUNT, "description": "Of the tree that its proofs lead to."},
     "file_url": {
         "type": "string",
         "format": "uri-reference",
-        "description": "Of one that is done.",
+        "description": "Of one that is done: the first part's.",
     },
-    "expires_at": {**MOMENT, "description": "Until when the file is kept."},
+    "parts": {
+        "type": "array",
+        "items": ref("ExportPart"),
+        "description": "Of one that is done: its files, each of which is verified by itself, and all of which are the period.",
+    },
+    "expires_at": {**MOMENT, "description": "Until when the files are kept."},
 }
 _EXPORT_ALWAYS: Final = frozenset({"export_id", "state", "from", "to", "asked_at", "ended_at"})
 _EXPORTS: Final[Mapping[str, Schema]] = {
     "Export": record(_EXPORT, required=_EXPORT_ALWAYS),
     "ExportAccepted": record(
         {**_EXPORT, "status_url": _STATUS_URL}, required=_EXPORT_ALWAYS | {"status_url"}
+    ),
+    "ExportPart": record(
+        {
+            "part": {"type": "integer", "minimum": 1, "description": "Its number."},
+            "entries_count": {**COUNT, "description": "Entries of the trail in its file."},
+            "bytes_count": {**COUNT, "description": "Its file's size."},
+            "sha256": {**_SHA256, "description": "Its file's."},
+            "file_url": {"type": "string", "format": "uri-reference"},
+        }
     ),
     "Exports": record({"exports": {"type": "array", "items": ref("Export")}}),
     "ExportFile": {

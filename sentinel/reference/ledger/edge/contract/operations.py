@@ -255,15 +255,18 @@ _EXPORTS: Final[Mapping[str, tuple[str, str, Answer, tuple[str, ...], tuple[str,
     ),
     "fetch": (
         "getExportFile",
-        "The file of an export",
+        "The file of an export, or of one of its parts",
         Answer(
             schema="ExportFile",
             told="The file, to be verified with the public keys of log and witness.",
             headers=("Content-Disposition", "Repr-Digest"),
             media_type=FILE_TYPE,
         ),
-        ("ExportId",),
-        ("invalid_id", "unknown_export", "export_not_done", "export_failed", "export_expired"),
+        ("ExportId", "Part"),
+        (
+            *("invalid_id", "unknown_export", "export_not_done", "export_failed"),
+            *("export_expired", "invalid_field", "unknown_part"),
+        ),
     ),
 }
 # What stands in no other table.

@@ -55,6 +55,11 @@ PARAMETERS: Final[dict[str, dict[str, Any]]] = {
         {"type": "integer", "minimum": 0, "maximum": 999_999, "default": 0},
         "The place at which the page of items begins, from 0.",
     ),
+    "Part": _query(
+        "part",
+        {"type": "integer", "minimum": 1, "maximum": 999_999, "default": 1},
+        "Which part's file, from 1.",
+    ),
     "DeliveryState": _query(
         "state", one_of([state.value for state in DeliveryState]), "Only those that stand so."
     ),

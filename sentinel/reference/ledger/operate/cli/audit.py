@@ -113,7 +113,18 @@ def _add_exports(parts: Commands) -> None:
         "exports", help="make the exports that tenants ask the edge for, until told to stop"
     )
     parser.add_argument(
-        "--entries-max", type=_count, default=50_000, metavar="N", help="of one export"
+        "--part-entries",
+        type=_count,
+        default=50_000,
+        metavar="N",
+        help="entries of one part's file; the next part goes on (default: 50000)",
+    )
+    parser.add_argument(
+        "--bytes-max",
+        type=_count,
+        default=8 * 1024**3,
+        metavar="N",
+        help="of all parts of one export together (default: 8 GiB)",
     )
     parser.add_argument(
         "--keep-days", type=_count, default=7, metavar="N", help="that a file is kept"
@@ -172,8 +183,8 @@ def _add_verify(parts: Commands) -> None:
     parser.add_argument(
         "file",
         type=Path,
-        nargs="?",
-        help="exported file, for which nothing else is needed than keys",
+        nargs="*",
+        help="exported file, for which nothing else is needed than keys; of an export in parts all of them, in any order",
     )
     parser.add_argument("--log-key", metavar="KEY", help="the log's public key, or a file with it")
     witness = parser.add_mutually_exclusive_group()

@@ -31,12 +31,13 @@ from sentinel.reference.ledger.audit.keys import (
 from sentinel.reference.ledger.audit.recorder import SETTINGS
 from sentinel.reference.ledger.audit.service import Audit, AuditConfig
 from sentinel.reference.ledger.audit.shelf import Shelf, Shelving, ShelvingConfig
-from sentinel.reference.ledger.audit.verify import Keys, verify_database, verify_file
+from sentinel.reference.ledger.audit.verify import Keys, part_of, verify_database, verify_file
 from sentinel.reference.ledger.audit.witness import Memory, Witness
 from sentinel.reference.ledger.audit.witness_server import WitnessServer, WitnessServerConfig
 from sentinel.reference.ledger.domain import LedgerError, UsageError
 from sentinel.reference.ledger.domain.audit.check import Report
 from sentinel.reference.ledger.domain.audit.note import LOG_KIND, WITNESS_KIND, SignedCheckpoint
+from sentinel.reference.ledger.domain.audit.parts import what_is_missing
 from sentinel.reference.ledger.operate.cli.servers import postgres_url
 from sentinel.reference.ledger.operate.single import say, stop_on_signals
 from sentinel.reference.ledger.operate.state import read_state
@@ -214,7 +215,7 @@ def exports(options: argparse.Namespace) -> int:
     config = ExporterConfig(
         postgres=_postgres(options),
         witnessed=not options.without_witness,
-        bounds=Bounds(entries_count_max=options.entries_max),
+        bounds=Bounds(part_entries_count=options.part_entries, bytes_max=options.bytes_max),
         keep_s=options.keep_days * 86_400.0,
     )
     asyncio.run(run_exporter(config))
@@ -277,14 +278,38 @@ def verify(options: argparse.Namespace) -> int:
     keys = _keys(options)
     kept = _notes(options.checkpoints)
     shelf = _shelf(options, keys.log.name)
+    if len(options.file) > 1:
+        return _verify_parts(options, keys, kept + (shelf.some()[0] if shelf is not None else []))
+    file = options.file[0] if options.file else None
     if shelf is not None:
         # A file ends where it was exported; a database has all that there was.
-        ends = options.file is not None and not archive.read_head(options.file).extract
-        kept += shelf.some(size_max=archive.read_head(options.file).end if ends else None)[0]
-    if options.file is not None:
-        return _answer(verify_file(options.file, keys, kept), None, options)
+        ends = file is not None and not archive.read_head(file).extract
+        kept += shelf.some(size_max=archive.read_head(file).end if file and ends else None)[0]
+    if file is not None:
+        return _answer(verify_file(file, keys, kept), None, options, archive.read_head(file))
     report, compared = asyncio.run(_verify_online(options, keys, kept))
     return _answer(report, compared, options)
+
+
+def _verify_parts(options: argparse.Namespace, keys: Keys, kept: list[SignedCheckpoint]) -> int:
+    """Verify each file, and say whether they are together all of one export."""
+    wrong = 0
+    for file in options.file:
+        if options.form != "json":
+            sys.stdout.write(f"{file}: ")
+        report = verify_file(file, keys, kept)
+        wrong |= _answer(report, None, options, archive.read_head(file))
+    faults = what_is_missing([part_of(file) for file in options.file])
+    if options.form == "json":
+        say({"complete": not faults, "parts_count": len(options.file), "missing": faults})
+    else:
+        sys.stdout.writelines(f"{fault}\n" for fault in faults)
+        sys.stdout.write(
+            f"NOT complete: of {len(options.file)} files\n"
+            if faults
+            else f"complete: {len(options.file)} parts are the whole export\n"
+        )
+    return wrong | (_WRONG if faults else 0)
 
 
 async def _verify_online(
@@ -306,7 +331,12 @@ async def _verify_online(
     return report, compared
 
 
-def _answer(report: Report, compared: Compared | None, options: argparse.Namespace) -> int:
+def _answer(
+    report: Report,
+    compared: Compared | None,
+    options: argparse.Namespace,
+    head: archive.Head | None = None,
+) -> int:
     # Rows that could not be looked for once more leave open whether they are recorded.
     open_count = compared.unrecorded_count if compared is not None else 0
     whole = report.whole and not open_count
@@ -322,6 +352,8 @@ def _answer(report: Report, compared: Compared | None, options: argparse.Namespa
         "counts": {kind.value: count for kind, count in sorted(report.counts.items())},
         "findings": [asdict(finding) for finding in report.findings],
     }
+    if head is not None and head.part is not None:
+        said |= {"part": head.part, "next": head.following}
     if compared is not None:
         said |= {
             "rows_count": compared.rows_count,
@@ -347,6 +379,8 @@ def _answer(report: Report, compared: Compared | None, options: argparse.Namespa
         f"{'whole' if whole else 'NOT whole'}: {report.entries_count} entries as they were signed, "
         f"{report.checkpoints_count} checkpoints agree, {report.witnessed_size} entries witnessed\n"
     )
+    if head is not None and head.part is not None and head.following is not None:
+        sys.stdout.write(f"it is part {head.part}, and goes on in part {head.following}\n")
     return 0 if whole else _WRONG
 
 
