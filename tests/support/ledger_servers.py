@@ -136,15 +136,17 @@ class LedgerSite:
         msg = f"{status_url} stayed pending"
         raise AssertionError(msg)
 
-    async def start_poster(self, config: PosterConfig | None = None) -> None:
-        """Run a poster in this event loop, until the test ends or `stop_posters`."""
+    async def start_poster(
+        self, config: PosterConfig | None = None, *, postgres: PostgresConfig | None = None
+    ) -> None:
+        """Run a poster in this event loop, until the test ends or `stop_posters`; `postgres` is how it logs in."""
         telemetry = self.poster.telemetry
         queue = await Queue.connect(self.nats, name="test", on_change=lambda what, detail: None)
         self.stack.push_async_callback(queue.close)
         posting = config or PosterConfig(fetch_wait_s=0.2)
         await queue.subscribe(posting.cohorts)
         database = await Database.connect(
-            self.postgres, application_name="poster", settings=BY_INDEX
+            postgres or self.postgres, application_name="poster", settings=BY_INDEX
         )
         self.stack.push_async_callback(database.close)
         poster = Poster(

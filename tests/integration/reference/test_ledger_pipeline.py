@@ -420,7 +420,7 @@ async def test_a_transfer_the_database_refuses_for_good_fails_alone(
             await ledger_site.transfer(f"k{index}", "external:bank", "alice", amount)
         )[1]
     await ledger_site.start_poster(
-        PosterConfig(fetch_wait_s=0.2, deliveries_max=2, back_off_first_s=0.05, back_off_max_s=0.1)
+        PosterConfig(fetch_wait_s=0.2, refusals_max=2, back_off_first_s=0.05, back_off_max_s=0.1)
     )
     states = {
         amount: (await ledger_site.settled(answer["status_url"]))

@@ -12,14 +12,21 @@ import socket
 import asyncpg  # type: ignore[import-untyped]
 import pytest
 
-from sentinel.reference.ledger.domain import PermanentError
+from sentinel.reference.ledger.domain import PermanentError, UnavailableError
+from sentinel.reference.ledger.domain.tenant import Tenant
 from sentinel.reference.ledger.wire import postgres
 from sentinel.reference.ledger.wire.config import PostgresConfig
-from sentinel.reference.ledger.wire.postgres import Database
+from sentinel.reference.ledger.wire.postgres import Database, translated
+from sentinel.reference.ledger.wire.tenants import Tenants
 
 
 class Lent:
-    """What is lent: a connection is told apart by its server process."""
+    """What is lent: a connection is told apart by its server process; it answers nothing."""
+
+    async def fetchrow(self, *_: object) -> None:
+        """Refuse for good."""
+        msg = "no such column"
+        raise asyncpg.UndefinedColumnError(msg)
 
     def get_server_pid(self) -> int:
         """Of its server process."""
@@ -106,3 +113,68 @@ async def test_the_clients_side_asks_whether_the_server_is_there() -> None:
     with socket.socket(socket.AF_UNIX) as local:
         await postgres._keep_alive(Held(local))
         assert not local.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+
+
+class RefusingPool:
+    """Lets nobody in."""
+
+    def __init__(self, failure: Exception) -> None:
+        self.failure = failure
+
+    async def acquire(self, *, timeout: float) -> Lent:
+        """Refuse."""
+        assert timeout > 0
+        raise self.failure
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [
+        asyncpg.InvalidPasswordError("password authentication failed"),
+        asyncpg.InvalidAuthorizationSpecificationError("no pg_hba.conf entry"),
+        asyncpg.InvalidCatalogNameError("database does not exist"),
+        asyncpg.UndefinedColumnError("whatever it is, nothing was asked yet"),
+    ],
+    ids=lambda one: type(one).__name__,
+)
+async def test_whoever_is_not_let_in_is_told_of_an_outage(failure: asyncpg.PostgresError) -> None:
+    database = Database(PostgresConfig(url="postgresql://localhost/books"), RefusingPool(failure))
+    with pytest.raises(UnavailableError) as caught:
+        async with database.acquire():
+            pass
+    assert caught.value.code == failure.sqlstate
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [
+        asyncpg.InsufficientPrivilegeError("permission denied"),
+        asyncpg.DataCorruptedError("invalid page"),
+        asyncpg.IndexCorruptedError("broken"),
+        asyncpg.FeatureNotSupportedError("cached plan must not change"),
+    ],
+    ids=lambda one: type(one).__name__,
+)
+async def test_what_a_server_says_of_itself_is_an_outage_to_a_pool_and_a_refusal_to_a_command(
+    failure: Exception,
+) -> None:
+    with pytest.raises(PermanentError), translated():
+        raise failure
+    database, _ = lend(ConnectionResetError())
+    with pytest.raises(UnavailableError):
+        async with database.acquire():
+            raise failure
+
+
+async def test_a_known_tenant_is_served_on_whatever_the_database_answers() -> None:
+    """After a migration that went wrong half way, tenants that were known were answered 500."""
+    now_s = 0.0
+    database, _ = lend(ConnectionResetError())
+    tenants = Tenants(database, steady_s=lambda: now_s)
+    known = Tenant(name="shop", cohort=1)
+    tenants._known["shop"] = (known, 0.0)
+    now_s = 60.0
+    assert await tenants.find("shop") == known
+    database, _ = lend(ConnectionResetError())
+    with pytest.raises(PermanentError):
+        await Tenants(database).find("shop")

@@ -325,6 +325,10 @@ class Edge:
     async def _get_health(self, _: web.Request) -> web.Response:
         if not self._queue.connected:
             return render(ProblemError(code="unavailable", detail="NATS is not connected."))
+        if self._queue.missing:
+            return render(
+                ProblemError(code="unavailable", detail="NATS has no streams to publish to.")
+            )
         return render_json(200, {"status": "ok", "durability": self._config.durability})
 
     async def _get_contract(self, request: web.Request) -> web.Response:

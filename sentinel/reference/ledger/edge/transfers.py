@@ -139,6 +139,12 @@ class Transfers:
         payload = encode_envelope(
             Envelope(asked=asked, cohort=tenant.cohort, accepted_ns=time.time_ns())
         )
+        if len(payload) > self._queue.payload_bytes_max:
+            # It has grown beyond what NATS ever takes, with what the body left to be told by default: to try again is no help.
+            message = (
+                f"The request is larger than {self._queue.payload_bytes_max} bytes as it is kept."
+            )
+            raise ProblemError(code="body_too_large", detail=message)
         is_known = await self._publish(asked, tenant, payload, is_new=True)
         if is_known:
             first_mark = await self._first_use(asked, tenant, reading)

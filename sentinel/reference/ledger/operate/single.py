@@ -204,6 +204,13 @@ async def connect_queue(nats: NatsConfig, telemetry: Telemetry) -> Queue:
             telemetry.warning(Event.NATS_DISCONNECTED, "The connection to NATS was lost")
         elif what == "reconnected":
             telemetry.info(Event.NATS_RECONNECTED, "The connection to NATS is back")
+        elif what == "restored":
+            telemetry.queue_restored()
+            telemetry.error(
+                Event.NATS_RESTORED,
+                "NATS had lost streams or consumers, which were made again: what waited in them is lost",
+                made=detail,
+            )
         else:
             telemetry.warning(Event.NATS_ERROR, f"NATS reported an error: {detail}")
 

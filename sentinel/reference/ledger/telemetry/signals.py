@@ -78,6 +78,7 @@ class Event(StrEnum):
     POSTING_BATCH_RECOVERED = "posting.batch_recovered"
     POSTING_CONFLICT = "posting.conflict"
     POSTING_DEAD_LETTERED = "posting.dead_lettered"
+    POSTING_DEAD_REFUSED = "posting.dead_refused"
     POSTING_FETCH_FAILED = "posting.fetch_failed"
     ANALYTICS_STARTED = "analytics.started"
     ANALYTICS_STOPPED = "analytics.stopped"
@@ -121,6 +122,7 @@ class Event(StrEnum):
     WEBHOOKS_SECRET_LOST = "webhooks.secret_lost"  # noqa: S105 - the name of an event
     NATS_DISCONNECTED = "nats.disconnected"
     NATS_RECONNECTED = "nats.reconnected"
+    NATS_RESTORED = "nats.restored"
     NATS_ERROR = "nats.error"
 
 
@@ -179,6 +181,16 @@ class Telemetry(Traces):
             "ledger.transfers.dead_lettered",
             unit="{message}",
             description="Messages given up and kept on the dead-letter subject.",
+        )
+        self._dead_refused = meter.create_counter(
+            "ledger.dead.refused",
+            unit="{attempt}",
+            description="Attempts to give a message up that failed, for want of room or of a server; it is delivered again.",
+        )
+        self._restored = meter.create_counter(
+            "ledger.queue.restored",
+            unit="{time}",
+            description="Times that streams or consumers were gone from NATS and were made again.",
         )
         self._disbursed = meter.create_counter(
             "ledger.disbursements.moved",
@@ -261,6 +273,14 @@ class Telemetry(Traces):
     def dead_lettered(self, reason: str) -> None:
         """Count a message that was given up."""
         self._dead.add(1, {"ledger.reject.reason": reason})
+
+    def dead_refused(self) -> None:
+        """Count an attempt to give a message up that failed."""
+        self._dead_refused.add(1)
+
+    def queue_restored(self) -> None:
+        """Count that streams or consumers were made again."""
+        self._restored.add(1)
 
     def disbursement_moved(self, state: str, return_code: str) -> None:
         """Count a disbursement that came into another state."""

@@ -43,6 +43,8 @@ class NatsConfig:
     connect_timeout_s: float = 2.0
     publish_timeout_s: float = 2.0
     ack_pending_max: int = 1000
+    # Of one fetch: decoded, a large batch takes seven times what it takes on the wire.
+    fetch_bytes_max: int = 2 * 1024 * 1024
 
     @property
     def servers(self) -> list[str]:

@@ -21,6 +21,13 @@ from sentinel.reference.ledger.wire.migrations import MIGRATIONS, SCHEMA
 
 # Classes of SQLSTATE that mean trouble with the server or its neighbours, not with the statement.
 _RETRYABLE_CLASSES: Final = frozenset({"08", "25", "40", "53", "55", "57", "58"})
+# Who asks and what it may, which database, what the server cannot do or has found broken: whoever is told so by a server that
+# knew better yesterday is told of the server, not of what was asked. Rights come back, and so does a password that was changed. Only
+# for a pool: a command that somebody has typed is refused at once.
+_SERVERS_CLASSES: Final = frozenset({"0A", "28", "3D", "XX"})
+_SERVERS_STATES: Final = frozenset({"42501"})
+# A statement took longer than its limit, or somebody ended it.
+TOOK_TOO_LONG: Final = "57014"
 # Two posters met on one key: the retry sees the other's row. A missing table: not yet migrated.
 _RETRYABLE_STATES: Final = frozenset({"23505", "42P01", "3F000"})
 _MIGRATION_LOCK: Final = 0x6C656467  # "ledg"
@@ -128,20 +135,29 @@ class Database:
         """Lend a connection; waiting for one has its limit too.
 
         Raises:
-            UnavailableError: no connection came free, or what was done with it timed out.
+            UnavailableError: no connection is to be had, what was done with it timed out, or the server is not as it
+                should be: it lets the role in no longer, has taken its rights away, or is damaged.
             PermanentError: the server refused a statement.
         """
-        with translated():
-            try:
-                connection = await self._pool.acquire(timeout=self._config.acquire_timeout_s)
-            except TimeoutError:
-                message = "no database connection came free in time"
-                raise UnavailableError(message, code=POOL_EXHAUSTED) from None
+        connection = await self._connection()
+        with translated(pooled=True):
             try:
                 await self._plan_anew(connection)
                 yield connection
             finally:
                 await self._take_back(connection)
+
+    async def _connection(self) -> Any:
+        try:
+            with translated(pooled=True):
+                try:
+                    return await self._pool.acquire(timeout=self._config.acquire_timeout_s)
+                except TimeoutError:
+                    message = "no database connection came free in time"
+                    raise UnavailableError(message, code=POOL_EXHAUSTED) from None
+        except PermanentError as error:
+            # Nothing was asked yet that could have been wrong.
+            raise UnavailableError(str(error), code=error.code) from error
 
     async def _plan_anew(self, connection: Any) -> None:
         """Drop the connection's plans now and then: tables that were small have grown."""
@@ -351,7 +367,13 @@ def namespace(url: str) -> str:
 
 
 class translated:  # noqa: N801 - reads as a block: `with translated():`
-    """Turns asyncpg's and the socket's exceptions into the ledger's own."""
+    """Turns asyncpg's and the socket's exceptions into the ledger's own.
+
+    For a pool (`pooled`), what the server says of itself is an outage; for a command, a refusal.
+    """
+
+    def __init__(self, *, pooled: bool = False) -> None:
+        self._pooled = pooled
 
     def __enter__(self) -> None:
         """Do nothing on entry."""
@@ -361,7 +383,11 @@ class translated:  # noqa: N801 - reads as a block: `with translated():`
         if isinstance(failure, asyncpg.PostgresError):
             state = failure.sqlstate or ""
             text = str(failure).partition("\n")[0]
-            if state[:2] in _RETRYABLE_CLASSES or state in _RETRYABLE_STATES:
+            if (
+                state[:2] in _RETRYABLE_CLASSES
+                or state in _RETRYABLE_STATES
+                or (self._pooled and (state[:2] in _SERVERS_CLASSES or state in _SERVERS_STATES))
+            ):
                 raise UnavailableError(text, code=state) from failure
             raise PermanentError(text, code=state) from failure
         if isinstance(failure, TimeoutError):

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from typing import Any, Final
 
-from sentinel.reference.ledger.domain import UnavailableError
+from sentinel.reference.ledger.domain import PermanentError, UnavailableError
 from sentinel.reference.ledger.domain.limits import Allowance, Elevation, Limit
 from sentinel.reference.ledger.domain.tenant import Tenant, Tier
 from sentinel.reference.ledger.wire.postgres import Database
@@ -56,6 +56,7 @@ class Tenants:
 
         Raises:
             UnavailableError: the database did not answer, and the tenant was not known before.
+            PermanentError: likewise, it refused.
         """
         known = self._known.get(name)
         if known is not None:
@@ -87,7 +88,7 @@ class Tenants:
         try:
             async with self._database.acquire() as connection:
                 row = await connection.fetchrow(_FIND, name, _ELEVATIONS_COUNT_MAX)
-        except UnavailableError:
+        except (UnavailableError, PermanentError):
             if known is None or known[0] is None:
                 raise
             # Kept as long again: an outage is not made worse by asking at each request.

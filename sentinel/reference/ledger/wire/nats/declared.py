@@ -20,7 +20,7 @@ CONSUMER: Final = "poster"
 DEAD_SUBJECTS: Final = "ledger.dead.>"
 _DEAD_BYTES_MAX: Final = 64 * 1024 * 1024
 # What a server takes unless it is told otherwise: a batch is one message.
-_MESSAGE_BYTES_MAX: Final = 1024 * 1024
+MESSAGE_BYTES_MAX: Final = 1024 * 1024
 _EVENTS_BYTES_MAX: Final = 256 * 1024 * 1024
 _EVENTS_AGE_MAX_S: Final = 7 * 86_400.0
 
@@ -36,7 +36,7 @@ def declared_streams(config: NatsConfig) -> tuple[StreamConfig, ...]:
                 discard=DiscardPolicy.NEW,
                 storage=StorageType.FILE,
                 max_bytes=config.stream_bytes_max,
-                max_msg_size=_MESSAGE_BYTES_MAX,
+                max_msg_size=MESSAGE_BYTES_MAX,
                 duplicate_window=config.duplicate_window_s,
                 num_replicas=config.stream_replicas_count,
             )

@@ -9,31 +9,37 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
 from typing import Final
 
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.errors import ConnectionClosedError
 from nats.js import JetStreamContext
-from nats.js.api import AckPolicy, ConsumerConfig, PubAck
-from nats.js.errors import APIError, NotFoundError
+from nats.js.api import PubAck
+from nats.js.errors import NoStreamResponseError, NotFoundError
 
 from sentinel.reference.ledger.domain import LedgerError, UnavailableError
 from sentinel.reference.ledger.domain.unread import unread_share
 from sentinel.reference.ledger.wire.config import NatsConfig
 from sentinel.reference.ledger.wire.events import EVENTS_STREAM, EVENTS_SUBJECTS
+from sentinel.reference.ledger.wire.nats.dead import dead_copy, headers_size
 from sentinel.reference.ledger.wire.nats.declared import (
     CONSUMER,
-    declared_streams,
+    MESSAGE_BYTES_MAX,
     stream_name,
     subjects_of,
 )
 from sentinel.reference.ledger.wire.nats.messages import Outgoing, PublishResult
 from sentinel.reference.ledger.wire.nats.reaching import reaching
+from sentinel.reference.ledger.wire.nats.standing import Standing
 
 _INFO_TIMEOUT_S: Final = 2.0
-_STREAM_NAME_IN_USE: Final = 10058
+_NO_STREAM: Final = 10059
+# What goes beside a payload: its id, with a key of 255 characters, and its place in a trace, with what a caller's own trace
+# carries along, which a header of HTTP bounds.
+_HEADERS_BYTES_MAX: Final = 12 * 1024
+# The id under which a dead message is published.
+_DEAD_ID_BYTES_MAX: Final = 256
 
 
 class Queue:
@@ -43,12 +49,13 @@ class Queue:
     background, and meanwhile calls fail at once.
     """
 
-    def __init__(self, config: NatsConfig, client: Client) -> None:
+    def __init__(
+        self, config: NatsConfig, client: Client, *, on_change: Callable[[str, str], None]
+    ) -> None:
         self._config = config
         self._client = client
         self._js: JetStreamContext = client.jetstream(timeout=config.publish_timeout_s)
-        self._subscriptions: dict[str, JetStreamContext.PullSubscription] = {}
-        self._durables: dict[str, str] = {}
+        self._standing = Standing(config, client=client, stream=self._js, on_change=on_change)
 
     @classmethod
     async def connect(
@@ -63,7 +70,8 @@ class Queue:
         Args:
             config: address and limits.
             name: the client's name, as the server shows it.
-            on_change: told "disconnected", "reconnected" or "error", with a detail.
+            on_change: told "disconnected", "reconnected", "restored" (streams and consumers that were gone) or "error",
+                with a detail.
 
         Raises:
             UnavailableError: no server answered within the time limit.
@@ -75,11 +83,13 @@ class Queue:
 
         async def reconnected() -> None:
             on_change("reconnected", "")
+            queue._standing.look()  # the server may have come back without its store
 
         async def error(failure: Exception) -> None:
             on_change("error", type(failure).__name__)
 
         client = Client()
+        queue = cls(config, client, on_change=on_change)
         with reaching("no NATS server answers"):
             try:
                 # The client's own first connect goes on for ever when its reconnects do.
@@ -98,9 +108,8 @@ class Queue:
             except BaseException:
                 await client.close()
                 raise
-        queue = cls(config, client)
         try:
-            await queue._ensure_streams()
+            await queue._standing.ensure_streams()
         except BaseException:
             await client.close()
             raise
@@ -110,6 +119,16 @@ class Queue:
     def connected(self) -> bool:
         """Whether the connection is up right now."""
         return bool(self._client.is_connected)
+
+    @property
+    def missing(self) -> str:
+        """Why nothing can be published although it is connected: "", or what is not there."""
+        return self._standing.missing
+
+    @property
+    def payload_bytes_max(self) -> int:
+        """The largest payload that can be published for sure, whatever goes beside it."""
+        return min(self._client.max_payload, MESSAGE_BYTES_MAX) - _HEADERS_BYTES_MAX
 
     async def publish(
         self, *, subject: str, payload: bytes, message_id: str | None, headers: dict[str, str]
@@ -127,9 +146,17 @@ class Queue:
                 message may have been stored all the same; publishing it again is harmless.
         """
         self._check_connected()
+        told = headers if message_id is None else {**headers, "Nats-Msg-Id": message_id}
+        if len(payload) + headers_size(told) > self._client.max_payload:
+            # The server would end the connection, and with it whatever else is under way.
+            message = "the message is larger than the server takes"
+            raise UnavailableError(message, code="too_large")
         with reaching("the queue did not take the message"):
-            known_by = {} if message_id is None else {"Nats-Msg-Id": message_id}
-            ack = await self._js.publish(subject, payload, headers={**headers, **known_by})
+            try:
+                ack = await self._js.publish(subject, payload, headers=told)
+            except NoStreamResponseError:
+                self._standing.lost("there is no stream for what is published")
+                raise
         return PublishResult(sequence=ack.seq, duplicate=bool(ack.duplicate))
 
     async def publish_in_order(self, messages: Sequence[Outgoing]) -> list[PublishResult]:
@@ -152,6 +179,9 @@ class Queue:
                             )
                         ]
                     acks = await asyncio.gather(*waiting)
+            except NoStreamResponseError:
+                self._standing.lost("there is no stream for what is published")
+                raise
             except asyncio.CancelledError:
                 # A connection that ends cancels what waits for its answers: that is no end of ours.
                 task = asyncio.current_task()
@@ -173,7 +203,9 @@ class Queue:
         with reaching("the queue did not answer"):
             try:
                 message = await self._js.get_last_msg(stream, subject)
-            except NotFoundError:
+            except NotFoundError as failure:
+                if failure.err_code == _NO_STREAM:
+                    self._standing.lost(f"there is no stream {stream}")
                 return None
         return message.data
 
@@ -184,7 +216,7 @@ class Queue:
             UnavailableError: the server did not answer.
         """
         for cohort in cohorts:
-            await self._bind(stream_name(cohort), subjects_of(cohort), CONSUMER)
+            await self._standing.bind(stream_name(cohort), subjects_of(cohort), CONSUMER)
 
     async def subscribe_events(self, durable: str, subjects: str = EVENTS_SUBJECTS) -> None:
         """Bind to a durable consumer of the events, creating it from the oldest event on when it is missing.
@@ -192,25 +224,12 @@ class Queue:
         Raises:
             UnavailableError: the server did not answer.
         """
-        await self._bind(EVENTS_STREAM, subjects, durable)
-
-    async def _bind(self, stream: str, subjects: str, durable: str) -> None:
-        with reaching("the consumer could not be bound"):
-            self._subscriptions[stream] = await self._js.pull_subscribe(
-                subjects,
-                durable=durable,
-                stream=stream,
-                config=ConsumerConfig(
-                    ack_policy=AckPolicy.EXPLICIT,
-                    ack_wait=self._config.ack_wait_s,
-                    max_deliver=-1,
-                    max_ack_pending=self._config.ack_pending_max,
-                ),
-            )
-        self._durables[stream] = durable
+        await self._standing.bind(EVENTS_STREAM, subjects, durable)
 
     async def fetch(self, cohort: int, *, count_max: int, wait_s: float) -> list[Msg]:
         """Return up to `count_max` messages of a cohort, or none when none came within `wait_s`.
+
+        They have at most the configuration's `fetch_bytes_max` together, but for one that alone has more.
 
         Raises:
             UnavailableError: the server is away or the consumer is gone.
@@ -244,7 +263,7 @@ class Queue:
         self._check_connected()
         with reaching("the consumer's state is not known"):
             info = await self._js.consumer_info(
-                EVENTS_STREAM, self._durables[EVENTS_STREAM], timeout=_INFO_TIMEOUT_S
+                EVENTS_STREAM, self._standing.durables[EVENTS_STREAM], timeout=_INFO_TIMEOUT_S
             )
         return 0 if info.ack_floor is None else int(info.ack_floor.stream_seq)
 
@@ -274,18 +293,19 @@ class Queue:
         }
 
     async def _fetch(self, stream: str, *, count_max: int, wait_s: float) -> list[Msg]:
-        subscription = self._subscriptions.get(stream)
-        if subscription is None:
+        pull = self._standing.pulls.get(stream)
+        if pull is None:
             message = "fetch before subscribe"
             raise LedgerError(message)
         self._check_connected()
         with reaching("fetching failed"):
             try:
-                return await subscription.fetch(count_max, timeout=wait_s)
-            except TimeoutError:
-                # nats-py says "empty" in three ways: an empty list, its own TimeoutError (which
-                # is asyncio's), and the builtin one.
-                return []
+                return await pull.fetch(
+                    count_max=count_max, bytes_max=self._config.fetch_bytes_max, wait_s=wait_s
+                )
+            except NoStreamResponseError:
+                self._standing.lost(f"nobody answers for the consumer of {stream}")
+                raise
 
     async def backlog(self) -> tuple[int, int]:
         """Return the (not yet delivered, delivered but not acknowledged) messages of its consumers.
@@ -294,9 +314,13 @@ class Queue:
             UnavailableError: the server did not answer.
         """
         pending_count = ack_pending_count = 0
-        for stream, durable in self._durables.items():
+        for stream, durable in self._standing.durables.items():
             with reaching("the consumer's state is not known"):
-                info = await self._js.consumer_info(stream, durable, timeout=_INFO_TIMEOUT_S)
+                try:
+                    info = await self._js.consumer_info(stream, durable, timeout=_INFO_TIMEOUT_S)
+                except NotFoundError:
+                    self._standing.lost(f"there is no consumer {durable} of {stream}")
+                    raise
             pending_count += info.num_pending or 0
             ack_pending_count += info.num_ack_pending or 0
         return pending_count, ack_pending_count
@@ -341,18 +365,17 @@ class Queue:
         Raises:
             UnavailableError: it could not be kept.
         """
-        headers = {
-            **(message.headers or {}),
-            "Ledger-Reason": reason,
-            "Ledger-Stream": message.metadata.stream,
-            "Ledger-Sequence": str(message.metadata.sequence.stream),
-        }
+        kept = dead_copy(
+            message, reason=reason, bytes_max=self._client.max_payload - _DEAD_ID_BYTES_MAX
+        )
+        metadata = message.metadata
         await self.publish(
             subject=subject,
-            payload=message.data,
-            # With the stream's name: each cohort's numbers begin at one.
-            message_id=f"dead:{message.metadata.stream}:{message.metadata.sequence.stream}",
-            headers=headers,
+            payload=kept.payload,
+            # With the stream's name, for each cohort's numbers begin at one; and with the time, for those of a stream that is
+            # made anew do so too.
+            message_id=f"dead:{metadata.stream}:{metadata.sequence.stream}:{metadata.timestamp.timestamp():.6f}",
+            headers=kept.headers,
         )
 
     async def end(self, message: Msg) -> None:
@@ -366,6 +389,7 @@ class Queue:
 
     async def close(self) -> None:
         """Close the connection; harmless when it is closed."""
+        await self._standing.close()
         if not self._client.is_closed:
             await self._client.close()
 
@@ -374,23 +398,3 @@ class Queue:
         if not self.connected:
             message = "no connection to NATS"
             raise UnavailableError(message, code="disconnected")
-
-    async def _ensure_streams(self) -> None:
-        for stream in declared_streams(self._config):
-            with reaching("the stream could not be made"):
-                try:
-                    await self._js.add_stream(stream)
-                except APIError as failure:
-                    # A stream that exists with other limits belongs to its operator.
-                    if failure.err_code != _STREAM_NAME_IN_USE:
-                        raise
-                    await self._ensure_replicas(str(stream.name))
-
-    async def _ensure_replicas(self, stream: str) -> None:
-        """Keep a stream that is there on as many servers as was asked for, and never on fewer than before."""
-        wanted = self._config.stream_replicas_count
-        if wanted <= 1:
-            return
-        there = (await self._js.stream_info(stream)).config
-        if (there.num_replicas or 1) < wanted:
-            await self._js.update_stream(replace(there, num_replicas=wanted))
