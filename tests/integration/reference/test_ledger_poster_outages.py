@@ -20,6 +20,7 @@ from sentinel.reference.ledger.posting import PosterConfig
 from sentinel.reference.ledger.telemetry import Event
 from sentinel.reference.ledger.wire.config import PostgresConfig
 from sentinel.reference.ledger.wire.nats import CONSUMER, DEAD_STREAM, stream_name
+from tests.support.ledger_run import eventually
 from tests.support.ledger_servers import LedgerSite
 
 pytest_plugins = ("tests.support.ledger_fixtures",)
@@ -84,10 +85,11 @@ async def test_a_database_that_refuses_everybody_gives_no_transfer_up(
             for index in range(1, 6)
         ]
         assert {status for status, _ in accepted} == {202}
-        for _ in range(200):
-            if Event.POSTING_BATCH_FAILED in ledger_site.poster.events():
-                break
-            await asyncio.sleep(0.05)
+        await eventually(
+            "a refusal",
+            ledger_site.poster.events,
+            lambda events: Event.POSTING_BATCH_FAILED in events,
+        )
         await asyncio.sleep(3)  # thirty refusals' time
         for _, answer in accepted:
             _, state = await ledger_site.get(answer["status_url"])
@@ -119,15 +121,19 @@ async def test_a_dead_letter_stream_that_is_full_holds_nobody_up(ledger_site: Le
         assert (await ledger_site.settled(accepted["status_url"]))["state"] == "posted"
         assert Event.POSTING_DEAD_REFUSED in ledger_site.poster.events()
         assert sum(ledger_site.poster.values("ledger.dead.refused").values()) >= 1
-        info = await js.consumer_info(stream_name(SHOPS_COHORT), CONSUMER)
-        assert info.num_ack_pending == 1, "it must still be there"
+        # The other's acknowledgement comes after its commit; this one must still be there.
+        await eventually(
+            "one is left",
+            lambda: js.consumer_info(stream_name(SHOPS_COHORT), CONSUMER),
+            lambda info: info.num_ack_pending == 1,
+        )
         dead.max_bytes = 1024 * 1024
         await js.update_stream(dead)
-        for _ in range(200):
-            info = await js.consumer_info(stream_name(SHOPS_COHORT), CONSUMER)
-            if not info.num_ack_pending:
-                break
-            await asyncio.sleep(0.05)
+        await eventually(
+            "it is given up",
+            lambda: js.consumer_info(stream_name(SHOPS_COHORT), CONSUMER),
+            lambda info: not info.num_ack_pending,
+        )
         kept = await js.get_last_msg(DEAD_STREAM, f"ledger.dead.{lost}")
         assert kept.data == b"\x00garbage"
         told = await ledger_site.rows("select sum(dead_count) as dead from ledger.intake")
@@ -141,10 +147,11 @@ async def test_a_message_with_no_room_for_a_reason_beside_it_is_kept_in_part(
         lost, payload = uuid.uuid4(), b"\x00" * (1024 * 1024)
         await js.publish(f"ledger.c{SHOPS_COHORT}.transfers.{lost}", payload)
         await ledger_site.start_poster(HASTY)
-        for _ in range(200):
-            if Event.POSTING_DEAD_LETTERED in ledger_site.poster.events():
-                break
-            await asyncio.sleep(0.05)
+        await eventually(
+            "it is given up",
+            ledger_site.poster.events,
+            lambda events: Event.POSTING_DEAD_LETTERED in events,
+        )
         kept = await js.get_last_msg(DEAD_STREAM, f"ledger.dead.{lost}")
         assert kept.headers is not None
         assert kept.headers["Ledger-Truncated"] == str(len(payload))

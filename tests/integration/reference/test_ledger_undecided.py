@@ -137,7 +137,7 @@ async def test_what_is_given_up_is_told_and_analytics_counts_what_was_decided(
         "alter table ledger.transactions add constraint poison check (amount_minor <> 666)"
     )
     await site.start_poster(
-        PosterConfig(fetch_wait_s=0.2, deliveries_max=2, back_off_first_s=0.05, back_off_max_s=0.1)
+        PosterConfig(fetch_wait_s=0.2, refusals_max=2, back_off_first_s=0.05, back_off_max_s=0.1)
     )
     given_up = transfer("poison", 666)
     await ask(site, transfer("k1", 5), given_up)

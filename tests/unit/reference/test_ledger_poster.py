@@ -165,7 +165,7 @@ async def post(
     stop = asyncio.Event()
     running = asyncio.create_task(poster.run(stop))
     try:
-        await asyncio.wait_for(queue.emptied.wait(), 10)
+        await asyncio.wait_for(queue.emptied.wait(), 40)
     finally:
         stop.set()
         await running

@@ -25,6 +25,7 @@ from sentinel.reference.ledger.operate.cli.books import (
     add_poster,
 )
 from sentinel.reference.ledger.operate.cli.contract import add_contract
+from sentinel.reference.ledger.operate.cli.dead import add_dead
 from sentinel.reference.ledger.operate.cli.edge import add_edge
 from sentinel.reference.ledger.operate.cli.fault import add_fault
 from sentinel.reference.ledger.operate.cli.gateway import add_gateway
@@ -94,6 +95,7 @@ def build_parser() -> argparse.ArgumentParser:
     add_gateway(commands)
     add_contract(commands)
     add_tenant_commands(commands)
+    add_dead(commands)
     add_load(commands)
     add_token_commands(commands)
     add_history(commands)

@@ -27,12 +27,7 @@ Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # n
 
 def add_servers(parser: argparse.ArgumentParser) -> None:
     """Add the options that name NATS and PostgreSQL."""
-    parser.add_argument(
-        "--nats-url", help="address without password; of a cluster several, with commas"
-    )
-    parser.add_argument(
-        "--nats-url-file", type=Path, help=f"file with it; or set {NATS_URL_VARIABLE}"
-    )
+    add_nats(parser)
     parser.add_argument(
         "--stream-replicas",
         type=replicas_count,
@@ -40,6 +35,16 @@ def add_servers(parser: argparse.ArgumentParser) -> None:
         help=f"servers of NATS that keep each stream, at least (1, 3 or 5; default: 1); or set {STREAM_REPLICAS_VARIABLE}",
     )
     add_postgres(parser)
+
+
+def add_nats(parser: argparse.ArgumentParser) -> None:
+    """Add the options that name NATS."""
+    parser.add_argument(
+        "--nats-url", help="address without password; of a cluster several, with commas"
+    )
+    parser.add_argument(
+        "--nats-url-file", type=Path, help=f"file with it; or set {NATS_URL_VARIABLE}"
+    )
 
 
 def add_durability(parser: argparse.ArgumentParser) -> None:

@@ -10,6 +10,7 @@ from sentinel.reference.ledger.wire.nats.declared import (
     stream_name,
 )
 from sentinel.reference.ledger.wire.nats.gaps import Gaps
+from sentinel.reference.ledger.wire.nats.letters import DeadLetter, Letters
 from sentinel.reference.ledger.wire.nats.messages import Outgoing, PublishResult
 from sentinel.reference.ledger.wire.nats.operator import operator
 from sentinel.reference.ledger.wire.nats.queue import Queue
@@ -19,7 +20,9 @@ __all__ = [
     "DEAD_STREAM",
     "DEAD_SUBJECTS",
     "STREAMS",
+    "DeadLetter",
     "Gaps",
+    "Letters",
     "Outgoing",
     "PublishResult",
     "Queue",
