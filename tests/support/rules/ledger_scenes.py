@@ -82,6 +82,8 @@ SCENES: Final[dict[str, tuple[Act, ...]]] = {
         Act(name="damage", faults=("damage",), seconds=60, rules=("postgres",)),
         Act(name="slot", faults=("slot",), seconds=210, rules=("postgres",)),
         Act(name="store-full", faults=("store-full",), seconds=210, rules=("nats",)),
+        Act(name="drift", faults=("drift",), seconds=150, rules=("ledger",)),
+        Act(name="replica-lag", faults=("replica-lag",), seconds=510, rules=("postgres",)),
     ),
     "stopped": (
         Act(
