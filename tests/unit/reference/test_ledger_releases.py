@@ -61,6 +61,7 @@ def release(**changed: object) -> Release:
         json.dumps({"version": "2", "error_ratio": 2, "delay_s": 0, "until_ns": in_a_minute()}),
         json.dumps({"version": "2", "error_ratio": 1, "delay_s": 0, "until_ns": 1}),
     ],
+    ids=["empty", "a list", "no members", "a share over 1", "over"],
 )
 def test_a_release_that_is_over_or_makes_no_sense_is_none(tmp_path: Path, text: str) -> None:
     file = tmp_path / "release"
