@@ -372,7 +372,7 @@ class _Demo:
                 "Self-metrics": f"{self._place.web_url}/metrics",
                 "OTLP over HTTP": self._place.otlp_url,
                 "Ledger": state["edge_url"],
-                "Break it again": f"{_typed('sentinel-ledger')} fault stall"
+                "Break it again": f"{_typed('sentinel-ledger')} fault start stall"
                 f" --state {self._ledger_state} --seconds 30",
                 "Incidents": f"{_typed('sentinel')} incidents --url {self._place.web_url}",
             }
