@@ -165,6 +165,7 @@ async def test_a_consumer_that_is_gone_is_told_at_once(client: Client, pull: Pul
         await pull.fetch(count_max=100, bytes_max=MIB, wait_s=30.0)
 
 
+@pytest.mark.full  # a minute of reading
 async def test_large_batches_are_decided_in_bounded_memory(ledger_site: LedgerSite) -> None:
     """A hundred and sixty batches of 5,000 that waited were fetched at once, and a pod of 384Mi was killed again and again."""
     cohort = new_cohort("shop")
