@@ -7,7 +7,6 @@ time is over. What fails by itself (the database is away) is tried again a few t
 from __future__ import annotations
 
 import asyncio
-import time
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final
@@ -75,45 +74,54 @@ class Exporter:
         self._telemetry = telemetry
         self._standing = Standing()
         self._signals = ExporterSignals(telemetry, lambda: self._standing)
-        self._tidied_s = -config.tidy_interval_s
         telemetry.observe_pool("exports", database.occupancy)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until `stop`; what is being made then is left for the next process, at once."""
-        work = asyncio.create_task(self._work(), name="exports")
+        tasks = [
+            asyncio.create_task(self._work(), name="exports"),
+            # By itself: what cannot be made, or takes hours, must not keep what is old.
+            asyncio.create_task(self._keep_tidy(), name="exports-tidy"),
+        ]
         waiting = asyncio.create_task(stop.wait(), name="exports-stop")
         try:
-            await asyncio.wait({work, waiting}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({*tasks, waiting}, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            for task in (work, waiting):
+            for task in (*tasks, waiting):
                 task.cancel()
-            with suppress(asyncio.CancelledError):
-                await work
+            for task in tasks:
+                with suppress(asyncio.CancelledError):
+                    await task
 
     async def _work(self) -> None:
         while True:
             try:
                 more = await self._look()
-                await self._tidy()
             except LedgerError as error:
                 more = False
-                self._telemetry.warning(
-                    Event.EXPORTS_FAILED,
-                    f"Exports wait: {error}",
-                    error_code=getattr(error, "code", ""),
-                )
+                self._tell("Exports wait", error)
             if not more:
                 await asyncio.sleep(self._config.look_interval_s)
 
     async def _look(self) -> bool:
         """Take the export that is due first, and make it if it can be made; returns whether there was one."""
         begun: ExportFailure | bool = False
-        async with self._database.acquire() as connection:
-            async with connection.transaction():
+        due: Due | None = None
+        try:
+            async with self._database.acquire() as connection, connection.transaction():
                 due = await exports.take_due(connection)
                 if due is not None:
                     begun = await self._begin(connection, due)
-            self._standing = await exports.standing(connection)
+        except LedgerError as error:
+            if due is None:
+                raise
+            # It would be the first again: the others come before its next turn.
+            self._tell("An export cannot be begun and is tried again", error)
+            self._signals.retried()
+            async with self._database.acquire() as connection:
+                await exports.wait(connection, due, self._config.retry_s)
+            return True
+        await self._count_standing()
         if due is None:
             return False
         if isinstance(begun, ExportFailure):
@@ -152,9 +160,10 @@ class Exporter:
             except ExportFailedError as error:
                 span.reason = error.reason.value
                 async with self._database.acquire() as connection:
-                    await exports.fail(connection, due, error.reason)
-                self._warn(due, error.reason, str(error))
-                self._signals.ended(due.age_s, error.reason.value)
+                    mine = await exports.fail(connection, due, error.reason, begun=True)
+                if mine:
+                    self._warn(due, error.reason, str(error))
+                    self._signals.ended(due.age_s, error.reason.value)
             except (UnavailableError, PermanentError) as error:
                 span.reason = error.code or "unavailable"
                 self._signals.retried()
@@ -184,7 +193,20 @@ class Exporter:
 
     async def _give_back(self, due: Due, seconds: float) -> None:
         async with self._database.acquire() as connection:
-            await exports.wait(connection, due, seconds)
+            await exports.wait(connection, due, seconds, begun=True)
+
+    async def _count_standing(self) -> None:
+        try:
+            async with self._database.acquire() as connection:
+                self._standing = await exports.standing(connection)
+        except LedgerError as error:
+            # What was begun a moment ago must not wait for it.
+            self._tell("Exports cannot be counted", error)
+
+    def _tell(self, what: str, error: LedgerError) -> None:
+        self._telemetry.warning(
+            Event.EXPORTS_FAILED, f"{what}: {error}", error_code=getattr(error, "code", "")
+        )
 
     def _warn(self, due: Due, reason: ExportFailure, detail: str) -> None:
         self._telemetry.warning(
@@ -194,22 +216,47 @@ class Exporter:
             export_id=str(due.export_id),
         )
 
-    async def _tidy(self) -> None:
-        """Let go what is old, a bounded number at a time."""
+    async def _keep_tidy(self) -> None:
+        """Let go what is old, a bounded number at a time; what fails of it leaves the rest alone."""
         config = self._config
-        if time.monotonic() - self._tidied_s < config.tidy_interval_s:
-            return
-        self._tidied_s = time.monotonic()
+        while True:
+            for step in (self._expire, self._expire_surplus, self._clear_left, self._forget):
+                try:
+                    await step()
+                except LedgerError as error:
+                    self._tell("Old exports stay", error)
+            await asyncio.sleep(max(config.tidy_interval_s, config.look_interval_s))
+
+    async def _expire(self) -> None:
         async with self._database.acquire() as connection:
-            async with connection.transaction():
-                aged = await exports.expire(connection, count_max=_TIDY_COUNT_MAX)
-            async with connection.transaction():
-                surplus = await exports.expire_surplus(
-                    connection, keep_count=config.keep_count, count_max=_TIDY_COUNT_MAX
-                )
-            await exports.forget(connection, keep_s=config.remember_s, count_max=_TIDY_COUNT_MAX)
+            aged = await exports.expire(connection, count_max=_TIDY_COUNT_MAX)
         self._signals.forgotten("age", aged)
+
+    async def _expire_surplus(self) -> None:
+        async with self._database.acquire() as connection:
+            surplus = await exports.expire_surplus(
+                connection, keep_count=self._config.keep_count, count_max=_TIDY_COUNT_MAX
+            )
         self._signals.forgotten("number", surplus)
+
+    async def _clear_left(self) -> None:
+        """Remove the chunks of exports without a file, slice by slice: what has gone stays gone, whatever happens next."""
+        async with self._database.acquire() as connection:
+            keys = await exports.left(connection, count_max=_TIDY_COUNT_MAX)
+        for key in keys:
+            first: int | None = 0
+            try:
+                while first is not None:
+                    async with self._database.acquire() as connection:
+                        first = await exports.clear_slice(connection, key, first)
+            except LedgerError as error:
+                self._tell(f"What is left of export {key[1]} stays", error)
+
+    async def _forget(self) -> None:
+        async with self._database.acquire() as connection:
+            await exports.forget(
+                connection, keep_s=self._config.remember_s, count_max=_TIDY_COUNT_MAX
+            )
 
 
 async def is_covered(connection: Connection, due: Due, *, witnessed: bool) -> bool:

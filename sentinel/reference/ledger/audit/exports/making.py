@@ -102,12 +102,30 @@ class _Parts:
                 first_chunk=first_chunk,
             )
         )
-        self._limit.reschedule(asyncio.get_running_loop().time() + self._bounds.part_seconds_max)
+        self._go_on()
+
+    async def clear(self) -> None:
+        """Remove what an earlier attempt has left; the time of the first part begins afterwards."""
+        first: int | None = 0
+        async with session(
+            self._config, application_name="audit-export", settings=dict(SETTINGS)
+        ) as connection:
+            while first is not None:
+                async with connection.transaction():
+                    with translated():
+                        if not await exports.is_mine(connection, self._due):
+                            raise _TakenOverError
+                        first = await exports.clear_slice(connection, self._due.key, first)
+                        await exports.renew(connection, self._due, self._bounds.lease_s)
+                self._go_on()
 
     def close(self) -> None:
         """Let go of a part that did not come to its end."""
         if self._file is not None:
             self._file.close()
+
+    def _go_on(self) -> None:
+        self._limit.reschedule(asyncio.get_running_loop().time() + self._bounds.part_seconds_max)
 
     async def _store(self, first_line: bytes, file: IO[bytes]) -> str:
         digest = hashlib.sha256()
@@ -120,8 +138,6 @@ class _Parts:
             with translated():
                 if not await exports.is_mine(connection, self._due):
                     raise _TakenOverError
-                if not self.stored:
-                    await exports.clear_chunks(connection, self._due)
                 content = first_line + file.read(CHUNK_BYTES - len(first_line))
                 while content:
                     digest.update(content)
@@ -147,6 +163,7 @@ async def make(
     parts = _Parts(config, due, bounds, limit)
     try:
         async with limit:
+            await parts.clear()
             exported = await _write(config, parts, period, bounds, witnessed=witnessed)
             await _done(config, due, parts, exported, keep_s=keep_s)
     except _TakenOverError:

@@ -6,7 +6,7 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 
 import orjson
 
@@ -16,6 +16,8 @@ from sentinel.reference.ledger.wire.postgres import Connection
 
 # Of the file of a part; the database keeps it in these.
 CHUNK_BYTES: Final = 256 * 1024
+# So many chunks go by one statement: all of a large export would take longer than a statement may.
+CLEAR_COUNT: Final = 64
 
 # A commit has its time a moment before its place in the log: the place is asked for once such moments are over.
 _DUE: Final = """
@@ -31,24 +33,38 @@ returning covered_lsn::text
 """
 _WAIT: Final = """
 update ledger.exports set state = 'waiting', next_at = now() + make_interval(secs => $3)
-where cohort = $1 and export_id = $2 and state in ('waiting', 'running')
+where cohort = $1 and export_id = $2 and state in ('waiting', 'running') and attempts = $4
 """
 _BEGIN: Final = """
 update ledger.exports set state = 'running', attempts = attempts + 1, next_at = now() + make_interval(secs => $3)
 where cohort = $1 and export_id = $2
 """
+# Not from the transaction's beginning on, since when a whole part was stored.
 _RENEW: Final = """
-update ledger.exports set next_at = now() + make_interval(secs => $3) where cohort = $1 and export_id = $2
+update ledger.exports set next_at = clock_timestamp() + make_interval(secs => $3) where cohort = $1 and export_id = $2
 """
 _FAIL: Final = """
 update ledger.exports set state = 'failed', reason = $3, ended_at = now()
-where cohort = $1 and export_id = $2 and state in ('waiting', 'running')
+where cohort = $1 and export_id = $2 and state in ('waiting', 'running') and attempts = $4 returning true
 """
 # Another process has begun it anew, when this one was thought lost: that one's work counts.
 _MINE: Final = """
 select true from ledger.exports where cohort = $1 and export_id = $2 and state = 'running' and attempts = $3 for update
 """
-_CLEAR: Final = "delete from ledger.export_parts where cohort = $1 and export_id = $2"
+# From a place on: those before have gone, and would be stepped over again each time.
+_CLEAR: Final = """
+with slice as (
+    select part from ledger.export_parts where cohort = $1 and export_id = $2 and part >= $3 order by part limit $4),
+gone as (
+    delete from ledger.export_parts p using slice where p.cohort = $1 and p.export_id = $2 and p.part = slice.part)
+select max(part) from slice
+"""
+_LEFT: Final = """
+select cohort, export_id from ledger.exports e
+where state in ('failed', 'expired')
+    and exists (select from ledger.export_parts p where p.cohort = e.cohort and p.export_id = e.export_id)
+order by ended_at limit $1
+"""
 _CHUNK: Final = """
 insert into ledger.export_parts (cohort, export_id, tenant, part, content) values ($1, $2, $3, $4, $5)
 """
@@ -61,7 +77,7 @@ where cohort = $1 and export_id = $2
 _EXPIRE: Final = """
 update ledger.exports e set state = 'expired' from (
     select cohort, export_id from ledger.exports where state = 'done' and next_at <= now() limit $1 for update skip locked) as o
-where e.cohort = o.cohort and e.export_id = o.export_id returning e.cohort, e.export_id
+where e.cohort = o.cohort and e.export_id = o.export_id
 """
 _SURPLUS: Final = """
 update ledger.exports e set state = 'expired' from (
@@ -69,12 +85,16 @@ update ledger.exports e set state = 'expired' from (
         select cohort, export_id, row_number() over (partition by cohort, tenant order by ended_at desc, export_id) as place
         from ledger.exports where state = 'done') as numbered
     where place > $1 limit $2) as o
-where e.cohort = o.cohort and e.export_id = o.export_id and e.state = 'done' returning e.cohort, e.export_id
+where e.cohort = o.cohort and e.export_id = o.export_id and e.state = 'done'
 """
+# Not those whose chunks are still there, which would all go by this statement.
 _FORGET: Final = """
 delete from ledger.exports e using (
-    select cohort, export_id from ledger.exports
-    where state in ('failed', 'expired') and ended_at <= now() - make_interval(secs => $1) limit $2) as o
+    select cohort, export_id from ledger.exports ended
+    where state in ('failed', 'expired') and ended_at <= now() - make_interval(secs => $1)
+        and not exists (
+            select from ledger.export_parts p where p.cohort = ended.cohort and p.export_id = ended.export_id)
+    limit $2) as o
 where e.cohort = o.cohort and e.export_id = o.export_id
 """
 _STANDING: Final = """
@@ -84,6 +104,10 @@ select count(*) filter (where state = 'waiting') as waiting_count,
        coalesce(sum(bytes_count) filter (where state = 'done'), 0)::bigint as kept_bytes
 from ledger.exports
 """
+
+
+Key = tuple[int, uuid.UUID]
+"""Cohort and id of an export, by which its row is found."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,7 +131,7 @@ class Due:
     age_s: float
 
     @property
-    def key(self) -> tuple[int, uuid.UUID]:
+    def key(self) -> Key:
         """What its row is found by."""
         return self.cohort, self.export_id
 
@@ -153,9 +177,16 @@ async def take_due(connection: Connection) -> Due | None:
     )
 
 
-async def wait(connection: Connection, due: Due, seconds: float) -> None:
-    """Have it looked at again in so many seconds."""
-    await connection.execute(_WAIT, *due.key, seconds)
+async def wait(connection: Connection, due: Due, seconds: float, *, begun: bool = False) -> None:
+    """Have it looked at again in so many seconds, unless another process has begun it meanwhile.
+
+    Args:
+        connection: where.
+        due: which.
+        seconds: until then.
+        begun: whether this process has begun it.
+    """
+    await connection.execute(_WAIT, *due.key, seconds, due.attempts + begun)
 
 
 async def begin(connection: Connection, due: Due, lease_s: float) -> None:
@@ -168,11 +199,21 @@ async def renew(connection: Connection, due: Due, lease_s: float) -> None:
     await connection.execute(_RENEW, *due.key, lease_s)
 
 
-async def fail(connection: Connection, due: Due, reason: ExportFailure) -> None:
-    """Note that there will be none, and why; what was stored of it goes."""
-    async with connection.transaction():
-        await connection.execute(_CLEAR, *due.key)
-        await connection.execute(_FAIL, *due.key, reason.value)
+async def fail(
+    connection: Connection, due: Due, reason: ExportFailure, *, begun: bool = False
+) -> bool:
+    """Note that there will be none, and why; what was stored of it is `left`.
+
+    Args:
+        connection: where.
+        due: which.
+        reason: why.
+        begun: whether this process has begun it.
+
+    Returns:
+        False where another process has begun it anew: that one's work counts.
+    """
+    return bool(await connection.fetchval(_FAIL, *due.key, reason.value, due.attempts + begun))
 
 
 async def is_mine(connection: Connection, due: Due) -> bool:
@@ -180,9 +221,16 @@ async def is_mine(connection: Connection, due: Due) -> bool:
     return bool(await connection.fetchval(_MINE, *due.key, due.attempts + 1))
 
 
-async def clear_chunks(connection: Connection, due: Due) -> None:
-    """Remove what an earlier attempt may have left."""
-    await connection.execute(_CLEAR, *due.key)
+async def clear_slice(connection: Connection, key: Key, first: int) -> int | None:
+    """Remove the next CLEAR_COUNT chunks of an export from `first` on; returns where to go on, None once there are no more."""
+    last = await connection.fetchval(_CLEAR, *key, first, CLEAR_COUNT)
+    return None if last is None else int(last) + 1
+
+
+async def left(connection: Connection, *, count_max: int) -> list[Key]:
+    """Return exports that have no file any more, and chunks that have not gone yet."""
+    found = await connection.fetch(_LEFT, count_max)
+    return [(row["cohort"], uuid.UUID(int=row["export_id"].int)) for row in found]
 
 
 async def add_chunk(connection: Connection, due: Due, chunk: int, content: bytes) -> None:
@@ -214,19 +262,18 @@ async def done(
 
 
 async def expire(connection: Connection, *, count_max: int) -> int:
-    """Let files go whose time is over; returns how many."""
-    return await _let_go(connection, await connection.fetch(_EXPIRE, count_max))
+    """Let files go whose time is over; returns how many. Their chunks are `left`."""
+    return _count(await connection.execute(_EXPIRE, count_max))
 
 
 async def expire_surplus(connection: Connection, *, keep_count: int, count_max: int) -> int:
-    """Let the oldest files go of whoever has more than so many; returns how many."""
-    return await _let_go(connection, await connection.fetch(_SURPLUS, keep_count, count_max))
+    """Let the oldest files go of whoever has more than so many; returns how many. Their chunks are `left`."""
+    return _count(await connection.execute(_SURPLUS, keep_count, count_max))
 
 
 async def forget(connection: Connection, *, keep_s: float, count_max: int) -> int:
     """Forget exports that ended long ago and have no file; returns how many."""
-    tag = await connection.execute(_FORGET, keep_s, count_max)
-    return int(tag.rpartition(" ")[2])
+    return _count(await connection.execute(_FORGET, keep_s, count_max))
 
 
 async def standing(connection: Connection) -> Standing:
@@ -234,7 +281,5 @@ async def standing(connection: Connection) -> Standing:
     return Standing(**dict(await connection.fetchrow(_STANDING)))
 
 
-async def _let_go(connection: Connection, found: Any) -> int:
-    for row in found:
-        await connection.execute(_CLEAR, row["cohort"], row["export_id"])
-    return len(found)
+def _count(tag: str) -> int:
+    return int(tag.rpartition(" ")[2])
