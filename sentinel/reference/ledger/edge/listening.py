@@ -43,7 +43,7 @@ class Listener:
         self._beside: socket.socket | None = None
         self._app = web.AppRunner(app)
         self._stop_timeout_s = stop_timeout_s
-        self._limits = replace(limits, count_max=connections_count_max(limits.count_max))
+        self._limits = limits
         self._told = told
         self._connections: Connections | None = None
         self._listening: web.ServerRunner | None = None
@@ -70,7 +70,10 @@ class Listener:
         await self._app.setup()
         application = self._app.server
         assert application is not None
-        self._connections = Connections(application, self._limits, self._told)
+        count_max = connections_count_max(self._limits.count_max, has_tls=tls is not None)
+        self._connections = Connections(
+            application, replace(self._limits, count_max=count_max), self._told
+        )
         self._listening = web.ServerRunner(
             self._connections, shutdown_timeout=self._stop_timeout_s
         )
@@ -146,9 +149,16 @@ class _Site(web.BaseSite):
             self._server = await listen(host=host, port=port)
 
 
-def connections_count_max(asked_count: int) -> int:
-    """Return how many connections there may be, given that each takes one of the files that this process may have open."""
+def connections_count_max(asked_count: int, *, has_tls: bool) -> int:
+    """Return how many connections there may be, given that each takes one of the files that this process may have open.
+
+    Args:
+        asked_count: how many are asked for.
+        has_tls: whether they begin with a handshake. A connection is told of only after it, and the end of one that fails is not told
+            at all, so those that have not got so far cannot be counted: half of the files are theirs.
+    """
     files_count, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if files_count == resource.RLIM_INFINITY:
         return asked_count
-    return max(min(asked_count, files_count - _OTHER_FILES_COUNT), 1)
+    clients_count = files_count - _OTHER_FILES_COUNT
+    return max(min(asked_count, clients_count // 2 if has_tls else clients_count), 1)

@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import json
 import re
+from array import array
 from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -19,6 +21,8 @@ import orjson
 from sentinel.reference.ledger.domain import InvalidTransferError
 
 _SPACED: Final = (b" :", b"\t:", b"\n:", b"\r:")
+# An answer quotes it twice; the places of fields that are asked for have a tenth of it.
+_PLACE_CHARS_MAX: Final = 256
 _END_OF_NAME: Final = re.compile(rb'"[ \t\r\n]*:')
 
 
@@ -65,38 +69,79 @@ class _Twice:
     name: str
 
 
+_CAN_HOLD_NAMES: Final = frozenset({dict, list, _Twice})
+
+
 def _check(raw: bytes) -> None:
+    twice: list[_Twice] = []
+
+    def an_object(pairs: list[tuple[str, object]]) -> object:
+        whole = dict(pairs)
+        if len(whole) == len(pairs):
+            return whole
+        twice.append(_Twice(Counter(name for name, _ in pairs).most_common(1)[0][0]))
+        return twice[-1]
+
     try:
-        value = json.loads(raw, object_pairs_hook=_object)
+        value = json.loads(raw, object_pairs_hook=an_object)
     except (ValueError, RecursionError):
         # Deeper than anything that is asked for here.
         raise _no_json() from None
-    place = _place(value)
-    if place is not None:
+    if twice:
+        place = _shortened(_place(value))
         raise InvalidTransferError(
             code="invalid_field", field=place, message=f"{place} is given twice."
         )
 
 
-def _object(pairs: list[tuple[str, object]]) -> object:
-    whole = dict(pairs)
-    if len(whole) == len(pairs):
-        return whole
-    return _Twice(Counter(name for name, _ in pairs).most_common(1)[0][0])
+def _place(value: object) -> str:
+    """Return where the first name that is given twice stands, as problems name fields; the first of those that lie least deep.
+
+    Whoever may write chooses what is walked here. So each value is looked at once and costs some bytes; text is made for one place only.
+    """
+    found = [value]
+    # Of each that was found, where in `found` it lies within.
+    within = array("L", [0])
+    for at, each in enumerate(found):
+        if type(each) is _Twice:
+            return _path(found, within, at) + each.name
+        for one in _inside(each):
+            if type(one) in _CAN_HOLD_NAMES:
+                found.append(one)
+                within.append(at)
+    text = "no name is given twice"
+    raise ValueError(text)
 
 
-def _place(value: object) -> str | None:
-    """Return where the first name that is given twice stands, as problems name fields; None when there is none."""
-    waiting: list[tuple[str, object]] = [("", value)]
-    while waiting:
-        place, each = waiting.pop(0)
-        if isinstance(each, _Twice):
-            return f"{place}.{each.name}" if place else each.name
-        if isinstance(each, dict):
-            waiting += [(f"{place}.{name}" if place else name, one) for name, one in each.items()]
-        elif isinstance(each, list):
-            waiting += [(f"{place}[{at}]", one) for at, one in enumerate(each)]
-    return None
+def _inside(each: object) -> Iterable[object]:
+    if type(each) is dict:
+        return each.values()
+    return each if type(each) is list else ()
+
+
+def _path(found: list[object], within: Sequence[int], at: int) -> str:
+    """Return what stands before the names of an object that was found."""
+    steps: list[str] = []
+    is_before_name = True
+    while at:
+        one, around = found[at], found[within[at]]
+        dot = "." if is_before_name else ""
+        if type(around) is dict:
+            steps.append(next(name for name, each in around.items() if each is one) + dot)
+            is_before_name = True
+        else:
+            place = next(place for place, each in enumerate(_inside(around)) if each is one)
+            steps.append(f"[{place}]{dot}")
+            is_before_name = False
+        at = within[at]
+    return "".join(reversed(steps))
+
+
+def _shortened(place: str) -> str:
+    """Return a place that an answer has room for; the end of it, with the name, tells most."""
+    if len(place) <= _PLACE_CHARS_MAX:
+        return place
+    return "…" + place[1 - _PLACE_CHARS_MAX :]
 
 
 def _no_json() -> InvalidTransferError:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import resource
+import ssl
 
 import pytest
+from aiohttp import web
 
-from sentinel.reference.ledger.edge.listening import connections_count_max
+from sentinel.reference.ledger.edge.connections import ConnectionLimits, Told
+from sentinel.reference.ledger.edge.listening import Listener, connections_count_max
 from sentinel.reference.ledger.edge.places import Full, Place, PlaceLimits, Places
 
 LIMITS = PlaceLimits(
@@ -62,11 +65,41 @@ def test_room_for_bodies_is_held_until_the_answer() -> None:
 
 
 @pytest.mark.parametrize(
-    ("files_count", "expected"),
-    [(1024, 832), (65_536, 2048), (100, 1), (resource.RLIM_INFINITY, 2048)],
+    ("files_count", "expected", "expected_with_tls"),
+    [
+        (1024, 832, 416),
+        (4287, 2048, 2047),
+        (4288, 2048, 2048),
+        (65_536, 2048, 2048),
+        (100, 1, 1),
+        (resource.RLIM_INFINITY, 2048, 2048),
+    ],
 )
 def test_there_are_no_more_connections_than_files_for_them(
-    monkeypatch: pytest.MonkeyPatch, files_count: int, expected: int
+    monkeypatch: pytest.MonkeyPatch, files_count: int, expected: int, expected_with_tls: int
 ) -> None:
+    """With TLS as many files are left to those that are in a handshake, which nobody can count."""
     monkeypatch.setattr(resource, "getrlimit", lambda _: (files_count, resource.RLIM_INFINITY))
-    assert connections_count_max(2048) == expected
+    assert connections_count_max(2048, has_tls=False) == expected
+    assert connections_count_max(2048, has_tls=True) == expected_with_tls
+
+
+@pytest.mark.parametrize(
+    ("tls", "expected"), [(None, 832), (ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), 416)]
+)
+async def test_a_listener_takes_as_many_as_its_files_allow(
+    monkeypatch: pytest.MonkeyPatch, tls: ssl.SSLContext | None, expected: int
+) -> None:
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (1024, 4096))
+    listener = Listener(
+        web.Application(),
+        stop_timeout_s=1.0,
+        limits=ConnectionLimits(),
+        told=Told(failed=lambda _: None, closed=lambda _: None),
+    )
+    await listener.start(host="127.0.0.1", port=0, tls=tls)
+    try:
+        assert listener._connections is not None
+        assert listener._connections.limits.count_max == expected
+    finally:
+        await listener.stop()
