@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Sequence
+from datetime import UTC, datetime
 
 import pytest
 
 from sentinel.reference.ledger.analytics import Analytics, AnalyticsConfig
 from sentinel.reference.ledger.domain import Batch, Request, parse_batch, parse_transfer
 from sentinel.reference.ledger.domain.tenant import new_cohort
-from sentinel.reference.ledger.posting import PosterConfig
+from sentinel.reference.ledger.posting import PosterConfig, outbox, undecided
+from sentinel.reference.ledger.posting.outbox import Told
 from sentinel.reference.ledger.wire.envelope import (
     Envelope,
     asked_id,
@@ -91,7 +93,9 @@ async def told(site: LedgerSite, *types: str) -> list[LedgerEvent]:
     return [one for one in events if one.type != "transaction.posted"]
 
 
-async def test_a_conflict_is_told_once_however_often_it_is_asked(ledger_site: LedgerSite) -> None:
+async def test_a_conflict_is_told_once_however_often_it_is_asked(
+    ledger_site: LedgerSite,
+) -> None:
     await ledger_site.start_poster()
     first, second = transfer("k1", 500), transfer("k1", 501)
     await ask(ledger_site, first, second, second)
@@ -116,7 +120,7 @@ async def test_a_conflict_is_told_once_however_often_it_is_asked(ledger_site: Le
     assert [one.data["amount_minor"] for one in events] == [501, 502]
 
 
-async def test_a_batch_whose_key_stands_for_another_list_is_told_of_once(
+async def test_a_batch_whose_key_stands_for_another_list_is_waitingof_once(
     ledger_site: LedgerSite,
 ) -> None:
     await ledger_site.start_poster()
@@ -129,7 +133,7 @@ async def test_a_batch_whose_key_stands_for_another_list_is_told_of_once(
     }
 
 
-async def test_what_is_given_up_is_told_and_analytics_counts_what_was_decided(
+async def test_what_is_given_up_is_waitingand_analytics_counts_what_was_decided(
     ledger_site: LedgerSite,
 ) -> None:
     site = ledger_site
@@ -164,3 +168,49 @@ async def test_what_is_given_up_is_told_and_analytics_counts_what_was_decided(
         ("undecided",): 1,
     }
     assert await queue.backlog() == (0, 0)
+
+
+async def test_an_older_relay_does_not_delete_what_it_cannot_tell(ledger_site: LedgerSite) -> None:
+    """Beside a poster of before migration 0016, which finds no transaction for such a row and takes it for told."""
+    asked = transfer("k1", 500)
+    waiting = Told(event_id=uuid.uuid4()), undecided.conflict(asked)
+    database = await Database.connect(ledger_site.postgres, application_name="test")
+    try:
+        async with database.acquire() as connection, connection.transaction():
+            await outbox.insert(connection, COHORT, waiting, created_at=datetime.now(UTC))
+        async with database.acquire() as connection:
+            positions = [
+                row.position for row in await outbox.read(connection, COHORT, after=0, count_max=9)
+            ]
+            await connection.execute(
+                "delete from ledger.outbox where cohort = $1 and position = any($2::bigint[])",
+                COHORT,
+                positions,
+            )
+            left = await outbox.read(connection, COHORT, after=0, count_max=9)
+        assert [row.position for row in left] == positions[1:]
+        await ledger_site.start_poster()
+        (event,) = await told(ledger_site, "transaction.conflict")
+        assert event.event_id == undecided.conflict(asked).event_id
+        await eventually(
+            "an empty outbox",
+            lambda: ledger_site.rows("select position from ledger.outbox"),
+            lambda rows: not rows,
+        )
+    finally:
+        await database.close()
+
+
+async def test_a_full_outbox_drops_what_has_a_content_too(ledger_site: LedgerSite) -> None:
+    waiting = [undecided.conflict(transfer("k1", amount)) for amount in (1, 2, 3)]
+    database = await Database.connect(ledger_site.postgres, application_name="test")
+    try:
+        async with database.acquire() as connection, connection.transaction():
+            await outbox.insert(connection, COHORT, waiting, created_at=datetime.now(UTC))
+        async with database.acquire() as connection:
+            assert await outbox.trim(connection, COHORT, rows_max=1, count_max=9) == 2
+            (left,) = await outbox.read(connection, COHORT, after=0, count_max=9)
+        assert left.event is not None
+        assert left.event.event_id == waiting[2].event_id
+    finally:
+        await database.close()

@@ -35,13 +35,18 @@ from (select cohort, position, event_id, created_at, trace_parent, content from 
 left join ledger.transactions t on t.cohort = $1 and t.transaction_id = o.event_id
 order by o.position
 """
-_DELETE: Final = "delete from ledger.outbox where cohort = $1 and position = any($2::bigint[])"
+# A row that has a content goes only with whoever says so: a relay of before the column would delete it untold (migration 0016).
+_DELETE: Final = """
+with reads as materialized (select set_config('ledger.outbox_content', 'read', true))
+delete from ledger.outbox using reads where cohort = $1 and position = any($2::bigint[])
+"""
 _WAITING: Final = """
 select count(*) as waiting_count, coalesce(extract(epoch from now() - min(created_at)), 0)::float8 as oldest_s
 from ledger.outbox where cohort = any($1::smallint[])
 """
 _TRIM: Final = """
-delete from ledger.outbox where cohort = $1 and position in (
+with reads as materialized (select set_config('ledger.outbox_content', 'read', true))
+delete from ledger.outbox using reads where cohort = $1 and position in (
     select position from ledger.outbox where cohort = $1 order by position
     limit least($3, greatest(0, (select count(*) from ledger.outbox where cohort = $1) - $2)))
 """

@@ -31,7 +31,8 @@ TOOK_TOO_LONG: Final = "57014"
 # Two posters met on one key: the retry sees the other's row. A missing table: not yet migrated.
 _RETRYABLE_STATES: Final = frozenset({"23505", "42P01", "3F000"})
 _MIGRATION_LOCK: Final = 0x6C656467  # "ledg"
-_LOCK_NOT_AVAILABLE: Final = "55P03"
+# Both say that a lock was not had: the second where who has it waits for one of this migration's.
+_LOCKS_STATES: Final = ("55P03", "40P01")
 # An index over a trail of years is made for hours. A limit there is all the same: what takes longer has gone wrong.
 MIGRATION_LIMIT_S: Final = 6 * 3600.0
 # For a table that is in use. Each attempt has the lock's own short limit, for whoever comes after it waits behind it.
@@ -302,7 +303,7 @@ async def migrate(
     """
     loop = asyncio.get_running_loop()
     began = loop.time()
-    limit_s = {"migration": MIGRATION_LIMIT_S, _LOCK_NOT_AVAILABLE: lock_patience_s}
+    limit_s = {"migration": MIGRATION_LIMIT_S, **dict.fromkeys(_LOCKS_STATES, lock_patience_s)}
     settings = {"statement_timeout": str(int(MIGRATION_LIMIT_S * 1000))}
     pause_s = _LOCK_PAUSE_FIRST_S
     while True:
