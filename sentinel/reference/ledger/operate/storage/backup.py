@@ -6,6 +6,7 @@ import asyncio
 import tempfile
 import time
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Final
 from urllib.parse import unquote, urlsplit
@@ -17,6 +18,7 @@ from sentinel.reference.ledger.domain.backups import Backup, unneeded
 from sentinel.reference.ledger.domain.wal import is_segment
 from sentinel.reference.ledger.operate.servers.programs import find_programs, run_to_end
 from sentinel.reference.ledger.operate.state import write_private
+from sentinel.reference.ledger.operate.storage.daemon import in_daemon
 from sentinel.reference.ledger.wire import postgres
 from sentinel.reference.ledger.wire.config import PostgresConfig
 from sentinel.reference.ledger.wire.s3 import Archive
@@ -65,7 +67,8 @@ async def take_backup(archive: Archive, config: PostgresConfig) -> Backup:
         )
         for name in _FILES:
             key = f"base/{backup.name}/{name}"
-            await asyncio.to_thread(archive.put_file, key, folder / "base" / name)
+            # Many gigabytes: whoever stops in the middle does not wait for the rest.
+            await in_daemon(partial(archive.put_file, key, folder / "base" / name))
     # What the backup needs to be whole is in the segment that is being written: it is archived now.
     async with postgres.session(config, application_name="ledger-backup") as session:
         await session.fetchval("select pg_switch_wal()")

@@ -102,7 +102,8 @@ class Schedule:
                 gone = await asyncio.to_thread(prune, self._archive, now_s=time.time())
                 self._signals.removed(len(gone))
                 self._to_prune = False
-        except LedgerError as error:
+        # The scratch folder's disk may be full: it is tried again, as what the servers refuse.
+        except (LedgerError, OSError) as error:
             code = error.code if isinstance(error, UnavailableError | PermanentError) else ""
             self._signals.failed(code or type(error).__name__)
             self._telemetry.error(
