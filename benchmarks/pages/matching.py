@@ -35,12 +35,18 @@ PARTS: Final[Mapping[str, frozenset[str]]] = {
         "LedgerConflicts": (_POSTER,),
         "LedgerDrift": (_RECONCILE,),
         "LedgerNotReconciled": (_RECONCILE,),
+        "LedgerReconcileFailed": (_RECONCILE,),
+        "LedgerOutboxDropped": (_POSTER,),
+        "LedgerOutboxBehind": (_POSTER,),
+        "LedgerReplicaDown": (_EDGE, "postgres"),
+        "LedgerArchiveFailing": ("ledger-archive", "postgres"),
         # alert_rules/edge.yaml
         "LedgerLimitsRefuseMany": (_EDGE,),
         "LedgerLimitsRefuse": (_EDGE,),
         "LedgerCertificateEndsSoon": (_EDGE,),
         "LedgerCertificateEnds": (_EDGE,),
         "LedgerRevocationsEndSoon": (_EDGE,),
+        "LedgerAuthRefused": (_EDGE,),
         # alert_rules/audit.yaml
         "LedgerAuditRefused": ("ledger-audit",),
         "LedgerAuditSlotLost": ("ledger-audit",),
@@ -54,6 +60,7 @@ PARTS: Final[Mapping[str, frozenset[str]]] = {
         "LedgerRailAway": (_DISBURSER,),
         "LedgerDisbursementsStalled": (_DISBURSER,),
         "LedgerAnalyticsBehind": ("ledger-analytics",),
+        "LedgerAnalyticsMissed": ("ledger-analytics",),
         # alert_rules/backups.yaml
         "LedgerBackupOld": ("ledger-backup",),
         # alert_rules/webhooks.yaml
@@ -66,6 +73,8 @@ PARTS: Final[Mapping[str, frozenset[str]]] = {
         "LedgerWebhooksGivenUp": (_WEBHOOKS,),
         "LedgerWebhooksEndpointDisabled": (_WEBHOOKS,),
         "LedgerWebhooksSecretLost": (_WEBHOOKS,),
+        # Whichever process has lost telemetry, it says nothing of what a fault was to move.
+        "LedgerTelemetryLost": (),
         # benchmarks/pages/static_rules.yaml
         "EdgeErrors": (_EDGE,),
         "EdgeSlow": (_EDGE,),
