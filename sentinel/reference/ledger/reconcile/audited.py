@@ -20,7 +20,8 @@ from sentinel.reference.ledger.wire.postgres import Connection
 # Rows of all looks that wait for the trail.
 AWAITED_COUNT_MAX: Final = 10_000
 # Where a row is looked for first, on either side of its moment; then everywhere, for the poster's clock is another than the trail's.
-_WINDOW: Final = timedelta(minutes=10)
+# The trail of a busy minute is long, and each pass reads the whole window: what clocks that are kept differ by is far less.
+_WINDOW: Final = timedelta(minutes=1)
 # What is compared of a row, as texts, with what the trail has of its making; a pending transfer is one that changes. Entries say what the account's balance and version became.
 _COLUMNS: Final[Mapping[str, tuple[str, ...]]] = {
     "transactions": (
@@ -54,13 +55,30 @@ def _told() -> str:
     return f"case relation {' '.join(cases)} end as content, (row ->> 'amount_minor')::numeric as amount"
 
 
-_RECORDED: Final = f"""
-    select relation, row_id, coalesce(leg, -1) as leg, sequence, {_told()}
-    from (select relation, row_id, leg, sequence, committed_at, convert_from(leaf, 'UTF8')::jsonb -> 'row' as row from ledger.audit_log
-          where cohort = $1 and relation in ('transactions', 'entries', 'holds') and (op in ('insert', 'snapshot') or op = 'update' and relation = 'holds')
-            and {{where}}) as told
-"""  # noqa: S608 - of this file's own texts
-_WINDOWED: Final = _RECORDED.format(where="committed_at >= $4 and committed_at < $5")
+def _recorded(*wheres: str) -> str:
+    """Return what the trail has of rows, found in one way or another.
+
+    A leaf is parsed once, and only of a row that is asked for: without the barrier (`offset 0`) the planner writes the parsing
+    out at each column that is read of it.
+    """
+    entries = " union all ".join(
+        "select relation, row_id, leg, sequence, convert_from(leaf, 'UTF8')::jsonb -> 'row' as row from ledger.audit_log"  # noqa: S608 - of this file's own texts
+        " where cohort = $1 and relation in ('transactions', 'entries', 'holds')"
+        f" and (op in ('insert', 'snapshot') or op = 'update' and relation = 'holds') and {where}"
+        for where in wheres
+    )
+    return (
+        f"select relation, row_id, coalesce(leg, -1) as leg, sequence, {_told()}"  # noqa: S608 - of this file's own texts
+        f" from (select * from ({entries}) as found offset 0) as told"
+    )
+
+
+_ASKED_FOR: Final = "row_id in (select row_id from written)"
+# What was there when a generation began was recorded then, whenever it was posted ($7): of that there is an index by row.
+_WINDOWED: Final = _recorded(
+    f"committed_at >= $4 and committed_at < $5 and {_ASKED_FOR}",
+    f"op = 'snapshot' and $7::boolean and {_ASKED_FOR}",
+)
 _UNRECORDED: Final = f"""
 with moved as (
     select * from ledger.transactions where cohort = $1 and posted_at >= $2 and posted_at < $3
@@ -94,7 +112,7 @@ order by row_id limit $6
 _RECORDABLE: Final = "select count(*) from ledger.transactions where cohort = $1 and posted_at >= $2 and posted_at < $3"
 _FOUND: Final = f"""
 select relation, row_id, leg, content::text as content, amount
-from ({_RECORDED.format(where="row_id = any($2) and sequence > $3")}) as found order by sequence
+from ({_recorded("row_id = any($2) and sequence > $3")}) as found order by sequence
 """  # noqa: S608 - of this file's own texts
 # The slot tells how far the trail has come also where nothing is committed; a trail of another server has no slot here.
 _TRAIL: Final = """
@@ -207,14 +225,16 @@ async def look(
         place: of this moment, if all that came since the last place is looked at.
     """
     since, until = times
-    window = (max(since - _WINDOW, EVER) if since > EVER else EVER, until)
-    if until < NEVER:
-        window = (window[0], until + _WINDOW)
-    if since < trail.begun_at:
-        # What was there when a generation began was recorded then.
-        window = (EVER, NEVER)
     room_count = max(audited.room_count, 0)
-    rows = await connection.fetch(_UNRECORDED, cohort, since, until, *window, room_count)
+    rows = await connection.fetch(
+        _UNRECORDED,
+        cohort,
+        since,
+        until,
+        *window(times),
+        room_count,
+        since - _WINDOW < trail.begun_at if since > EVER else True,
+    )
     lsn = str(await connection.fetchval(_PLACE))
     found = {
         _row(row): Unrecorded(tenant=row["tenant"], amount_minor=int(row["amount"] or 0))
@@ -228,6 +248,15 @@ async def look(
     elif place is not None:
         audited.place = place
     return int(await connection.fetchval(_RECORDABLE, cohort, since, until))
+
+
+def window(times: Times) -> Times:
+    """Return when transactions of a time are recorded, if clocks agree by a minute: it is no longer than the time and two of them."""
+    since, until = times
+    return (
+        since - _WINDOW if since > EVER else EVER,
+        until + _WINDOW if until < NEVER else NEVER,
+    )
 
 
 async def judge(connection: Connection, cohort: int, audited: Audited, trail: Trail) -> Result:

@@ -9,6 +9,7 @@ from typing import Any
 import orjson
 
 from sentinel.reference.ledger.reconcile import statements
+from sentinel.reference.ledger.reconcile.place import NEVER
 from sentinel.reference.ledger.reconcile.report import Check, Result
 from sentinel.reference.ledger.wire.postgres import Connection
 
@@ -29,6 +30,28 @@ class Stretch:
         return (*self.after, *(self.end or (None, None)))
 
 
+@dataclass(slots=True)
+class TakenFrom:
+    """From when on there are control totals.
+
+    To find the first of them all are read. None is ever taken away, so it is looked for once; after that only what has an earlier
+    moment is, of a poster whose clock is behind.
+
+    Attributes:
+        at: the earliest moment of those that were seen; None until there is one.
+    """
+
+    at: datetime | None = None
+
+    async def read(self, connection: Connection, cohort: int, since: datetime) -> datetime | None:
+        """Return it, for a look at what was posted from `since` on; None without any control total."""
+        if self.at is None or since < self.at:
+            before = NEVER if self.at is None else self.at
+            found = await connection.fetchval(statements.INTAKE_FROM, cohort, before)
+            self.at = found or self.at
+        return self.at
+
+
 async def next_stretch(
     connection: Connection, cohort: int, after: AccountKey, accounts_count_max: int
 ) -> Stretch:
@@ -38,14 +61,19 @@ async def next_stretch(
 
 
 async def compare_moved(
-    connection: Connection, cohort: int, since: datetime, until: datetime, stretch: Stretch
+    connection: Connection,
+    cohort: int,
+    since: datetime,
+    until: datetime,
+    stretch: Stretch,
+    taken_from: TakenFrom,
 ) -> list[Result]:
     """Return what does not agree of the transactions of a time, of the accounts that they moved, and of a stretch of the others.
 
     The connection is in a transaction that sees one moment.
     """
     return [
-        *await compare_times(connection, cohort, since, until),
+        *await compare_times(connection, cohort, since, until, taken_from),
         await _result(
             Check.CHAIN,
             connection,
@@ -62,12 +90,16 @@ async def compare_moved(
 
 
 async def compare_times(
-    connection: Connection, cohort: int, since: datetime, until: datetime
+    connection: Connection,
+    cohort: int,
+    since: datetime,
+    until: datetime,
+    taken_from: TakenFrom,
 ) -> list[Result]:
     """Return what does not agree of the transactions of a time: with their control totals, and with their entries."""
     times = (since, until)
     return [
-        await _intake(connection, cohort, since, until),
+        await _intake(connection, cohort, since, until, taken_from),
         await _result(
             Check.ENTRIES,
             connection,
@@ -115,8 +147,10 @@ async def compare_whole(connection: Connection, cohort: int) -> list[Result]:
     ]
 
 
-async def _intake(connection: Connection, cohort: int, since: datetime, until: datetime) -> Result:
-    begun = await connection.fetchval(statements.INTAKE_FROM, cohort)
+async def _intake(
+    connection: Connection, cohort: int, since: datetime, until: datetime, taken_from: TakenFrom
+) -> Result:
+    begun = await taken_from.read(connection, cohort, since)
     if begun is None or begun >= until:
         return Result(check=Check.INTAKE)
     return await _result(

@@ -54,7 +54,7 @@ class Comparer:
         async with connection.transaction(isolation="repeatable_read", readonly=True):
             part = await current.next(connection)
             mark = marks[part.cohort]
-            results = await compare_slice(connection, part)
+            results = await compare_slice(connection, part, mark.taken_from)
             if part.accounts is None and part.times is None:
                 results.append(await compare_payouts(connection, part.cohort, EVER))
                 if seen.read is not None:
@@ -136,7 +136,9 @@ class Comparer:
                 connection, cohort, mark.account, self._config.accounts_count_max
             )
             began = await self._since(connection, cohort, mark, mark.books, place)
-            results += await books.compare_moved(connection, cohort, began, NEVER, stretch)
+            results += await books.compare_moved(
+                connection, cohort, began, NEVER, stretch, mark.taken_from
+            )
             results.append(await compare_payouts(connection, cohort, began))
             mark.account = stretch.end or books.NO_ACCOUNT
         mark.books = place or mark.books

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 from sentinel.reference.ledger.reconcile.audited import Audited, copied
-from sentinel.reference.ledger.reconcile.books import NO_ACCOUNT, AccountKey
+from sentinel.reference.ledger.reconcile.books import NO_ACCOUNT, AccountKey, TakenFrom
 from sentinel.reference.ledger.reconcile.place import Place
 from sentinel.reference.ledger.reconcile.taken import Numbers
 from sentinel.reference.ledger.reconcile.told import Suspects
@@ -18,6 +18,7 @@ class Mark:
     Attributes:
         numbers: of its stream.
         books: everything that was committed before has been compared with itself, but for what a full pass has still to do.
+        taken_from: from when on there are control totals; what a pass that breaks off has read of it stays true.
         account: the last account that was looked at; the next stretch begins after it.
         replica: as `books`, with the replica.
         replica_account: as `account`.
@@ -27,6 +28,7 @@ class Mark:
 
     numbers: Numbers = field(default_factory=Numbers)
     books: Place | None = None
+    taken_from: TakenFrom = field(default_factory=TakenFrom)
     account: AccountKey = NO_ACCOUNT
     replica: Place | None = None
     replica_account: AccountKey = NO_ACCOUNT

@@ -18,6 +18,7 @@ from sentinel.reference.ledger.reconcile.books import (
     NO_ACCOUNT,
     AccountKey,
     Stretch,
+    TakenFrom,
     compare_accounts,
     compare_times,
 )
@@ -160,10 +161,12 @@ class Round:
         return max(int(count_max * self._share), 1)
 
 
-async def compare_slice(connection: Connection, part: Slice) -> list[Result]:
+async def compare_slice(
+    connection: Connection, part: Slice, taken_from: TakenFrom
+) -> list[Result]:
     """Return what does not agree of the books in a slice, in the connection's transaction."""
     if part.accounts is not None:
         return await compare_accounts(connection, part.cohort, part.accounts)
     if part.times is not None:
-        return await compare_times(connection, part.cohort, *part.times)
+        return await compare_times(connection, part.cohort, *part.times, taken_from)
     return []

@@ -40,7 +40,10 @@ from told t full join found f on f.posted_at = t.decided_at
 where coalesce(t.posted, 0) <> coalesce(f.posted, 0) or coalesce(t.rejected, 0) <> coalesce(f.rejected, 0)
    or coalesce(t.amount, 0) <> coalesce(f.amount, 0)
 """
-INTAKE_FROM: Final = "select min(decided_at) from ledger.intake where cohort = $1"
+# Of what was taken before $2.
+INTAKE_FROM: Final = (
+    "select min(decided_at) from ledger.intake where cohort = $1 and decided_at < $2"
+)
 TRANSACTIONS_COUNT: Final = "select count(*) from ledger.transactions where cohort = $1 and posted_at >= $2 and posted_at < $3"
 TIMES: Final = "select min(posted_at) as oldest, max(posted_at) as newest from ledger.transactions where cohort = $1"
 
@@ -215,7 +218,8 @@ with older as (
 )
 select at from began where (select max(last_sequence) from older where stored_at >= at) >= $4
 """
-# Messages that a poster gave up. What a person has written off has an amount of -1, and no letter.
+# Messages that a poster gave up. What a person has written off has an amount of -1, and no letter. Of both there is an index, which knows
+# them by these very conditions.
 DEAD: Final = """
 select distinct d.last_sequence as number from ledger.intake d
 where d.cohort = $1 and d.dead_count > 0 and d.amount_minor = 0 and d.stored_at >= $2

@@ -23,6 +23,7 @@ class Numbers:
     Attributes:
         stream_created_at: the stream that they are of.
         began: control totals whose message was stored before are another stream's.
+        began_known: its number 1 was found from there on, so that no later look says otherwise.
         done: every number up to it has left the stream and was found, or is in `lost`.
         lost: numbers that left the stream and that nobody took.
         dead: numbers of messages that were given up, at most DEAD_COUNT_MAX.
@@ -30,6 +31,7 @@ class Numbers:
 
     stream_created_at: datetime | None = None
     began: datetime = EVER
+    began_known: bool = False
     done: int = 0
     lost: list[numbers.Run] = field(default_factory=list)
     dead: tuple[int, ...] = ()
@@ -39,7 +41,9 @@ async def compare_stream(
     connection: Connection, cohort: int, before: StreamState, known: Numbers
 ) -> tuple[Result, Totals]:
     """Return which numbers left the stream and were taken by nobody; the stream was read before this snapshot."""
-    began = await _began(connection, cohort, before)
+    began = known.began
+    if known.stream_created_at != before.created_at or not known.began_known:
+        began, known.began_known = await _began(connection, cohort, before)
     if (known.stream_created_at, known.began) != (before.created_at, began):
         known.stream_created_at, known.began = before.created_at, began
         known.done, known.lost = 0, []
@@ -133,17 +137,19 @@ def _lost(cohort: int, runs: Sequence[numbers.Run], *, examined_count: int) -> R
     )
 
 
-async def _began(connection: Connection, cohort: int, stream: StreamState) -> datetime:
-    """Return from which `stored_at` on control totals are this stream's."""
+async def _began(
+    connection: Connection, cohort: int, stream: StreamState
+) -> tuple[datetime, bool]:
+    """Return from which `stored_at` on control totals are this stream's, and whether that is its first."""
     row = await connection.fetchrow(statements.TAKEN, cohort, 0, stream.created_at)
     lowest: int = row["lowest"] or stream.last + 1
     if lowest <= 1:
-        return stream.created_at
+        return stream.created_at, row["lowest"] is not None
     reached = min(lowest, stream.first) - 1
     if reached < 1:
-        return stream.created_at
+        return stream.created_at, False
     at = await connection.fetchval(statements.BEGAN, cohort, stream.created_at, lowest, reached)
-    return at or stream.created_at
+    return at or stream.created_at, at is not None
 
 
 async def _totals(
