@@ -136,7 +136,8 @@ async def test_control_totals_are_not_read_again_for_what_is_known_of_them(
         assert plan.count("last_sequence_first_sequence_idx") == 2, plan
         await session.execute("update ledger.schema_version set applied_at = '2026-01-01Z'")
         asked: list[str] = []
-        session.add_query_logger(lambda record: asked.append(record.query))
+        driver: Any = session
+        driver.add_query_logger(lambda record: asked.append(record.query))
         known, taken_from = taken.Numbers(), TakenFrom()
         for _ in range(2):
             await asyncio.sleep(0)  # what was asked is told a moment later
