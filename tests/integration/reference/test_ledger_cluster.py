@@ -33,7 +33,9 @@ from tests.support.ledger_run import Up, end_up, eventually, start_up
 from tests.support.nats_servers import debian_binary, nats_server
 from tests.support.otlp_collector import OtlpCollector
 
+# A cluster of three servers beside the whole ledger: what else runs on two cores waits for it.
 pytestmark = [
+    pytest.mark.full,
     pytest.mark.integration,
     pytest.mark.timeout(240),
     pytest.mark.asyncio(loop_scope="module"),

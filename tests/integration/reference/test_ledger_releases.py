@@ -88,6 +88,7 @@ def failed_commits(up: Up) -> int:
     )
 
 
+@pytest.mark.full  # the canary's is the short one
 async def test_a_bad_poster_names_its_version_fails_batches_and_posts_all_of_them(
     up: Up, tmp_path: Path
 ) -> None:
