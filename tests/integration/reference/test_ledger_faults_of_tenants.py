@@ -19,7 +19,9 @@ from tests.support.ledger_faults import held, value
 from tests.support.ledger_run import Up, end_up, eventually, start_up
 from tests.support.otlp_collector import OtlpCollector
 
+# Whole ledgers that are started again and again: minutes of processor time.
 pytestmark = [
+    pytest.mark.full,
     pytest.mark.integration,
     pytest.mark.timeout(180),
     pytest.mark.asyncio(loop_scope="module"),

@@ -18,7 +18,9 @@ from sentinel.reference.ledger.telemetry import release_version
 from tests.support.ledger_run import Up, end_up, eventually, start_up
 from tests.support.otlp_collector import OtlpCollector
 
+# Whole ledgers that are started again and again: minutes of processor time.
 pytestmark = [
+    pytest.mark.full,
     pytest.mark.integration,
     pytest.mark.timeout(240),
     pytest.mark.asyncio(loop_scope="module"),
@@ -88,7 +90,6 @@ def failed_commits(up: Up) -> int:
     )
 
 
-@pytest.mark.full  # the canary's is the short one
 async def test_a_bad_poster_names_its_version_fails_batches_and_posts_all_of_them(
     up: Up, tmp_path: Path
 ) -> None:
